@@ -1,0 +1,1 @@
+"""Who acts: scripted policies and model back ends. Registered in `medgym.policies`."""

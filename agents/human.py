@@ -1,0 +1,38 @@
+"""A person as a policy: `human` reads replies from the terminal.
+
+People play an environment to understand it. A line is a reply as a model would write it, or
+short for one: `zoom 0 120 300 380 560` calls a tool on a box of a view; anything else answers.
+"""
+
+import re
+from collections.abc import Sequence
+
+from medgym.errors import RunError, UserError
+from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.policy import Policy, Sampling
+
+_SHORT = re.compile(r"([a-z]\w*) (\d+)((?: \d+(?:\.\d+)?){4})")
+
+
+class Human(Policy):
+    """Whoever sits before the terminal."""
+
+    spec = "human"
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> "Human":
+        """`human`, and nothing behind it."""
+        if rest or adapter:
+            raise UserError(f"human takes nothing behind it, not {rest!r}; mend: write human")
+        return cls()
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """The next line that is typed."""
+        try:
+            line = input("reply (A, or zoom VIEW X0 Y0 X1 Y1): ").strip()
+        except EOFError:
+            raise RunError("the input ended before an answer; mend: type one") from None
+        if short := _SHORT.fullmatch(line):
+            box = [int(v) if v.isdigit() else float(v) for v in short[3].split()]
+            return Reply(render_call(short[1], {"view": int(short[2]), "box": box}))
+        return Reply(line if line.startswith("<") or not line else render_answer(line))

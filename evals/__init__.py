@@ -1,0 +1,1 @@
+"""How a policy is judged: suites and the one definition of each statistic."""

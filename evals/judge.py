@@ -1,0 +1,72 @@
+"""The suite `vqa`: every case is played once, and the share of right answers is the judgement.
+
+What counts as right is `Answer.matches` and nothing else, whatever the rubric rewards. A case that
+was not answered is wrong, never left out.
+"""
+
+from collections.abc import Callable, Sequence
+
+from medgym.cases import Case
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.looking import hit
+from medgym.policy import Policy, Sampling
+from medgym.rollout import OnMessages, collect
+from medgym.suite import Judgement
+from medgym.trajectory import Trajectory
+
+from .statistics import rate
+
+
+def judge(
+    policy: Policy,
+    cases: Sequence[Case],
+    rules: Rules,
+    *,
+    sampling: Sampling,
+    seed: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+    on_messages: OnMessages | None = None,
+) -> Judgement:
+    """Play every case once and judge.
+
+    Args:
+        policy: who plays. cases: what is played. rules: tools, rubric, budgets.
+        sampling: how replies are drawn; temperature 0 is greedy.
+        seed: the same seed plays the same episodes again.
+        on_progress: receives the number of cases done.
+        on_messages: receives each finished conversation, as a store of its images does.
+
+    Raises:
+        UserError: there is no case.
+    """
+    played: list[Trajectory] = []
+    for trajectory in collect(
+        cases, policy, rules, sampling=sampling, seed=seed, on_messages=on_messages
+    ):
+        played.append(trajectory)
+        if on_progress is not None:
+            on_progress(len(played))
+    return judgement(policy.spec, cases, played)
+
+
+def judgement(policy: str, cases: Sequence[Case], played: Sequence[Trajectory]) -> Judgement:
+    """What trajectories say of a policy; `played` has one for each of `cases`, in their order."""
+    if not played:
+        raise UserError("there is no case to judge on; mend: widen the slice")
+    pairs = list(zip(cases, played, strict=True))
+    hits = [seen for case, t in pairs if (seen := hit(case, t)) is not None]
+    answers: dict[str, list[bool]] = {}
+    for case, trajectory in pairs:
+        if case.answer_type in ("choice", "closed"):
+            answers.setdefault(case.answer, []).append(trajectory.correct)
+    return Judgement(
+        policy=policy,
+        accuracy=rate(t.correct for t in played),
+        answered=sum(t.answer is not None for t in played) / len(played),
+        looked=sum(bool(t.looks) for t in played) / len(played),
+        hit=sum(hits) / len(hits) if hits else None,
+        by_answer={answer: rate(answers[answer]) for answer in sorted(answers)},
+        turns=sum(t.turns for t in played) / len(played),
+        trajectories=tuple(played),
+    )

@@ -1,0 +1,160 @@
+"""The command `medgym`: finds its sub-commands in the registry and turns errors into exit statuses.
+
+A sub-command is a function or a `typer.Typer`, registered in the entry-point group
+`medgym.commands`. It is imported when it is called, never before: what `medgym --help` says of it
+is read from its source, so help stays fast and no plug-in can break it.
+
+Exit status: 0 done; 1 it failed; 2 it was asked wrongly; 130 interrupted. Each but the first comes
+with one line on stderr that names the thing and the mend. With MEDGYM_TRACEBACK=1 in the
+environment errors come with their traceback.
+"""
+
+import ast
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from medgym.errors import RunError, UserError, missing_extra, unknown
+
+FIRST = ("cases", "play", "rollout", "train", "eval")
+"""The order in which help lists the commands that one meets first; others follow by name."""
+
+
+class Commands(TyperGroup):
+    """A group whose commands are plug-ins."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The registered names."""
+        from medgym.registry import names
+
+        known = names("commands")
+        return [name for name in FIRST if name in known] + [n for n in known if n not in FIRST]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in that can say what the command is for."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        return TyperCommand(cmd_name, help=purpose(cmd_name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, imported now."""
+        name = args[0]
+        if name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        if name not in self.list_commands(ctx):
+            raise unknown("command", name, self.list_commands(ctx))
+        return name, loaded(name), args[1:]
+
+
+def loaded(name: str) -> Any:
+    """The registered function or `typer.Typer`, as a command of the parser's kind."""
+    from medgym.registry import load
+
+    made = load("commands", name)
+    if not isinstance(made, typer.Typer):
+        made, function = typer.Typer(add_completion=False), made
+        made.command(name)(function)
+    return typer.main.get_command(made)
+
+
+def purpose(name: str) -> str:
+    """The first line of a command's docstring, read from its source without importing it."""
+    (point,) = [p for p in entry_points(group="medgym.commands") if p.name == name][:1]
+    try:
+        spec = importlib.util.find_spec(point.module)
+        tree = ast.parse(Path(str(spec and spec.origin)).read_text("utf-8"))
+    except Exception:  # a plug-in that is broken says so when it is called
+        return ""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and _is_entry(node, point.attr):
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
+
+
+def _is_entry(node: ast.FunctionDef, name: str) -> bool:
+    """Whether a function is what is registered as `name`, or the callback of the Typer so named."""
+    callbacks = (ast.unparse(mark).startswith(f"{name}.callback(") for mark in node.decorator_list)
+    return node.name == name or any(callbacks)
+
+
+app = typer.Typer(
+    name="medgym",
+    cls=Commands,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import medgym
+
+        print(f"medgym {medgym.__version__}")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """An environment in which medical vision-language models learn to look.
+
+    Example: medgym play phantom:test --policy scripted:oracle
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    command = typer.main.get_command(app)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        result = command.main(arguments, prog_name="medgym", standalone_mode=False)
+    except UserError as error:
+        return _say(error, 2)
+    except RunError as error:
+        return _say(error, 1)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except typer.Abort:
+        return _say("interrupted", 130)
+    except ModuleNotFoundError as error:
+        return _say(missing_extra("train", error), 2)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of the parser's own
+            return _say(error, 2, f"{error.format_message().rstrip('.')}; {_mend(error)}")
+        note = "mend: MEDGYM_TRACEBACK=1 shows where; please report it"
+        return _say(error, 1, f"unexpected {type(error).__name__}: {error}; {note}")
+    # Without its standalone mode the parser returns the status of an early exit.
+    if type(result) is int and result == 130:
+        return _say("interrupted", 130)
+    return result if type(result) is int else 0
+
+
+def _mend(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "medgym"
+    return f"mend: see {path} --help"
+
+
+def _say(error: object, status: int, line: str = "") -> int:
+    if os.environ.get("MEDGYM_TRACEBACK") == "1" and isinstance(error, BaseException):
+        raise error
+    print("medgym:", " ".join((line or str(error)).split()), file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

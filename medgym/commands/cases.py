@@ -1,0 +1,187 @@
+"""The command `medgym cases`: list cases, draw them, and check that they are what they claim."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from medgym.cases import LETTERS, Case, open_cases
+from medgym.commands.asking import AsJson, CasesSpec, ViewSize, cases_and_rules
+from medgym.commands.printing import print_json
+from medgym.errors import RunError, UserError
+from medgym.progress import progress
+
+
+class ListByDefault(TyperGroup):
+    """`medgym cases SPEC` is `medgym cases list SPEC`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` before arguments that name no sub-command."""
+        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=ListByDefault,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def cases() -> None:
+    """List cases, draw them, check them.
+
+    Example: medgym cases phantom,question=kind:test[:5] --gold
+    """
+
+
+@app.command("list")
+def list_cases(
+    spec: CasesSpec,
+    gold: Annotated[bool, typer.Option("--gold", help="Show answers and regions too.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most this many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List cases; `medgym cases SPEC` is short for it.
+
+    Example: medgym cases phantom:test[:5] --gold
+    """
+    found = open_cases(spec)
+    shown = list(found[:limit])
+    if as_json:
+        print_json({"count": len(found), "cases": [_plain(case, gold) for case in shown]})
+        return
+    for case in shown:
+        print(f"{case.id}  [{case.answer_type}]")
+        print(f"  {case.question}{''.join(_options(case))}")
+        if gold:
+            print(f"  gold: {case.answer}{''.join(_regions(case))}")
+    rest = f", {len(shown)} of them listed (--limit)" if len(shown) < len(found) else ""
+    print(f"{len(found):,} cases{rest}")
+
+
+def _plain(case: Case, gold: bool) -> dict[str, Any]:
+    if not gold:
+        return case.model_dump(mode="json", exclude={"answer", "regions"})
+    # A mask is of no use to a reader of lists, and its runs are long.
+    return case.model_dump(mode="json", exclude={"regions": {"__all__": {"mask"}}})
+
+
+def _options(case: Case) -> Sequence[str]:
+    return [f"  {a}. {text}" for a, text in zip(LETTERS, case.options, strict=False)]
+
+
+def _regions(case: Case) -> Sequence[str]:
+    return [
+        f"; {r.label} at {', '.join(f'{v:g}' for v in r.box_px)} px of image {r.image}"
+        for r in case.regions
+    ]
+
+
+@app.command("show")
+def show(
+    spec: CasesSpec,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="The picture to write.")],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many.")] = 8,
+    full: Annotated[bool, typer.Option("--full", help="The whole image at full size too.")] = False,
+    gold: Annotated[
+        bool, typer.Option("--gold", help="Box the gold regions, and show each close up.")
+    ] = False,
+    columns: Annotated[int, typer.Option("--columns", min=1, help="Cases in a row.")] = 2,
+    side: Annotated[int, typer.Option("--side", min=32, help="Pixels to draw a view in.")] = 320,
+    view_size: ViewSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw cases on one sheet: the overview that a policy starts with, enlarged.
+
+    Example: medgym cases show phantom,question=kind:test --gold -n 8 --out phantoms.png
+    """
+    from medgym.pictures import sheet
+
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {out} is no PNG file; mend: name it FILE.png")
+    found, rules = cases_and_rules(spec, tools=(), view_size=view_size)
+    tiles = []
+    for case in found[:limit]:
+        workspace = rules.begin(case).workspace
+        pictures = drawn(case, workspace, side=side, full=full, gold=gold)
+        tiles.append((f"{case.id}: {case.answer}" if gold else case.id, pictures))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    page = sheet(tiles, columns)
+    page.save(out, optimize=True)
+    if as_json:
+        print_json({"out": str(out), "cases": len(tiles), "size": list(page.size)})
+    else:
+        print(f"{out}: {len(tiles)} cases, {page.width} x {page.height} pixels")
+
+
+def drawn(case: Case, workspace: Any, *, side: int, full: bool, gold: bool) -> list[Any]:
+    """A case's overviews, and where asked its whole images and its gold regions close up."""
+    from medgym.pictures import GOLD, Mark, enlarged, marked
+
+    pictures = []
+    for view in workspace.views:
+        regions = [r for r in case.regions if r.image == view.image] if gold else []
+        marks = [Mark(region.box_px, GOLD) for region in regions]
+        pictures.append(marked(view.picture, view.box_px, marks, side))
+        study = workspace.studies[view.image]
+        if full:
+            pictures.append(study.render(view.box_px, study.size))
+        for region in regions:
+            window = _around(region.box_px, workspace.view_size, study.size)
+            close = workspace.look(view.image, window, enlarge=False, made_by=None)
+            pictures.append(enlarged(close.picture, side))
+    return pictures
+
+
+def _around(box_px: Sequence[float], step: int, size: tuple[int, int]) -> Any:
+    """A square window around a box whose side is a whole number of steps, within the image."""
+    longest = max(box_px[2] - box_px[0], box_px[3] - box_px[1])
+    side = -(-longest // step) * step
+    window = []
+    for low, high, most in ((box_px[0], box_px[2], size[0]), (box_px[1], box_px[3], size[1])):
+        length = min(side, most)
+        start = min(max(round((low + high - length) / 2), 0), most - length)
+        window += [start, start + length]
+    return window[0], window[2], window[1], window[3]
+
+
+@app.command("check")
+def check(
+    spec: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="What to check: phantom, or phantom cases.")
+    ],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many cases to check.")] = 200,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="Leave the supervised probe away.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check that phantoms are what they claim: no overview tells the kind, and the gold is true.
+
+    Exit status 1 where a check fails.
+
+    Example: medgym cases check phantom --n 500
+    """
+    from medgym.sources.phantom_check import check_phantoms
+
+    found = open_cases(spec if ":" in spec else f"{spec}:test")[:n]
+    with progress("cases", len(found)) as advance:
+        report = check_phantoms(found, probe=not no_probe, progress=lambda done, total: advance(1))
+    if as_json:
+        print_json([asdict(row) for row in report.rows])
+    else:
+        for row in report.rows:
+            mend = f"; mend: {row.mend}" if row.mend else ""
+            print(f"{row.verdict}  {row.check}: {row.figure}{mend}")
+    failed = [row for row in report.rows if row.verdict == "fail"]
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(report.rows)} checks failed, the first: {failed[0].check}; "
+            f"mend: {failed[0].mend}"
+        )

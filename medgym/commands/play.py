@@ -1,0 +1,259 @@
+"""The command `medgym play`: one episode, turn by turn, on a case or on one's own image."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medgym.cases import Case
+from medgym.commands.asking import (
+    AsJson,
+    MaxTokens,
+    MaxTurns,
+    NoTools,
+    PolicySpec,
+    RubricName,
+    Seed,
+    Temperature,
+    ToolNames,
+    ViewSize,
+    cases_and_rules,
+    refuse_gold_player,
+    tool_names,
+)
+from medgym.commands.printing import print_json
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.images import ImageRef, Study, open_image
+from medgym.messages import Message, Reply
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.rollout import rollout
+from medgym.rubric import Rubric
+from medgym.trajectory import Trajectory
+
+
+def play(
+    policy: PolicySpec,
+    cases: Annotated[
+        str | None, typer.Argument(metavar="[CASES]", help="Of these the first, or --case.")
+    ] = None,
+    case: Annotated[str | None, typer.Option("--case", metavar="ID", help="Which case.")] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option("--image", help="One's own PNG, JPEG, TIFF or DICOM file; may be repeated."),
+    ] = None,
+    frame: Annotated[
+        int | None, typer.Option("--frame", min=0, help="Which frame of a file with several.")
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option("--question", help="What to ask about one's own image.")
+    ] = None,
+    options: Annotated[
+        str | None, typer.Option("--options", metavar="A,B", help="Its options, joined by commas.")
+    ] = None,
+    tools: ToolNames = None,
+    no_tools: NoTools = False,
+    rubric: RubricName = "outcome",
+    max_turns: MaxTurns = 6,
+    view_size: ViewSize = None,
+    temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 512,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Save every view here, and where it looked."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play one episode and print it turn by turn.
+
+    Example: medgym play phantom:test --policy scripted:oracle --out played
+
+    Example: medgym play --image retina.jpg --question "Which eye?" --options left,right
+    --policy human --out played
+    """
+    chosen = tool_names(tools, no_tools)
+    own = _own_case(cases, case, image or (), frame, question, options)
+    found, rules = cases_and_rules(
+        [own] if own is not None else str(cases),
+        tools=chosen,
+        rubric=rubric,
+        max_turns=max_turns,
+        view_size=view_size,
+    )
+    if own is not None:  # there is nothing to hold an answer against
+        rules = Rules(rules.tools, Rubric("none", ()), rules.max_turns, view_size=rules.view_size)
+    played = found[0] if case is None else found.find(case)
+    studies = [open_image(ref) for ref in played.images]
+    player = load_policy(policy)
+    if own is not None:
+        refuse_gold_player(player, policy)
+    if policy == "human" and out is None:
+        raise UserError("a person needs to see the views; mend: add --out DIR")
+    _make_folder(out)
+    watched = Watched(player, out, say=not as_json)
+    trajectory = asyncio.run(
+        rollout(
+            played,
+            watched,
+            rules,
+            sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
+            seed=seed,
+            studies=studies,
+            on_messages=watched.show,
+        )
+    )
+    player.close()
+    if out is not None:
+        _draw_overviews(out, played, studies, trajectory, rules)
+    if as_json:
+        print_json(_record(played, trajectory, watched, gold=own is None))
+        return
+    print(f"\n{_ending(trajectory)}")
+    if own is None:
+        reward = f"reward {trajectory.reward:.2f}" if trajectory.reward is not None else "no reward"
+        verdict = "right" if trajectory.correct else "wrong"
+        print(f"gold: {played.answer}; {verdict}, {reward}")
+    if out is not None:
+        print(f"views and overviews are in {out}")
+
+
+class Watched(Policy):
+    """Plays as another policy does, and shows the conversation as it grows.
+
+    Args:
+        policy: who plays. out: where views are saved, None for nowhere. say: print the turns.
+    """
+
+    def __init__(self, policy: Policy, out: Path | None, *, say: bool) -> None:
+        self._policy, self._out, self._say = policy, out, say
+        self.spec, self.kind = policy.spec, policy.kind
+        self.vision_token_ids = policy.vision_token_ids
+        self.messages: tuple[Message, ...] = ()
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
+        """It is made around a policy and has no spec of its own."""
+        raise UserError("a watched policy has no spec; mend: name the policy itself")
+
+    def for_case(self, case: Case) -> "Watched":
+        """Watch the player of one case."""
+        self._policy = self._policy.for_case(case)
+        self.kind = self._policy.kind
+        return self
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """Show what is new, then let the policy reply."""
+        self.show(conversation)
+        return await self._policy.act(conversation, sampling)
+
+    def show(self, conversation: Sequence[Message]) -> None:
+        """Print and save what the conversation has that was not shown yet."""
+        for message in conversation[len(self.messages) :]:
+            files = []
+            for part in message.images:
+                if self._out is not None:
+                    part.image.save(self._out / f"view-{part.view}.png")
+                    files.append(f"  view {part.view} is {self._out / f'view-{part.view}.png'}")
+            if self._say:
+                print(f"[{message.role}]", _printable(message.text), *files, sep="\n")
+        self.messages = tuple(conversation)
+
+
+def _printable(text: str) -> str:
+    """The text without what would steer a terminal; a policy may write anything."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+def _own_case(
+    cases: str | None,
+    case: str | None,
+    images: Sequence[Path],
+    frame: int | None,
+    question: str | None,
+    options: str | None,
+) -> Case | None:
+    """The case made of one's own images; None where cases are named instead."""
+    if not images:
+        if cases is None:
+            raise UserError("nothing to play; mend: name CASES, or --image FILE with --question")
+        if question is not None or options is not None or frame is not None:
+            raise UserError("--question, --options and --frame go with --image; mend: add --image")
+        return None
+    if cases is not None or case is not None:
+        raise UserError("cases and --image exclude each other; mend: leave one away")
+    if not question:
+        raise UserError("--image needs a --question; mend: add --question TEXT")
+    offered = tuple(text.strip() for text in options.split(",")) if options is not None else ()
+    if options is not None and (len(set(offered)) < max(2, len(offered)) or "" in offered):
+        raise UserError(f"--options {options!r} are not two or more; mend: write --options yes,no")
+    return Case(
+        id=f"own/play/{images[0].name}",
+        images=tuple(ImageRef(uri=path.resolve().as_uri(), frame=frame) for path in images),
+        question=question,
+        options=offered,
+        answer="",
+        answer_type="choice" if offered else "open",
+        group=images[0].name,
+        source="own",
+        split="play",
+    )
+
+
+def _make_folder(out: Path | None) -> None:
+    if out is None:
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not empty; mend: choose another name or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _draw_overviews(
+    out: Path, case: Case, studies: Sequence[Study], trajectory: Trajectory, rules: Rules
+) -> None:
+    """`overview-IMAGE.png`: where it looked, and where it should have."""
+    from medgym.pictures import GOLD, Mark, marked
+
+    first = rules.begin(case, studies).workspace.views
+    for view in first:
+        gold = [Mark(r.box_px, GOLD) for r in case.regions if r.image == view.image]
+        looks = [
+            Mark(look.box_px, label=str(len(first) + number))
+            for number, look in enumerate(trajectory.looks)
+            if look.image == view.image
+        ]
+        picture = marked(view.picture, view.box_px, [*gold, *looks], 768)
+        picture.save(out / f"overview-{view.image}.png")
+
+
+def _ending(trajectory: Trajectory) -> str:
+    if trajectory.answer is None:
+        return f"no answer after {trajectory.turns} replies"
+    return f"answer: {_printable(trajectory.answer)}"
+
+
+def _record(case: Case, trajectory: Trajectory, watched: Watched, *, gold: bool) -> dict[str, Any]:
+    first = len(case.images)
+    record: dict[str, Any] = {
+        "case": case.id,
+        "policy": trajectory.policy,
+        "messages": [
+            {"role": m.role, "text": m.text, "views": [part.view for part in m.images]}
+            for m in watched.messages
+        ],
+        "looks": [
+            {"view": first + i, "tool": k.tool, "image": k.image, "box_px": list(k.box_px)}
+            for i, k in enumerate(trajectory.looks)
+        ],
+        "answer": trajectory.answer,
+    }
+    if gold:
+        record |= {
+            "gold": case.answer,
+            "correct": trajectory.correct,
+            "reward": trajectory.reward,
+            "terms": dict(trajectory.terms or {}),
+        }
+    return record

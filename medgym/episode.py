@@ -1,0 +1,226 @@
+"""An episode: the rules of play for one case, without Gymnasium.
+
+`MedEnv` and `rollout` both play through this class, so there is one set of rules. Nothing that a
+policy writes raises: a malformed reply, an unknown tool, a box outside the image are observations
+that say what was expected. What is handed out (messages, views, observations) leads to no gold.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from medgym.cases import LETTERS, Case
+from medgym.errors import UserError
+from medgym.images import Study, open_image
+from medgym.messages import (
+    MAX_CALLS,
+    MAX_TEXT,
+    Action,
+    Calls,
+    Final,
+    ImagePart,
+    Malformed,
+    Message,
+    Reply,
+    TextPart,
+    ToolCall,
+    message,
+    parse_action,
+)
+from medgym.rubric import Rubric, Score, outcome
+from medgym.tool import Tool, ToolError
+from medgym.workspace import Coordinates, View, Workspace
+
+
+@dataclass(frozen=True)
+class ToolOutcome:
+    """What became of one call: its text, the numbered views it made, and data for the record."""
+
+    call: ToolCall
+    text: str
+    views: tuple[View, ...] = ()
+    data: dict[str, Any] = field(default_factory=dict)
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One reply, how it was read, and what its calls yielded."""
+
+    reply: str
+    action: Action
+    outcomes: tuple[ToolOutcome, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Everything about playing that does not depend on the case."""
+
+    tools: tuple[Tool, ...] = ()
+    rubric: Rubric = field(default_factory=outcome)
+    max_turns: int = 6
+    max_tokens: int | None = None
+    view_size: int = 448
+    coordinates: Coordinates = "thousandths"
+
+    @cached_property
+    def instructions(self) -> str:
+        """The system message of every episode: `instructions` of these tools."""
+        return instructions(self.tools, self.coordinates)
+
+    def begin(self, case: Case, studies: Sequence[Study] | None = None) -> "Episode":
+        """A new episode of `case`; `studies` are its images where they are decoded already."""
+        return Episode(case, self, studies)
+
+
+class Episode:
+    """One case being played.
+
+    Attributes:
+        workspace: the views so far.
+        messages: the conversation so far: system, user, then replies and tool messages.
+        turns: what was done so far.
+        answer: the final answer, None before it.
+        terminated: an answer was given. truncated: the turn or token budget ran out.
+        score: what the rubric says, None until the end.
+    """
+
+    def __init__(self, case: Case, rules: Rules, studies: Sequence[Study] | None = None) -> None:
+        self._case = case
+        self._rules = rules
+        self._tools = {tool.name: tool for tool in rules.tools}
+        self._tokens_left = rules.max_tokens
+        self.workspace = Workspace(
+            studies if studies is not None else [open_image(ref) for ref in case.images],
+            view_size=rules.view_size,
+            coordinates=rules.coordinates,
+            case_id=case.id,
+            group=case.group,
+            uris=[ref.uri for ref in case.images],
+        )
+        self.turns: list[Turn] = []
+        self.answer: str | None = None
+        self.terminated = False
+        self.truncated = False
+        self.score: Score | None = None
+        system = rules.instructions
+        question = _question(case, self.workspace)
+        if len(system) + len("\n\n") + len(question) > MAX_TEXT:  # as an observation joins them
+            raise UserError(
+                f"the instructions and the question of {case.id} have over {MAX_TEXT} characters; "
+                "mend: offer fewer tools or a shorter context"
+            )
+        pictures = [ImagePart(view.number, view.picture) for view in self.workspace.views]
+        self.messages: list[Message] = [
+            message("system", system),
+            message("user", question, pictures),
+        ]
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode is over."""
+        return self.terminated or self.truncated
+
+    def spend(self, tokens: int) -> None:
+        """Count tokens against the token budget; the step that exceeds it truncates."""
+        if self._tokens_left is not None:
+            self._tokens_left -= tokens
+
+    def step(self, reply: Reply | str) -> Message | None:
+        """Play one reply. Returns the environment's next message, None when the episode is over."""
+        if self.done:
+            raise RuntimeError("the episode is over; reset before the next step")
+        reply = Reply(reply) if isinstance(reply, str) else reply
+        text = _encodable(reply.text)
+        self.messages.append(Message("assistant", (TextPart(text),), reply))
+        action = parse_action(text)
+        outcomes: tuple[ToolOutcome, ...] = ()
+        answer: Message | None = None
+        if isinstance(action, Final):
+            self.answer, self.terminated = action.answer, True
+        elif isinstance(action, Calls):
+            outcomes = tuple(self._call(call) for call in action.calls)
+        self.turns.append(Turn(text, action, outcomes))
+        spent = self._tokens_left is not None and self._tokens_left < 0
+        if not self.terminated and (len(self.turns) >= self._rules.max_turns or spent):
+            self.truncated = True
+        if self.terminated or self.truncated:
+            self.score = self._rules.rubric.score(self._case, self)
+            return None
+        if isinstance(action, Malformed):
+            answer = message("tool", f"Error: {action.error}.")
+        else:
+            shown = [ImagePart(v.number, v.picture) for o in outcomes for v in o.views]
+            text = _encodable("\n".join(o.text for o in outcomes))
+            answer = message("tool", text[:MAX_TEXT], shown)
+        self.messages.append(answer)
+        return answer
+
+    def _call(self, call: ToolCall) -> ToolOutcome:
+        tool = self._tools.get(call.name)
+        try:
+            if tool is None:
+                known = f"one of {', '.join(self._tools)}" if self._tools else "an answer"
+                raise ToolError(f"there is no tool {call.name[:40]!r}; expected {known}")
+            result = tool(tool.parse(call.arguments), self.workspace)
+        except ToolError as error:
+            return ToolOutcome(call, f"Error: {error}.", failed=True)
+        views = tuple(self.workspace.add(view) for view in result.views)
+        lines = [_caption(view) for view in views]
+        if result.text:
+            lines.append(result.text)
+        text = "\n".join(lines)
+        if len(text) > MAX_TEXT // MAX_CALLS:
+            text = text[: MAX_TEXT // MAX_CALLS - 6] + " [cut]"
+        return ToolOutcome(call, text, views, dict(result.data))
+
+
+def _encodable(text: str) -> str:
+    """Lone surrogates are legal in str and illegal in UTF-8; they would break every file later."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def instructions(tools: Sequence[Tool], coordinates: Coordinates = "thousandths") -> str:
+    """The system message: how to act, and the schema of every tool."""
+    frame = (
+        "in thousandths of its view (0 to 1000)"
+        if coordinates == "thousandths"
+        else "in pixels of its view"
+    )
+    answer = "Reply <answer>...</answer> to answer; of options, give the letter."
+    think = "You may write <think>...</think> first."
+    if not tools:
+        return f"Answer the question about the images.\n{answer} {think}"
+    schemas = "\n".join(json.dumps(tool.schema(), ensure_ascii=False) for tool in tools)
+    return (
+        "Answer the question about the images. Views of them are numbered from 0.\n"
+        f"A box is [x0, y0, x1, y1] {frame}, from the top left.\n"
+        f"Tools:\n{schemas}\n"
+        'Reply <tool_call>{"name": ..., "arguments": {...}}</tool_call>, up to '
+        f"{MAX_CALLS} in a reply, to use tools. {answer} {think} "
+        "Never call and answer in one reply."
+    )
+
+
+def _question(case: Case, workspace: Workspace) -> str:
+    lines = []
+    for ref, view, study in zip(case.images, workspace.views, workspace.studies, strict=True):
+        role = ", prior" if ref.role == "prior" else ""
+        width, height = study.size
+        lines.append(f"View {view.number}: image {view.image}{role}, {width} x {height} pixels.")
+    if case.context:
+        lines.append(f"Context: {case.context}")
+    lines.append(f"Question: {case.question}")
+    if case.options:
+        if len(case.options) > len(LETTERS):
+            raise UserError(f"{case.id} has over {len(LETTERS)} options; mend: offer fewer")
+        lines.append("Options:")
+        lines += [f"{a}. {text}" for a, text in zip(LETTERS, case.options, strict=False)]
+    return "\n".join(lines)
+
+
+def _caption(view: View) -> str:
+    width, height = (round(view.box_px[i + 2] - view.box_px[i]) for i in (0, 1))
+    return f"View {view.number}: {width} x {height} pixels of image {view.image}."

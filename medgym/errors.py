@@ -1,0 +1,30 @@
+"""The two ways in which medgym says no to its user.
+
+Each carries one line that names the thing and the mend; the command prints that line alone, without
+a traceback, and turns the class into its exit status. A policy never sees these: what a policy does
+wrong is an observation (`medgym.tool.ToolError`).
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """It was asked wrongly: a bad spec, a missing file, a wrong key. Exit status 2."""
+
+
+class RunError(Exception):
+    """It was asked rightly and failed all the same. Exit status 1."""
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not known: it names the nearest known one, else all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
+    mend = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    return UserError(f"unknown {what} {given!r}; {mend}")
+
+
+def missing_extra(extra: str, error: ImportError) -> UserError:
+    """The error for a library that an optional part needs and that is not installed."""
+    return UserError(f"{error.name or error} is not installed; mend: pip install 'medgym[{extra}]'")

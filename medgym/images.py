@@ -1,0 +1,298 @@
+"""Images as the case's files hold them: opened safely, with spacing and window, rendered by area.
+
+A `Study` holds original pixels and never changes. Everything that a policy sees comes from
+`Study.render`: it shrinks by area averaging (each output pixel is the mean of its own block and of
+nothing else, so that nothing aliases and nothing leaks across blocks) and enlarges bicubically,
+always from the original pixels.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from medgym.errors import UserError
+
+MAX_PIXELS = 178_956_970
+"""Pixels of one image above which a file is refused before it is decoded (about 13,000 x 13,000).
+Pillow itself refuses what is larger."""
+
+Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1), origin top left, end exclusive. Its frame is in the name of what holds it."""
+
+
+class ImageRef(BaseModel):
+    """Where one image of a case is, without its pixels.
+
+    `uri` is `file:PATH`, or `SCHEME:...` of a source that opens it (as `phantom:`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    role: Literal["current", "prior"] = "current"
+    frame: int | None = None
+    series: str | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """The range of stored values that is shown: `centre` ± `width`/2 becomes 0..255."""
+
+    centre: float
+    width: float
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """One decoded image.
+
+    Attributes:
+        pixels: (height, width) or (height, width, 3) uint8, or (height, width) float32 together
+            with a `window`. Read-only.
+        spacing_mm: millimetres a pixel as (row, column), None where unknown.
+        modality: DICOM modality code, None where unknown.
+        window: how stored values become grey; None for uint8 pixels.
+        view_sizes: the view sizes at which the whole image may be shown; None for any. A source
+            whose images must not give away at a glance what is to be looked for sets it.
+    """
+
+    pixels: NDArray[Any]
+    spacing_mm: tuple[float, float] | None = None
+    modality: str | None = None
+    window: Window | None = None
+    view_sizes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.pixels.ndim != 2 and self.pixels.shape[2:] != (3,)) or not self.pixels.size:
+            raise ValueError(f"pixels of shape {self.pixels.shape} are neither grey nor RGB")
+        if self.pixels.dtype != np.uint8 and (self.window is None or self.pixels.ndim == 3):
+            raise ValueError(f"{self.pixels.dtype} pixels need to be grey and to have a window")
+        self.pixels.setflags(write=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in original pixels."""
+        height, width = self.pixels.shape[:2]
+        return width, height
+
+    def _shown(self, left: int, top: int, right: int, bottom: int) -> Image.Image:
+        part = self.pixels[top:bottom, left:right]
+        if self.window is not None:
+            low = self.window.centre - self.window.width / 2
+            grey = (part - low) * (255.0 / self.window.width)
+            part = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+        return Image.fromarray(np.ascontiguousarray(part))
+
+    def render(self, box_px: Box, size: tuple[int, int]) -> Image.Image:
+        """The region `box_px` (original pixels) resampled to `size` (width, height), as RGB.
+
+        Where whole pixels shrink by whole factors, every output pixel comes from the sum of its own
+        block alone: the rounded mean, exactly so for factors that are powers of two. Only the
+        pixels under the box are touched, so the cost is that of a bare crop and resize.
+        """
+        x0, y0, x1, y1 = box_px
+        width, height = self.size
+        left, top = max(int(np.floor(x0)), 0), max(int(np.floor(y0)), 0)
+        right, bottom = min(int(np.ceil(x1)), width), min(int(np.ceil(y1)), height)
+        picture = self._shown(left, top, right, bottom)
+        inner = (x0 - left, y0 - top, x1 - left, y1 - top)
+        if _is_whole(picture, inner):
+            # `resize` rounds after each axis, `reduce` once.
+            factors = (_factor(picture.width, size[0]), _factor(picture.height, size[1]))
+            picture = picture.reduce(factors) if factors != (1, 1) else picture
+            inner = (0.0, 0.0, float(picture.width), float(picture.height))
+        if size != picture.size or not _is_whole(picture, inner):
+            picture = _resized(picture, inner, size)
+        return picture.convert("RGB")
+
+
+def _is_whole(picture: Image.Image, box: Box) -> bool:
+    return box == (0.0, 0.0, float(picture.width), float(picture.height))
+
+
+def _factor(length: int, wanted: int) -> int:
+    return length // wanted if length % wanted == 0 else 1
+
+
+def _resized(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
+    """An axis that shrinks is averaged by area, one that grows is interpolated; both at once where
+    they agree, else the one that shrinks first."""
+    x0, y0, x1, y1 = box
+    across, down = size[0] <= x1 - x0, size[1] <= y1 - y0
+    if across != down:
+        wide, high = float(picture.width), float(picture.height)
+        middle = (size[0], picture.height) if across else (picture.width, size[1])
+        strip = (x0, 0.0, x1, high) if across else (0.0, y0, wide, y1)
+        picture = picture.resize(middle, Image.Resampling.BOX, strip)
+        box = (0.0, y0, float(size[0]), y1) if across else (x0, 0.0, x1, float(size[1]))
+    shrinks = across and down
+    resample = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    return picture.resize(size, resample, box)
+
+
+def open_image(ref: ImageRef) -> Study:
+    """Decode the image that `ref` names.
+
+    Raises:
+        UserError: no such file, not an image, too many pixels, a DICOM file without pixels, or a
+            URI whose scheme no source opens.
+    """
+    scheme, colon, rest = ref.uri.partition(":")
+    if not colon:
+        raise UserError(
+            f"image {ref.uri!r} has no scheme; mend: write file:PATH, or the URI of a source"
+        )
+    if scheme == "file":
+        return open_file(Path(unquote(urlsplit(ref.uri).path or rest)), frame=ref.frame)
+    from medgym.registry import load
+
+    study = load("sources", scheme).open_image(ref)
+    assert isinstance(study, Study)
+    return study
+
+
+def open_file(path: Path, frame: int | None = None) -> Study:
+    """Decode a PNG, JPEG or TIFF file, or a DICOM file. Errors as in `open_image`.
+
+    Pixels are those that the file stores: an EXIF orientation is not applied (viewers of medical
+    images do not turn them either, and boxes are in stored pixels), an alpha channel is left out,
+    CMYK and palettes become RGB. Of a file with several frames or pages `frame` names one.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(132)
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder; mend: name an image file in it") from error
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise UserError(f"no such image: {path}; mend: check the path") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); mend: check it") from error
+    is_dicom = head[128:132] == b"DICM" or path.suffix.lower() in {".dcm", ".dicom"}
+    decode = _open_dicom if is_dicom else _open_picture
+    try:
+        return decode(path, frame)
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UserError(_bomb(path)) from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        form = "DICOM image" if is_dicom else "PNG, JPEG, TIFF or DICOM image"
+        mend = "decompress it, as gdcmconv --raw does, or replace it" if is_dicom else "replace it"
+        raise UserError(
+            f"{path} is not a readable {form} ({_first_line(error)}); mend: convert or {mend}"
+        ) from error
+
+
+def _open_picture(path: Path, frame: int | None) -> Study:
+    with warnings.catch_warnings():
+        # Pillow only warns between its limit and twice it; ours is checked right below.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as picture:
+            # Phones put previews behind a JPEG, and a PNG may move: only a TIFF has pages.
+            pages = int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
+            picture.seek(_chosen(path, frame, pages))
+            _refuse_bomb(path, *picture.size)
+            picture.load()
+            if picture.mode in {"I;16", "I;16B", "I;16L", "I", "F"}:
+                return _stored(np.array(picture, dtype=np.float32))
+            mode = "L" if picture.mode in {"1", "L", "LA"} else "RGB"
+            return Study(np.array(picture.convert(mode)))
+
+
+def _open_dicom(path: Path, frame: int | None) -> Study:
+    import pydicom
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+
+    dataset = pydicom.dcmread(path)
+    if "Rows" not in dataset or "Columns" not in dataset or not any(n in dataset for n in _PIXELS):
+        raise UserError(f"{path} is a DICOM file without pixels; mend: choose an image object")
+    chosen = _chosen(path, frame, int(dataset.get("NumberOfFrames") or 1))
+    _refuse_bomb(path, int(dataset.Columns), int(dataset.Rows))
+    raw = pixel_array(dataset, index=chosen)  # YBR has become RGB in it
+    space = str(dataset.get("PhotometricInterpretation"))
+    if space == "PALETTE COLOR":
+        raw = apply_color_lut(raw, dataset)
+        raw = (raw >> 8).astype(np.uint8) if raw.dtype == np.uint16 else raw
+    spacing_mm = _spacing(dataset)
+    modality = str(dataset.get("Modality") or "") or None
+    if raw.ndim == 3:
+        if raw.dtype != np.uint8 or raw.shape[2] != 3:
+            raise UserError(
+                f"{path} has colour pixels of {raw.dtype} x {raw.shape[2]}; mend: store 8-bit RGB"
+            )
+        return Study(np.array(raw), spacing_mm, modality)
+    values = np.asarray(apply_modality_lut(raw, dataset), dtype=np.float32)
+    study = _stored(values, _header_window(dataset), spacing_mm, modality)
+    if space == "MONOCHROME1" and study.window is not None:
+        window = Window(-study.window.centre, study.window.width)
+        return Study(-study.pixels, spacing_mm, modality, window)
+    return study
+
+
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+
+def _chosen(path: Path, frame: int | None, frames: int) -> int:
+    if frame is None and frames == 1:
+        return 0
+    if frame is None or not 0 <= frame < frames:
+        raise UserError(f"{path} holds {frames} frame(s); mend: name one of 0..{frames - 1}")
+    return frame
+
+
+def _stored(
+    values: NDArray[np.float32],
+    window: Window | None = None,
+    spacing_mm: tuple[float, float] | None = None,
+    modality: str | None = None,
+) -> Study:
+    """Grey values as the file stores them. What is not a number is shown as the least value."""
+    window = window or full_window(values)
+    if not np.isfinite(values).all():
+        low, high = window.centre - window.width / 2, window.centre + window.width / 2
+        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    return Study(values, spacing_mm, modality, window)
+
+
+def _spacing(dataset: Any) -> tuple[float, float] | None:
+    spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing")
+    if not spacing or len(spacing) != 2 or not all(float(v) > 0 for v in spacing):
+        return None
+    return float(spacing[0]), float(spacing[1])
+
+
+def _header_window(dataset: Any) -> Window | None:
+    found = []
+    for value in (dataset.get("WindowCenter"), dataset.get("WindowWidth")):
+        values = value if hasattr(value, "__len__") and not isinstance(value, str) else [value]
+        found.append(math.nan if values[0] in (None, "") else float(values[0]))
+    centre, width = found
+    return Window(centre, width) if math.isfinite(centre) and width > 0 else None
+
+
+def full_window(values: NDArray[Any]) -> Window:
+    """The window that shows all finite values: its ends are the least and the greatest."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return Window((low + high) / 2, max(high - low, 1e-6))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def _bomb(path: Path) -> str:
+    return f"{path} has more than {MAX_PIXELS:,} pixels; mend: cut or shrink it first"
+
+
+def _refuse_bomb(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UserError(_bomb(path))

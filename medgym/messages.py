@@ -1,0 +1,247 @@
+"""What policy and environment say to each other, and the one strict reading of an action.
+
+A reply holds one to four tool calls, or one answer, after an optional thought:
+
+    <think>free text</think>
+    <tool_call>{"name": "zoom", "arguments": {"view": 0, "box": [120, 300, 380, 560]}}</tool_call>
+
+    <think>...</think><answer>B</answer>
+
+Reading is anchored at both ends: nothing may stand outside the tags, and a reply that holds both a
+call and an answer is malformed and its answer counts for nothing (an answer beside a call, paid in
+full, is a hole that a policy finds within a hundred steps of training).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NoReturn
+
+from PIL import Image
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+MAX_CALLS = 4
+"""Tool calls in one reply."""
+
+MAX_TEXT = 16_384
+"""Characters of one text, the policy's or the environment's."""
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """A piece of text in a message."""
+
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePart:
+    """A view in a message, at its own size."""
+
+    view: int
+    image: Image.Image
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the pixels, as the image store names them."""
+        return image_hash(self.image)
+
+
+def image_hash(image: Image.Image) -> str:
+    """sha256 over mode, size and pixels (hex): the same for the same pixels, however encoded."""
+    head = f"{image.mode}:{image.width}x{image.height}:".encode()
+    return hashlib.sha256(head + image.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a policy answered in one turn.
+
+    Attributes:
+        text: the reply, without end-of-turn tokens.
+        prompt_ids: every token that the sampler was given, from the start of the conversation,
+            image placeholders expanded; None for a policy without tokens.
+        token_ids: every token that it sampled, the end-of-turn token included.
+        logprobs: the log-probability of each of `token_ids` under the distribution that it was
+            drawn from.
+        image_tokens: placeholder tokens of each image of the conversation so far, in order.
+        cut: the token limit ended the reply, not the policy.
+    """
+
+    text: str
+    prompt_ids: tuple[int, ...] | None = None
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    image_tokens: tuple[int, ...] = ()
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of the conversation: images first, then text."""
+
+    role: Role
+    content: tuple[TextPart | ImagePart, ...]
+    reply: Reply | None = None
+
+    @property
+    def text(self) -> str:
+        """All text of the message."""
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def images(self) -> tuple[ImagePart, ...]:
+        """All images of the message."""
+        return tuple(part for part in self.content if isinstance(part, ImagePart))
+
+    def chat(self) -> dict[str, Any]:
+        """As chat content: `{"role": ..., "content": [{"type": "image", ...}, ...]}`."""
+        content: list[dict[str, Any]] = [
+            {"type": "image", "image": part.image}
+            if isinstance(part, ImagePart)
+            else {"type": "text", "text": part.text}
+            for part in self.content
+        ]
+        return {"role": self.role, "content": content}
+
+
+def message(role: Role, text: str, images: Sequence[ImagePart] = ()) -> Message:
+    """A message of images, then text."""
+    return Message(role, (*images, TextPart(text)))
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call that a policy asks for; its arguments are as yet unchecked."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Calls:
+    """A well-formed reply that asks for tools."""
+
+    calls: tuple[ToolCall, ...]
+    think: str | None = None
+
+
+@dataclass(frozen=True)
+class Final:
+    """A well-formed reply that answers."""
+
+    answer: str
+    think: str | None = None
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A reply that could not be read; `error` says what was expected, `kind` names the fault."""
+
+    kind: Literal["form", "both", "json", "call", "length"]
+    error: str
+    think: str | None = field(default=None)
+
+
+Action = Calls | Final | Malformed
+
+_EXPECTED = (
+    "expected <tool_call>{...}</tool_call> (one to four) or <answer>...</answer>, "
+    "after an optional <think>...</think>, and nothing else"
+)
+_CALL_FORM = '{"name": TOOL, "arguments": {...}}'
+_THINK = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
+_CALL = re.compile(r"\s*<tool_call>(.*?)</tool_call>", re.DOTALL)
+_ANSWER = re.compile(r"\s*<answer>(.*?)</answer>\s*", re.DOTALL)
+_TAG = re.compile(r"</?(?:think|tool_call|answer)>")
+
+
+def parse_action(text: str) -> Action:
+    """Read a policy's reply. Never raises: what cannot be read is `Malformed`."""
+    if len(text) > MAX_TEXT:
+        return Malformed("length", f"the reply has over {MAX_TEXT} characters; {_EXPECTED}")
+    think, body = None, text
+    thought = _THINK.match(text)
+    if thought:
+        think, body = thought[1], text[thought.end() :]
+    calls, end = [], 0
+    while found := _CALL.match(body, end):
+        calls.append(found[1])
+        end = found.end()
+    if calls:
+        return _read_calls(calls, body[end:], think)
+    answer = _ANSWER.fullmatch(body)
+    if answer and not _TAG.search(answer[1]):
+        if answer[1].strip():
+            return Final(answer[1].strip(), think)
+        return Malformed("form", f"the answer is empty; {_EXPECTED}", think)
+    if "<tool_call>" in body and "<answer>" in body:
+        return Malformed("both", f"a call and an answer in one reply; {_EXPECTED}", think)
+    return Malformed("form", f"cannot read the reply; {_EXPECTED}", think)
+
+
+def _read_calls(bodies: list[str], rest: str, think: str | None) -> Calls | Malformed:
+    if "<answer>" in rest:
+        return Malformed("both", f"a call and an answer in one reply; {_EXPECTED}", think)
+    if rest.strip():
+        return Malformed("form", f"text after the last call; {_EXPECTED}", think)
+    if len(bodies) > MAX_CALLS:
+        return Malformed("call", f"{len(bodies)} calls in one reply; {_EXPECTED}", think)
+    calls = []
+    for body in bodies:
+        try:
+            value = json.loads(
+                body, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+            )
+            # What JSON can escape and UTF-8 cannot hold (lone surrogates) would break files later.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except (ValueError, RecursionError) as error:
+            reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+            return Malformed("json", f"a call is not JSON ({reason}); expected {_CALL_FORM}", think)
+        if not (
+            isinstance(value, dict)
+            and value.keys() == {"name", "arguments"}
+            and isinstance(value["name"], str)
+            and isinstance(value["arguments"], dict)
+        ):
+            return Malformed("call", f"a call has another form; expected {_CALL_FORM}", think)
+        calls.append(ToolCall(value["name"], value["arguments"]))
+    return Calls(tuple(calls), think)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return value
+
+
+def render_call(name: str, arguments: Mapping[str, Any], think: str | None = None) -> str:
+    """The text of one call, as `parse_action` reads it."""
+    body = json.dumps({"name": name, "arguments": dict(arguments)}, ensure_ascii=False)
+    body = body.replace("</tool_call>", "\\u003c/tool_call>")  # the same text, but no tag
+    return _thought(think) + f"<tool_call>{body}</tool_call>"
+
+
+def render_answer(answer: str, think: str | None = None) -> str:
+    """The text of an answer, as `parse_action` reads it."""
+    return _thought(think) + f"<answer>{answer}</answer>"
+
+
+def _thought(think: str | None) -> str:
+    return "" if think is None else f"<think>{think}</think>"

@@ -1,0 +1,119 @@
+"""Progress of whatever lasts: a bar on a terminal, plain lines elsewhere, always on stderr.
+
+    with progress("rollouts", total=200) as advance:
+        for trajectory in collect(...):
+            advance(1, reward=trajectory.reward)
+
+Standard output belongs to results, so that `--json` may be piped while the bar runs.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+INTERVAL = 10.0
+"""Seconds between two plain lines."""
+
+WORTH = 2.0
+"""Seconds below which work is over before anybody wonders: no plain line for it."""
+
+Figure = float | int | str | None
+
+
+class Advance(Protocol):
+    """Tells that `n` more are done, and what figures look like now (None leaves one away)."""
+
+    def __call__(self, n: int = 1, /, **figures: Figure) -> None:
+        """Advance by `n`."""
+        ...
+
+
+@contextmanager
+def progress(
+    what: str, total: int | None = None, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Advance]:
+    """Show how far something is.
+
+    Args:
+        what: the work, in a word or two.
+        total: how much there is; None where nobody knows.
+        clock: seconds; tests bring their own.
+    """
+    if sys.stderr.isatty():
+        yield from _bar(what, total)
+    else:
+        yield from _lines(what, total, clock)
+
+
+def written(figures: dict[str, Figure]) -> str:
+    """`reward 0.41, hit 0.93`: figures as they are shown."""
+    shown = {name: value for name, value in figures.items() if value is not None}
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in shown.items()
+    )
+
+
+def _bar(what: str, total: int | None) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    # Left alone, rich would send what is printed to stdout meanwhile to stderr, results and all.
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
+        task = bar.add_task(what, total=total, figures="")
+
+        def advance(n: int = 1, /, **figures: Figure) -> None:
+            bar.advance(task, n)
+            if figures:
+                bar.update(task, figures=written(figures))
+
+        yield advance
+
+
+def _lines(what: str, total: int | None, clock: Callable[[], float]) -> Iterator[Advance]:
+    start = last = clock()
+    done, figures = 0, ""
+
+    def say(now: float, ending: str = "") -> None:
+        passed = now - start
+        count = f"{done}/{total}" if total is not None else str(done)
+        left = (
+            f", {passed / done * (total - done):.0f} s left" if total and 0 < done < total else ""
+        )
+        rest = f", {figures}" if figures else ""
+        print(f"{what}: {count}{rest}, {passed:.0f} s{left}{ending}", file=sys.stderr, flush=True)
+
+    def advance(n: int = 1, /, **now_figures: Figure) -> None:
+        nonlocal done, figures, last
+        done += n
+        figures = written(now_figures) or figures
+        now = clock()
+        if now - last >= INTERVAL:
+            last = now
+            say(now)
+
+    ending = ", broken off"
+    try:
+        yield advance
+        ending = ""
+    finally:
+        now = clock()
+        if now - start >= WORTH:
+            say(now, ending)

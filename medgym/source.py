@@ -1,0 +1,49 @@
+"""What a source of cases is: named splits of lazy cases, and the images that its URIs name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from medgym.cases import Case
+from medgym.errors import UserError, unknown
+from medgym.images import ImageRef, Study
+
+
+class Source(ABC):
+    """A source of cases, registered in the entry-point group `medgym.sources`.
+
+    It is built from the options of a case spec (`phantom,look=ct:train` builds it with `look="ct"`)
+    and raises `UserError` on one that it does not know. A source must never put one `group` into
+    two of its splits.
+    """
+
+    name: ClassVar[str]
+    splits: ClassVar[tuple[str, ...]]
+
+    view_sizes: tuple[int, ...] | None = None
+    """The sides of view at which its images may be shown; None where any will do."""
+
+    def __init__(self) -> None:  # noqa: B027 - a source without options needs nothing here
+        pass
+
+    @abstractmethod
+    def cases(self, split: str) -> Sequence[Case]:
+        """The cases of one of `splits`, made when they are indexed."""
+
+    @classmethod
+    def open_image(cls, ref: ImageRef) -> Study:
+        """Decode an image whose URI scheme is this source's name."""
+        raise UserError(f"the source {cls.name!r} opens no images, so it cannot open {ref.uri!r}")
+
+
+def chosen(option: str, given: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The values that an option of a case spec names, joined by `+`; all known ones for None."""
+    if given is None:
+        return known
+    values = given.split("+")
+    for value in values:
+        if value not in known:
+            raise unknown(option, value, known)
+    if len(set(values)) < len(values):
+        raise UserError(f"{option}: {given} names a value twice; mend: name each once")
+    return tuple(values)

@@ -1,0 +1,34 @@
+"""Chance that is the same on every machine: raw PCG64 words, and nothing that NumPy makes of them.
+
+NumPy promises the stream of a bit generator for ever, but not what its `Generator` methods make of
+it; so reals and integers are made here, by shifts and one exact multiplication.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Chance:
+    """A stream of numbers from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.PCG64(seed)
+
+    def whole(self, low: int, high: int) -> int:
+        """A whole number in [low, high)."""
+        return low + int(self._bits.random_raw()) % (high - low)
+
+    def real(self, low: float, high: float) -> float:
+        """A real number in [low, high)."""
+        return low + (high - low) * ((int(self._bits.random_raw()) >> 11) * 2.0**-53)
+
+    def reals(self, *shape: int) -> NDArray[np.float32]:
+        """Reals in [0, 1) of 24 bits each."""
+        words = np.asarray(self._bits.random_raw(int(np.prod(shape))), dtype=np.uint64)
+        return ((words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
+
+    def bytes(self, *shape: int) -> NDArray[np.uint8]:
+        """Whole numbers in 0..255."""
+        count = int(np.prod(shape))
+        words = np.asarray(self._bits.random_raw(-(-count // 8)), dtype="<u8")
+        return words.view(np.uint8)[:count].reshape(shape)

@@ -1,0 +1,203 @@
+"""Trajectories and images on disk: Parquet parts, and each image once, under its content's hash.
+
+Writing is atomic: a temporary file in the same folder, fsync, rename. A reader never sees half a
+file; a killed writer leaves at most a file `.tmp-*`, which nothing reads.
+"""
+
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from medgym.errors import UserError
+from medgym.messages import ImagePart, image_hash
+from medgym.trajectory import ImageUse, Look, Node, Trajectory
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
+    try:
+        with temporary.open("xb") as stream:  # not `mkstemp`, whose files nobody else may read
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class ImageStore:
+    """PNG files `ab/abcd….png` named by the sha256 of their pixels, each written once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def _file(self, sha256: str) -> Path:
+        return self.path / sha256[:2] / f"{sha256}.png"
+
+    def put(self, part: ImagePart) -> str:
+        """Store an image unless its content is there already; returns its hash."""
+        file = self._file(part.sha256)
+        if not file.exists():
+            buffer = io.BytesIO()
+            part.image.save(buffer, format="PNG")
+            write_atomic(file, buffer.getvalue())
+        return part.sha256
+
+    def get(self, sha256: str) -> Image.Image:
+        """The image of that hash, checked against it.
+
+        Raises:
+            UserError: it is not in the store, or its pixels are no longer those of its name.
+        """
+        file = self._file(sha256)
+        if not file.exists():
+            raise UserError(f"no image {sha256[:12]}… in {self.path}; mend: copy the run's images/")
+        damaged = UserError(f"{file} does not hold the pixels of its name; mend: restore it")
+        try:
+            with Image.open(file) as image:
+                image.load()
+        except Exception as error:  # as in `medgym.images`, decoders raise what they like
+            raise damaged from error
+        if image_hash(image) != sha256:
+            raise damaged
+        return image
+
+
+class TrajectoryStore:
+    """Trajectories as `part-00000.parquet`, `part-00001.parquet`, … in one folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def parts(self) -> list[Path]:
+        """The parts written so far, in order."""
+        return sorted(self.path.glob("part-*.parquet"))
+
+    def write(self, trajectories: Sequence[Trajectory], number: int | None = None) -> Path | None:
+        """Write one part, by default after the last one; nothing is written for no trajectories."""
+        if not trajectories:
+            return None
+        import pyarrow
+        import pyarrow.parquet
+
+        table = pyarrow.Table.from_pylist([_row(t) for t in trajectories], schema=_schema())
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(table, buffer, compression="zstd")
+        if number is None:
+            last = self.parts()[-1:]
+            number = int(last[0].stem.removeprefix("part-")) + 1 if last else 0
+        path = self.path / f"part-{number:05d}.parquet"
+        write_atomic(path, buffer.getvalue())
+        return path
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        """All trajectories, part by part."""
+        import pyarrow.parquet
+
+        for part in self.parts():
+            for row in pyarrow.parquet.read_table(part).to_pylist():
+                yield _trajectory(row)
+
+
+def save(trajectories: Iterable[Trajectory], folder: Path) -> int:
+    """Write trajectories into a run's folder as one part; returns how many."""
+    kept = list(trajectories)
+    TrajectoryStore(folder / "trajectories").write(kept)
+    return len(kept)
+
+
+def _schema() -> "pyarrow.Schema":
+    import pyarrow as pa
+
+    ids = pa.list_(pa.int32())
+    image = pa.struct({"sha256": pa.string(), "view": pa.int32(), "tokens": pa.int32()})
+    node = pa.struct(
+        {
+            "parent": pa.int32(),
+            "role": pa.string(),
+            "text": pa.string(),
+            "token_ids": ids,
+            "loss_mask": pa.list_(pa.int8()),
+            "logprobs": pa.list_(pa.float64()),
+            "images": pa.list_(image),
+            "prompt_hash": pa.string(),
+        }
+    )
+    look = pa.struct(
+        {
+            "tool": pa.string(),
+            "image": pa.int32(),
+            "box_px": pa.list_(pa.float64(), 4),
+            "gain": pa.float64(),
+        }
+    )
+    return pa.schema(
+        {
+            "case_id": pa.string(),
+            "policy": pa.string(),
+            "seed": pa.int64(),
+            "member": pa.int32(),
+            "kind": pa.string(),
+            "nodes": pa.list_(node),
+            "vision_token_ids": ids,
+            "answer": pa.string(),
+            "correct": pa.bool_(),
+            "reward": pa.float64(),
+            "terms": pa.string(),
+            "terminated": pa.bool_(),
+            "truncated": pa.bool_(),
+            "looks": pa.list_(look),
+            "calls": pa.list_(pa.string()),
+            "failed_calls": pa.int32(),
+            "malformed": pa.int32(),
+            "failure": pa.string(),
+        }
+    )
+
+
+def _row(trajectory: Trajectory) -> dict[str, Any]:
+    row = asdict(trajectory)
+    # Terms differ from rubric to rubric, which a struct column cannot: they travel as JSON.
+    row["terms"] = json.dumps(row["terms"])
+    return row
+
+
+def _trajectory(row: dict[str, Any]) -> Trajectory:
+    nodes = tuple(
+        Node(
+            parent=node["parent"],
+            role=node["role"],
+            text=node["text"],
+            token_ids=tuple(node["token_ids"]),
+            loss_mask=tuple(node["loss_mask"]),
+            logprobs=tuple(node["logprobs"]),
+            images=tuple(ImageUse(**image) for image in node["images"]),
+            prompt_hash=node["prompt_hash"],
+        )
+        for node in row.pop("nodes")
+    )
+    looks = tuple(
+        Look(k["tool"], k["image"], tuple(k["box_px"]), k["gain"]) for k in row.pop("looks")
+    )
+    terms = json.loads(row.pop("terms"))
+    for name in ("vision_token_ids", "calls"):
+        row[name] = tuple(row[name])
+    return Trajectory(nodes=nodes, looks=looks, terms=terms, **row)

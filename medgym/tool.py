@@ -1,0 +1,148 @@
+"""What a tool is: a function from arguments and a workspace to text and new views.
+
+A tool keeps no state of an episode and never sees the case: what it may know is in the workspace,
+which holds no gold. Its docstring is what the policy reads; the JSON schema comes from its `Args`.
+"""
+
+import inspect
+import sys
+import types
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
+
+from annotated_types import Len
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+if TYPE_CHECKING:
+    from medgym.workspace import View, Workspace
+
+Fidelity = Literal["vision", "predicted", "oracle"]
+
+ViewNumber = Annotated[int, Field(ge=0, description="number of a view")]
+"""The argument that addresses a view."""
+
+BoxArgument = Annotated[list[float], Len(4, 4), Field(description="[x0, y0, x1, y1] in the view")]
+"""The argument that is a box in the addressed view, in the environment's coordinates."""
+
+
+class ToolError(Exception):
+    """A policy's mistake in a call. Its text is the observation; it says what was expected."""
+
+
+class ToolArgs(BaseModel):
+    """The arguments of a tool; unknown keys and wrong types are the policy's mistakes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a call yields: text and new views for the policy, `data` for the record alone."""
+
+    text: str = ""
+    views: tuple["View", ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Tool(ABC):
+    """Something that can be done to an image.
+
+    Attributes:
+        name: what a call names.
+        fidelity: `vision` works from pixels, `predicted` is a model or noised gold, `oracle` gold.
+    """
+
+    name: ClassVar[str]
+    fidelity: ClassVar[Fidelity] = "vision"
+
+    Args: ClassVar[type[ToolArgs]]
+
+    @abstractmethod
+    def __call__(self, args: Any, workspace: "Workspace") -> ToolResult:
+        """Do it. Raises `ToolError` where the policy asked for what cannot be done."""
+
+    @property
+    def description(self) -> str:
+        """The docstring, as the policy reads it."""
+        return " ".join(inspect.cleandoc(type(self).__doc__ or "").split("\n\n")[0].split())
+
+    def schema(self) -> dict[str, Any]:
+        """`{"name", "description", "parameters"}`; the parameters are a JSON schema."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "parameters": _plain(self.Args.model_json_schema()),
+        }
+
+    def parse(self, arguments: Mapping[str, Any]) -> ToolArgs:
+        """Check the arguments of a call; `ToolError` names the argument and what was expected."""
+        try:
+            return self.Args.model_validate(dict(arguments))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(str(part)[:40] for part in first["loc"]) or "arguments"
+            expected = ", ".join(self.Args.model_fields)
+            raise ToolError(
+                f"{self.name}: {where}: {first['msg']}; expected the arguments {expected}"
+            ) from None
+        except OverflowError:
+            raise ToolError(f"{self.name}: a number is too large; expected a smaller one") from None
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """Pydantic's titles and the docstring of `Args` tell a policy nothing: leave them out."""
+    if "properties" in schema:
+        schema = {k: v for k, v in schema.items() if k not in ("title", "description")}
+        schema["properties"] = {k: _plain(v) for k, v in schema["properties"].items()}
+        return schema
+    return {k: v for k, v in schema.items() if k != "title"}
+
+
+def tool(function: Callable[..., ToolResult | str]) -> Tool:
+    """Make a tool of a typed function; `@medgym.tool` as a decorator.
+
+    The parameters become the arguments, except one called `workspace`, which receives the episode's
+    workspace. The docstring is what the policy reads. A plain `str` is returned as text.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters
+    for name in parameters:
+        if name != "workspace" and name not in hints:
+            raise TypeError(f"the parameter {name!r} of the tool {function.__name__} has no type")
+    wants_workspace = "workspace" in parameters
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if p.default is inspect.Parameter.empty else p.default)
+        for name, p in parameters.items()
+        if name != "workspace"
+    }
+
+    def call(self: Tool, args: ToolArgs, workspace: "Workspace") -> ToolResult:
+        given: dict[str, Any] = {name: getattr(args, name) for name in fields}
+        result = function(**given, **({"workspace": workspace} if wants_workspace else {}))
+        return ToolResult(result) if isinstance(result, str) else result
+
+    made = type(
+        function.__name__,
+        (Tool,),
+        {
+            "__doc__": function.__doc__,
+            "__module__": function.__module__,
+            "__call__": call,
+            "name": function.__name__,
+            "Args": create_model("Args", __base__=ToolArgs, **fields),
+        },
+    )
+    result: Tool = made()
+    return result
+
+
+class _CallableModule(types.ModuleType):
+    """`medgym.tool` names this module and, as in `@medgym.tool`, the decorator within it."""
+
+    def __call__(self, function: Callable[..., ToolResult | str]) -> Tool:
+        return tool(function)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,310 @@
+"""A trajectory: what the sampler saw is what the trainer trains on.
+
+An append-only graph of message nodes. Each node holds only the tokens that it adds; a training
+sample is the concatenation from the root to a leaf. `validate` holds the invariants:
+
+1. the concatenation equals, token for token, what the sampler was given and what it sampled;
+2. the loss mask is 1 on sampled tokens alone, and each of those has a log-probability;
+3. image placeholder tokens equal image features, image by image, and no cut runs through an image;
+4. no vision token was sampled;
+5. a trajectory whose machinery failed carries no reward.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from medgym.cases import Case
+from medgym.episode import Episode
+from medgym.errors import RunError
+from medgym.images import Box
+from medgym.messages import Malformed, Message, Reply, Role
+from medgym.workspace import View
+
+Kind = Literal["sampled", "demonstration", "text"]
+
+
+class InvariantError(RunError):
+    """A trajectory that must not be trained on; `invariant` is the number of the broken one."""
+
+    def __init__(self, invariant: int, text: str) -> None:
+        super().__init__(f"invariant {invariant}: {text}")
+        self.invariant = invariant
+
+
+@dataclass(frozen=True)
+class ImageUse:
+    """An image in a message: its content hash, the view that it is, its placeholder tokens."""
+
+    sha256: str
+    view: int
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one turn adds.
+
+    Attributes:
+        parent: index of the node before it, -1 at the root.
+        role: whose turn; `user` at the root covers system and question.
+        text: the turn in words.
+        token_ids: the tokens that it adds; empty where the policy has no tokens.
+        loss_mask: 1 on tokens that the policy sampled (or that a demonstration shows as sampled).
+        logprobs: of each sampled token; empty on other nodes and in demonstrations.
+        images: the images that it shows, in order.
+        prompt_hash: on a sampled node, the hash of all tokens that the sampler was given.
+    """
+
+    parent: int
+    role: Role
+    text: str
+    token_ids: tuple[int, ...] = ()
+    loss_mask: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    images: tuple[ImageUse, ...] = ()
+    prompt_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A view that a tool made.
+
+    Attributes:
+        tool, image, box_px: which tool made it, of which image and region (original pixels).
+        gain: how many times finer it shows the region than the first view of the image does.
+    """
+
+    tool: str
+    image: int
+    box_px: Box
+    gain: float = 1.0
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One played episode, as it is stored and trained on.
+
+    Attributes:
+        case_id, policy, seed, member: what was played, by whom, with which draw.
+        kind: `sampled` by a model, a `demonstration` in a model's tokens, or `text` alone.
+        nodes: the message graph; `branch(leaf)` walks it.
+        vision_token_ids: the model's vision tokens, the image placeholder first.
+        answer, correct, reward, terms: how it ended; reward None where the machinery failed.
+        looks, calls, malformed: what it looked at, calls by tool, replies that could not be read.
+        failure: why the machinery failed, None where it did not.
+    """
+
+    case_id: str
+    policy: str
+    seed: int
+    member: int
+    kind: Kind
+    nodes: tuple[Node, ...]
+    vision_token_ids: tuple[int, ...] = ()
+    answer: str | None = None
+    correct: bool = False
+    reward: float | None = None
+    terms: Mapping[str, float] | None = None
+    terminated: bool = False
+    truncated: bool = False
+    looks: tuple[Look, ...] = ()
+    calls: tuple[str, ...] = ()
+    failed_calls: int = 0
+    malformed: int = 0
+    failure: str | None = None
+
+    def branch(self, leaf: int = -1) -> tuple[Node, ...]:
+        """The nodes from the root to a leaf (by default the last node)."""
+        index = leaf % len(self.nodes) if self.nodes else -1
+        path = []
+        while index >= 0:
+            path.append(self.nodes[index])
+            index = self.nodes[index].parent
+        return tuple(reversed(path))
+
+    @property
+    def turns(self) -> int:
+        """Replies of the policy."""
+        return sum(node.role == "assistant" for node in self.nodes)
+
+
+def hash_ids(ids: Sequence[int]) -> str:
+    """blake2b of token ids."""
+    return hashlib.blake2b(np.asarray(ids, "<u4").tobytes(), digest_size=16).hexdigest()
+
+
+def record(
+    case: Case,
+    episode: Episode,
+    *,
+    policy: str,
+    seed: int,
+    member: int,
+    kind: Kind,
+    vision_token_ids: Sequence[int] = (),
+) -> Trajectory:
+    """The trajectory of a finished episode.
+
+    Raises:
+        InvariantError: a reply's prompt does not continue the tokens before it (invariant 1).
+    """
+    score = episode.score
+    assert score is not None, "only a finished episode has a trajectory"
+    return Trajectory(
+        case_id=case.id,
+        policy=policy,
+        seed=seed,
+        member=member,
+        kind=kind,
+        nodes=_nodes(episode.messages),
+        vision_token_ids=tuple(vision_token_ids),
+        answer=episode.answer,
+        correct=score.correct,
+        reward=score.total,
+        terms=dict(score.terms),
+        terminated=episode.terminated,
+        truncated=episode.truncated,
+        looks=tuple(
+            Look(view.made_by, view.image, view.box_px, _gain(view, episode.workspace.views))
+            for view in episode.workspace.views
+            if view.made_by is not None
+        ),
+        calls=tuple(o.call.name for turn in episode.turns for o in turn.outcomes),
+        failed_calls=sum(o.failed for turn in episode.turns for o in turn.outcomes),
+        malformed=sum(isinstance(turn.action, Malformed) for turn in episode.turns),
+    )
+
+
+def _gain(view: View, views: Sequence[View]) -> float:
+    fine, coarse = (
+        (v.size[0] * v.size[1]) / ((v.box_px[2] - v.box_px[0]) * (v.box_px[3] - v.box_px[1]))
+        for v in (view, views[view.image])
+    )
+    return math.sqrt(fine / coarse)
+
+
+def _nodes(messages: Sequence[Message]) -> tuple[Node, ...]:
+    nodes: list[Node] = []
+    waiting: list[Message] = []
+    held: tuple[int, ...] = ()
+    counted = 0
+    for message in messages:
+        if message.reply is None:
+            waiting.append(message)
+            continue
+        # Tokens without the prompt that they continue prove nothing: such a reply is text alone.
+        reply = message.reply if message.reply.prompt_ids is not None else Reply(message.text)
+        given = reply.prompt_ids or ()
+        if given[: len(held)] != held:
+            raise InvariantError(1, "the prompt does not continue the tokens that were held")
+        sizes = reply.image_tokens[counted:]
+        nodes.append(_environment_node(len(nodes) - 1, waiting, given[len(held) :], sizes))
+        counted += len(sizes)
+        nodes.append(_policy_node(len(nodes) - 1, message, reply))
+        held = given + (reply.token_ids or ())
+        waiting = []
+    if waiting and nodes:  # the environment's last word, which no policy read
+        nodes.append(_environment_node(len(nodes) - 1, waiting, (), ()))
+    return tuple(nodes)
+
+
+def _environment_node(
+    parent: int, messages: Sequence[Message], ids: tuple[int, ...], sizes: tuple[int, ...]
+) -> Node:
+    parts = [image for message in messages for image in message.images]
+    counts = sizes if sizes else (0,) * len(parts)
+    if len(counts) != len(parts):
+        raise InvariantError(3, f"{len(parts)} images were shown and {len(counts)} were encoded")
+    return Node(
+        parent=parent,
+        role="user" if parent < 0 else "tool",
+        text="\n\n".join(message.text for message in messages),
+        token_ids=ids,
+        loss_mask=(0,) * len(ids),
+        images=tuple(
+            ImageUse(part.sha256, part.view, count)
+            for part, count in zip(parts, counts, strict=True)
+        ),
+    )
+
+
+def _policy_node(parent: int, message: Message, reply: Reply) -> Node:
+    ids = reply.token_ids or ()
+    return Node(
+        parent=parent,
+        role="assistant",
+        text=message.text,
+        token_ids=ids,
+        loss_mask=(1,) * len(ids),
+        logprobs=reply.logprobs or (),
+        prompt_hash=hash_ids(reply.prompt_ids) if reply.prompt_ids is not None else "",
+    )
+
+
+def validate(trajectory: Trajectory) -> None:
+    """Hold the invariants of this module over every branch of a trajectory.
+
+    Raises:
+        InvariantError: with the number of the invariant that is broken, and where.
+    """
+    if trajectory.failure is not None and trajectory.reward is not None:
+        raise InvariantError(5, f"{trajectory.case_id} failed and carries a reward")
+    if trajectory.kind == "text":
+        return
+    vision = set(trajectory.vision_token_ids)
+    for index, node in enumerate(trajectory.nodes):
+        where = f"{trajectory.case_id}, node {index}"
+        if not -1 <= node.parent < index:
+            raise InvariantError(1, f"{where}: its parent comes after it")
+        _validate_mask(node, where, trajectory.kind)
+        drawn = vision.intersection(node.token_ids) if node.role == "assistant" else ()
+        if drawn:
+            raise InvariantError(4, f"{where}: the vision token {min(drawn)} was sampled")
+        _validate_images(node, where, trajectory.vision_token_ids)
+        if node.role == "assistant":
+            above = trajectory.branch(node.parent) if node.parent >= 0 else ()
+            if hash_ids([i for n in above for i in n.token_ids]) != node.prompt_hash:
+                raise InvariantError(1, f"{where}: the sampler was given other tokens")
+
+
+def _validate_mask(node: Node, where: str, kind: Kind) -> None:
+    sampled = node.role == "assistant"
+    if node.loss_mask != ((1 if sampled else 0),) * len(node.token_ids):
+        raise InvariantError(2, f"{where}: the loss mask is not 1 on sampled tokens alone")
+    expected = len(node.token_ids) if sampled and kind == "sampled" else 0
+    if len(node.logprobs) != expected:
+        raise InvariantError(
+            2, f"{where}: {len(node.logprobs)} log-probabilities, expected {expected}"
+        )
+    if not all(math.isfinite(value) and value <= 1e-6 for value in node.logprobs):
+        raise InvariantError(2, f"{where}: a log-probability is not finite and at most 0")
+
+
+def _validate_images(node: Node, where: str, vision_token_ids: Sequence[int]) -> None:
+    if not vision_token_ids:
+        if node.images:
+            raise InvariantError(3, f"{where}: images, but no placeholder token is known")
+        return
+    runs, length = [], 0
+    for token in (*node.token_ids, None):
+        if token == vision_token_ids[0]:
+            length += 1
+        elif length:
+            runs.append(length)
+            length = 0
+    sizes = [image.tokens for image in node.images] if node.token_ids else []
+    if not all(size > 0 for size in sizes):
+        raise InvariantError(3, f"{where}: an image was encoded as nothing")
+    for run in runs:
+        taken = 0
+        while sizes and taken < run:
+            taken += sizes.pop(0)
+        if taken != run:
+            raise InvariantError(3, f"{where}: a run of {run} placeholders fits no image")
+    if sizes:
+        raise InvariantError(3, f"{where}: an image of {sizes[0]} features has no placeholders")

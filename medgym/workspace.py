@@ -1,0 +1,193 @@
+"""The numbered views of an episode, each mapped to the original pixels.
+
+An episode starts with one view for each image; a tool that shows something adds a view, and earlier
+views stay addressable. Every view is rendered from the original pixels, within `view_size`. The
+workspace holds no gold: it is what tools, and through them a policy, may know.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image
+
+from medgym.errors import UserError
+from medgym.images import Box, Study
+from medgym.tool import ToolError
+
+Coordinates = Literal["thousandths", "pixel"]
+
+MAX_ASPECT = 16
+"""Long side over short side of a rendered view. A sliver is stretched to it, because image
+processors refuse slivers (Qwen-VL's from 200 on) and nothing that a policy asks for may raise."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One picture that the policy was shown.
+
+    Attributes:
+        number: how calls address it; -1 before the episode has numbered it.
+        image: which of the case's images it comes from.
+        box_px: the region of that image that it shows, in original pixels. Together with the size
+            of the picture this is the affine map from the view to the original.
+        picture: the pixels, RGB, at most `view_size` on each side.
+        made_by: the tool that made it; None for the views that an episode starts with.
+    """
+
+    number: int
+    image: int
+    box_px: Box
+    picture: Image.Image
+    made_by: str | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture."""
+        return self.picture.size
+
+    def to_px(self, box: Sequence[float], scale: tuple[float, float] = (1000.0, 1000.0)) -> Box:
+        """A box of this view, whose sides measure `scale`, in original pixels (not rounded)."""
+        x0, y0, x1, y1 = self.box_px
+        across, down = (x1 - x0) / scale[0], (y1 - y0) / scale[1]
+        return (
+            x0 + box[0] * across,
+            y0 + box[1] * down,
+            x0 + box[2] * across,
+            y0 + box[3] * down,
+        )
+
+    def from_px(
+        self, box_px: Sequence[float], scale: tuple[float, float] = (1000.0, 1000.0)
+    ) -> Box:
+        """The inverse of `to_px`: original pixels in this view's coordinates (not clipped)."""
+        x0, y0, x1, y1 = self.box_px
+        across, down = scale[0] / (x1 - x0), scale[1] / (y1 - y0)
+        return (
+            (box_px[0] - x0) * across,
+            (box_px[1] - y0) * down,
+            (box_px[2] - x0) * across,
+            (box_px[3] - y0) * down,
+        )
+
+
+class Workspace:
+    """The images of an episode and the views of them that exist so far.
+
+    Attributes:
+        studies: the decoded images, in the case's order.
+        view_size: the greatest side of a view, in pixels.
+        coordinates: what boxes in calls are measured in: thousandths of the view, or view pixels.
+        case_id, group, uris: which case this is, for tools that must not hand it back to itself.
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[Study],
+        *,
+        view_size: int = 448,
+        coordinates: Coordinates = "thousandths",
+        case_id: str = "",
+        group: str = "",
+        uris: Sequence[str] = (),
+    ) -> None:
+        self.studies = tuple(studies)
+        self.view_size = view_size
+        self.coordinates: Coordinates = coordinates
+        self.case_id = case_id
+        self.group = group
+        self.uris = tuple(uris)
+        self._views: list[View] = []
+        for image, study in enumerate(self.studies):
+            if study.view_sizes is not None and view_size not in study.view_sizes:
+                allowed = ", ".join(map(str, study.view_sizes))
+                raise UserError(
+                    f"{case_id or 'this image'} may be shown whole only at a view_size of "
+                    f"{allowed}, not {view_size}: at others its overview would give away what a "
+                    "tool is to find"
+                )
+            width, height = study.size
+            box_px = (0.0, 0.0, float(width), float(height))
+            self.add(self.look(image, box_px, enlarge=False, made_by=None))
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """All views, by number."""
+        return tuple(self._views)
+
+    def add(self, view: View) -> View:
+        """Number a view and keep it. The episode does this with what a tool returns."""
+        if max(view.size) > self.view_size or view.picture.mode != "RGB":
+            raise ValueError(
+                f"{view.made_by} made a view of {view.size}, {view.picture.mode}; a view is RGB "
+                f"and has at most {self.view_size} pixels a side"
+            )
+        numbered = View(len(self._views), view.image, view.box_px, view.picture, view.made_by)
+        self._views.append(numbered)
+        return numbered
+
+    def view(self, number: int) -> View:
+        """The view of that number; `ToolError` where there is none."""
+        if not 0 <= number < len(self._views):
+            last = len(self._views) - 1
+            raise ToolError(f"there is no view {str(number)[:12]}; expected 0 to {last}")
+        return self._views[number]
+
+    def scale(self, view: View) -> tuple[float, float]:
+        """What the sides of a view measure in a call's coordinates."""
+        if self.coordinates == "thousandths":
+            return 1000.0, 1000.0
+        return float(view.size[0]), float(view.size[1])
+
+    def box_px(self, number: int, box: Sequence[float]) -> Box:
+        """A box of a call as whole original pixels, at least one on each side.
+
+        Raises:
+            ToolError: no such view, or a box that is empty or reaches outside the view.
+        """
+        view = self.view(number)
+        across, down = self.scale(view)
+        inside = len(box) == 4 and 0 <= box[0] < box[2] <= across and 0 <= box[1] < box[3] <= down
+        if not inside:
+            given = ", ".join(f"{value:g}"[:12] for value in box[:4])
+            raise ToolError(
+                f"the box [{given}] does not lie in view {number}; expected [x0, y0, x1, y1] with "
+                f"0 <= x0 < x1 <= {across:g} and 0 <= y0 < y1 <= {down:g}"
+            )
+        x0, y0, x1, y1 = view.to_px(box, (across, down))
+        left, right = _whole(x0, x1, view.box_px[0], view.box_px[2])
+        top, bottom = _whole(y0, y1, view.box_px[1], view.box_px[3])
+        return left, top, right, bottom
+
+    def look(self, image: int, box_px: Box, *, enlarge: bool, made_by: str | None) -> View:
+        """A new, unnumbered view of a region of an image.
+
+        The aspect is kept. With `enlarge` the region fills `view_size`; without, it is never shown
+        larger than its original pixels.
+        """
+        width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
+        factor = self.view_size / max(width, height)
+        if not enlarge:
+            factor = min(1.0, factor)
+        across, down = max(1, round(width * factor)), max(1, round(height * factor))
+        across = max(across, -(-down // MAX_ASPECT))
+        down = max(down, -(-across // MAX_ASPECT))
+        picture = self.studies[image].render(box_px, (across, down))
+        return View(-1, image, box_px, picture, made_by)
+
+    def overlay(self, view: View, picture: Image.Image, made_by: str) -> View:
+        """A new, unnumbered view of the same region with other pixels drawn, as an outline."""
+        return View(-1, view.image, view.box_px, picture.convert("RGB"), made_by)
+
+
+def _whole(low: float, high: float, least: float, most: float) -> tuple[float, float]:
+    """The nearest whole pixels to an interval, inside [least, most], at least one pixel long.
+
+    An interval that rounds to nothing is the pixel that holds its centre.
+    """
+    start, end = float(round(low)), float(round(high))
+    if end <= start:
+        start = float(math.floor((low + high) / 2))
+    start = min(max(start, least), most - 1)
+    return start, min(max(end, start + 1), most)

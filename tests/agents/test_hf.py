@@ -1,0 +1,419 @@
+"""`hf:`: what is recorded is what the model says, and a draw depends on its seed alone."""
+
+import asyncio
+import copy
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+
+from medgym.agents.hf import HFPolicy, model_inputs
+from medgym.agents.rendering import Prompt
+from medgym.cases import open_cases
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.messages import Message, message, render_answer
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.rollout import collect
+from medgym.trajectory import Trajectory, validate
+
+RULES = Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=3)
+SHORT = Sampling(max_tokens=10)
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_folder: Path) -> HFPolicy:
+    loaded = load_policy(f"hf:{tiny_folder}")
+    assert isinstance(loaded, HFPolicy)
+    return loaded
+
+
+@pytest.fixture
+def changed(policy: HFPolicy) -> HFPolicy:
+    """A copy whose weights a test may change."""
+    return HFPolicy(copy.deepcopy(policy.model), policy.renderer.processor)
+
+
+def conversations(count: int) -> list[Sequence[Message]]:
+    """Opening turns of different lengths, each with an image."""
+    out = []
+    for number, case in enumerate(open_cases(f"phantom:train[:{count}]")):
+        said = tuple(RULES.begin(case).messages)
+        out.append((*said[:1], message("user", said[1].text + " ?" * number, said[1].images)))
+    return out
+
+
+def played(policy: Policy, count: int = 3, **options: Any) -> tuple[list[Trajectory], list[Any]]:
+    kept: list[Any] = []
+    options = {"sampling": SHORT, "on_messages": kept.append, **options}
+    cases = open_cases(f"phantom:train[:{count}]")
+    return list(collect(cases, policy, RULES, **options)), kept
+
+
+def act(policy: Policy, conversation: Sequence[Message], sampling: Sampling) -> Any:
+    return asyncio.run(policy.act(conversation, sampling))
+
+
+@torch.no_grad()
+def forced(policy: HFPolicy, trajectory: Trajectory, conversation: Any, heat: float) -> Any:
+    """Log-probabilities of all sampled tokens from one fresh forward pass over the whole."""
+    ids = tuple(i for node in trajectory.branch() for i in node.token_ids)
+    mask = [m for node in trajectory.branch() for m in node.loss_mask]
+    images = tuple(part.image for said in conversation for part in said.images)
+    inputs = model_inputs(policy.model, policy.renderer, [Prompt(ids, images, ())])
+    logits = policy.model(**inputs).logits[0].double()
+    logits[:, list(policy.vision_token_ids)] = -torch.inf
+    logprobs = torch.log_softmax(logits / heat, dim=-1)
+    return [float(logprobs[i - 1, token]) for i, token in enumerate(ids) if mask[i]]
+
+
+@pytest.mark.parametrize("heat", [1.0, 0.7, 1.5])
+def test_recorded_logprobs_are_those_of_a_fresh_forward_pass(policy: HFPolicy, heat: float) -> None:
+    """Teacher forcing over the concatenation of several turns, with images in two of them."""
+    trajectories, kept = played(policy, 3, sampling=replace(SHORT, temperature=heat))
+    for trajectory, conversation in zip(trajectories, kept, strict=True):
+        validate(trajectory)
+        recorded = [value for node in trajectory.nodes for value in node.logprobs]
+        assert len(recorded) > 10
+        want = forced(policy, trajectory, conversation, heat)
+        assert recorded == pytest.approx(want, abs=1e-4)
+        assert min(recorded) < -1
+
+
+def test_turns_with_images_hold_too(policy: HFPolicy) -> None:
+    """Demonstrations put a look, and so a second image, between replies of the model."""
+    demonstrator = policy.imitating(load_policy("scripted:oracle"))
+
+    class Half(Policy):
+        """The oracle's first reply in the model's tokens, then the model itself."""
+
+        kind = "sampled"
+        vision_token_ids = policy.vision_token_ids
+
+        def __init__(self, first: Policy) -> None:
+            self._first = first
+
+        @classmethod
+        def from_spec(cls, rest: str, adapter: str | None) -> Policy:
+            raise NotImplementedError
+
+        def for_case(self, case: Any) -> Policy:
+            return Half(self._first.for_case(case))
+
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Any:
+            if len(conversation) == 2:
+                reply = await self._first.act(conversation, sampling)
+                return replace(reply, logprobs=(-1.0,) * len(reply.token_ids or ()))
+            return await policy.act(conversation, sampling)
+
+    trajectories, kept = played(Half(demonstrator), 3)
+    for trajectory, conversation in zip(trajectories, kept, strict=True):
+        validate(trajectory)
+        assert [len(node.images) for node in trajectory.nodes][:3] == [1, 0, 1]
+        later = [v for node in trajectory.nodes[2:] for v in node.logprobs]
+        want = forced(policy, trajectory, conversation, 1.0)[-len(later) :]
+        assert later == pytest.approx(want, abs=1e-4)
+
+
+def test_a_draw_does_not_depend_on_its_batch(policy: HFPolicy) -> None:
+    asked = conversations(5)
+    samplings = [Sampling(1.0, 1.0, 6 + 2 * i, seed=i) for i in range(5)]
+    alone = [act(policy, c, s) for c, s in zip(asked, samplings, strict=True)]
+
+    async def together() -> list[Any]:
+        return await asyncio.gather(
+            *(policy.act(c, s) for c, s in zip(asked, samplings, strict=True))
+        )
+
+    batched = asyncio.run(together())
+    for one, other, sampling in zip(alone, batched, samplings, strict=True):
+        assert one.token_ids == other.token_ids
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+        assert len(one.token_ids) <= sampling.max_tokens
+    assert len({reply.token_ids for reply in alone}) == 5
+
+
+def test_requests_that_wait_are_answered_together(
+    policy: HFPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = policy.generate
+
+    def counted(prompts: Any, samplings: Any) -> Any:
+        sizes.append(len(prompts))
+        return real(prompts, samplings)
+
+    monkeypatch.setattr(policy, "generate", counted)
+    played(policy, 4, group_size=2)
+    assert sizes == [8, 8, 8]
+    sizes.clear()
+    monkeypatch.setattr(policy, "_batch_size", 3)
+    played(policy, 4, group_size=2)
+    assert max(sizes) == 3
+    assert sum(sizes) == 24
+
+
+def test_re_runs_repeat_and_seeds_differ(policy: HFPolicy) -> None:
+    one, again, other = (played(policy, 2, group_size=2, seed=s)[0] for s in (0, 0, 1))
+    assert one == again
+    assert one != other
+    assert len({t.nodes for t in one}) == 4
+
+
+def test_greedy_takes_the_likeliest_and_needs_no_seed(policy: HFPolicy) -> None:
+    (asked,) = conversations(1)
+    replies = [act(policy, asked, Sampling(0.0, max_tokens=8, seed=seed)) for seed in (0, 1)]
+    assert replies[0] == replies[1]
+    prompt = policy.renderer.prompt(asked)
+    ids = (*prompt.ids, *replies[0].token_ids)
+    inputs = model_inputs(policy.model, policy.renderer, [Prompt(ids, prompt.images, ())])
+    with torch.no_grad():
+        logits = policy.model(**inputs).logits[0]
+    logits[:, list(policy.vision_token_ids)] = -torch.inf
+    best = logits.argmax(dim=-1).tolist()
+    assert list(replies[0].token_ids) == best[len(prompt.ids) - 1 : -1]
+
+
+def steered(policy: HFPolicy, bias: dict[int, float]) -> HFPolicy:
+    """The policy with the logits of some tokens raised, whatever it reads."""
+    head = policy.model.get_output_embeddings()
+
+    def raise_them(module: Any, args: Any, output: Any) -> Any:
+        for token, value in bias.items():
+            output[..., token] += value
+        return output
+
+    head.register_forward_hook(raise_them)
+    return policy
+
+
+def test_vision_tokens_are_never_sampled_however_likely(changed: HFPolicy) -> None:
+    wanted = dict.fromkeys(changed.vision_token_ids, 50.0)
+    steered(changed, wanted)
+    for heat in (0.0, 1.0):
+        trajectories, _ = played(changed, 2, sampling=Sampling(heat, max_tokens=6))
+        for trajectory in trajectories:
+            validate(trajectory)
+            sampled = {i for n in trajectory.nodes if n.logprobs for i in n.token_ids}
+            assert not sampled & set(changed.vision_token_ids)
+
+
+@pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9])
+def test_top_p_draws_from_the_nucleus_alone(policy: HFPolicy, top_p: float) -> None:
+    (asked,) = conversations(1)
+    prompt = policy.renderer.prompt(asked)
+    inputs = model_inputs(policy.model, policy.renderer, [prompt])
+    with torch.no_grad():
+        logits = policy.model(**inputs).logits[0, -1].double()
+    logits[list(policy.vision_token_ids)] = -torch.inf
+    chances = logits.softmax(-1)
+    ordered, order = chances.sort(descending=True)
+    kept = order[: int((ordered.cumsum(0) - ordered < top_p).sum())].tolist()
+    mass = float(chances[kept].sum())
+    samplings = [Sampling(1.0, top_p, 1, seed=seed) for seed in range(60)]
+    drawn, logprobs = policy.generate([prompt] * 60, samplings)
+    assert {ids[0] for ids in drawn} <= set(kept)
+    for ids, values in zip(drawn, logprobs, strict=True):
+        assert values[0] == pytest.approx(np.log(float(chances[ids[0]]) / mass), abs=1e-4)
+
+
+def test_draws_follow_the_distribution(changed: HFPolicy) -> None:
+    """Two tokens of known odds, drawn over many seeds."""
+    steered(changed, {20: 60.0, 21: 60.0})
+    (asked,) = conversations(1)
+    prompt = changed.renderer.prompt(asked)
+    inputs = model_inputs(changed.model, changed.renderer, [prompt])
+    with torch.no_grad():
+        chance = float(changed.model(**inputs).logits[0, -1].double().softmax(-1)[20])
+    samplings = [Sampling(1.0, 1.0, 1, seed=seed) for seed in range(400)]
+    drawn = [ids[0] for ids in changed.generate([prompt] * 400, samplings)[0]]
+    assert set(drawn) == {20, 21}
+    assert drawn.count(20) / 400 == pytest.approx(chance, abs=0.08)
+
+
+def test_a_cut_reply_is_marked_and_play_goes_on(changed: HFPolicy) -> None:
+    steered(changed, {changed.renderer.eos_token_id: -100.0})
+    (asked,) = conversations(1)
+    reply = act(changed, asked, Sampling(max_tokens=5))
+    assert (len(reply.token_ids), reply.cut) == (5, True)
+    trajectories, _ = played(changed, 1)
+    validate(trajectories[0])
+    assert trajectories[0].turns == 3
+    first, second = trajectories[0].nodes[1:3]
+    assert first.token_ids[-1] != changed.renderer.eos_token_id
+    assert second.token_ids[0] == changed.renderer.eos_token_id  # ended, and not by the sampler
+    assert second.loss_mask[0] == 0
+
+
+def test_a_reply_that_ends_at_once_is_whole(changed: HFPolicy) -> None:
+    steered(changed, {changed.renderer.eos_token_id: 100.0})
+    (asked,) = conversations(1)
+    reply = act(changed, asked, Sampling(max_tokens=5))
+    assert reply.token_ids == (changed.renderer.eos_token_id,)
+    assert (reply.text, reply.cut) == ("", False)
+    validate(played(changed, 1)[0][0])
+
+
+def test_a_checkpoints_own_generation_settings_do_not_bend_the_draw(changed: HFPolicy) -> None:
+    """Qwen2.5-VL ships a repetition penalty and a top_k; recorded would not be what is trained."""
+    want, _ = played(changed, 1)
+    config = changed.model.generation_config
+    config.repetition_penalty, config.top_k, config.do_sample = 1.5, 1, True
+    config.bad_words_ids, config.min_new_tokens = [[17]], 9
+    got, _ = played(changed, 1)
+    assert got == want
+    assert changed.model.generation_config is config
+    assert config.repetition_penalty == 1.5
+
+
+def test_the_mode_of_the_model_is_given_back(changed: HFPolicy) -> None:
+    changed.model.train()
+    for module in changed.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    one, _ = played(changed, 1)
+    assert changed.model.training
+    changed.model.eval()
+    assert played(changed, 1)[0] == one
+
+
+def test_a_run_that_was_broken_off_leaves_no_one_waiting(policy: HFPolicy) -> None:
+    stream = collect(open_cases("phantom:train[:9]"), policy, RULES, sampling=SHORT, concurrency=3)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+
+    async def impatient() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            async with asyncio.timeout(0):
+                await policy.act(conversations(1)[0], SHORT)
+
+    asyncio.run(impatient())
+    assert played(policy, 2)[0] == played(policy, 2)[0]
+    assert not policy._waiting
+
+
+def test_a_model_that_fails_fails_every_request_of_its_batch(changed: HFPolicy) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    changed.model.get_output_embeddings().register_forward_hook(broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        played(changed, 2)
+
+
+def test_what_a_policy_spells_cannot_pass_for_an_image(policy: HFPolicy) -> None:
+    """An error quotes the name of a tool that is called like the placeholder."""
+
+    class Speller(Policy):
+        @classmethod
+        def from_spec(cls, rest: str, adapter: str | None) -> Policy:
+            raise NotImplementedError
+
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Any:
+            from medgym.messages import Reply, render_call
+
+            done = len(conversation) > 4
+            call = render_call("<|image_pad|><|im_end|>", {})
+            return Reply(render_answer("A") if done else call)
+
+    trajectories, kept = played(policy.imitating(Speller()), 1)
+    assert "<|image_pad|>" in kept[0][3].text
+    validate(trajectories[0])
+    forced(policy, trajectories[0], kept[0], 1.0)
+
+
+# Demonstrations.
+
+
+def test_a_demonstration_is_in_the_models_tokens(policy: HFPolicy) -> None:
+    for spec in ("scripted:oracle", "scripted:demonstrator,good=0.5,random=0.3"):
+        trajectories, _ = played(policy.imitating(load_policy(spec)), 5)
+        for trajectory in trajectories:
+            validate(trajectory)
+            assert (trajectory.kind, trajectory.policy) == ("demonstration", spec)
+            for node in trajectory.nodes:
+                if node.role == "assistant":
+                    assert policy.renderer.decode_reply(node.token_ids) == node.text
+                    assert node.token_ids[-1] == policy.renderer.eos_token_id
+
+
+# Adapters, and what cannot be loaded.
+
+
+def adapter_of(model: Any, folder: Path, scale: float = 0.5) -> Path:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=4, target_modules=r".*language_model.*\.(q_proj|v_proj)")
+    adapted = get_peft_model(copy.deepcopy(model), config)
+    torch.manual_seed(0)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=scale)
+    adapted.save_pretrained(folder)
+    return folder
+
+
+def test_an_adapter_is_loaded_and_makes_a_difference(
+    policy: HFPolicy, tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = adapter_of(policy.model, tmp_path / "adapter")
+    adapted = load_policy(f"hf:{tiny_folder}@{folder}")
+    assert isinstance(adapted, HFPolicy)
+    assert adapted.spec == f"hf:{tiny_folder}@{folder}"
+    trajectories, kept = played(adapted, 1)
+    assert trajectories[0].nodes != played(policy, 1)[0][0].nodes
+    recorded = [value for node in trajectories[0].nodes for value in node.logprobs]
+    assert recorded == pytest.approx(forced(adapted, trajectories[0], kept[0], 1.0), abs=1e-4)
+    nothing = adapter_of(policy.model, tmp_path / "nothing", scale=0.0)
+    zero, _ = played(load_policy(f"hf:{tiny_folder}@{nothing}"), 1)
+    assert zero[0].nodes == played(policy, 1)[0][0].nodes
+
+
+@pytest.mark.parametrize("sizes", [{"hidden": 64}, {"text_layers": 1}, {"text_layers": 3}])
+def test_an_adapter_of_another_base_is_refused(
+    tiny_folder: Path, tiny_processor: Any, tmp_path: Path, sizes: dict[str, int]
+) -> None:
+    from medgym.train.tiny_model import TinyConfig, build_model
+
+    config = TinyConfig(**{"hidden": 32, "text_layers": 2, "vision_layers": 1, "heads": 2, **sizes})
+    other = build_model(config, tiny_processor.tokenizer, seed=0)
+    folder = adapter_of(other, tmp_path / "adapter")
+    with pytest.raises(UserError, match=r"does not fit the model.*mend") as error:
+        load_policy(f"hf:{tiny_folder}@{folder}")
+    assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_loaded_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(tiny_folder, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"no weights")
+    lost = shutil.copytree(tiny_folder, tmp_path / "lost")
+    (lost / "model.safetensors").unlink()
+    mute = shutil.copytree(tiny_folder, tmp_path / "mute")
+    (mute / "chat_template.jinja").unlink()
+    garbled = shutil.copytree(tiny_folder, tmp_path / "garbled")
+    (garbled / "config.json").write_text("{")
+    (tmp_path / "empty").mkdir()
+    for spec, said in {
+        f"hf:{tmp_path / 'none'}": "no such model folder",
+        "hf:~/no-such-model": "no such model folder",
+        f"hf:{tmp_path / 'empty'}": "cannot load the model",
+        f"hf:{damaged}": "cannot load the model",
+        f"hf:{lost}": "cannot load the model",
+        f"hf:{garbled}": "cannot load the model",
+        f"hf:{mute}": "no chat template",
+        f"hf:{tiny_folder}@{tmp_path / 'none'}": "no adapter in",
+        f"hf:{tiny_folder}@{tmp_path / 'empty'}": "no adapter in",
+    }.items():
+        with pytest.raises(UserError, match=said) as error:
+            load_policy(spec)
+        assert "mend: " in str(error.value)
+        assert "\n" not in str(error.value)

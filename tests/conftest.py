@@ -1,0 +1,57 @@
+"""What every test relies on: one thread a process, no network, repeatable examples.
+
+The tests run in several processes at once, so each keeps to one thread; the variables are set
+before anything imports numpy or torch.
+"""
+
+import os
+
+for name, value in {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "KMP_BLOCKTIME": "0",
+    "OPENBLAS_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "MPLBACKEND": "Agg",
+}.items():
+    os.environ[name] = value
+
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# A slow or busy machine is no failure: no deadlines, and the same examples in every run.
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def tiny_processor() -> Any:
+    """A real Qwen3-VL processor with a byte-level tokenizer, for views of up to 64 x 64 pixels."""
+    from medgym.env import load_tools
+    from medgym.episode import instructions
+    from medgym.train.tiny_tokenizer import build_processor, call_pieces
+
+    told = instructions(load_tools(["zoom"])).splitlines(keepends=True)
+    said = ("Error: cannot read the reply; ", " pixels of image 0.", "Question: ", "\nOptions:\n")
+    return build_processor((*told, *said, *call_pieces(range(0, 1001, 125))), view_size=64)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_processor: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real Qwen3-VL of random weights, saved as any checkpoint is: `hf:FOLDER` loads it."""
+    from medgym.train.tiny_model import TinyConfig, build_model
+
+    folder = tmp_path_factory.mktemp("tiny")
+    config = TinyConfig(hidden=32, text_layers=2, vision_layers=1, heads=2)
+    build_model(config, tiny_processor.tokenizer, seed=0).save_pretrained(folder)
+    tiny_processor.save_pretrained(folder)
+    return folder

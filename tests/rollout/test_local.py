@@ -1,0 +1,250 @@
+"""Rollouts in this process: repeatable, in order, at each episode's own pace, and breakable off."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medgym.cases import Case, open_cases
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.images import ImageRef, Study
+from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.rollout import collect, local, play, rollout
+from medgym.trajectory import Trajectory
+
+RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
+LOOK = render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]})
+
+
+class Waiting(Policy):
+    """Looks once and answers; waits before each reply, and counts who waits with it."""
+
+    spec = "waiting"
+
+    def __init__(self, seconds: float = 0.0, fail_on: str | None = None) -> None:
+        self.seconds, self.fail_on = seconds, fail_on
+        self.now = self.most = self.acts = 0
+        self.seeds: list[int] = []
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
+        raise NotImplementedError
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        self.now, self.acts = self.now + 1, self.acts + 1
+        self.most = max(self.most, self.now)
+        self.seeds.append(sampling.seed)
+        try:
+            await asyncio.sleep(self.seconds)
+        finally:
+            self.now -= 1
+        if self.fail_on and self.fail_on in conversation[1].text:
+            raise RuntimeError("the policy failed")
+        return Reply(LOOK if len(conversation) == 2 else render_answer("A"))
+
+
+def cases(count: int = 6) -> Any:
+    return open_cases(f"phantom:train[:{count}]")
+
+
+def names(trajectories: Sequence[Trajectory]) -> list[tuple[str, int]]:
+    return [(t.case_id, t.member) for t in trajectories]
+
+
+def test_trajectories_come_in_the_order_of_cases_and_members() -> None:
+    played = list(collect(cases(3), Waiting(), RULES, group_size=2, concurrency=4))
+    assert names(played) == [(case.id, member) for case in cases(3) for member in (0, 1)]
+    assert all(t.turns == 2 and t.kind == "text" and t.policy == "waiting" for t in played)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 64])
+def test_what_is_played_does_not_depend_on_who_plays_beside(concurrency: int) -> None:
+    policy = load_policy("scripted:random")
+    want = list(collect(cases(20), policy, RULES, group_size=2, seed=5))
+    assert (
+        list(collect(cases(20), policy, RULES, group_size=2, seed=5, concurrency=concurrency))
+        == want
+    )
+    slices = [cases(20)[5 * i : 5 * i + 5] for i in range(4)]
+    by_slice = [t for some in slices for t in collect(some, policy, RULES, group_size=2, seed=5)]
+    assert by_slice == want
+
+
+def test_members_of_a_group_differ_and_so_do_runs() -> None:
+    policy = load_policy("scripted:random")
+    played = list(collect(cases(10), policy, RULES, group_size=6, seed=1))
+    groups = [{t.nodes for t in played[i : i + 6]} for i in range(0, 60, 6)]
+    assert sum(len(group) for group in groups) > 45
+    other = list(collect(cases(10), policy, RULES, group_size=6, seed=2))
+    assert sum(a.nodes != b.nodes for a, b in zip(played, other, strict=True)) > 45
+
+
+def test_every_turn_of_every_member_has_a_seed_of_its_own() -> None:
+    policy = Waiting()
+    list(collect(cases(5), policy, RULES, group_size=3))
+    assert len(policy.seeds) == 30 == len(set(policy.seeds))
+
+
+def test_as_many_are_in_flight_as_may_be() -> None:
+    policy = Waiting(0.02)
+    start = time.monotonic()
+    list(collect(cases(10), policy, RULES, group_size=4, concurrency=20))
+    assert policy.most == 20
+    assert time.monotonic() - start < 40 * 2 * 0.02
+    few = Waiting()
+    list(collect(cases(6), few, RULES, concurrency=2))
+    assert few.most <= 2
+
+
+def test_cases_are_drawn_only_as_they_are_needed() -> None:
+    made = 0
+
+    class Counted(Sequence[Case]):
+        def __len__(self) -> int:
+            return 100
+
+        def __getitem__(self, index: Any) -> Any:
+            nonlocal made
+            if index >= 100:
+                raise IndexError
+            made += 1
+            return cases(1)[0].model_copy(update={"id": f"n/train/{index}"})
+
+    stream = collect(Counted(), Waiting(), RULES, concurrency=4)
+    assert made == 0
+    next(stream)
+    assert made <= 6
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_a_group_shares_its_decoded_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    real = local.open_image
+
+    def counted(ref: ImageRef) -> Study:
+        opened.append(ref.uri)
+        return real(ref)
+
+    monkeypatch.setattr(local, "open_image", counted)
+    list(collect(cases(4), Waiting(), RULES, group_size=5, concurrency=7))
+    assert len(opened) == 4 == len(set(opened))
+
+
+def test_a_case_given_twice_is_played_twice() -> None:
+    case = cases(1)[0]
+    played = list(collect([case, case], Waiting(), RULES, group_size=2))
+    assert names(played) == [(case.id, 0), (case.id, 1)] * 2
+
+
+def test_finished_conversations_are_handed_on() -> None:
+    handed: list[Sequence[Message]] = []
+    played = list(collect(cases(3), Waiting(), RULES, on_messages=handed.append))
+    assert len(handed) == 3
+    assert [m.role for m in handed[0]] == ["system", "user", "assistant", "tool", "assistant"]
+    shown = [part.sha256 for message in handed[0] for part in message.images]
+    assert shown == [use.sha256 for node in played[0].nodes for use in node.images]
+
+
+def test_tokens_are_spent() -> None:
+    class Wordy(Waiting):
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            reply = await super().act(conversation, sampling)
+            return replace(reply, text=LOOK, token_ids=(1,) * 10)
+
+    rules = Rules(tools=RULES.tools, view_size=64, max_tokens=25)
+    played = list(collect(cases(2), Wordy(), rules))
+    assert [(t.turns, t.truncated, t.reward) for t in played] == [(3, True, 0.0)] * 2
+    assert not any(node.token_ids for t in played for node in t.nodes)  # their prompt is unknown
+
+
+def test_a_policy_that_fails_is_not_scored_and_stops_the_rest() -> None:
+    policy = Waiting(0.01, fail_on="Question")
+    with pytest.raises(RuntimeError, match="the policy failed"):
+        list(collect(cases(6), policy, RULES))
+    assert policy.now == 0
+
+
+def test_a_case_without_its_image_is_named() -> None:
+    lost = cases(1)[0].model_copy(update={"images": (ImageRef(uri="file:/no/such.png"),)})
+    policy = Waiting()
+    with pytest.raises(UserError, match="no such image"):
+        list(collect([*cases(2), lost], policy, RULES))
+    assert policy.now == 0
+
+
+def test_a_stream_that_is_left_plays_nothing_on() -> None:
+    policy = Waiting(0.001)
+    stream = collect(cases(50), policy, RULES, concurrency=5)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    acts = policy.acts
+    time.sleep(0.05)
+    assert policy.acts == acts <= 20
+    assert policy.now == 0
+    assert len(list(collect(cases(2), policy, RULES))) == 2
+
+
+# Where an event loop is running already, as in a notebook.
+
+
+def test_it_works_inside_a_running_event_loop() -> None:
+    want = list(collect(cases(4), Waiting(), RULES))
+
+    async def cell() -> list[Trajectory]:
+        return list(collect(cases(4), Waiting(), RULES))
+
+    assert asyncio.run(cell()) == want
+
+    async def later(stream: Iterator[Trajectory]) -> list[Trajectory]:
+        return list(stream)  # made outside, read inside
+
+    assert asyncio.run(later(collect(cases(4), Waiting(), RULES))) == want
+
+
+def test_errors_inside_a_running_event_loop_come_out() -> None:
+    async def cell() -> None:
+        list(collect(cases(4), Waiting(fail_on="Question"), RULES))
+
+    with pytest.raises(RuntimeError, match="the policy failed"):
+        asyncio.run(cell())
+
+
+def test_a_stream_that_is_left_inside_a_running_event_loop_plays_nothing_on() -> None:
+    policy = Waiting(0.001)
+    before = threading.active_count()
+
+    async def cell() -> None:
+        stream = collect(cases(200), policy, RULES, concurrency=4)
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]
+
+    asyncio.run(cell())
+    acts = policy.acts
+    assert threading.active_count() == before
+    time.sleep(0.05)
+    assert policy.acts == acts < 100
+
+
+def test_one_with_an_event_loop_plays_as_a_coroutine() -> None:
+    async def both() -> tuple[list[Trajectory], Trajectory]:
+        streamed = [t async for t in play(cases(3), Waiting(), RULES)]
+        return streamed, await rollout(cases(1)[0], Waiting(), RULES)
+
+    streamed, alone = asyncio.run(both())
+    assert streamed == list(collect(cases(3), Waiting(), RULES))
+    assert alone == streamed[0]
+
+
+def test_images_may_be_given_decoded() -> None:
+    case = cases(1)[0].model_copy(update={"images": (ImageRef(uri="gone:0"),)})
+    study = Study(np.zeros((64, 64), np.uint8))
+    played = asyncio.run(rollout(case, Waiting(), RULES, studies=[study]))
+    assert played.looks[0].box_px == (0, 0, 32, 32)

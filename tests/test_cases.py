@@ -1,0 +1,288 @@
+"""Cases, masks and specs: what is written is read back, and what is wrong is named in one line."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from pydantic import ValidationError
+
+from medgym.cases import (
+    Answer,
+    Case,
+    CaseList,
+    Mask,
+    Region,
+    features,
+    open_cases,
+    option_of,
+    parse_spec,
+    read_cases,
+    to_rows,
+    write_cases,
+)
+from medgym.errors import UserError
+from medgym.images import ImageRef
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+bits = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
+boxes = st.tuples(*[st.floats(-1e6, 1e6)] * 4)
+regions = st.builds(Region, label=text, box_px=boxes, mask=st.none() | bits.map(Mask.of))
+refs = st.builds(
+    ImageRef,
+    uri=text,
+    role=st.sampled_from(["current", "prior"]),
+    frame=st.none() | st.integers(0, 9),
+    series=st.none() | text,
+)
+cases = st.builds(
+    Case,
+    id=text,
+    images=st.lists(refs, max_size=2).map(tuple),
+    question=text,
+    options=st.lists(text, max_size=3).map(tuple),
+    context=text,
+    answer=text,
+    answer_type=st.sampled_from(["choice", "closed", "open", "region", "report"]),
+    regions=st.lists(regions, max_size=2).map(tuple),
+    modality=st.none() | text,
+    body_part=st.none() | text,
+    specialty=st.none() | text,
+    language=text,
+    group=text,
+    source=text,
+    split=text,
+    licence=text,
+)
+
+
+def a_case(**fields: Any) -> Case:
+    given = {"id": "a/train/0", "images": (), "question": "?", "answer": "yes"}
+    return Case(**{**given, "group": "g", "source": "a", "split": "train", **fields})
+
+
+@given(bits)
+def test_a_mask_is_read_back(array: Any) -> None:
+    mask = Mask.of(array)
+    assert (mask.height, mask.width) == array.shape
+    assert np.array_equal(mask.array(), array)
+    assert Mask.of(mask.array()) == mask
+    assert all(run > 0 for run in mask.counts[1:])
+    assert Mask.model_validate_json(mask.model_dump_json()) == mask
+
+
+@pytest.mark.parametrize("counts", [(3,), (5,), (2, -1, 3), (), (4, 4)])
+def test_a_mask_must_fill_its_frame(counts: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError, match="add up"):
+        Mask(width=2, height=2, counts=counts)
+
+
+@given(st.lists(cases, max_size=4))
+def test_cases_survive_json_lines(tmp_path_factory: Any, written: list[Case]) -> None:
+    path = tmp_path_factory.mktemp("cases") / "cases.jsonl"
+    write_cases(written, path)
+    assert read_cases(path) == written
+    assert list(open_cases(str(path))) == written
+
+
+def test_a_rare_line_end_in_a_question_ends_no_case(tmp_path: Path) -> None:
+    written = [a_case(question=f"one{end}two") for end in "\u2028\u2029\x85\x0b\x0c\x1c\r\n"]
+    write_cases(written, tmp_path / "cases.jsonl")
+    assert read_cases(tmp_path / "cases.jsonl") == written
+
+
+def test_cases_survive_a_dataset() -> None:
+    datasets = pytest.importorskip("datasets")
+    mask = Mask.of(np.eye(3, dtype=bool))
+    written = [
+        a_case(),
+        a_case(
+            images=(ImageRef(uri="file:/a.png", role="prior", frame=2, series="s"),),
+            options=("yes", "no"),
+            regions=(
+                Region(label="x", box_px=(0, 0, 1.5, 2), mask=mask),
+                Region(label="y", box_px=(0, 0, 1, 2), image=1),
+            ),
+            modality="CT",
+        ),
+    ]
+    table = datasets.Dataset.from_list(to_rows(written), features=features())
+    assert table.features == features()
+    assert [Case.model_validate(row) for row in table] == written
+    assert set(features()) == set(Case.model_fields)
+
+
+@given(st.lists(cases, min_size=1, max_size=3))
+def test_every_case_fits_the_features(written: list[Case]) -> None:
+    datasets = pytest.importorskip("datasets")
+    encoded = [features().encode_example(row) for row in to_rows(written)]
+    assert [Case.model_validate(features().decode_example(row)) for row in encoded] == written
+    assert datasets is not None
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("phantom:train", ("phantom", (), "train", slice(None, None, None))),
+        ("phantom:train[:200]", ("phantom", (), "train", slice(None, 200, None))),
+        ("phantom:test[100:300]", ("phantom", (), "test", slice(100, 300, None))),
+        ("phantom:test[-5:]", ("phantom", (), "test", slice(-5, None, None))),
+        ("phantom:test[::-2]", ("phantom", (), "test", slice(None, None, -2))),
+        (
+            "p,look=ct+fundus,a=:test",
+            ("p", (("look", "ct+fundus"), ("a", "")), "test", slice(None)),
+        ),
+    ],
+)
+def test_a_spec_is_taken_apart(spec: str, expected: Any) -> None:
+    parts = parse_spec(spec)
+    assert (parts.source, parts.options, parts.split, parts.slice) == expected
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "", "phantom", "phantom:", ":train", "phantom:train[", "phantom:train[5]", "phantom:train]",
+        "phantom:train[-:5]", "phantom:train[:-]", "phantom:train[a:]", "phantom:train[::0]",
+        "phantom,look:train", "phantom,=ct:train", "phantom:train[:5]x", "phantom:a:b",
+        "phantom,look=ct,look=mr:train", "phantom:train[:" + "9" * 5000 + "]",
+    ],
+)  # fmt: skip
+def test_another_form_of_spec_is_refused(spec: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_spec(spec)
+    assert "\n" not in str(error.value)
+
+
+@given(st.text(max_size=30))
+def test_no_spec_raises_anything_else(spec: str) -> None:
+    with contextlib.suppress(UserError):
+        parse_spec(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ("phantm:train", "did you mean 'phantom'"),
+        ("phantom:trian", "did you mean 'train'"),
+        ("phantom,lok=ct:train", "look"),
+        ("nowhere/cases.jsonl", "nowhere/cases.jsonl"),
+    ],
+)
+def test_an_unknown_name_is_named_with_its_nearest(spec: str, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        open_cases(spec)
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("nonsense", "line 2"),
+        ('{"id": "x"}', "images"),
+        (a_case().model_dump_json()[:-1] + ', "colour": "red"}', "colour"),
+    ],
+)
+def test_a_bad_line_of_cases_is_named(tmp_path: Path, line: str, named: str) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text(f"{a_case().model_dump_json()}\n{line}\n", "utf-8")
+    with pytest.raises(UserError, match=named) as error:
+        read_cases(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_cases_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cases.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot read"):
+        open_cases(str(tmp_path / "cases.jsonl"))
+
+
+class Numbers(Sequence[Case]):
+    """Lazy cases that count how often they are made."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.made = length, 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        self.made += 1
+        return a_case(id=f"n/train/{index}")
+
+
+@given(st.integers(0, 20), st.lists(st.slices(20), max_size=3))
+def test_slices_of_cases_are_those_of_a_list(length: int, slices: list[slice]) -> None:
+    numbers = Numbers(length)
+    lazy, ids = CaseList(numbers), [f"n/train/{i}" for i in range(length)]
+    for each in slices:
+        lazy, ids = lazy[each], ids[each]
+    assert numbers.made == 0
+    assert len(lazy) == len(ids)
+    assert [case.id for case in lazy] == ids
+    if ids:
+        assert lazy[-1].id == ids[-1]
+        assert lazy.find(ids[0]).id == ids[0]
+
+
+def test_a_case_outside_the_slice_is_not_found() -> None:
+    lazy = CaseList(Numbers(9))[2:5]
+    assert lazy.find("n/train/4").id == "n/train/4"
+    with pytest.raises(UserError, match="n/train/7"):
+        lazy.find("n/train/7")
+    cases = open_cases("phantom:train[:50]")
+    assert cases.find(cases[49].id) == cases[49]
+    with pytest.raises(UserError, match="no case"):
+        cases.find("phantom/train/nonsense")
+
+
+def test_a_sequence_that_knows_its_ids_is_not_read_through() -> None:
+    class Known(Numbers):
+        def index_of(self, case_id: str) -> int:
+            return int(case_id.rpartition("/")[2])
+
+    known = Known(10**6)
+    assert CaseList(known).find("n/train/999999").id == "n/train/999999"
+    assert known.made == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "right"),
+    [
+        ("B", True), ("b", True), ("b.", True), (" B ", True), ("no tumour", True),
+        ("No  Tumour.", True), ("A", False), ("tumour", False), ("no", False),
+        ("B. no tumour", False), ("A B", False), ("", False), ("not", False), ("AB", False),
+    ],
+)  # fmt: skip
+def test_an_option_is_named_by_letter_or_text_alone(reply: str, right: bool) -> None:
+    gold = Answer("no tumour", "choice", ("tumour", "no tumour"))
+    assert gold.matches(reply) is right
+
+
+def test_a_letter_is_a_letter_even_where_an_option_is_called_so() -> None:
+    options = ("B", "A", "vitamin C", "D")
+    assert [option_of(letter, options) for letter in "ABCD"] == list(options)
+    assert option_of("vitamin c", options) == "vitamin C"
+    assert option_of("E", options) is None
+
+
+def test_an_open_answer_matches_as_a_whole() -> None:
+    gold = Answer.of(a_case(answer="Normal.", answer_type="open"))
+    assert gold.matches("normal")
+    assert not gold.matches("abnormal")
+    assert not gold.matches("the normal")
+
+
+def test_a_case_is_frozen_and_strict() -> None:
+    case = a_case()
+    with pytest.raises(ValidationError):
+        case.answer = "no"  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        a_case(colour="red")

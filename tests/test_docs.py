@@ -1,0 +1,138 @@
+"""What the documentation shows is true: its commands print what it says, its code runs.
+
+In a `console` block a line after `$ ` is a command (continued on lines after `> `) and what follows
+is what it prints, on stdout and stderr; a line `...` stands for any lines. `python` blocks run, one
+after the other, in the folder that the commands before them left; one that is followed by an
+`output` block prints it. `sh` and other blocks are not run.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(*found.groups()) for found in FENCE.finditer(page.read_text("utf-8"))]
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """(command, what it prints) of a console block."""
+    found: list[tuple[str, str]] = []
+    for line in text.splitlines(keepends=True):
+        if line.startswith("$ "):
+            found.append((line[2:], ""))
+        elif line.startswith("> ") and not found[-1][1]:
+            found[-1] = (found[-1][0] + line[2:], "")
+        else:
+            found[-1] = (found[-1][0], found[-1][1] + line)
+    return found
+
+
+def fits(expected: str, printed: str) -> bool:
+    parts = re.split(r"^\.\.\.\n", expected, flags=re.MULTILINE)
+    return re.fullmatch(r"(?:.*\n)*?".join(map(re.escape, parts)), printed) is not None
+
+
+class Place:
+    """A folder with a shell and a Python of its own, that keep their variables."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder)}
+        self.shell = ""
+        self.python = ""
+
+    def run(self, command: str) -> str:
+        """What a command prints; assignments stay for those after it."""
+        if re.match(r"[A-Z]+=", command):
+            self.shell += command
+        script = f"{self.shell}\nset -o pipefail\n{command}"
+        return self._run(["bash", "-c", script])
+
+    def execute(self, code: str) -> str:
+        """What a block of Python prints, without what the blocks before it print."""
+        before = (
+            "import contextlib, io\n"
+            f"with contextlib.redirect_stdout(io.StringIO()):\n    exec({self.python!r})\n"
+        )
+        self.python += code
+        return self._run([sys.executable, "-c", before + code])
+
+    def _run(self, words: list[str]) -> str:
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.status = done.returncode
+        # Progress comes and goes with the machine's speed.
+        return re.sub(r"^\w+: \d+/\d+, .*\n", "", done.stdout, flags=re.MULTILINE)
+
+    def install(self, toml: str, code: str) -> None:
+        """Register a package's entry points as its installation would."""
+        project = tomllib.loads(toml)["project"]
+        (self.folder / f"{project['name']}.py").write_text(code)
+        info = self.folder / f"{project['name']}-{project['version']}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\n")
+        lines = []
+        for group, points in project["entry-points"].items():
+            lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+        (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_shows_is_true(page: Path, tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    found = blocks(page)
+    for at, block in enumerate(found):
+        after = found[at + 1] if at + 1 < len(found) else Block("", "")
+        if block.language == "toml" and "[project]" in block.text:
+            place.install(block.text, after.text)
+        elif block.language == "console":
+            for command, expected in commands(block.text):
+                printed = place.run(command)
+                assert fits(expected, printed), f"$ {command}{printed}"
+        elif block.language == "python":
+            printed = place.execute(block.text)
+            assert place.status == 0, printed
+            if after.language == "output":
+                assert fits(after.text, printed), printed
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "fit"),
+    [
+        ("a\n", "a\n", True),
+        ("a\n", "b\n", False),
+        ("a\n...\nd\n", "a\nb\nc\nd\n", True),
+        ("a\n...\nd\n", "a\nd\n", True),
+        ("a\n...\n", "a\nb\n", True),
+        ("...\nd\n", "c\n", False),
+    ],
+)
+def test_dots_stand_for_any_lines(expected: str, printed: str, fit: bool) -> None:
+    assert fits(expected, printed) is fit

@@ -1,0 +1,431 @@
+"""The rules of play: nothing that a policy writes raises, and every refusal says what was expected.
+
+The fuzz plays 100,000 actions: well-formed replies, mutated ones and plain noise. Where it fails it
+prints the action, and `repr` of that is all that is needed to play it again.
+"""
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from medgym.cases import Case
+from medgym.env import MedEnv, load_tools
+from medgym.episode import Episode, Rules, instructions
+from medgym.errors import UserError
+from medgym.images import ImageRef, Study
+from medgym.messages import MAX_TEXT, Calls, Malformed, Reply, render_answer, render_call
+from medgym.registry import names
+from medgym.tool import Tool, ToolArgs, ToolError, ToolResult, tool
+from medgym.workspace import View, Workspace
+
+ACTIONS = 100_000
+TOOLS = ("crop", "retrieve", "segment", "zoom")
+
+
+def a_case(**fields: Any) -> Case:
+    given = {"id": "a/train/0", "images": (ImageRef(uri="a:0"),), "question": "Which?"}
+    given |= {"options": ("no", "yes"), "answer": "yes", "answer_type": "choice"}
+    return Case(**{**given, "group": "g", "source": "a", "split": "train", **fields})
+
+
+def a_study(width: int = 40, height: int = 30) -> Study:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3))
+    return Study(pixels.astype(np.uint8))
+
+
+def begin(*tools: str | Tool, case: Case | None = None, **rules: Any) -> Episode:
+    given = Rules(tools=load_tools(tools), **{"view_size": 16, **rules})
+    return given.begin(case or a_case(), [a_study()])
+
+
+LOOK = render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]})
+
+
+# The conversation.
+
+
+def test_a_conversation_is_system_question_reply_and_views() -> None:
+    episode = begin("zoom")
+    assert [m.role for m in episode.messages] == ["system", "user"]
+    assert episode.messages[1].text == (
+        "View 0: image 0, 40 x 30 pixels.\nQuestion: Which?\nOptions:\nA. no\nB. yes"
+    )
+    said = episode.step(f"<think>hm</think>{LOOK}")
+    assert said is episode.messages[-1]
+    assert said is not None
+    assert (said.role, said.text) == ("tool", "View 1: 20 x 15 pixels of image 0.")
+    assert [part.view for part in said.images] == [1]
+    assert episode.step("<answer>B</answer>") is None
+    assert [m.role for m in episode.messages][2:] == ["assistant", "tool", "assistant"]
+    assert (episode.answer, episode.terminated, episode.truncated) == ("B", True, False)
+    assert episode.score is not None
+    assert episode.score.correct
+
+
+def test_context_priors_and_several_images_are_shown() -> None:
+    images = (ImageRef(uri="a:0"), ImageRef(uri="a:1", role="prior"))
+    episode = Rules(view_size=16).begin(
+        a_case(images=images, context="Cough.", options=()), [a_study(), a_study(10, 10)]
+    )
+    assert episode.messages[1].text == (
+        "View 0: image 0, 40 x 30 pixels.\nView 1: image 1, prior, 10 x 10 pixels.\n"
+        "Context: Cough.\nQuestion: Which?"
+    )
+    assert len(episode.messages[1].images) == 2
+
+
+def test_four_calls_in_a_reply_are_answered_in_one_message() -> None:
+    episode = begin("zoom", "crop")
+    bad = render_call("zoom", {"view": 9, "box": [0, 0, 1, 1]})
+    said = episode.step(LOOK + bad + LOOK + render_call("peek", {}))
+    assert said is not None
+    assert [part.view for part in said.images] == [1, 2]
+    lines = said.text.splitlines()
+    assert lines[0].startswith("View 1: ")
+    assert lines[1].startswith("Error: there is no view 9; expected 0 to 1")
+    assert lines[2].startswith("View 2: ")
+    assert lines[3] == "Error: there is no tool 'peek'; expected one of zoom, crop."
+    assert [o.failed for o in episode.turns[0].outcomes] == [False, True, False, True]
+
+
+def test_a_later_call_of_a_reply_sees_the_views_of_the_earlier_ones() -> None:
+    episode = begin("zoom")
+    episode.step(LOOK + render_call("zoom", {"view": 1, "box": [0, 0, 500, 1000]}))
+    assert [view.box_px for view in episode.workspace.views[1:]] == [(0, 0, 20, 15), (0, 0, 10, 15)]
+
+
+def test_without_tools_a_call_is_told_to_answer() -> None:
+    episode = begin()
+    assert "Tools" not in episode.messages[0].text
+    said = episode.step(LOOK)
+    assert said is not None
+    assert said.text == "Error: there is no tool 'zoom'; expected an answer."
+
+
+@pytest.mark.parametrize("coordinates", ["thousandths", "pixel"])
+def test_the_instructions_name_every_tool_and_the_frame(coordinates: Any) -> None:
+    text = instructions(load_tools(TOOLS), coordinates)
+    for name in TOOLS:
+        assert f'{{"name": "{name}", ' in text
+    assert ("in thousandths of its view" in text) == (coordinates == "thousandths")
+    assert ("in pixels of its view" in text) == (coordinates == "pixel")
+
+
+# The end.
+
+
+def test_the_last_turn_truncates_and_pays_nothing() -> None:
+    episode = begin("zoom", max_turns=2)
+    assert episode.step(LOOK) is not None
+    assert episode.step(LOOK) is None
+    assert (episode.terminated, episode.truncated) == (False, True)
+    assert episode.score is not None
+    assert episode.score.total == 0
+    with pytest.raises(RuntimeError, match="over"):
+        episode.step("<answer>B</answer>")
+
+
+def test_an_answer_in_the_last_turn_counts() -> None:
+    episode = begin("zoom", max_turns=1)
+    assert episode.step("<answer>B</answer>") is None
+    assert (episode.terminated, episode.truncated) == (True, False)
+
+
+def test_the_token_budget_truncates_when_it_is_overspent() -> None:
+    episode = begin("zoom", max_tokens=10)
+    episode.spend(10)
+    assert episode.step(LOOK) is not None
+    episode.spend(1)
+    assert episode.step(LOOK) is None
+    assert episode.truncated
+    answered = begin("zoom", max_tokens=10)
+    answered.spend(99)
+    answered.step("<answer>B</answer>")
+    assert answered.terminated
+    assert not answered.truncated
+
+
+def test_what_a_cut_reply_said_is_malformed_and_play_goes_on() -> None:
+    episode = begin("zoom")
+    said = episode.step(Reply(LOOK[:-5], cut=True))
+    assert said is not None
+    assert said.text.startswith("Error: ")
+    assert isinstance(episode.turns[0].action, Malformed)
+
+
+# What could break files or leave the observation space.
+
+
+def test_lone_surrogates_end_at_the_door() -> None:
+    class Echo(Tool):
+        """Says it again."""
+
+        name = "echo"
+
+        class Args(ToolArgs):
+            text: str
+
+        def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
+            return ToolResult(args.text + "\udc00")
+
+    episode = begin(Echo())
+    for reply in ("\ud800", render_call("echo", {"text": "x"}), '<answer>\ud800"</answer>'):
+        episode.step(reply)
+    for message in episode.messages:
+        message.text.encode("utf-8")
+    assert episode.messages[-2].text == "x?"
+    assert episode.answer == '?"'
+
+
+def test_long_texts_of_tools_are_cut() -> None:
+    @tool
+    def talk(words: int) -> str:
+        """Talks."""
+        return "w" * words
+
+    episode = begin(talk)
+    said = episode.step(render_call("talk", {"words": 10**6}) * 4)
+    assert said is not None
+    assert len(said.text) <= MAX_TEXT
+    assert said.text.count("[cut]") >= 3
+
+
+def test_a_long_error_of_a_tool_is_cut() -> None:
+    @tool
+    def fail(words: int) -> str:
+        """Fails."""
+        raise ToolError("w" * words)
+
+    said = begin(fail).step(render_call("fail", {"words": 10**6}) * 4)
+    assert said is not None
+    assert len(said.text) <= MAX_TEXT
+
+
+def test_a_fault_in_a_tool_is_not_taken_for_the_policys() -> None:
+    @tool
+    def broken(x: int) -> str:
+        """Breaks."""
+        return str(1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        begin(broken).step(render_call("broken", {"x": 1}))
+
+
+def test_a_view_that_shows_too_much_is_the_tools_fault() -> None:
+    @tool
+    def poster(workspace: Workspace) -> ToolResult:
+        """Shows more than a view may."""
+        picture = Image.new("RGB", (17, 4))
+        return ToolResult(views=(View(-1, 0, (0, 0, 40, 30), picture, "poster"),))
+
+    with pytest.raises(ValueError, match="at most 16"):
+        begin(poster).step(render_call("poster", {}))
+
+
+def test_what_does_not_fit_into_an_observation_is_refused_at_the_start() -> None:
+    room = MAX_TEXT - len(begin().messages[0].text) - len(begin().messages[1].text)
+    fits = begin(case=a_case(question="Which?" + "x" * (room - 2)))
+    assert sum(len(m.text) for m in fits.messages) + 2 == MAX_TEXT
+    with pytest.raises(UserError, match="characters"):
+        begin(case=a_case(question="Which?" + "x" * (room - 1)))
+    with pytest.raises(UserError, match="over 26 options"):
+        begin(case=a_case(options=tuple(map(str, range(27)))))
+
+
+# 100,000 actions.
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory: pytest.TempPathFactory) -> MedEnv:
+    """Two small images, every tool there is, and observations that are quick to make."""
+    folder = tmp_path_factory.mktemp("images")
+    refs = []
+    for name, (width, height) in {"a": (48, 40), "b": (9, 64)}.items():
+        Image.fromarray(a_study(width, height).pixels).save(folder / f"{name}.png")
+        refs.append(ImageRef(uri=(folder / f"{name}.png").as_uri()))
+    tools = [name for name in TOOLS if name in names("tools")]
+    return MedEnv([a_case(images=tuple(refs))], tools, max_turns=40, view_size=24)
+
+
+def well_formed(draw: random.Random) -> str:
+    """A reply as a policy should write it, with arguments that are often right."""
+    think = draw.choice([None, None, "", "hm", "two\nlines", "<answer>A</answer>"])
+    if draw.random() < 0.1:
+        return render_answer(draw.choice(["A", "B", "yes", "neither", "C.", "é"]), think)
+    calls = []
+    for _ in range(draw.choice([1, 1, 1, 2, 4, 5])):
+        x, y = (sorted(draw.choices(range(1001), k=2)) for _ in (0, 1))
+        box = draw.choice([[x[0], y[0], x[1], y[1]]] * 6 + [[0, 0, 1000, 1000], [0, 0, 1, 1], [1]])
+        given: dict[str, Any] = {"view": draw.choice([0, 0, 0, 1, 2, 3, -1, 99]), "box": box}
+        if draw.random() < 0.2:
+            given[draw.choice(["query", "point", "label", "k", "x"])] = draw.choice(ODD)
+        name = draw.choice(["zoom"] * 6 + ["crop"] * 6 + ["segment", "retrieve", "peek", ""])
+        if name == "retrieve" and draw.random() < 0.5:
+            given = {"query": draw.choice(["lesion", "", "stripes " * 9, "\x00", "é"])}
+        calls.append(render_call(name, given))
+    return (f"<think>{think}</think>" if think is not None else "") + "".join(calls)
+
+
+ODD: list[Any] = [
+    None, True, 0, -1, 1.5, -0.0, 1e308, 10**30, "", "x", "é", "\x00", [], [[]], {}, [0] * 9,
+]  # fmt: skip
+
+PIECES = (
+    "<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>", "{", "}", "[",
+    "]", '"', "\\", ",", ":", " ", "\n", "\x00", "\ufeff", "\u2028", "\ud800", '"\\ud800"',
+    "NaN", "-Infinity", "1e999", "9" * 30, "9" * 400, "9" * 5000, "-1", "1e-7", "true", "\u0661",
+    '{"name": "zoom", "arguments": ', '"view": 0', '"box": ', '"arguments": {}', "<|image_pad|>",
+    "[" * 3000, '{"a":' * 2000, "<think>" * 50, "x" * 100_000, "[" * 100_000, "𝄞", "\U0010ffff",
+)  # fmt: skip
+
+
+def splice(draw: random.Random, text: str) -> str:
+    other = well_formed(draw)
+    return text[: draw.randint(0, len(text))] + other[draw.randint(0, len(other)) :]
+
+
+def delete(draw: random.Random, text: str) -> str:
+    start = draw.randint(0, len(text))
+    return text[:start] + text[start + draw.choice([1, 1, 3, 20]) :]
+
+
+def duplicate(draw: random.Random, text: str) -> str:
+    start = draw.randint(0, len(text))
+    end = start + draw.choice([1, 5, 40, 200])
+    return text[:end] + text[start:end] * draw.choice([1, 2, 30]) + text[end:]
+
+
+def insert(draw: random.Random, text: str) -> str:
+    at = draw.randint(0, len(text))
+    return text[:at] + draw.choice(PIECES) + text[at:]
+
+
+def replace(draw: random.Random, text: str) -> str:
+    at = draw.randint(0, len(text))
+    letter = chr(draw.choice([draw.randint(0, 127), draw.randint(0, 0x10FFFF)]))
+    return text[:at] + letter + text[at + 1 :]
+
+
+def number(draw: random.Random, text: str) -> str:
+    """Another value where a number stands."""
+    found = list(re.finditer(r"\d+", text[:500]))
+    if not found:
+        return text
+    start, end = draw.choice(found).span()
+    other = draw.choice(["-1", "1e9", "null", '"0"', "0.5", "9" * 25, "[0]", str(draw.random())])
+    return text[:start] + other + text[end:]
+
+
+MUTATIONS: tuple[Callable[[random.Random, str], str], ...] = (
+    splice, delete, duplicate, insert, replace, number,
+)  # fmt: skip
+
+
+def noise(draw: random.Random) -> str:
+    return "".join(draw.choice(PIECES) for _ in range(draw.randint(0, 6)))
+
+
+def actions(seed: int, count: int) -> Iterator[str]:
+    """Well-formed replies (a third), mutated ones, and noise (one in twenty)."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        kind = draw.random()
+        text = well_formed(draw) if kind < 0.95 else noise(draw)
+        if kind > 0.33:
+            for _ in range(draw.choice([1, 1, 1, 2, 4])):
+                text = draw.choice(MUTATIONS)(draw, text)
+        yield text
+
+
+def check(env: MedEnv, action: str) -> None:
+    """Play one action; the observation belongs to the space, and a refusal helps."""
+    observation, reward, terminated, truncated, info = env.step(action)
+    assert env.observation_space.contains(observation)
+    assert 0 <= reward <= 1.1 + 1e-9
+    for line in observation["text"].split("\n"):
+        if line.startswith("Error: "):
+            assert "expected" in line, line
+    assert env.episode is not None
+    for view in env.episode.workspace.views:
+        assert max(view.size) <= env.rules.view_size
+    assert isinstance(terminated, bool)
+    assert isinstance(truncated, bool)
+    if terminated or truncated:
+        assert set(info["score"]) == {"answer", "format"}
+        env.reset()
+
+
+def test_a_hundred_thousand_actions_never_raise(env: MedEnv) -> None:
+    env.reset(seed=0)
+    read = {Calls: 0, Malformed: 0}
+    for count, action in enumerate(actions(seed=0, count=ACTIONS)):
+        before = env.episode
+        try:
+            check(env, action)
+        except BaseException as error:
+            shown = f"{action[:2000]!r}" + (f"... ({len(action)})" if len(action) > 2000 else "")
+            raise AssertionError(f"action {count} failed: {shown}") from error
+        assert before is not None
+        kind = type(before.turns[-1].action)
+        if kind in read:
+            read[kind] += 1
+    # It does not fuzz the parser alone: many of them reach a tool.
+    assert read[Calls] > ACTIONS / 5
+    assert read[Malformed] > ACTIONS / 5
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(st.characters()),
+            st.sampled_from(PIECES[:20]),
+            st.builds(
+                render_call,
+                st.sampled_from([*TOOLS, "peek"]),
+                st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "view": st.integers() | st.floats() | st.none(),
+                        "box": st.lists(st.floats() | st.integers(), min_size=3, max_size=5),
+                        "query": st.text(max_size=20),
+                    },
+                ),
+            ),
+        ),
+        max_size=3,
+    )
+)
+def test_no_action_raises(env: MedEnv, parts: list[str]) -> None:
+    env.reset(seed=0)
+    check(env, "".join(parts))
+
+
+@given(
+    st.sampled_from(["zoom", "crop"]),
+    st.lists(st.tuples(*[st.floats(0, 1000)] * 4), min_size=1, max_size=4),
+)
+def test_chains_of_looks_never_raise(env: MedEnv, name: str, boxes: list[Any]) -> None:
+    """Looks into looks down to less than a pixel: `view` is the newest each time."""
+    env.reset(seed=0)
+    newest = 0
+    for edges in boxes:
+        x, y = sorted(edges[:2]), sorted(edges[2:])
+        check(env, render_call(name, {"view": newest, "box": [x[0], y[0], x[1], y[1]]}))
+        assert env.episode is not None
+        newest = len(env.episode.workspace.views) - 1
+
+
+def test_the_fuzz_draws_what_it_should() -> None:
+    drawn = list(actions(seed=1, count=3000))
+    assert any(len(text) > 100_000 for text in drawn)
+    assert any("\ud800" in text for text in drawn)
+    assert any("\x00" in text for text in drawn)
+    assert any("NaN" in text for text in drawn)
+    assert drawn == list(actions(seed=1, count=3000))

@@ -1,0 +1,567 @@
+"""Nothing that a policy or a tool is handed leads to gold; proven on leaks that are planted.
+
+Three detectors, over everything that an episode hands out (conversations, workspaces, arguments,
+results, observations, infos):
+
+- *the walk* follows every reference, attributes, closures, bound objects, frames and weak
+  references included, and finds gold by its type (a `Case`, a `Region`, an `Answer`), its words and
+  its numbers;
+- *the files* are what these objects become: pickles, JSON, chat content, PNG files chunk by chunk;
+- *the double* plays a case that differs in gold alone: everything handed out must be equal to the
+  last bit, so that no encoding of gold, however sly, gets through.
+"""
+
+import functools
+import gc
+import json
+import pickle
+import types
+import weakref
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+import medgym
+from medgym.cases import Answer, Case, Mask, Region, open_cases
+from medgym.env import MedEnv
+from medgym.episode import Episode, Rules
+from medgym.images import ImageRef
+from medgym.messages import ImagePart, Message, Reply, render_answer, render_call
+from medgym.policy import Policy, Sampling
+from medgym.rollout import rollout
+from medgym.store import ImageStore
+from medgym.tool import Tool, ToolResult
+from medgym.workspace import View, Workspace
+
+GOLD_TYPES = (Case, Region, Answer, Episode)
+"""Types of which no object may be reached: they hold gold or lead to it."""
+
+SMALL = 64
+"""Items of a collection in which gold numbers are looked for; larger ones are pixels and runs."""
+
+Roots = dict[str, Any]
+Plant = Callable[[Episode, Case], None]
+
+
+# --- what is handed out ---------------------------------------------------------------------------
+
+
+def actions() -> list[str]:
+    """Replies that use every tool that ships, err in every way, and answer."""
+    box = [111, 222, 555, 777]
+    calls = [
+        render_call(name, {"view": 0, "box": box} if name != "retrieve" else {"query": "lesion"})
+        for name in medgym.names("tools")
+    ]
+    return [
+        *calls,
+        render_call("segment", {"view": 0, "point": [500, 500]}),
+        render_call("zoom", {"view": 1, "box": [0, 0, 1001, 5]}),
+        render_call("oracle", {}),
+        "what?",
+        render_answer("A sealed guess"),
+    ]
+
+
+class Spy(Policy):
+    """Plays `actions()` and keeps all that it was handed."""
+
+    spec = "spy"
+
+    def __init__(self) -> None:
+        self.handed: list[Any] = []
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
+        return cls()
+
+    async def act(self, conversation: Any, sampling: Sampling) -> Reply:
+        self.handed.append((conversation, sampling))
+        turn = sum(message.role == "assistant" for message in conversation)
+        return Reply(actions()[turn])
+
+
+def tapped(tool: Tool, handed: list[Any]) -> Tool:
+    """The same tool; what it is handed and what it returns is kept."""
+
+    def call(self: Tool, args: Any, workspace: Workspace) -> ToolResult:
+        handed.append((args, workspace))
+        result = type(tool).__call__(tool, args, workspace)
+        handed.append(result)
+        return result
+
+    tap: Tool = type("Tap", (type(tool),), {"__call__": call, "__doc__": type(tool).__doc__})()
+    return tap
+
+
+@dataclass(frozen=True)
+class Played:
+    """What was handed out while a case was played, by whom; the episodes are still alive."""
+
+    roots: Roots
+    episodes: list[Episode]
+
+
+def played(case: Case, plant: Plant | None = None) -> Played:
+    """Play `actions()` on a case by rollout and by MedEnv, and keep what is handed out."""
+    episodes: list[Episode] = []
+    begin = Rules.begin
+
+    def planted(rules: Rules, case: Case, studies: Any = None) -> Episode:
+        episodes.append(begin(rules, case, studies))
+        if plant is not None:
+            plant(episodes[-1], case)
+        return episodes[-1]
+
+    to_tools: list[Any] = []
+    tools = tuple(tapped(medgym.load("tools", name)(), to_tools) for name in medgym.names("tools"))
+    spy, size = Spy(), 64 if case.source == "phantom" else 32
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Rules, "begin", planted)
+        drive(rollout(case, spy, Rules(tools=tools, max_turns=99, view_size=size)))
+        env = MedEnv([case], tools, max_turns=99, view_size=size, render_mode="ansi")
+        steps: list[Any] = [env.reset(seed=0), env.render()]
+        for action in actions():
+            observation, _, terminated, _, info = env.step(action)
+            # At the end the score tells how good the answer was; there is nothing left to play.
+            steps.append((observation, {} if terminated else info, env.render()))
+    return Played({"policy": spy.handed, "tools": to_tools, "env": steps}, episodes)
+
+
+def drive(coroutine: Any) -> None:
+    """Run a coroutine that never waits."""
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+
+
+# --- the walk -------------------------------------------------------------------------------------
+
+ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None), range, slice)
+OUTER = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType)
+"""What belongs to the program and not to an episode."""
+
+
+def children(thing: Any) -> Iterator[tuple[str, Any]]:
+    """All that a thing refers to, each with how."""
+    if isinstance(thing, (*ATOMS, *OUTER)):
+        return
+    if isinstance(thing, Mapping):
+        for key, value in thing.items():
+            yield "key", key
+            yield f"[{key!r}]", value
+    elif isinstance(thing, list | tuple):
+        yield from ((f"[{i}]", each) for i, each in enumerate(thing))
+    elif isinstance(thing, set | frozenset):
+        yield from (("{}", each) for each in sorted(thing, key=repr))
+    elif isinstance(thing, np.ndarray):
+        yield "base", thing.base
+        if thing.dtype == object:
+            yield from (("item", each) for each in thing.ravel())
+    elif isinstance(thing, weakref.ref):
+        yield "()", thing()
+    elif isinstance(thing, types.FunctionType):
+        # Not __globals__: they are the module's, as its classes are.
+        yield "closure", [c.cell_contents for c in thing.__closure__ or ()]
+        yield "defaults", (thing.__defaults__, thing.__kwdefaults__)
+    elif isinstance(thing, types.MethodType | functools.partial):
+        yield "bound", getattr(thing, "__self__", None)
+        yield (
+            "function",
+            getattr(thing, "__func__", None) or (thing.func, thing.args, thing.keywords),
+        )
+    elif isinstance(thing, types.CoroutineType):
+        yield "frame", dict(thing.cr_frame.f_locals) if thing.cr_frame else None
+    elif isinstance(thing, types.GeneratorType):
+        yield "frame", dict(thing.gi_frame.f_locals) if thing.gi_frame else None
+    if not isinstance(thing, dict | list | tuple | set | frozenset | types.FunctionType):
+        for name, value in sorted(getattr(thing, "__dict__", {}).items()):
+            yield f".{name}", value
+        for kind in type(thing).__mro__:
+            for name in getattr(kind, "__slots__", ()):
+                if isinstance(name, str) and hasattr(thing, name):
+                    yield f".{name}", getattr(thing, name)
+        # Whatever else the collector knows: C objects, odd containers, properties of extensions.
+        for each in gc.get_referents(thing):
+            if not isinstance(each, dict) or each is not getattr(thing, "__dict__", None):
+                yield "~", each
+
+
+def walk(root: Any) -> Iterator[tuple[str, Any]]:
+    """Everything reachable from a root, once, with a path to it."""
+    seen: dict[int, Any] = {}  # holds what it has seen, so that no address is used twice
+    waiting = [("", root)]
+    while waiting:
+        path, thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, OUTER):
+            continue
+        seen[id(thing)] = thing
+        yield path, thing
+        waiting += [(path + how, each) for how, each in children(thing)]
+
+
+def words_of(case: Case) -> list[str]:
+    """The words of gold that the policy is not shown anyway, as the options are."""
+    shown = " ".join((case.question, case.context, *case.options)).casefold()
+    gold = [case.answer, *(region.label for region in case.regions)]
+    return [word.casefold() for word in gold if word.casefold() not in shown]
+
+
+def numbers_of(case: Case) -> list[set[float]]:
+    """The numbers of each gold box, in original pixels and in thousandths; and of each mask."""
+    found: list[set[float]] = []
+    for region in case.regions:
+        found.append(set(region.box_px))
+        width, height = SIZES.get(case.source, (512, 512))
+        found.append({v * 1000 / (height if i % 2 else width) for i, v in enumerate(region.box_px)})
+    return [numbers for numbers in found if len(numbers) == 4]
+
+
+SIZES = {"ward": (96, 96)}
+
+
+def gold_in(thing: Any, case: Case) -> str | None:
+    """Why a thing is gold, None where it is not."""
+    if isinstance(thing, GOLD_TYPES):
+        return f"a {type(thing).__name__}"
+    if isinstance(thing, Mask) and any(thing == region.mask for region in case.regions):
+        return "a gold mask"
+    if isinstance(thing, str | bytes):
+        text = thing if isinstance(thing, str) else text_of(thing)
+        for word in words_of(case):
+            if word in text.casefold():
+                return f"the gold word {word!r}"
+    if isinstance(thing, np.ndarray):
+        direct = thing.ravel().tolist() if thing.size <= SMALL and thing.dtype != object else []
+    else:
+        direct = [each for _, each in children(thing)]
+    if 4 <= len(direct) <= SMALL:
+        numbers = {float(v) for v in direct if isinstance(v, int | float) and abs(v) < 1e9}
+        if any(gold <= numbers for gold in numbers_of(case)):
+            return "the numbers of a gold box"
+    masks = [region.mask.counts for region in case.regions if region.mask]
+    if isinstance(thing, list | tuple) and tuple(thing) in masks:
+        return "the runs of a gold mask"
+    return None
+
+
+def text_of(data: bytes) -> str:
+    """Bytes as text, in the encodings that words hide in."""
+    return data.decode("utf-8", "ignore") + data.decode("utf-16-le", "ignore")
+
+
+def walked(roots: Roots, case: Case) -> list[str]:
+    return [
+        f"walk: {name}{path}: {why}"
+        for name, root in roots.items()
+        for path, thing in walk(root)
+        if (why := gold_in(thing, case))
+    ]
+
+
+# --- the files ------------------------------------------------------------------------------------
+
+
+def filed(roots: Roots, case: Case, folder: Path) -> list[str]:
+    """Gold in what the handed objects become on disk or on a wire."""
+    found = []
+    for name, root in roots.items():
+        for path, thing in walk(root):
+            for form, data in forms(thing, folder):
+                for word in words_of(case):
+                    if word in text_of(data).casefold():
+                        found.append(f"files: {name}{path} as {form}: the gold word {word!r}")
+    return found
+
+
+def forms(thing: Any, folder: Path) -> Iterator[tuple[str, bytes]]:
+    if isinstance(thing, View | Message | ToolResult | Workspace):
+        yield "pickle", pickle.dumps(thing)
+    if isinstance(thing, Message):
+        yield (
+            "chat",
+            json.dumps(thing.chat(), default=lambda odd: str(getattr(odd, "info", odd))).encode(),
+        )
+    if isinstance(thing, ImagePart):
+        ImageStore(folder).put(thing)
+        (file,) = folder.rglob(f"{thing.sha256}.png")
+        for kind, data in chunks(file.read_bytes()):
+            assert kind in ("IHDR", "PLTE", "IDAT", "IEND", "iCCP", "tEXt", "zTXt", "iTXt", "eXIf")
+            yield f"PNG chunk {kind}", data
+            yield f"PNG chunk {kind}", inflated(data)
+        file.unlink()
+
+
+def chunks(png: bytes) -> Iterator[tuple[str, bytes]]:
+    """The chunks of a PNG file."""
+    at = 8
+    while at < len(png):
+        length = int.from_bytes(png[at : at + 4], "big")
+        yield png[at + 4 : at + 8].decode(), png[at + 8 : at + 8 + length]
+        at += length + 12
+
+
+def inflated(data: bytes) -> bytes:
+    """What lies compressed behind the keyword of a text or profile chunk, if anything."""
+    for start in range(min(len(data), 90)):
+        try:
+            return zlib.decompress(data[start:])
+        except zlib.error:
+            continue
+    return b""
+
+
+# --- the double -----------------------------------------------------------------------------------
+
+
+def double(case: Case) -> Case:
+    """The same case with other gold."""
+    other = next((o for o in case.options if o != case.answer), "quite another answer")
+    regions = tuple(
+        region.model_copy(
+            update={
+                "label": "another label",
+                "box_px": (1.0, 2.0, 3.0, 4.0),
+                "mask": region.mask and Mask.of(~region.mask.array()),
+            }
+        )
+        for region in case.regions
+    )
+    return case.model_copy(update={"answer": other, "regions": regions})
+
+
+def atoms(root: Any) -> list[tuple[str, str]]:
+    """All values reachable, with their paths: equal for equal handed-out things."""
+    found = []
+    for path, thing in walk(root):
+        if isinstance(thing, np.ndarray):
+            found.append((path, f"{thing.dtype}{thing.shape}{hash(thing.tobytes())}"))
+        elif isinstance(thing, Image.Image):
+            found.append((path, f"{thing.mode}{thing.size}{hash(thing.tobytes())}"))
+        elif isinstance(thing, ATOMS):
+            found.append((path, repr(thing)))
+        else:
+            found.append((path, type(thing).__name__))
+    return sorted(found)
+
+
+def differing(roots: Roots, others: Roots) -> list[str]:
+    found = []
+    for name in roots:
+        here, there = atoms(roots[name]), atoms(others[name])
+        if here != there:
+            path, value = next(iter(set(here) ^ set(there)), ("", "its shape"))
+            found.append(f"double: {name}{path}: {value[:60]} depends on gold")
+    return found
+
+
+# --- the test -------------------------------------------------------------------------------------
+
+
+def faults(case: Case, folder: Path, plant: Plant | None = None) -> list[str]:
+    """What all three detectors find."""
+    one, other = played(case, plant), played(double(case), plant)
+    # The files come last: Pillow notes on an image how it was saved.
+    return [
+        *walked(one.roots, case),
+        *differing(one.roots, other.roots),
+        *filed(one.roots, case, folder),
+    ]
+
+
+SECRET = "sarcoidosis"
+LABEL = "nodule zeta"
+BOX_PX = (13.0, 27.0, 41.0, 59.0)
+
+
+def ward(folder: Path) -> Case:
+    """An open question about a picture whose file tells the answer in every way that files can."""
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
+    told = PngInfo()
+    told.add_text("Diagnosis", SECRET)
+    told.add_itxt("Finding", LABEL, zip=True)
+    exif = Image.Exif()
+    exif[0x010E] = SECRET  # ImageDescription
+    Image.fromarray(pixels).save(
+        folder / "image.png", pnginfo=told, exif=exif, icc_profile=SECRET.encode()
+    )
+    mask = np.zeros((96, 96), bool)
+    mask[27:59, 13:41] = True
+    return Case(
+        id="ward/train/1",
+        images=(ImageRef(uri=f"file:{folder / 'image.png'}"),),
+        question="What is it?",
+        answer=SECRET,
+        regions=(Region(label=LABEL, box_px=BOX_PX, mask=Mask.of(mask)),),
+        group="1",
+        source="ward",
+        split="train",
+    )
+
+
+def dicom(folder: Path) -> Case:
+    """The same question about a DICOM file that tells the answer in its header."""
+    import pydicom
+    from pydicom.data import get_testdata_file
+
+    dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    dataset.PatientComments = SECRET
+    dataset.SeriesDescription = LABEL
+    dataset.save_as(folder / "image.dcm")
+    case = ward(folder)
+    return case.model_copy(update={"images": (ImageRef(uri=f"file:{folder / 'image.dcm'}"),)})
+
+
+@pytest.mark.parametrize("make", [ward, dicom], ids=["png", "dicom"])
+def test_a_file_that_tells_the_answer_tells_it_to_nobody(
+    make: Callable[[Path], Case], tmp_path: Path
+) -> None:
+    case = make(tmp_path)
+    assert words_of(case) == [SECRET, LABEL]
+    assert faults(case, tmp_path / "images") == []
+
+
+@pytest.mark.parametrize("question", ["kind", "side", "presence", "size"])
+def test_a_phantom_hands_out_no_gold(question: str, tmp_path: Path) -> None:
+    for case in open_cases(f"phantom,question={question}:train[:2]"):
+        assert faults(case, tmp_path) == []
+
+
+# --- planted leaks --------------------------------------------------------------------------------
+
+
+def first_view(episode: Episode) -> View:
+    return episode.workspace.view(0)
+
+
+def answer_on_a_view(episode: Episode, case: Case) -> None:
+    object.__setattr__(first_view(episode), "note", case.answer)
+
+
+def box_on_a_view(episode: Episode, case: Case) -> None:
+    for name, value in zip(
+        ("left", "top", "right", "bottom"), case.regions[-1].box_px, strict=True
+    ):
+        object.__setattr__(first_view(episode), name, int(value))
+
+
+def region_in_the_workspace(episode: Episode, case: Case) -> None:
+    episode.workspace.target = case.regions  # type: ignore[attr-defined]
+
+
+def answer_in_image_metadata(episode: Episode, case: Case) -> None:
+    first_view(episode).picture.info["comment"] = case.answer
+
+
+def answer_in_a_colour_profile(episode: Episode, case: Case) -> None:
+    first_view(episode).picture.info["icc_profile"] = case.answer.encode()
+
+
+def answer_in_a_message(episode: Episode, case: Case) -> None:
+    system = episode.messages[0]
+    episode.messages[0] = Message(
+        "system", (*system.content, *system.content[:0]), Reply(case.answer)
+    )
+
+
+def back_reference(episode: Episode, case: Case) -> None:
+    episode.workspace.episode = episode  # type: ignore[attr-defined]
+
+
+def closure(episode: Episode, case: Case) -> None:
+    episode.workspace.hint = lambda: case.answer  # type: ignore[attr-defined]
+
+
+def bound_method(episode: Episode, case: Case) -> None:
+    episode.workspace.score = Answer.of(case).matches  # type: ignore[attr-defined]
+
+
+def partial(episode: Episode, case: Case) -> None:
+    episode.workspace.score = functools.partial(print, case)  # type: ignore[attr-defined]
+
+
+def generator(episode: Episode, case: Case) -> None:
+    episode.workspace.hints = (letter for letter in case.answer)  # type: ignore[attr-defined]
+
+
+def weak_reference(episode: Episode, case: Case) -> None:
+    episode.workspace.owner = weakref.ref(episode)  # type: ignore[attr-defined]
+
+
+def mask_in_an_array(episode: Episode, case: Case) -> None:
+    (study,) = episode.workspace.studies
+    stack = np.stack([study.pixels[..., 0], case.regions[-1].mask.array()])  # type: ignore[union-attr]
+    object.__setattr__(study, "pixels", stack[0])  # its base holds the mask
+
+
+def index_of_the_answer(episode: Episode, case: Case) -> None:
+    object.__setattr__(first_view(episode), "shard", len(case.answer))
+
+
+def answer_in_the_pixels(episode: Episode, case: Case) -> None:
+    first_view(episode).picture.putpixel((0, 0), (len(case.answer), 0, 0))
+
+
+def answer_in_the_spacing(episode: Episode, case: Case) -> None:
+    object.__setattr__(episode.workspace, "view_size", 31 + len(case.answer) % 2)
+
+
+def tool_that_knows(episode: Episode, case: Case) -> None:
+    """As a tool would that was built with the case: gold in the result's data."""
+    for name, tool in list(episode._tools.items()):
+        episode._tools[name] = Knowing(tool, case)
+
+
+class Knowing(Tool):
+    """Passes everything through and adds gold to `data`."""
+
+    def __init__(self, tool: Tool, case: Case) -> None:
+        self._tool, self._answer = tool, case.answer
+        self.parse = tool.parse  # type: ignore[method-assign]
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        result = self._tool(args, workspace)
+        result.data["label"] = self._answer  # type: ignore[index]
+        return result
+
+
+PLANTS: dict[Plant, str] = {
+    answer_on_a_view: "walk",
+    box_on_a_view: "walk",
+    region_in_the_workspace: "walk",
+    answer_in_image_metadata: "walk",
+    answer_in_a_colour_profile: "files",
+    answer_in_a_message: "walk",
+    back_reference: "walk",
+    closure: "walk",
+    bound_method: "walk",
+    partial: "walk",
+    generator: "walk",
+    weak_reference: "walk",
+    mask_in_an_array: "double",
+    index_of_the_answer: "double",
+    answer_in_the_pixels: "double",
+    answer_in_the_spacing: "double",
+    tool_that_knows: "walk",
+}
+"""Planted leaks, and a detector that must notice each."""
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_planted_leak_is_found(plant: Plant, tmp_path: Path) -> None:
+    case = ward(tmp_path)
+    one = played(case, plant)
+    detector = PLANTS[plant]
+    if detector == "walk":
+        assert walked(one.roots, case) != []
+    elif detector == "files":
+        found = filed(one.roots, case, tmp_path / "images")
+        assert [fault for fault in found if " PNG " in fault] != []
+    else:
+        assert differing(one.roots, played(double(case), plant).roots) != []

@@ -1,0 +1,141 @@
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import medgym
+from medgym.cases import open_cases
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.policy import load_policy
+from medgym.rollout import collect
+from medgym.runs import RunFolder, commit, content, toml
+
+
+def test_a_new_folder_says_what_was_asked_and_what_it_was_done_with(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "runs" / "a", {"seed": 3}, seeds={"run": 3})
+    assert tomllib.loads(folder.recipe) == {"seed": 3}
+    manifest = RunFolder.open(tmp_path / "runs" / "a").manifest
+    assert manifest["status"] == "running"
+    assert manifest["seeds"] == {"run": 3}
+    assert manifest["medgym"] == medgym.__version__
+    assert {"numpy", "pillow", "gymnasium"} <= manifest["versions"].keys()
+
+
+def test_a_folder_that_holds_anything_is_refused_and_left_alone(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a", {"seed": 1})
+    before = {p: p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()}
+    with pytest.raises(UserError, match=r"run folder .*a exists and is not empty; mend: "):
+        RunFolder.create(folder.path, {"seed": 2})
+    assert {p: p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()} == before
+
+
+def test_an_empty_folder_will_do_and_a_file_will_not(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    RunFolder.create(tmp_path / "empty", "")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="is a file"):
+        RunFolder.create(tmp_path / "file", "")
+    with pytest.raises(UserError, match="cannot write to"):
+        RunFolder.create(tmp_path / "file" / "below", "")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_is_no_run_folder_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run folder"):
+        RunFolder.open(tmp_path)
+
+
+def test_notes_are_added_and_leave_no_other_file(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a", "")
+    folder.note(step=1, answer="größer")
+    folder.note(step=2)
+    assert (folder.manifest["step"], folder.manifest["answer"]) == (2, "größer")
+    assert sorted(p.name for p in folder.path.iterdir()) == ["manifest.json", "recipe.toml"]
+
+
+def play(folder: RunFolder, seed: int = 0) -> None:
+    stream = collect(
+        open_cases("phantom:test[:6]"),
+        load_policy("scripted:random"),
+        Rules(tools=load_tools(["zoom"]), view_size=64),
+        seed=seed,
+        on_messages=folder.keep_images,
+    )
+    assert sum(1 for _ in folder.keep(stream)) == 6
+    folder.finish()
+
+
+def test_what_was_played_is_kept_with_its_hash(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a", "")
+    play(folder)
+    manifest = folder.manifest
+    assert manifest["status"] == "done"
+    assert manifest["counts"] == {"trajectories": 6}
+    kept = list(folder.trajectories)
+    assert content(kept) == (6, manifest["content"]["trajectories"])
+    for image in (image for t in kept for node in t.nodes for image in node.images):
+        assert max(folder.images.get(image.sha256).size) <= 64
+
+
+def test_the_same_seed_has_the_same_content_and_another_has_not(tmp_path: Path) -> None:
+    folders = [RunFolder.create(tmp_path / name, "") for name in "abc"]
+    for folder, seed in zip(folders, (0, 0, 1), strict=True):
+        play(folder, seed)
+    first, again, other = (f.manifest["content"]["trajectories"] for f in folders)
+    assert first == again != other
+
+
+def test_a_run_that_breaks_off_keeps_what_was_played(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a", "")
+    stream = collect(
+        open_cases("phantom:test[:6]"),
+        load_policy("scripted:prior"),
+        Rules(view_size=64),
+    )
+    kept = folder.keep(stream)
+    next(kept)
+    next(kept)
+    kept.close()
+    assert sum(1 for _ in folder.trajectories) == 2
+    assert folder.manifest["status"] == "running"
+
+
+plain = st.recursive(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+        st.one_of(
+            st.booleans(),
+            st.integers(-(2**62), 2**62),
+            st.floats(allow_nan=False),
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+            st.lists(st.integers(-9, 9), max_size=3),
+        ),
+        max_size=4,
+    ),
+    lambda tables: st.dictionaries(st.text("abc-", min_size=1, max_size=3), tables, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(plain)
+def test_toml_reads_back(tables: dict) -> None:
+    assert tomllib.loads(toml(tables)) == tables
+
+
+def test_toml_leaves_none_away() -> None:
+    assert toml({"a": None, "b": 1}) == "b = 1\n"
+
+
+def test_only_a_checkout_has_a_commit(tmp_path: Path) -> None:
+    assert commit(tmp_path) is None
+
+
+def test_json_is_written_whole(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a", "")
+    folder.write_json("results.json", {"a": [1]})
+    assert json.loads((folder.path / "results.json").read_text()) == {"a": [1]}

@@ -1,0 +1,182 @@
+"""Views map to original pixels and back, never show too much, and can reach every pixel."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from medgym.errors import UserError
+from medgym.images import Study
+from medgym.tool import ToolError
+from medgym.workspace import MAX_ASPECT, View, Workspace
+
+sides = st.integers(1, 200)
+view_sizes = st.integers(1, 80)
+
+
+def study(width: int, height: int, **options: Any) -> Study:
+    pixels = np.random.default_rng(width * 7919 + height).integers(0, 256, (height, width))
+    return Study(pixels.astype(np.uint8), **options)
+
+
+def workspace(width: int, height: int, view_size: int = 64, **options: Any) -> Workspace:
+    return Workspace([study(width, height)], view_size=view_size, **options)
+
+
+@st.composite
+def fractions(draw: st.DrawFn) -> tuple[float, float, float, float]:
+    """A box of positive area within the unit square."""
+    x = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1)).filter(lambda p: p[0] != p[1])))
+    y = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1)).filter(lambda p: p[0] != p[1])))
+    return x[0], y[0], x[1], y[1]
+
+
+@given(sides, sides, view_sizes, st.sampled_from(["thousandths", "pixel"]), st.data())
+def test_a_view_of_a_view_of_a_view_maps_to_original_pixels(
+    width: int, height: int, view_size: int, coordinates: Any, data: st.DataObject
+) -> None:
+    space = workspace(width, height, view_size, coordinates=coordinates)
+    view = space.view(0)
+    for _ in range(3):
+        across, down = space.scale(view)
+        x0, y0, x1, y1 = data.draw(fractions())
+        box = (x0 * across, y0 * down, x1 * across, y1 * down)
+        exact = view.to_px(box, (across, down))
+        got = space.box_px(view.number, box)
+        for axis in (0, 1):
+            low, high = got[axis], got[axis + 2]
+            assert low == int(low)
+            assert high == int(high)
+            assert view.box_px[axis] <= low < high <= view.box_px[axis + 2]
+            whole = high - low > 1 or round(exact[axis]) < round(exact[axis + 2])
+            if whole:  # the nearest whole pixels
+                assert abs(low - exact[axis]) <= 0.5 + 1e-6
+                assert abs(high - exact[axis + 2]) <= 0.5 + 1e-6
+            else:  # less than a pixel: the one that holds its centre
+                centre = (exact[axis] + exact[axis + 2]) / 2
+                assert low - 1e-6 <= centre <= high + 1e-6
+        view = space.add(space.look(0, got, enlarge=data.draw(st.booleans()), made_by="look"))
+        assert view.box_px == got
+
+
+@given(sides, sides, fractions(), st.tuples(*[st.floats(0, 1000)] * 4))
+def test_to_px_and_from_px_undo_each_other(
+    width: int, height: int, shown: Any, box: tuple[float, ...]
+) -> None:
+    x0, y0, x1, y1 = shown
+    if min(x1 - x0, y1 - y0) < 1e-3:
+        return
+    box_px = (x0 * width, y0 * height, x1 * width, y1 * height)
+    view = View(0, 0, box_px, Image.new("RGB", (8, 8)))
+    for scale in ((1000.0, 1000.0), (8.0, 8.0)):
+        there = view.to_px(box, scale)
+        assert view.from_px(there, scale) == pytest.approx(box, abs=1e-6, rel=1e-9)
+    assert view.to_px((0, 0, 1000, 1000)) == pytest.approx(box_px)
+
+
+@given(sides, sides, view_sizes, st.data())
+def test_every_pixel_can_be_looked_at(
+    width: int, height: int, view_size: int, data: st.DataObject
+) -> None:
+    """Any region of a pixel or more, named exactly, is what is shown."""
+    space = workspace(width, height, view_size)
+    x0, y0 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    x1, y1 = data.draw(st.integers(x0 + 1, width)), data.draw(st.integers(y0 + 1, height))
+    for region in ((x0, y0, x0 + 1, y0 + 1), (x0, y0, x1, y1)):
+        box = [min(max(v, 0.0), 1000.0) for v in space.view(0).from_px(region)]
+        assert space.box_px(0, box) == region
+        for enlarge in (True, False):
+            view = space.look(0, region, enlarge=enlarge, made_by="look")
+            assert max(view.size) <= view_size
+            assert view.picture.mode == "RGB"
+            if enlarge:
+                assert max(view.size) == view_size
+        assert space.look(0, region, enlarge=True, made_by="look").size
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), view_sizes)
+def test_a_view_holds_no_more_than_view_size_and_is_no_sliver(
+    width: int, height: int, view_size: int
+) -> None:
+    space = Workspace([Study(np.zeros((height, width), np.uint8))], view_size=view_size)
+    across, down = space.view(0).size
+    assert max(across, down) <= view_size
+    assert max(across, down) <= MAX_ASPECT * min(across, down)
+    if max(width, height) <= MAX_ASPECT * min(width, height):
+        assert max(across, down) == min(view_size, max(width, height))
+        assert abs(across * height - down * width) <= max(width, height)  # the aspect, rounded
+
+
+def test_a_pixel_fills_the_view_with_its_colour() -> None:
+    space = workspace(50, 40, 32)
+    view = space.look(0, (7, 9, 8, 10), enlarge=True, made_by="look")
+    assert view.size == (32, 32)
+    assert set(np.unique(view.picture)) == {int(space.studies[0].pixels[9, 7])}
+
+
+def test_looks_resample_the_original_and_never_a_view() -> None:
+    space = workspace(512, 512)
+    first = space.add(space.look(0, (100, 100, 164, 164), enlarge=True, made_by="look"))
+    assert np.array_equal(
+        np.asarray(first.picture)[..., 0], space.studies[0].pixels[100:164, 100:164]
+    )
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [0, 0, 0, 10], [0, 0, 10, 0], [10, 0, 5, 10], [0, 10, 10, 5], [-1, 0, 10, 10],
+        [0, 0, 1000.1, 10], [0, 0, 10, 1e308], [float("nan"), 0, 10, 10], [0, 0, float("inf"), 10],
+        [0, 0, 10], [], [0, 0, 10, 10, 10], [float("-inf")] * 4, [0, 0, 10**300, 10],
+    ],
+)  # fmt: skip
+def test_a_box_outside_its_view_says_what_was_expected(box: list[float]) -> None:
+    with pytest.raises(ToolError, match=r"expected.*0 <= x0 < x1 <= 1000") as error:
+        workspace(100, 50).box_px(0, box)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("number", [-1, 1, 10**400])
+def test_a_view_that_is_not_there_says_which_are(number: int) -> None:
+    space = workspace(100, 50)
+    with pytest.raises(ToolError, match="expected 0 to 0") as error:
+        space.view(number)
+    assert len(str(error.value)) < 100
+
+
+def test_pixel_coordinates_are_those_of_the_addressed_view() -> None:
+    space = workspace(512, 256, 64, coordinates="pixel")
+    assert space.box_px(0, [0, 0, 64, 32]) == (0, 0, 512, 256)
+    assert space.box_px(0, [8, 8, 16, 16]) == (64, 64, 128, 128)
+    with pytest.raises(ToolError, match="x1 <= 64 and 0 <= y0 < y1 <= 32"):
+        space.box_px(0, [0, 0, 64, 33])
+
+
+def test_views_are_numbered_and_stay_addressable() -> None:
+    space = Workspace([study(30, 20), study(40, 40)], view_size=16)
+    assert [(view.number, view.image) for view in space.views] == [(0, 0), (1, 1)]
+    made = space.look(1, (0, 0, 8, 8), enlarge=True, made_by="look")
+    assert made.number == -1
+    assert space.add(made).number == 2
+    assert space.view(2).picture is made.picture
+    assert space.view(0).made_by is None
+    over = space.overlay(space.view(2), Image.new("L", (16, 16)), made_by="draw")
+    assert (over.box_px, over.image, over.made_by) == ((0, 0, 8, 8), 1, "draw")
+    assert space.add(over).picture.mode == "RGB"
+
+
+@pytest.mark.parametrize("picture", [Image.new("RGB", (17, 4)), Image.new("L", (4, 4))])
+def test_a_view_that_shows_too_much_is_refused(picture: Image.Image) -> None:
+    space = workspace(30, 20, 16)
+    with pytest.raises(ValueError, match="at most 16 pixels"):
+        space.add(View(-1, 0, (0, 0, 4, 4), picture, "plug-in"))
+
+
+def test_a_source_may_forbid_view_sizes() -> None:
+    kept = study(512, 512, view_sizes=(32, 64))
+    assert Workspace([kept], view_size=64).view(0).size == (64, 64)
+    with pytest.raises(UserError, match="view_size of 32, 64, not 128"):
+        Workspace([kept], view_size=128)

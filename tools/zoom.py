@@ -1,0 +1,30 @@
+"""`zoom`: a region of a view, as large as a view can be.
+
+It resamples the original pixels, never a rendered view, so that a zoom of a zoom shows exactly what
+one zoom of the same region shows.
+"""
+
+from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
+from medgym.workspace import Workspace
+
+
+class Zoom(Tool):
+    """Look closer: shows a region of a view as large as possible, from the original pixels."""
+
+    name = "zoom"
+
+    class Args(ToolArgs):
+        """Which region of which view."""
+
+        view: ViewNumber
+        box: BoxArgument
+
+    def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
+        """A view of the region that fills `view_size` (aspect kept); any region of a pixel or more.
+
+        `data` holds `image` and `box_px`, the region in whole original pixels.
+        """
+        image = workspace.view(args.view).image
+        box_px = workspace.box_px(args.view, args.box)
+        view = workspace.look(image, box_px, enlarge=True, made_by=self.name)
+        return ToolResult(views=(view,), data={"image": image, "box_px": list(box_px)})

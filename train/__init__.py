@@ -1,0 +1,1 @@
+"""How a policy learns: the tiny model, supervised cold start, GRPO, recipes."""
