@@ -6,8 +6,10 @@ other requests share the batch. Vision tokens cannot be sampled.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,7 +22,18 @@ from medgym.errors import UserError
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling
 
+from .adapters import name_of
+from .hf_adapters import AdaptedHF, add_adapter, playing_by
 from .rendering import Prompt, Renderer
+
+PATIENCE = 0.02
+"""Seconds; a small tool answers sooner, and a slow one is not waited for."""
+
+TICK = 0.0005
+"""Seconds between two looks at who is waiting."""
+
+_TICKET: ContextVar[int] = ContextVar("ticket", default=0)
+"""The place of this task's episode among those that entered."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,8 @@ class _Request:
     prompt: Prompt
     sampling: Sampling
     answer: "asyncio.Future[Reply]"
+    ticket: int
+    adapter: str | None = None  # by name; "" for the bare base, None for the model as it is
 
 
 class HFPolicy(Policy):
@@ -37,17 +52,33 @@ class HFPolicy(Policy):
         model: any transformers image-text-to-text model, with or without a PEFT adapter.
         processor: its processor, with a chat template.
         batch_size: requests answered at once.
+        patience: seconds without a new request after which those that wait are answered, though
+            some episodes are still busy with tools. None waits for every episode, so that batches,
+            and with them the last bits of every number, do not depend on the clock: for training.
     """
 
     kind: ClassVar[Literal["sampled"]] = "sampled"  # type: ignore[misc]
+    local_model: ClassVar[bool] = True  # type: ignore[misc]
 
-    def __init__(self, model: Any, processor: Any, *, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        batch_size: int = 64,
+        patience: float | None = PATIENCE,
+    ) -> None:
         self.model = model
         self.renderer = Renderer(processor)
         self.vision_token_ids = self.renderer.vision_token_ids
         self._batch_size = batch_size
+        self._patience = patience
+        self._playing = 0
+        self._entered = 0
         self._waiting: list[_Request] = []
         self._server: asyncio.Task[None] | None = None
+        self._adapters: dict[str, Path] = {}
+        self._own: str | None = None  # what our own requests play by, as `_Request.adapter`
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "HFPolicy":
@@ -68,37 +99,47 @@ class HFPolicy(Policy):
                 f"cannot load the model {rest!r} ({_first_line(error)}); "
                 "mend: name a folder or a hub model with weights and a processor"
             ) from error
+        version = ""
         if adapter is not None:
-            model = _with_adapter(model, adapter)
-        return cls(model.to("cuda" if on_gpu else "cpu").eval(), processor)
+            folder = Path(adapter).expanduser()
+            version = name_of(folder)
+            model = add_adapter(model, folder, "default")
+        policy = cls(model.to("cuda" if on_gpu else "cpu").eval(), processor)
+        policy.version = version
+        return policy
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply, together with whatever else is waiting for one."""
+        return await self.ask(conversation, sampling, self._own)
+
+    async def ask(
+        self, conversation: Sequence[Message], sampling: Sampling, adapter: str | None
+    ) -> Reply:
+        """`act`, by an adapter that `with_adapter` loaded."""
         prompt = self.renderer.prompt(conversation)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(prompt, sampling, answer))
+        self._waiting.append(_Request(prompt, sampling, answer, _TICKET.get(), adapter))
         if self._server is None or self._server.done():
             self._server = asyncio.create_task(self._serve())
         return await answer
 
     async def _serve(self) -> None:
         while self._waiting:
-            # Every episode that can run gets to its next request first: a few turns of the event
-            # loop without a newcomer mean that all are waiting. Batches so depend on the order of
-            # episodes alone, not on the clock.
-            seen, quiet = -1, 0
-            while quiet < 3:
-                await asyncio.sleep(0)
-                quiet = quiet + 1 if len(self._waiting) == seen else 0
-                seen = len(self._waiting)
+            await self._gather()
             # Whoever was cancelled (its run was broken off) waits no longer.
             self._waiting = [r for r in self._waiting if not r.answer.done()]
-            batch = self._waiting[: self._batch_size]
-            del self._waiting[: len(batch)]
-            if not batch:
+            # Threads bring requests in any order; the same requests make the same batch.
+            self._waiting.sort(key=lambda request: request.ticket)
+            if not self._waiting:
                 continue
+            adapter = self._waiting[0].adapter
+            same = [r for r in self._waiting if r.adapter == adapter]
+            others = [r for r in self._waiting if r.adapter != adapter]
+            batch = same[: self._batch_size]
+            self._waiting = same[len(batch) :] + others
             try:
-                replies = self._answer(batch)
+                with playing_by(self.model, adapter):
+                    replies = self._answer(batch)
             except Exception as error:
                 for request in batch:
                     if not request.answer.done():
@@ -107,6 +148,28 @@ class HFPolicy(Policy):
             for request, reply in zip(batch, replies, strict=True):
                 if not request.answer.done():
                     request.answer.set_result(reply)
+
+    def enter(self) -> None:
+        """Count an episode whose requests are waited for, and give it its place in batches."""
+        self._playing += 1
+        self._entered += 1
+        _TICKET.set(self._entered)
+
+    def leave(self) -> None:
+        """Wait for it no longer."""
+        self._playing -= 1
+
+    async def _gather(self) -> None:
+        """Wait until every episode that plays is waiting, a batch is full, or patience ends."""
+        seen, since = -1, time.monotonic()
+        while True:
+            await asyncio.sleep(0 if seen < 0 else TICK)
+            if len(self._waiting) != seen:
+                seen, since = len(self._waiting), time.monotonic()
+            if seen >= min(self._playing, self._batch_size):
+                return
+            if self._patience is not None and time.monotonic() - since > self._patience:
+                return
 
     def _answer(self, batch: Sequence[_Request]) -> list[Reply]:
         prompts = [request.prompt for request in batch]
@@ -157,6 +220,30 @@ class HFPolicy(Policy):
             kept.append(tuple(row_values[:end]))
         return ids, kept
 
+    def with_adapter(self, name: str, path: Path) -> AdaptedHF:
+        """The policy that plays by an adapter over the same model.
+
+        Raises:
+            UserError: the adapter does not fit, or another one is called so.
+        """
+        path = path.resolve()
+        if self._adapters.setdefault(name, path) != path:
+            raise UserError(f"{name} is another adapter; mend: publish under a new step")
+        if name not in getattr(self.model, "peft_config", {}):
+            bare = not hasattr(self.model, "peft_config")
+            try:
+                self.model = add_adapter(self.model, path, name)
+            except UserError:
+                del self._adapters[name]
+                raise
+            self._own = "" if bare else self._own
+        return AdaptedHF(self, name, path)
+
+    def drop_adapter(self, name: str) -> None:
+        """Forget an adapter; one that is not known is none."""
+        if self._adapters.pop(name, None) is not None:
+            self.model.delete_adapter(name)
+
     def imitating(self, policy: Policy) -> Policy:
         """A policy that plays as `policy` does, in this model's tokens: demonstrations for SFT."""
         return _Imitation(self.renderer, policy)
@@ -169,6 +256,7 @@ class _Imitation(Policy):
         self._renderer = renderer
         self._policy = policy
         self.spec = policy.spec
+        self.needs_gold = policy.needs_gold
         self.vision_token_ids = renderer.vision_token_ids
 
     def for_case(self, case: Any) -> Policy:
@@ -275,27 +363,6 @@ def model_inputs(model: Any, renderer: Renderer, prompts: Sequence[Prompt]) -> d
 def _pad_id(renderer: Renderer) -> int:
     pad = renderer.tokenizer.pad_token_id
     return int(pad if pad is not None else renderer.eos_token_id)
-
-
-def _with_adapter(model: Any, adapter: str) -> Any:
-    from peft import PeftModel, get_peft_model_state_dict
-    from peft.utils import load_peft_weights
-
-    folder = Path(adapter).expanduser()
-    if not (folder / "adapter_config.json").is_file():
-        raise UserError(f"no adapter in {adapter}; mend: name a folder with adapter_config.json")
-    try:
-        adapted = PeftModel.from_pretrained(model, str(folder))
-        # PEFT only warns of weights that it did not find, and says nothing of those left over.
-        odd = get_peft_model_state_dict(adapted).keys() ^ load_peft_weights(str(folder)).keys()
-        if odd:
-            raise ValueError(f"{len(odd)} weights without a counterpart, as {min(odd)}")
-    except Exception as error:
-        raise UserError(
-            f"the adapter {adapter} does not fit the model ({_first_line(error)}); "
-            "mend: name the adapter's own base"
-        ) from error
-    return adapted
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from medgym.cases import Case
 from medgym.episode import Rules
-from medgym.errors import UserError
+from medgym.errors import RunError, UserError
 from medgym.looking import hit
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages, collect
@@ -39,11 +39,17 @@ def judge(
 
     Raises:
         UserError: there is no case.
+        RunError: the machinery failed on a case for good.
     """
     played: list[Trajectory] = []
     for trajectory in collect(
-        cases, policy, rules, sampling=sampling, seed=seed, on_messages=on_messages
+        cases, policy, rules, sampling=sampling, seed=seed, on_messages=on_messages, ordered=True
     ):
+        if trajectory.failure is not None:
+            raise RunError(
+                f"{trajectory.case_id} could not be played ({trajectory.failure}), and a case that "
+                "was not played is not wrong; mend: remove the cause and judge again"
+            )
         played.append(trajectory)
         if on_progress is not None:
             on_progress(len(played))

@@ -31,6 +31,7 @@ _HOMES = {
     "load": "registry",
     "names": "registry",
     "collect": "rollout",
+    "open_run": "runs",
     "Rubric": "rubric",
     "Score": "rubric",
     "Term": "rubric",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from medgym.registry import load, names
     from medgym.rollout import collect
     from medgym.rubric import Rubric, Score, Term
+    from medgym.runs import open_run
     from medgym.source import Source
     from medgym.tool import Tool, ToolArgs, ToolError, ToolResult, tool
     from medgym.trajectory import Trajectory, validate

@@ -112,7 +112,7 @@ class Episode:
                 f"the instructions and the question of {case.id} have over {MAX_TEXT} characters; "
                 "mend: offer fewer tools or a shorter context"
             )
-        pictures = [ImagePart(view.number, view.picture) for view in self.workspace.views]
+        pictures = [ImagePart(view.number, view.shown) for view in self.workspace.views]
         self.messages: list[Message] = [
             message("system", system),
             message("user", question, pictures),
@@ -152,7 +152,7 @@ class Episode:
         if isinstance(action, Malformed):
             answer = message("tool", f"Error: {action.error}.")
         else:
-            shown = [ImagePart(v.number, v.picture) for o in outcomes for v in o.views]
+            shown = [ImagePart(v.number, v.shown) for o in outcomes for v in o.views]
             text = _encodable("\n".join(o.text for o in outcomes))
             answer = message("tool", text[:MAX_TEXT], shown)
         self.messages.append(answer)

@@ -12,15 +12,15 @@ call and an answer is malformed and its answer counts for nothing (an answer bes
 full, is a hole that a policy finds within a hundred steps of training).
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal, NoReturn
 
 from PIL import Image
+
+from medgym.picture import Picture
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -38,23 +38,27 @@ class TextPart:
     text: str
 
 
-@dataclass(frozen=True, eq=False)
 class ImagePart:
-    """A view in a message, at its own size."""
+    """A view in a message, at its own size; its pixels are there when they are looked at."""
 
-    view: int
-    image: Image.Image
+    def __init__(self, view: int, image: Image.Image | Picture) -> None:
+        self.view = view
+        self.picture = Picture.of(image)
 
-    @cached_property
+    @property
+    def image(self) -> Image.Image:
+        """The pixels."""
+        return self.picture.image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.picture.size
+
+    @property
     def sha256(self) -> str:
         """The hash of the pixels, as the image store names them."""
-        return image_hash(self.image)
-
-
-def image_hash(image: Image.Image) -> str:
-    """sha256 over mode, size and pixels (hex): the same for the same pixels, however encoded."""
-    head = f"{image.mode}:{image.width}x{image.height}:".encode()
-    return hashlib.sha256(head + image.tobytes()).hexdigest()
+        return self.picture.sha256
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,16 @@ class Policy(ABC):
         kind: whether its replies carry tokens that it `sampled`, tokens of a `demonstration`, or
             `text` alone.
         vision_token_ids: tokens that stand for images, the placeholder first; never sampled.
+        version: of the adapter that plays, empty without one.
+        local_model: whether it holds a model that is to be in memory once: on Ray, in an actor.
     """
 
     spec: str = ""
     needs_gold: bool = False
     kind: Literal["sampled", "demonstration", "text"] = "text"
     vision_token_ids: tuple[int, ...] = ()
+    version: str = ""
+    local_model: bool = False
 
     @classmethod
     @abstractmethod
@@ -60,6 +64,12 @@ class Policy(ABC):
     def for_case(self, case: Case) -> "Policy":
         """The player of one case; a policy that does not need gold is its own."""
         return self
+
+    def enter(self) -> None:  # noqa: B027 - most policies answer each request by itself
+        """An episode begins: a policy that answers many at once may wait for its requests."""
+
+    def leave(self) -> None:  # noqa: B027
+        """An episode that entered is over, however it ended."""
 
     def close(self) -> None:  # noqa: B027 - most policies hold nothing that needs closing
         """Give back what it holds."""

@@ -38,9 +38,6 @@ PACKAGES = (
 )  # fmt: skip
 """Packages whose versions a manifest names, where they are installed."""
 
-PART = 512
-"""Trajectories in one part: what a kill can cost, against the number of files."""
-
 
 class RunFolder:
     """The folder of one run.
@@ -92,6 +89,28 @@ class RunFolder:
         return folder
 
     @classmethod
+    def create_or_resume(
+        cls, path: Path | str, asked: Mapping[str, Any] | str, **facts: Any
+    ) -> "RunFolder":
+        """`create`, but a folder whose run of the same recipe was broken off is gone on with.
+
+        Raises:
+            UserError: the folder holds a finished run, a run of another recipe, or no run at all.
+        """
+        path = Path(path)
+        if not (path / "manifest.json").is_file():
+            return cls.create(path, asked, **facts)
+        folder = cls.open(path)
+        if folder.recipe != (asked if isinstance(asked, str) else toml(asked)):
+            raise UserError(
+                f"{path} holds a run of another recipe; mend: choose another name, or ask for what "
+                f"{path / 'recipe.toml'} says"
+            )
+        if folder.manifest["status"] != "running":
+            raise UserError(f"the run in {path} is done; mend: choose another name or remove it")
+        return folder
+
+    @classmethod
     def open(cls, path: Path | str) -> "RunFolder":
         """A run's folder that exists; `UserError` where that is none."""
         path = Path(path)
@@ -128,19 +147,6 @@ class RunFolder:
         """Write a file of the folder as JSON, whole or not at all."""
         text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
         write_atomic(self.path / name, text.encode("utf-8", "replace"))
-
-    def keep(self, trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
-        """Pass trajectories on and store them part by part as they come."""
-        waiting: list[Trajectory] = []
-        try:
-            for trajectory in trajectories:
-                waiting.append(trajectory)
-                if len(waiting) == PART:
-                    self.trajectories.write(waiting)
-                    waiting = []
-                yield trajectory
-        finally:
-            self.trajectories.write(waiting)
 
     def keep_images(self, messages: Sequence[Message]) -> None:
         """Store the images of a conversation; what `collect` takes as `on_messages`."""
@@ -190,13 +196,17 @@ def _git(root: Path, *words: str) -> str:
 
 
 def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
-    """How many trajectories these are, and the hash of their content, file format aside."""
-    digest, count = hashlib.blake2b(digest_size=16), 0
+    """How many trajectories these are, and the hash of their content.
+
+    File format and order do not count: a run that was interrupted has the hash of one that was not.
+    """
+    total, count = 0, 0
     for trajectory in trajectories:
         line = json.dumps(asdict(trajectory), sort_keys=True, separators=(",", ":"))
-        digest.update(line.encode("utf-8") + b"\n")
+        digest = hashlib.blake2b(line.encode("utf-8"), digest_size=16).digest()
+        total = (total + int.from_bytes(digest, "little")) % 2**128
         count += 1
-    return count, f"blake2b:{digest.hexdigest()}"
+    return count, f"blake2b-sum:{total:032x}"
 
 
 def toml(tables: Mapping[str, Any]) -> str:
@@ -237,3 +247,16 @@ def _value(value: Any) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def open_run(path: Path | str) -> RunFolder:
+    """A run's folder, to read: its trajectories lazily as objects, as a data set, as a frame.
+
+        run = medgym.open_run("runs/oracle")
+        for trajectory in run.trajectories: ...
+        run.trajectories.dataset(); run.trajectories.frame(); run.images.get(sha256)
+
+    Raises:
+        UserError: there is no run in that folder.
+    """
+    return RunFolder.open(path)

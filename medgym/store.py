@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from medgym.errors import UserError
-from medgym.messages import ImagePart, image_hash
+from medgym.errors import UserError, missing_extra
+from medgym.messages import ImagePart
+from medgym.picture import image_hash
 from medgym.trajectory import ImageUse, Look, Node, Trajectory
 
 if TYPE_CHECKING:
+    import datasets
+    import pandas
     import pyarrow
 
 
@@ -43,6 +46,13 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
+def png_bytes(image: Image.Image) -> bytes:
+    """An image as PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 class ImageStore:
     """PNG files `ab/abcd….png` named by the sha256 of their pixels, each written once."""
 
@@ -54,12 +64,18 @@ class ImageStore:
 
     def put(self, part: ImagePart) -> str:
         """Store an image unless its content is there already; returns its hash."""
-        file = self._file(part.sha256)
-        if not file.exists():
-            buffer = io.BytesIO()
-            part.image.save(buffer, format="PNG")
-            write_atomic(file, buffer.getvalue())
+        if not self.has(part.sha256):
+            self.put_png(part.sha256, png_bytes(part.image))
         return part.sha256
+
+    def has(self, sha256: str) -> bool:
+        """Whether an image of that hash is there."""
+        return self._file(sha256).exists()
+
+    def put_png(self, sha256: str, png: bytes) -> None:
+        """Store an encoded image under its hash, which `get` will hold it to."""
+        if not self.has(sha256):
+            write_atomic(self._file(sha256), png)
 
     def get(self, sha256: str) -> Image.Image:
         """The image of that hash, checked against it.
@@ -108,6 +124,12 @@ class TrajectoryStore:
         write_atomic(path, buffer.getvalue())
         return path
 
+    def __len__(self) -> int:
+        """How many there are, read from the parts' heads alone."""
+        import pyarrow.parquet
+
+        return sum(pyarrow.parquet.read_metadata(part).num_rows for part in self.parts())
+
     def __iter__(self) -> Iterator[Trajectory]:
         """All trajectories, part by part."""
         import pyarrow.parquet
@@ -115,6 +137,37 @@ class TrajectoryStore:
         for part in self.parts():
             for row in pyarrow.parquet.read_table(part).to_pylist():
                 yield _trajectory(row)
+
+    def dataset(self) -> "datasets.Dataset":
+        """The rows as a `datasets.Dataset`, memory-mapped (needs the extra `train`).
+
+        Raises:
+            UserError: nothing is stored, or the library is missing.
+        """
+        try:
+            from datasets import Dataset
+        except ModuleNotFoundError as error:
+            raise missing_extra("train", error) from error
+        self._require_parts()
+        made: datasets.Dataset = Dataset.from_parquet([str(part) for part in self.parts()])
+        return made
+
+    def frame(self) -> "pandas.DataFrame":
+        """The rows as a pandas frame, one trajectory a row (needs the extra `train`).
+
+        Raises:
+            UserError: nothing is stored, or the library is missing.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise missing_extra("train", error) from error
+        self._require_parts()
+        return pandas.concat([pandas.read_parquet(p) for p in self.parts()], ignore_index=True)
+
+    def _require_parts(self) -> None:
+        if not self.parts():
+            raise UserError(f"no trajectories in {self.path}; mend: check the run's folder")
 
 
 def save(trajectories: Iterable[Trajectory], folder: Path) -> int:
@@ -169,6 +222,7 @@ def _schema() -> "pyarrow.Schema":
             "failed_calls": pa.int32(),
             "malformed": pa.int32(),
             "failure": pa.string(),
+            "version": pa.string(),
         }
     )
 

@@ -127,6 +127,7 @@ class _Maker:
 def _outcome(tool: Tool, call: Mapping[str, Any], workspace: Workspace, name: str) -> str:
     """What a call does, as text that two runs can be compared by."""
     where = f"by {_shown(call)} on {name}"
+    held = [view.picture for view in workspace.views]  # what is drawn on is what is compared
     before = _fingerprint(workspace)
     try:
         result = tool(tool.parse(call), workspace)
@@ -140,6 +141,7 @@ def _outcome(tool: Tool, call: Mapping[str, Any], workspace: Workspace, name: st
     else:
         outcome = _check_result(tool, result, workspace, where)
     _expect(_fingerprint(workspace) == before, f"{tool.name}: changed the workspace {where}")
+    del held
     try:
         outcome.encode()
     except UnicodeEncodeError as error:

@@ -92,6 +92,7 @@ class Trajectory:
     Attributes:
         case_id, policy, seed, member: what was played, by whom, with which draw.
         kind: `sampled` by a model, a `demonstration` in a model's tokens, or `text` alone.
+        version: of the adapter that played, empty without one.
         nodes: the message graph; `branch(leaf)` walks it.
         vision_token_ids: the model's vision tokens, the image placeholder first.
         answer, correct, reward, terms: how it ended; reward None where the machinery failed.
@@ -117,6 +118,7 @@ class Trajectory:
     failed_calls: int = 0
     malformed: int = 0
     failure: str | None = None
+    version: str = ""
 
     def branch(self, leaf: int = -1) -> tuple[Node, ...]:
         """The nodes from the root to a leaf (by default the last node)."""
@@ -146,6 +148,7 @@ def record(
     seed: int,
     member: int,
     kind: Kind,
+    version: str = "",
     vision_token_ids: Sequence[int] = (),
 ) -> Trajectory:
     """The trajectory of a finished episode.
@@ -177,6 +180,22 @@ def record(
         calls=tuple(o.call.name for turn in episode.turns for o in turn.outcomes),
         failed_calls=sum(o.failed for turn in episode.turns for o in turn.outcomes),
         malformed=sum(isinstance(turn.action, Malformed) for turn in episode.turns),
+        version=version,
+    )
+
+
+def failed_trajectory(
+    case: Case, *, policy: str, seed: int, member: int, failure: str
+) -> Trajectory:
+    """What stands for an episode that the machinery could not play: no turns and no reward."""
+    return Trajectory(
+        case_id=case.id,
+        policy=policy,
+        seed=seed,
+        member=member,
+        kind="text",
+        nodes=(),
+        failure=failure,
     )
 
 

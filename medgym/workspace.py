@@ -7,13 +7,13 @@ workspace holds no gold: it is what tools, and through them a policy, may know.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from PIL import Image
 
 from medgym.errors import UserError
 from medgym.images import Box, Study
+from medgym.picture import Picture
 from medgym.tool import ToolError
 
 Coordinates = Literal["thousandths", "pixel"]
@@ -23,29 +23,41 @@ MAX_ASPECT = 16
 processors refuse slivers (Qwen-VL's from 200 on) and nothing that a policy asks for may raise."""
 
 
-@dataclass(frozen=True, eq=False)
 class View:
-    """One picture that the policy was shown.
+    """One picture that the policy was shown. It does not change.
 
     Attributes:
         number: how calls address it; -1 before the episode has numbered it.
         image: which of the case's images it comes from.
         box_px: the region of that image that it shows, in original pixels. Together with the size
             of the picture this is the affine map from the view to the original.
-        picture: the pixels, RGB, at most `view_size` on each side.
+        shown: the picture, RGB, at most `view_size` on each side, drawn when it is looked at.
         made_by: the tool that made it; None for the views that an episode starts with.
     """
 
-    number: int
-    image: int
-    box_px: Box
-    picture: Image.Image
-    made_by: str | None = None
+    def __init__(
+        self,
+        number: int,
+        image: int,
+        box_px: Box,
+        picture: Image.Image | Picture,
+        made_by: str | None = None,
+    ) -> None:
+        self.number = number
+        self.image = image
+        self.box_px = box_px
+        self.shown = Picture.of(picture)
+        self.made_by = made_by
+
+    @property
+    def picture(self) -> Image.Image:
+        """The pixels."""
+        return self.shown.image
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the picture."""
-        return self.picture.size
+        return self.shown.size
 
     def to_px(self, box: Sequence[float], scale: tuple[float, float] = (1000.0, 1000.0)) -> Box:
         """A box of this view, whose sides measure `scale`, in original pixels (not rounded)."""
@@ -118,12 +130,12 @@ class Workspace:
 
     def add(self, view: View) -> View:
         """Number a view and keep it. The episode does this with what a tool returns."""
-        if max(view.size) > self.view_size or view.picture.mode != "RGB":
+        if max(view.size) > self.view_size or view.shown.mode != "RGB":
             raise ValueError(
-                f"{view.made_by} made a view of {view.size}, {view.picture.mode}; a view is RGB "
-                f"and has at most {self.view_size} pixels a side"
+                f"{view.made_by} made a view of {view.size}, {view.shown.mode}; a view is RGB and "
+                f"has at most {self.view_size} pixels a side"
             )
-        numbered = View(len(self._views), view.image, view.box_px, view.picture, view.made_by)
+        numbered = View(len(self._views), view.image, view.box_px, view.shown, view.made_by)
         self._views.append(numbered)
         return numbered
 
@@ -173,8 +185,8 @@ class Workspace:
         across, down = max(1, round(width * factor)), max(1, round(height * factor))
         across = max(across, -(-down // MAX_ASPECT))
         down = max(down, -(-across // MAX_ASPECT))
-        picture = self.studies[image].render(box_px, (across, down))
-        return View(-1, image, box_px, picture, made_by)
+        size, study = (across, down), self.studies[image]
+        return View(-1, image, box_px, Picture(size, lambda: study.render(box_px, size)), made_by)
 
     def overlay(self, view: View, picture: Image.Image, made_by: str) -> View:
         """A new, unnumbered view of the same region with other pixels drawn, as an outline."""

@@ -18,12 +18,12 @@ from medgym.messages import (
     Malformed,
     Reply,
     ToolCall,
-    image_hash,
     message,
     parse_action,
     render_answer,
     render_call,
 )
+from medgym.picture import image_hash
 
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>")
 CALL = '<tool_call>{"name": "zoom", "arguments": {"view": 0, "box": [1, 2, 3, 4]}}</tool_call>'

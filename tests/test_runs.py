@@ -64,9 +64,9 @@ def play(folder: RunFolder, seed: int = 0) -> None:
         load_policy("scripted:random"),
         Rules(tools=load_tools(["zoom"]), view_size=64),
         seed=seed,
-        on_messages=folder.keep_images,
+        out=folder,
     )
-    assert sum(1 for _ in folder.keep(stream)) == 6
+    assert sum(1 for _ in stream) == 6
     folder.finish()
 
 
@@ -96,13 +96,50 @@ def test_a_run_that_breaks_off_keeps_what_was_played(tmp_path: Path) -> None:
         open_cases("phantom:test[:6]"),
         load_policy("scripted:prior"),
         Rules(view_size=64),
+        concurrency=2,
+        out=folder,
     )
-    kept = folder.keep(stream)
-    next(kept)
-    next(kept)
-    kept.close()
-    assert sum(1 for _ in folder.trajectories) == 2
+    next(stream)
+    next(stream)
+    stream.close()
+    assert 2 <= sum(1 for _ in folder.trajectories) < 6
     assert folder.manifest["status"] == "running"
+
+
+def test_a_run_that_broke_off_is_gone_on_with(tmp_path: Path) -> None:
+    whole = RunFolder.create(tmp_path / "whole", "a = 1")
+    play(whole)
+    broken = RunFolder.create_or_resume(tmp_path / "broken", "a = 1")
+    stream = collect(
+        open_cases("phantom:test[:6]"),
+        load_policy("scripted:random"),
+        Rules(tools=load_tools(["zoom"]), view_size=64),
+        concurrency=1,
+        out=broken,
+    )
+    next(stream)
+    stream.close()
+    kept = sum(1 for _ in broken.trajectories)
+    assert 0 < kept < 6
+    again = RunFolder.create_or_resume(tmp_path / "broken", "a = 1")
+    rest = collect(
+        open_cases("phantom:test[:6]"),
+        load_policy("scripted:random"),
+        Rules(tools=load_tools(["zoom"]), view_size=64),
+        out=again,
+    )
+    assert sum(1 for _ in rest) == 6 - kept, "nothing twice"
+    again.finish()
+    assert again.manifest["content"] == whole.manifest["content"]
+
+
+def test_only_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
+    folder = RunFolder.create_or_resume(tmp_path / "a", "a = 1")
+    with pytest.raises(UserError, match="another recipe; mend"):
+        RunFolder.create_or_resume(folder.path, "a = 2")
+    folder.finish()
+    with pytest.raises(UserError, match="is done; mend"):
+        RunFolder.create_or_resume(folder.path, "a = 1")
 
 
 plain = st.recursive(
@@ -139,3 +176,23 @@ def test_json_is_written_whole(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "a", "")
     folder.write_json("results.json", {"a": [1]})
     assert json.loads((folder.path / "results.json").read_text()) == {"a": [1]}
+
+
+def test_a_run_reads_as_objects_as_a_data_set_and_as_a_frame(tmp_path: Path) -> None:
+    play(RunFolder.create(tmp_path / "a", ""))
+    store = medgym.open_run(tmp_path / "a").trajectories
+    ids = [t.case_id for t in store]
+    assert len(store) == len(ids) == 6
+    assert list(store.dataset()["case_id"]) == ids
+    frame = store.frame()
+    assert list(frame["case_id"]) == ids
+    assert list(frame["reward"]) == [t.reward for t in store]
+
+
+def test_no_run_and_no_trajectories_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no run folder"):
+        medgym.open_run(tmp_path)
+    empty = RunFolder.create(tmp_path / "a", "")
+    for read in (empty.trajectories.frame, empty.trajectories.dataset):
+        with pytest.raises(UserError, match="no trajectories in"):
+            read()

@@ -18,6 +18,7 @@ from trl import GRPOConfig, GRPOTrainer
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.images import open_image
 from medgym.looking import hit
 from medgym.policy import Policy, Sampling
 from medgym.registry import load
@@ -120,7 +121,10 @@ class LookingTrainer(GRPOTrainer):
         self._on_step = on_step
         model = self.accelerator.unwrap_model(self.model)
         self._policy: Policy = load("policies", "hf")(
-            model, self.processing_class, batch_size=max(args.per_device_train_batch_size, 64)
+            model,
+            self.processing_class,
+            batch_size=max(args.per_device_train_batch_size, 64),
+            patience=None,
         )
 
     @property
@@ -143,6 +147,8 @@ class LookingTrainer(GRPOTrainer):
         self._pictures: dict[str, Any] = {}
         jobs = []
         seed = seed_of(self.args.seed, self.state.global_step, self.accelerator.process_index)
+        unique = {case.id: case for case in cases}.values()
+        decoded = {case.id: [open_image(ref) for ref in case.images] for case in unique}
         for case in cases:
             members[case.id] = member = members.get(case.id, -1) + 1
             jobs.append(
@@ -153,6 +159,7 @@ class LookingTrainer(GRPOTrainer):
                     sampling=self._sampling,
                     seed=seed,
                     member=member,
+                    studies=decoded[case.id],
                     on_messages=self._keep,
                 )
             )

@@ -25,6 +25,7 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from .pipeline import Place
 
+
 def train_grpo(
     recipe: Recipe,
     model: Any,

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from medgym.cases import open_cases
 from medgym.env import DEFAULT_VIEW_SIZE, load_tools
 from medgym.episode import Rules
@@ -122,6 +124,7 @@ def cold_start(recipe: Recipe, base: Path | str, place: Place) -> None:
                 rules_of(recipe),
                 seed=seed_of(recipe.seed, "demonstrations"),
                 on_messages=keep,
+                ordered=True,
             )
             for trajectory in stream:
                 shown.append(trajectory)
@@ -213,7 +216,7 @@ def model_policy(spec: str) -> Policy:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter)
-    policy: Policy = load("policies", "hf")(model, processor)
+    policy: Policy = load("policies", "hf")(model, processor, patience=None)
     policy.spec = f"hf:{spec}"
     return policy
 
@@ -221,6 +224,9 @@ def model_policy(spec: str) -> Policy:
 def run(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """Do every stage that is not done yet; returns what `results.json` holds."""
     place = Place(folder)
+    if recipe.model.build is not None:
+        # So small a model gains nothing from a second thread, and one thread rounds alike anywhere.
+        torch.set_num_threads(1)
     if recipe.seed < 0:
         raise UserError(f"the seed is {recipe.seed}; mend: give one of 0 or more")
     base: Path | str = ""

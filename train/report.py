@@ -170,6 +170,7 @@ def _draws(case: Case, player: Policy, recipe: Recipe) -> list[Trajectory]:
         group_size=_DRAWS,
         sampling=sampling_of(recipe),
         seed=seed_of(recipe.seed, "report"),
+        ordered=True,
     )
     return list(stream)
 

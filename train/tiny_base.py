@@ -3,13 +3,17 @@
 It is made once, from phantoms that no recipe trains or judges on, and kept in the cache under a
 hash of everything that made it. First its vision is warmed up (`warmup`), then it imitates
 dialogues in which it looks, mostly in the right place, or guesses, with and without tools (`sft`).
-What it should do of all that is left to the recipe.
+What it should do of all that is left to the recipe. Without tools it guesses at once, or asks for
+one, is told that there is none, and then guesses: so a policy that has learned to look and has its
+tools taken away still answers.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +25,9 @@ from PIL import Image
 from medgym.cases import LETTERS, Case, open_cases
 from medgym.env import load_tools
 from medgym.episode import Rules
-from medgym.messages import Calls, Message, parse_action
-from medgym.policy import load_policy
+from medgym.errors import UserError
+from medgym.messages import Calls, Message, Reply, parse_action, render_call
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.registry import load
 from medgym.rollout import collect
@@ -36,6 +41,11 @@ from .tiny_model import TinyConfig, build_model
 from .tiny_tokenizer import answer_pieces, build_processor, call_pieces
 from .warmup import glimpses, warm_up
 
+THREADS = 1
+"""Threads of the making, whatever the machine has: another number would round sums differently. A
+second one gains a tenth or two on so small a model, and beside other work it costs several times
+the time, each of its thousands of short loops waiting for the later of the two."""
+
 
 @dataclass(frozen=True)
 class BaseConfig:
@@ -46,7 +56,8 @@ class BaseConfig:
         seed: of the weights and of every order and draw.
         cases: what it learns from; no recipe uses these.
         looking: the demonstrator that it imitates.
-        direct: share of further dialogues in which there is no tool and it has to guess.
+        direct: share of further dialogues in which there is no tool and it guesses at once.
+        refused: share of those in which it calls a tool that is not there, then guesses.
         warm_steps, warm_rate: optimiser steps and learning rate of the warm-up.
         steps, rate, batch: of the dialogues.
         coordinates: weight of the loss on a coordinate, against 1 of other tokens: four numbers
@@ -58,6 +69,7 @@ class BaseConfig:
     cases: str = "phantom,look=radiograph,question=kind:train[:3000]"
     looking: str = "scripted:demonstrator,good=0.7,random=0.15,steps=7"
     direct: float = 0.1
+    refused: float = 0.05
     warm_steps: int = 250
     warm_rate: float = 2e-3
     steps: int = 250
@@ -69,7 +81,11 @@ class BaseConfig:
 def tiny_base(config: BaseConfig | None = None) -> Path:
     """The folder of the base model, made on the first call and taken from the cache on later ones.
 
-    The cache is `$XDG_CACHE_HOME/medgym` (else `~/.cache/medgym`).
+    Making it takes about a minute and a half on one core. The cache is `$XDG_CACHE_HOME/medgym`
+    (else `~/.cache/medgym`).
+
+    Raises:
+        UserError: nothing can be written there.
     """
     config = config or BaseConfig()
     cases = open_cases(config.cases)
@@ -78,19 +94,41 @@ def tiny_base(config: BaseConfig | None = None) -> Path:
     pieces, pictures = _heard(cases[:64], with_tool, bare)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medgym"
     folder = cache / f"tiny-{_fingerprint(config, pieces, pictures)}"
-    if not folder.exists():
+    if folder.exists():
+        return folder
+    # Written under another name and renamed, so that it is there whole or not at all.
+    making = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        making.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the cache {cache} ({error.strerror}); "
+            "mend: name another folder by XDG_CACHE_HOME"
+        ) from error
+    try:
         processor = build_processor(pieces, config.model.view_size)
         model = build_model(config.model, processor.tokenizer, seed_of(config.seed, "weights"))
-        _teach(model, processor, cases, with_tool, bare, config)
-        # Whole or not at all: another process may be making the same one.
-        making = folder.with_name(f".{folder.name}-{os.getpid()}")
+        with _threads(THREADS):
+            _teach(model, processor, cases, with_tool, bare, config)
         save_model(model, processor, making)
         try:
             making.rename(folder)
-        except OSError:
+        except OSError:  # another process has made the same one meanwhile
             if not folder.exists():
                 raise
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _teach(
@@ -101,7 +139,14 @@ def _teach(
     bare: Rules,
     config: BaseConfig,
 ) -> None:
-    policy = load("policies", "hf")(model, processor).imitating(load_policy(config.looking))
+    player = load("policies", "hf")(model, processor)
+    looker = load_policy(config.looking)
+    direct, refused = (round(share * len(cases)) for share in (config.direct, config.refused))
+    parts = (
+        (cases, looker, with_tool),
+        (cases[:direct], looker, bare),
+        (cases[direct : direct + refused], _Stubborn(), bare),
+    )
     pictures: dict[str, Image.Image] = {}
 
     def keep(messages: Sequence[Message]) -> None:
@@ -109,10 +154,11 @@ def _teach(
 
     seed = seed_of(config.seed, "dialogues")
     shown: list[Trajectory] = []
-    direct = round(config.direct * len(cases))
-    with progress("base: dialogues", len(cases) + direct) as advance:
-        for rules, some in ((with_tool, cases), (bare, cases[:direct])):
-            for trajectory in collect(some, policy, rules, seed=seed, on_messages=keep):
+    with progress("base: dialogues", len(cases) + direct + refused) as advance:
+        for some, policy, rules in parts:
+            imitation = player.imitating(policy)
+            stream = collect(some, imitation, rules, seed=seed, on_messages=keep, ordered=True)
+            for trajectory in stream:
                 shown.append(trajectory)
                 advance()
     with progress("base: seeing", config.warm_steps) as advance:
@@ -146,6 +192,25 @@ def _teach(
         )
 
 
+class _Stubborn(Policy):
+    """Calls `zoom` whether there is one or not, then guesses."""
+
+    spec = "a stubborn looker"
+
+    def __init__(self) -> None:
+        self._prior = load_policy("scripted:prior")
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
+        """It has no spec."""
+        raise NotImplementedError
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        if any(each.role == "assistant" for each in conversation):
+            return await self._prior.act(conversation, sampling)
+        return Reply(render_call("zoom", {"view": 0, "box": [250, 250, 500, 500]}))
+
+
 def _is_number(piece: str) -> bool:
     return piece.removesuffix(", ").isdecimal()
 
@@ -167,8 +232,13 @@ def _heard(cases: Sequence[Case], with_tool: Rules, bare: Rules) -> tuple[list[s
             if isinstance(action, Calls):
                 values.update(v for call in action.calls for v in call.arguments["box"])
 
-    for rules in (with_tool, bare):
-        for _ in collect(cases, looker, rules, on_messages=listen):
+    parts = (
+        (cases, looker, with_tool),
+        (cases[:1], looker, bare),
+        (cases[:1], _Stubborn(), bare),
+    )
+    for some, policy, rules in parts:
+        for _ in collect(some, policy, rules, on_messages=listen, concurrency=1):
             pass
     letters = LETTERS[: max(len(case.options) for case in cases)]
     return [*texts, *call_pieces(values), *answer_pieces(letters)], pictures
@@ -187,6 +257,5 @@ def _fingerprint(config: BaseConfig, pieces: Sequence[str], pictures: Sequence[s
         code,
         torch.__version__,
         transformers.__version__,
-        torch.get_num_threads(),  # sums in another order round differently
     ]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]

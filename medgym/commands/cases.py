@@ -156,7 +156,7 @@ def check(
     spec: Annotated[
         str, typer.Argument(metavar="SOURCE", help="What to check: phantom, or phantom cases.")
     ],
-    n: Annotated[int, typer.Option("--n", min=1, help="How many cases to check.")] = 200,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many cases to check.")] = 800,
     no_probe: Annotated[
         bool, typer.Option("--no-probe", help="Leave the supervised probe away.")
     ] = False,
@@ -166,7 +166,7 @@ def check(
 
     Exit status 1 where a check fails.
 
-    Example: medgym cases check phantom --n 500
+    Example: medgym cases check phantom
     """
     from medgym.sources.phantom_check import check_phantoms
 

@@ -129,7 +129,7 @@ class Watched(Policy):
 
     def __init__(self, policy: Policy, out: Path | None, *, say: bool) -> None:
         self._policy, self._out, self._say = policy, out, say
-        self.spec, self.kind = policy.spec, policy.kind
+        self.spec, self.kind, self.needs_gold = policy.spec, policy.kind, policy.needs_gold
         self.vision_token_ids = policy.vision_token_ids
         self.messages: tuple[Message, ...] = ()
 

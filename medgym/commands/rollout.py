@@ -21,8 +21,10 @@ from medgym.commands.asking import (
     tool_names,
 )
 from medgym.commands.printing import percent, print_json, print_table
+from medgym.errors import RunError
 from medgym.policy import Sampling, load_policy
 from medgym.progress import progress
+from medgym.rollout import Tally
 from medgym.rollout import collect as collected
 from medgym.runs import RunFolder
 
@@ -42,9 +44,14 @@ def rollout(
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
     seed: Seed = 0,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, help="Episodes in flight at once.")
+    ] = 64,
     as_json: AsJson = False,
 ) -> None:
     """Play every case and keep the trajectories with every image that was shown.
+
+    A run that was broken off goes on when the same command is given again.
 
     Example: medgym rollout phantom:train[:100] --policy scripted:random --out runs/random
     """
@@ -59,8 +66,14 @@ def rollout(
         "view_size": rules.view_size, "temperature": temperature, "max_tokens": max_tokens,
         "seed": seed,
     }  # fmt: skip
-    folder = RunFolder.create(out, asked, seeds={"run": seed})
-    total, right, reward, answered = len(played) * group_size, 0, 0.0, 0
+    folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
+    total = len(played) * group_size
+    rewards: list[float] = []
+    tally = Tally()
+
+    def failed(now: Tally) -> None:
+        tally.failures, tally.failed = now.failures, now.failed
+
     stream = collected(
         played,
         player,
@@ -68,16 +81,29 @@ def rollout(
         group_size=group_size,
         sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
         seed=seed,
-        on_messages=folder.keep_images,
+        concurrency=concurrency,
+        out=folder,
+        on_failure=failed,
     )
     with progress("episodes", total) as advance:
-        for done, trajectory in enumerate(folder.keep(stream), start=1):
-            right += trajectory.correct
-            answered += trajectory.answer is not None
-            reward += trajectory.reward or 0.0
-            advance(1, right=right / done)
+        advance(sum(1 for _ in folder.trajectories))
+        for trajectory in stream:
+            if trajectory.reward is not None:
+                rewards.append(trajectory.reward)
+            mean = sum(rewards) / len(rewards) if rewards else None
+            advance(1, reward=mean, failures=tally.failures.total() or None)
     player.close()
+    if tally.failed:
+        first, reason = next(iter(tally.failed.items()))
+        raise RunError(
+            f"{len(tally.failed)} of {total} episodes could not be played, as {first} ({reason}); "
+            f"what was played is in {out}; mend: remove the cause and run the same command again"
+        )
     folder.finish()
+    kept = list(folder.trajectories)
+    right = sum(t.correct for t in kept)
+    answered = sum(t.answer is not None for t in kept)
+    reward = sum(t.reward or 0.0 for t in kept)
     manifest = folder.manifest
     results = {
         "out": str(folder.path),

@@ -1,5 +1,6 @@
 """Rollouts: a policy plays cases, and trajectories come out."""
 
-from medgym.rollout.local import OnMessages, collect, play, rollout
+from medgym.rollout.collecting import Tally, collect
+from medgym.rollout.playing import OnMessages, rollout
 
-__all__ = ["OnMessages", "collect", "play", "rollout"]
+__all__ = ["OnMessages", "Tally", "collect", "rollout"]

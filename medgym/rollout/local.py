@@ -1,212 +1,121 @@
-"""Rollouts in this process: every episode is a coroutine and goes on at its own pace.
+"""The back end `local`: every episode is a coroutine of this process and goes on at its own pace.
 
-A policy that answers many conversations at once batches whatever waits for it, so there is no
-barrier between turns. Episodes start in the order of the cases and, with policies whose replies
-depend on their seed alone, a re-run plays the same episodes again.
+Tools and image decoding run in threads. Members of a group that play at the same time share their
+case's decoded images, which are freed with the last of them.
 """
 
 import asyncio
-import queue
-import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakValueDictionary
 
 from medgym.cases import Case
 from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.failures import Failure, at
 from medgym.images import Study, open_image
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
-from medgym.seeds import seed_of
-from medgym.trajectory import Trajectory, record
+from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.playing import OnMessages, rollout
+from medgym.store import png_bytes
 
-OnMessages = Callable[[Sequence[Message]], None]
-"""What is called with a finished episode's messages, as a store of their images is."""
+THREADS = 64
+"""Threads for tools: they wait (for a service, a disk) more than they compute."""
 
 
-async def rollout(
-    case: Case,
-    policy: Policy,
-    rules: Rules,
-    *,
-    sampling: Sampling | None = None,
-    seed: int = 0,
-    member: int = 0,
-    studies: Sequence[Study] | None = None,
-    on_messages: OnMessages | None = None,
-) -> Trajectory:
-    """Play one episode.
+class LocalBackend(Backend):
+    """Plays in this process.
 
     Args:
-        case: what is played. policy: who plays it. rules: tools, rubric, budgets.
-        sampling: how replies are drawn; its seed is replaced by one for each turn.
-        seed: the run's seed; with the case's id and `member` it fixes every draw.
-        member: which of its group this episode is.
-        studies: the case's images where they are decoded already.
-        on_messages: receives the conversation when the episode is over.
+        policy, rules, sampling, seed: as `collect`'s.
+        concurrency: episodes in flight at once; there are no more threads than that.
+        stored: whether an image of that hash is stored already; None where nobody stores any.
+        on_messages: receives each finished conversation, in a thread of its own.
     """
-    drawn = seed_of(seed, case.id, "policy", member)
-    player = policy.for_case(case)
-    episode = rules.begin(case, studies)
-    base = sampling or Sampling()
-    while not episode.done:
-        turn = replace(base, seed=seed_of(drawn, len(episode.turns)))
-        reply = await player.act(tuple(episode.messages), turn)
-        episode.spend(len(reply.token_ids or ()))
-        episode.step(reply)
-    if on_messages is not None:
-        on_messages(episode.messages)
-    return record(
-        case,
-        episode,
-        policy=policy.spec,
-        seed=seed,
-        member=member,
-        kind=player.kind,
-        vision_token_ids=player.vision_token_ids,
-    )
 
+    def __init__(
+        self,
+        policy: Policy,
+        rules: Rules,
+        *,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        concurrency: int = 64,
+        stored: Callable[[str], bool] | None = None,
+        on_messages: OnMessages | None = None,
+    ) -> None:
+        self._policy = policy
+        self._rules = rules
+        self._sampling = sampling
+        self._seed = seed
+        self._stored = stored
+        self._on_messages = on_messages
+        self._threads = ThreadPoolExecutor(min(concurrency, THREADS), "medgym-tools")
+        self._decoded: WeakValueDictionary[str, _Decoded] = WeakValueDictionary()
 
-async def play(
-    cases: Sequence[Case],
-    policy: Policy,
-    rules: Rules,
-    *,
-    group_size: int = 1,
-    sampling: Sampling | None = None,
-    seed: int = 0,
-    concurrency: int = 64,
-    on_messages: OnMessages | None = None,
-) -> AsyncGenerator[Trajectory, None]:
-    """`collect` for a caller that has an event loop: trajectories in the order of the cases."""
-    jobs = ((case, member) for case in cases for member in range(group_size))
-    decoded: dict[str, list[Study]] = {}
-    running: list[asyncio.Task[Trajectory]] = []
+    async def attempt(self, job: Job) -> Played:
+        """Play one episode; see `Backend.attempt`."""
+        shared = self._decoded.get(job.case.id)
+        if shared is None:
+            shared = self._decoded[job.case.id] = _Decoded(job.case)
+        images: dict[str, bytes] = {}
 
-    def start() -> bool:
-        job = next(jobs, None)
-        if job is None:
-            return False
-        case, member = job
-        if member == 0:
-            decoded[case.id] = [open_image(ref) for ref in case.images]
-        studies = decoded[case.id] if member < group_size - 1 else decoded.pop(case.id)
-        coroutine = rollout(
-            case,
-            policy,
-            rules,
-            sampling=sampling,
-            seed=seed,
-            member=member,
-            studies=studies,
-            on_messages=on_messages,
+        def finish(messages: Sequence[Message]) -> None:
+            if self._stored is not None:
+                images.update(encoded(messages, self._stored))
+            if self._on_messages is not None:
+                self._on_messages(messages)
+
+        wanted = self._stored is not None or self._on_messages is not None
+        trajectory = await rollout(
+            job.case,
+            self._policy,
+            self._rules,
+            sampling=self._sampling,
+            seed=self._seed,
+            member=job.member,
+            studies=shared.studies(self._threads),
+            threads=self._threads,
+            on_messages=finish if wanted else None,
         )
-        running.append(asyncio.create_task(coroutine))
-        return True
+        return Played(trajectory, images)
 
+    async def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def encoded(messages: Sequence[Message], stored: Callable[[str], bool]) -> dict[str, bytes]:
+    """PNG bytes of the images in a conversation that are not stored yet, by content hash."""
+    fresh = {}
+    for part in (part for message in messages for part in message.images):
+        if part.sha256 not in fresh and not stored(part.sha256):
+            fresh[part.sha256] = png_bytes(part.image)
+    return fresh
+
+
+def decoded(case: Case) -> list[Study]:
+    """A case's images; one that cannot be opened fails the case for good."""
     try:
-        while len(running) < concurrency and start():
-            pass
-        while running:
-            trajectory = await running[0]
-            running.pop(0)
-            start()
-            yield trajectory
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        with at("environment"):
+            return [open_image(ref) for ref in case.images]
+    except UserError as error:
+        raise Failure("environment", str(error), final=True) from error
 
 
-def collect(
-    cases: Sequence[Case],
-    policy: Policy,
-    rules: Rules,
-    *,
-    group_size: int = 1,
-    sampling: Sampling | None = None,
-    seed: int = 0,
-    concurrency: int = 64,
-    on_messages: OnMessages | None = None,
-) -> Iterator[Trajectory]:
-    """Play every case `group_size` times and stream the trajectories, in the order of the cases.
+class _Decoded:
+    """A case's images, decoded once by whoever comes first and awaited by the others."""
 
-    Args:
-        cases: what is played, lazily. policy: who plays. rules: tools, rubric, budgets.
-        group_size: episodes of each case; the members differ in their draws and share its images.
-        sampling: temperature, top-p and token limit of a reply.
-        seed: the run's seed; the same seed plays the same episodes again.
-        concurrency: episodes in flight at once.
-        on_messages: receives each finished conversation, as a store of images does.
-    """
-    stream = play(
-        cases,
-        policy,
-        rules,
-        group_size=group_size,
-        sampling=sampling,
-        seed=seed,
-        concurrency=concurrency,
-        on_messages=on_messages,
-    )
-    return _drive_anywhere(stream)
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._task: asyncio.Future[list[Study]] | None = None
 
-
-def _drive_anywhere(stream: AsyncGenerator[Trajectory, None]) -> Iterator[Trajectory]:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        yield from _drive(stream)
-    else:
-        yield from _drive_in_thread(stream)  # a notebook, whose own loop is running here
-
-
-def _drive(stream: AsyncGenerator[Trajectory, None]) -> Iterator[Trajectory]:
-    async def following() -> Trajectory:
-        return await anext(stream)
-
-    async def closing() -> None:
-        await stream.aclose()
-
-    with asyncio.Runner() as runner:  # ends whatever still runs when it is left
+    async def studies(self, threads: ThreadPoolExecutor) -> list[Study]:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().run_in_executor(threads, decoded, self._case)
         try:
-            while True:
-                try:
-                    trajectory = runner.run(following())
-                except StopAsyncIteration:
-                    return
-                yield trajectory
-        finally:
-            runner.run(closing())
-
-
-def _drive_in_thread(stream: AsyncGenerator[Trajectory, None]) -> Iterator[Trajectory]:
-    ready: queue.Queue[Trajectory | BaseException | None] = queue.Queue(maxsize=1)
-    left = threading.Event()
-
-    def hand_over(item: Trajectory | BaseException | None) -> None:
-        while not left.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def run() -> None:
-        try:
-            for trajectory in _drive(stream):
-                hand_over(trajectory)
-                if left.is_set():
-                    return
-            hand_over(None)
-        except BaseException as error:
-            hand_over(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:  # whoever asked may stop asking: then nothing plays on behind their back
-        left.set()
-        thread.join()
+            return await asyncio.shield(self._task)
+        except Failure:
+            self._task = None  # the next attempt opens anew
+            raise

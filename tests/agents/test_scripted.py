@@ -23,7 +23,7 @@ ZOOM = Rules(tools=load_tools(["zoom"]), view_size=64)
 def play(spec: str, cases: str | Sequence[Case] = "phantom:train[:60]", rules: Rules = ZOOM,
          **options: Any) -> list[Trajectory]:  # fmt: skip
     played = open_cases(cases) if isinstance(cases, str) else cases
-    return list(collect(played, load_policy(spec), rules, **options))
+    return list(collect(played, load_policy(spec), rules, ordered=True, **options))
 
 
 @pytest.mark.parametrize(

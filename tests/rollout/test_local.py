@@ -17,8 +17,8 @@ from medgym.errors import UserError
 from medgym.images import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import collect, local, play, rollout
-from medgym.trajectory import Trajectory
+from medgym.rollout import collect, collecting, local, rollout
+from medgym.trajectory import Trajectory, validate
 
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
 LOOK = render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]})
@@ -51,6 +51,12 @@ class Waiting(Policy):
         return Reply(LOOK if len(conversation) == 2 else render_answer("A"))
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries without a pause."""
+    monkeypatch.setattr(collecting, "BACK_OFF", 0.0)
+
+
 def cases(count: int = 6) -> Any:
     return open_cases(f"phantom:train[:{count}]")
 
@@ -60,30 +66,41 @@ def names(trajectories: Sequence[Trajectory]) -> list[tuple[str, int]]:
 
 
 def test_trajectories_come_in_the_order_of_cases_and_members() -> None:
-    played = list(collect(cases(3), Waiting(), RULES, group_size=2, concurrency=4))
+    played = list(collect(cases(3), Waiting(), RULES, group_size=2, concurrency=4, ordered=True))
     assert names(played) == [(case.id, member) for case in cases(3) for member in (0, 1)]
     assert all(t.turns == 2 and t.kind == "text" and t.policy == "waiting" for t in played)
 
 
+def test_without_an_order_they_come_as_they_finish_and_are_the_same() -> None:
+    class Uneven(Waiting):
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            if conversation[1].images[0].sha256 == slow:
+                await asyncio.sleep(0.2)
+            return await super().act(conversation, sampling)
+
+    slow = RULES.begin(cases(1)[0]).messages[1].images[0].sha256
+    played = list(collect(cases(5), Uneven(), RULES))
+    ordered = list(collect(cases(5), Waiting(), RULES, ordered=True))
+    assert sorted(names(played)) == sorted(names(ordered))
+    assert played[-1].nodes[0].images[0].sha256 == slow
+    assert {t.case_id: t for t in played} == {t.case_id: t for t in ordered}
+
+
 @pytest.mark.parametrize("concurrency", [1, 3, 64])
 def test_what_is_played_does_not_depend_on_who_plays_beside(concurrency: int) -> None:
-    policy = load_policy("scripted:random")
-    want = list(collect(cases(20), policy, RULES, group_size=2, seed=5))
-    assert (
-        list(collect(cases(20), policy, RULES, group_size=2, seed=5, concurrency=concurrency))
-        == want
-    )
+    policy, options = load_policy("scripted:random"), {"group_size": 2, "seed": 5, "ordered": True}
+    want = list(collect(cases(20), policy, RULES, **options))
+    assert list(collect(cases(20), policy, RULES, concurrency=concurrency, **options)) == want
     slices = [cases(20)[5 * i : 5 * i + 5] for i in range(4)]
-    by_slice = [t for some in slices for t in collect(some, policy, RULES, group_size=2, seed=5)]
-    assert by_slice == want
+    assert [t for some in slices for t in collect(some, policy, RULES, **options)] == want
 
 
 def test_members_of_a_group_differ_and_so_do_runs() -> None:
     policy = load_policy("scripted:random")
-    played = list(collect(cases(10), policy, RULES, group_size=6, seed=1))
+    played = list(collect(cases(10), policy, RULES, group_size=6, seed=1, ordered=True))
     groups = [{t.nodes for t in played[i : i + 6]} for i in range(0, 60, 6)]
     assert sum(len(group) for group in groups) > 45
-    other = list(collect(cases(10), policy, RULES, group_size=6, seed=2))
+    other = list(collect(cases(10), policy, RULES, group_size=6, seed=2, ordered=True))
     assert sum(a.nodes != b.nodes for a, b in zip(played, other, strict=True)) > 45
 
 
@@ -98,7 +115,7 @@ def test_as_many_are_in_flight_as_may_be() -> None:
     start = time.monotonic()
     list(collect(cases(10), policy, RULES, group_size=4, concurrency=20))
     assert policy.most == 20
-    assert time.monotonic() - start < 40 * 2 * 0.02
+    assert time.monotonic() - start < 40 * 2 * 0.02  # one after the other
     few = Waiting()
     list(collect(cases(6), few, RULES, concurrency=2))
     assert few.most <= 2
@@ -134,19 +151,20 @@ def test_a_group_shares_its_decoded_images(monkeypatch: pytest.MonkeyPatch) -> N
         return real(ref)
 
     monkeypatch.setattr(local, "open_image", counted)
-    list(collect(cases(4), Waiting(), RULES, group_size=5, concurrency=7))
+    list(collect(cases(4), Waiting(0.05), RULES, group_size=5, concurrency=20))
     assert len(opened) == 4 == len(set(opened))
 
 
 def test_a_case_given_twice_is_played_twice() -> None:
     case = cases(1)[0]
-    played = list(collect([case, case], Waiting(), RULES, group_size=2))
+    played = list(collect([case, case], Waiting(), RULES, group_size=2, ordered=True))
     assert names(played) == [(case.id, 0), (case.id, 1)] * 2
 
 
 def test_finished_conversations_are_handed_on() -> None:
     handed: list[Sequence[Message]] = []
-    played = list(collect(cases(3), Waiting(), RULES, on_messages=handed.append))
+    options = {"concurrency": 1, "on_messages": handed.append}
+    played = list(collect(cases(3), Waiting(), RULES, **options))
     assert len(handed) == 3
     assert [m.role for m in handed[0]] == ["system", "user", "assistant", "tool", "assistant"]
     shown = [part.sha256 for message in handed[0] for part in message.images]
@@ -165,19 +183,23 @@ def test_tokens_are_spent() -> None:
     assert not any(node.token_ids for t in played for node in t.nodes)  # their prompt is unknown
 
 
-def test_a_policy_that_fails_is_not_scored_and_stops_the_rest() -> None:
-    policy = Waiting(0.01, fail_on="Question")
-    with pytest.raises(RuntimeError, match="the policy failed"):
-        list(collect(cases(6), policy, RULES))
-    assert policy.now == 0
+def test_a_policy_that_fails_is_tried_again_and_never_scored() -> None:
+    policy = Waiting(fail_on="Question")
+    (played,) = collect(cases(1), policy, RULES)
+    assert played.failure is not None
+    assert "the policy failed" in played.failure
+    assert played.reward is None
+    assert policy.acts == collecting.RETRIES + 1
+    validate(played)
 
 
-def test_a_case_without_its_image_is_named() -> None:
-    lost = cases(1)[0].model_copy(update={"images": (ImageRef(uri="file:/no/such.png"),)})
-    policy = Waiting()
-    with pytest.raises(UserError, match="no such image"):
-        list(collect([*cases(2), lost], policy, RULES))
-    assert policy.now == 0
+def test_a_case_without_its_image_fails_alone_and_by_name() -> None:
+    lost = cases(1)[0].model_copy(
+        update={"images": (ImageRef(uri="file:/no/such.png"),), "id": "lost/train/0"}
+    )
+    played = list(collect([*cases(2), lost], Waiting(), RULES, ordered=True))
+    assert [t.failure is None for t in played] == [True, True, False]
+    assert "no such image: /no/such.png" in str(played[2].failure)
 
 
 def test_a_stream_that_is_left_plays_nothing_on() -> None:
@@ -196,25 +218,34 @@ def test_a_stream_that_is_left_plays_nothing_on() -> None:
 
 
 def test_it_works_inside_a_running_event_loop() -> None:
-    want = list(collect(cases(4), Waiting(), RULES))
+    def played() -> Iterator[Trajectory]:
+        return collect(cases(4), Waiting(), RULES, ordered=True)
+
+    want = list(played())
 
     async def cell() -> list[Trajectory]:
-        return list(collect(cases(4), Waiting(), RULES))
+        return list(played())
 
     assert asyncio.run(cell()) == want
 
     async def later(stream: Iterator[Trajectory]) -> list[Trajectory]:
         return list(stream)  # made outside, read inside
 
-    assert asyncio.run(later(collect(cases(4), Waiting(), RULES))) == want
+    assert asyncio.run(later(played())) == want
 
 
 def test_errors_inside_a_running_event_loop_come_out() -> None:
-    async def cell() -> None:
-        list(collect(cases(4), Waiting(fail_on="Question"), RULES))
+    class Wrong(Waiting):
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            raise UserError("asked wrongly; mend: ask rightly")
 
-    with pytest.raises(RuntimeError, match="the policy failed"):
+    async def cell() -> None:
+        list(collect(cases(4), Wrong(), RULES))
+
+    with pytest.raises(UserError, match="asked wrongly"):
         asyncio.run(cell())
+    with pytest.raises(UserError, match="asked wrongly"):
+        list(collect(cases(4), Wrong(), RULES))
 
 
 def test_a_stream_that_is_left_inside_a_running_event_loop_plays_nothing_on() -> None:
@@ -228,19 +259,16 @@ def test_a_stream_that_is_left_inside_a_running_event_loop_plays_nothing_on() ->
 
     asyncio.run(cell())
     acts = policy.acts
-    assert threading.active_count() == before
-    time.sleep(0.05)
+    end = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
     assert policy.acts == acts < 100
 
 
 def test_one_with_an_event_loop_plays_as_a_coroutine() -> None:
-    async def both() -> tuple[list[Trajectory], Trajectory]:
-        streamed = [t async for t in play(cases(3), Waiting(), RULES)]
-        return streamed, await rollout(cases(1)[0], Waiting(), RULES)
-
-    streamed, alone = asyncio.run(both())
-    assert streamed == list(collect(cases(3), Waiting(), RULES))
-    assert alone == streamed[0]
+    alone = asyncio.run(rollout(cases(1)[0], Waiting(), RULES))
+    assert [alone] == list(collect(cases(1), Waiting(), RULES))
 
 
 def test_images_may_be_given_decoded() -> None:

@@ -9,6 +9,7 @@ import pytest
 from medgym.cases import open_cases
 from medgym.env import load_tools
 from medgym.episode import Rules
+from medgym.errors import UserError
 from medgym.policy import load_policy
 from medgym.registry import load
 from medgym.rollout import collect
@@ -46,6 +47,26 @@ def test_another_setting_makes_another_one(made: Path) -> None:
     assert {made, other} == set(made.parent.iterdir())
 
 
+def test_a_failure_leaves_nothing_behind(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no power")
+
+    monkeypatch.setattr(module, "_teach", fail)
+    before = set(made.parent.iterdir())
+    with pytest.raises(RuntimeError, match="no power"):
+        tiny_base(replace(QUICK, steps=3))
+    assert set(made.parent.iterdir()) == before
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"cannot write to the cache .*; mend: .*XDG_CACHE_HOME"):
+        tiny_base(QUICK)
+
+
 def test_the_code_is_part_of_its_name(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = module._fingerprint(QUICK, ["a"], ["b"])
     assert module._fingerprint(QUICK, ["a"], ["b"]) == known
@@ -73,3 +94,13 @@ def test_bare_and_armed_dialogues_are_both_known(made: Path) -> None:
     for tools in (load_tools(["zoom"]), ()):
         trajectory = next(collect(cases, policy, Rules(tools=tools, view_size=64)))
         assert len(trajectory.nodes[0].token_ids) == 30
+
+
+def test_a_call_without_tools_is_refused_in_one_piece_and_then_guessed(made: Path) -> None:
+    model, processor = load_model(made)
+    policy = load("policies", "hf")(model, processor).imitating(module._Stubborn())
+    cases = open_cases("phantom,look=radiograph,question=kind:test[:1]")
+    trajectory = next(iter(collect(cases, policy, Rules(max_turns=2, view_size=64))))
+    assert trajectory.nodes[2].text.startswith("Error: there is no tool 'zoom'")
+    assert [len(node.token_ids) for node in trajectory.branch(3)] == [30, 7, 9, 3]
+    assert trajectory.terminated

@@ -1,0 +1,211 @@
+"""LoRA adapters as they change while they are trained: published, and loaded by running samplers.
+
+A version is written once, under a path (`adapters/ROLE/STEP`) and a name (`ROLE-STEP`) of its own:
+engines keep prefix caches by an adapter's name, and what is exchanged in place goes on answering by
+blocks of its old weights. A sampler is any policy with `with_adapter` and `drop_adapter`; several
+roles' adapters are served side by side from its one base.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from medgym.errors import UserError
+from medgym.policy import Policy
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+"""What a PEFT adapter's folder holds."""
+
+_ROLE = re.compile(r"[a-z0-9_]+(-[a-z0-9_]+)*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published adapter: whose it is, after which step it was written, and where it lies."""
+
+    role: str
+    step: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What samplers call it and trajectories record: `ROLE-STEP`."""
+        return f"{self.role}-{self.step}"
+
+
+class Sampler(Protocol):
+    """What a policy offers whose engine takes adapters while it runs."""
+
+    def with_adapter(self, name: str, path: Path) -> Policy:
+        """The same engine's policy that plays by the adapter; loads it where that is needed."""
+
+    def drop_adapter(self, name: str) -> None:
+        """Forget the adapter; nothing may be playing by it."""
+
+
+def publish(adapter: Path, run: Path, role: str, step: int) -> Version:
+    """Write an adapter's folder as a new version into a run's folder, whole or not at all.
+
+    Publishing the same content again changes nothing, so that a run which was killed can repeat it.
+
+    Raises:
+        UserError: no adapter there, a role that makes no name, or a version of other content.
+    """
+    if not _ROLE.fullmatch(role) or step < 0:
+        raise UserError(f"no version is called {role}-{step}; mend: letters, digits, a step from 0")
+    digest = content(adapter)
+    version = Version(role, step, run.resolve() / "adapters" / role / str(step))
+    if version.path.exists():
+        if content(version.path) != digest:
+            raise UserError(
+                f"{version.path} holds another adapter; mend: publish under a new step, samplers "
+                "may still answer by the old one"
+            )
+        return version
+    version.path.parent.mkdir(parents=True, exist_ok=True)
+    making = version.path.parent / f".tmp-{secrets.token_hex(8)}"
+    try:
+        making.mkdir()
+        for name in (CONFIG, WEIGHTS):
+            shutil.copyfile(adapter / name, making / name)
+            _sync(making / name)
+        _sync(making)
+        making.rename(version.path)
+    except OSError:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
+    _sync(version.path.parent)
+    return version
+
+
+def published(run: Path, role: str) -> tuple[Version, ...]:
+    """A role's versions in a run's folder, the oldest first."""
+    folder = run.resolve() / "adapters" / role
+    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
+    return tuple(Version(role, step, folder / str(step)) for step in steps)
+
+
+class Samplers:
+    """Running samplers that follow what is published.
+
+    Args:
+        samplers: policies that play by the base; each loads every version.
+        keep: versions of a role that stay loaded: episodes that began under the last one may still
+            be asking for it.
+    """
+
+    def __init__(self, samplers: Sequence[Sampler], keep: int = 2) -> None:
+        self._samplers = tuple(samplers)
+        self._keep = keep
+        self._loaded: dict[str, list[str]] = {}
+
+    def load(self, version: Version) -> tuple[Policy, ...]:
+        """Load a version everywhere, forget those too old, and return who plays by it.
+
+        Raises:
+            UserError: the adapter does not fit a sampler's base, or a sampler cannot load any.
+        """
+        policies = tuple(each.with_adapter(version.name, version.path) for each in self._samplers)
+        loaded = self._loaded.setdefault(version.role, [])
+        if version.name not in loaded:
+            loaded.append(version.name)
+        while len(loaded) > self._keep:
+            name = loaded.pop(0)
+            for each in self._samplers:
+                each.drop_adapter(name)
+        return policies
+
+
+def name_of(folder: Path) -> str:
+    """What samplers call the adapter in a folder: a version's name, else one by its content."""
+    folder = folder.expanduser().resolve()
+    digest = content(folder)
+    if folder.parent.parent.name == "adapters" and folder.name.isdecimal():
+        return f"{folder.parent.name}-{folder.name}"
+    return f"{folder.name}-{digest[:8]}"
+
+
+def content(folder: Path) -> str:
+    """The hash of an adapter's files; `UserError` where they are missing."""
+    digest = hashlib.sha256()
+    for name in (CONFIG, WEIGHTS):
+        try:
+            digest.update((folder / name).read_bytes())
+        except OSError as error:
+            raise UserError(
+                f"no adapter in {folder} (no {name}); mend: name a folder that PEFT saved"
+            ) from error
+    return digest.hexdigest()
+
+
+def check_fit(adapter: Path, base: Path) -> None:
+    """Hold an adapter's weights against those of a base folder, by their headers alone.
+
+    Engines are lenient: vLLM serves an adapter whose layers the base does not have, and answers as
+    the base.
+
+    Raises:
+        UserError: a layer that the base lacks, or of another shape.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        weights = {k: s for f in sorted(base.glob("*.safetensors")) for k, s in _shapes(f).items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read the base {base} ({error}); mend: save it again") from error
+    if weights:
+        check_shapes(adapter, weights, f"the base {base}")
+
+
+def check_shapes(adapter: Path, weights: Mapping[str, Sequence[int]], base: str) -> None:
+    """Hold an adapter's weights against those of a model, given by name and shape.
+
+    Raises:
+        UserError: a layer that the model lacks, or of another shape.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        parts = _shapes(adapter / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"cannot read the adapter {adapter} ({error}); mend: save it again"
+        ) from error
+    unfit = f"the adapter {adapter} does not fit {base}"
+    mend = "mend: name the adapter's own base"
+    for name, shape in parts.items():
+        module, _, part = name.partition(".lora_")
+        if part not in ("A.weight", "B.weight"):
+            continue
+        # Checkpoints and models put different names before the number of a layer.
+        layer = re.search(r"(?:layers|blocks)\.\d+\.", module)
+        tail = module[layer.start() :] if layer else module.rpartition(".")[2]
+        found = [s for key, s in weights.items() if f".{key}".endswith(f".{tail}.weight")]
+        in_layer = layer is not None and any(f".{layer[0]}" in f".{key}" for key in weights)
+        if not found and not (in_layer and "experts" in tail):  # which some checkpoints fuse
+            raise UserError(f"{unfit} ({tail} is not there); {mend}")
+        side = 1 if part == "A.weight" else 0  # A takes what the layer takes, B gives what it gives
+        if found and not any(len(s) == 2 and s[side] == shape[side] for s in found):
+            raise UserError(f"{unfit} ({tail} has another shape); {mend}")
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="np") as stream:
+        weights: Any = stream
+        return {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,64 @@
+"""One event loop on a thread of its own, for what must outlive its callers' loops.
+
+Connections and engines belong to the loop that they were made on, while a policy may be asked from
+several: every `collect` brings its own. What needs one loop for life runs on this one; callers wait
+for it on theirs.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class BackgroundLoop:
+    """A thread with a running event loop, started on first use."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name=self._name, daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work` there; cancelling the caller cancels it."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running()))
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Block until `work` is done there; not to be called from the loop itself."""
+        return asyncio.run_coroutine_threadsafe(work, self._running()).result()
+
+    def close(self, last: Coroutine[Any, Any, object] | None = None) -> None:
+        """Cancel what runs, await `last`, stop the thread; the next use starts a new one."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            if last is not None:
+                last.close()
+            return
+        asyncio.run_coroutine_threadsafe(_wind_up(last), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _wind_up(last: Coroutine[Any, Any, object] | None) -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    if last is not None:
+        await last

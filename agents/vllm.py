@@ -1,0 +1,247 @@
+"""vLLM's asynchronous engine as a policy, in this process: `vllm:PATH`, `vllm:PATH@ADAPTER`.
+
+Prompts go in as token ids with one placeholder for each image; the engine expands them and has to
+have read exactly what the renderer holds. Log-probabilities are those of the distribution that is
+drawn from, and vision tokens cannot be sampled. Settings of vLLM's own may stand behind a `?`:
+`vllm:PATH?max_model_len=4096&max_loras=4`.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from medgym.errors import UserError, missing_extra
+from medgym.failures import Failure, reason_of
+from medgym.messages import Message, Reply
+from medgym.policy import Policy, Sampling
+
+from .adapters import check_fit, content, name_of
+from .background import BackgroundLoop
+from .exact import check_prompt, one_placeholder_each, vision_words
+from .rendering import Renderer
+from .spec import read_options
+
+_SETTINGS: dict[str, Callable[[str], Any]] = {
+    "dtype": str,
+    "gpu_memory_utilization": float,
+    "max_lora_rank": int,
+    "max_loras": int,
+    "max_model_len": int,
+    "max_num_seqs": int,
+    "tensor_parallel_size": int,
+}
+"""Settings of vLLM's that a spec may name, by their names there."""
+
+IMAGES = 16
+"""Images that one conversation may hold."""
+
+MAX_LORAS, MAX_LORA_RANK = 6, 32
+"""Adapters held at once (two versions for each of two roles, and room for the next); their rank."""
+
+PATIENCE = 30.0
+"""Seconds that the engine's processes get to end."""
+
+
+class VLLMPolicy(Policy):
+    """A model in a vLLM engine of our own.
+
+    Args:
+        path: the model's folder or hub name.
+        lora: whether adapters can be loaded; what that costs, the base pays as well.
+        settings: vLLM's own, as `max_model_len`.
+
+    Attributes:
+        version: the adapter's name where one plays, else "".
+    """
+
+    kind: ClassVar[Literal["sampled"]] = "sampled"  # type: ignore[misc]
+    local_model: ClassVar[bool] = True  # type: ignore[misc]
+
+    def __init__(self, path: str, *, lora: bool = False, **settings: Any) -> None:
+        try:
+            from vllm import AsyncEngineArgs
+            from vllm.platforms import current_platform
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise missing_extra("vllm", error) from error
+        from transformers import AutoProcessor
+
+        asked: dict[str, Any] = {
+            "model": path,
+            "limit_mm_per_prompt": {"image": IMAGES, "video": 0},
+            "logprobs_mode": "processed_logprobs",
+            "generation_config": "vllm",  # none of the checkpoint's own settings
+            "enable_lora": lora,
+        }
+        on_cpu = current_platform.is_cpu()
+        if on_cpu:
+            asked |= {"dtype": "float32", "enforce_eager": True}
+        self._room = settings.pop("max_loras", MAX_LORAS)
+        if lora:
+            # On a CPU, vLLM 0.32 answers the base's requests by the adapter in the last place, if
+            # they share a batch with an adapter's (vllm-project/vllm#48421): it stays empty.
+            asked |= {"max_loras": self._room + on_cpu, "max_lora_rank": MAX_LORA_RANK}
+        try:
+            self.renderer = Renderer(AutoProcessor.from_pretrained(path))
+        except UserError:
+            raise
+        except Exception as error:
+            raise _cannot_load(path, error) from error
+        self.spec = f"vllm:{path}"
+        self.version = ""
+        self.vision_token_ids = self.renderer.vision_token_ids
+        self._path = Path(path)
+        self._words = vision_words(self.renderer)
+        self._numbers = itertools.count(1)
+        self._adapter: Any = None
+        self._adapters: dict[str, Any] = {}
+        self._owns_engine = True
+        self._background = BackgroundLoop("medgym vllm")
+
+        async def start() -> Any:  # there, for the engine belongs to that loop
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**asked | settings))
+
+        try:
+            self._engine = self._background.wait(start())
+        except Exception as error:
+            self._background.close()
+            raise _cannot_load(path, error) from error
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> "VLLMPolicy":
+        """`PATH[?setting=value&...]`; an adapter is a PEFT adapter's folder."""
+        path, _, query = rest.partition("?")
+        path = str(Path(path).expanduser()) if path.startswith("~") else path
+        if (path.startswith((".", "/")) or path.count("/") > 1) and not Path(path).is_dir():
+            raise UserError(f"no such model folder: {path}; mend: check the path")
+        settings = read_options("vllm", query, _SETTINGS)
+        folder = Path(adapter).expanduser() if adapter is not None else None
+        name = name_of(folder) if folder is not None else ""  # refused before the engine starts
+        if folder is not None and Path(path).is_dir():
+            check_fit(folder, Path(path))
+        policy = cls(path, lora=folder is not None or "max_loras" in settings, **settings)
+        if folder is not None:
+            policy._adapter = policy._load(name, folder)
+            policy.version = name
+        return policy
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """Sample the next reply.
+
+        Raises:
+            DriftError: the engine read other tokens than those that are held.
+            Failure: the engine failed, or the conversation is longer than it takes.
+        """
+        return await self._background.run(self._act(tuple(conversation), sampling))
+
+    async def _act(self, conversation: tuple[Message, ...], sampling: Sampling) -> Reply:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        prompt = self.renderer.prompt(conversation)
+        asked: dict[str, Any] = {
+            "prompt_token_ids": one_placeholder_each(prompt, self.renderer.image_token_id)
+        }
+        if prompt.images:
+            asked["multi_modal_data"] = {"image": list(prompt.images)}
+        params = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            logprobs=0,
+            bad_words=self._words,
+            stop_token_ids=[self.renderer.eos_token_id],
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        number = f"reply-{next(self._numbers)}"
+        result: Any = None
+        try:
+            replies = self._engine.generate(asked, params, number, lora_request=self._adapter)
+            async for each in replies:  # one, for FINAL_ONLY
+                result = each
+        except Exception as error:
+            raise Failure("policy", f"{self.spec}: {reason_of(error)}"[:200]) from error
+        check_prompt(result.prompt_token_ids, prompt, self.spec)
+        drawn = result.outputs[0]
+        if drawn.finish_reason not in ("stop", "length"):
+            raise Failure("policy", f"{self.spec} broke off: {drawn.finish_reason}")
+        ids = tuple(drawn.token_ids)
+        values = zip(ids, drawn.logprobs, strict=True)
+        return Reply(
+            text=self.renderer.decode_reply(ids),
+            prompt_ids=prompt.ids,
+            token_ids=ids,
+            logprobs=tuple(min(float(each[token].logprob), 0.0) for token, each in values),
+            image_tokens=prompt.image_tokens,
+            cut=drawn.finish_reason == "length",
+        )
+
+    def with_adapter(self, name: str, path: Path) -> "VLLMPolicy":
+        """The policy of the same engine that plays by an adapter.
+
+        Raises:
+            UserError: the adapter does not fit, or the engine was started without adapters.
+        """
+        policy = copy.copy(self)
+        policy._adapter = self._load(name, path)
+        policy.version = name
+        policy.spec = f"{self.spec.partition('@')[0]}@{path}"
+        policy._owns_engine = False
+        return policy
+
+    def _load(self, name: str, path: Path) -> Any:
+        from vllm.lora.request import LoRARequest
+
+        path = path.resolve()
+        held = self._adapters.get(name)
+        if held is not None:
+            if held.lora_path != str(path):
+                raise UserError(f"{name} is another adapter; mend: publish under a new step")
+            return held
+        if len(self._adapters) >= self._room:
+            raise UserError(
+                f"{self.spec} holds {self._room} adapters; mend: drop one, or start with more: "
+                "?max_loras=N"
+            )
+        content(path)
+        if self._path.is_dir():
+            check_fit(path, self._path)
+        request = LoRARequest(name, next(self._numbers), str(path))
+        try:
+            self._background.wait(self._engine.add_lora(request))
+        except Exception as error:
+            raise UserError(
+                f"{self.spec} does not load the adapter {path} ({reason_of(error)[:120]}); "
+                "mend: name the base's own adapter, and start with ?max_loras=4"
+            ) from error
+        self._adapters[name] = request
+        return request
+
+    def drop_adapter(self, name: str) -> None:
+        """Have the engine forget an adapter; one that it does not know is none."""
+        request = self._adapters.pop(name, None)
+        if request is not None:
+            self._background.wait(self._engine.remove_lora(request.lora_int_id))
+
+    def close(self) -> None:
+        """Stop the engine; what still waits for a reply is broken off."""
+        if not self._owns_engine:
+            return
+        self._owns_engine = False
+
+        async def stop() -> None:
+            self._engine.shutdown(timeout=PATIENCE)
+
+        self._background.close(stop())
+        del self._engine
+
+
+def _cannot_load(path: str, error: Exception) -> UserError:
+    return UserError(
+        f"cannot load the model {path!r} ({reason_of(error)[:120]}); "
+        "mend: name a model that vLLM serves, with weights and a processor"
+    )

@@ -1,0 +1,47 @@
+"""What a back end of rollouts is: something that attempts one episode, and may fail at it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from medgym.cases import Case
+from medgym.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to be played: which member of which case's group."""
+
+    case: Case
+    member: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What names it in a run's records."""
+        return self.case.id, self.member
+
+
+@dataclass(frozen=True)
+class Played:
+    """A finished episode, and the PNG bytes of images that it showed, by content hash.
+
+    `images` is empty where nobody keeps them.
+    """
+
+    trajectory: Trajectory
+    images: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Backend(ABC):
+    """Plays episodes. It knows nothing of retries, resuming or storing: `collect` does."""
+
+    @abstractmethod
+    async def attempt(self, job: Job) -> Played:
+        """Play one episode from a fresh environment.
+
+        Raises:
+            Failure: the machinery failed, typed by its boundary.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - a back end may hold nothing
+        """Give back what it holds."""

@@ -1,0 +1,126 @@
+"""vLLM's engine in process, for real: run where vLLM is installed, with a model made beforehand.
+
+    python tests/serving/make_model.py FOLDER
+    MEDGYM_VLLM_MODEL=FOLDER python -m pytest tests/agents/test_vllm_engine.py
+
+The reference is transformers in the same process.
+"""
+
+import asyncio
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medgym.cases import open_cases
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.messages import Message, Reply
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.rollout import collect
+from medgym.trajectory import Trajectory, validate
+
+MODEL = os.environ.get("MEDGYM_VLLM_MODEL")
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed"),
+    pytest.mark.skipif(MODEL is None, reason="MEDGYM_VLLM_MODEL names no model"),
+    pytest.mark.timeout(600),
+]
+
+CASES = "phantom,look=radiograph,question=kind:train[40:44]"
+GREEDY = Sampling(temperature=0, max_tokens=24)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return Path(MODEL or "")
+
+
+@pytest.fixture(scope="module")
+def policy(folder: Path) -> Iterator[Any]:
+    policy = load_policy(f"vllm:{folder / 'base'}?max_model_len=2048&max_loras=4")
+    yield policy
+    policy.close()
+
+
+def play(policy: Policy, sampling: Sampling, **options: Any) -> list[Trajectory]:
+    rules = Rules(tools=load_tools(["zoom"]), max_turns=5, view_size=64)
+    played = list(collect(open_cases(CASES), policy, rules, sampling=sampling, **options))
+    return sorted(played, key=lambda each: (each.case_id, each.member))
+
+
+def tokens(trajectory: Trajectory) -> list[tuple[int, ...]]:
+    return [node.token_ids for node in trajectory.nodes]
+
+
+def test_episodes_keep_their_tokens_and_equal_those_of_transformers(
+    policy: Any, folder: Path
+) -> None:
+    played = play(policy, GREEDY)
+    reference = play(load_policy(f"hf:{folder / 'base'}"), GREEDY)
+    for ours, theirs in zip(played, reference, strict=True):
+        validate(ours)
+        assert ours.kind == "sampled"
+        assert ours.turns > 2
+        assert any(node.role == "tool" and node.images for node in ours.nodes)
+        assert tokens(ours) == tokens(theirs)
+        for mine, other in zip(ours.nodes, theirs.nodes, strict=True):
+            assert mine.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_seeds_fix_every_draw(policy: Any) -> None:
+    sampling = Sampling(max_tokens=24)
+    first = play(policy, sampling, group_size=4, seed=1)
+    for each in first:
+        validate(each)
+    again, other = (play(policy, sampling, group_size=4, seed=seed) for seed in (1, 2))
+    assert [tokens(t) for t in first] == [tokens(t) for t in again]
+    assert [tokens(t) for t in first] != [tokens(t) for t in other]
+
+
+def test_two_adapters_answer_side_by_side_as_their_own_model(policy: Any, folder: Path) -> None:
+    adapters = {role: folder / "adapters" / role for role in ("triage", "attending")}
+    policies = {"": policy}
+    policies |= {role: policy.with_adapter(f"{role}-1", path) for role, path in adapters.items()}
+    rules = Rules(tools=load_tools(["zoom"]), max_turns=5, view_size=64)
+    conversations = [tuple(rules.begin(case).messages) for case in open_cases(CASES)]
+
+    async def ask(policy: Policy, conversation: tuple[Message, ...]) -> Reply:
+        return await policy.act(conversation, GREEDY)
+
+    async def ask_all() -> list[list[Reply]]:
+        return await asyncio.gather(
+            *(asyncio.gather(*(ask(p, c) for c in conversations)) for p in policies.values())
+        )
+
+    answers = dict(zip(policies, asyncio.run(ask_all()), strict=True))
+    for role, replies in answers.items():
+        suffix = f"@{adapters[role]}" if role else ""
+        reference = load_policy(f"hf:{folder / 'base'}{suffix}")
+        for conversation, reply in zip(conversations, replies, strict=True):
+            assert asyncio.run(ask(reference, conversation)).token_ids == reply.token_ids
+    assert len({tuple(r.token_ids for r in replies) for replies in answers.values()}) == 3
+    assert policies["triage"].version == "triage-1"
+    policy.drop_adapter("triage-1")
+    policy.drop_adapter("attending-1")
+
+
+def test_an_adapter_of_another_base_is_refused(policy: Any, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no adapter in"):
+        policy.with_adapter("nothing-1", tmp_path)
+
+
+def test_a_reply_that_was_cut_is_continued(policy: Any) -> None:
+    conversation = tuple(
+        Rules(tools=load_tools(["zoom"]), view_size=64).begin(open_cases(CASES)[0]).messages
+    )
+    cut = asyncio.run(policy.act(conversation, replace(GREEDY, max_tokens=2)))
+    assert cut.cut
+    assert len(cut.token_ids) == 2

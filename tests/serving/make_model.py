@@ -1,0 +1,105 @@
+"""Makes what the tests of real serving engines serve: a small model that looks and then answers.
+
+    python tests/serving/make_model.py FOLDER
+
+writes FOLDER/base (a Qwen3-VL of some 0.7 M parameters, taught within seconds to zoom three times
+and then to answer, so that its episodes have several turns with images) and FOLDER/adapters/ROLE,
+one LoRA adapter of random weights for each of two roles. Sizes are such that vLLM serves it.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+
+from medgym.cases import open_cases
+from medgym.env import load_tools
+from medgym.episode import Rules, instructions
+from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.policy import Policy, Sampling
+from medgym.registry import load
+from medgym.rollout import collect
+from medgym.train.recipe import SFTTable
+from medgym.train.sft import supervised
+from medgym.train.tiny_model import TinyConfig, build_model
+from medgym.train.tiny_tokenizer import answer_pieces, build_processor, call_pieces
+
+CASES = "phantom,look=radiograph,question=kind:train[:32]"
+VIEW_SIZE = 64
+LOOKS = 3
+ROLES = ("triage", "attending")
+TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+class Looker(Policy):
+    """Zooms into a corner `LOOKS` times, then answers at random."""
+
+    spec = "looker"
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        rng = np.random.default_rng(sampling.seed)
+        if sum(m.role == "assistant" for m in conversation) < LOOKS:
+            x, y = (int(v) * 250 for v in rng.integers(0, 3, 2))
+            return Reply(render_call("zoom", {"view": 0, "box": [x, y, x + 500, y + 500]}))
+        return Reply(render_answer(str(rng.choice(["A", "B", "C", "D"]))))
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
+        raise NotImplementedError
+
+
+def make_base(folder: Path) -> Any:
+    """Build, teach and save the base; returns the model."""
+    cases = open_cases(CASES)
+    rules = Rules(tools=load_tools(["zoom"]), max_turns=LOOKS + 2, view_size=VIEW_SIZE)
+    texts: dict[str, None] = {}
+
+    def listen(messages: Sequence[Message]) -> None:
+        texts.update((m.text, None) for m in messages if m.role in ("user", "tool"))
+
+    for _ in collect(cases, Looker(), rules, on_messages=listen):
+        pass
+    said = [line for text in texts for line in text.splitlines(keepends=True)]
+    told = instructions(rules.tools).splitlines(keepends=True)
+    pieces = (*told, *said, *call_pieces(range(0, 1001, 250)), *answer_pieces("ABCD"))
+    processor = build_processor(pieces, VIEW_SIZE)
+    config = TinyConfig(hidden=96, text_layers=2, vision_layers=1, heads=4)
+    model = build_model(config, processor.tokenizer, seed=0)
+
+    pictures: dict[str, Any] = {}
+
+    def keep(messages: Sequence[Message]) -> None:
+        pictures.update((part.sha256, part.image) for m in messages for part in m.images)
+
+    imitation = load("policies", "hf")(model, processor).imitating(Looker())
+    shown = list(collect(cases, imitation, rules, group_size=2, on_messages=keep))
+    table = SFTTable(max_steps=120, learning_rate=3e-3, per_device_train_batch_size=8)
+    supervised(model, processor, shown, pictures, table, seed=0)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return model
+
+
+def make_adapters(model: Any, folder: Path) -> None:
+    """Save one adapter of random weights, strong enough to be heard, for each role."""
+    for number, role in enumerate(ROLES):
+        torch.manual_seed(number)
+        config = LoraConfig(
+            r=8, lora_alpha=16, target_modules=TARGETS, init_lora_weights=False, bias="none"
+        )
+        adapted = get_peft_model(model, config)
+        adapted.save_pretrained(folder / role)
+        model = adapted.unload()
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    make_adapters(make_base(folder / "base"), folder / "adapters")
+
+
+if __name__ == "__main__":
+    main()
