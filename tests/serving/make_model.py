@@ -97,6 +97,7 @@ def make_adapters(model: Any, folder: Path) -> None:
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # sums in another order would make another model
     folder = Path(sys.argv[1])
     make_adapters(make_base(folder / "base"), folder / "adapters")
 
