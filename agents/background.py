@@ -22,6 +22,9 @@ class BackgroundLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    def __reduce__(self) -> tuple[type["BackgroundLoop"], tuple[str]]:
+        return BackgroundLoop, (self._name,)  # in another process, one of its own
+
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:

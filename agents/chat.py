@@ -1,4 +1,4 @@
-"""A conversation as OpenAI-compatible servers take it: messages, with images inline.
+"""A conversation as OpenAI-compatible servers take it: messages with images inline; and the reply.
 
 Nothing in a message's text spells a special token: a policy may write `<|image_pad|>` letter by
 letter, and the server would read it as an image that is not there.
@@ -8,7 +8,7 @@ import base64
 import io
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medgym.messages import ImagePart, Message
@@ -73,6 +73,22 @@ def _message(message: Message, pictures: Pictures, tool_role: str) -> dict[str, 
         {"type": "image_url", "image_url": {"url": pictures.uri(part)}} for part in message.images
     ]
     return {"role": role, "content": [*content, {"type": "text", "text": text}]}
+
+
+def spoken(message: Mapping[str, Any]) -> str:
+    """What the policy wrote, of the message in a chat reply: `<think>...</think>` and the rest.
+
+    A server's reasoning parser takes the thought out, into `reasoning` or `reasoning_content`, as
+    servers differ. Without one, a template that opens `<think>` for the policy leaves a reply that
+    closes what it did not open.
+    """
+    text = message.get("content") or ""
+    thought = message.get("reasoning") or message.get("reasoning_content")
+    if "<think>" in text:
+        return text
+    if thought:
+        return f"<think>{thought}</think>{text}"
+    return f"<think>{text}" if "</think>" in text else text
 
 
 def plain(text: str) -> str:

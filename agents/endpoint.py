@@ -6,12 +6,13 @@ each time, with a jitter that comes from a seed. Repeating is safe: what samples
 """
 
 import asyncio
+import base64
 import email.utils
 import random
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx2
 
@@ -50,9 +51,13 @@ class Unreachable(Exception):
 class Endpoint:
     """One server, given by its URL.
 
+    Attributes:
+        url: the URL without a password, as errors and runs may show it.
+
     Args:
-        url: where requests go, without a slash at the end.
-        key: sent as a bearer token where there is one.
+        url: where requests go, without a slash at the end; a user and a password that stand before
+            the host are sent with each request.
+        key: sent as a bearer token, where there is one and the URL names no user.
         concurrency: requests in flight at once; others wait.
         timeout: seconds for one request, from sending to the last byte.
         retries: repetitions of a request that failed.
@@ -61,8 +66,15 @@ class Endpoint:
     def __init__(
         self, url: str, *, key: str | None, concurrency: int, timeout: float, retries: int
     ) -> None:
-        self.url = url
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        parts = urlsplit(url)
+        user, _, place = parts.netloc.rpartition("@")
+        self.url = parts._replace(netloc=place).geturl()
+        self._headers = {}
+        if user:
+            told = base64.b64encode(unquote(user).encode()).decode()
+            self._headers["Authorization"] = f"Basic {told}"
+        elif key:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._concurrency = concurrency
         self._timeout = timeout
         self._retries = retries
@@ -71,6 +83,10 @@ class Endpoint:
         self._free: asyncio.Semaphore | None = None
         self.run = self._background.run
         self.wait = self._background.wait
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What travels to another process is where to ask, and as whom; connections stay.
+        return vars(self) | {"_client": None, "_free": None}
 
     def _open(self) -> tuple[httpx2.AsyncClient, asyncio.Semaphore]:
         if self._client is None or self._free is None:

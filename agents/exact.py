@@ -50,6 +50,12 @@ def check_prompt(read: Sequence[int] | None, prompt: Prompt, where: str) -> None
         )
 
 
+def text_of(renderer: Renderer, ids: Sequence[int], *, stopped: bool) -> str:
+    """The text of sampled tokens. What `stopped` a reply is its last token: the template's end, or
+    another of those that the checkpoint's generation_config names, which engines stop at too."""
+    return renderer.decode_reply(ids[:-1] if stopped else ids)
+
+
 def vision_words(renderer: Renderer) -> list[str]:
     """The vision tokens as engines take what must not be sampled (`bad_words`)."""
     words: list[str] = renderer.tokenizer.convert_ids_to_tokens(list(renderer.vision_token_ids))

@@ -2,28 +2,34 @@
 
 Requests of concurrent episodes are joined into batches. Each reply's chance comes from its own
 seed, by inverse transform of one uniform number a token, so that a draw does not depend on which
-other requests share the batch. Vision tokens cannot be sampled.
+other requests share the batch. Vision tokens cannot be sampled. What a turn leaves behind in the
+model is held for the next one, until its episode leaves or the weights change.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from medgym.adapters import check_fit, name_of
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling
 
-from .adapters import name_of
 from .hf_adapters import AdaptedHF, add_adapter, playing_by
+from .hf_cache import Holdings
+from .hf_check import reader_for
+from .hf_decoding import Decoder, Row, answer
+from .hf_inputs import Pixels, base_of
+from .hf_plain import answer_anew
+from .hf_reading import Reader
+from .imitation import Imitation
 from .rendering import Prompt, Renderer
 
 PATIENCE = 0.02
@@ -32,17 +38,19 @@ PATIENCE = 0.02
 TICK = 0.0005
 """Seconds between two looks at who is waiting."""
 
+BURST = 0.02
+"""Seconds for which tokens are made at a stretch, before tools and newcomers get their turn."""
+
 _TICKET: ContextVar[int] = ContextVar("ticket", default=0)
 """The place of this task's episode among those that entered."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Request:
-    prompt: Prompt
-    sampling: Sampling
+    row: Row
     answer: "asyncio.Future[Reply]"
-    ticket: int
     adapter: str | None = None  # by name; "" for the bare base, None for the model as it is
+    since: float = field(default_factory=time.monotonic)
 
 
 class HFPolicy(Policy):
@@ -69,16 +77,29 @@ class HFPolicy(Policy):
         patience: float | None = PATIENCE,
     ) -> None:
         self.model = model
-        self.renderer = Renderer(processor)
+        self._pixels = Pixels()
+        self.renderer = Renderer(processor, _stops_of(model), self._pixels.keep)
         self.vision_token_ids = self.renderer.vision_token_ids
         self._batch_size = batch_size
         self._patience = patience
         self._playing = 0
         self._entered = 0
         self._waiting: list[_Request] = []
+        self._underway: list[_Request] = []
         self._server: asyncio.Task[None] | None = None
+        self._holdings = Holdings()
+        self._weights: list[torch.Tensor] | None = None
+        self._state: Hashable = None  # of the weights, when something was last held
+        self._decoder: Decoder | None = None
+        self._reader: tuple[Hashable, Reader | None] | None = None  # what it was found for
         self._adapters: dict[str, Path] = {}
         self._own: str | None = None  # what our own requests play by, as `_Request.adapter`
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What travels to another process is the model; who waits for it here stays.
+        left: dict[str, Any] = {"_playing": 0, "_waiting": [], "_underway": [], "_server": None}
+        left |= {"_holdings": Holdings(), "_weights": None, "_decoder": None, "_reader": None}
+        return vars(self) | left
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "HFPolicy":
@@ -89,20 +110,24 @@ class HFPolicy(Policy):
         if (rest.startswith((".", "/")) or rest.count("/") > 1) and not Path(rest).is_dir():
             raise UserError(f"no such model folder: {rest}; mend: check the path")
         on_gpu = torch.cuda.is_available()
+        folder = Path(adapter).expanduser() if adapter is not None else None
+        version = name_of(folder) if folder is not None else ""
         try:
             processor = AutoProcessor.from_pretrained(rest)
+            Renderer(processor)  # what does not fit is said before the weights are loaded
+            if folder is not None and Path(rest).is_dir():
+                check_fit(folder, Path(rest))
             model: Any = AutoModelForImageTextToText.from_pretrained(
                 rest, dtype="auto" if on_gpu else torch.float32
             )
+        except UserError:
+            raise
         except Exception as error:  # damaged weights, unknown classes, no network
             raise UserError(
                 f"cannot load the model {rest!r} ({_first_line(error)}); "
                 "mend: name a folder or a hub model with weights and a processor"
             ) from error
-        version = ""
-        if adapter is not None:
-            folder = Path(adapter).expanduser()
-            version = name_of(folder)
+        if folder is not None:
             model = add_adapter(model, folder, "default")
         policy = cls(model.to("cuda" if on_gpu else "cpu").eval(), processor)
         policy.version = version
@@ -117,37 +142,39 @@ class HFPolicy(Policy):
     ) -> Reply:
         """`act`, by an adapter that `with_adapter` loaded."""
         prompt = self.renderer.prompt(conversation)
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(prompt, sampling, answer, _TICKET.get(), adapter))
+        if prompt.leaves_no_room(sampling):
+            return Reply("", full=True)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        row = Row(prompt, sampling, _TICKET.get(), holds=self._playing > 0)
+        self._waiting.append(_Request(row, future, adapter))
         if self._server is None or self._server.done():
             self._server = asyncio.create_task(self._serve())
-        return await answer
+        return await future
 
     async def _serve(self) -> None:
-        while self._waiting:
-            await self._gather()
+        while self._waiting or self._underway:
+            if self._underway:
+                await asyncio.sleep(0)  # tools start, and bring new requests
+            else:
+                await self._gather()
             # Whoever was cancelled (its run was broken off) waits no longer.
             self._waiting = [r for r in self._waiting if not r.answer.done()]
-            # Threads bring requests in any order; the same requests make the same batch.
-            self._waiting.sort(key=lambda request: request.ticket)
-            if not self._waiting:
+            for request in self._underway:
+                request.row.over |= request.answer.done()
+            self._underway = [r for r in self._underway if not r.row.over]
+            newcomers = self._newcomers()
+            if not newcomers and not self._underway:
                 continue
-            adapter = self._waiting[0].adapter
-            same = [r for r in self._waiting if r.adapter == adapter]
-            others = [r for r in self._waiting if r.adapter != adapter]
-            batch = same[: self._batch_size]
-            self._waiting = same[len(batch) :] + others
+            self._waiting = [r for r in self._waiting if r not in newcomers]
+            self._underway += newcomers
             try:
-                with playing_by(self.model, adapter):
-                    replies = self._answer(batch)
+                self._play(newcomers)
             except Exception as error:
-                for request in batch:
+                for request in self._underway:
                     if not request.answer.done():
                         request.answer.set_exception(error)
-                continue
-            for request, reply in zip(batch, replies, strict=True):
-                if not request.answer.done():
-                    request.answer.set_result(reply)
+                self._underway, self._decoder = [], None
+                self._holdings.clear()
 
     def enter(self) -> None:
         """Count an episode whose requests are waited for, and give it its place in batches."""
@@ -156,8 +183,11 @@ class HFPolicy(Policy):
         _TICKET.set(self._entered)
 
     def leave(self) -> None:
-        """Wait for it no longer."""
+        """Wait for it no longer, and forget it."""
         self._playing -= 1
+        self._holdings.leave(_TICKET.get())
+        if not self._playing:
+            self._holdings.clear()
 
     async def _gather(self) -> None:
         """Wait until every episode that plays is waiting, a batch is full, or patience ends."""
@@ -171,54 +201,114 @@ class HFPolicy(Policy):
             if self._patience is not None and time.monotonic() - since > self._patience:
                 return
 
-    def _answer(self, batch: Sequence[_Request]) -> list[Reply]:
-        prompts = [request.prompt for request in batch]
-        drawn, logprobs = self.generate(prompts, [request.sampling for request in batch])
-        replies = []
-        for prompt, request, ids, values in zip(prompts, batch, drawn, logprobs, strict=True):
-            limit = request.sampling.max_tokens
-            ids, values = ids[:limit], values[:limit]
-            replies.append(
-                Reply(
-                    text=self.renderer.decode_reply(ids),
-                    prompt_ids=prompt.ids,
-                    token_ids=ids,
-                    logprobs=values,
-                    image_tokens=prompt.image_tokens,
-                    cut=ids[-1:] != (self.renderer.eos_token_id,),
-                )
-            )
-        return replies
+    def _newcomers(self) -> list[_Request]:
+        """Those who join what is under way; a batch is of one adapter."""
+        # Threads bring requests in any order; the same requests make the same batch.
+        self._waiting.sort(key=lambda request: request.row.ticket)
+        if not self._waiting:
+            return []
+        if self._underway:
+            due = min(request.since for request in self._waiting) + (self._patience or 0)
+            coming = len(self._underway) + len(self._waiting) < self._playing
+            others = any(r.adapter != self._underway[0].adapter for r in self._waiting)
+            if others or (coming and time.monotonic() < due):
+                return []
+        adapter = (self._underway or self._waiting)[0].adapter
+        room = self._batch_size - len(self._underway)
+        return [r for r in self._waiting if r.adapter == adapter][:room]
 
-    @torch.no_grad()
+    def _play(self, newcomers: Sequence[_Request]) -> None:
+        """Let the newcomers join, and make tokens for a while: until a reply ends or the burst is
+        over, or without patience until all have ended."""
+        adapter = self._underway[0].adapter
+        adapter = self._own if adapter is None else adapter
+        rows = [request.row for request in newcomers]
+        with self._sampling(adapter):
+            reader = self._found_reader()
+            if reader is None:
+                answer_anew(self.model, self.renderer, [r.row for r in self._underway])
+                return self._deliver()
+            if self._decoder is None:
+                self._decoder = self._decoder_of(reader, self._holdings)
+            if rows:
+                self._forget_if_changed()
+                for row in rows:
+                    row.player = adapter
+                self._decoder.admit(rows)
+            until = time.monotonic() + BURST
+            while self._decoder.live:
+                ended = self._decoder.step()
+                if self._patience is not None and (ended or time.monotonic() > until):
+                    break
+        self._deliver()
+
+    def _deliver(self) -> None:
+        for request in self._underway:
+            if request.row.over and not request.answer.done():
+                request.answer.set_result(self._reply(request.row))
+        self._underway = [r for r in self._underway if not r.row.over]
+
+    def _reply(self, row: Row) -> Reply:
+        return Reply(
+            text=self.renderer.decode_reply(row.ids),
+            prompt_ids=row.prompt.ids,
+            token_ids=tuple(row.ids),
+            logprobs=tuple(row.logprobs),
+            image_tokens=row.prompt.image_tokens,
+            cut=row.ids[-1] not in self.renderer.stop_token_ids,
+        )
+
     def generate(
         self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]
     ) -> tuple[list[tuple[int, ...]], list[tuple[float, ...]]]:
         """Token ids and log-probabilities of one reply to each prompt.
 
-        A reply ends with the end token, or without it where its limit came first.
+        A reply ends with a token that stops it, or without one where its limit came first.
         """
-        inputs = model_inputs(self.model, self.renderer, prompts)
-        length = inputs["input_ids"].shape[1]
-        draw = _Draw(samplings, self.vision_token_ids)
-        with _sampling(self.model):
-            output = self.model.generate(
-                **inputs,
-                max_new_tokens=max(s.max_tokens for s in samplings),
-                do_sample=False,  # `draw` leaves one token a row to choose from
-                eos_token_id=self.renderer.eos_token_id,
-                pad_token_id=_pad_id(self.renderer),
-                logits_processor=LogitsProcessorList([draw]),
-            )
-        tokens = output[:, length:].tolist()
-        values = torch.stack(draw.logprobs, dim=1).tolist()
-        ids, kept = [], []
-        for row, row_values in zip(tokens, values, strict=True):
-            ended = self.renderer.eos_token_id in row
-            end = row.index(self.renderer.eos_token_id) + 1 if ended else None
-            ids.append(tuple(row[:end]))
-            kept.append(tuple(row_values[:end]))
-        return ids, kept
+        rows = [Row(*each) for each in zip(prompts, samplings, strict=True)]
+        with self._sampling(self._own):
+            reader = self._found_reader()
+            if reader is None:
+                answer_anew(self.model, self.renderer, rows)
+            else:
+                answer(self._decoder_of(reader, Holdings()), rows)
+        return [tuple(row.ids) for row in rows], [tuple(row.logprobs) for row in rows]
+
+    def _decoder_of(self, reader: Reader, holdings: Holdings) -> Decoder:
+        return Decoder(reader, holdings, self.renderer.stop_token_ids, self.vision_token_ids)
+
+    def _found_reader(self) -> Reader | None:
+        """What reads this model turn by turn, if it can be read so."""
+        base = base_of(self.model)
+        found_for = (id(base), base.device, base.dtype)
+        if self._reader is None or self._reader[0] != found_for:
+            self._reader = (found_for, reader_for(self.model, self.renderer, self._pixels))
+            self._decoder = None
+        return self._reader[1]
+
+    def _forget_if_changed(self) -> None:
+        """Hold nothing that other weights have left behind."""
+        if self._weights is None:
+            self._weights = list(self.model.parameters())
+        state = [(weight.data_ptr(), weight._version) for weight in self._weights]
+        active = getattr(self.model, "active_adapters", None)  # of a bare model, a method
+        now = hash((tuple(state), None if callable(active) else str(active)))
+        if now != self._state:
+            self._state = now
+            self._holdings.clear()
+
+    @contextmanager
+    def _sampling(self, adapter: str | None) -> Iterator[None]:
+        """The model as a sampler: by this adapter, and in eval mode."""
+        was_training = self.model.training
+        if was_training:
+            self.model.eval()
+        try:
+            with playing_by(self.model, adapter):
+                yield
+        finally:
+            if was_training:
+                self.model.train()
 
     def with_adapter(self, name: str, path: Path) -> AdaptedHF:
         """The policy that plays by an adapter over the same model.
@@ -237,132 +327,24 @@ class HFPolicy(Policy):
                 del self._adapters[name]
                 raise
             self._own = "" if bare else self._own
+            self._weights = None
         return AdaptedHF(self, name, path)
 
     def drop_adapter(self, name: str) -> None:
         """Forget an adapter; one that is not known is none."""
         if self._adapters.pop(name, None) is not None:
             self.model.delete_adapter(name)
+            self._weights = None
 
     def imitating(self, policy: Policy) -> Policy:
         """A policy that plays as `policy` does, in this model's tokens: demonstrations for SFT."""
-        return _Imitation(self.renderer, policy)
+        return Imitation(self.renderer, policy)
 
 
-class _Imitation(Policy):
-    kind = "demonstration"
-
-    def __init__(self, renderer: Renderer, policy: Policy) -> None:
-        self._renderer = renderer
-        self._policy = policy
-        self.spec = policy.spec
-        self.needs_gold = policy.needs_gold
-        self.vision_token_ids = renderer.vision_token_ids
-
-    def for_case(self, case: Any) -> Policy:
-        return _Imitation(self._renderer, self._policy.for_case(case))
-
-    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-        prompt = self._renderer.prompt(conversation)
-        reply = await self._policy.act(conversation, sampling)
-        return Reply(
-            text=reply.text,
-            prompt_ids=prompt.ids,
-            token_ids=self._renderer.encode_reply(reply.text),
-            image_tokens=prompt.image_tokens,
-        )
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise UserError("an imitation is made from a model's policy; it has no spec of its own")
-
-
-class _Draw(LogitsProcessor):
-    """Turns scores into one chosen token a row, and keeps its log-probability.
-
-    The draw is by inverse transform in float64 over the tempered distribution without vision
-    tokens; greedy where the temperature is 0.
-    """
-
-    def __init__(self, samplings: Sequence[Sampling], banned: Sequence[int]) -> None:
-        steps = max(s.max_tokens for s in samplings)
-        self._uniform = np.stack([np.random.default_rng(s.seed).random(steps) for s in samplings])
-        self._temperature = torch.tensor([[s.temperature] for s in samplings])
-        self._top_p = torch.tensor([[s.top_p] for s in samplings])
-        self._banned = list(banned)
-        self.logprobs: list[torch.Tensor] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        scores = scores.double()
-        scores[:, self._banned] = -torch.inf
-        heat = self._temperature.to(scores.device)
-        greedy = heat == 0
-        logprobs = torch.log_softmax(scores / torch.where(greedy, 1.0, heat), dim=-1)
-        if bool((self._top_p < 1).any()):
-            logprobs = _nucleus(logprobs, self._top_p.to(scores.device))
-        total = logprobs.exp().cumsum(dim=-1)
-        uniform = torch.from_numpy(self._uniform[:, len(self.logprobs)]).to(scores.device)
-        target = uniform[:, None] * total[:, -1:]
-        chosen = torch.searchsorted(total, target, right=True)
-        chosen = torch.where(greedy, scores.argmax(dim=-1, keepdim=True), chosen)
-        self.logprobs.append(logprobs.gather(1, chosen)[:, 0])
-        only = torch.full_like(scores, -torch.inf)
-        return only.scatter_(1, chosen, 0.0)
-
-
-def _nucleus(logprobs: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    ordered, order = logprobs.sort(dim=-1, descending=True)
-    before = ordered.exp().cumsum(dim=-1) - ordered.exp()
-    ordered = torch.where(before < top_p, ordered, -torch.inf)
-    kept = torch.empty_like(logprobs).scatter_(1, order, ordered)
-    return torch.log_softmax(kept, dim=-1)
-
-
-@contextmanager
-def _sampling(model: Any) -> Iterator[None]:
-    """The model as a sampler: in eval mode, and without generation settings of its own.
-
-    A checkpoint's repetition penalty or banned words would change the distribution behind the
-    recorded log-probabilities' back.
-    """
-    holders = {id(m): m for m in (model, getattr(model, "get_base_model", lambda: model)())}
-    held = [(m, m.generation_config) for m in holders.values() if hasattr(m, "generation_config")]
-    was_training = model.training
-    model.eval()
-    for holder, _ in held:
-        holder.generation_config = GenerationConfig()
-    try:
-        yield
-    finally:
-        for holder, config in held:
-            holder.generation_config = config
-        model.train(was_training)
-
-
-def model_inputs(model: Any, renderer: Renderer, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """What `model.forward` and `generate` take for prompts of different lengths, padded left."""
-    import inspect
-
-    width = max(len(prompt.ids) for prompt in prompts)
-    pad = _pad_id(renderer)
-    ids = torch.tensor([[pad] * (width - len(p.ids)) + list(p.ids) for p in prompts])
-    mask = torch.tensor([[0] * (width - len(p.ids)) + [1] * len(p.ids) for p in prompts])
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
-    images = [image for prompt in prompts for image in prompt.images]
-    if images:
-        inputs |= renderer.processor.image_processor(images=images, return_tensors="pt")
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        accepted = inspect.signature(base.forward).parameters
-        for name in ("mm_token_type_ids", "token_type_ids"):
-            if name in accepted:
-                inputs[name] = (ids == renderer.image_token_id).long() * mask
-                break
-    return {name: value.to(model.device) for name, value in inputs.items()}
-
-
-def _pad_id(renderer: Renderer) -> int:
-    pad = renderer.tokenizer.pad_token_id
-    return int(pad if pad is not None else renderer.eos_token_id)
+def _stops_of(model: Any) -> frozenset[int]:
+    """The tokens that end a reply by the checkpoint's own word: one, several or none."""
+    stops = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return frozenset([stops] if isinstance(stops, int) else stops or ())
 
 
 def _first_line(error: Exception) -> str:

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from medgym.adapters import check_shapes, content
 from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling
-
-from .adapters import check_shapes, content
+from medgym.policy import Policy, Sampling, with_adapter
 
 if TYPE_CHECKING:
     from .hf import HFPolicy
@@ -89,7 +88,7 @@ class AdaptedHF(Policy):
         self.version = name
         self.renderer = base.renderer
         self.vision_token_ids = base.vision_token_ids
-        self.spec = f"{base.spec.partition('@')[0]}@{path}" if base.spec else ""
+        self.spec = with_adapter(base.spec, str(path)) if base.spec else ""
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> Policy:

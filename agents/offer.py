@@ -6,9 +6,12 @@ A server that is down, wants a key or does not serve the model is the user's to 
 from dataclasses import dataclass
 from typing import Any
 
-from medgym.errors import UserError, unknown
+from PIL import Image
 
-from .chat import VISION_TOKENS
+from medgym.errors import UserError, unknown
+from medgym.messages import ImagePart, message
+
+from .chat import VISION_TOKENS, Pictures, chat_messages
 from .endpoint import Endpoint, Refused, Unreachable
 
 _PROBED = 1
@@ -76,11 +79,12 @@ async def find_offer(endpoint: Endpoint, model: str) -> Offer:
     """Ask a server what it can do for `model`.
 
     Raises:
-        UserError: nothing answers, it wants a key, or it is a vLLM server without that model.
+        UserError: nothing answers, it wants a key, or it does not serve that model.
     """
     models = await served(endpoint)
-    # Only vLLM's list is known to be complete; of others, the first request tells.
     if not models or all(each.get("owned_by") != "vllm" for each in models.values()):
+        if model not in (models or {}):  # only vLLM's list is known to be complete
+            await _try(endpoint, model)
         return Offer()
     if model not in models:
         raise unknown(f"model at {endpoint.url}", model, models)
@@ -91,10 +95,7 @@ async def find_offer(endpoint: Endpoint, model: str) -> Offer:
         tokens = await _probe_tokens(endpoint, model)
         probe = tokens if tokens is not None else await _probe_chat(endpoint, model)
     except Unreachable as error:
-        raise UserError(
-            f"{endpoint.url} lists {model} and does not answer for it ({str(error)[:120]}); "
-            "mend: look at the server's log"
-        ) from error
+        raise _silent(endpoint, model, error) from error
     read, logprob = probe
     return Offer(
         vllm=True,
@@ -103,6 +104,58 @@ async def find_offer(endpoint: Endpoint, model: str) -> Offer:
         returns_ids=read,
         exact_logprobs=abs(logprob) < 1e-3,
         vision_words=tuple(words),
+    )
+
+
+async def _try(endpoint: Endpoint, model: str) -> None:
+    """Have the model say one token. Refusals for other reasons are for the first reply to tell."""
+    body = {"model": model, "messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
+    try:
+        await endpoint.ask("POST", f"{endpoint.url}/chat/completions", body)
+    except Refused as error:
+        if error.status in (401, 403):
+            raise no_key(endpoint, error) from error
+        if error.status == 404:
+            raise not_served(endpoint, model, error) from error
+    except Unreachable as error:
+        raise _silent(endpoint, model, error) from error
+
+
+async def try_chat(endpoint: Endpoint, model: str, tool_role: str) -> None:
+    """Have a vLLM server read all that an episode sends it as messages, and say one token.
+
+    Raises:
+        UserError: its chat template, or its model, does not take that.
+    """
+    seen = [ImagePart(0, Image.new("RGB", (64, 64)))]
+    said = (
+        message("system", "?"), message("user", "?", seen), message("assistant", "?"),
+        message("tool", "?", seen),
+    )  # fmt: skip
+    body = {"model": model, "messages": chat_messages(said, Pictures(), tool_role), "max_tokens": 1}
+    try:
+        await endpoint.ask("POST", f"{endpoint.url}/chat/completions", body)
+    except Refused as error:
+        raise UserError(
+            f"{model} at {endpoint.url} cannot play ({str(error)[:120]}); mend: serve a "
+            "vision-language model with a chat template, and let it take several images"
+        ) from error
+    except Unreachable as error:
+        raise _silent(endpoint, model, error) from error
+
+
+def not_served(endpoint: Endpoint, model: str, error: Refused) -> UserError:
+    """The error for a server that does not know the model."""
+    return UserError(
+        f"{endpoint.url} does not serve {model} ({str(error)[:120]}); "
+        "mend: check the URL (it ends in /v1) and the name after #"
+    )
+
+
+def _silent(endpoint: Endpoint, model: str, error: Unreachable) -> UserError:
+    return UserError(
+        f"{endpoint.url} does not answer for {model} ({str(error)[:120]}); "
+        "mend: look at the server's log"
     )
 
 

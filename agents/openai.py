@@ -16,16 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from medgym.adapters import CONFIG, check_fit, name_of
 from medgym.errors import UserError, missing_extra
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling
+from medgym.policy import Policy, Sampling, with_adapter
 
-from .adapters import CONFIG, check_fit, name_of
-from .chat import Pictures, chat_messages
-from .exact import DriftError, check_prompt, one_placeholder_each, vision_words
+from .chat import Pictures, chat_messages, spoken
+from .exact import DriftError, check_prompt, one_placeholder_each, text_of, vision_words
 from .rendering import Prompt, Renderer
 from .spec import read_options
 
@@ -60,8 +60,9 @@ class OpenAIPolicy(Policy):
 
     Attributes:
         model: what the server calls the model, or the adapter, that plays.
+        kind: what its replies carry; known after `check`, and `sampled` wherever `require_training`
+            has passed.
         version: the adapter's name where one plays, else "".
-        trains: whether replies carry exact token ids and log-probabilities; known after `check`.
         drifts: replies of the chat way whose prompt did not continue the tokens before it.
     """
 
@@ -73,12 +74,9 @@ class OpenAIPolicy(Policy):
         except ImportError as error:
             raise missing_extra("openai", error) from error
         options = options or Options()
-        self.spec = f"openai:{url}#{model}"
         self.model = model
         self.version = ""
-        self.trains = False
         self.drifts = 0
-        self._url = url
         self._options = options
         self._endpoint = Endpoint(
             url,
@@ -87,6 +85,8 @@ class OpenAIPolicy(Policy):
             timeout=options.timeout,
             retries=options.retries,
         )
+        self._url = self._endpoint.url
+        self.spec = f"openai:{self._url}#{model}"
         self._owns_endpoint = True
         self._pictures = Pictures()
         self._renderer: Renderer | None = None
@@ -96,6 +96,10 @@ class OpenAIPolicy(Policy):
         self._strict = False
         self._limit = "max_tokens"
         self._checking = asyncio.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What travels to another process is what was found out; who waits here stays.
+        return vars(self) | {"_checking": asyncio.Lock(), "_pictures": Pictures()}
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "OpenAIPolicy":
@@ -109,7 +113,7 @@ class OpenAIPolicy(Policy):
         if not parts.fragment:
             raise UserError(f"openai:{rest} names no model; mend: add #MODEL")
         url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-        policy = cls(url, parts.fragment, _options(parts.query))
+        policy = cls(url, unquote(parts.fragment), _options(parts.query))
         if adapter is not None:
             if (Path(adapter).expanduser() / CONFIG).is_file():
                 policy._adapter = Path(adapter).expanduser().resolve()
@@ -118,50 +122,53 @@ class OpenAIPolicy(Policy):
                 policy.model = policy.version = adapter
         return policy
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Ask the server what it can do; done at the first `act` where it is not done before.
 
         Raises:
-            UserError: nothing answers, it wants a key, or it does not serve the model.
+            UserError: nothing answers, it wants a key, it does not serve the model or cannot show
+                it a conversation, or the adapter does not fit.
         """
-        self._endpoint.wait(self._check())
+        await self._endpoint.run(self._check())
 
     def require_training(self) -> None:
-        """Insist on exact tokens from here on.
+        """Insist on exact tokens from here on: where the server renders, a drift is an error.
 
         Raises:
             UserError: this server can be evaluated, but not trained with; says why.
         """
-        self._strict = True
         if self._renderer is None:
             self._offer = None  # look again: in training, a processor may come from the hub
-        self.check()
-        if not self.trains:
-            raise UserError(f"{self._url} can be evaluated, but not trained with: {self._why_not}")
+        self._endpoint.wait(self._check(training=True))
+        if self._why_not:
+            raise UserError(f"{self._url} can play, but not train: {self._why_not}")
+        self._strict = True
         self.kind = "sampled"
 
-    async def _check(self) -> None:
+    async def _check(self, *, training: bool = False) -> None:
         async with self._checking:
             if self._offer is not None:
                 return
-            from .offer import find_offer
+            from .offer import find_offer, try_chat
 
             if self._adapter is not None:
                 await self._load(self.model, self._adapter)
             offer = await find_offer(self._endpoint, self.model)
             reason = "a hub name is followed in training alone"
             source = self._options.processor or offer.root
-            if offer.vllm and (self._strict or self._options.processor or Path(source).is_dir()):
+            if offer.vllm and (training or self._options.processor or Path(source).is_dir()):
                 self._renderer, reason = _renderer(source)
                 if self._renderer is None and self._options.processor:
                     raise UserError(f"no processor in {source} ({reason}); mend: check the path")
             if self._renderer is not None:
                 self.vision_token_ids = self._renderer.vision_token_ids
+            by_tokens = offer.takes_ids and self._renderer is not None
+            if offer.vllm and not by_tokens:
+                await try_chat(self._endpoint, self.model, self._tool_role(offer))
             self._why_not = _why_not(offer, self._renderer, reason)
-            self.trains = not self._why_not
             # Replies of the tokens way are exact as they come; those of the chat way only where
             # a drift is an error.
-            self.kind = "sampled" if self.trains and offer.takes_ids else "text"
+            self.kind = "sampled" if by_tokens and not self._why_not else "text"
             self._offer = offer
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
@@ -187,6 +194,8 @@ class OpenAIPolicy(Policy):
         self, renderer: Renderer, conversation: tuple[Message, ...], sampling: Sampling
     ) -> Reply:
         prompt = renderer.prompt(conversation)
+        if prompt.leaves_no_room(sampling):
+            return Reply("", full=True)
         images = [part for message in conversation for part in message.images]
         body = {
             "model": self.model,
@@ -215,9 +224,12 @@ class OpenAIPolicy(Policy):
 
     async def _by_chat(self, conversation: tuple[Message, ...], sampling: Sampling) -> Reply:
         renderer, vllm = self._renderer, self._offer.vllm
+        prompt = renderer.prompt(conversation) if self._strict and renderer is not None else None
+        if prompt is not None and prompt.leaves_no_room(sampling):
+            return Reply("", full=True)
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": chat_messages(conversation, self._pictures, self._tool_role()),
+            "messages": chat_messages(conversation, self._pictures, self._tool_role(self._offer)),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             self._limit: sampling.max_tokens,
@@ -228,30 +240,27 @@ class OpenAIPolicy(Policy):
             body |= {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
             body |= {"presence_penalty": 0.0, "frequency_penalty": 0.0}
             body |= {"return_token_ids": True, "logprobs": self._strict}
-            body["bad_words"] = (
-                vision_words(renderer) if renderer is not None else list(self._offer.vision_words)
-            )
+            body["bad_words"] = list(self._offer.vision_words)
+            if renderer is not None:
+                body |= {"bad_words": vision_words(renderer)}
+                body |= {"stop_token_ids": [renderer.eos_token_id]}
         reply = await self._ask(f"{self._url}/chat/completions", body, sampling.seed)
         choice = reply["choices"][0]
         read, sampled = reply.get("prompt_token_ids"), choice.get("token_ids")
-        if self._strict and renderer is not None:
-            prompt = renderer.prompt(conversation)
+        if prompt is not None and renderer is not None:
             check_prompt(read, prompt, self._url)
             return self._exact(renderer, prompt, choice, sampled)
-        text = choice["message"].get("content") or ""
-        thought = choice["message"].get("reasoning") or choice["message"].get("reasoning_content")
-        if thought and "<think>" not in text:  # which the server's reasoning parser took out
-            text = f"<think>{thought}</think>{text}"
         before = next((m.reply for m in reversed(conversation) if m.reply is not None), None)
         if isinstance(before, _Heard) and read is not None:
             self.drifts += tuple(read[: len(before.held)]) != before.held
         held = (*read, *sampled) if read and sampled else ()
+        text = spoken(choice["message"])
         return _Heard(text, cut=choice.get("finish_reason") == "length", held=held)
 
-    def _tool_role(self) -> str:
+    def _tool_role(self, offer: Any) -> str:
         if self._renderer is not None:
             return self._renderer.tool_role
-        return "tool" if self._offer.vllm else "user"
+        return "tool" if offer.vllm else "user"
 
     def _exact(
         self, renderer: Renderer, prompt: Prompt, choice: Mapping[str, Any], sampled: Sequence[int]
@@ -265,7 +274,7 @@ class OpenAIPolicy(Policy):
             )
         ids = tuple(sampled)
         return Reply(
-            text=renderer.decode_reply(ids),
+            text=text_of(renderer, ids, stopped=choice["finish_reason"] == "stop"),
             prompt_ids=prompt.ids,
             token_ids=ids,
             logprobs=tuple(min(value, 0.0) for value in logprobs),
@@ -275,7 +284,7 @@ class OpenAIPolicy(Policy):
 
     async def _ask(self, url: str, body: dict[str, Any], seed: int) -> Any:
         from .endpoint import Refused, Unreachable
-        from .offer import no_key
+        from .offer import no_key, not_served
 
         try:
             return await self._endpoint.ask("POST", url, body, seed=seed)
@@ -283,10 +292,7 @@ class OpenAIPolicy(Policy):
             if error.status in (401, 403):
                 raise no_key(self._endpoint, error) from error
             if error.status == 404:
-                raise UserError(
-                    f"{self._url} does not serve {self.model} ({str(error)[:120]}); "
-                    "mend: check the name after #"
-                ) from error
+                raise not_served(self._endpoint, self.model, error) from error
             if "max_completion_tokens" in str(error) and self._limit in body:
                 limit = body.pop(self._limit)  # some models know it by this name alone
                 self._limit = "max_completion_tokens"
@@ -301,10 +307,11 @@ class OpenAIPolicy(Policy):
         Raises:
             UserError: the adapter does not fit, the server cannot load it, or calls another so.
         """
-        self.check()
+        self._endpoint.wait(self._check())
         self._endpoint.wait(self._load(name, path.resolve()))
         policy = copy.copy(self)
-        policy.spec = f"{self.spec.partition('@')[0]}@{name}"
+        policy._pictures = self._pictures
+        policy.spec = with_adapter(self.spec, name)
         policy.model = policy.version = name
         policy._owns_endpoint = False
         return policy

@@ -6,7 +6,7 @@ Nothing is rendered or tokenised twice, so nothing can drift between turns.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +14,46 @@ from PIL import Image
 
 from medgym.errors import UserError
 from medgym.messages import Message
+from medgym.picture import Picture
+from medgym.policy import Sampling
 
 _VISION = re.compile(r"vision|image|video|img|soft_token", re.IGNORECASE)
 _TAGS = {f"<{end}{tag}>" for end in ("", "/") for tag in ("think", "tool_call", "answer")}
+_OPENED = re.compile(r"<think>\s*$")
 _PROBE = "reply"
 _REMEMBERED = 1_000
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a sampler is given: all token ids, and the images that have placeholders among them."""
+    """What a sampler is given: all token ids, and the images that have placeholders among them.
+
+    Attributes:
+        ids: all tokens. pictures: the images, drawn when somebody looks at them.
+        image_tokens: placeholders of each image.
+        held: how many of `ids` the turn before this one held already, its reply included; 0 in a
+            prompt that was rendered from the start. held_images: how many images are among those.
+    """
 
     ids: tuple[int, ...]
-    images: tuple[Image.Image, ...]
+    pictures: tuple[Picture, ...]
     image_tokens: tuple[int, ...]
+    held: int = 0
+    held_images: int = 0
+
+    @property
+    def images(self) -> tuple[Image.Image, ...]:
+        """The pixels of all images."""
+        return tuple(picture.image for picture in self.pictures)
+
+    def hashes(self, count: int | None = None) -> tuple[str, ...]:
+        """The content hashes of the first `count` images, of all by default."""
+        return tuple(picture.sha256 for picture in self.pictures[:count])
+
+    def leaves_no_room(self, sampling: Sampling) -> bool:
+        """Whether a reply of full length would exceed the greatest context."""
+        limit = sampling.max_context
+        return limit is not None and len(self.ids) + sampling.max_tokens > limit
 
 
 class Renderer:
@@ -36,16 +62,29 @@ class Renderer:
     Attributes:
         image_token_id: the placeholder that stands for one image feature.
         vision_token_ids: every special token that stands for images, the placeholder first.
-        eos_token_id: the token that ends a reply.
+        eos_token_id: the token with which the template ends a reply.
+        stop_token_ids: all tokens that end one, that of the template among them.
+        opening: what the template writes at the start of every reply, as `<think>` and a new line:
+            part of a reply's text, but not of its tokens.
         tool_role: the role under which tools' images are shown: `tool` where the chat template
             places images there, else `user`.
+
+    Args:
+        processor: of the model. stops: tokens that end a reply beside the template's own.
+        on_pixels: receives what the processor made of images whose placeholders it wrote, for who
+            will need it: making it is most of the work.
 
     Raises:
         UserError: no vision-language processor, or its chat template is missing, shows no images,
             drops an assistant's text or rewrites earlier turns.
     """
 
-    def __init__(self, processor: Any) -> None:
+    def __init__(
+        self,
+        processor: Any,
+        stops: Collection[int] = (),
+        on_pixels: Callable[[Sequence[Picture], dict[str, Any]], None] | None = None,
+    ) -> None:
         if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
             raise UserError(
                 "the model reads no images; mend: choose a vision-language model with a processor"
@@ -57,18 +96,20 @@ class Renderer:
                 "the model's processor has no chat template; mend: choose an instruction-tuned "
                 "model"
             )
-        self._image_token = str(processor.image_token)
-        self.image_token_id = self._id(self._image_token)
+        _settle_images(processor)
+        self.image_token_id = _placeholder(processor)
         special = set(self.tokenizer.all_special_tokens)
         special |= {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special}
-        self._vision = {t for t in special if _VISION.search(t)} | {self._image_token}
-        vision = {self._id(token) for token in self._vision}
+        self._vision = {t for t in special if _VISION.search(t)} | {str(processor.image_token)}
+        vision = {int(self.tokenizer.convert_tokens_to_ids(token)) for token in self._vision}
         self.vision_token_ids = (self.image_token_id, *sorted(vision - {self.image_token_id}))
         names = sorted((special | self._vision) - _TAGS, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, names)))
         try:
             self._after_reply = self._find_end_of_reply()
             self.eos_token_id = self._find_end_token(special)
+            self.stop_token_ids = frozenset(stops) | {self.eos_token_id}
+            self.opening = self._find_opening()
             self.tool_role = "tool" if self._tool_shows_images() else "user"
             self._added([{"role": self.tool_role, "content": [{"type": "text", "text": "seen"}]}])
             shows = self._shows_image(self._template([_picture("user")], generate=True))
@@ -84,9 +125,7 @@ class Renderer:
                 "the model's chat template shows no images; mend: choose a vision-language model"
             )
         self._encoded: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-
-    def _id(self, token: str) -> int:
-        return int(self.tokenizer.convert_tokens_to_ids(token))
+        self._on_pixels = on_pixels
 
     def _template(self, messages: Sequence[dict[str, Any]], *, generate: bool) -> str:
         text = self.processor.apply_chat_template(
@@ -110,6 +149,11 @@ class Renderer:
         if self.tokenizer.eos_token_id is None:
             raise UserError("the model has no token that ends a reply; mend: choose another model")
         return int(self.tokenizer.eos_token_id)
+
+    def _find_opening(self) -> str:
+        """The tag of a thought that the template opens for every reply, with the space after it."""
+        opened = _OPENED.search(self._template(_dialogue()[:1], generate=True))
+        return opened[0] if opened else ""
 
     def _tool_shows_images(self) -> bool:
         try:
@@ -137,20 +181,26 @@ class Renderer:
         The last reply's held tokens are continued; where the conversation has no tokens yet, or its
         replies came without them, it is rendered from the start.
         """
-        images = tuple(part.image for message in conversation for part in message.images)
+        pictures = tuple(part.picture for message in conversation for part in message.images)
         last = max((i for i, m in enumerate(conversation) if m.reply is not None), default=-1)
         reply = conversation[last].reply if last >= 0 else None
         if reply is None or reply.prompt_ids is None or reply.token_ids is None:
             ids, sizes = self._remember(
                 ("start", *map(_key, conversation)),
                 lambda: self._template([self._chat(m) for m in conversation], generate=True),
-                images,
+                pictures,
             )
-            return Prompt(ids, images, sizes)
+            return Prompt(ids, pictures, sizes)
         ended = reply.token_ids[-1:] == (self.eos_token_id,)
         ids, sizes = self._addition(conversation[last + 1 :], ended)
         held = reply.prompt_ids + reply.token_ids
-        return Prompt(held + ids, images, reply.image_tokens + sizes)
+        return Prompt(
+            held + ids,
+            pictures,
+            reply.image_tokens + sizes,
+            held=len(held),
+            held_images=len(reply.image_tokens),
+        )
 
     def _addition(
         self, messages: Sequence[Message], ended: bool
@@ -161,17 +211,17 @@ class Renderer:
                 end = end.removeprefix(self.tokenizer.decode([self.eos_token_id]))
             return end + self._added([self._chat(m) for m in messages])
 
-        images = [part.image for message in messages for part in message.images]
-        return self._remember((ended, *map(_key, messages)), text, images)
+        pictures = [part.picture for message in messages for part in message.images]
+        return self._remember((ended, *map(_key, messages)), text, pictures)
 
     def _remember(
-        self, key: Any, text: Callable[[], str], images: Sequence[Image.Image]
+        self, key: Any, text: Callable[[], str], pictures: Sequence[Picture]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Encode what the members of a group, and many turns, have in common once."""
         if key not in self._encoded:
             if len(self._encoded) >= _REMEMBERED:
                 self._encoded.clear()
-            self._encoded[key] = self._encode(text(), images)
+            self._encoded[key] = self._encode(text(), pictures)
         return self._encoded[key]
 
     def _chat(self, message: Message) -> dict[str, Any]:
@@ -189,36 +239,74 @@ class Renderer:
         return self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
     def _encode(
-        self, text: str, images: Sequence[Image.Image]
+        self, text: str, pictures: Sequence[Picture]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        if not images:
+        if not pictures:
             return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]), ()
-        inputs = self.processor(text=[text], images=[list(images)], add_special_tokens=False)
-        return tuple(map(int, inputs["input_ids"][0])), self.count_features(images)
+        images = [picture.image for picture in pictures]
+        inputs = self.processor(
+            text=[text], images=[images], add_special_tokens=False, return_tensors="pt"
+        )
+        ids = tuple(inputs.pop("input_ids")[0].tolist())
+        if self._on_pixels is not None:
+            words = {*self.tokenizer.model_input_names, "mm_token_type_ids", "token_type_ids"}
+            self._on_pixels(pictures, {k: v for k, v in inputs.items() if k not in words})
+        return ids, self.count_features(images)
 
     def count_features(self, images: Sequence[Image.Image]) -> tuple[int, ...]:
         """How many features the image processor makes of each image: counted from its sizes, not
         from the placeholders in the text, so that the two can be held against each other."""
         sizes = [(image.height, image.width) for image in images]
         counts = self.processor._get_num_multimodal_tokens(image_sizes=sizes)
-        return tuple(int(n) for n in counts["num_image_tokens"])
+        # InternVL's count has the two tokens in it that stand around an image.
+        around = 2 if hasattr(self.processor, "start_image_token") else 0
+        return tuple(int(n) - around for n in counts["num_image_tokens"])
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
-        """The tokens of a reply that was written, not sampled, with its end."""
+        """The tokens of a reply that was written, not sampled, with its end.
+
+        Where the template opens a thought, that of the text is continued, or an empty one closed.
+        """
+        if self.opening:
+            thought = text.lstrip()
+            if thought.startswith("<think>"):
+                text = thought.removeprefix("<think>").lstrip("\n")
+            else:
+                text = f"</think>\n\n{text}"
         ids = self.tokenizer(self._plain(text), add_special_tokens=False)["input_ids"]
         return (*map(int, ids), self.eos_token_id)
 
     def decode_reply(self, ids: Sequence[int]) -> str:
-        """The text of sampled tokens, without the end token."""
-        kept = ids[:-1] if ids and ids[-1] == self.eos_token_id else ids
+        """The text of sampled tokens, without the token that ended them."""
+        kept = ids[:-1] if ids and ids[-1] in self.stop_token_ids else ids
         text = self.tokenizer.decode(list(kept), skip_special_tokens=False)
         assert isinstance(text, str)
-        return text
+        return self.opening + text
+
+
+def _settle_images(processor: Any) -> None:
+    """Write a processor's own defaults for images into its image processor.
+
+    They hold where the processor is called, and not where its image processor is, as trainers do:
+    InternVL's would cut an image into tiles here and not there.
+    """
+    defaults = getattr(type(processor), "images_kwargs", None)
+    if defaults is None:  # where transformers before 5.20 has them
+        kinds = getattr(processor, "valid_processor_kwargs", None)
+        defaults = getattr(kinds, "_defaults", {}).get("images_kwargs")
+    for name, value in (defaults or {}).items():
+        setattr(processor.image_processor, name, value)
+
+
+def _placeholder(processor: Any) -> int:
+    """The token that stands for one image feature; Gemma 3's `image_token` only announces them."""
+    ids = getattr(processor, "image_token_ids", None)
+    return int(ids[0] if ids else processor.tokenizer.convert_tokens_to_ids(processor.image_token))
 
 
 def _key(message: Message) -> tuple[Any, ...]:
     """All that tokens depend on: images count by their size alone."""
-    return (message.role, message.text, *(part.image.size for part in message.images))
+    return (message.role, message.text, *(part.size for part in message.images))
 
 
 def _picture(role: str) -> dict[str, Any]:

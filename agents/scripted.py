@@ -5,29 +5,44 @@
 `scripted:prior` answers without looking, each option equally often.
 `scripted:demonstrator,good=0.2,random=0.4` looks at the gold region in a share `good` of its
 episodes, at a random place in a share `random`, and else guesses at once; after a look that shows
-the whole gold region it answers right, otherwise it guesses.
+the whole gold region it answers right, otherwise it guesses, or in a share `trusting` repeats one
+of the opinions that the question shows.
+`scripted:informed,right=0.6` answers at once: with the gold in a share `right`, else by chance.
+`scripted:specialist` and `scripted:vote`: see `doctors`.
 
-The oracle and the demonstrator are given the case's gold; nothing else is.
+The oracle, the demonstrator, the informed and the specialist are given the case's gold; nothing
+else is.
 """
 
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from medgym.cases import LETTERS, Case
+from medgym.consultation import letter_of, read_opinions
 from medgym.errors import UserError, unknown
 from medgym.images import Box
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 
+from .doctors import Specialist, Vote
 from .lattice import Lattice
 
 _OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 _SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels\.$", re.MULTILINE)
+
+
+_OPTIONS: dict[str, dict[str, Callable[[str], Any]]] = {
+    "demonstrator": {
+        "good": float, "random": float, "trusting": float, "window": int, "steps": int,
+    },
+    "informed": {"right": float},
+    "specialist": {"specialty": str, "accuracy": float, "alike": float, "slip": float},
+}  # fmt: skip
 
 
 class Scripted(Policy):
@@ -44,17 +59,20 @@ class Scripted(Policy):
             "random": Random,
             "prior": Prior,
             "demonstrator": Demonstrator,
+            "informed": Informed,
+            "specialist": Specialist,
+            "vote": Vote,
         }
         if name not in kinds:
             raise unknown("scripted policy", name, kinds)
         options: dict[str, Any] = {}
         for pair in pairs:
             key, _, value = pair.partition("=")
-            known = {"good", "random", "window", "steps"} if name == "demonstrator" else set()
+            known = _OPTIONS.get(name, {})
             if key not in known:
                 raise unknown(f"option of scripted:{name}", key, known)
             try:
-                options[key] = float(value) if key in ("good", "random") else int(value)
+                options[key] = known[key](value)
             except ValueError:
                 raise UserError(f"scripted:{name}: {key}={value!r} is not a number") from None
         return kinds[name](**options)
@@ -162,23 +180,44 @@ class Demonstrator(Oracle):
     Args:
         good: share of episodes that look at the gold region.
         random: share that look at a random window. The rest guess without looking.
+        trusting: share of the guesses that repeat an opinion, where there are any.
         window, steps: the lattice on which it looks.
     """
 
     spec = "scripted:demonstrator"
 
     def __init__(
-        self, good: float = 1.0, random: float = 0.0, window: int = 250, steps: int = 8
+        self,
+        good: float = 1.0,
+        random: float = 0.0,
+        window: int = 250,
+        steps: int = 8,
+        trusting: float = 0.0,
     ) -> None:
         if not (good >= 0 and random >= 0 and good + random <= 1):
             raise UserError(f"good={good} and random={random} are shares of 1; mend: lower them")
-        self._shares = (good, random)
+        self._shares = (good, random, trusting)
         self._lattice = Lattice(window, steps)
         self.spec = f"scripted:demonstrator,good={good:g},random={random:g}"
 
     def for_case(self, case: Case) -> Policy:
         """The demonstrator of one case."""
         return _DemonstratorPlayer(case, self._lattice, *self._shares)
+
+
+class Informed(Oracle):
+    """Answers at once, and right in a share `right`."""
+
+    spec = "scripted:informed"
+
+    def __init__(self, right: float = 1.0) -> None:
+        if not 0 <= right <= 1:
+            raise UserError(f"scripted:informed: right={right} is no share; mend: 0 to 1")
+        self._right = right
+
+    def for_case(self, case: Case) -> Policy:
+        """The informed of one case."""
+        return _InformedPlayer(case, self._right)
 
 
 class _OraclePlayer(Scripted):
@@ -207,6 +246,17 @@ class _OraclePlayer(Scripted):
         return self._gold()
 
 
+class _InformedPlayer(_OraclePlayer):
+    def __init__(self, case: Case, right: float) -> None:
+        super().__init__(case, Lattice())
+        self._right = right
+
+    def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
+        if rng.random() < self._right:
+            return self._gold()
+        return render_answer(guess(conversation, rng))
+
+
 def _size(conversation: Sequence[Message], image: int) -> tuple[int, int]:
     """(width, height) of an image in original pixels, as the question names it."""
     sizes = {int(n): (int(w), int(h)) for n, w, h in _SIZE.findall(conversation[1].text)}
@@ -231,9 +281,11 @@ def _zoom(conversation: Sequence[Message], view: int, box: Sequence[int]) -> str
 
 
 class _DemonstratorPlayer(_OraclePlayer):
-    def __init__(self, case: Case, lattice: Lattice, good: float, random: float) -> None:
+    def __init__(
+        self, case: Case, lattice: Lattice, good: float, random: float, trusting: float
+    ) -> None:
         super().__init__(case, lattice)
-        self._good, self._random = good, random
+        self._good, self._random, self._trusting = good, random, trusting
 
     def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
         made = [message for message in conversation if message.role == "assistant"]
@@ -246,6 +298,10 @@ class _DemonstratorPlayer(_OraclePlayer):
                 return _zoom(conversation, 0, self._lattice.random(rng))
         if made and regions and self._shown(made[-1], regions[0].box_px, conversation):
             return self._gold()
+        opinions = read_opinions(conversation[1].text) if self._trusting else []
+        if opinions and rng.random() < self._trusting:
+            said = opinions[int(rng.integers(len(opinions)))][1]
+            return render_answer(letter_of(said, self._case.options) or said)
         return render_answer(guess(conversation, rng))
 
     def _shown(self, made: Message, box_px: Box, conversation: Sequence[Message]) -> bool:

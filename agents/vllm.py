@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from medgym.adapters import check_fit, content, name_of
 from medgym.errors import UserError, missing_extra
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling
+from medgym.policy import Policy, Sampling, with_adapter
 
-from .adapters import check_fit, content, name_of
 from .background import BackgroundLoop
-from .exact import check_prompt, one_placeholder_each, vision_words
+from .exact import check_prompt, one_placeholder_each, text_of, vision_words
 from .rendering import Renderer
 from .spec import read_options
 
@@ -141,6 +141,8 @@ class VLLMPolicy(Policy):
         from vllm.sampling_params import RequestOutputKind
 
         prompt = self.renderer.prompt(conversation)
+        if prompt.leaves_no_room(sampling):
+            return Reply("", full=True)
         asked: dict[str, Any] = {
             "prompt_token_ids": one_placeholder_each(prompt, self.renderer.image_token_id)
         }
@@ -172,7 +174,7 @@ class VLLMPolicy(Policy):
         ids = tuple(drawn.token_ids)
         values = zip(ids, drawn.logprobs, strict=True)
         return Reply(
-            text=self.renderer.decode_reply(ids),
+            text=text_of(self.renderer, ids, stopped=drawn.finish_reason == "stop"),
             prompt_ids=prompt.ids,
             token_ids=ids,
             logprobs=tuple(min(float(each[token].logprob), 0.0) for token, each in values),
@@ -189,7 +191,7 @@ class VLLMPolicy(Policy):
         policy = copy.copy(self)
         policy._adapter = self._load(name, path)
         policy.version = name
-        policy.spec = f"{self.spec.partition('@')[0]}@{path}"
+        policy.spec = with_adapter(self.spec, str(path))
         policy._owns_engine = False
         return policy
 

@@ -23,6 +23,7 @@ from medgym.commands.asking import (
     ToolNames,
     ViewSize,
     cases_and_rules,
+    ready,
     tool_names,
 )
 from medgym.commands.printing import percent, print_json, print_table
@@ -63,11 +64,11 @@ def evaluate(
         cases, tools=chosen, rubric=rubric, max_turns=max_turns, view_size=view_size
     )
     judge: Suite = load("suites", suite)
-    player = load_policy(policy)
+    player = ready(load_policy(policy))
     folder = None
     if out is not None:
         asked: dict[str, Any] = {
-            "command": "eval", "cases": cases, "policy": policy, "tools": list(chosen),
+            "command": "eval", "cases": cases, "policy": player.spec, "tools": list(chosen),
             "rubric": rubric, "suite": suite, "max_turns": max_turns, "view_size": rules.view_size,
             "temperature": temperature, "max_tokens": max_tokens, "seed": seed,
         }  # fmt: skip
@@ -84,7 +85,7 @@ def evaluate(
             on_messages=folder.keep_images if folder is not None else None,
         )
     player.close()
-    results = {"policy": policy, "cases": cases, **figures(judgement)}
+    results = {"policy": player.spec, "cases": cases, **figures(judgement)}
     if folder is not None:
         save(judgement.trajectories, folder.path)
         folder.write_json("results.json", results)

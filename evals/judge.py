@@ -12,10 +12,8 @@ from medgym.errors import RunError, UserError
 from medgym.looking import hit
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages, collect
-from medgym.suite import Judgement
+from medgym.suite import Judgement, Rate
 from medgym.trajectory import Trajectory
-
-from .statistics import rate
 
 
 def judge(
@@ -68,11 +66,11 @@ def judgement(policy: str, cases: Sequence[Case], played: Sequence[Trajectory]) 
             answers.setdefault(case.answer, []).append(trajectory.correct)
     return Judgement(
         policy=policy,
-        accuracy=rate(t.correct for t in played),
+        accuracy=Rate.of(t.correct for t in played),
         answered=sum(t.answer is not None for t in played) / len(played),
         looked=sum(bool(t.looks) for t in played) / len(played),
         hit=sum(hits) / len(hits) if hits else None,
-        by_answer={answer: rate(answers[answer]) for answer in sorted(answers)},
+        by_answer={answer: Rate.of(answers[answer]) for answer in sorted(answers)},
         turns=sum(t.turns for t in played) / len(played),
         trajectories=tuple(played),
     )

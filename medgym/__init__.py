@@ -33,6 +33,7 @@ _HOMES = {
     "collect": "rollout",
     "open_run": "runs",
     "Rubric": "rubric",
+    "Schedule": "rubric",
     "Score": "rubric",
     "Term": "rubric",
     "Source": "source",
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from medgym.policy import Policy, Sampling, load_policy
     from medgym.registry import load, names
     from medgym.rollout import collect
-    from medgym.rubric import Rubric, Score, Term
+    from medgym.rubric import Rubric, Schedule, Score, Term
     from medgym.runs import open_run
     from medgym.source import Source
     from medgym.tool import Tool, ToolArgs, ToolError, ToolResult, tool

@@ -24,7 +24,7 @@ from medgym.messages import MAX_TEXT
 from medgym.rubric import Rubric, load_rubric
 from medgym.spaces import AnyText
 from medgym.tool import Tool
-from medgym.workspace import Coordinates
+from medgym.workspace import Coordinates, Workspace
 
 Observation = dict[str, Any]
 
@@ -43,7 +43,8 @@ class MedEnv(gymnasium.Env[Observation, str]):
         tools: names of registered tools, or `Tool` objects.
         rubric: name of a registered rubric, or a `Rubric`.
         max_turns: replies after which the episode is truncated.
-        max_tokens: token budget; whoever samples reports tokens by `spend`.
+        max_tokens: token budget of an episode, prompts and images included; whoever samples
+            reports tokens by `spend`.
         view_size: greatest side of a view. By default 448, or what the cases' source asks for.
         coordinates: `"thousandths"` of the addressed view, or view `"pixel"`s.
         render_mode: `"rgb_array"` (the newest view), `"ansi"` (the conversation), or None.
@@ -148,12 +149,7 @@ class MedEnv(gymnasium.Env[Observation, str]):
 
     def _observe(self, text: str) -> Observation:
         assert self.episode is not None
-        views = self.episode.workspace.views
-        canvas = np.zeros((self.rules.view_size, self.rules.view_size, 3), np.uint8)
-        if views:
-            picture = np.asarray(views[-1].picture)
-            canvas[: picture.shape[0], : picture.shape[1]] = picture
-        return {"text": text, "image": canvas}
+        return {"text": text, "image": canvas(self.episode.workspace, self.rules.view_size)}
 
     def render(self) -> Any:
         """The newest view (`rgb_array`) or the conversation so far (`ansi`)."""
@@ -163,6 +159,18 @@ class MedEnv(gymnasium.Env[Observation, str]):
             image: NDArray[np.uint8] = self._observe("")["image"]
             return image
         return "\n\n".join(f"[{m.role}] {m.text}" for m in self.episode.messages)
+
+
+def canvas(workspace: Workspace, side: int) -> NDArray[np.uint8]:
+    """The newest view in the top left of a black canvas, (side, side, 3)."""
+    views = workspace.views
+    shown = views[-1].picture if views else None
+    if shown is not None and shown.size == (side, side):
+        return np.array(shown)
+    blank = np.zeros((side, side, 3), np.uint8)
+    if shown is not None:
+        blank[: shown.height, : shown.width] = np.asarray(shown)
+    return blank
 
 
 def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:

@@ -30,19 +30,27 @@ from medgym.messages import (
     parse_action,
 )
 from medgym.rubric import Rubric, Score, outcome
-from medgym.tool import Tool, ToolError
+from medgym.tool import Fault, Tool, ToolArgs, ToolError, ToolResult
 from medgym.workspace import Coordinates, View, Workspace
 
 
 @dataclass(frozen=True)
 class ToolOutcome:
-    """What became of one call: its text, the numbered views it made, and data for the record."""
+    """What became of one call: its text, the numbered views it made, and data for the record.
+
+    `fault` says what was wrong with a call that was refused.
+    """
 
     call: ToolCall
     text: str
     views: tuple[View, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
-    failed: bool = False
+    fault: Fault | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the call was refused."""
+        return self.fault is not None
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Rules:
-    """Everything about playing that does not depend on the case."""
+    """Everything about playing that does not depend on the case.
+
+    `prompt` says who plays, as a role's does; it goes before the instructions.
+    """
 
     tools: tuple[Tool, ...] = ()
     rubric: Rubric = field(default_factory=outcome)
@@ -64,11 +75,13 @@ class Rules:
     max_tokens: int | None = None
     view_size: int = 448
     coordinates: Coordinates = "thousandths"
+    prompt: str = ""
 
     @cached_property
     def instructions(self) -> str:
-        """The system message of every episode: `instructions` of these tools."""
-        return instructions(self.tools, self.coordinates)
+        """The system message of every episode: the prompt, then `instructions` of these tools."""
+        how = instructions(self.tools, self.coordinates)
+        return f"{self.prompt}\n{how}" if self.prompt else how
 
     def begin(self, case: Case, studies: Sequence[Study] | None = None) -> "Episode":
         """A new episode of `case`; `studies` are its images where they are decoded already."""
@@ -96,9 +109,7 @@ class Episode:
             studies if studies is not None else [open_image(ref) for ref in case.images],
             view_size=rules.view_size,
             coordinates=rules.coordinates,
-            case_id=case.id,
-            group=case.group,
-            uris=[ref.uri for ref in case.images],
+            names=(case.id, case.group, *(ref.uri for ref in case.images)),
         )
         self.turns: list[Turn] = []
         self.answer: str | None = None
@@ -127,6 +138,11 @@ class Episode:
         """Count tokens against the token budget; the step that exceeds it truncates."""
         if self._tokens_left is not None:
             self._tokens_left -= tokens
+
+    def truncate(self) -> None:
+        """End the episode after its last whole turn: the next one would exceed the budget."""
+        self.truncated = True
+        self.score = self._rules.rubric.score(self._case, self)
 
     def step(self, reply: Reply | str) -> Message | None:
         """Play one reply. Returns the environment's next message, None when the episode is over."""
@@ -163,10 +179,10 @@ class Episode:
         try:
             if tool is None:
                 known = f"one of {', '.join(self._tools)}" if self._tools else "an answer"
-                raise ToolError(f"there is no tool {call.name[:40]!r}; expected {known}")
-            result = tool(tool.parse(call.arguments), self.workspace)
+                raise ToolError(f"there is no tool {call.name[:40]!r}; expected {known}", "name")
+            result = self._use(tool, tool.parse(call.arguments), self.workspace)
         except ToolError as error:
-            return ToolOutcome(call, f"Error: {error}.", failed=True)
+            return ToolOutcome(call, f"Error: {error}.", fault=error.fault)
         views = tuple(self.workspace.add(view) for view in result.views)
         lines = [_caption(view) for view in views]
         if result.text:
@@ -175,6 +191,9 @@ class Episode:
         if len(text) > MAX_TEXT // MAX_CALLS:
             text = text[: MAX_TEXT // MAX_CALLS - 6] + " [cut]"
         return ToolOutcome(call, text, views, dict(result.data))
+
+    def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
+        return tool(args, workspace)
 
 
 def _encodable(text: str) -> str:

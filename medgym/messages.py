@@ -74,6 +74,7 @@ class Reply:
             drawn from.
         image_tokens: placeholder tokens of each image of the conversation so far, in order.
         cut: the token limit ended the reply, not the policy.
+        full: the prompt left no room for a reply (`Sampling.max_context`), so nothing was sampled.
     """
 
     text: str
@@ -82,6 +83,7 @@ class Reply:
     logprobs: tuple[float, ...] | None = None
     image_tokens: tuple[int, ...] = ()
     cut: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,11 +144,16 @@ class Final:
     think: str | None = None
 
 
+MalformedKind = Literal["form", "both", "json", "call", "length"]
+"""What was wrong with a reply: its form as a whole, a call and an answer at once, a call that is no
+JSON, a call of another form, or its length."""
+
+
 @dataclass(frozen=True)
 class Malformed:
     """A reply that could not be read; `error` says what was expected, `kind` names the fault."""
 
-    kind: Literal["form", "both", "json", "call", "length"]
+    kind: MalformedKind
     error: str
     think: str | None = field(default=None)
 
@@ -185,14 +192,15 @@ def parse_action(text: str) -> Action:
         return Malformed("form", f"the answer is empty; {_EXPECTED}", think)
     if "<tool_call>" in body and "<answer>" in body:
         return Malformed("both", f"a call and an answer in one reply; {_EXPECTED}", think)
-    return Malformed("form", f"cannot read the reply; {_EXPECTED}", think)
+    kind: MalformedKind = "call" if "<tool_call>" in body else "form"
+    return Malformed(kind, f"cannot read the reply; {_EXPECTED}", think)
 
 
 def _read_calls(bodies: list[str], rest: str, think: str | None) -> Calls | Malformed:
     if "<answer>" in rest:
         return Malformed("both", f"a call and an answer in one reply; {_EXPECTED}", think)
     if rest.strip():
-        return Malformed("form", f"text after the last call; {_EXPECTED}", think)
+        return Malformed("call", f"text after the last call; {_EXPECTED}", think)
     if len(bodies) > MAX_CALLS:
         return Malformed("call", f"{len(bodies)} calls in one reply; {_EXPECTED}", think)
     calls = []

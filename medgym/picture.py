@@ -8,9 +8,12 @@ how to draw it, and its pixels only as long as somebody else does.
 import hashlib
 import weakref
 from collections.abc import Callable
-from functools import cached_property
+from threading import Lock
 
 from PIL import Image
+
+STRIP = 64
+"""Rows of pixels that are hashed at once."""
 
 
 class Picture:
@@ -29,6 +32,8 @@ class Picture:
         self.mode = mode
         self._draw = draw
         self._seen: weakref.ref[Image.Image] | None = None
+        self._sha256: str | None = None
+        self._hashing = Lock()
 
     @classmethod
     def of(cls, image: "Image.Image | Picture") -> "Picture":
@@ -46,10 +51,14 @@ class Picture:
             self._seen = weakref.ref(image)
         return image
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """The hash of the pixels, as the image store names them."""
-        return image_hash(self.image)
+        # The members of a group ask at once; one draws, and other pictures wait for nobody.
+        with self._hashing:
+            if self._sha256 is None:
+                self._sha256 = image_hash(self.image)
+            return self._sha256
 
     def __reduce__(self) -> tuple[Callable[[Image.Image], "Picture"], tuple[Image.Image]]:
         # What travels to another process is the picture, not the study that it is drawn from.
@@ -58,5 +67,8 @@ class Picture:
 
 def image_hash(image: Image.Image) -> str:
     """sha256 over mode, size and pixels (hex): the same for the same pixels, however encoded."""
-    head = f"{image.mode}:{image.width}x{image.height}:".encode()
-    return hashlib.sha256(head + image.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{image.mode}:{image.width}x{image.height}:".encode())
+    for top in range(0, image.height, STRIP):  # a copy of the whole would be as large again
+        bottom = min(top + STRIP, image.height)
+        digest.update(image.crop((0, top, image.width, bottom)).tobytes())
+    return digest.hexdigest()

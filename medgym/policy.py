@@ -1,5 +1,7 @@
 """What a policy is: something that reads a conversation and writes a reply."""
 
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +14,17 @@ from medgym.messages import Message, Reply
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a reply is drawn. `temperature` 0 is greedy; `seed` fixes the draw of this one reply."""
+    """How a reply is drawn. `temperature` 0 is greedy; `seed` fixes the draw of this one reply.
+
+    `max_context` bounds prompt and `max_tokens` together: a policy that counts tokens answers a
+    prompt that is too long for that with `Reply(full=True)`.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 512
     seed: int = 0
+    max_context: int | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.temperature < float("inf") and 0 < self.top_p <= 1):
@@ -39,7 +46,7 @@ class Policy(ABC):
         needs_gold: whether it plays with the gold before it, as the oracle does; such a policy is
             asked for a player of each case by `for_case`, and never trains as a sampler.
         kind: whether its replies carry tokens that it `sampled`, tokens of a `demonstration`, or
-            `text` alone.
+            `text` alone. Trajectories of the first kind alone train by reinforcement.
         vision_token_ids: tokens that stand for images, the placeholder first; never sampled.
         version: of the adapter that plays, empty without one.
         local_model: whether it holds a model that is to be in memory once: on Ray, in an actor.
@@ -61,6 +68,31 @@ class Policy(ABC):
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The next reply of the conversation, whose last message is not the policy's."""
 
+    @property
+    def trains(self) -> bool:
+        """Whether its replies carry exact token ids and their log-probabilities."""
+        return self.kind == "sampled"
+
+    async def check(self) -> None:  # noqa: B027 - what holds its model is ready once it is made
+        """Make sure that it is ready to play; commands ask before they write anything.
+
+        Raises:
+            UserError: its endpoint is down, does not serve the model, cannot show it images, ...
+        """
+
+    def require_training(self) -> None:
+        """Insist on replies that can train, from here on.
+
+        Raises:
+            UserError: it can play, but not train; says why.
+        """
+        if not self.trains:
+            raise UserError(
+                f"{self.spec or type(self).__name__} can play, but not train: its replies carry no "
+                "token ids with log-probabilities; mend: train hf:PATH, vllm:PATH, or openai: with "
+                "a vLLM server"
+            )
+
     def for_case(self, case: Case) -> "Policy":
         """The player of one case; a policy that does not need gold is its own."""
         return self
@@ -78,6 +110,9 @@ class Policy(ABC):
 def load_policy(spec: str) -> Policy:
     """The policy that a spec names: `SCHEME:NAME`, or the scheme alone where it needs no name.
 
+    `NAME@ADAPTER` plays by an adapter; `split_adapter` says how that is read. Its `spec` is the
+    given one without the password that a URL may hold: runs record it.
+
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
     """
@@ -87,9 +122,53 @@ def load_policy(spec: str) -> Policy:
     if (not rest) if colon else (scheme not in names("policies")):
         known = ", ".join(names("policies"))
         raise UserError(f"cannot read the policy {spec!r}; write SCHEME:NAME, schemes: {known}")
-
-    rest, _, adapter = rest.partition("@")
-    policy = load("policies", scheme).from_spec(rest, adapter or None)
+    named, adapter = split_adapter(rest)
+    if adapter == "":
+        raise UserError(f"{spec} names no adapter; mend: name one behind the @, or leave it away")
+    policy = load("policies", scheme).from_spec(named, adapter)
     assert isinstance(policy, Policy)
-    policy.spec = spec
+    policy.spec = without_credentials(spec)
     return policy
+
+
+def without_credentials(text: str) -> str:
+    """A spec, or any text that holds some, without the user and the password of its URLs."""
+    return _CREDENTIALS.sub("", text)
+
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s\"']*@")
+
+
+def split_adapter(rest: str) -> tuple[str, str | None]:
+    """What stands behind a spec's scheme, as (model, adapter); None where no adapter is named.
+
+    An adapter follows an `@`, which paths, passwords and names may hold as well. It is found so:
+
+    1. In a URL (`http://...`) only what follows its first `#` is looked at, so that an `@` before
+       the host or in the path never counts. An `@` at the very beginning never counts either.
+    2. Behind options (`?`) it is the first `@` after them.
+    3. Else it is the last `@` that follows the path of an existing folder. Where the whole is such
+       a path there is no adapter.
+    4. Where no folder is named it is the first `@`: names on hubs hold none, and one in the name of
+       a served model is written `%40`, as in any URL.
+
+    So nothing has to be escaped in paths, of models or of adapters: model folders exist.
+    """
+    address, mark, name = rest.partition("#") if _URL.match(rest) else ("", "", rest)
+    path = name.partition("?")[0]
+    at = name.find("@", len(path))
+    if at == -1:
+        signs = [place for place, sign in enumerate(path) if sign == "@" and place]
+        ends = [len(path), *reversed(signs)]
+        first = signs[0] if signs else len(path)
+        at = next((end for end in ends if os.path.isdir(os.path.expanduser(path[:end]))), first)
+    if name[at : at + 1] != "@":
+        return rest, None
+    return address + mark + name[:at], name[at + 1 :]
+
+
+def with_adapter(spec: str, adapter: str) -> str:
+    """A policy's spec with this adapter in the place of its own, if it has one."""
+    scheme, _, rest = spec.partition(":")
+    return f"{scheme}:{split_adapter(rest)[0]}@{adapter}"

@@ -10,7 +10,17 @@ from typing import Any
 
 from medgym.errors import UserError, missing_extra, unknown
 
-KINDS = ("tools", "policies", "sources", "rubrics", "suites", "recipes", "commands")
+KINDS = (
+    "tools",
+    "policies",
+    "roles",
+    "sources",
+    "rubrics",
+    "suites",
+    "recipes",
+    "models",
+    "commands",
+)
 
 
 @cache

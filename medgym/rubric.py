@@ -1,15 +1,20 @@
 """How an episode is scored: named, weighted terms whose sum is the reward.
 
-A rubric sees the case, gold included, and the finished episode. It runs once, at the end.
+A rubric sees the case, gold included, and the finished episode. It runs once, at the end. Whatever
+gates one part of a reward by another (form before the answer, a bonus only when right) happens
+inside a term, so that the reward always is the weighted sum of the terms that are logged.
 """
 
+import bisect
+import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from medgym.cases import Answer, Case, option_of
-from medgym.errors import RunError, UserError
+from medgym.errors import RunError, UserError, unknown
 from medgym.messages import Malformed
 
 if TYPE_CHECKING:
@@ -19,12 +24,65 @@ Judge = Callable[[Case, "Episode"], float]
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """A factor on a term's weight, by the share of training that is done.
+
+    Attributes:
+        points: (share, factor) pairs with rising shares in 0..1; linear between them, and before
+            the first and after the last one as there.
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        shares = [share for share, _ in self.points]
+        rising = all(a < b for a, b in pairwise(shares))
+        finite = all(math.isfinite(factor) for _, factor in self.points)
+        if not (shares and rising and finite and shares[0] >= 0 and shares[-1] <= 1):
+            raise UserError(
+                f"no schedule has the points {[list(point) for point in self.points]}; mend: write "
+                "[[share of training done, factor], ...] with shares that rise from 0 to 1"
+            )
+
+    def at(self, progress: float) -> float:
+        """The factor when a share `progress` of training is done."""
+        shares = [share for share, _ in self.points]
+        after = bisect.bisect_right(shares, progress)
+        if after in (0, len(shares)):
+            return self.points[min(after, len(shares) - 1)][1]
+        (low, start), (high, end) = self.points[after - 1 : after + 1]
+        return start + (end - start) * (progress - low) / (high - low)
+
+
+@dataclass(frozen=True)
 class Term:
-    """One named part of a reward: `weight` times what `judge` says."""
+    """One named part of a reward: `weight` times what `judge` says, times the schedule's factor."""
 
     name: str
     weight: float
     judge: Judge
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight):
+            raise UserError(f"the term {self.name!r} has the weight {self.weight}; mend: a number")
+
+    def weighted(self, weight: float) -> "Term":
+        """The same with another weight."""
+        return replace(self, weight=weight)
+
+    def scheduled(self, *points: tuple[float, float]) -> "Term":
+        """The same with a weight that changes as training goes on; `points` as of `Schedule`."""
+        return replace(self, schedule=Schedule(points))
+
+    def named(self, name: str) -> "Term":
+        """The same under another name."""
+        return replace(self, name=name)
+
+    def at(self, progress: float) -> "Term":
+        """The same with the weight that it has when a share `progress` of training is done."""
+        factor = 1.0 if self.schedule is None else self.schedule.at(progress)
+        return replace(self, weight=self.weight * factor, schedule=None)
 
 
 @dataclass(frozen=True)
@@ -38,7 +96,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Rubric:
-    """A named list of terms. The reward is the weighted sum."""
+    """A named list of terms. The reward is the weighted sum.
+
+    A schedule counts through `at` alone: what is scored outside training counts the plain weights.
+    """
 
     name: str
     terms: tuple[Term, ...]
@@ -50,6 +111,22 @@ class Rubric:
                 raise UserError(
                     f"the rubric {self.name!r} has two terms {name!r}; mend: rename one"
                 )
+
+    @classmethod
+    def of(cls, name: str, *terms: Term) -> "Rubric":
+        """A rubric of terms, of others' rubrics or one's own."""
+        return cls(name, terms)
+
+    def term(self, name: str) -> Term:
+        """The term of that name; `UserError` where there is none (the nearest one is named)."""
+        known = {term.name: term for term in self.terms}
+        if name not in known:
+            raise unknown(f"term of the rubric {self.name}", name, known)
+        return known[name]
+
+    def at(self, progress: float) -> "Rubric":
+        """The rubric with the weights that hold when a share `progress` of training is done."""
+        return Rubric(self.name, tuple(term.at(progress) for term in self.terms))
 
     def score(self, case: Case, episode: "Episode") -> Score:
         """Score a finished episode; `RunError` names a term that raises or gives no number."""
@@ -80,6 +157,16 @@ def well_formed(case: Case, episode: "Episode") -> float:
     return float(not case.options or option_of(episode.answer, case.options) is not None)
 
 
+def thought_through(case: Case, episode: "Episode") -> float:
+    """1 where every reply could be read and holds a thought and the last one answers, else 0.
+
+    The thought may be empty and the answer anything, as where `<think>.*?</think>` is looked for.
+    """
+    if episode.answer is None or any(isinstance(t.action, Malformed) for t in episode.turns):
+        return 0.0
+    return float(all(turn.action.think is not None for turn in episode.turns))
+
+
 def outcome() -> Rubric:
     """The default: the right answer earns 1, good form 0.1.
 
@@ -90,11 +177,39 @@ def outcome() -> Rubric:
 
 
 def load_rubric(name: "str | Rubric") -> Rubric:
-    """The rubric registered under a name; a `Rubric` is returned as it is."""
+    """The rubric that a spec names; a `Rubric` is returned as it is.
+
+    Args:
+        name: a registered name, with options of its function behind it if wanted:
+            `grounded,measure=coverage`.
+
+    Raises:
+        UserError: an unknown rubric or option (the nearest one is named), or a value that the
+            option does not take.
+    """
     if isinstance(name, Rubric):
         return name
     from medgym.registry import load
 
-    made = load("rubrics", name)()
+    plain, *pairs = name.split(",")
+    make = load("rubrics", plain)
+    made = make(**_options(plain, make, pairs)) if pairs else make()
     assert isinstance(made, Rubric)
     return made
+
+
+def _options(name: str, make: Callable[..., Rubric], pairs: list[str]) -> dict[str, Any]:
+    known = inspect.signature(make).parameters
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if key not in known:
+            raise unknown(f"option of the rubric {name}", key, known)
+        kind = type(known[key].default)
+        try:
+            options[key] = kind(value)
+        except ValueError:
+            raise UserError(
+                f"the rubric {name}: {key}={value!r} is no {kind.__name__}; mend: write one"
+            ) from None
+    return options

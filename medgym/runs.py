@@ -8,12 +8,15 @@
 
 A folder belongs to one run: `create` refuses one that holds anything, so nothing is ever
 overwritten. Every file is written whole or not at all; a run that was killed leaves a manifest
-whose status is still `running`.
+whose status is still `running`. One process at a time writes: it holds a lock on `recipe.toml`,
+which the system takes back when the process ends, however it ends. Readers need none.
 """
 
+import fcntl
 import hashlib
 import json
 import math
+import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +25,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import medgym
 from medgym.errors import UserError
@@ -29,12 +33,12 @@ from medgym.messages import Message
 from medgym.store import ImageStore, TrajectoryStore, write_atomic
 from medgym.trajectory import Trajectory
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's layout."""
 
 PACKAGES = (
     "numpy", "pillow", "pydantic", "gymnasium", "pyarrow", "scipy", "scikit-image", "pydicom",
-    "bm25s", "torch", "torchvision", "transformers", "trl", "peft", "accelerate", "datasets",
+    "bm25s", "torch", "torchvision", "transformers", "trl", "peft", "accelerate", "datasets", "ray",
 )  # fmt: skip
 """Packages whose versions a manifest names, where they are installed."""
 
@@ -49,6 +53,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: _Lock | None = None
         self.images = ImageStore(path / "images")
         self.trajectories = TrajectoryStore(path / "trajectories")
 
@@ -85,6 +90,7 @@ class RunFolder:
                 f"cannot write to {path} ({error.strerror}); mend: choose another place"
             ) from error
         folder = cls(path)
+        folder.claim()
         folder._write({**provenance(), "status": "running", "started": _now(), **facts})
         return folder
 
@@ -95,7 +101,8 @@ class RunFolder:
         """`create`, but a folder whose run of the same recipe was broken off is gone on with.
 
         Raises:
-            UserError: the folder holds a finished run, a run of another recipe, or no run at all.
+            UserError: the folder holds a finished run, a run of another recipe, or no run at all;
+                or another process is writing into it.
         """
         path = Path(path)
         if not (path / "manifest.json").is_file():
@@ -106,6 +113,7 @@ class RunFolder:
                 f"{path} holds a run of another recipe; mend: choose another name, or ask for what "
                 f"{path / 'recipe.toml'} says"
             )
+        folder.claim()
         if folder.manifest["status"] != "running":
             raise UserError(f"the run in {path} is done; mend: choose another name or remove it")
         return folder
@@ -119,6 +127,18 @@ class RunFolder:
                 f"{path} is no run folder (it has no manifest.json); mend: check the path"
             )
         return cls(path)
+
+    def claim(self) -> None:
+        """Become the one process that writes here, until the run is finished, nobody holds this
+        object, or the process ends. Whoever creates or resumes a folder has claimed it already.
+
+        Where a file system has no locks (some network ones), nothing is held and two writers go
+        unnoticed; on NFS a machine that vanished holds its lock until the server misses it.
+
+        Raises:
+            UserError: another process writes here.
+        """
+        self._lock = _Lock.on(self.path / "recipe.toml")
 
     @property
     def recipe(self) -> str:
@@ -142,6 +162,7 @@ class RunFolder:
         if not count:
             kept = {}
         self.note(status="done", ended=_now(), **kept, **facts)
+        self._lock = None
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a file of the folder as JSON, whole or not at all."""
@@ -156,6 +177,45 @@ class RunFolder:
 
     def _write(self, manifest: Mapping[str, Any]) -> None:
         self.write_json("manifest.json", manifest)
+
+
+class _Lock:
+    """An exclusive lock on a file, shared by all who ask for it in this process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def on(cls, path: Path) -> "_Lock":
+        """The lock; `UserError` where another process has it, or the file cannot be written."""
+        try:
+            lock = cls(os.open(path, os.O_RDWR))  # NFS locks only what may be written
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {path} ({error.strerror}); mend: choose another place"
+            ) from error
+        about = os.fstat(lock._descriptor)
+        held = _LOCKS.get((about.st_dev, about.st_ino))
+        if held is not None:
+            return held
+        try:
+            fcntl.flock(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is writing into {path.parent}; mend: wait until it ends, or "
+                "choose another name"
+            ) from error
+        except OSError:  # there are no locks on this file system
+            pass
+        _LOCKS[about.st_dev, about.st_ino] = lock
+        return lock
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+
+_LOCKS: WeakValueDictionary[tuple[int, int], _Lock] = WeakValueDictionary()
+"""Those that this process holds, by device and file number."""
 
 
 def provenance() -> dict[str, Any]:
@@ -202,7 +262,10 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
     """
     total, count = 0, 0
     for trajectory in trajectories:
-        line = json.dumps(asdict(trajectory), sort_keys=True, separators=(",", ":"))
+        plain = asdict(trajectory)
+        for branch in plain["branches"]:
+            del branch["seconds"]  # the clock's, not the run's
+        line = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         digest = hashlib.blake2b(line.encode("utf-8"), digest_size=16).digest()
         total = (total + int.from_bytes(digest, "little")) % 2**128
         count += 1

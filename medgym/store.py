@@ -18,7 +18,7 @@ from PIL import Image
 from medgym.errors import UserError, missing_extra
 from medgym.messages import ImagePart
 from medgym.picture import image_hash
-from medgym.trajectory import ImageUse, Look, Node, Trajectory
+from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
 
 if TYPE_CHECKING:
     import datasets
@@ -202,35 +202,44 @@ def _schema() -> "pyarrow.Schema":
             "gain": pa.float64(),
         }
     )
-    return pa.schema(
+    played = {
+        "case_id": pa.string(),
+        "policy": pa.string(),
+        "seed": pa.int64(),
+        "member": pa.int32(),
+        "kind": pa.string(),
+        "vision_token_ids": ids,
+        "answer": pa.string(),
+        "correct": pa.bool_(),
+        "reward": pa.float64(),
+        "terms": pa.string(),
+        "terminated": pa.bool_(),
+        "truncated": pa.bool_(),
+        "looks": pa.list_(look),
+        "calls": pa.list_(pa.string()),
+        "failed_calls": pa.int32(),
+        "malformed": pa.int32(),
+        "faults": pa.list_(pa.string()),
+        "failure": pa.string(),
+        "version": pa.string(),
+    }
+    branch = pa.struct(
         {
-            "case_id": pa.string(),
-            "policy": pa.string(),
-            "seed": pa.int64(),
-            "member": pa.int32(),
-            "kind": pa.string(),
-            "nodes": pa.list_(node),
-            "vision_token_ids": ids,
-            "answer": pa.string(),
-            "correct": pa.bool_(),
-            "reward": pa.float64(),
-            "terms": pa.string(),
-            "terminated": pa.bool_(),
-            "truncated": pa.bool_(),
-            "looks": pa.list_(look),
-            "calls": pa.list_(pa.string()),
-            "failed_calls": pa.int32(),
-            "malformed": pa.int32(),
-            "failure": pa.string(),
-            "version": pa.string(),
+            "role": pa.string(),
+            "leaf": pa.int32(),
+            "round": pa.int32(),
+            "seconds": pa.float64(),
+            "record": pa.struct(played),
         }
     )
+    return pa.schema({**played, "nodes": pa.list_(node), "branches": pa.list_(branch)})
 
 
 def _row(trajectory: Trajectory) -> dict[str, Any]:
     row = asdict(trajectory)
     # Terms differ from rubric to rubric, which a struct column cannot: they travel as JSON.
-    row["terms"] = json.dumps(row["terms"])
+    for each in (row, *(branch["record"] for branch in row["branches"])):
+        each["terms"] = json.dumps(each["terms"])
     return row
 
 
@@ -246,12 +255,16 @@ def _trajectory(row: dict[str, Any]) -> Trajectory:
             images=tuple(ImageUse(**image) for image in node["images"]),
             prompt_hash=node["prompt_hash"],
         )
-        for node in row.pop("nodes")
+        for node in row.pop("nodes", ())
     )
     looks = tuple(
         Look(k["tool"], k["image"], tuple(k["box_px"]), k["gain"]) for k in row.pop("looks")
     )
     terms = json.loads(row.pop("terms"))
-    for name in ("vision_token_ids", "calls"):
+    for name in ("vision_token_ids", "calls", "faults"):
         row[name] = tuple(row[name])
-    return Trajectory(nodes=nodes, looks=looks, terms=terms, **row)
+    branches = tuple(
+        Branch(**{**branch, "record": _trajectory(branch["record"])})
+        for branch in row.pop("branches", ())
+    )
+    return Trajectory(nodes=nodes, looks=looks, terms=terms, branches=branches, **row)

@@ -1,6 +1,6 @@
 """What a suite is: something that judges a policy on cases and says how sure it is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +9,8 @@ from medgym.episode import Rules
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages
 from medgym.trajectory import Trajectory
+
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,23 @@ class Rate:
     low: float
     high: float
     n: int
+
+    @classmethod
+    def of(cls, outcomes: Iterable[bool]) -> "Rate":
+        """The share of True with its Wilson score interval (no continuity correction).
+
+        Unlike the normal approximation it stays within 0..1 and has a width at 0 % and 100 % too.
+        It takes the outcomes as independent: cases of one patient would need a clustered interval.
+        For no outcomes the share is 0 and the interval says nothing: 0..1.
+        """
+        from scipy.stats import binomtest
+
+        seen = [bool(outcome) for outcome in outcomes]
+        if not seen:
+            return cls(0.0, 0.0, 1.0, 0)
+        test = binomtest(sum(seen), len(seen))
+        interval = test.proportion_ci(CONFIDENCE, method="wilson")
+        return cls(sum(seen) / len(seen), float(interval.low), float(interval.high), len(seen))
 
 
 @dataclass(frozen=True)

@@ -101,23 +101,23 @@ def _workspaces(cases: str) -> Iterator[tuple["_Maker", str]]:
     for case in open_cases(cases):
         studies = [open_image(ref) for ref in case.images]
         size = (studies[0].view_sizes or (64,))[-1]
-        yield _Maker(studies, size, case.id, case.group), case.id
+        yield _Maker(studies, size, (case.id, case.group)), case.id
     for number, (width, height) in enumerate(SIZES):
         plain = np.random.default_rng(number)
         grey = number % 2
         shape = (height, width) if grey else (height, width, 3)
         study = Study(plain.integers(0, 256, shape).astype(np.uint8), (0.5, 0.25) if grey else None)
-        yield _Maker([study, study], 48, "plain", "plain"), f"a plain image of {width} x {height}"
+        yield _Maker([study, study], 48, ("plain",)), f"a plain image of {width} x {height}"
 
 
 class _Maker:
     """Makes the same workspace again and again, with its first view looked at more closely."""
 
-    def __init__(self, studies: Sequence[Study], size: int, case_id: str, group: str) -> None:
-        self.studies, self.size, self.case_id, self.group = tuple(studies), size, case_id, group
+    def __init__(self, studies: Sequence[Study], size: int, names: tuple[str, ...]) -> None:
+        self.studies, self.size, self.names = tuple(studies), size, names
 
     def __call__(self) -> Workspace:
-        made = Workspace(self.studies, view_size=self.size, case_id=self.case_id, group=self.group)
+        made = Workspace(self.studies, view_size=self.size, names=self.names)
         width, height = self.studies[0].size
         corner = (0.0, 0.0, float((width + 1) // 2), float((height + 1) // 2))
         made.add(made.look(0, corner, enlarge=True, made_by="check_tool"))
@@ -190,8 +190,7 @@ def _fingerprint(workspace: Workspace) -> tuple[Any, ...]:
         for v in workspace.views
     )
     pixels = tuple(hashlib.sha256(study.pixels.tobytes()).digest() for study in workspace.studies)
-    named = (workspace.case_id, workspace.group, workspace.view_size, workspace.coordinates)
-    return views, pixels, named, workspace.uris
+    return views, pixels, workspace.view_size, workspace.coordinates
 
 
 def _shown(call: Mapping[str, Any]) -> str:

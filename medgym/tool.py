@@ -8,7 +8,7 @@ import inspect
 import sys
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
 
@@ -27,8 +27,17 @@ BoxArgument = Annotated[list[float], Len(4, 4), Field(description="[x0, y0, x1, 
 """The argument that is a box in the addressed view, in the environment's coordinates."""
 
 
+Fault = Literal["name", "type", "value"]
+"""What was wrong with a call: a name (of the tool or of an argument), an argument's type, or a
+value that the schema admits and these images do not (a box outside the view)."""
+
+
 class ToolError(Exception):
     """A policy's mistake in a call. Its text is the observation; it says what was expected."""
+
+    def __init__(self, text: str = "", fault: Fault = "value") -> None:
+        super().__init__(text)
+        self.fault: Fault = fault
 
 
 class ToolArgs(BaseModel):
@@ -52,16 +61,39 @@ class Tool(ABC):
     Attributes:
         name: what a call names.
         fidelity: `vision` works from pixels, `predicted` is a model or noised gold, `oracle` gold.
+        resources: what a tool with a model occupies, as `{"num_gpus": 0.5}` or `{"num_cpus": 2}`.
+            On Ray such a tool has an actor of its own with these; load the model at the first
+            call, not in `__init__`, for the tool itself is made elsewhere.
+        batch_size: calls that `run_many` takes at once; with more than one, the calls of concurrent
+            episodes are joined.
     """
 
     name: ClassVar[str]
     fidelity: ClassVar[Fidelity] = "vision"
+    resources: ClassVar[Mapping[str, float]] = {}
+    batch_size: ClassVar[int] = 1
 
     Args: ClassVar[type[ToolArgs]]
 
     @abstractmethod
     def __call__(self, args: Any, workspace: "Workspace") -> ToolResult:
         """Do it. Raises `ToolError` where the policy asked for what cannot be done."""
+
+    def run_many(
+        self, calls: "Sequence[tuple[Any, Workspace]]"
+    ) -> "Sequence[ToolResult | ToolError]":
+        """Do several calls, of several episodes: one result or `ToolError` for each, in order.
+
+        By default one after the other; a tool with a model runs them as one batch. What a call
+        yields must not depend on the calls beside it.
+        """
+        results: list[ToolResult | ToolError] = []
+        for args, workspace in calls:
+            try:
+                results.append(self(args, workspace))
+            except ToolError as error:
+                results.append(error)
+        return results
 
     @property
     def description(self) -> str:
@@ -85,10 +117,13 @@ class Tool(ABC):
             where = ".".join(str(part)[:40] for part in first["loc"]) or "arguments"
             expected = ", ".join(self.Args.model_fields)
             raise ToolError(
-                f"{self.name}: {where}: {first['msg']}; expected the arguments {expected}"
+                f"{self.name}: {where}: {first['msg']}; expected the arguments {expected}",
+                "name" if first["type"] in ("extra_forbidden", "missing") else "type",
             ) from None
         except OverflowError:
-            raise ToolError(f"{self.name}: a number is too large; expected a smaller one") from None
+            raise ToolError(
+                f"{self.name}: a number is too large; expected a smaller one", "type"
+            ) from None
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A trajectory: what the sampler saw is what the trainer trains on.
 
 An append-only graph of message nodes. Each node holds only the tokens that it adds; a training
-sample is the concatenation from the root to a leaf. `validate` holds the invariants:
+sample is the concatenation from a root to a leaf. A consultation's graph has a branch for each part
+that a role played, with a score of its own. `validate` holds the invariants:
 
 1. the concatenation equals, token for token, what the sampler was given and what it sampled;
 2. the loss mask is 1 on sampled tokens alone, and each of those has a log-probability;
@@ -13,17 +14,15 @@ sample is the concatenation from the root to a leaf. `validate` holds the invari
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from medgym.cases import Case
-from medgym.episode import Episode
 from medgym.errors import RunError
 from medgym.images import Box
-from medgym.messages import Malformed, Message, Reply, Role
-from medgym.workspace import View
+from medgym.messages import Role
 
 Kind = Literal["sampled", "demonstration", "text"]
 
@@ -86,8 +85,28 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """One role's part in a consultation.
+
+    Attributes:
+        role: whose part, as `triage`, `specialist:radiologist`, `attending`.
+        leaf: the index of its last node in the graph, -1 where nothing was played.
+        record: the part as a trajectory of its own, without nodes: who played it, what it said
+            and earned, or why it failed.
+        round: 0 for the first opinions, 1 for those asked for by the attending's first referral.
+        seconds: that it took; the one figure that a repetition changes.
+    """
+
+    role: str
+    leaf: int
+    record: "Trajectory"
+    round: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Trajectory:
-    """One played episode, as it is stored and trained on.
+    """One played episode, or one consultation, as it is stored and trained on.
 
     Attributes:
         case_id, policy, seed, member: what was played, by whom, with which draw.
@@ -97,7 +116,11 @@ class Trajectory:
         vision_token_ids: the model's vision tokens, the image placeholder first.
         answer, correct, reward, terms: how it ended; reward None where the machinery failed.
         looks, calls, malformed: what it looked at, calls by tool, replies that could not be read.
+        faults: what was wrong with replies that could not be read (`Malformed.kind`) and calls that
+            were refused (`ToolOutcome.fault`), in order.
         failure: why the machinery failed, None where it did not.
+        branches: the parts of a consultation, in the order in which they were played; the other
+            fields are then those of the part that decided, the last one. Empty for one policy.
     """
 
     case_id: str
@@ -117,8 +140,10 @@ class Trajectory:
     calls: tuple[str, ...] = ()
     failed_calls: int = 0
     malformed: int = 0
+    faults: tuple[str, ...] = ()
     failure: str | None = None
     version: str = ""
+    branches: tuple[Branch, ...] = ()
 
     def branch(self, leaf: int = -1) -> tuple[Node, ...]:
         """The nodes from the root to a leaf (by default the last node)."""
@@ -129,59 +154,27 @@ class Trajectory:
             index = self.nodes[index].parent
         return tuple(reversed(path))
 
+    def part(self, branch: Branch) -> "Trajectory":
+        """What one role played, as a trajectory of its own: the training sample of its role."""
+        nodes = self.branch(branch.leaf) if branch.leaf >= 0 else ()
+        chained = (replace(node, parent=place - 1) for place, node in enumerate(nodes))
+        return replace(branch.record, nodes=tuple(chained))
+
+    def parts(self) -> tuple[tuple[str, "Trajectory"], ...]:
+        """The (role, part) pairs of a consultation; of a single policy, itself as `policy`."""
+        if not self.branches:
+            return (("policy", self),)
+        return tuple((branch.role, self.part(branch)) for branch in self.branches)
+
     @property
     def turns(self) -> int:
-        """Replies of the policy."""
+        """Replies of the policy, of a consultation those of all roles."""
         return sum(node.role == "assistant" for node in self.nodes)
 
 
 def hash_ids(ids: Sequence[int]) -> str:
     """blake2b of token ids."""
     return hashlib.blake2b(np.asarray(ids, "<u4").tobytes(), digest_size=16).hexdigest()
-
-
-def record(
-    case: Case,
-    episode: Episode,
-    *,
-    policy: str,
-    seed: int,
-    member: int,
-    kind: Kind,
-    version: str = "",
-    vision_token_ids: Sequence[int] = (),
-) -> Trajectory:
-    """The trajectory of a finished episode.
-
-    Raises:
-        InvariantError: a reply's prompt does not continue the tokens before it (invariant 1).
-    """
-    score = episode.score
-    assert score is not None, "only a finished episode has a trajectory"
-    return Trajectory(
-        case_id=case.id,
-        policy=policy,
-        seed=seed,
-        member=member,
-        kind=kind,
-        nodes=_nodes(episode.messages),
-        vision_token_ids=tuple(vision_token_ids),
-        answer=episode.answer,
-        correct=score.correct,
-        reward=score.total,
-        terms=dict(score.terms),
-        terminated=episode.terminated,
-        truncated=episode.truncated,
-        looks=tuple(
-            Look(view.made_by, view.image, view.box_px, _gain(view, episode.workspace.views))
-            for view in episode.workspace.views
-            if view.made_by is not None
-        ),
-        calls=tuple(o.call.name for turn in episode.turns for o in turn.outcomes),
-        failed_calls=sum(o.failed for turn in episode.turns for o in turn.outcomes),
-        malformed=sum(isinstance(turn.action, Malformed) for turn in episode.turns),
-        version=version,
-    )
 
 
 def failed_trajectory(
@@ -199,72 +192,6 @@ def failed_trajectory(
     )
 
 
-def _gain(view: View, views: Sequence[View]) -> float:
-    fine, coarse = (
-        (v.size[0] * v.size[1]) / ((v.box_px[2] - v.box_px[0]) * (v.box_px[3] - v.box_px[1]))
-        for v in (view, views[view.image])
-    )
-    return math.sqrt(fine / coarse)
-
-
-def _nodes(messages: Sequence[Message]) -> tuple[Node, ...]:
-    nodes: list[Node] = []
-    waiting: list[Message] = []
-    held: tuple[int, ...] = ()
-    counted = 0
-    for message in messages:
-        if message.reply is None:
-            waiting.append(message)
-            continue
-        # Tokens without the prompt that they continue prove nothing: such a reply is text alone.
-        reply = message.reply if message.reply.prompt_ids is not None else Reply(message.text)
-        given = reply.prompt_ids or ()
-        if given[: len(held)] != held:
-            raise InvariantError(1, "the prompt does not continue the tokens that were held")
-        sizes = reply.image_tokens[counted:]
-        nodes.append(_environment_node(len(nodes) - 1, waiting, given[len(held) :], sizes))
-        counted += len(sizes)
-        nodes.append(_policy_node(len(nodes) - 1, message, reply))
-        held = given + (reply.token_ids or ())
-        waiting = []
-    if waiting and nodes:  # the environment's last word, which no policy read
-        nodes.append(_environment_node(len(nodes) - 1, waiting, (), ()))
-    return tuple(nodes)
-
-
-def _environment_node(
-    parent: int, messages: Sequence[Message], ids: tuple[int, ...], sizes: tuple[int, ...]
-) -> Node:
-    parts = [image for message in messages for image in message.images]
-    counts = sizes if sizes else (0,) * len(parts)
-    if len(counts) != len(parts):
-        raise InvariantError(3, f"{len(parts)} images were shown and {len(counts)} were encoded")
-    return Node(
-        parent=parent,
-        role="user" if parent < 0 else "tool",
-        text="\n\n".join(message.text for message in messages),
-        token_ids=ids,
-        loss_mask=(0,) * len(ids),
-        images=tuple(
-            ImageUse(part.sha256, part.view, count)
-            for part, count in zip(parts, counts, strict=True)
-        ),
-    )
-
-
-def _policy_node(parent: int, message: Message, reply: Reply) -> Node:
-    ids = reply.token_ids or ()
-    return Node(
-        parent=parent,
-        role="assistant",
-        text=message.text,
-        token_ids=ids,
-        loss_mask=(1,) * len(ids),
-        logprobs=reply.logprobs or (),
-        prompt_hash=hash_ids(reply.prompt_ids) if reply.prompt_ids is not None else "",
-    )
-
-
 def validate(trajectory: Trajectory) -> None:
     """Hold the invariants of this module over every branch of a trajectory.
 
@@ -273,6 +200,9 @@ def validate(trajectory: Trajectory) -> None:
     """
     if trajectory.failure is not None and trajectory.reward is not None:
         raise InvariantError(5, f"{trajectory.case_id} failed and carries a reward")
+    if trajectory.branches:
+        _validate_branches(trajectory)
+        return
     if trajectory.kind == "text":
         return
     vision = set(trajectory.vision_token_ids)
@@ -289,6 +219,20 @@ def validate(trajectory: Trajectory) -> None:
             above = trajectory.branch(node.parent) if node.parent >= 0 else ()
             if hash_ids([i for n in above for i in n.token_ids]) != node.prompt_hash:
                 raise InvariantError(1, f"{where}: the sampler was given other tokens")
+
+
+def _validate_branches(trajectory: Trajectory) -> None:
+    """Every part by itself; together they are the whole graph, and no node is in two of them."""
+    last = -1
+    for branch in trajectory.branches:
+        part = trajectory.part(branch)
+        if branch.leaf >= 0:
+            if branch.leaf - last != len(part.nodes):
+                raise InvariantError(1, f"{trajectory.case_id}: the branches are not the graph")
+            last = branch.leaf
+        validate(part)
+    if last != len(trajectory.nodes) - 1:
+        raise InvariantError(1, f"{trajectory.case_id}: a node belongs to no branch")
 
 
 def _validate_mask(node: Node, where: str, kind: Kind) -> None:

@@ -2,12 +2,15 @@
 
 An episode starts with one view for each image; a tool that shows something adds a view, and earlier
 views stay addressable. Every view is rendered from the original pixels, within `view_size`. The
-workspace holds no gold: it is what tools, and through them a policy, may know.
+workspace holds no gold: it is what tools, and through them a policy, may know. Names are gold too,
+where a file is called pneumonia_12.png: of ids, groups and URIs it holds hashes alone.
 """
 
 import math
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Literal
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from PIL import Image
 
@@ -91,7 +94,10 @@ class Workspace:
         studies: the decoded images, in the case's order.
         view_size: the greatest side of a view, in pixels.
         coordinates: what boxes in calls are measured in: thousandths of the view, or view pixels.
-        case_id, group, uris: which case this is, for tools that must not hand it back to itself.
+
+    Args:
+        names: by which the case is known: its id, its group, its images' URIs. A tool that must not
+            hand a case back to itself asks `is_named`.
     """
 
     def __init__(
@@ -100,28 +106,29 @@ class Workspace:
         *,
         view_size: int = 448,
         coordinates: Coordinates = "thousandths",
-        case_id: str = "",
-        group: str = "",
-        uris: Sequence[str] = (),
+        names: Sequence[str] = (),
     ) -> None:
         self.studies = tuple(studies)
         self.view_size = view_size
         self.coordinates: Coordinates = coordinates
-        self.case_id = case_id
-        self.group = group
-        self.uris = tuple(uris)
+        self._names = frozenset(_hash(name) for name in names if name)
         self._views: list[View] = []
         for image, study in enumerate(self.studies):
             if study.view_sizes is not None and view_size not in study.view_sizes:
                 allowed = ", ".join(map(str, study.view_sizes))
+                case = names[0] if names else "this image"
                 raise UserError(
-                    f"{case_id or 'this image'} may be shown whole only at a view_size of "
-                    f"{allowed}, not {view_size}: at others its overview would give away what a "
-                    "tool is to find"
+                    f"{case} may be shown whole only at a view_size of {allowed}, not "
+                    f"{view_size}: at others its overview would give away what a tool is to find"
                 )
             width, height = study.size
             box_px = (0.0, 0.0, float(width), float(height))
             self.add(self.look(image, box_px, enlarge=False, made_by=None))
+
+    def is_named(self, name: str | None) -> bool:
+        """Whether the case that is played is known by this name: as its id, its group or the URI
+        of one of its images."""
+        return name is not None and _hash(name) in self._names
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -185,12 +192,34 @@ class Workspace:
         across, down = max(1, round(width * factor)), max(1, round(height * factor))
         across = max(across, -(-down // MAX_ASPECT))
         down = max(down, -(-across // MAX_ASPECT))
-        size, study = (across, down), self.studies[image]
-        return View(-1, image, box_px, Picture(size, lambda: study.render(box_px, size)), made_by)
+        picture = _picture(self.studies[image], box_px, (across, down))
+        return View(-1, image, box_px, picture, made_by)
 
     def overlay(self, view: View, picture: Image.Image, made_by: str) -> View:
         """A new, unnumbered view of the same region with other pixels drawn, as an outline."""
         return View(-1, view.image, view.box_px, picture.convert("RGB"), made_by)
+
+
+def _hash(name: str) -> bytes:
+    return blake2b(name.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+_PICTURES: WeakKeyDictionary[Study, WeakValueDictionary[tuple[Box, tuple[int, int]], Picture]] = (
+    WeakKeyDictionary()
+)
+
+
+def _picture(study: Study, box_px: Box, size: tuple[int, int]) -> Picture:
+    """A region as a picture: the same one for all who look there, so that the members of a group,
+    who share their studies, draw and hash their first views once."""
+    pictures = _PICTURES.get(study)
+    if pictures is None:
+        pictures = _PICTURES.setdefault(study, WeakValueDictionary())
+    picture = pictures.get((box_px, size))
+    if picture is None:
+        picture = Picture(size, lambda: study.render(box_px, size))
+        pictures[box_px, size] = picture
+    return picture
 
 
 def _whole(low: float, high: float, least: float, most: float) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WINGS = ("agents", "evals", "tools", "train")
+WINGS = ("agents", "benchmarks", "evals", "tools", "train")
 FOLDERS = ("medgym", *WINGS)
 MAX_LINES = 400
 VAGUE = {"common", "helper", "helpers", "manager", "misc", "util", "utils"}
@@ -167,6 +167,8 @@ PLANTED: dict[str, tuple[Checker, str, str]] = {
     "another wing, by its name": (
         wings_meet_through_the_registry, "evals/a.py",
         "import importlib\nimportlib.import_module('medgym.train.b')"),
+    "another wing, from the benchmarks": (
+        wings_meet_through_the_registry, "benchmarks/a.py", "from medgym.train import looker"),
     "its own wing absolutely": (
         wings_meet_through_the_registry, "tools/a.py", "from medgym.tools.b import c"),
     "a wing from the ground floor": (

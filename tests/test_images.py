@@ -540,3 +540,16 @@ def test_a_dicom_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["Rows", "Columns", "PixelData", "BitsAllocated"])
 def test_a_dicom_file_without_what_pixels_need_is_refused(tmp_path: Path, missing: str) -> None:
     refusal(written(tmp_path, np.zeros((2, 3), np.uint8), **{missing: None}))
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 9, 7), (2, 1, 9, 7), (0, 3, 4, 7), (8, 6, 9, 7), (1, 1, 3, 5)]
+)
+def test_any_region_is_shown_pixel_for_pixel(box: tuple[int, int, int, int]) -> None:
+    grey = np.arange(63, dtype=np.uint8).reshape(7, 9)
+    x0, y0, x1, y1 = box
+    size = (x1 - x0, y1 - y0)
+    for pixels in (grey, np.asfortranarray(grey), np.dstack([grey, grey + 1, grey + 2])):
+        shown = np.asarray(Study(pixels.copy(order="K")).render(tuple(map(float, box)), size))
+        part = pixels[y0:y1, x0:x1]
+        assert (shown == (part if part.ndim == 3 else part[:, :, None])).all()

@@ -128,7 +128,9 @@ def played(case: Case, plant: Plant | None = None) -> Played:
         monkeypatch.setattr(Rules, "begin", planted)
         asyncio.run(rollout(case, spy, Rules(tools=tools, max_turns=99, view_size=size)))
         env = MedEnv([case], tools, max_turns=99, view_size=size, render_mode="ansi")
-        steps: list[Any] = [env.reset(seed=0), env.render()]
+        observation, info = env.reset(seed=0)
+        info.pop("case")  # the case's id, for whoever keeps records; the episode says it nowhere
+        steps: list[Any] = [(observation, info), env.render()]
         for action in actions():
             observation, _, terminated, _, info = env.step(action)
             # At the end the score tells how good the answer was; there is nothing left to play.
@@ -376,25 +378,26 @@ BOX_PX = (13.0, 27.0, 41.0, 59.0)
 
 
 def ward(folder: Path) -> Case:
-    """An open question about a picture whose file tells the answer in every way that files can."""
+    """An open question about a picture whose file tells the answer in every way that files can,
+    and whose names tell it too."""
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
     told = PngInfo()
     told.add_text("Diagnosis", SECRET)
     told.add_itxt("Finding", LABEL, zip=True)
     exif = Image.Exif()
     exif[0x010E] = SECRET  # ImageDescription
-    Image.fromarray(pixels).save(
-        folder / "image.png", pnginfo=told, exif=exif, icc_profile=SECRET.encode()
-    )
+    file = folder / LABEL / f"{SECRET}_12.png"
+    file.parent.mkdir()
+    Image.fromarray(pixels).save(file, pnginfo=told, exif=exif, icc_profile=SECRET.encode())
     mask = np.zeros((96, 96), bool)
     mask[27:59, 13:41] = True
     return Case(
-        id="ward/train/1",
-        images=(ImageRef(uri=f"file:{folder / 'image.png'}"),),
+        id=f"ward/train/{SECRET}-12",
+        images=(ImageRef(uri=f"file:{file}"),),
         question="What is it?",
         answer=SECRET,
         regions=(Region(label=LABEL, box_px=BOX_PX, mask=Mask.of(mask)),),
-        group="1",
+        group=f"{LABEL} {SECRET}-12",
         source="ward",
         split="train",
     )
@@ -408,9 +411,10 @@ def dicom(folder: Path) -> Case:
     dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
     dataset.PatientComments = SECRET
     dataset.SeriesDescription = LABEL
-    dataset.save_as(folder / "image.dcm")
     case = ward(folder)
-    return case.model_copy(update={"images": (ImageRef(uri=f"file:{folder / 'image.dcm'}"),)})
+    file = folder / LABEL / f"{SECRET}.dcm"
+    dataset.save_as(file)
+    return case.model_copy(update={"images": (ImageRef(uri=f"file:{file}"),)})
 
 
 @pytest.mark.parametrize("make", [ward, dicom], ids=["png", "dicom"])
@@ -472,6 +476,10 @@ def answer_in_a_message(episode: Episode, case: Case) -> None:
     episode.messages[0] = Message(
         "system", (*system.content, *system.content[:0]), Reply(case.answer)
     )
+
+
+def names_in_the_workspace(episode: Episode, case: Case) -> None:
+    episode.workspace.uris = [ref.uri for ref in case.images]  # type: ignore[attr-defined]
 
 
 def back_reference(episode: Episode, case: Case) -> None:
@@ -542,6 +550,7 @@ PLANTS: dict[Plant, str] = {
     answer_in_image_metadata: "walk",
     answer_in_a_colour_profile: "files",
     answer_in_a_message: "walk",
+    names_in_the_workspace: "walk",
     back_reference: "walk",
     closure: "walk",
     bound_method: "walk",

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ("pyproject.toml", "README.md", "LICENSE", "medgym", "agents", "evals", "tools", "train")
+SHIPPED = (
+    "pyproject.toml", "README.md", "LICENSE",
+    "medgym", "agents", "benchmarks", "evals", "tools", "train",
+)  # fmt: skip
 
 
 def run(*command: str, cwd: Path, **environment: str) -> str:

@@ -1,4 +1,7 @@
+import fcntl
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -196,3 +199,55 @@ def test_no_run_and_no_trajectories_are_one_line(tmp_path: Path) -> None:
     for read in (empty.trajectories.frame, empty.trajectories.dataset):
         with pytest.raises(UserError, match="no trajectories in"):
             read()
+
+
+def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    code = (
+        "import sys, time\n"
+        "from medgym.runs import RunFolder\n"
+        "folder = RunFolder.create_or_resume(sys.argv[1], {'seed': 1})\n"
+        "print('writing', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+    try:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        with pytest.raises(UserError, match=r"another process is writing into .*a; mend: wait"):
+            RunFolder.create_or_resume(path, {"seed": 1})
+        reader = RunFolder.open(path)
+        assert reader.manifest["status"] == "running"
+        with pytest.raises(UserError, match="another process is writing"):
+            list(collect([], load_policy("scripted:prior"), Rules(), out=reader))
+    finally:
+        writer.kill()
+        writer.communicate()
+    folder = RunFolder.create_or_resume(path, {"seed": 1})  # the lock went with the process
+    again = RunFolder.create_or_resume(path, {"seed": 1})  # this process has it
+    again.note(step=1)
+    assert folder.manifest["step"] == 1
+
+
+def test_the_lock_goes_with_the_last_who_holds_it(tmp_path: Path) -> None:
+    def is_free() -> bool:
+        with (path / "recipe.toml").open("r+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    path = tmp_path / "a"
+    folder = RunFolder.create(path, {"seed": 1})
+    again = RunFolder.create_or_resume(path, {"seed": 1})
+    assert not is_free()
+    folder.finish()
+    assert not is_free()
+    del again
+    assert is_free()
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot write to .*recipe.toml"):
+        RunFolder(tmp_path).claim()

@@ -50,6 +50,7 @@ trajectories = st.builds(
     calls=st.lists(text, max_size=2).map(tuple),
     failed_calls=st.integers(0, 9),
     malformed=st.integers(0, 9),
+    faults=st.lists(text, max_size=2).map(tuple),
     failure=st.none() | text,
 )
 ONE = Trajectory("a/train/0", "p", 1, 0, "text", (Node(-1, "user", "?"),), reward=0.5, terms={})

@@ -180,3 +180,12 @@ def test_a_source_may_forbid_view_sizes() -> None:
     assert Workspace([kept], view_size=64).view(0).size == (64, 64)
     with pytest.raises(UserError, match="view_size of 32, 64, not 128"):
         Workspace([kept], view_size=128)
+
+
+def test_a_case_is_known_by_its_names_and_tells_none() -> None:
+    names = ("ward/train/pneumonia_12", "patient 3", "file:/data/pneumonia_12.png", "")
+    space = Workspace([study(8, 8)], view_size=16, names=names)
+    assert all(space.is_named(name) for name in names[:3])
+    assert not any(space.is_named(name) for name in ("pneumonia_12", "", None))
+    assert "pneumonia" not in repr(vars(space))
+    assert not Workspace([study(8, 8)], view_size=16).is_named("")

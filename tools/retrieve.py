@@ -80,14 +80,13 @@ def allowed(document: Document, workspace: Workspace) -> bool:
     Images are compared pixel for pixel: a re-encoded or cut copy of the same patient is for `group`
     to catch.
     """
-    named = {name for name in (workspace.case_id, workspace.group) if name}
-    if document.id in named or document.group in named:
+    if workspace.is_named(document.id) or workspace.is_named(document.group):
         return False
     if document.split is None:
         return True
     if document.split != SPLIT:
         return False
-    if any(ref.uri in workspace.uris for ref in document.images):
+    if any(workspace.is_named(ref.uri) for ref in document.images):
         return False
     try:
         theirs = document.hashes

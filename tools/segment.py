@@ -114,7 +114,7 @@ class Segment(Tool):
         and `length_mm`.
         """
         if (args.box is None) == (args.point is None):
-            raise ToolError("segment: expected either box or point, and not both")
+            raise ToolError("segment: expected either box or point, and not both", "name")
         view = workspace.view(args.view)
         study = workspace.studies[view.image]
         if args.box is not None:

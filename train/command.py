@@ -1,14 +1,53 @@
-"""`medgym train`: run a recipe. Imports nothing heavy before it knows what is asked."""
+"""`medgym train RECIPE`, and beside it `train merge`, `train audit` and `train ablate`.
+
+Imports nothing heavy before it knows what is asked.
+"""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from medgym.errors import UserError, missing_extra
 
+from .audit import audit
 
+BY_RECIPE = "recipe"
+"""What the group calls the command that has no name of its own."""
+
+
+class _Train(TyperGroup):
+    """A group in which whatever is no sub-command's name belongs to the training by a recipe."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = args[:1] and args[0] != BY_RECIPE and args[0] in self.commands
+        left: list[str] = super().parse_args(ctx, args if named else [BY_RECIPE, *args])
+        return left
+
+
+class _ByRecipe(TyperCommand):
+    """The command that is called by the group's own name."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        if parent is None:
+            return super().make_context(info_name, args, parent, **extra)
+        return super().make_context(parent.info_name, args, parent.parent, **extra)
+
+
+app = typer.Typer(cls=_Train, add_completion=False)
+app.command("audit")(audit)
+
+
+@app.callback()
+def group() -> None:
+    """Train a policy by a recipe; merge an adapter; audit a rubric."""
+
+
+@app.command(BY_RECIPE, cls=_ByRecipe)
 def train(
     recipe: Annotated[str, typer.Argument(help="A registered recipe, or the path of a TOML file.")],
     out: Annotated[
@@ -18,32 +57,41 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Train a policy by a recipe: cold start, GRPO, judging.
+    """Train a policy by a recipe: cold start, curriculum, GRPO, judging; or a consultation's roles.
 
     Example: medgym train tiny --seed 1 --out runs/tiny-1
+
+    Beside it stand `medgym train merge RUN OUT` (a run's adapter into its base) and
+    `medgym train audit RECIPE` (what cheats would earn by its rubric).
     """
     try:
-        from .pipeline import run
+        from . import consult_report, report
+        from .consult import run_consultation
+        from .pipeline import check, run
         from .recipe import load_recipe
-        from .report import draw_report, print_results
     except ModuleNotFoundError as error:
         raise missing_extra("train", error) from error
     loaded, text = load_recipe(recipe, seed=seed)
+    check(loaded)
+    consults = loaded.consultation is not None
     folder = out or Path("runs") / loaded.name
     _open(folder, loaded, text, resume)
-    results = run(loaded, folder)
-    draw_report(loaded, folder)
+    results = (run_consultation if consults else run)(loaded, folder)
+    shown: Any = consult_report if consults else report
+    shown.draw_report(loaded, folder)
     _finish(folder)
     if as_json:
         print(json.dumps(results))
     else:
-        print_results(results, folder)
+        shown.print_results(results, folder)
 
 
 def _open(folder: Path, recipe: Any, text: str, resume: bool) -> None:
+    from medgym.policy import without_credentials
     from medgym.runs import RunFolder
 
-    wanted = json.loads(recipe.model_dump_json())
+    text = without_credentials(text)
+    wanted = json.loads(without_credentials(recipe.model_dump_json()))
     if not resume:
         RunFolder.create(folder, text, recipe=wanted, seeds={"run": recipe.seed})
     elif RunFolder.open(folder).manifest.get("recipe") != wanted:
@@ -54,3 +102,47 @@ def _finish(folder: Path) -> None:
     from medgym.runs import RunFolder
 
     RunFolder.open(folder).finish()
+
+
+@app.command("ablate")
+def ablate(
+    recipe: Annotated[str, typer.Argument(help="A recipe that trains a consultation.")],
+    out: Annotated[Path, typer.Option(help="The folder of all its runs; it is gone on with.")],
+    seed: Annotated[int | None, typer.Option(help="In place of the recipe's seed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Train a consultation whole and without its curriculum, and judge it without each part.
+
+    Example: medgym train ablate consult-tiny --out runs/ablation
+    """
+    try:
+        from . import ablation
+        from .pipeline import check
+        from .recipe import load_recipe
+    except ModuleNotFoundError as error:
+        raise missing_extra("train", error) from error
+    loaded, _ = load_recipe(recipe, seed=seed)
+    check(loaded)
+    rows = ablation.ablate(loaded, out)
+    if as_json:
+        print(json.dumps([{"name": row.name} | row.figures for row in rows]))
+    else:
+        ablation.print_rows(rows)
+
+
+@app.command("merge")
+def merge(
+    adapter: Annotated[
+        Path, typer.Argument(help="An adapter's folder, or a run's: its newest adapter.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Where the model goes, a folder that is not there.")],
+) -> None:
+    """Merge an adapter into its base: an ordinary checkpoint, processor and all.
+
+    Example: medgym train merge runs/tiny models/tiny-grpo
+    """
+    try:
+        from .adapters import merge as merged
+    except ModuleNotFoundError as error:
+        raise missing_extra("train", error) from error
+    print(merged(adapter, out))

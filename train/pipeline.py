@@ -6,6 +6,7 @@ Everything drawn by chance is seeded from the recipe's seed and what it is for.
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,17 +20,19 @@ from medgym.cases import open_cases
 from medgym.env import DEFAULT_VIEW_SIZE, load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
-from medgym.messages import ImagePart
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Policy, Sampling, load_policy, split_adapter
 from medgym.progress import progress
 from medgym.registry import load
-from medgym.rollout import collect
-from medgym.rubric import load_rubric
+from medgym.runs import RunFolder
 from medgym.seeds import seed_of
-from medgym.store import ImageStore, TrajectoryStore, write_atomic
+from medgym.store import TrajectoryStore, write_atomic
 
-from .order import ordered
+from .demonstrations import demonstrations
+from .disk import disk_may_fill
+from .order import gold_cases, ordered
 from .recipe import Recipe
+from .rubric import rubric_of
+from .selection import Records
 
 ROLE = "policy"
 """The one role of a single policy; its adapters lie in `adapters/policy/STEP/`."""
@@ -37,9 +40,10 @@ ROLE = "policy"
 
 @dataclass(frozen=True)
 class Place:
-    """A run's folder and what lies where in it."""
+    """A run's folder and what lies where in it, of one role if several are trained."""
 
     folder: Path
+    role: str = ROLE
 
     @property
     def cold_start(self) -> Path:
@@ -49,16 +53,35 @@ class Place:
     @property
     def checkpoints(self) -> Path:
         """The trainer's checkpoints, from which GRPO resumes."""
-        return self.folder / "checkpoints"
+        return self._own("checkpoints")
 
-    def adapter(self, step: int) -> Path:
-        """The adapter after a step, as an ordinary PEFT adapter."""
-        return self.folder / "adapters" / ROLE / str(step)
+    @property
+    def metrics(self) -> Path:
+        """One JSON line for each step of GRPO."""
+        return self._own("metrics").with_suffix(".jsonl")
 
-    def last_adapter(self) -> Path:
-        """The newest adapter."""
-        steps = [int(p.name) for p in (self.folder / "adapters" / ROLE).glob("*") if p.is_dir()]
-        return self.adapter(max(steps))
+    @property
+    def tensorboard(self) -> Path:
+        """The same for TensorBoard."""
+        return self._own("tensorboard")
+
+    @property
+    def played(self) -> Path:
+        """The trajectories of GRPO."""
+        return self._own("trajectories/grpo")
+
+    def _own(self, name: str) -> Path:
+        return self.folder / (name if self.role == ROLE else f"{name}-{self.role}")
+
+    @property
+    def trained(self) -> str:
+        """The trained policy as `model_policy` takes it: `BASE@ADAPTER`, or a model's folder."""
+        whole = self.folder / "trained"
+        if whole.is_dir():  # trained without an adapter
+            return str(whole)
+        versions = self.folder / "adapters" / self.role
+        newest = max(int(path.name) for path in versions.glob("*") if path.is_dir())
+        return f"{self.cold_start}@{versions / str(newest)}"
 
     def stages(self) -> dict[str, float]:
         """Seconds of each finished stage."""
@@ -69,7 +92,8 @@ class Place:
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage and write it down as finished."""
         start = time.monotonic()
-        yield
+        with disk_may_fill():
+            yield
         done = self.stages() | {name: round(time.monotonic() - start, 1)}
         write_atomic(self.folder / "stages.json", json.dumps(done, indent=1).encode())
 
@@ -79,8 +103,9 @@ def rules_of(recipe: Recipe, *, tools: bool = True) -> Rules:
     cases = open_cases(recipe.cases.train)
     return Rules(
         tools=load_tools(recipe.tools.names if tools else ()),
-        rubric=load_rubric(recipe.rubric.name),
+        rubric=rubric_of(recipe.rubric),
         max_turns=recipe.rollout.max_turns,
+        max_tokens=recipe.rollout.max_context,
         view_size=recipe.rollout.view_size or cases.view_size or DEFAULT_VIEW_SIZE,
     )
 
@@ -95,9 +120,29 @@ def load_base(recipe: Recipe) -> Path | str:
     """The base model's folder or hub name; the built-in one is made on first use and cached."""
     if recipe.model.path is not None:
         return recipe.model.path
-    from .tiny_base import tiny_base
+    from .tiny_base import BASES, tiny_base
 
-    return tiny_base()
+    return tiny_base(BASES[str(recipe.model.build)])
+
+
+def check(recipe: Recipe) -> None:
+    """Say what a recipe lacks here, before anything is written.
+
+    Raises:
+        UserError: cases that are not there or have no gold, or no GPU where one is needed.
+    """
+    if recipe.seed < 0:
+        raise UserError(f"the seed is {recipe.seed}; mend: give one of 0 or more")
+    if recipe.model.gpu and not torch.cuda.is_available():
+        raise UserError(
+            f"the recipe {recipe.name} needs a GPU and there is none; mend: run it where there is "
+            "one, or set [model] gpu = false"
+        )
+    specs = [recipe.cases.train, recipe.cases.test]
+    if recipe.demonstrations is not None:
+        specs.append(recipe.demonstrations.cases)
+    for spec in specs:
+        gold_cases(spec)
 
 
 def cold_start(recipe: Recipe, base: Path | str, place: Place) -> None:
@@ -107,67 +152,92 @@ def cold_start(recipe: Recipe, base: Path | str, place: Place) -> None:
 
     model, processor = load_model(base)
     if recipe.demonstrations is not None:
-        cases = open_cases(recipe.demonstrations.cases)
-        demonstrator = load_policy(recipe.demonstrations.policy)
-        policy = load("policies", "hf")(model, processor).imitating(demonstrator)
-        pictures: dict[str, Any] = {}
-
-        def keep(messages: Any) -> None:
-            for part in (part for message in messages for part in message.images):
-                pictures[part.sha256] = part.image
-
-        with progress("demonstrations", len(cases)) as advance:
-            shown = []
-            stream = collect(
-                cases,
-                policy,
-                rules_of(recipe),
-                seed=seed_of(recipe.seed, "demonstrations"),
-                on_messages=keep,
-                ordered=True,
-            )
-            for trajectory in stream:
-                shown.append(trajectory)
-                advance(1)
-        store(place, shown, pictures)
-        with progress("cold start", recipe.sft.max_steps) as advance:
-            supervised(
+        run = RunFolder(place.folder)
+        student = load("policies", "hf")(model, processor)
+        student.spec = "the base"
+        shown = demonstrations(
+            recipe.demonstrations,
+            gold_cases(recipe.demonstrations.cases),
+            student,
+            rules_of(recipe),
+            sampling_of(recipe),
+            run,
+            Records(place.folder),
+            seed=seed_of(recipe.seed, "demonstrations"),
+        )
+        settings = {key: value for key, value in recipe.sft.items() if key != "lora"}
+        with progress("cold start", int(settings.get("max_steps", 0)) or None) as advance:
+            model = supervised(
                 model,
                 processor,
                 shown,
-                pictures,
-                recipe.sft,
+                run.images.get,
+                settings,
                 seed=seed_of(recipe.seed, "sft"),
-                on_step=lambda step, loss: advance(1, loss=loss),
+                folder=place.folder / "sft" if "save_steps" in settings else None,
+                parts=recipe.model.adapt,
+                lora=recipe.sft.get("lora"),
+                on_step=_Noted(place.folder / "cold_start.jsonl", advance),
             )
-    save_model(model, processor, place.cold_start)
+    # Under another name first: a folder of that name is a whole model.
+    making = place.cold_start.with_name(".cold_start")
+    shutil.rmtree(making, ignore_errors=True)
+    save_model(model, processor, making)
+    making.rename(place.cold_start)
+    shutil.rmtree(place.folder / "sft", ignore_errors=True)  # the checkpoints on the way
 
 
-def store(place: Place, trajectories: Any, pictures: dict[str, Any]) -> None:
-    """Keep trajectories and their images in the run's folder."""
-    images = ImageStore(place.folder / "images")
-    for picture in pictures.values():
-        images.put(ImagePart(0, picture))
-    TrajectoryStore(place.folder / "trajectories").write(list(trajectories))
+class _Noted:
+    """One JSON line for each step of the cold start, and the progress bar.
+
+    Lines of steps that a resumed run takes again are dropped.
+    """
+
+    def __init__(self, path: Path, advance: Any) -> None:
+        self._path = path
+        self._advance = advance
+        self._begun = False
+
+    def __call__(self, step: int, logs: dict[str, float]) -> None:
+        if not self._begun:
+            self._begun = True
+            lines = self._path.read_text("utf-8").splitlines() if self._path.exists() else []
+            kept = [line + "\n" for line in lines if json.loads(line)["step"] < step]
+            self._path.write_text("".join(kept), "utf-8")
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": step} | logs) + "\n")
+        self._advance(1, loss=logs["loss"])
+
+
+def curriculum(recipe: Recipe, place: Place) -> None:
+    """Choose and order the cases, where the recipe asks for it."""
+    from .curriculum import arrange
+
+    policy = model_policy(str(place.cold_start))
+    cases = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
+    arrange(recipe, cases, policy, rules_of(recipe), sampling_of(recipe), place.folder)
 
 
 def grpo(recipe: Recipe, place: Place) -> None:
     """Train the recipe's policy with GRPO, from the cold start or from the last checkpoint."""
     from .checkpoint import load_model
+    from .curriculum import arranged, asked_for
     from .optimise import train_grpo
 
     model, processor = load_model(place.cold_start)
-    cases = ordered(open_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
+    cases = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
+    if asked_for(recipe.curriculum):
+        cases = arranged(cases, place.folder)
     train_grpo(recipe, model, processor, cases, rules_of(recipe), sampling_of(recipe), place)
 
 
 def judged(recipe: Recipe, place: Place) -> dict[str, Any]:
     """Judge every policy of the run on the recipe's held-out cases, sampled and greedy."""
-    cases = open_cases(recipe.cases.test)
+    cases = gold_cases(recipe.cases.test)
     judge = load("suites", "vqa")
     rules, bare = rules_of(recipe), rules_of(recipe, tools=False)
     base = str(place.cold_start)
-    trained = f"{base}@{place.last_adapter()}"
+    trained = place.trained
     players: dict[str, tuple[Callable[[], Policy], Rules]] = {
         "no_tools": (lambda: model_policy(trained), bare),
         "prior": (lambda: load_policy("scripted:prior"), rules),
@@ -210,7 +280,7 @@ def model_policy(spec: str) -> Policy:
     """The policy of a model folder, with `@ADAPTER` if any, as this room loads models."""
     from .checkpoint import load_model
 
-    path, _, adapter = spec.partition("@")
+    path, adapter = split_adapter(spec)
     model, processor = load_model(path)
     if adapter:
         from peft import PeftModel
@@ -224,17 +294,20 @@ def model_policy(spec: str) -> Policy:
 def run(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """Do every stage that is not done yet; returns what `results.json` holds."""
     place = Place(folder)
+    from .curriculum import asked_for
+
     if recipe.model.build is not None:
         # So small a model gains nothing from a second thread, and one thread rounds alike anywhere.
         torch.set_num_threads(1)
-    if recipe.seed < 0:
-        raise UserError(f"the seed is {recipe.seed}; mend: give one of 0 or more")
     base: Path | str = ""
     if "cold_start" not in place.stages():
         with place.stage("base"):
             base = load_base(recipe)
         with place.stage("cold_start"):
             cold_start(recipe, base, place)
+    if asked_for(recipe.curriculum) and "curriculum" not in place.stages():
+        with place.stage("curriculum"):
+            curriculum(recipe, place)
     if "grpo" not in place.stages():
         with place.stage("grpo"):
             grpo(recipe, place)

@@ -27,6 +27,7 @@ _NAMES = {
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
 _DRAWS = 16
 _WINDOW = 5
+_ANSWERS = 12
 
 
 def print_results(results: dict[str, Any], folder: Path) -> None:
@@ -56,7 +57,7 @@ def print_results(results: dict[str, Any], folder: Path) -> None:
 
 
 def draw_report(recipe: Recipe, folder: Path) -> Path:
-    """Draw `report.png`: learning curve, looking, accuracy by answer, one case before and after."""
+    """Draw `report.png`: learning, looking, sight, answers, one case before and after."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -66,11 +67,14 @@ def draw_report(recipe: Recipe, folder: Path) -> Path:
     results = json.loads((folder / "results.json").read_text())
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     metrics = [json.loads(line) for line in lines]
-    figure, axes = pyplot.subplots(2, 3, figsize=(15, 9), layout="constrained")
-    _learning(axes[0, 0], metrics, recipe)
-    _looking(axes[0, 1], metrics)
-    _by_answer(axes[0, 2], results["policies"])
-    _before_and_after(list(axes[1]), recipe, place)
+    figure, axes = pyplot.subplot_mosaic(
+        "AAABBBCCCDDD;EEEEFFFFGGGG", figsize=(18, 10), layout="constrained"
+    )
+    _learning(axes["A"], metrics, recipe)
+    _looking(axes["B"], metrics)
+    _sight(axes["C"], metrics)
+    _by_answer(axes["D"], results["policies"])
+    _before_and_after([axes[name] for name in "EFG"], recipe, place)
     figure.suptitle(f"{recipe.name}, seed {recipe.seed}", fontsize=14)
     path = folder / "report.png"
     figure.savefig(path, dpi=100)
@@ -89,6 +93,7 @@ def _learning(axis: Any, metrics: list[dict[str, float]], recipe: Recipe) -> Non
     steps = [row["step"] for row in metrics]
     mean = _smooth([row["accuracy"] for row in metrics])
     batch = int(recipe.grpo.get("per_device_train_batch_size", 8))
+    batch *= int(recipe.grpo.get("gradient_accumulation_steps", 1))
     bounds = []
     for i, share in enumerate(mean):
         n = batch * min(i + 1, _WINDOW)
@@ -115,8 +120,28 @@ def _looking(axis: Any, metrics: list[dict[str, float]]) -> None:
     axis.legend(loc="center right")
 
 
+def _sight(axis: Any, metrics: list[dict[str, float]]) -> None:
+    """What it earns with its own views and with another case's; how much its answers see."""
+    steps = [row["step"] for row in metrics]
+    own = _smooth([row.get("reward", np.nan) for row in metrics])
+    axis.plot(steps, own, color=_BLUE, label="reward")
+    nats = axis.twinx()
+    for scale, key, colour, name in (
+        (axis, "looking/exchanged_reward", _ORANGE, "the same, looks show another case"),
+        (nats, "sight/moved", _GREY, "images moved answers by (nats, right)"),
+    ):
+        known = [(row["step"], row[key]) for row in metrics if key in row]
+        if known:
+            scale.plot(*zip(*known, strict=True), ".-", color=colour, label=name)
+    axis.set(title="Sight", xlabel="GRPO step", ylabel="mean reward")
+    axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+    nats.set_ylim(bottom=0)
+    handles = [*axis.get_legend_handles_labels()[0], *nats.get_legend_handles_labels()[0]]
+    axis.legend(handles=handles, loc="center right")
+
+
 def _by_answer(axis: Any, policies: dict[str, Any]) -> None:
-    answers = sorted(policies["grpo"]["by_answer"])
+    answers = sorted(policies["grpo"]["by_answer"])[:_ANSWERS]
     place = np.arange(len(answers))
     for shift, name, colour in ((-0.2, "cold_start", _GREY), (0.2, "grpo", _BLUE)):
         values = [policies[name]["by_answer"].get(answer, 0.0) for answer in answers]
@@ -127,11 +152,13 @@ def _by_answer(axis: Any, policies: dict[str, Any]) -> None:
 
 
 def _before_and_after(axes: list[Any], recipe: Recipe, place: Place) -> None:
-    case = next(c for c in open_cases(recipe.cases.test) if c.regions)
+    cases = open_cases(recipe.cases.test)
+    case = next((case for case in cases if case.regions), cases[0])
+    lesion = next((region.box_px for region in case.regions if region.image == 0), None)
     base = str(place.cold_start)
     players = {
         "before": model_policy(base),
-        "after": model_policy(f"{base}@{place.last_adapter()}"),
+        "after": model_policy(place.trained),
     }
     study = open_image(case.images[0])
     side = rules_of(recipe).view_size
@@ -141,14 +168,18 @@ def _before_and_after(axes: list[Any], recipe: Recipe, place: Place) -> None:
         played = _draws(case, player, recipe)
         axis.imshow(overview, extent=(0, width, height, 0), interpolation="nearest")
         for trajectory in played:
-            for look in trajectory.looks:
+            for look in (look for look in trajectory.looks if look.image == 0):
                 _box(axis, look.box_px, _BLUE if trajectory.correct else _ORANGE, 1.5)
-        _box(axis, case.regions[0].box_px, "white", 1.5, "--")
+        if lesion is not None:
+            _box(axis, lesion, "white", 1.5, "--")
         right = sum(t.correct for t in played)
         looked = sum(bool(t.looks) for t in played)
         axis.set_title(f"{title}: {looked} of {_DRAWS} looked, {right} of {_DRAWS} right")
         axis.set_axis_off()
-    x0, y0, x1, y1 = case.regions[0].box_px
+    axes[2].set_axis_off()
+    if lesion is None:
+        return
+    x0, y0, x1, y1 = lesion
     middle, half = ((x0 + x1) / 2, (y0 + y1) / 2), max(x1 - x0, y1 - y0)
     near = (
         max(middle[0] - half, 0),
@@ -159,7 +190,6 @@ def _before_and_after(axes: list[Any], recipe: Recipe, place: Place) -> None:
     close = study.render(near, (256, 256)).resize((512, 512), Image.Resampling.NEAREST)
     axes[2].imshow(close)
     axes[2].set_title(f"the lesion, looked at closely: {case.answer}")
-    axes[2].set_axis_off()
 
 
 def _draws(case: Case, player: Policy, recipe: Recipe) -> list[Trajectory]:

@@ -3,9 +3,10 @@
 A small model that starts from scratch on dialogues alone gets one answer's worth of teaching from
 an episode and does not learn to see within minutes. Here two linear heads, thrown away afterwards,
 ask each visual token which of its cells the lesion covers and, in a close view, of what kind it is;
-and the mean of a view's tokens where the lesion is, and of what kind. The second is what makes
-dialogues fast afterwards: the attention of a fresh language model is spread evenly, so it can use
-at once what an even mean carries, and without it stays on a plateau for hundreds of steps.
+and the mean of a view's tokens where the lesion is, of what kind, and what sort of image it is
+(where there are several). The second is what makes dialogues fast afterwards: the attention of a
+fresh language model is spread evenly, so it can use at once what an even mean carries, and without
+it stays on a plateau for hundreds of steps.
 """
 
 import math
@@ -46,30 +47,36 @@ class Glimpse:
         box_px: the region that it shows, in original pixels.
         lesion_px: the lesion's box, in original pixels.
         kind: index of the lesion's kind; None in a view in which it cannot be told.
+        look: index of the sort of image, among those of all views.
     """
 
     picture: str
     box_px: Box
     lesion_px: Box
     kind: int | None
+    look: int = 0
 
 
 def glimpses(cases: Sequence[Case], trajectories: Sequence[Trajectory]) -> list[Glimpse]:
     """The first view and the looks of each trajectory, with the gold of its case.
 
-    `cases` are those of the trajectories, of one image each and with its kind for an answer. Those
-    without a region with a mask (which tells the image's size as well) are passed over.
+    `cases` are those of the trajectories, of one image each, the lesion's kind being its region's
+    label. Those without a region with a mask (which tells the image's size as well) are passed
+    over.
     """
     found = []
+    kinds = sorted({region.label for case in cases for region in case.regions})
+    looks = sorted({case.specialty or "" for case in cases})
     for case, trajectory in zip(cases, trajectories, strict=True):
         if not case.regions or case.regions[0].mask is None:
             continue
         lesion, mask = case.regions[0].box_px, case.regions[0].mask
-        kind = case.options.index(case.answer)
+        kind, look = kinds.index(case.regions[0].label), looks.index(case.specialty or "")
         shown = [use.sha256 for node in trajectory.nodes for use in node.images]
-        found.append(Glimpse(shown[0], (0, 0, mask.width, mask.height), lesion, None))
-        for picture, look in zip(shown[1:], trajectory.looks, strict=True):
-            found.append(Glimpse(picture, look.box_px, lesion, kind))
+        whole = (0, 0, mask.width, mask.height)
+        found.append(Glimpse(shown[0], whole, lesion, None, look))
+        for picture, view in zip(shown[1:], trajectory.looks, strict=True):
+            found.append(Glimpse(picture, view.box_px, lesion, kind, look))
     return found
 
 
@@ -92,7 +99,6 @@ def warm_up(
     views: Sequence[Glimpse],
     pictures: Mapping[str, Image.Image],
     *,
-    kinds: int,
     steps: int,
     seed: int,
     batch_size: int = 64,
@@ -104,7 +110,6 @@ def warm_up(
     Args:
         model: a Qwen-VL model with `get_image_features`.
         views: what is looked at. pictures: their pixels by content hash.
-        kinds: how many kinds of lesion there are.
         steps: optimiser steps of `batch_size` views each.
         on_step: receives the step and its loss.
 
@@ -116,7 +121,9 @@ def warm_up(
     tower = model.model.visual
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        heads = _Heads(int(tower.config.out_hidden_size), kinds).to(model.device)
+        kinds = 1 + max((view.kind for view in views if view.kind is not None), default=0)
+        looks = 1 + max(view.look for view in views)
+        heads = _Heads(int(tower.config.out_hidden_size), kinds, looks).to(model.device)
     weights = [*tower.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(weights, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
@@ -151,11 +158,12 @@ class _Heads(torch.nn.Module):
 
     weight: torch.Tensor
 
-    def __init__(self, width: int, kinds: int) -> None:
+    def __init__(self, width: int, kinds: int, looks: int) -> None:
         super().__init__()
         self.kinds = kinds
+        self.parts = [BINS, BINS, kinds, looks]
         self.dense = torch.nn.Linear(width, CELLS * CELLS + kinds + 1)
-        self.mean = torch.nn.Linear(width, 2 * BINS + kinds)
+        self.mean = torch.nn.Linear(width, sum(self.parts))
         weight = torch.ones(kinds + 1)
         weight[kinds] = NOTHING
         self.register_buffer("weight", weight)
@@ -176,7 +184,7 @@ class _Heads(torch.nn.Module):
         what = _cross_entropy(dense[:, CELLS * CELLS :], np.concatenate(labels), self.weight)
         # The language model normalises each token before it attends.
         means = [functional.rms_norm(each, each.shape[-1:]).mean(dim=0) for each in tokens]
-        scores = self.mean(torch.stack(means)).split([BINS, BINS, self.kinds], dim=-1)
+        scores = self.mean(torch.stack(means)).split(self.parts, dim=-1)
         told = [_cross_entropy(s, a) for s, a in zip(scores, np.array(answers).T, strict=True)]
         return DENSE * where + what + torch.stack(told).sum()
 
@@ -191,11 +199,11 @@ def _cross_entropy(
 
 def _targets(
     glimpse: Glimpse, rows: int, columns: int, kinds: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, int, int]]:
-    """For one view: covered cells and label of each token; bins of x and y, and kind, of the view.
+) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, int, int, int]]:
+    """For one view: covered cells and label of each token; bins of x and y, kind and look of it.
 
     A label of -100 is not asked for: the kind in a view from afar or under a token that the lesion
-    covers in part, anything about the whole view where the lesion is not wholly in it.
+    covers in part, anything but the look of a view in which the lesion is not wholly.
     """
     cells = coverage(glimpse, (columns * CELLS, rows * CELLS))
     squares = cells.reshape(rows, CELLS, columns, CELLS).transpose(0, 2, 1, 3)
@@ -208,7 +216,7 @@ def _targets(
     x0, y0, x1, y1 = glimpse.box_px
     left, top, right, bottom = glimpse.lesion_px
     if not (x0 <= left and y0 <= top and right <= x1 and bottom <= y1):
-        return tokens, labels, (-100, -100, -100)
+        return tokens, labels, (-100, -100, -100, glimpse.look)
     across, down = (left + right - 2 * x0) / (x1 - x0) / 2, (top + bottom - 2 * y0) / (y1 - y0) / 2
     kind = -100 if glimpse.kind is None else glimpse.kind
-    return tokens, labels, (int(across * BINS), int(down * BINS), kind)
+    return tokens, labels, (int(across * BINS), int(down * BINS), kind, glimpse.look)

@@ -1,5 +1,6 @@
 """What commands are asked with: options that read the same everywhere, and what they come to."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -68,6 +69,20 @@ def cases_and_rules(
     """The cases that a spec names and the rules of play, as `MedEnv` reads both."""
     env = MedEnv(spec, tools, rubric, max_turns=max_turns, view_size=view_size)
     return env.cases, env.rules
+
+
+def ready(policy: Policy) -> Policy:
+    """The policy, once it has said that it can play: asked before anything is written.
+
+    Raises:
+        UserError: it cannot; it is closed then.
+    """
+    try:
+        asyncio.run(policy.check())
+    except BaseException:
+        policy.close()
+        raise
+    return policy
 
 
 def refuse_gold_player(policy: Policy, spec: str) -> None:

@@ -20,6 +20,7 @@ from medgym.commands.asking import (
     ToolNames,
     ViewSize,
     cases_and_rules,
+    ready,
     refuse_gold_player,
     tool_names,
 )
@@ -87,7 +88,7 @@ def play(
         rules = Rules(rules.tools, Rubric("none", ()), rules.max_turns, view_size=rules.view_size)
     played = found[0] if case is None else found.find(case)
     studies = [open_image(ref) for ref in played.images]
-    player = load_policy(policy)
+    player = ready(load_policy(policy))
     if own is not None:
         refuse_gold_player(player, policy)
     if policy == "human" and out is None:
@@ -130,7 +131,7 @@ class Watched(Policy):
     def __init__(self, policy: Policy, out: Path | None, *, say: bool) -> None:
         self._policy, self._out, self._say = policy, out, say
         self.spec, self.kind, self.needs_gold = policy.spec, policy.kind, policy.needs_gold
-        self.vision_token_ids = policy.vision_token_ids
+        self.vision_token_ids, self.version = policy.vision_token_ids, policy.version
         self.messages: tuple[Message, ...] = ()
 
     @classmethod
@@ -143,6 +144,22 @@ class Watched(Policy):
         self._policy = self._policy.for_case(case)
         self.kind = self._policy.kind
         return self
+
+    async def check(self) -> None:
+        """As the policy itself says."""
+        await self._policy.check()
+
+    def require_training(self) -> None:
+        """As the policy itself says."""
+        self._policy.require_training()
+
+    def enter(self) -> None:
+        """As the policy itself does."""
+        self._policy.enter()
+
+    def leave(self) -> None:
+        """As the policy itself does."""
+        self._policy.leave()
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Show what is new, then let the policy reply."""

@@ -1,5 +1,6 @@
 """The command `medgym rollout`: play episodes and keep them."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +19,23 @@ from medgym.commands.asking import (
     ToolNames,
     ViewSize,
     cases_and_rules,
+    ready,
     tool_names,
 )
 from medgym.commands.printing import percent, print_json, print_table
 from medgym.errors import RunError
-from medgym.policy import Sampling, load_policy
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.rollout import Tally
 from medgym.rollout import collect as collected
 from medgym.runs import RunFolder
+
+
+class BackendName(StrEnum):
+    """Where episodes are played."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def rollout(
@@ -44,6 +53,14 @@ def rollout(
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
     seed: Seed = 0,
+    backend: Annotated[
+        BackendName, typer.Option("--backend", help="This process, or workers on Ray.")
+    ] = BackendName.LOCAL,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes on Ray.")] = 2,
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", metavar="auto|HOST:PORT", help="Join a running Ray cluster."),
+    ] = None,
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Episodes in flight at once.")
     ] = 64,
@@ -59,9 +76,9 @@ def rollout(
     played, rules = cases_and_rules(
         cases, tools=chosen, rubric=rubric, max_turns=max_turns, view_size=view_size
     )
-    player = load_policy(policy)
+    player = ready(_policy(policy, backend))
     asked = {
-        "command": "rollout", "cases": cases, "policy": policy, "group_size": group_size,
+        "command": "rollout", "cases": cases, "policy": player.spec, "group_size": group_size,
         "tools": list(chosen), "rubric": rubric, "max_turns": max_turns,
         "view_size": rules.view_size, "temperature": temperature, "max_tokens": max_tokens,
         "seed": seed,
@@ -81,6 +98,9 @@ def rollout(
         group_size=group_size,
         sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
         seed=seed,
+        backend=backend.value,
+        workers=workers,
+        ray_address=ray_address,
         concurrency=concurrency,
         out=folder,
         on_failure=failed,
@@ -126,3 +146,12 @@ def rollout(
             ("content", str(results["content"])),
         ]
     )
+
+
+def _policy(spec: str, backend: BackendName) -> Policy:
+    """Who plays; on Ray, a model is not loaded in this process."""
+    if backend is BackendName.LOCAL:
+        return load_policy(spec)
+    from medgym.rollout.ray_policy import named
+
+    return named(spec)

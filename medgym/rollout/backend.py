@@ -33,7 +33,14 @@ class Played:
 
 
 class Backend(ABC):
-    """Plays episodes. It knows nothing of retries, resuming or storing: `collect` does."""
+    """Plays episodes. It knows nothing of retries, resuming or storing: `collect` does.
+
+    Attributes:
+        drifts: turns whose rendering drifted from the tokens before it, where the policy counts
+            any; else None.
+    """
+
+    drifts: int | None = None
 
     @abstractmethod
     async def attempt(self, job: Job) -> Played:

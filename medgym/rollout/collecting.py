@@ -7,14 +7,16 @@ and its number, so the finished set is that of an undisturbed run, whoever playe
 """
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from medgym.cases import Case
 from medgym.episode import Rules
-from medgym.errors import RunError, UserError
+from medgym.errors import RunError, UserError, unknown
 from medgym.failures import Failure, reason_of
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Job, Played
@@ -25,11 +27,17 @@ from medgym.runs import RunFolder
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory, failed_trajectory
 
-RETRIES = 3
-"""Attempts after the first one, each from a fresh environment."""
+BackendName = Literal["local", "ray"]
 
-BACK_OFF = 0.5
-"""Seconds before the first retry; doubled at each further one, with a jitter fixed by the seed."""
+RETRIES = 3
+"""Attempts after the first one that failed, each from a fresh environment."""
+
+LOSSES = 10
+"""Workers that an episode may lose under it; it need not be the one that killed them."""
+
+BACK_OFF, LONGEST_BACK_OFF = 0.5, 10.0
+"""Seconds before the first retry, doubled at each further one up to the longest, with a jitter
+fixed by the seed."""
 
 FLUSH_COUNT, FLUSH_SECONDS = 256, 5.0
 """A part is written when it holds so many trajectories or its first one is so old."""
@@ -59,6 +67,9 @@ def collect(
     group_size: int = 1,
     sampling: Sampling | None = None,
     seed: int = 0,
+    backend: BackendName = "local",
+    workers: int = 2,
+    ray_address: str | None = None,
     concurrency: int = 64,
     out: RunFolder | None = None,
     on_messages: OnMessages | None = None,
@@ -72,28 +83,38 @@ def collect(
         group_size: episodes of each case; the members differ in their draws and share its images.
         sampling: temperature, top-p and token limit of a reply.
         seed: the run's seed; the same seed plays the same episodes again.
-        concurrency: episodes in flight at once.
+        backend: `local` (this process) or `ray`. workers: processes that play on Ray.
+        ray_address: of a running cluster, or `auto` to find one; by default one is started here.
+        concurrency: episodes in flight at once, over all workers.
         out: where trajectories and images are stored; what it holds already is not played again.
-        on_messages: receives each finished conversation.
+        on_messages: receives each finished conversation (`local` only).
         ordered: stream in the order of the cases and members instead; episodes play on meanwhile.
         on_failure: receives the tally at each failure.
 
     An episode that fails for good is streamed too, with its `failure` and no reward, and is named
     in the run's manifest; it is not stored, so that calling again tries it again.
     """
-    if concurrency < 1 or group_size < 1:
-        raise UserError("concurrency and group_size are 1 or more; mend: raise them")
+    if backend not in ("local", "ray"):
+        raise unknown("back end", backend, ("local", "ray"))
+    if backend == "local" and ray_address is not None:
+        raise UserError("ray_address needs the back end ray; mend: ask for it, or leave it away")
+    if backend == "ray" and on_messages is not None:
+        raise UserError("on_messages needs the back end local; mend: read the images from `out`")
+    if concurrency < 1 or group_size < 1 or workers < 1:
+        raise UserError("concurrency, group_size and workers are 1 or more; mend: raise them")
 
     def make() -> Backend:
-        return LocalBackend(
-            policy,
-            rules,
-            sampling=sampling,
-            seed=seed,
-            concurrency=concurrency,
-            stored=out.images.has if out is not None else None,
-            on_messages=on_messages,
-        )
+        common: dict[str, Any] = {
+            "sampling": sampling,
+            "seed": seed,
+            "concurrency": concurrency,
+            "stored": out.images.has if out is not None else None,
+        }
+        if backend == "local":
+            return LocalBackend(policy, rules, on_messages=on_messages, **common)
+        from medgym.rollout.ray import RayBackend
+
+        return RayBackend(policy, rules, workers=workers, address=ray_address, **common)
 
     return drive(
         play(
@@ -123,7 +144,10 @@ async def play(
     on_failure: Callable[[Tally], None] | None = None,
 ) -> AsyncGenerator[Trajectory, None]:
     """`collect` over any back end, for a caller that has an event loop of its own."""
-    done = {(t.case_id, t.member) for t in out.trajectories} if out is not None else set()
+    done: set[tuple[str, int]] = set()
+    if out is not None:
+        out.claim()
+        done = {(t.case_id, t.member) for t in out.trajectories}
     jobs = enumerate(
         job
         for case in cases
@@ -134,6 +158,7 @@ async def play(
     tally = Tally()
     backend = make()
     running: dict[asyncio.Task[Played], int] = {}
+    finished: asyncio.Queue[asyncio.Task[Played]] = asyncio.Queue()
     held: dict[int, Trajectory] = {}
     next_one = 0
 
@@ -150,13 +175,12 @@ async def play(
                 exhausted = numbered is None
                 if numbered is not None:
                     settling = _settle(numbered[1], backend, policy, seed, failed)
-                    running[asyncio.create_task(settling)] = numbered[0]
+                    task = asyncio.create_task(settling)
+                    task.add_done_callback(finished.put_nowait)
+                    running[task] = numbered[0]
             if not running:
                 break
-            finished, _ = await asyncio.wait(
-                running, timeout=keeper.patience(), return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in finished:
+            for task in await _taken(finished, keeper.patience()):
                 played = task.result()
                 held[running.pop(task)] = played.trajectory
                 if played.trajectory.failure is not None:
@@ -175,24 +199,62 @@ async def play(
         await backend.close()
         await keeper.flush(failed, at_once=True)
         if out is not None:
-            out.note(failures=dict(tally.failures), failed=tally.failed)
+            drifts = {} if backend.drifts is None else {"drifts": backend.drifts}
+            out.note(failures=dict(tally.failures), failed=tally.failed, **drifts)
+
+
+async def _taken(
+    finished: asyncio.Queue[asyncio.Task[Played]], patience: float | None
+) -> list[asyncio.Task[Played]]:
+    """What has finished, at least one unless patience ends. Waiting for the tasks themselves would
+    cost time for each that plays on, at each that ends."""
+    try:
+        async with asyncio.timeout(patience):
+            first = await finished.get()
+    except TimeoutError:
+        return []
+    return [first, *(finished.get_nowait() for _ in range(finished.qsize()))]
+
+
+async def settle(
+    jobs: Sequence[Job], backend: Backend, *, policy: str, seed: int, tally: Tally
+) -> AsyncGenerator[Played, None]:
+    """Play jobs, all at once, with the retries of `collect`; in their order, and nothing is stored.
+
+    For a caller that keeps what is played itself, as training does. Closes the back end.
+    """
+
+    def failed(failure: Failure) -> None:
+        tally.failures[failure.boundary] += 1
+
+    running = [asyncio.create_task(_settle(job, backend, policy, seed, failed)) for job in jobs]
+    try:
+        for task in running:
+            yield await task
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await backend.close()
 
 
 async def _settle(
     job: Job, backend: Backend, policy: str, seed: int, failed: Callable[[Failure], None]
 ) -> Played:
     """Attempt a job until it succeeds or its retries are used up."""
-    for attempt in range(RETRIES + 1):
+    lost = 0
+    for attempt in itertools.count():
         try:
             return await backend.attempt(job)
         except Failure as failure:
             failed(failure)
             last = failure
-            if failure.final:
-                break
-        if attempt < RETRIES:
-            jitter = seed_of(seed, *job.key, attempt) / 2**63
-            await asyncio.sleep(BACK_OFF * 2**attempt * (0.5 + jitter))
+        lost += last.boundary == "worker"
+        if last.final or lost > LOSSES or attempt - lost >= RETRIES:
+            break
+        jitter = seed_of(seed, *job.key, attempt) / 2**63
+        pause = min(BACK_OFF * 2**attempt, LONGEST_BACK_OFF)
+        await asyncio.sleep(pause * (0.5 + jitter))
     return Played(
         failed_trajectory(job.case, policy=policy, seed=seed, member=job.member, failure=str(last))
     )
@@ -221,8 +283,12 @@ class _Keeper:
         if self._out is None:
             return
         out = self._out
-        for sha256, png in played.images.items():
-            await _persist(lambda s=sha256, p=png: out.images.put_png(s, p), failed)  # type: ignore[misc]
+        try:
+            for sha256, png in played.images.items():
+                await _persist(lambda s=sha256, p=png: out.images.put_png(s, p), failed)  # type: ignore[misc]
+        except BaseException:
+            self._waiting.clear()  # what waits may show an image that was to be written just now
+            raise
         if not self._waiting:
             self._since = time.monotonic()
         self._waiting.append(played.trajectory)
@@ -252,4 +318,4 @@ async def _persist(write: Callable[[], object], failed: Callable[[Failure], None
                     "run the same command again: it goes on from what is stored"
                 ) from error
             await asyncio.sleep(pause)
-            pause = min(2 * pause, 10.0)
+            pause = min(2 * pause, LONGEST_BACK_OFF)

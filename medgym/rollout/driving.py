@@ -8,12 +8,13 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from typing import TypeVar
 
-from medgym.trajectory import Trajectory
+Item = TypeVar("Item")
 
 
-def drive(stream: AsyncGenerator[Trajectory, None]) -> Iterator[Trajectory]:
-    """Iterate over a stream of trajectories."""
+def drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
+    """Iterate over a stream."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -22,30 +23,40 @@ def drive(stream: AsyncGenerator[Trajectory, None]) -> Iterator[Trajectory]:
         yield from _drive_in_thread(stream)  # a notebook, whose own loop is running here
 
 
-def _drive(stream: AsyncGenerator[Trajectory, None]) -> Iterator[Trajectory]:
-    async def following() -> Trajectory:
-        return await anext(stream)
+def _drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
+    ready: list[Item] = []
+
+    step: asyncio.Task[None] | None = None
+
+    async def following() -> None:
+        nonlocal step
+        step = asyncio.current_task()
+        # Not returned: a runner describes its task, result and all, whenever it starts one.
+        ready.append(await anext(stream))
 
     async def closing() -> None:
+        if step is not None and not step.done():  # a signal's handler left it by SystemExit
+            step.cancel()
+            await asyncio.wait([step])
         await stream.aclose()
 
     with asyncio.Runner() as runner:  # ends whatever still runs when it is left
         try:
             while True:
                 try:
-                    trajectory = runner.run(following())
+                    runner.run(following())
                 except StopAsyncIteration:
                     return
-                yield trajectory
+                yield ready.pop()
         finally:
             runner.run(closing())
 
 
-def _drive_in_thread(stream: AsyncGenerator[Trajectory, None]) -> Iterator[Trajectory]:
-    ready: queue.Queue[Trajectory | BaseException | None] = queue.Queue(maxsize=1)
+def _drive_in_thread(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
+    ready: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=1)
     left = threading.Event()
 
-    def hand_over(item: Trajectory | BaseException | None) -> None:
+    def hand_over(item: Item | BaseException | None) -> None:
         while not left.is_set():
             try:
                 return ready.put(item, timeout=0.1)
@@ -54,8 +65,8 @@ def _drive_in_thread(stream: AsyncGenerator[Trajectory, None]) -> Iterator[Traje
 
     def run() -> None:
         try:
-            for trajectory in _drive(stream):
-                hand_over(trajectory)
+            for item in _drive(stream):
+                hand_over(item)
                 if left.is_set():
                     return
             hand_over(None)

@@ -1,7 +1,8 @@
 """The back end `local`: every episode is a coroutine of this process and goes on at its own pace.
 
-Tools and image decoding run in threads. Members of a group that play at the same time share their
-case's decoded images, which are freed with the last of them.
+Tools and image decoding run in threads; the calls of a tool that takes batches are joined. Members
+of a group that play at the same time share their case's decoded images, which are freed with the
+last of them.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from medgym.images import Study, open_image
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.batching import batched, close_batches
 from medgym.rollout.playing import OnMessages, rollout
 from medgym.store import png_bytes
 
@@ -46,7 +48,8 @@ class LocalBackend(Backend):
         on_messages: OnMessages | None = None,
     ) -> None:
         self._policy = policy
-        self._rules = rules
+        self._drifted = getattr(policy, "drifts", 0)
+        self._rules = batched(rules)
         self._sampling = sampling
         self._seed = seed
         self._stored = stored
@@ -83,7 +86,10 @@ class LocalBackend(Backend):
 
     async def close(self) -> None:
         """End the threads."""
+        close_batches(self._rules)
         self._threads.shutdown(wait=False, cancel_futures=True)
+        counted = getattr(self._policy, "drifts", None)
+        self.drifts = None if counted is None else counted - self._drifted
 
 
 def encoded(messages: Sequence[Message], stored: Callable[[str], bool]) -> dict[str, bytes]:

@@ -7,16 +7,19 @@ everything that can fail is typed by its boundary, so that whoever collects can 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from medgym.cases import Case
-from medgym.episode import Rules
-from medgym.failures import at
+from medgym.consultation import Team
+from medgym.episode import Episode, Rules
+from medgym.failures import Failure, at
 from medgym.images import Study
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
+from medgym.recording import record
+from medgym.rollout.hashing import Hashing
 from medgym.seeds import seed_of
-from medgym.trajectory import Trajectory, record
+from medgym.trajectory import Trajectory
 
 OnMessages = Callable[[Sequence[Message]], None]
 """What is called with a finished episode's messages, as a store of their images is."""
@@ -30,17 +33,19 @@ async def rollout(
     sampling: Sampling | None = None,
     seed: int = 0,
     member: int = 0,
+    role: str = "policy",
     studies: Awaitable[Sequence[Study]] | Sequence[Study] | None = None,
     threads: Executor | None = None,
     on_messages: OnMessages | None = None,
 ) -> Trajectory:
-    """Play one episode.
+    """Play one episode, or with a team the consultation of one case.
 
     Args:
         case: what is played. policy: who plays it. rules: tools, rubric, budgets.
         sampling: how replies are drawn; its seed is replaced by one for each turn.
         seed: the run's seed; with the case's id and `member` it fixes every draw.
         member: which of its group this episode is.
+        role: in which role it is played, which the draws depend on as well.
         studies: the case's images where they are decoded already, or are being decoded.
         threads: where tools run; by default the event loop's own threads.
         on_messages: receives the conversation when the episode is over.
@@ -48,8 +53,14 @@ async def rollout(
     Raises:
         Failure: the machinery failed; what was played is lost and may be played again.
     """
+    if isinstance(policy, Team):
+        if isinstance(studies, Awaitable):
+            studies = await studies
+        part = _Part(seed, member, studies, threads, on_messages)
+        drawn = seed_of(seed, case.id, "consultation", member)
+        return await policy.consult(case, rules, part, sampling, drawn)
     loop = asyncio.get_running_loop()
-    drawn = seed_of(seed, case.id, "policy", member)
+    drawn = seed_of(seed, case.id, role, member)
     player = policy.for_case(case) if policy.needs_gold else policy
     base = sampling or Sampling()
     policy.enter()
@@ -58,16 +69,29 @@ async def rollout(
             studies = await studies
         with at("environment"):
             episode = await loop.run_in_executor(threads, rules.begin, case, studies)
+        hashing = Hashing()
+        hashing.begin(episode.messages[-1])
+        spent = 0
         while not episode.done:
-            turn = replace(base, seed=seed_of(drawn, len(episode.turns)))
+            turn = replace(
+                base, seed=seed_of(drawn, len(episode.turns)), max_context=rules.max_tokens
+            )
             with at("policy"):
                 reply = await player.act(tuple(episode.messages), turn)
-            episode.spend(len(reply.token_ids or ()))
+            if reply.full:
+                await loop.run_in_executor(threads, _end, episode)
+                continue
+            held = len(reply.prompt_ids or ()) + len(reply.token_ids or ())
+            episode.spend(held - spent)
+            spent = held
             with at("tool"):
-                await loop.run_in_executor(threads, episode.step, reply)
+                shown = await loop.run_in_executor(threads, episode.step, reply)
+            if shown is not None:
+                hashing.begin(shown)
         if on_messages is not None:
             with at("store"):
                 await loop.run_in_executor(threads, on_messages, tuple(episode.messages))
+        await hashing.end()
         with at("environment"):
             return record(
                 case,
@@ -81,3 +105,47 @@ async def rollout(
             )
     finally:
         policy.leave()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Plays the parts of one consultation: `medgym.consultation.Play`."""
+
+    seed: int
+    member: int
+    studies: Sequence[Study] | None
+    threads: Executor | None
+    on_messages: OnMessages | None
+
+    async def __call__(
+        self,
+        case: Case,
+        policy: Policy,
+        rules: Rules,
+        *,
+        role: str,
+        sampling: Sampling | None,
+        threads: Executor | None = None,
+    ) -> Trajectory:
+        return await rollout(
+            case,
+            policy,
+            rules,
+            sampling=sampling,
+            seed=self.seed,
+            member=self.member,
+            role=role,
+            studies=self.studies,
+            threads=threads or self.threads,
+            on_messages=self.on_messages,
+        )
+
+
+def _end(episode: Episode) -> None:
+    """End an episode whose next turn has no room; one without any turn cannot be played at all."""
+    if not episode.turns:
+        reason = (
+            "the question alone exceeds the token budget; mend: raise it, or show smaller views"
+        )
+        raise Failure("environment", reason, final=True)
+    episode.truncate()

@@ -8,8 +8,9 @@ options, the process or the machine.
 
 What it is honest for: the question of `kind` cannot be answered above chance from an overview (see
 `drawing`), only by looking closer. The questions of side, presence and size need no tool: they are
-there for variety and as a contrast. The kinds are textures with neutral names and the anatomy is a
-sketch: nothing here is medical evidence.
+there for variety and as a contrast. The question of `diagnosis` asks for the kind and for a stage
+that no pixel shows: whoever treats the patient knows it, so it takes a look and a consultation. The
+kinds are textures with neutral names and the anatomy is a sketch: nothing here is medical evidence.
 
 Balance: the lesions of 24 successive pairs of phantoms are a shuffled deck of every kind with every
 side and every size, and of each pair of phantoms one is normal, by the toss of a coin. So no answer
@@ -29,6 +30,7 @@ from medgym.seeds import seed_of
 from medgym.source import Source, chosen
 from medgym.sources.chance import Chance
 from medgym.sources.drawing import GEOMETRY, KINDS, LOOKS, Lesion, Pixels, draw, view_sizes
+from medgym.sources.phantom_settings import LENGTHS, SETTINGS, SIDES, STAGES
 
 SPLITS = {"train": 1_000_000, "validation": 100_000, "test": 100_000}
 """The splits with their numbers of cases, for any choice of options."""
@@ -36,30 +38,6 @@ SPLITS = {"train": 1_000_000, "validation": 100_000, "test": 100_000}
 FIRST = {"train": 0, "validation": 12_000_000, "test": 24_000_000}
 """The global number of a split's phantom 0. No split has 12,000,000 phantoms, so that no number is
 in two splits; they are multiples of 48, so that no deck of 24 pairs is either."""
-
-SIDES = ("left", "right")
-LENGTHS = (2, 3, 4)
-"""A lesion's longest side in blocks: 32, 48 or 64 pixels at 512 x 512."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What surrounds a look: DICOM modality, who reads it, how large a block of the grid is in mm,
-    and where lesions may lie: an ellipse (centre x, y, radii x, y) in -1..1 of the image."""
-
-    modality: str
-    body_part: str
-    specialty: str
-    block_mm: float
-    field: tuple[float, float, float, float]
-
-
-SETTINGS = {
-    "radiograph": Setting("DX", "CHEST", "radiologist", 11.0, (0.0, 0.02, 0.78, 0.74)),
-    "ct": Setting("CT", "ABDOMEN", "radiologist", 12.0, (0.0, 0.02, 0.74, 0.58)),
-    "fundus": Setting("OP", "EYE", "ophthalmologist", 0.4, (0.0, 0.0, 0.78, 0.78)),
-    "histology": Setting("SM", "SKIN", "pathologist", 0.01, (0.0, 0.0, 1.4, 1.4)),
-}
 
 
 @dataclass(frozen=True)
@@ -118,6 +96,11 @@ class Plan:
     def length_mm(self) -> float:
         """The longest side of the lesion's box in millimetres."""
         return self.length * SETTINGS[self.look].block_mm
+
+    @property
+    def stage(self) -> str:
+        """What is in the patient's records alone: no pixel depends on it."""
+        return STAGES[seed_of("phantom stage", self.split, self.look, self.size, self.number) % 2]
 
     @property
     def side(self) -> str:
@@ -253,7 +236,15 @@ QUESTIONS = {
         lengths,
         lambda plan: lengths(plan.look)[LENGTHS.index(plan.length)],
     ),
+    "diagnosis": Question(
+        "Which pattern does the lesion have, and which stage is it?",
+        lambda look: tuple(f"{kind}, {stage}" for kind in KINDS for stage in STAGES),
+        lambda plan: f"{_kind(plan)}, {plan.stage}",
+    ),
 }
+
+FROM_PIXELS = tuple(name for name in QUESTIONS if name != "diagnosis")
+"""The questions that the image answers."""
 
 
 def case_of(plan: Plan, question: str) -> Case:
@@ -327,7 +318,8 @@ class PhantomSource(Source):
 
     Options (several values are joined by `+`):
         look: radiograph, ct, fundus, histology; all by default.
-        question: kind, side, presence, size; all by default. Only `kind` needs a tool.
+        question: kind, side, presence, size, of which only `kind` needs a tool; these by default.
+            diagnosis: needs a tool and somebody who knows the stage.
         size: the image's side in pixels: 512 by default, or another one of `GEOMETRY`.
     """
 
@@ -340,7 +332,8 @@ class PhantomSource(Source):
             if option not in known:
                 raise unknown("option of phantom", option, known)
         self.looks = chosen("look of phantom", options.get("look"), tuple(LOOKS))
-        self.questions = chosen("question of phantom", options.get("question"), tuple(QUESTIONS))
+        asked = options.get("question", "+".join(FROM_PIXELS))
+        self.questions = chosen("question of phantom", asked, tuple(QUESTIONS))
         sides = chosen("size of phantom", options.get("size", "512"), tuple(map(str, GEOMETRY)))
         self.sizes = tuple(map(int, sides))
         common = set.intersection(*(set(view_sizes(size)) for size in self.sizes))

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +14,13 @@ pytest.importorskip("trl")
 
 import torch
 
-from medgym.agents.hf import HFPolicy, model_inputs
+from medgym.agents.hf import HFPolicy
+from medgym.agents.hf_decoding import Decoder
+from medgym.agents.hf_inputs import model_inputs
 from medgym.agents.rendering import Prompt
 from medgym.cases import open_cases
 from medgym.env import load_tools
 from medgym.episode import Rules
-from medgym.errors import UserError
 from medgym.messages import Message, message, render_answer
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
@@ -79,8 +79,8 @@ def forced(policy: HFPolicy, trajectory: Trajectory, conversation: Any, heat: fl
     """Log-probabilities of all sampled tokens from one fresh forward pass over the whole."""
     ids = tuple(i for node in trajectory.branch() for i in node.token_ids)
     mask = [m for node in trajectory.branch() for m in node.loss_mask]
-    images = tuple(part.image for said in conversation for part in said.images)
-    inputs = model_inputs(policy.model, policy.renderer, [Prompt(ids, images, ())])
+    pictures = tuple(part.picture for said in conversation for part in said.images)
+    inputs = model_inputs(policy.model, policy.renderer, [Prompt(ids, pictures, ())])
     logits = policy.model(**inputs).logits[0].double()
     logits[:, list(policy.vision_token_ids)] = -torch.inf
     logprobs = torch.log_softmax(logits / heat, dim=-1)
@@ -158,14 +158,14 @@ def test_requests_that_wait_are_answered_together(
     policy: HFPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    real = policy.generate
+    real = Decoder.admit
     monkeypatch.setattr(policy, "_patience", None)
 
-    def counted(prompts: Any, samplings: Any) -> Any:
-        sizes.append(len(prompts))
-        return real(prompts, samplings)
+    def counted(decoder: Decoder, rows: Any) -> None:
+        sizes.append(len(rows))
+        real(decoder, rows)
 
-    monkeypatch.setattr(policy, "generate", counted)
+    monkeypatch.setattr(Decoder, "admit", counted)
     played(policy, 4, group_size=2)
     assert sizes == [8, 8, 8]
     sizes.clear()
@@ -188,7 +188,7 @@ def test_greedy_takes_the_likeliest_and_needs_no_seed(policy: HFPolicy) -> None:
     assert replies[0] == replies[1]
     prompt = policy.renderer.prompt(asked)
     ids = (*prompt.ids, *replies[0].token_ids)
-    inputs = model_inputs(policy.model, policy.renderer, [Prompt(ids, prompt.images, ())])
+    inputs = model_inputs(policy.model, policy.renderer, [Prompt(ids, prompt.pictures, ())])
     with torch.no_grad():
         logits = policy.model(**inputs).logits[0]
     logits[:, list(policy.vision_token_ids)] = -torch.inf
@@ -276,6 +276,21 @@ def test_a_reply_that_ends_at_once_is_whole(changed: HFPolicy) -> None:
     validate(played(changed, 1)[0][0])
 
 
+def test_any_of_a_checkpoints_stop_tokens_ends_a_reply(policy: HFPolicy) -> None:
+    model = copy.deepcopy(policy.model)
+    own = policy.renderer.eos_token_id
+    other = policy.renderer.tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    model.generation_config.eos_token_id = [own, other]
+    several = steered(HFPolicy(model, policy.renderer.processor), {other: 100.0})
+    (asked,) = conversations(1)
+    reply = act(several, asked, Sampling(max_tokens=5))
+    assert (reply.token_ids, reply.text, reply.cut) == ((other,), "", False)
+    trajectories, kept = played(several, 1)
+    validate(trajectories[0])
+    recorded = [value for node in trajectories[0].nodes for value in node.logprobs]
+    assert recorded == pytest.approx(forced(several, trajectories[0], kept[0], 1.0), abs=1e-4)
+
+
 def test_a_checkpoints_own_generation_settings_do_not_bend_the_draw(changed: HFPolicy) -> None:
     """Qwen2.5-VL ships a repetition penalty and a top_k; recorded would not be what is trained."""
     want, _ = played(changed, 1)
@@ -361,76 +376,3 @@ def test_a_demonstration_is_in_the_models_tokens(policy: HFPolicy) -> None:
                 if node.role == "assistant":
                     assert policy.renderer.decode_reply(node.token_ids) == node.text
                     assert node.token_ids[-1] == policy.renderer.eos_token_id
-
-
-# Adapters, and what cannot be loaded.
-
-
-def adapter_of(model: Any, folder: Path, scale: float = 0.5) -> Path:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(r=4, target_modules=r".*language_model.*\.(q_proj|v_proj)")
-    adapted = get_peft_model(copy.deepcopy(model), config)
-    torch.manual_seed(0)
-    for name, weight in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=scale)
-    adapted.save_pretrained(folder)
-    return folder
-
-
-def test_an_adapter_is_loaded_and_makes_a_difference(
-    policy: HFPolicy, tiny_folder: Path, tmp_path: Path
-) -> None:
-    folder = adapter_of(policy.model, tmp_path / "adapter")
-    adapted = load_policy(f"hf:{tiny_folder}@{folder}")
-    assert isinstance(adapted, HFPolicy)
-    assert adapted.spec == f"hf:{tiny_folder}@{folder}"
-    trajectories, kept = played(adapted, 1)
-    assert trajectories[0].nodes != played(policy, 1)[0][0].nodes
-    recorded = [value for node in trajectories[0].nodes for value in node.logprobs]
-    assert recorded == pytest.approx(forced(adapted, trajectories[0], kept[0], 1.0), abs=1e-4)
-    nothing = adapter_of(policy.model, tmp_path / "nothing", scale=0.0)
-    zero, _ = played(load_policy(f"hf:{tiny_folder}@{nothing}"), 1)
-    assert zero[0].nodes == played(policy, 1)[0][0].nodes
-
-
-@pytest.mark.parametrize("sizes", [{"hidden": 64}, {"text_layers": 1}, {"text_layers": 3}])
-def test_an_adapter_of_another_base_is_refused(
-    tiny_folder: Path, tiny_processor: Any, tmp_path: Path, sizes: dict[str, int]
-) -> None:
-    from medgym.train.tiny_model import TinyConfig, build_model
-
-    config = TinyConfig(**{"hidden": 32, "text_layers": 2, "vision_layers": 1, "heads": 2, **sizes})
-    other = build_model(config, tiny_processor.tokenizer, seed=0)
-    folder = adapter_of(other, tmp_path / "adapter")
-    with pytest.raises(UserError, match=r"does not fit the model.*mend") as error:
-        load_policy(f"hf:{tiny_folder}@{folder}")
-    assert "\n" not in str(error.value)
-
-
-def test_what_cannot_be_loaded_is_named(tiny_folder: Path, tmp_path: Path) -> None:
-    damaged = shutil.copytree(tiny_folder, tmp_path / "damaged")
-    (damaged / "model.safetensors").write_bytes(b"no weights")
-    lost = shutil.copytree(tiny_folder, tmp_path / "lost")
-    (lost / "model.safetensors").unlink()
-    mute = shutil.copytree(tiny_folder, tmp_path / "mute")
-    (mute / "chat_template.jinja").unlink()
-    garbled = shutil.copytree(tiny_folder, tmp_path / "garbled")
-    (garbled / "config.json").write_text("{")
-    (tmp_path / "empty").mkdir()
-    for spec, said in {
-        f"hf:{tmp_path / 'none'}": "no such model folder",
-        "hf:~/no-such-model": "no such model folder",
-        f"hf:{tmp_path / 'empty'}": "cannot load the model",
-        f"hf:{damaged}": "cannot load the model",
-        f"hf:{lost}": "cannot load the model",
-        f"hf:{garbled}": "cannot load the model",
-        f"hf:{mute}": "no chat template",
-        f"hf:{tiny_folder}@{tmp_path / 'none'}": "no adapter in",
-        f"hf:{tiny_folder}@{tmp_path / 'empty'}": "no adapter in",
-    }.items():
-        with pytest.raises(UserError, match=said) as error:
-            load_policy(spec)
-        assert "mend: " in str(error.value)
-        assert "\n" not in str(error.value)

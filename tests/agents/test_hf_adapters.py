@@ -10,11 +10,16 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 
-from medgym.agents.adapters import Samplers, publish
+from medgym.adapters import Samplers, publish
 from medgym.agents.hf import HFPolicy
+from medgym.cases import open_cases
+from medgym.env import load_tools
+from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.messages import ImagePart, message
 from medgym.policy import Sampling, load_policy
+from medgym.rollout import rollout
+from medgym.trajectory import Trajectory, validate
 
 QUESTION = (message("user", "What?", [ImagePart(0, Image.new("RGB", (32, 32), "red"))]),)
 MakeAdapter = Callable[..., Path]
@@ -65,6 +70,37 @@ def test_adapters_play_side_by_side_as_their_own_models(
             assert reply.token_ids == expected.token_ids
             assert reply.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
     assert len({reply.logprobs for reply in together[:3]}) == 3
+
+
+def test_trajectories_record_the_version_that_played(
+    tiny_folder: Path, make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    """Two roles side by side over one base, in one batch after the other."""
+    base = open_policy(f"hf:{tiny_folder}")
+    roles = ("triage", "attending")
+    versions = [
+        publish(make_adapter(number), tmp_path / "run", role, 4)
+        for number, role in enumerate(roles)
+    ]
+    players = [base, *(Samplers([base]).load(version)[0] for version in versions)]
+    rules = Rules(tools=load_tools(["zoom"]), max_turns=2, view_size=64)
+    cases = open_cases("phantom:train[:2]")
+
+    async def side_by_side() -> list[Trajectory]:
+        sampling = Sampling(max_tokens=8)
+        played = (rollout(c, p, rules, sampling=sampling) for p in players for c in cases)
+        return list(await asyncio.gather(*played))
+
+    played = asyncio.run(side_by_side())
+    for trajectory in played:
+        validate(trajectory)
+    assert [t.version for t in played[::2]] == ["", "triage-4", "attending-4"]
+    for alone in (f"hf:{tiny_folder}", *(f"hf:{tiny_folder}@{v.path}" for v in versions)):
+        policy = open_policy(alone)
+        mine = [t for t in played if t.version == policy.version]
+        ids = [[node.token_ids for node in t.nodes] for t in mine]
+        again = (rollout(c, policy, rules, sampling=Sampling(max_tokens=8)) for c in cases)
+        assert ids == [[n.token_ids for n in asyncio.run(each).nodes] for each in again]
 
 
 def test_a_trainer_finds_its_own_adapter_as_it_was(

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 import torch
 
-from medgym.agents.adapters import Samplers, publish
-from medgym.agents.hf import model_inputs
-from medgym.agents.offer import served
+from medgym.adapters import Samplers, publish
+from medgym.agents.hf_inputs import model_inputs
+from medgym.agents.offer import served, try_chat
 from medgym.agents.openai import OpenAIPolicy
 from medgym.agents.rendering import Prompt
 from medgym.cases import open_cases
@@ -125,7 +125,7 @@ def test_log_probabilities_are_those_of_the_draw(policy: OpenAIPolicy, hf: Any) 
         assert reply.prompt_ids is not None
         assert reply.token_ids is not None
         first = hf.renderer.prompt(conversation)
-        whole = Prompt(first.ids + reply.token_ids, first.images, first.image_tokens)
+        whole = Prompt(first.ids + reply.token_ids, first.pictures, first.image_tokens)
         with torch.no_grad():
             scores = hf.model(**model_inputs(hf.model, hf.renderer, [whole])).logits[0].double()
         scores = scores[len(first.ids) - 1 : -1] / sampling.temperature
@@ -156,9 +156,11 @@ def test_vision_tokens_cannot_be_sampled(
 
 
 def test_evaluation_by_chat_needs_no_processor(policy: OpenAIPolicy) -> None:
-    policy.check()
+    asyncio.run(policy.check())
     policy._renderer = None
     policy._offer = replace(policy._offer, takes_ids=False)
+    for role in ("tool", "user"):
+        policy._endpoint.wait(try_chat(policy._endpoint, "base", role))
     policy.kind, policy.vision_token_ids = "text", ()
     played = play(policy, GREEDY)
     assert all(t.kind == "text" and t.turns > 2 and t.calls for t in played)
@@ -210,9 +212,11 @@ def test_adapters_that_are_loaded_under_load_answer_as_their_own_model(
     for ours, theirs in zip(answers, expected, strict=True):
         assert [r.token_ids for r in ours] == [r.token_ids for r in theirs]
     assert len({tuple(r.logprobs for r in replies) for replies in answers}) == 3
-    for trajectory in play(players[0], Sampling(max_tokens=24)):
-        validate(trajectory)
-        assert trajectory.version == "triage-1"
+    for player in players:
+        for trajectory in play(player, Sampling(max_tokens=24)):
+            validate(trajectory)
+            assert trajectory.version == player.version
+            assert trajectory.policy == f"openai:{URL}#base@{player.version}"
 
 
 def test_versions_too_old_are_forgotten(policy: OpenAIPolicy, base: Path, tmp_path: Path) -> None:
@@ -237,7 +241,7 @@ def test_an_adapter_by_folder_and_by_name(policy: OpenAIPolicy, base: Path, tmp_
         player.close()
     player = open_policy("@triage-8")
     with pytest.raises(UserError, match="'triage-8'; did you mean 'triage-7'"):
-        player.check()
+        asyncio.run(player.check())
     player.close()
 
 

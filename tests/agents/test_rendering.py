@@ -207,6 +207,66 @@ def test_what_ends_a_reply_is_what_the_template_writes(tiny_processor: Any) -> N
     assert Renderer(with_template(tiny_processor, plain_end)).eos_token_id == ids("<|im_end|>")
 
 
+def test_any_of_several_tokens_ends_a_reply(tiny_processor: Any) -> None:
+    """Gemma stops at `<end_of_turn>` and at `<eos>`; only the first is the template's own."""
+    other = tiny_processor.tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    renderer = Renderer(tiny_processor, stops=[other])
+    assert renderer.stop_token_ids == {renderer.eos_token_id, other}
+    (*ids, _) = renderer.encode_reply("look")
+    assert renderer.decode_reply([*ids, other]) == "look"
+    first = renderer.prompt(OPENING)
+    reply = Reply("look", first.ids, (*ids, other), (-1.0,) * 5, first.image_tokens)
+    said = [*OPENING, Message("assistant", (TextPart("look"),), reply), message("tool", "?")]
+    prompt = renderer.prompt(said)
+    assert prompt.held == len(first.ids) + len(ids) + 1
+    assert prompt.ids[: prompt.held] == (*first.ids, *ids, other)
+    assert renderer.tokenizer.decode(prompt.ids[prompt.held :]).startswith(f"{END}\n")
+
+
+THINKING = PLAIN.replace("<|im_start|>assistant\n{%", "<|im_start|>assistant\n<think>\n{%")
+
+
+def thinking(processor: Any) -> list[Any]:
+    """Renderers for templates that open a thought: a plain one, and Qwen3.5's as TRL ships it."""
+    import trl
+
+    real = Path(trl.__file__).parent / "chat_templates" / "qwen3_5_think.jinja"
+    return [Renderer(with_template(processor, t)) for t in (THINKING, real.read_text("utf-8"))]
+
+
+def test_a_thought_that_the_template_opens_is_part_of_the_text(tiny_processor: Any) -> None:
+    from medgym.messages import Calls, Final, parse_action, render_answer, render_call
+
+    for renderer in thinking(tiny_processor):
+        assert renderer.opening == "<think>\n"
+        first = renderer.prompt(OPENING)
+        assert renderer.tokenizer.decode(first.ids).endswith("assistant\n<think>\n")
+        sampled = "It is small.</think>" + render_call("zoom", {"view": 0})
+        ids = tuple(renderer.tokenizer(sampled, add_special_tokens=False)["input_ids"])
+        ids = (*ids, renderer.eos_token_id)
+        text = renderer.decode_reply(ids)
+        action = parse_action(text)
+        assert isinstance(action, Calls)
+        assert action.think == "\nIt is small."
+        reply = Reply(text, first.ids, ids, (-1.0,) * len(ids), first.image_tokens)
+        said = [*OPENING, Message("assistant", (TextPart(text),), reply)]
+        second = renderer.prompt([*said, message("tool", "View 1.", [picture(1)])])
+        assert second.ids[: second.held] == first.ids + ids  # as sampled, and the tag only once
+        assert renderer.tokenizer.decode(second.ids).endswith("assistant\n<think>\n")
+        assert consistent(renderer, second)
+        # What is written for it, as a demonstration is, continues the thought or closes it.
+        for written, think in ((render_answer("A", "Hm."), "\nHm."), (render_answer("A"), "\n")):
+            ids = renderer.encode_reply(written)
+            assert renderer.decode_reply(ids).count("<think>") == 1
+            action = parse_action(renderer.decode_reply(ids))
+            assert isinstance(action, Final)
+            assert (action.answer, action.think) == ("A", think)
+
+
+def test_most_templates_open_no_thought(tiny_processor: Any) -> None:
+    assert Renderer(tiny_processor).opening == ""
+
+
 SPELLED = "<|image_pad|><|vision_start|><|im_end|>\n<|im_start|>assistant\n<answer>B</answer>"
 
 

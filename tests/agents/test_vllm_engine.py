@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from medgym.adapters import Samplers, publish
 from medgym.cases import open_cases
 from medgym.env import load_tools
 from medgym.episode import Rules
@@ -85,10 +86,14 @@ def test_seeds_fix_every_draw(policy: Any) -> None:
     assert [tokens(t) for t in first] != [tokens(t) for t in other]
 
 
-def test_two_adapters_answer_side_by_side_as_their_own_model(policy: Any, folder: Path) -> None:
-    adapters = {role: folder / "adapters" / role for role in ("triage", "attending")}
-    policies = {"": policy}
-    policies |= {role: policy.with_adapter(f"{role}-1", path) for role, path in adapters.items()}
+def test_two_adapters_answer_side_by_side_as_their_own_model(
+    policy: Any, folder: Path, tmp_path: Path
+) -> None:
+    policies, adapters, samplers = {"": policy}, {}, Samplers([policy])
+    for role in ("triage", "attending"):
+        version = publish(folder / "adapters" / role, tmp_path, role, 1)
+        (policies[role],) = samplers.load(version)  # type: ignore[assignment]
+        adapters[role] = version.path
     rules = Rules(tools=load_tools(["zoom"]), max_turns=5, view_size=64)
     conversations = [tuple(rules.begin(case).messages) for case in open_cases(CASES)]
 
@@ -107,7 +112,10 @@ def test_two_adapters_answer_side_by_side_as_their_own_model(policy: Any, folder
         for conversation, reply in zip(conversations, replies, strict=True):
             assert asyncio.run(ask(reference, conversation)).token_ids == reply.token_ids
     assert len({tuple(r.logprobs for r in replies) for replies in answers.values()}) == 3
-    assert policies["triage"].version == "triage-1"
+    for role, player in policies.items():
+        for trajectory in play(player, Sampling(max_tokens=24)):
+            validate(trajectory)
+            assert trajectory.version == (f"{role}-1" if role else "")
     policy.drop_adapter("triage-1")
     policy.drop_adapter("attending-1")
 

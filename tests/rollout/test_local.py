@@ -175,12 +175,13 @@ def test_tokens_are_spent() -> None:
     class Wordy(Waiting):
         async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
             reply = await super().act(conversation, sampling)
-            return replace(reply, text=LOOK, token_ids=(1,) * 10)
+            before = 10 * sum(message.role == "assistant" for message in conversation)
+            return replace(reply, text=LOOK, prompt_ids=(1,) * before, token_ids=(1,) * 10)
 
     rules = Rules(tools=RULES.tools, view_size=64, max_tokens=25)
     played = list(collect(cases(2), Wordy(), rules))
     assert [(t.turns, t.truncated, t.reward) for t in played] == [(3, True, 0.0)] * 2
-    assert not any(node.token_ids for t in played for node in t.nodes)  # their prompt is unknown
+    assert [sum(len(node.token_ids) for node in t.nodes) for t in played] == [30, 30]
 
 
 def test_a_policy_that_fails_is_tried_again_and_never_scored() -> None:

@@ -23,7 +23,6 @@ from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.registry import load
 from medgym.rollout import collect
-from medgym.train.recipe import SFTTable
 from medgym.train.sft import supervised
 from medgym.train.tiny_model import TinyConfig, build_model
 from medgym.train.tiny_tokenizer import answer_pieces, build_processor, call_pieces
@@ -77,8 +76,9 @@ def make_base(folder: Path) -> Any:
 
     imitation = load("policies", "hf")(model, processor).imitating(Looker())
     shown = list(collect(cases, imitation, rules, group_size=2, on_messages=keep))
-    table = SFTTable(max_steps=120, learning_rate=3e-3, per_device_train_batch_size=8)
-    supervised(model, processor, shown, pictures, table, seed=0)
+    lessons = {"max_steps": 120, "learning_rate": 3e-3, "per_device_train_batch_size": 8}
+    lessons |= {"lr_scheduler_type": "cosine", "warmup_steps": 12}
+    supervised(model, processor, shown, pictures.__getitem__, lessons, seed=0)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return model

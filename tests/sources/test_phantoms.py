@@ -14,7 +14,15 @@ from medgym.errors import UserError
 from medgym.images import ImageRef
 from medgym.sources import phantoms
 from medgym.sources.drawing import GEOMETRY, KINDS, LOOKS
-from medgym.sources.phantoms import FIRST, QUESTIONS, SPLITS, PhantomSource, plan, plan_of
+from medgym.sources.phantoms import (
+    FIRST,
+    FROM_PIXELS,
+    QUESTIONS,
+    SPLITS,
+    PhantomSource,
+    plan,
+    plan_of,
+)
 
 SPLIT = st.sampled_from(list(SPLITS))
 INDEX = st.integers(0, 99_999)
@@ -87,9 +95,20 @@ def test_ids_are_unique_and_mixed_options_meet_the_restricted_ones() -> None:
     assert len({case.id for case in mixed}) == 320
     assert set(Counter(case.modality for case in mixed).values()) == {80}
     by_id = {case.id: case for case in mixed}
-    for question in QUESTIONS:
+    for question in FROM_PIXELS:
         alone = PhantomSource(look="ct", question=question).cases("test")[:20]
         assert all(by_id[case.id] == case for case in alone)
+
+
+def test_the_stage_of_a_diagnosis_is_in_no_pixel_and_goes_with_no_kind() -> None:
+    cases = PhantomSource(look="histology", question="diagnosis").cases("train")[:2400]
+    counts = Counter(case.answer for case in cases)
+    assert set(counts) == set(cases[0].options)
+    assert max(counts.values()) - min(counts.values()) < 80  # 300 each, sd 12
+    for case in cases[:40]:
+        drawn = plan_of(case.images[0])
+        assert case.answer == f"{drawn.kind}, {drawn.stage}"
+        assert drawn.stage not in repr(drawn)  # what is drawn follows from the fields alone
 
 
 def test_questions_about_one_phantom_share_its_group() -> None:
@@ -176,7 +195,7 @@ def test_view_sizes_follow_the_size_option() -> None:
         ({"looks": "ct"}, "did you mean 'look'"),
         ({"look": "fundos"}, "did you mean 'fundus'"),
         ({"look": "ct+"}, "known: ct, fundus, histology, radiograph"),
-        ({"question": "where"}, "known: kind, presence, side, size"),
+        ({"question": "where"}, "known: diagnosis, kind, presence, side, size"),
         ({"size": "500"}, "unknown size of phantom '500'"),
         ({"look": "ct+ct"}, "twice"),
     ],

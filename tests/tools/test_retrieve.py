@@ -29,9 +29,7 @@ def workspace_of(case: Case) -> Workspace:
     return Workspace(
         studies,
         view_size=sizes[0] if sizes else 64,
-        case_id=case.id,
-        group=case.group,
-        uris=[ref.uri for ref in case.images],
+        names=(case.id, case.group, *(ref.uri for ref in case.images)),
     )
 
 

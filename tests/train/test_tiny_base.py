@@ -16,6 +16,7 @@ from medgym.rollout import collect
 from medgym.train import tiny_base as module
 from medgym.train.checkpoint import load_model
 from medgym.train.tiny_base import BaseConfig, tiny_base
+from medgym.train.tiny_dialogues import Stubborn
 from medgym.train.tiny_model import TinyConfig
 
 QUICK = BaseConfig(
@@ -98,7 +99,7 @@ def test_bare_and_armed_dialogues_are_both_known(made: Path) -> None:
 
 def test_a_call_without_tools_is_refused_in_one_piece_and_then_guessed(made: Path) -> None:
     model, processor = load_model(made)
-    policy = load("policies", "hf")(model, processor).imitating(module._Stubborn())
+    policy = load("policies", "hf")(model, processor).imitating(Stubborn())
     cases = open_cases("phantom,look=radiograph,question=kind:test[:1]")
     trajectory = next(iter(collect(cases, policy, Rules(max_turns=2, view_size=64))))
     assert trajectory.nodes[2].text.startswith("Error: there is no tool 'zoom'")

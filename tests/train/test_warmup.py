@@ -60,21 +60,21 @@ def test_targets_of_a_view_from_afar_ask_for_the_place_and_not_for_the_kind() ->
     assert cells.shape == (16, CELLS * CELLS)
     assert cells.sum(axis=1).nonzero()[0].tolist() == [1 * 4 + 3]
     assert set(labels.tolist()) == {-100}
-    assert answers == (int(416 / 512 * BINS), int(160 / 512 * BINS), -100)
+    assert answers == (int(416 / 512 * BINS), int(160 / 512 * BINS), -100, 0)
 
 
 def test_targets_of_a_close_view_ask_for_the_kind_where_it_shows() -> None:
-    view = Glimpse("", (0, 0, 128, 128), (32, 32, 96, 64), 2)
+    view = Glimpse("", (0, 0, 128, 128), (32, 32, 96, 64), 2, look=3)
     _, labels, answers = _targets(view, 4, 4, kinds=4)
     assert labels.reshape(4, 4).tolist() == [[4] * 4, [4, 2, 2, 4], [4] * 4, [4] * 4]
-    assert answers == (BINS // 2, int(48 / 128 * BINS), 2)
+    assert answers == (BINS // 2, int(48 / 128 * BINS), 2, 3)
 
 
 def test_a_lesion_cut_by_the_border_is_asked_for_in_its_tokens_alone() -> None:
     view = Glimpse("", (0, 0, 128, 128), (96, 0, 160, 64), 1)
     _, labels, answers = _targets(view, 4, 4, kinds=4)
     assert 1 in labels
-    assert answers == (-100, -100, -100)
+    assert answers == (-100, -100, -100, 0)
 
 
 def test_it_learns_and_changes_nothing_but_the_vision_tower(
@@ -90,7 +90,6 @@ def test_it_learns_and_changes_nothing_but_the_vision_tower(
             tiny_processor,
             views,
             pictures,
-            kinds=4,
             steps=30,
             seed=0,
             batch_size=16,
@@ -107,13 +106,11 @@ def test_it_learns_and_changes_nothing_but_the_vision_tower(
 def test_without_a_lesion_nothing_is_nan(tiny_processor: Any) -> None:
     model = build_model(SMALL, tiny_processor.tokenizer, seed=0)
     views = [Glimpse("a", (0, 0, 128, 128), (200, 200, 232, 232), 1)] * 4
-    warm_up(
-        model, tiny_processor, views, {"a": Image.new("RGB", (64, 32))}, kinds=4, steps=2, seed=0
-    )
+    warm_up(model, tiny_processor, views, {"a": Image.new("RGB", (64, 32))}, steps=2, seed=0)
     assert all(torch.isfinite(weight).all() for weight in model.parameters())
 
 
 def test_no_views_is_an_error_that_says_so(tiny_processor: Any) -> None:
     model = build_model(SMALL, tiny_processor.tokenizer, seed=0)
     with pytest.raises(UserError, match="no views"):
-        warm_up(model, tiny_processor, [], {}, kinds=4, steps=1, seed=0)
+        warm_up(model, tiny_processor, [], {}, steps=1, seed=0)

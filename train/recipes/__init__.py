@@ -1,8 +1,15 @@
-"""The recipes that ship, each a TOML file whose head says what it does."""
+"""The recipes that ship, each a TOML file whose head says what it follows and where it departs."""
 
 from pathlib import Path
 
 _HERE = Path(__file__).parent
 
+consult_tiny = _HERE / "consult-tiny.toml"
+internvl3_8b = _HERE / "internvl3-8b.toml"
+med_r1 = _HERE / "med-r1.toml"
+medgemma_4b = _HERE / "medgemma-4b.toml"
+qwen2_5_vl_7b = _HERE / "qwen2.5-vl-7b.toml"
+qwen3_vl_4b = _HERE / "qwen3-vl-4b.toml"
 tiny = _HERE / "tiny.toml"
 tiny_no_tools = _HERE / "tiny-no-tools.toml"
+vitar = _HERE / "vitar.toml"

@@ -2,7 +2,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgym.evals.statistics import rate
 from medgym.suite import Rate
 
 
@@ -16,24 +15,24 @@ from medgym.suite import Rate
     ],
 )
 def test_the_interval_is_wilsons(right: int, n: int, low: float, high: float) -> None:
-    found = rate([True] * right + [False] * (n - right))
+    found = Rate.of([True] * right + [False] * (n - right))
     assert (found.value, found.n) == (right / n, n)
     assert found.low == pytest.approx(low, abs=5e-5)
     assert found.high == pytest.approx(high, abs=5e-5)
 
 
 def test_of_nothing_nothing_is_known() -> None:
-    assert rate([]) == Rate(0.0, 0.0, 1.0, 0)
+    assert Rate.of([]) == Rate(0.0, 0.0, 1.0, 0)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
 def test_the_interval_holds_the_share_and_stays_a_share(outcomes: list[bool]) -> None:
-    found = rate(outcomes)
+    found = Rate.of(outcomes)
     assert 0.0 <= found.low <= found.value <= found.high <= 1.0
     assert found.high > found.low
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30))
 def test_it_is_symmetric_and_forgets_the_order(outcomes: list[bool]) -> None:
-    found, other = rate(outcomes), rate([not o for o in reversed(outcomes)])
+    found, other = Rate.of(outcomes), Rate.of([not o for o in reversed(outcomes)])
     assert (other.low, other.high) == pytest.approx((1 - found.high, 1 - found.low))

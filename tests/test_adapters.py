@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from medgym.agents.adapters import Samplers, check_fit, name_of, publish, published
+from medgym.adapters import Samplers, check_fit, name_of, publish, published
 from medgym.agents.exact import DriftError, check_prompt, one_placeholder_each
 from medgym.agents.rendering import Prompt
 from medgym.errors import UserError

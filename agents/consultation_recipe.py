@@ -1,0 +1,135 @@
+"""What a consultation is made of, as TOML: `[consultation]` and a table for each role.
+
+    [consultation]
+    specialties = ["radiologist", "pathologist"]
+    opinions = 3
+
+    [roles.triage]
+    policy = "hf:models/base"
+    adapter = "adapters/triage/50"
+
+    [roles.specialist]
+    policy = "scripted:specialist,specialty={specialty},accuracy=0.7"
+
+    [roles.attending]
+    policy = "hf:models/base"
+    adapter = "adapters/attending/95"
+    tools = ["zoom"]
+
+A recipe of `medgym train` has the same tables beside its others, which are not read here.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from medgym.consultation import ATTENDING, SPECIALIST, SPECIALTIES, TRIAGE
+from medgym.errors import UserError, unknown
+from medgym.registry import load, names
+
+from .roles import Role, role_of
+
+FILE = "consultation.toml"
+"""What a folder is to hold that is named as a consultation."""
+
+
+class ConsultationTable(BaseModel):
+    """`[consultation]`: how it goes.
+
+    Attributes:
+        specialties: whom triage chooses among; MMedAgent-RL's seven by default.
+        most: how many of them it may choose.
+        opinions: asked of each chosen specialty.
+        flow: `static`, or `dynamic`: the attending may refer to further specialists, by a tool.
+        referrals: how often, in the dynamic flow.
+        triage: false asks every specialty (the fixed flow).
+        reasons: whether the attending reads what a specialist thought, beside its answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    specialties: tuple[str, ...] = SPECIALTIES
+    most: int = Field(default=1, ge=1)
+    opinions: int = Field(default=3, ge=1)
+    flow: Literal["static", "dynamic"] = "static"
+    referrals: int = Field(default=2, ge=1)
+    triage: bool = True
+    reasons: bool = True
+
+
+@dataclass(frozen=True)
+class ConsultationRecipe:
+    """A consultation, read: its roles (`triage` None in the fixed flow) and how it goes."""
+
+    triage: Role | None
+    specialist: Role
+    attending: Role
+    specialties: tuple[str, ...]
+    most: int
+    opinions: int
+    flow: Literal["static", "dynamic"]
+    referrals: int
+    reasons: bool
+
+
+def read_recipe(name: str) -> ConsultationRecipe:
+    """The consultation that a path, a folder or a registered recipe describes.
+
+    Raises:
+        UserError: none is there, it is not TOML, has an unknown key or no table `[consultation]`.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        path = path / FILE
+    elif path.suffix != ".toml" and name in names("recipes"):
+        path = Path(load("recipes", name))
+    if not path.is_file():
+        shipped = ", ".join(names("recipes"))
+        raise UserError(
+            f"no consultation is described in {path}; mend: name a TOML file, the folder of a run "
+            f"that trained one, or a recipe of {shipped}"
+        )
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML ({error}); mend: correct that place") from error
+    return recipe_of(data, str(path), path.parent)
+
+
+def recipe_of(data: Mapping[str, Any], where: str, base: Path | None = None) -> ConsultationRecipe:
+    """A consultation from a recipe's tables; errors as in `read_recipe`."""
+    if not isinstance(data.get("consultation"), Mapping):
+        raise UserError(f"{where} has no table [consultation]; mend: write one")
+    try:
+        table = ConsultationTable.model_validate(data["consultation"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = [f"consultation.{key}" for key in ConsultationTable.model_fields]
+            raise unknown(f"key in {where}:", f"consultation.{key}", known) from None
+        raise UserError(f"{where}: consultation.{key}: {first['msg']}") from None
+    if not table.specialties or len(set(table.specialties)) < len(table.specialties):
+        raise UserError(f"{where}: consultation.specialties must name each specialty once")
+    tables = data.get("roles", {})
+    for role in tables:
+        if role not in (TRIAGE, SPECIALIST, ATTENDING):
+            raise unknown(f"role in {where}:", role, (TRIAGE, SPECIALIST, ATTENDING))
+    triage, specialist, attending = (
+        role_of(role, tables.get(role, {}), where, base) for role in (TRIAGE, SPECIALIST, ATTENDING)
+    )
+    return ConsultationRecipe(
+        triage=triage if table.triage else None,
+        specialist=specialist,
+        attending=attending,
+        specialties=table.specialties,
+        most=table.most,
+        opinions=table.opinions,
+        flow=table.flow,
+        referrals=table.referrals,
+        reasons=table.reasons,
+    )

@@ -1,0 +1,52 @@
+"""`refer`: the attending's tool in a dynamic consultation; it asks one more specialist.
+
+The tool is made anew for each consultation and belongs to it: what it asks for becomes a part of
+that consultation's trajectory.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from medgym.consultation import Opinion
+from medgym.tool import Tool, ToolArgs, ToolError, ToolResult
+from medgym.workspace import Workspace
+
+Ask = Callable[[str, int], Awaitable[Opinion]]
+"""Asks a specialist, in a round; rounds count from 1."""
+
+
+class Refer(Tool):
+    """Ask one more specialist for an opinion on the case."""
+
+    name = "refer"
+
+    class Args(ToolArgs):
+        """Whom to ask."""
+
+        specialty: Annotated[str, Field(description="whom to ask")]
+
+    def __init__(
+        self, ask: Ask, specialties: Sequence[str], most: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._ask, self._specialties, self._most, self._loop = ask, specialties, most, loop
+        self._asked = 0
+
+    def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
+        """The opinion, as a line of text; it is called in a thread, off the consultation's loop."""
+        if args.specialty not in self._specialties:
+            known = ", ".join(self._specialties)
+            raise ToolError(f"there is no {args.specialty[:40]!r} here; expected one of {known}")
+        if self._asked >= self._most:
+            raise ToolError("there are no referrals left; decide")
+        self._asked += 1
+        asking = asyncio.run_coroutine_threadsafe(
+            _awaited(self._ask(args.specialty, self._asked)), self._loop
+        )
+        return ToolResult(text=asking.result().line(), data={"round": self._asked})
+
+
+async def _awaited(asking: Awaitable[Opinion]) -> Opinion:
+    return await asking

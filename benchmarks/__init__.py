@@ -1,0 +1,1 @@
+"""What medgym costs, each figure beside a rival's, measured in the same run: `medgym bench`."""

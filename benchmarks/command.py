@@ -1,0 +1,56 @@
+"""The command `medgym bench`: a benchmark by name, its rows as a table or as JSON."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from medgym.commands.asking import AsJson
+from medgym.commands.printing import print_json, print_table
+from medgym.errors import unknown
+
+from .rows import Row
+
+BENCHMARKS = {
+    "rollout": ("against_trl", "rollouts with tools against TRL's own tool loop (extra: train)"),
+    "scale": ("scale", "2,000 episodes in flight in one process; two Ray workers (extra: ray)"),
+    "memory": ("memory", "what 32 trajectories of 10 large views take, against holding them"),
+    "env": ("stepping", "an environment's step against the bare crop and resize"),
+}
+"""By name: the module, whose function of the same name measures, and what it is about."""
+
+
+def bench(
+    name: Annotated[
+        str | None, typer.Argument(help="Which one; without it, all are listed.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what medgym costs beside a rival, in the same run.
+
+    Example: medgym bench env --json
+    """
+    if name is None:
+        listed = [(each, about) for each, (_, about) in BENCHMARKS.items()]
+        if as_json:
+            print_json([{"name": each, "about": about} for each, about in listed])
+        else:
+            print_table(listed)
+        return
+    if name not in BENCHMARKS:
+        raise unknown("benchmark", name, BENCHMARKS)
+    rows = _measure(name)()
+    if as_json:
+        print_json([row.plain() for row in rows])
+        return
+    from .machine import description
+    from .rows import print_rows
+
+    print_rows(rows, description())
+
+
+def _measure(name: str) -> Callable[[], list[Row]]:
+    module = BENCHMARKS[name][0]
+    measure: Callable[[], list[Row]] = getattr(import_module(f".{module}", __package__), module)
+    return measure

@@ -1,0 +1,160 @@
+"""From finished episodes to trajectories: one episode's record, and the parts of a consultation."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from medgym.cases import Case
+from medgym.episode import Episode, Turn
+from medgym.messages import Malformed, Message, Reply
+from medgym.trajectory import (
+    Branch,
+    ImageUse,
+    InvariantError,
+    Kind,
+    Look,
+    Node,
+    Trajectory,
+    hash_ids,
+)
+from medgym.workspace import View
+
+
+def record(
+    case: Case,
+    episode: Episode,
+    *,
+    policy: str,
+    seed: int,
+    member: int,
+    kind: Kind,
+    version: str = "",
+    vision_token_ids: Sequence[int] = (),
+) -> Trajectory:
+    """The trajectory of a finished episode.
+
+    Raises:
+        InvariantError: a reply's prompt does not continue the tokens before it (invariant 1).
+    """
+    score = episode.score
+    assert score is not None, "only a finished episode has a trajectory"
+    return Trajectory(
+        case_id=case.id,
+        policy=policy,
+        seed=seed,
+        member=member,
+        kind=kind,
+        nodes=_nodes(episode.messages),
+        vision_token_ids=tuple(vision_token_ids),
+        answer=episode.answer,
+        correct=score.correct,
+        reward=score.total,
+        terms=dict(score.terms),
+        terminated=episode.terminated,
+        truncated=episode.truncated,
+        looks=looks_of(episode),
+        calls=tuple(o.call.name for turn in episode.turns for o in turn.outcomes),
+        failed_calls=sum(o.failed for turn in episode.turns for o in turn.outcomes),
+        malformed=sum(isinstance(turn.action, Malformed) for turn in episode.turns),
+        faults=tuple(fault for turn in episode.turns for fault in _faults(turn)),
+        version=version,
+    )
+
+
+def looks_of(episode: Episode) -> tuple[Look, ...]:
+    """The views that tools made, in order."""
+    views = episode.workspace.views
+    return tuple(
+        Look(view.made_by, view.image, view.box_px, _gain(view, views))
+        for view in views
+        if view.made_by is not None
+    )
+
+
+def joined(parts: Sequence[tuple[str, int, float, Trajectory]], *, policy: str) -> Trajectory:
+    """The trajectory of a consultation.
+
+    Args:
+        parts: role, round, seconds and trajectory of each part; the last one decides.
+        policy: the spec of the consultation.
+    """
+    nodes: list[Node] = []
+    branches = []
+    for role, number, seconds, part in parts:
+        first = len(nodes)
+        nodes += [replace(n, parent=n.parent + first if n.parent >= 0 else -1) for n in part.nodes]
+        leaf = len(nodes) - 1 if part.nodes else -1
+        branches.append(Branch(role, leaf, replace(part, nodes=()), number, seconds))
+    return replace(parts[-1][3], policy=policy, nodes=tuple(nodes), branches=tuple(branches))
+
+
+def _faults(turn: Turn) -> list[str]:
+    if isinstance(turn.action, Malformed):
+        return [turn.action.kind]
+    return [outcome.fault for outcome in turn.outcomes if outcome.fault is not None]
+
+
+def _gain(view: View, views: Sequence[View]) -> float:
+    fine, coarse = (
+        (v.size[0] * v.size[1]) / ((v.box_px[2] - v.box_px[0]) * (v.box_px[3] - v.box_px[1]))
+        for v in (view, views[view.image])
+    )
+    return math.sqrt(fine / coarse)
+
+
+def _nodes(messages: Sequence[Message]) -> tuple[Node, ...]:
+    nodes: list[Node] = []
+    waiting: list[Message] = []
+    held: tuple[int, ...] = ()
+    counted = 0
+    for message in messages:
+        if message.reply is None:
+            waiting.append(message)
+            continue
+        # Tokens without the prompt that they continue prove nothing: such a reply is text alone.
+        reply = message.reply if message.reply.prompt_ids is not None else Reply(message.text)
+        given = reply.prompt_ids or ()
+        if given[: len(held)] != held:
+            raise InvariantError(1, "the prompt does not continue the tokens that were held")
+        sizes = reply.image_tokens[counted:]
+        nodes.append(_environment_node(len(nodes) - 1, waiting, given[len(held) :], sizes))
+        counted += len(sizes)
+        nodes.append(_policy_node(len(nodes) - 1, message, reply))
+        held = given + (reply.token_ids or ())
+        waiting = []
+    if waiting and nodes:  # the environment's last word, which no policy read
+        nodes.append(_environment_node(len(nodes) - 1, waiting, (), ()))
+    return tuple(nodes)
+
+
+def _environment_node(
+    parent: int, messages: Sequence[Message], ids: tuple[int, ...], sizes: tuple[int, ...]
+) -> Node:
+    parts = [image for message in messages for image in message.images]
+    counts = sizes if sizes else (0,) * len(parts)
+    if len(counts) != len(parts):
+        raise InvariantError(3, f"{len(parts)} images were shown and {len(counts)} were encoded")
+    return Node(
+        parent=parent,
+        role="user" if parent < 0 else "tool",
+        text="\n\n".join(message.text for message in messages),
+        token_ids=ids,
+        loss_mask=(0,) * len(ids),
+        images=tuple(
+            ImageUse(part.sha256, part.view, count)
+            for part, count in zip(parts, counts, strict=True)
+        ),
+    )
+
+
+def _policy_node(parent: int, message: Message, reply: Reply) -> Node:
+    ids = reply.token_ids or ()
+    return Node(
+        parent=parent,
+        role="assistant",
+        text=message.text,
+        token_ids=ids,
+        loss_mask=(1,) * len(ids),
+        logprobs=reply.logprobs or (),
+        prompt_hash=hash_ids(reply.prompt_ids) if reply.prompt_ids is not None else "",
+    )

@@ -1,0 +1,155 @@
+"""Micro-batches for tools with models: the calls of concurrent episodes are done together.
+
+An episode calls a tool and waits for its own result, as ever; what a call yields is the same,
+whoever calls beside it.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from medgym.episode import Rules
+from medgym.tool import Tool, ToolError, ToolResult
+from medgym.workspace import Workspace
+
+WAIT = 0.005
+"""Seconds that a call waits for others to join it; little beside what a model takes."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    args: Any
+    workspace: Workspace
+    result: "Future[ToolResult | ToolError]" = field(default_factory=Future)
+    since: float = field(default_factory=time.monotonic)
+
+
+class Batcher:
+    """Does the calls of one tool on a thread of its own, one batch after the other.
+
+    A batch is done when it has the tool's `batch_size`, or its first call has waited for `wait`
+    seconds; what comes while a batch is being done waits for the next one.
+    """
+
+    def __init__(self, tool: Tool, wait: float = WAIT) -> None:
+        self._tool = tool
+        self._wait = wait
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(self, args: Any, workspace: Workspace) -> "Future[ToolResult | ToolError]":
+        """Ask for a call; a crash of the tool is the exception of every call in its batch."""
+        call = _Call(args, workspace)
+        with self._lock:
+            if self._closed:  # whoever waited for it would wait for ever
+                raise RuntimeError(f"{self._tool.name} is closed")
+            if self._thread is None:
+                name = f"medgym-{self._tool.name}"
+                self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+                self._thread.start()
+            self._calls.put(call)
+        return call.result
+
+    def close(self) -> None:
+        """End the thread after the batch that it is doing; calls that wait are cancelled."""
+        with self._lock:
+            self._closed = True
+            self._calls.put(None)
+
+    def _serve(self) -> None:
+        while (first := self._calls.get()) is not None:
+            batch = self._gathered(first)
+            if self._closed:
+                for call in batch:
+                    call.result.cancel()
+            else:
+                self._do(batch)
+
+    def _gathered(self, first: _Call) -> list[_Call]:
+        batch = [first]
+        while len(batch) < self._tool.batch_size:
+            left = first.since + self._wait - time.monotonic()
+            try:
+                call = self._calls.get(timeout=left) if left > 0 else self._calls.get_nowait()
+            except queue.Empty:
+                break
+            if call is None:
+                self._calls.put(None)  # for the loop that ends with it
+                break
+            batch.append(call)
+        return batch
+
+    def _do(self, batch: Sequence[_Call]) -> None:
+        try:
+            results = self._tool.run_many([(call.args, call.workspace) for call in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(
+                    f"{self._tool.name}: run_many returned {len(results)} results for "
+                    f"{len(batch)} calls"
+                )
+        except Exception as error:
+            for call in batch:
+                with suppress(InvalidStateError):
+                    call.result.set_exception(error)
+            return
+        for call, result in zip(batch, results, strict=True):
+            with suppress(InvalidStateError):  # whoever asked may have been cancelled
+                call.result.set_result(result)
+
+
+class StandIn(Tool):
+    """What an episode calls in place of a tool that runs elsewhere: a policy sees no difference."""
+
+    def __init__(self, tool: Tool) -> None:
+        vars(self).update(name=tool.name, fidelity=tool.fidelity, Args=tool.Args)
+        self._schema = tool.schema()
+
+    @property
+    def description(self) -> str:
+        """The tool's own."""
+        return str(self._schema["description"])
+
+    def schema(self) -> dict[str, Any]:
+        """The tool's own."""
+        return self._schema
+
+
+class Batched(StandIn):
+    """A tool whose calls are joined into batches in this process."""
+
+    def __init__(self, tool: Tool) -> None:
+        super().__init__(tool)
+        self._batcher = Batcher(tool)
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        """Do it together with what others ask for; blocks until it is done."""
+        result = self._batcher.submit(args, workspace).result()
+        if isinstance(result, ToolError):
+            raise result
+        return result
+
+    def close(self) -> None:
+        """End the thread."""
+        self._batcher.close()
+
+
+def batched(rules: Rules) -> Rules:
+    """The same rules, where the calls of tools with a `batch_size` are joined."""
+    if all(tool.batch_size == 1 for tool in rules.tools):
+        return rules
+    tools = (Batched(tool) if tool.batch_size > 1 else tool for tool in rules.tools)
+    return replace(rules, tools=tuple(tools))
+
+
+def close_batches(rules: Rules) -> None:
+    """End the threads of what `batched` made."""
+    for tool in rules.tools:
+        if isinstance(tool, Batched):
+            tool.close()

@@ -1,0 +1,46 @@
+"""Views are drawn and hashed while the policy is being asked, in a few threads of their own.
+
+A trajectory names what was shown by the hash of its pixels. Made when the episode is recorded, on
+the event loop, hashes would hold up all other episodes. A thread keeps the memory of the largest
+picture that it ever drew: so it is not the many threads that tools wait in, and large views are
+left to one thread alone. Nothing fails here: whoever needs a hash that could not be made meets the
+error itself.
+"""
+
+import asyncio
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+
+from medgym.messages import ImagePart, Message
+
+LARGE = 512 * 512
+"""Pixels from which on a view is large."""
+
+_SMALL = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "medgym-drawing")
+_LARGE = ThreadPoolExecutor(1, "medgym-drawing-large")
+
+
+class Hashing:
+    """The hashes of one episode's views, in the making."""
+
+    def __init__(self) -> None:
+        self._making: list[Future[None]] = []
+
+    def begin(self, message: Message) -> None:
+        """Hash what a message shows, beside whatever comes next."""
+        for part in message.images:
+            width, height = part.size
+            threads = _SMALL if width * height < LARGE else _LARGE
+            self._making.append(threads.submit(_hash, part))
+
+    async def end(self) -> None:
+        """Wait until all that was begun is done."""
+        for making in self._making:
+            if not making.done():
+                await asyncio.wrap_future(making)
+
+
+def _hash(part: ImagePart) -> None:
+    with suppress(Exception):
+        _ = part.sha256

@@ -1,0 +1,159 @@
+"""The Ray cluster that a run plays on: one that is there, or one of its own on this machine.
+
+What is started here is small and quiet, keeps to the loopback, and is gone with the run. Ray itself
+is imported here first, for some of its settings are read when it is imported.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medgym.errors import UserError, missing_extra
+from medgym.failures import reason_of
+
+for _name, _value in {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray prints on stdout, where results are read, that a worker died; we count that and tell it.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
+try:
+    import ray as ray
+except ImportError as error:
+    raise missing_extra("ray", error) from error
+
+LOOPBACK = "127.0.0.2" if sys.platform == "linux" else None
+"""The address of our own cluster: 127.0.0.1 is turned by Ray into the machine's outward address."""
+
+OBJECT_STORE = 200 * 2**20
+"""Bytes of shared memory for images in flight, some 200 of 1024 x 1024; more goes to disk."""
+
+CONNECT = 10.0
+"""Seconds for an address to answer; Ray itself would try for a quarter of an hour."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that was joined.
+
+    Attributes:
+        joined_here: whether that was done here. folder: where one of our own keeps its files.
+        on_sigterm: what the process did at SIGTERM before.
+    """
+
+    joined_here: bool
+    folder: Path | None = None
+    on_sigterm: Any = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it was started here."""
+        return self.folder is not None
+
+    def leave(self) -> None:
+        """Stop what was started, part from what was joined."""
+        if self.joined_here and ray.is_initialized():  # it may have ended with the interpreter
+            ray.shutdown()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        _at_sigterm(self.on_sigterm)
+
+
+def join(address: str | None, *, cpus: int, object_store: int = OBJECT_STORE) -> Cluster:
+    """Join the cluster at an address, `auto` for one of this machine; by default, start one.
+
+    A process that has joined one already stays with it.
+
+    Args:
+        address: `auto` or HOST:PORT. cpus, object_store: of a cluster that is started here.
+
+    Raises:
+        UserError: no cluster answers there, or none can be started.
+    """
+    if ray.is_initialized():
+        return Cluster(joined_here=False)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is not None:
+        _knock(address)
+        try:
+            ray.init(address=address, **quiet)
+        except Exception as error:  # another version of Ray or Python, among others
+            raise UserError(
+                f"cannot join the Ray cluster {address} ({reason_of(error)}); mend: check the "
+                "address, and start one with: ray start --head"
+            ) from error
+        return _quiet_at_sigterm(Cluster(joined_here=True, on_sigterm=on_sigterm))
+    # Not in a temporary folder's long name: the paths of Ray's sockets have to be short.
+    folder = Path(tempfile.mkdtemp(prefix="medgym-ray-", dir="/tmp"))
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=object_store,
+            _node_ip_address=LOOPBACK,
+            _temp_dir=str(folder),
+            **quiet,
+        )
+    except Exception as error:
+        Cluster(joined_here=True, folder=folder).leave()
+        raise UserError(
+            f"cannot start Ray here ({reason_of(error)}); mend: use the back end local"
+        ) from error
+    return _quiet_at_sigterm(Cluster(joined_here=True, folder=folder, on_sigterm=on_sigterm))
+
+
+def _quiet_at_sigterm(cluster: Cluster) -> Cluster:
+    """Ray's own handler prints a stack trace; here the run ends as it should."""
+    ours = cluster.on_sigterm == signal.SIG_DFL
+    _at_sigterm((lambda *_: sys.exit(128 + signal.SIGTERM)) if ours else cluster.on_sigterm)
+    return cluster
+
+
+def _at_sigterm(handler: Any) -> None:
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _knock(address: str) -> None:
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "//" in address or not host or not port.isdecimal():
+        raise UserError(
+            f"{address!r} is no address of a Ray cluster; mend: auto or HOST:PORT, on one of its "
+            "machines"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address} ({reason_of(error)}); mend: check the address, "
+            "and start one with: ray start --head"
+        ) from error
+
+
+def check_room(wanted: Mapping[str, float], what: str) -> None:
+    """Hold what is wanted against all that a cluster has, by Ray's names of resources.
+
+    Raises:
+        UserError: it can never be had.
+    """
+    there = ray.cluster_resources()
+    for name, amount in wanted.items():
+        if amount > there.get(name, 0.0):
+            raise UserError(
+                f"{what} want {amount:g} {name} of the Ray cluster, which has "
+                f"{there.get(name, 0.0):g}; mend: ask for less, or join a larger one"
+            )

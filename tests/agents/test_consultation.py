@@ -1,0 +1,261 @@
+"""Consultations with scripted roles: the flow, what goes wrong in it, and what is recorded."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medgym.agents.consultation import Consultation
+from medgym.agents.consultation_recipe import recipe_of
+from medgym.agents.players import Players
+from medgym.cases import open_cases
+from medgym.consultation import read_opinions
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.failures import Failure
+from medgym.messages import Message, Reply
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.rollout import collect
+from medgym.runs import RunFolder, content
+from medgym.trajectory import Trajectory, validate
+
+CASES = open_cases("phantom,look=radiograph+fundus+histology,question=diagnosis:test[:30]")
+ZOOM = Rules(tools=load_tools(["zoom"]), view_size=64)
+THREE = ["radiologist", "ophthalmologist", "pathologist"]
+DOCTOR = "scripted:specialist,specialty={specialty},accuracy=0.7,alike=0.25"
+
+
+def team(
+    triage: str = "scripted:oracle",
+    attending: str = "scripted:oracle",
+    specialist: str = DOCTOR,
+    players: Players | None = None,
+    fixed: bool = False,
+    **table: Any,
+) -> Consultation:
+    tables: dict[str, Any] = {
+        "triage": {"policy": triage},
+        "specialist": {"policy": specialist},
+        "attending": {"policy": attending},
+    }
+    table = {"specialties": THREE, "triage": not fixed, **table}
+    data = {"consultation": table, "roles": tables}
+    made = Consultation(recipe_of(data, "test"), players)
+    made.make()
+    return made
+
+
+def play(policy: Policy, cases: Any = CASES, **options: Any) -> list[Trajectory]:
+    return list(collect(cases, policy, ZOOM, ordered=True, **options))
+
+
+class Says(Policy):
+    """Writes what a function makes of the conversation."""
+
+    def __init__(self, write: Any) -> None:
+        self._write = write
+        self.spec = "says"
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
+        raise NotImplementedError
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        return Reply(self._write(conversation))
+
+
+def saying(**texts: Any) -> Players:
+    players = Players()
+    for name, write in texts.items():
+        player = Says(write if callable(write) else lambda _, text=write: text)
+        players.add(f"hf:{name}", player)
+    return players
+
+
+def test_triage_then_the_chosen_specialists_then_the_attending() -> None:
+    for case, played in zip(CASES, play(team()), strict=True):
+        validate(played)
+        roles = [branch.role for branch in played.branches]
+        assert roles == ["triage", *[f"specialist:{case.specialty}"] * 3, "attending"]
+        parts = dict(played.parts())
+        assert parts["triage"].reward == pytest.approx(1.5)
+        assert played.reward == parts["attending"].reward == pytest.approx(1.1)
+        assert played.correct
+        assert played.answer == parts["attending"].answer
+        opinions = read_opinions(parts["attending"].nodes[0].text)
+        said = [part.answer for role, part in played.parts() if role.startswith("specialist")]
+        letters = ["ABCDEFGH"[case.options.index(answer)] for _, answer in opinions]
+        assert sorted(letters) == sorted(filter(None, said))
+        assert "attending physician" in parts["attending"].nodes[0].text
+        assert f"You are a {case.specialty}" in parts[f"specialist:{case.specialty}"].nodes[0].text
+        assert "Tools" not in parts["triage"].nodes[0].text
+
+
+def test_each_part_scores_by_its_own_rubric() -> None:
+    played = play(team(triage="scripted:prior"))
+    right = [dict(t.parts())["triage"] for t in played]
+    assert {t.reward for t in right} == {0.5, 1.5}
+    assert all(set(t.terms or ()) == {"accuracy", "format"} for t in right)
+    for case, trajectory in zip(CASES, played, strict=True):
+        own = any(b.role == f"specialist:{case.specialty}" for b in trajectory.branches)
+        assert own == (dict(trajectory.parts())["triage"].reward == 1.5)
+
+
+def test_the_same_seed_consults_alike_and_another_one_differs(tmp_path: Path) -> None:
+    digest = [content(play(team(attending="scripted:vote"), seed=seed)) for seed in (0, 0, 1)]
+    assert digest[0] == digest[1] != digest[2]
+    folder = RunFolder.create(tmp_path / "run", {"command": "test"})
+    stored = list(collect(CASES, team(attending="scripted:vote"), ZOOM, out=folder))
+    assert content(stored) == content(folder.trajectories) == digest[0]
+
+
+def test_opinions_come_in_shuffled_order() -> None:
+    first = Counter()
+    for trajectory in play(team(opinions=1, fixed=True, attending="scripted:vote")):
+        text = dict(trajectory.parts())["attending"].nodes[0].text
+        first[read_opinions(text)[0][0]] += 1
+    assert set(first) == set(THREE)
+
+
+def test_the_fixed_flow_asks_every_specialty() -> None:
+    for trajectory in play(team(opinions=1, fixed=True), CASES[:5]):
+        roles = [branch.role for branch in trajectory.branches]
+        assert roles == [*(f"specialist:{s}" for s in THREE), "attending"]
+
+
+def test_a_triage_that_names_nobody_leaves_the_attending_alone() -> None:
+    players = saying(lost="<answer>dentist</answer>")
+    for trajectory in play(team(triage="hf:lost", players=players), CASES[:6]):
+        parts = dict(trajectory.parts())
+        assert set(parts) == {"triage", "attending"}
+        assert parts["triage"].reward == 0.0
+        assert "Opinions: none" in parts["attending"].nodes[0].text
+        assert trajectory.correct
+
+
+@pytest.mark.parametrize(
+    "text", ["", "I think", "<answer>all of them</answer>", "<answer></answer>"]
+)
+def test_a_specialist_who_says_nothing_readable_is_shown_so_and_not_rewarded(text: str) -> None:
+    trajectory = play(team(specialist="hf:mute", players=saying(mute=text)), CASES[:1])[0]
+    validate(trajectory)
+    parts = [p for role, p in trajectory.parts() if role.startswith("specialist")]
+    assert len(parts) == 3
+    assert all(not p.correct and p.terms is not None and p.terms["answer"] == 0 for p in parts)
+    assert dict(trajectory.parts())["attending"].nodes[0].text.count(": no answer") == 3
+    assert trajectory.correct
+
+
+def test_a_specialist_whose_machinery_fails_is_left_out_and_the_record_says_why() -> None:
+    def broken(_: Sequence[Message]) -> str:
+        raise Failure("policy", "the endpoint is down", final=True)
+
+    trajectory = play(team(specialist="hf:down", players=saying(down=broken)), CASES[:1])[0]
+    validate(trajectory)
+    lost = [b for b in trajectory.branches if b.role.startswith("specialist")]
+    assert [b.leaf for b in lost] == [-1, -1, -1]
+    assert all("endpoint is down" in (b.record.failure or "") for b in lost)
+    assert all(b.record.reward is None for b in lost)
+    assert trajectory.correct
+    assert trajectory.failure is None
+
+
+def test_an_attending_whose_machinery_fails_fails_the_consultation() -> None:
+    def broken(_: Sequence[Message]) -> str:
+        raise Failure("policy", "the endpoint is down", final=True)
+
+    trajectory = play(team(attending="hf:down", players=saying(down=broken)), CASES[:1])[0]
+    assert trajectory.failure is not None
+    assert trajectory.reward is None
+
+
+def test_the_attending_may_refer_up_to_a_budget() -> None:
+    calls = [
+        '{"name": "refer", "arguments": {"specialty": "pathologist"}}',
+        '{"name": "refer", "arguments": {"specialty": "dentist"}}',
+        '{"name": "refer", "arguments": {"specialty": "radiologist"}}',
+        '{"name": "refer", "arguments": {"specialty": "radiologist"}}',
+    ]
+
+    def write(conversation: Sequence[Message]) -> str:
+        made = sum(message.role == "assistant" for message in conversation)
+        return f"<tool_call>{calls[made]}</tool_call>" if made < 4 else "<answer>A</answer>"
+
+    policy = team(
+        attending="hf:boss", players=saying(boss=write), opinions=1, flow="dynamic", referrals=2
+    )
+    for trajectory in play(policy, concurrency=30):
+        validate(trajectory)
+        rounds = [(b.role, b.round) for b in trajectory.branches if b.role.startswith("spec")]
+        assert rounds[1:] == [("specialist:pathologist", 1), ("specialist:radiologist", 2)]
+        text = " ".join(node.text for node in dict(trajectory.parts())["attending"].nodes)
+        assert "there is no 'dentist' here" in text
+        assert "no referrals left" in text
+    policy.close()
+
+
+def test_reasons_are_shown_unless_the_recipe_leaves_them_out() -> None:
+    players = saying(wise="<think>It is\nround.</think><answer>A</answer>")
+    for shown in (True, False):
+        made = team(specialist="hf:wise", players=players, reasons=shown)
+        text = dict(play(made, CASES[:1])[0].parts())["attending"].nodes[0].text
+        assert ("(because: It is round.)" in text) == shown
+
+
+def test_a_team_is_checked_and_closed_through_its_roles() -> None:
+    made = team()
+    asyncio.run(made.check())
+    made.close()
+    assert made.kind == "text"
+    assert not made.local_model
+
+
+RECIPE = """
+[consultation]
+specialties = ["radiologist", "pathologist"]
+[roles.triage]
+policy = "scripted:oracle"
+[roles.specialist]
+policy = "scripted:prior"
+[roles.attending]
+policy = "scripted:vote"
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (("[consultation]", "[consultaton]"), "has no table [consultation]"),
+        (("specialties", "specialtys"), "did you mean 'consultation.specialties'"),
+        (("[roles.triage]", "[roles.triag]"), "did you mean 'triage'"),
+        (('policy = "scripted:vote"', 'polcy = "x"'), "did you mean 'roles.attending.policy'"),
+        (('policy = "scripted:vote"', ""), "nobody plays the attending"),
+        (('policy = "scripted:vote"', 'policy = "scripted:vot"'), "did you mean 'vote'"),
+        (('"radiologist", "pathologist"', '"surgeon", "surgeon"'), "each specialty once"),
+        (("[consultation]", "[consultation"), "is not TOML"),
+        (('policy = "scripted:vote"', 'policy = "scripted:vote"\nadapter = "x"'), "no adapter"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line_with_the_mend(
+    change: tuple[str, str], text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(RECIPE.replace(*change))
+    with pytest.raises(UserError) as error:
+        load_policy(f"consultation:{path}")
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_it_is_named_like_any_policy(tmp_path: Path) -> None:
+    (tmp_path / "consultation.toml").write_text(RECIPE)
+    for name in (tmp_path, tmp_path / "consultation.toml"):
+        policy = load_policy(f"consultation:{name}")
+        assert isinstance(policy, Consultation)
+        assert policy.spec == f"consultation:{name}"
+    with pytest.raises(UserError, match="no consultation is described"):
+        load_policy(f"consultation:{tmp_path / 'none.toml'}")

@@ -1,0 +1,117 @@
+"""A consultation whose roles are adapters on one real vLLM server, on Ray and in this process.
+
+It needs the server that `test_openai_vllm.py` describes.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medgym.agents.offer import served
+from medgym.agents.openai import OpenAIPolicy
+from medgym.cases import open_cases
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.policy import Sampling, load_policy
+from medgym.rollout import collect
+from medgym.trajectory import Trajectory, validate
+
+URL = os.environ.get("MEDGYM_VLLM_URL", "")
+
+pytestmark = [
+    pytest.mark.skipif(not URL, reason="MEDGYM_VLLM_URL names no server"),
+    pytest.mark.timeout(600),
+]
+
+CASES = "phantom,look=radiograph,question=kind:train[60:66]"
+RULES = Rules(tools=load_tools(["zoom"]), max_turns=3, view_size=64)
+
+RECIPE = """
+[consultation]
+specialties = ["radiologist", "pathologist"]
+triage = false
+opinions = 1
+
+[roles.specialist]
+policy = "openai:{url}#base"
+max_turns = 2
+
+[roles.attending]
+policy = "openai:{url}#base"
+adapter = "{folder}/attending"
+"""
+
+WITH_TRIAGE = (
+    RECIPE.replace("triage = false\n", "")
+    + """
+[roles.triage]
+policy = "openai:{url}#base"
+adapter = "{folder}/triage"
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def adapters() -> Path:
+    """The folder of the adapters that belong to the model that is served."""
+    policy = load_policy(f"openai:{URL}#base")
+    assert isinstance(policy, OpenAIPolicy)
+    models = policy._endpoint.wait(served(policy._endpoint))
+    policy.close()
+    assert models is not None
+    return Path(models["base"]["root"]).parent / "adapters"
+
+
+@pytest.fixture
+def no_adapters() -> Iterator[None]:
+    """The server as it was before."""
+    yield
+    policy = load_policy(f"openai:{URL}#base")
+    assert isinstance(policy, OpenAIPolicy)
+    for name in policy._endpoint.wait(served(policy._endpoint)) or {}:
+        if name != "base":
+            policy.drop_adapter(name)
+    policy.close()
+
+
+def consult(recipe: str, folder: Path, adapters: Path, **options: object) -> list[Trajectory]:
+    path = folder / "consult.toml"
+    path.write_text(recipe.format(url=URL, folder=adapters))
+    policy = load_policy(f"consultation:{path}")
+    sampling = Sampling(temperature=0, max_tokens=24)
+    played = list(collect(open_cases(CASES), policy, RULES, sampling=sampling, **options))  # type: ignore[arg-type]
+    policy.close()
+    return sorted(played, key=lambda each: each.case_id)
+
+
+def said(played: list[Trajectory]) -> list[list[tuple[str, tuple[tuple[int, ...], ...]]]]:
+    return [
+        [(role, tuple(node.token_ids for node in part.nodes)) for role, part in each.parts()]
+        for each in played
+    ]
+
+
+def test_roles_play_by_adapters_that_are_loaded_into_the_running_server(
+    adapters: Path, tmp_path: Path, no_adapters: None
+) -> None:
+    for trajectory in consult(WITH_TRIAGE, tmp_path, adapters):
+        assert trajectory.failure is None
+        validate(trajectory)
+        parts = dict(trajectory.parts())
+        assert parts["triage"].kind == parts["attending"].kind == "sampled"
+        versions = parts["triage"].version, parts["attending"].version
+        assert all(versions)
+        assert versions[0] != versions[1]
+
+
+def test_on_ray_they_say_the_same(adapters: Path, tmp_path: Path, no_adapters: None) -> None:
+    pytest.importorskip("ray")
+    here = consult(RECIPE, tmp_path, adapters)
+    there = consult(RECIPE, tmp_path, adapters, backend="ray", workers=2)
+    assert said(here) == said(there)
+    for trajectory in there:
+        validate(trajectory)
+        roles = {role for role, _ in trajectory.parts()}
+        assert roles == {"specialist:radiologist", "specialist:pathologist", "attending"}

@@ -1,0 +1,63 @@
+"""Each benchmark at a small size: its rows, and that both sides did the same work."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from medgym.benchmarks.against_trl import against_trl
+from medgym.benchmarks.machine import cores, cpu, description, libraries
+from medgym.benchmarks.memory import CLEAR, memory
+from medgym.benchmarks.ray_workers import ray_workers
+from medgym.benchmarks.rows import Row
+from medgym.benchmarks.scale import in_flight
+from medgym.benchmarks.stepping import stepping
+
+
+def sound(row: Row) -> bool:
+    return row.value > 0 and row.rival_value > 0 and bool(row.unit and row.rival)
+
+
+def test_stepping() -> None:
+    rows = stepping(side=256, repetitions=3)
+    assert [row.metric for row in rows] == ["env.zoom_256", "env.zoom_256_grey"]
+    assert all(sound(row) and row.unit == "ms" for row in rows)
+
+
+def test_in_flight(tmp_path: Path) -> None:
+    (row,) = in_flight(tmp_path, episodes=40, wait=0.01, repetitions=1)
+    assert row.metric == "scale.in_flight_40"
+    assert sound(row)
+    assert row.rival_value >= 0.04, "nothing is faster than four waits"
+
+
+@pytest.mark.skipif(not CLEAR.exists(), reason="reads /proc")
+def test_memory() -> None:
+    (row,) = memory(trajectories=8, turns=6, original=1024, view=512)
+    assert row.metric == "memory.8x6_views"
+    assert row.rival_value > 30 > row.value, "48 views of 0.75 MB are held by one side alone"
+
+
+def test_rollouts_against_trl_play_the_same() -> None:
+    rows = {row.metric: row for row in against_trl(cases=2, group_size=2, delays={2: 1})}
+    assert sound(rows["rollout.tools_2ms"])
+    assert "TRL" in rows["rollout.tools_2ms"].rival
+    same = {name: rows[f"rollout.tools_2ms.{name}"] for name in ("turns", "sampled", "images")}
+    assert [(row.value, row.rival_value) for row in same.values()] == [(4, 4), (24, 24), (4, 4)]
+    tokens = rows["rollout.tools_2ms.tokens"]
+    assert tokens.ratio == pytest.approx(1, abs=0.1), "as many, but for the boxes' shapes"
+
+
+@pytest.mark.slow
+def test_ray_workers() -> None:
+    pytest.importorskip("ray")
+    (row,) = ray_workers(episodes=8, seconds=0.01, repetitions=1)
+    assert row.metric == "scale.ray_two_workers"
+    assert sound(row)
+
+
+def test_the_machine_is_described() -> None:
+    assert cores() >= 1
+    assert cpu() in description()
+    assert f"Python {sys.version_info[0]}.{sys.version_info[1]}" in description()
+    assert {"numpy", "pillow"} <= libraries().keys()

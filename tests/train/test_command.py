@@ -1,0 +1,50 @@
+"""`medgym train`: a recipe, or one of the commands that stand beside it."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from medgym.cli import app, main
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--help"], "medgym train merge RUN OUT"),
+        (["merge", "--help"], "Usage: medgym train merge"),
+        (["audit", "--help"], "Usage: medgym train audit"),
+    ],
+)
+def test_each_command_explains_itself(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["train", *words])
+    assert result.exit_code == 0
+    assert said in " ".join(result.output.split())
+    assert "Example: medgym train" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "Missing argument 'recipe'; mend: see medgym train --help"),
+        (["--seed", "1", "teny"], "unknown recipe 'teny'; did you mean 'tiny'?"),
+        (["recipe"], "unknown recipe 'recipe'"),
+        (["tiny", "--sead", "1"], "No such option: --sead"),
+        (["tiny", "--seed", "-1"], "the seed is -1; mend: give one of 0 or more"),
+        (["merge", "nowhere", "out"], "no adapter in nowhere"),
+        (["no/such.toml"], "no such recipe: no/such.toml; mend: check the path, or use one of "),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_line(
+    words: list[str],
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words]) == 2
+    said = capsys.readouterr().err
+    assert line in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())

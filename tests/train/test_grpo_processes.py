@@ -1,0 +1,109 @@
+"""GRPO over two processes: a group whose members are spread over both is left out in both."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+from peft import LoraConfig
+from trl import GRPOConfig
+from medgym import Sampling, open_cases
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.rollout import collecting
+from medgym.rubric import Rubric, Term
+from medgym.train.checkpoint import load_model
+from medgym.train.grpo import LookingTrainer
+
+collecting.BACK_OFF = 0.01
+rank = int(os.environ["RANK"])
+
+
+class Probe(LookingTrainer):
+    def _generate_and_score_completions(self, inputs):
+        made = super()._generate_and_score_completions(inputs)
+        trained.append((made["completion_mask"] * made["tool_mask"]).sum(dim=1).tolist())
+        return made
+
+
+model, processor = load_model(sys.argv[1])
+bad = set(sys.argv[3].split(","))
+trained = []
+uneven = Term("uneven", 1.0, lambda _, e: sum(map(ord, e.turns[0].reply)) % 7 / 7)
+kept = []
+trainer = Probe(
+    cases=open_cases("phantom,look=radiograph,question=kind:train[:6]"),
+    rules=Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=2,
+                rubric=Rubric("uneven", (uneven,))),
+    sampling=Sampling(max_tokens=6),
+    model=model,
+    processing_class=processor,
+    peft_config=LoraConfig(r=2, target_modules=r".*language_model.*q_proj"),
+    on_step=lambda _, pairs: kept.extend(pairs),
+    args=GRPOConfig(
+        output_dir=sys.argv[2], per_device_train_batch_size=6, num_generations=4, max_steps=2,
+        logging_steps=1, report_to=[], use_cpu=True, bf16=False,
+        gradient_checkpointing=False, shuffle_dataset=False, disable_tqdm=True,
+        save_strategy="steps", save_steps=2, top_k=0, beta=0.0, learning_rate=1e-2,
+        ddp_find_unused_parameters=False,
+    ),
+)
+act = trainer._policy.act
+
+
+async def failing(conversation, sampling):
+    if rank == 1 and conversation[1].images[0].sha256 in bad:
+        raise ConnectionError("the line is dead")
+    return await act(conversation, sampling)
+
+
+trainer._policy.act = failing
+trainer.train()
+weights = {n: w.double().sum().item() for n, w in trainer.model.named_parameters()
+           if w.requires_grad}
+Path(sys.argv[2], f"rank{rank}.json").write_text(json.dumps({
+    "trained": trained,
+    "weights": weights,
+    "kept": len(kept),
+    "logged": trainer.state.log_history[:2],
+}))
+"""
+
+
+@pytest.mark.slow
+def test_a_group_over_two_processes_is_left_out_in_both(tiny_folder: Path, tmp_path: Path) -> None:
+    from medgym import open_cases
+    from medgym.episode import Rules
+
+    cases = open_cases("phantom,look=radiograph,question=kind:train[:6]")
+    # A step has three groups of four: the first process plays the first and half of the second, the
+    # other one the rest. In the first step that one loses its half, in the second step everything.
+    shown = [Rules(view_size=64).begin(case).messages[1].images[0].sha256 for case in cases]
+    bad = ",".join(shown[number] for number in (1, 4, 5))
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(script), str(tiny_folder), str(tmp_path), bad],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert [[n > 0 for n in step] for step in first["trained"]] == [[True] * 4 + [False] * 2] * 2
+    assert [[n > 0 for n in step] for step in second["trained"]] == [
+        [False] * 2 + [True] * 4,
+        [False] * 6,
+    ]
+    assert first["weights"] == second["weights"], "the optimiser took the same steps in both"
+    assert [row["failures/left_out"] for row in first["logged"]] == pytest.approx([1 / 3, 2 / 3])
+    assert (first["kept"], second["kept"]) == (24, 0), "the first process keeps what all played"
+    assert (tmp_path / "checkpoint-2" / "trainer_state.json").exists()

@@ -1,0 +1,185 @@
+"""Trajectories as TRL takes them: token ids, masks, log-probabilities and images of each row.
+
+A row is the concatenation of a trajectory from its root to the policy's last token, cut nowhere:
+what TRL trains on is what the sampler read and wrote, and every image is there whole.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from medgym.episode import Rules
+from medgym.trajectory import InvariantError, Node, Trajectory
+
+
+class LostImages(InvariantError):
+    """Images were lost on the way from a tool to the model (invariant 3)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(3, f"images were lost on the way: {text}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trajectory.
+
+    Attributes:
+        prompt: tokens up to the first reply.
+        completion: all tokens after them, up to the end of the last reply.
+        mask: 1 on the tokens of the completion that are trained on, which are the policy's.
+        logprobs: of the completion's tokens; 0 where nothing was sampled.
+        images: the images in the order of their placeholders.
+        features: the placeholders of each of `images`.
+        messages: the completion in words, for TRL's tables of completions.
+    """
+
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]
+    mask: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    images: tuple[Image.Image, ...] = ()
+    features: tuple[int, ...] = ()
+    messages: tuple[Mapping[str, str], ...] = ()
+
+    def silent(self) -> "Row":
+        """The same row with nothing to be trained on."""
+        return replace(self, mask=(0,) * len(self.mask))
+
+
+def rows_of(
+    trajectories: Sequence[Trajectory], pictures: Mapping[str, Image.Image]
+) -> list[Row | None]:
+    """The rows of a step's trajectories, None for those that failed.
+
+    Raises:
+        LostImages: one that a trajectory shows did not arrive.
+    """
+    return [row_of(each, pictures) if each.failure is None else None for each in trajectories]
+
+
+def shortest(rows: Sequence[Row | None]) -> Row | None:
+    """The row with the fewest tokens.
+
+    A failed trajectory has no tokens, and batches have no holes: this row stands in for it, silent.
+    It shows its images, for TRL feeds a batch without any image in another way.
+    """
+    whole = [row for row in rows if row is not None]
+    return min(whole, key=lambda row: len(row.prompt) + len(row.completion), default=None)
+
+
+def filled(rows: Sequence[Row | None], stand_in: Row | None, silent: Sequence[bool]) -> list[Row]:
+    """The rows without a hole, silent where nothing is to be trained on; every hole is."""
+    whole = [row if row is not None else stand_in for row in rows]
+    return [
+        row.silent() if is_silent else row
+        for row, is_silent in zip(whole, silent, strict=True)
+        if row is not None
+    ]
+
+
+def row_of(trajectory: Trajectory, pictures: Mapping[str, Image.Image]) -> Row:
+    """The row of a trajectory that was sampled.
+
+    Raises:
+        LostImages: one that it shows did not arrive.
+    """
+    # The environment's word after the last reply was read by nobody: it is not trained on.
+    last = max(i for i, node in enumerate(trajectory.nodes) if node.role == "assistant")
+    first, *rest = trajectory.branch(last)
+    uses = [use for node in (first, *rest) for use in node.images]
+    lost = [use for use in uses if use.sha256 not in pictures]
+    if lost:
+        raise LostImages(
+            f"{trajectory.case_id}: {len(uses)} images were shown and {len(lost)} of them did not "
+            "reach the trainer",
+        )
+    return Row(
+        prompt=first.token_ids,
+        completion=tuple(token for node in rest for token in node.token_ids),
+        mask=tuple(value for node in rest for value in node.loss_mask),
+        logprobs=tuple(value for node in rest for value in _aligned(node)),
+        images=tuple(pictures[use.sha256] for use in uses),
+        features=tuple(use.tokens for use in uses),
+        messages=tuple({"role": node.role, "content": node.text} for node in rest),
+    )
+
+
+def _aligned(node: Node) -> Sequence[float]:
+    """A node's log-probabilities, one for each token: 0 where nothing was sampled."""
+    return node.logprobs if node.role == "assistant" else (0.0,) * len(node.token_ids)
+
+
+def as_trl(rows: Sequence[Row], extra: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What `GRPOTrainer._generate` returns.
+
+    The images of all turns are given as tools' images, so that TRL encodes them together from the
+    pictures themselves and builds the token types from the ids that were sampled.
+    """
+    images = [list(row.images) for row in rows]
+    return (
+        [list(row.prompt) for row in rows],
+        [list(row.completion) for row in rows],
+        [list(row.mask) for row in rows],
+        [list(row.messages) for row in rows],
+        [list(row.logprobs) for row in rows],
+        dict(extra),
+        images if any(images) else None,
+        images,
+    )
+
+
+def reward_functions(rules: Rules) -> tuple[list[Any], list[float]]:
+    """The rubric's terms as TRL's reward functions, and their weights.
+
+    TRL then logs every term by its own name. A trajectory without terms earns None, which takes it
+    out of its group's baseline.
+    """
+
+    def of(name: str) -> Callable[..., list[float | None]]:
+        def term(terms: Sequence[Mapping[str, float] | None], **_: Any) -> list[float | None]:
+            return [None if given is None else given[name] for given in terms]
+
+        term.__name__ = name
+        return term
+
+    functions = [of(term.name) for term in rules.rubric.terms]
+    return functions, [term.weight for term in rules.rubric.terms]
+
+
+def check_images(
+    made: Mapping[str, Any], rows: Sequence[Row], placeholder: int, merge: int
+) -> None:
+    """Hold what TRL made of a step's images against what was shown.
+
+    TRL drops the images of a whole batch, and says nothing, where it counts other features than
+    placeholders in one row.
+
+    Args:
+        made: what `_generate_and_score_completions` returned.
+        rows: what it was given.
+        placeholder: the token that stands for one image feature.
+        merge: patches that a grid counts for one feature.
+
+    Raises:
+        LostImages: some did not arrive, or features and placeholders disagree.
+    """
+    shown = sum(len(row.images) for row in rows)
+    if not shown:
+        return
+    given = sum(made["num_images"]) if made.get("num_images") is not None else 0
+    if made.get("pixel_values") is None or given != shown:
+        raise LostImages(f"{shown} images were shown and {given} reach the model")
+    ids = (made["prompt_ids"], made["completion_ids"])
+    held = sum(int((each == placeholder).sum()) for each in ids)
+    expected = sum(sum(row.features) for row in rows)
+    if "image_grid_thw" in made:
+        features = int(made["image_grid_thw"].prod(dim=-1).sum()) // merge
+    else:
+        features = expected  # the model itself counts them
+    if not held == features == expected:
+        raise LostImages(
+            f"{shown} images were shown as {expected} features; the model is given {features} and "
+            f"{held} placeholders",
+        )

@@ -1,0 +1,126 @@
+"""How a trained consultation is judged: whole, without each of its parts, and beside baselines."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from medgym.cases import Case
+from medgym.consultation import ATTENDING, TRIAGE, advised_case, triage_case
+from medgym.episode import Rules
+from medgym.policy import Policy, Sampling
+from medgym.progress import progress
+from medgym.registry import load
+from medgym.seeds import seed_of
+from medgym.store import TrajectoryStore
+from medgym.suite import Judgement, Rate
+
+from .c_marl import DIFFICULTIES, Difficulty, difficulty
+from .order import gold_cases
+from .pipeline import model_policy, rules_of, sampling_of
+
+if TYPE_CHECKING:
+    from .consult import Training
+
+SINGLE = "single"
+"""The baseline without colleagues; its adapters lie beside those of the roles."""
+
+VOTES = 5
+"""Episodes of the single policy that vote: about as many replies as a consultation spends."""
+
+Player = tuple[Policy, Sequence[Case], Rules, Callable[[bool], Sampling]]
+"""Who plays, on which cases, by which rules, and how its replies are drawn (greedily or not)."""
+
+
+def players(training: "Training", cases: Sequence[Case]) -> dict[str, Player]:
+    """Everybody who is judged, all adapters over one model."""
+    recipe, consultation = training.recipe, training.consultation
+    triage, attending = training.newest(TRIAGE), training.newest(ATTENDING)
+    base: Policy = model_policy(str(training.place.cold_start))
+    after = training.team(base, triage=triage, attending=attending)
+    before = training.team(base, triage=triage, attending=None)
+    rules = rules_of(recipe)
+    asked = [triage_case(case, consultation.specialties) for case in cases]
+    alone = [advised_case(case, []) for case in cases]
+    by_triage, by_attending = training.rules(after, TRIAGE), training.rules(after, ATTENDING)
+
+    def drawn(greedy: bool) -> Sampling:
+        return sampling_of(recipe, greedy=greedy)
+
+    def of(role: str) -> Callable[[bool], Sampling]:
+        return lambda greedy: training.sampling(role, greedy=greedy)
+
+    first, last = after.players.of(after.recipe.triage), after.players.of(after.recipe.attending)
+    found: dict[str, Player] = {
+        "attending": (after, cases, rules, drawn),
+        "attending_before": (before, cases, rules, drawn),
+        "majority": (after.deciding_by("scripted:vote"), cases, rules, drawn),
+        "triage": (first, asked, by_triage, of(TRIAGE)),
+        "triage_before": (base, asked, by_triage, of(TRIAGE)),
+        "no_specialists": (last, alone, by_attending, of(ATTENDING)),
+        "no_triage": (after.without_triage(), cases, rules, drawn),
+        "oracle": (after.deciding_by("scripted:oracle"), cases, rules, drawn),
+    }
+    if recipe.marl.single:
+        single = base.with_adapter(SINGLE, training.newest(SINGLE))  # type: ignore[attr-defined]
+        majority: Any = load("policies", "majority")(single, VOTES)
+        found[SINGLE] = (single, cases, rules, drawn)
+        found["single_majority"] = (majority, cases, rules, drawn)
+    return found
+
+
+def judged(training: "Training") -> dict[str, Any]:
+    """Judge the consultation, its ablations and the baselines on held-out cases."""
+    cases = gold_cases(training.recipe.cases.test)
+    judge = load("suites", "vqa")
+    figures: dict[str, Any] = {}
+    played: dict[str, Judgement] = {}
+    found = players(training, cases)
+    with progress("judging", 2 * len(cases) * len(found)) as advance:
+        for name, (policy, some, rules, sampling) in found.items():
+            drawn, greedy = (
+                judge(
+                    policy,
+                    some,
+                    rules,
+                    sampling=sampling(is_greedy),
+                    seed=seed_of(training.recipe.seed, "judge"),
+                    on_progress=lambda _, name=name: advance(1, policy=name),
+                )
+                for is_greedy in (False, True)
+            )
+            TrajectoryStore(training.folder / "judged" / name).write(drawn.trajectories)
+            figures[name] = _figures(drawn, greedy)
+            played[name] = drawn
+    levels = _levels(training, cases, played["attending"])
+    for name in ("attending", "attending_before", "majority"):
+        figures[name]["by_difficulty"] = {
+            level: asdict(_rate(played[name], levels, level)) for level in DIFFICULTIES
+        }
+    return figures
+
+
+def _rate(judgement: Judgement, levels: Sequence[Difficulty], level: Difficulty) -> Rate:
+    pairs = zip(judgement.trajectories, levels, strict=True)
+    return Rate.of(trajectory.correct for trajectory, own in pairs if own == level)
+
+
+def _levels(training: "Training", cases: Sequence[Case], judgement: Judgement) -> list[Difficulty]:
+    """The difficulty of held-out cases, by the opinions that the consultation heard."""
+    heard = load("policies", "consultation").heard
+    pairs = zip(cases, judgement.trajectories, strict=True)
+    return [difficulty(case, heard(case, trajectory)) for case, trajectory in pairs]
+
+
+def _figures(drawn: Judgement, greedy: Judgement) -> dict[str, Any]:
+    return {
+        "accuracy": drawn.accuracy.value,
+        "low": drawn.accuracy.low,
+        "high": drawn.accuracy.high,
+        "n": drawn.accuracy.n,
+        "greedy": greedy.accuracy.value,
+        "greedy_low": greedy.accuracy.low,
+        "greedy_high": greedy.accuracy.high,
+        "looked": drawn.looked,
+        "hit": drawn.hit,
+        "by_answer": {k: rate.value for k, rate in drawn.by_answer.items()},
+    }

@@ -1,0 +1,113 @@
+"""What the training of a consultation shows: a table in the terminal and `report.png`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medgym.consultation import ATTENDING, TRIAGE
+
+from .c_marl import DIFFICULTIES
+from .consult_judge import SINGLE
+from .pipeline import Place
+from .recipe import Recipe
+
+NAMES = {
+    "attending": "consultation",
+    "attending_before": "consultation, attending not trained",
+    "majority": "specialists' vote, no attending",
+    "triage": "triage (right specialty)",
+    "triage_before": "triage, not trained",
+    "no_specialists": "no specialists",
+    "no_triage": "no triage (everybody is asked)",
+    "oracle": "oracle in the attending's place",
+    "single": "single policy",
+    "single_majority": "single policy, majority of 5",
+}
+_BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
+_WINDOW = 5
+
+
+def print_results(results: dict[str, Any], folder: Path) -> None:
+    """The table of policies, and where the run lies."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{results['recipe']}, seed {results['seed']}")
+    headings = ("policy", "accuracy (sampled)", "95 % interval", "greedy", *DIFFICULTIES)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "policy" else "right")
+    for name, row in results["policies"].items():
+        levels = row.get("by_difficulty", {})
+        table.add_row(
+            NAMES.get(name, name),
+            f"{row['accuracy']:.1%}",
+            f"{row['low']:.1%} to {row['high']:.1%}",
+            f"{row['greedy']:.1%}",
+            *(f"{levels[each]['value']:.1%}" if levels else "" for each in DIFFICULTIES),
+        )
+    console = Console()
+    console.print(table)
+    count, total = results["policies"]["attending"]["n"], results["seconds"]["total"]
+    console.print(f"{count} held-out cases each; {total:.0f} s in all; everything is in {folder}")
+
+
+def draw_report(recipe: Recipe, folder: Path) -> Path:
+    """Draw `report.png`: who is right how often, on cases of which difficulty, and learning."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    policies = json.loads((folder / "results.json").read_text())["policies"]
+    figure, axes = pyplot.subplot_mosaic("AAB;AAC", figsize=(16, 8), layout="constrained")
+    _ranking(axes["A"], policies)
+    _levels(axes["B"], policies)
+    _learning(axes["C"], folder)
+    figure.suptitle(f"{recipe.name}, seed {recipe.seed}", fontsize=14)
+    path = folder / "report.png"
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+    return path
+
+
+def _ranking(axis: Any, policies: dict[str, Any]) -> None:
+    names = [name for name in NAMES if name in policies][::-1]
+    rows = [policies[name] for name in names]
+    values = np.array([row["accuracy"] for row in rows])
+    below = values - [row["low"] for row in rows]
+    above = np.array([row["high"] for row in rows]) - values
+    colours = [_BLUE if name == ATTENDING else _GREY for name in names]
+    axis.barh(range(len(names)), values, color=colours)
+    axis.errorbar(values, range(len(names)), xerr=[below, above], fmt="none", color="black")
+    axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
+    axis.set(title="Right answers (held out, sampled, 95 % interval)", xlim=(0, 1.02))
+
+
+def _levels(axis: Any, policies: dict[str, Any]) -> None:
+    place = np.arange(len(DIFFICULTIES))
+    shown = (("majority", _ORANGE), ("attending_before", _GREY), ("attending", _BLUE))
+    for shift, (name, colour) in zip((-0.27, 0.0, 0.27), shown, strict=True):
+        rows = [policies[name]["by_difficulty"][level] for level in DIFFICULTIES]
+        values = np.array([row["value"] for row in rows])
+        errors = [values - [r["low"] for r in rows], np.array([r["high"] for r in rows]) - values]
+        axis.bar(place + shift, values, 0.27, color=colour, label=NAMES[name])
+        axis.errorbar(place + shift, values, yerr=errors, fmt="none", color="black")
+    axis.set_xticks(place, ["easy: all are right", "medium", "hard: none is right"])
+    axis.set(title="By how many specialists are right", ylim=(0, 1.3))
+    axis.legend(loc="upper right", fontsize=8)
+
+
+def _learning(axis: Any, folder: Path) -> None:
+    for role, colour in ((TRIAGE, _ORANGE), (ATTENDING, _BLUE), (SINGLE, _GREY)):
+        path = Place(folder, role).metrics
+        if not path.exists():
+            continue
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        values = [row["accuracy"] for row in rows]
+        mean = [np.mean(values[max(0, i + 1 - _WINDOW) : i + 1]) for i in range(len(values))]
+        axis.plot([row["step"] for row in rows], mean, color=colour, label=role)
+    axis.set(title=f"Learning (mean of {_WINDOW} steps)", xlabel="GRPO step", ylim=(0, 1.02))
+    axis.set_ylabel("share right in training")
+    axis.legend(loc="lower right")
