@@ -52,6 +52,11 @@ class Picture:
         return image
 
     @property
+    def is_hashed(self) -> bool:
+        """Whether `sha256` is there without drawing anything."""
+        return self._sha256 is not None
+
+    @property
     def sha256(self) -> str:
         """The hash of the pixels, as the image store names them."""
         # The members of a group ask at once; one draws, and other pictures wait for nobody.
@@ -70,5 +75,7 @@ def image_hash(image: Image.Image) -> str:
     digest = hashlib.sha256(f"{image.mode}:{image.width}x{image.height}:".encode())
     for top in range(0, image.height, STRIP):  # a copy of the whole would be as large again
         bottom = min(top + STRIP, image.height)
-        digest.update(image.crop((0, top, image.width, bottom)).tobytes())
+        whole = bottom - top == image.height
+        strip = image if whole else image.crop((0, top, image.width, bottom))
+        digest.update(strip.tobytes())
     return digest.hexdigest()

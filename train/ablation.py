@@ -95,6 +95,8 @@ def _run(recipe: Recipe, folder: Path, whole: Path | None) -> dict[str, Any]:
 
 def _share(whole: Path, folder: Path) -> None:
     for name in SHARED:
+        if not (whole / name).exists():  # opinions, where triage chose nobody
+            continue
         shutil.copytree(whole / name, folder / name, dirs_exist_ok=True)
     seconds = json.loads((whole / "stages.json").read_text())
     kept = {s: t for s, t in seconds.items() if s.split()[0] in ("base", "cold_start", "triage")}

@@ -19,6 +19,9 @@ from .sight import Watch, agreement, sight
 CASES = 8
 """Cases that are looked at, one episode of each: three forward passes apiece."""
 
+EPISODES = 16
+"""Episodes that are played with exchanged views, of the same cases."""
+
 
 class Watching:
     """Looks every so many steps; what `LookingTrainer` takes as `watch`.
@@ -62,7 +65,7 @@ def _exchanged(
 ) -> Mapping[str, float]:
     """The mean reward of the same cases when tools show another one's images, where that can be."""
     rules = trainer.rules_now()
-    cases = [case for case, _ in played]
+    cases = [case for case, _ in played for _ in range(max(1, EPISODES // len(played)))]
     if not rules.tools or len({case.group for case in cases}) < 2:
         return {}
     again = trainer.played(cases, exchanged(rules, cases), "exchanged")

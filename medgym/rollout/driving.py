@@ -10,6 +10,8 @@ import threading
 from collections.abc import AsyncGenerator, Iterator
 from typing import TypeVar
 
+from medgym.rollout.garbage import searched_rarely
+
 Item = TypeVar("Item")
 
 
@@ -40,7 +42,7 @@ def _drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
             await asyncio.wait([step])
         await stream.aclose()
 
-    with asyncio.Runner() as runner:  # ends whatever still runs when it is left
+    with searched_rarely(), asyncio.Runner() as runner:  # ends whatever still runs when it is left
         try:
             while True:
                 try:

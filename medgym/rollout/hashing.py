@@ -1,10 +1,10 @@
 """Views are drawn and hashed while the policy is being asked, in a few threads of their own.
 
 A trajectory names what was shown by the hash of its pixels. Made when the episode is recorded, on
-the event loop, hashes would hold up all other episodes. A thread keeps the memory of the largest
-picture that it ever drew: so it is not the many threads that tools wait in, and large views are
-left to one thread alone. Nothing fails here: whoever needs a hash that could not be made meets the
-error itself.
+the event loop, hashes would hold up all other episodes; made by the many threads that tools wait
+in, they would have these contend for the interpreter, and each keep the memory of the largest
+picture that it ever drew. So large views are even left to one thread alone. Nothing fails here:
+whoever needs a hash that could not be made meets the error itself.
 """
 
 import asyncio
@@ -28,11 +28,12 @@ class Hashing:
         self._making: list[Future[None]] = []
 
     def begin(self, message: Message) -> None:
-        """Hash what a message shows, beside whatever comes next."""
+        """Hash what a message shows and nobody has hashed yet, beside whatever comes next."""
         for part in message.images:
-            width, height = part.size
-            threads = _SMALL if width * height < LARGE else _LARGE
-            self._making.append(threads.submit(_hash, part))
+            if not part.picture.is_hashed:
+                width, height = part.size
+                threads = _SMALL if width * height < LARGE else _LARGE
+                self._making.append(threads.submit(_hash, part))
 
     async def end(self) -> None:
         """Wait until all that was begun is done."""

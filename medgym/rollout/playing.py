@@ -4,7 +4,6 @@ Tools run in threads, off the event loop, so that one slow tool holds up no othe
 everything that can fail is typed by its boundary, so that whoever collects can retry it.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.recording import record
 from medgym.rollout.hashing import Hashing
+from medgym.rollout.hopping import in_thread
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
 
@@ -59,7 +59,6 @@ async def rollout(
         part = _Part(seed, member, studies, threads, on_messages)
         drawn = seed_of(seed, case.id, "consultation", member)
         return await policy.consult(case, rules, part, sampling, drawn)
-    loop = asyncio.get_running_loop()
     drawn = seed_of(seed, case.id, role, member)
     player = policy.for_case(case) if policy.needs_gold else policy
     base = sampling or Sampling()
@@ -68,7 +67,10 @@ async def rollout(
         if isinstance(studies, Awaitable):
             studies = await studies
         with at("environment"):
-            episode = await loop.run_in_executor(threads, rules.begin, case, studies)
+            if studies is None:  # they are opened now
+                episode = await in_thread(threads, rules.begin, case)
+            else:
+                episode = rules.begin(case, studies)
         hashing = Hashing()
         hashing.begin(episode.messages[-1])
         spent = 0
@@ -79,18 +81,18 @@ async def rollout(
             with at("policy"):
                 reply = await player.act(tuple(episode.messages), turn)
             if reply.full:
-                await loop.run_in_executor(threads, _end, episode)
+                await in_thread(threads, _end, episode)
                 continue
             held = len(reply.prompt_ids or ()) + len(reply.token_ids or ())
             episode.spend(held - spent)
             spent = held
             with at("tool"):
-                shown = await loop.run_in_executor(threads, episode.step, reply)
+                shown = await in_thread(threads, episode.step, reply)
             if shown is not None:
                 hashing.begin(shown)
         if on_messages is not None:
             with at("store"):
-                await loop.run_in_executor(threads, on_messages, tuple(episode.messages))
+                await in_thread(threads, on_messages, tuple(episode.messages))
         await hashing.end()
         with at("environment"):
             return record(

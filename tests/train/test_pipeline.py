@@ -24,6 +24,7 @@ from medgym.train import pipeline
 from medgym.train.grpo import LookingTrainer
 from medgym.train.pipeline import Place
 from medgym.train.selection import Records
+from medgym.train.watch import EPISODES
 
 RECIPE = """
 name = "small"
@@ -277,7 +278,8 @@ def test_a_term_that_raises_stops_the_run_and_names_itself(
 
     def judge(case: Any, episode: Any) -> float:
         steps["done"] += 1
-        if steps["done"] > 8 + 12:  # the demonstrations, then three steps of four episodes
+        # The demonstrations, three steps of four episodes, and what the first one watches.
+        if steps["done"] > 8 + 12 + EPISODES:
             raise ZeroDivisionError("no such luck")
         return 1.0
 
