@@ -65,7 +65,8 @@ def in_thread(threads: Executor | None, do: Callable[..., T], *args: Any) -> "as
     def work() -> None:
         if future.done():
             return
-        result, failed = None, None
+        result: Any = None
+        failed: BaseException | None = None
         try:
             result = do(*args)
         except StopIteration as error:  # which no future can carry
