@@ -151,21 +151,21 @@ class Consultation(Team):
         return await _Consulting(self, case, rules, play, sampling, seed).run()
 
     @cached_property
-    def _tables(self) -> dict[str, Rules]:
+    def _made(self) -> dict[tuple[str, str, Rules], Rules]:
         return {}
 
     def rules_of(self, role: Role, given: Rules, specialty: str = "") -> Rules:
         """A role's rules where a rollout's are `given`; view size and coordinates are the same."""
-        key = f"{role.name}:{specialty}:{id(given)}"
-        if key not in self._tables:
-            self._tables[key] = replace(
+        key = role.name, specialty, given
+        if key not in self._made:
+            self._made[key] = replace(
                 given,
                 prompt=role.prompt.replace("{specialty}", specialty),
                 tools=given.tools if role.tools is None else load_tools(role.tools),
                 rubric=given.rubric if role.rubric is None else load_rubric(role.rubric),
                 max_turns=given.max_turns if role.max_turns is None else role.max_turns,
             )
-        return self._tables[key]
+        return self._made[key]
 
     def waiting(self) -> ThreadPoolExecutor:
         """Threads of attendings that may wait for a referral."""

@@ -16,7 +16,7 @@ from medgym.suite import Judgement, Rate
 
 from .c_marl import DIFFICULTIES, Difficulty, difficulty
 from .order import gold_cases
-from .pipeline import model_policy, rules_of, sampling_of
+from .pipeline import figures_of, model_policy, rules_of, sampling_of
 
 if TYPE_CHECKING:
     from .consult import Training
@@ -89,7 +89,7 @@ def judged(training: "Training") -> dict[str, Any]:
                 for is_greedy in (False, True)
             )
             TrajectoryStore(training.folder / "judged" / name).write(drawn.trajectories)
-            figures[name] = _figures(drawn, greedy)
+            figures[name] = figures_of(drawn, greedy)
             played[name] = drawn
     levels = _levels(training, cases, played["attending"])
     for name in ("attending", "attending_before", "majority"):
@@ -109,18 +109,3 @@ def _levels(training: "Training", cases: Sequence[Case], judgement: Judgement) -
     heard = load("policies", "consultation").heard
     pairs = zip(cases, judgement.trajectories, strict=True)
     return [difficulty(case, heard(case, trajectory)) for case, trajectory in pairs]
-
-
-def _figures(drawn: Judgement, greedy: Judgement) -> dict[str, Any]:
-    return {
-        "accuracy": drawn.accuracy.value,
-        "low": drawn.accuracy.low,
-        "high": drawn.accuracy.high,
-        "n": drawn.accuracy.n,
-        "greedy": greedy.accuracy.value,
-        "greedy_low": greedy.accuracy.low,
-        "greedy_high": greedy.accuracy.high,
-        "looked": drawn.looked,
-        "hit": drawn.hit,
-        "by_answer": {k: rate.value for k, rate in drawn.by_answer.items()},
-    }

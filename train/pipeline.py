@@ -26,6 +26,7 @@ from medgym.registry import load
 from medgym.runs import RunFolder
 from medgym.seeds import seed_of
 from medgym.store import TrajectoryStore, write_atomic
+from medgym.suite import Judgement
 
 from .demonstrations import demonstrations
 from .disk import disk_may_fill
@@ -261,19 +262,24 @@ def judged(recipe: Recipe, place: Place) -> dict[str, Any]:
                 for is_greedy in (False, True)
             )
             TrajectoryStore(place.folder / "judged" / name).write(drawn.trajectories)
-            figures[name] = {
-                "accuracy": drawn.accuracy.value,
-                "low": drawn.accuracy.low,
-                "high": drawn.accuracy.high,
-                "n": drawn.accuracy.n,
-                "greedy": greedy.accuracy.value,
-                "greedy_low": greedy.accuracy.low,
-                "greedy_high": greedy.accuracy.high,
-                "looked": drawn.looked,
-                "hit": drawn.hit,
-                "by_answer": {k: rate.value for k, rate in drawn.by_answer.items()},
-            }
+            figures[name] = figures_of(drawn, greedy)
     return figures
+
+
+def figures_of(drawn: Judgement, greedy: Judgement) -> dict[str, Any]:
+    """How a policy did, as `results.json` has it: sampled, with its interval, and greedy."""
+    return {
+        "accuracy": drawn.accuracy.value,
+        "low": drawn.accuracy.low,
+        "high": drawn.accuracy.high,
+        "n": drawn.accuracy.n,
+        "greedy": greedy.accuracy.value,
+        "greedy_low": greedy.accuracy.low,
+        "greedy_high": greedy.accuracy.high,
+        "looked": drawn.looked,
+        "hit": drawn.hit,
+        "by_answer": {k: rate.value for k, rate in drawn.by_answer.items()},
+    }
 
 
 def model_policy(spec: str) -> Policy:

@@ -8,6 +8,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from medgym.rollout.garbage import searched_rarely
@@ -51,6 +52,10 @@ def _drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
                     return
                 yield ready.pop()
         finally:
+            # A signal may leave the loop between the end of a step and the stop that this asks for;
+            # that stop would then end whatever runs next.
+            with suppress(RuntimeError):
+                runner.run(asyncio.sleep(0))
             runner.run(closing())
 
 

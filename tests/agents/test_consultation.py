@@ -259,3 +259,18 @@ def test_it_is_named_like_any_policy(tmp_path: Path) -> None:
         assert policy.spec == f"consultation:{name}"
     with pytest.raises(UserError, match="no consultation is described"):
         load_policy(f"consultation:{tmp_path / 'none.toml'}")
+
+
+def test_a_role_keeps_its_own_rules_and_takes_the_rest_from_the_rollout() -> None:
+    made = team()
+    assert made.recipe.triage is not None
+    for size in (32, 64):
+        given = Rules(tools=load_tools(["zoom"]), view_size=size, max_turns=3)
+        triage, attending = (
+            made.rules_of(role, given) for role in (made.recipe.triage, made.recipe.attending)
+        )
+        assert (triage.view_size, attending.view_size) == (size, size)
+        assert (triage.max_turns, attending.max_turns) == (1, 3)
+        assert (triage.tools, attending.tools) == ((), given.tools)
+        assert (triage.rubric.name, attending.rubric.name) == ("triage", "outcome")
+        assert made.rules_of(made.recipe.attending, given) is attending

@@ -1,6 +1,7 @@
 """A consultation whose roles are adapters on one real vLLM server, on Ray and in this process.
 
-It needs the server that `test_openai_vllm.py` describes.
+It needs the server that `test_openai_vllm.py` describes. Every role has an adapter: on a CPU, vLLM
+gives requests of the bare base an adapter's weights where they share a batch with that adapter's.
 """
 
 import os
@@ -36,6 +37,7 @@ opinions = 1
 
 [roles.specialist]
 policy = "openai:{url}#base"
+adapter = "{folder}/triage"
 max_turns = 2
 
 [roles.attending]

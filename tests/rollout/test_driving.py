@@ -44,3 +44,21 @@ def test_whoever_stops_asking_ends_the_stream() -> None:
     assert next(items) == 1
     items.close()  # type: ignore[attr-defined]
     assert ended == [True]
+
+
+def test_a_stop_that_a_signal_left_behind_does_not_keep_the_stream_from_closing() -> None:
+    closed = []
+
+    async def stream() -> AsyncGenerator[int, None]:
+        loop = asyncio.get_running_loop()
+        try:
+            yield 1
+            loop.call_soon(loop.call_soon, loop.stop)  # is still to come when this step has ended
+            yield 2
+        finally:
+            closed.append(True)
+
+    iterator = drive(stream())
+    assert [next(iterator), next(iterator)] == [1, 2]
+    iterator.close()  # type: ignore[attr-defined]
+    assert closed == [True]
