@@ -45,11 +45,6 @@ class Specialist(Policy):
         self.specialty = specialty
         self._accuracy, self._alike, self._slip = accuracy, alike, slip
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """Built by the scheme `scripted:`."""
-        raise NotImplementedError
-
     def for_case(self, case: Case) -> Policy:
         """The specialist before one case."""
         return _Opinionated(self, case)
@@ -80,10 +75,6 @@ class _Opinionated(Policy):
     def __init__(self, doctor: Specialist, case: Case) -> None:
         self._doctor, self._case = doctor, case
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         said = self._doctor.says(self._case, np.random.default_rng(sampling.seed))
         options = self._case.options
@@ -94,11 +85,6 @@ class Vote(Policy):
     """The commonest of the opinions shown; of several equally common ones any, by the draw."""
 
     spec = "scripted:vote"
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """Built by the scheme `scripted:`."""
-        raise NotImplementedError
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Its vote; "no opinion" where there are none."""

@@ -8,7 +8,8 @@ model is held for the next one, until its episode leaves or the weights change.
 
 import asyncio
 import time
-from collections.abc import Hashable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -104,34 +105,31 @@ class HFPolicy(Policy):
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "HFPolicy":
         """Load a model folder (or hub name) and, with `@ADAPTER`, a PEFT adapter's folder."""
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoModelForImageTextToText
 
-        rest = str(Path(rest).expanduser()) if rest.startswith("~") else rest
-        if (rest.startswith((".", "/")) or rest.count("/") > 1) and not Path(rest).is_dir():
-            raise UserError(f"no such model folder: {rest}; mend: check the path")
         on_gpu = torch.cuda.is_available()
-        folder = Path(adapter).expanduser() if adapter is not None else None
-        version = name_of(folder) if folder is not None else ""
-        try:
-            processor = AutoProcessor.from_pretrained(rest)
-            Renderer(processor)  # what does not fit is said before the weights are loaded
-            if folder is not None and Path(rest).is_dir():
-                check_fit(folder, Path(rest))
-            model: Any = AutoModelForImageTextToText.from_pretrained(
-                rest, dtype="auto" if on_gpu else torch.float32
-            )
-        except UserError:
-            raise
-        except Exception as error:  # damaged weights, unknown classes, no network
-            raise UserError(
-                f"cannot load the model {rest!r} ({_first_line(error)}); "
-                "mend: name a folder or a hub model with weights and a processor"
-            ) from error
-        if folder is not None:
-            model = add_adapter(model, folder, "default")
+        dtype: Any = "auto" if on_gpu else torch.float32
+
+        def load(path: str) -> Any:
+            return AutoModelForImageTextToText.from_pretrained(path, dtype=dtype)
+
+        model, processor, version = _made(rest, adapter, load)
         policy = cls(model.to("cuda" if on_gpu else "cpu").eval(), processor)
         policy.version = version
         return policy
+
+    @classmethod
+    def check_spec(cls, rest: str, adapter: str | None) -> None:
+        """Make all of it with a model that has shapes and no weights, from its config alone."""
+        from transformers import AutoConfig, AutoModelForImageTextToText
+
+        def outline(path: str) -> Any:
+            with torch.device("meta"):
+                return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(path))
+
+        with warnings.catch_warnings():  # PyTorch's, that no weights of an adapter go in there
+            warnings.simplefilter("ignore")
+            _made(rest, adapter, outline)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply, together with whatever else is waiting for one."""
@@ -339,6 +337,34 @@ class HFPolicy(Policy):
     def imitating(self, policy: Policy) -> Policy:
         """A policy that plays as `policy` does, in this model's tokens: demonstrations for SFT."""
         return Imitation(self.renderer, policy)
+
+
+def _made(rest: str, adapter: str | None, load: Callable[[str], Any]) -> tuple[Any, Any, str]:
+    """What a spec names: the model that `load` makes of its path, with the adapter if there is one,
+    its processor, and the version that plays."""
+    from transformers import AutoProcessor
+
+    rest = str(Path(rest).expanduser()) if rest.startswith("~") else rest
+    if (rest.startswith((".", "/")) or rest.count("/") > 1) and not Path(rest).is_dir():
+        raise UserError(f"no such model folder: {rest}; mend: check the path")
+    folder = Path(adapter).expanduser() if adapter is not None else None
+    version = name_of(folder) if folder is not None else ""
+    try:
+        processor = AutoProcessor.from_pretrained(rest)
+        Renderer(processor)  # what does not fit is said before the weights are loaded
+        if folder is not None and Path(rest).is_dir():
+            check_fit(folder, Path(rest))
+        model = load(rest)
+    except UserError:
+        raise
+    except Exception as error:  # damaged weights, unknown classes, no network
+        raise UserError(
+            f"cannot load the model {rest!r} ({_first_line(error)}); "
+            "mend: name a folder or a hub model with weights and a processor"
+        ) from error
+    if folder is not None:
+        model = add_adapter(model, folder, "default")
+    return model, processor, version
 
 
 def _stops_of(model: Any) -> frozenset[int]:

@@ -90,11 +90,6 @@ class AdaptedHF(Policy):
         self.vision_token_ids = base.vision_token_ids
         self.spec = with_adapter(base.spec, str(path)) if base.spec else ""
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """Not used: `hf:PATH@ADAPTER` loads a model of its own."""
-        raise UserError("an adapted policy is made by `with_adapter`; it has no spec of its own")
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply, together with whatever else waits for this adapter."""
         return await self.base.ask(conversation, sampling, self.version)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from medgym.errors import UserError
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling
 
@@ -21,11 +20,6 @@ class Imitation(Policy):
         self.spec = policy.spec
         self.needs_gold = policy.needs_gold
         self.vision_token_ids = renderer.vision_token_ids
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """Not used: an imitation is made from a model's policy."""
-        raise UserError("an imitation is made from a model's policy; it has no spec of its own")
 
     def for_case(self, case: Any) -> Policy:
         """The player of one case."""

@@ -72,10 +72,6 @@ class _Looker(Policy):
         self._turns = turns
         self.held: list[np.ndarray] | None = [] if holds else None
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         await asyncio.sleep(0)
         for part in conversation[-1].images:

@@ -50,10 +50,6 @@ class Caller(Policy):
 
     spec = "a caller"
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         said = sum(message.role == "assistant" for message in conversation)
         return Reply(render_answer("A") if said == LOOKS else render_call("compute", {}))

@@ -78,10 +78,6 @@ class _Server(Policy):
     def __init__(self, wait: float) -> None:
         self._wait = wait
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         await asyncio.sleep(self._wait)
         said = sum(message.role == "assistant" for message in conversation)

@@ -60,9 +60,26 @@ class Policy(ABC):
     local_model: bool = False
 
     @classmethod
-    @abstractmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "Policy":
-        """Build it from what follows the colon; `UserError` where that names nothing."""
+        """Build it from what follows the colon.
+
+        Raises:
+            UserError: that names nothing; or, as here, the policy is built in code alone.
+        """
+        raise UserError(
+            f"the policy {cls.__name__} is built in code and has no spec; mend: build it there, or "
+            "give its class a from_spec"
+        )
+
+    @classmethod  # noqa: B027 - most policies have no weights that could be left away
+    def check_spec(cls, rest: str, adapter: str | None) -> None:
+        """Refuse what `from_spec` would, as far as it shows without the weights of a model.
+
+        Asked in this process of a policy with a `local_model` that is loaded on Ray alone.
+
+        Raises:
+            UserError: the model or its adapter is missing, does not fit, ...
+        """
 
     @abstractmethod
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
@@ -116,6 +133,19 @@ def load_policy(spec: str) -> Policy:
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
     """
+    kind, rest, adapter = read_spec(spec)
+    policy = kind.from_spec(rest, adapter)
+    assert isinstance(policy, Policy)
+    policy.spec = without_credentials(spec)
+    return policy
+
+
+def read_spec(spec: str) -> tuple[type[Policy], str, str | None]:
+    """The class that a spec's scheme stands for, and what its `from_spec` is given.
+
+    Raises:
+        UserError: a spec without a scheme, an unknown scheme, or an adapter without a name.
+    """
     from medgym.registry import load, names
 
     scheme, colon, rest = spec.partition(":")
@@ -125,10 +155,8 @@ def load_policy(spec: str) -> Policy:
     named, adapter = split_adapter(rest)
     if adapter == "":
         raise UserError(f"{spec} names no adapter; mend: name one behind the @, or leave it away")
-    policy = load("policies", scheme).from_spec(named, adapter)
-    assert isinstance(policy, Policy)
-    policy.spec = without_credentials(spec)
-    return policy
+    kind: type[Policy] = load("policies", scheme)
+    return kind, named, adapter
 
 
 def without_credentials(text: str) -> str:

@@ -70,6 +70,18 @@ _TEXT: dict[str, Any] = {
 }
 
 
+_QWEN_VISION: dict[str, Any] = {
+    "depth": 2,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_heads": 2,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "out_hidden_size": 32,
+    "initializer_range": 0.2,
+}
+
+
 def build(family: str, *, seed: int = 0) -> tuple[Any, Any]:
     """A tiny model of a family in float32 and eval mode, and its processor.
 
@@ -126,6 +138,16 @@ def _qwen_ids(tokenizer: Any) -> dict[str, int]:
     }
 
 
+def _qwen_text(tokenizer: Any, rope: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **_TEXT,
+        "vocab_size": len(tokenizer),
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, **rope},
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+
+
 def _qwen_images(patch: int) -> Any:
     side = 2 * patch
     return Qwen2VLImageProcessor(
@@ -138,22 +160,9 @@ def _qwen_images(patch: int) -> Any:
 
 def _qwen2_5_vl() -> tuple[Any, Any]:
     tokenizer = _qwen_tokenizer()
-    rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0}
-    vision = {
-        "depth": 2,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_heads": 2,
-        "patch_size": 14,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-        "window_size": 56,
-        "out_hidden_size": 32,
-        "fullatt_block_indexes": [1],
-        "initializer_range": 0.2,
-    }
-    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
-    text = {**_TEXT, **ids, "vocab_size": len(tokenizer), "rope_parameters": rope}
+    own = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1]}
+    vision = _QWEN_VISION | own
+    text = _qwen_text(tokenizer, {"mrope_section": [2, 3, 3]})
     text["bos_token_id"] = tokenizer.pad_token_id
     config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **_qwen_ids(tokenizer))
     processor = Qwen2_5_VLProcessor(
@@ -167,28 +176,10 @@ def _qwen2_5_vl() -> tuple[Any, Any]:
 
 def _qwen3_vl() -> tuple[Any, Any]:
     tokenizer = _qwen_tokenizer()
-    rope = {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True}
-    vision = {
-        "depth": 2,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_heads": 2,
-        "patch_size": 16,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-        "out_hidden_size": 32,
-        "num_position_embeddings": 64,
-        "deepstack_visual_indexes": [0],
-        "initializer_range": 0.2,
-    }
-    text = {
-        **_TEXT,
-        "vocab_size": len(tokenizer),
-        "head_dim": 16,
-        "rope_parameters": {**rope, "rope_theta": 10_000.0},
-        "pad_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
+    own = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
+    vision = _QWEN_VISION | own
+    text = _qwen_text(tokenizer, {"mrope_section": [4, 2, 2], "mrope_interleaved": True})
+    text["head_dim"] = 16
     config = Qwen3VLConfig(text_config=text, vision_config=vision, **_qwen_ids(tokenizer))
     processor = Qwen3VLProcessor(
         image_processor=_qwen_images(16),

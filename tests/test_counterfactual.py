@@ -75,10 +75,6 @@ class Reader(Policy):
     def __init__(self, case: Case | None = None) -> None:
         self._case = case
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     def for_case(self, case: Case) -> Policy:
         return Reader(case)
 

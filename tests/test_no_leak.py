@@ -79,10 +79,6 @@ class Spy(Policy):
     def __init__(self) -> None:
         self.handed: list[Any] = []
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        return cls()
-
     async def act(self, conversation: Any, sampling: Sampling) -> Reply:
         self.handed.append((conversation, sampling))
         turn = sum(message.role == "assistant" for message in conversation)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from medgym.errors import UserError
-from medgym.policy import Policy, load_policy, split_adapter, with_adapter
+from medgym.messages import Message, Reply
+from medgym.policy import Policy, Sampling, load_policy, split_adapter, with_adapter
 
 NAMES = st.text("ab@./-_~ %", min_size=1, max_size=12)
 """Parts of paths and names, with more signs than sense."""
@@ -79,6 +81,17 @@ def test_the_longest_folder_counts(tmp_path: Path) -> None:
 def test_an_at_with_nothing_behind_it_is_one_line(spec: str) -> None:
     with pytest.raises(UserError, match="names no adapter; mend: "):
         load_policy(spec)
+
+
+def test_a_policy_that_is_built_in_code_needs_no_spec_and_says_so() -> None:
+    class Silent(Policy):
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            return Reply("")
+
+    Silent().check_spec("anything", None)
+    with pytest.raises(UserError, match=r"^the policy Silent is built in .*; mend: ") as caught:
+        Silent.from_spec("anything", None)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("spec", ["scripted:oracle", "scripted:random", "human"])

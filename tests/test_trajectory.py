@@ -56,10 +56,6 @@ class Recited(Policy):
         self._replies = list(replies)
         self.given: list[tuple[int, ...]] = []
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         prompt = self.renderer.prompt(conversation)
         text, cut = self._replies.pop(0)

@@ -4,6 +4,8 @@ It resamples the original pixels, never a rendered view, so that a zoom of a zoo
 one zoom of the same region shows.
 """
 
+from typing import ClassVar
+
 from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import Workspace
 
@@ -12,6 +14,7 @@ class Zoom(Tool):
     """Look closer: shows a region of a view as large as possible, from the original pixels."""
 
     name = "zoom"
+    enlarges: ClassVar[bool] = True
 
     class Args(ToolArgs):
         """Which region of which view."""
@@ -26,5 +29,5 @@ class Zoom(Tool):
         """
         image = workspace.view(args.view).image
         box_px = workspace.box_px(args.view, args.box)
-        view = workspace.look(image, box_px, enlarge=True, made_by=self.name)
+        view = workspace.look(image, box_px, enlarge=self.enlarges, made_by=self.name)
         return ToolResult(views=(view,), data={"image": image, "box_px": list(box_px)})

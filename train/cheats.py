@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from medgym.cases import LETTERS, Case
+from medgym.errors import UserError
 from medgym.messages import MAX_CALLS, Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.seeds import seed_of
@@ -163,11 +164,6 @@ class Cheat(Policy):
         self._max_turns = max_turns
         self._draw = draw
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """Cheats are made for cases, by an audit."""
-        raise NotImplementedError
-
     def for_case(self, case: Case) -> Policy:
         """The player of one case."""
         return _Player(self._play, self._seat(case), self._max_turns)
@@ -187,17 +183,13 @@ class Cheat(Policy):
         return self._answers.index(text) if text in self._answers else len(self._answers)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-        """It plays by case."""
-        raise NotImplementedError
+        """A cheat plays by case."""
+        raise UserError("a cheat needs the case; mend: play it through a rollout")
 
 
 class _Player(Policy):
     def __init__(self, play: Callable[[Seat], str], seat: Seat, max_turns: int) -> None:
         self._play, self._seat, self._max_turns = play, seat, max_turns
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         turn = sum(message.role == "assistant" for message in conversation)
@@ -213,32 +205,15 @@ class HonestOracle(Policy):
     needs_gold = True
     spec = "oracle"
 
-    def __init__(self) -> None:
-        self._oracle = load_policy("scripted:oracle")
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """There is one."""
-        return cls()
+    def __init__(self, player: Policy | None = None) -> None:
+        self._player = player or load_policy("scripted:oracle")
 
     def for_case(self, case: Case) -> Policy:
         """The player of one case."""
-        return _Thinking(self._oracle.for_case(case))
+        return HonestOracle(self._player.for_case(case))
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-        """It plays by case."""
-        raise NotImplementedError
-
-
-class _Thinking(Policy):
-    def __init__(self, player: Policy) -> None:
-        self._player = player
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
-    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """The oracle's reply, with a thought before it."""
         said = (await self._player.act(conversation, sampling)).text
         turn = sum(message.role == "assistant" for message in conversation)
         return Reply(_think(f"Look {turn + 1}." if "<tool_call>" in said else ANSWER, said))

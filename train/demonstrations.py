@@ -141,11 +141,6 @@ class Plain(Policy):
         self.spec = teacher.spec
         self.needs_gold = teacher.needs_gold
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """It has no spec."""
-        raise NotImplementedError
-
     def for_case(self, case: Case) -> Policy:
         """The teacher's player of that case."""
         return Plain(self._teacher.for_case(case))
@@ -162,11 +157,6 @@ class Spoken(Policy):
     def __init__(self, spec: str, replies: Sequence[str]) -> None:
         self.spec = spec
         self._replies = replies
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """It has no spec."""
-        raise NotImplementedError
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The stored reply of this turn."""

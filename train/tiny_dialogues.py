@@ -144,11 +144,6 @@ class Stubborn(Policy):
     def __init__(self) -> None:
         self._prior = load_policy("scripted:prior")
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """It has no spec."""
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The call, or the guess."""
         if any(each.role == "assistant" for each in conversation):

@@ -134,11 +134,6 @@ class Watched(Policy):
         self.vision_token_ids, self.version = policy.vision_token_ids, policy.version
         self.messages: tuple[Message, ...] = ()
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """It is made around a policy and has no spec of its own."""
-        raise UserError("a watched policy has no spec; mend: name the policy itself")
-
     def for_case(self, case: Case) -> "Watched":
         """Watch the player of one case."""
         self._policy = self._policy.for_case(case)

@@ -14,8 +14,7 @@ from typing import Any, ClassVar
 
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, load_policy
-from medgym.registry import load, names
+from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.rollout.ray_wire import Home, Part, Unpacked, packed, sendable, unwrapped
 
 FACTS = ("kind", "vision_token_ids", "version")
@@ -56,10 +55,10 @@ class NamedPolicy(Policy):
     def __reduce__(self) -> tuple[Callable[[str, bool], Policy], tuple[str, bool]]:
         return _loaded, (self.spec, self._exact)
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """Not used: the spec is that of the policy which it names."""
-        raise UserError("a named policy has no scheme of its own; mend: write the spec it names")
+    async def check(self) -> None:
+        """What shows of the model without its weights, which only Ray loads."""
+        kind, rest, adapter = read_spec(self.spec)
+        kind.check_spec(rest, adapter)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Nobody plays here."""
@@ -79,9 +78,7 @@ def named(spec: str) -> Policy:
     Raises:
         UserError: as in `load_policy`.
     """
-    scheme, colon, rest = spec.partition(":")
-    known = colon and rest and scheme in names("policies")
-    if known and load("policies", scheme).local_model is True:  # of a team it is a property
+    if read_spec(spec)[0].local_model is True:  # of a team it is a property
         return NamedPolicy(spec)
     return load_policy(spec)
 
@@ -166,11 +163,6 @@ class RemotePolicy(Policy):
         self._home = home
         self._lease = lease
         self._told = 0
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """Not used: the back end makes it."""
-        raise UserError("a remote policy has no spec of its own; mend: write the spec it plays by")
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Ask the actor.

@@ -114,10 +114,6 @@ def test_turns_with_images_hold_too(policy: HFPolicy) -> None:
         def __init__(self, first: Policy) -> None:
             self._first = first
 
-        @classmethod
-        def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-            raise NotImplementedError
-
         def for_case(self, case: Any) -> Policy:
             return Half(self._first.for_case(case))
 
@@ -346,10 +342,6 @@ def test_what_a_policy_spells_cannot_pass_for_an_image(policy: HFPolicy) -> None
     """An error quotes the name of a tool that is called like the placeholder."""
 
     class Speller(Policy):
-        @classmethod
-        def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-            raise NotImplementedError
-
         async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Any:
             from medgym.messages import Reply, render_call
 

@@ -82,6 +82,18 @@ def play(policy: Policy, sampling: Sampling, **options: Any) -> list[Trajectory]
     return sorted(played, key=lambda each: (each.case_id, each.member))
 
 
+def expect_equal(played: list[Trajectory], reference: list[Trajectory]) -> None:
+    """The same tokens with the same log-probabilities, of episodes that look."""
+    for ours, theirs in zip(played, reference, strict=True):
+        validate(ours)
+        assert ours.kind == "sampled"
+        assert ours.turns > 2
+        assert any(node.role == "tool" and node.images for node in ours.nodes)
+        assert tokens(ours) == tokens(theirs)
+        for mine, other in zip(ours.nodes, theirs.nodes, strict=True):
+            assert mine.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
 def conversations() -> list[tuple[Message, ...]]:
     rules = Rules(tools=load_tools(["zoom"]), **RULES)  # type: ignore[arg-type]
     return [tuple(rules.begin(case).messages) for case in open_cases(CASES)]
@@ -98,15 +110,7 @@ def test_episodes_keep_their_tokens_and_equal_those_of_transformers(
     policy.require_training()
     assert policy._offer.takes_ids
     policy._offer = replace(policy._offer, takes_ids=way == "tokens")
-    reference = play(hf, GREEDY)
-    for ours, theirs in zip(play(policy, GREEDY), reference, strict=True):
-        validate(ours)
-        assert ours.kind == "sampled"
-        assert ours.turns > 2
-        assert any(node.role == "tool" and node.images for node in ours.nodes)
-        assert tokens(ours) == tokens(theirs)
-        for mine, other in zip(ours.nodes, theirs.nodes, strict=True):
-            assert mine.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+    expect_equal(play(policy, GREEDY), play(hf, GREEDY))
 
 
 def test_seeds_fix_every_draw(policy: OpenAIPolicy) -> None:

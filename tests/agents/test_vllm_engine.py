@@ -17,14 +17,12 @@ from typing import Any
 import pytest
 
 from medgym.adapters import Samplers, publish
-from medgym.cases import open_cases
-from medgym.env import load_tools
-from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import collect
-from medgym.trajectory import Trajectory, validate
+from medgym.trajectory import validate
+
+from .test_openai_vllm import GREEDY, conversations, expect_equal, play, tokens
 
 MODEL = os.environ.get("MEDGYM_VLLM_MODEL")
 
@@ -34,9 +32,6 @@ pytestmark = [
     pytest.mark.skipif(MODEL is None, reason="MEDGYM_VLLM_MODEL names no model"),
     pytest.mark.timeout(600),
 ]
-
-CASES = "phantom,look=radiograph,question=kind:train[40:44]"
-GREEDY = Sampling(temperature=0, max_tokens=24)
 
 
 @pytest.fixture(scope="module")
@@ -51,29 +46,10 @@ def policy(folder: Path) -> Iterator[Any]:
     policy.close()
 
 
-def play(policy: Policy, sampling: Sampling, **options: Any) -> list[Trajectory]:
-    rules = Rules(tools=load_tools(["zoom"]), max_turns=5, view_size=64)
-    played = list(collect(open_cases(CASES), policy, rules, sampling=sampling, **options))
-    return sorted(played, key=lambda each: (each.case_id, each.member))
-
-
-def tokens(trajectory: Trajectory) -> list[tuple[int, ...]]:
-    return [node.token_ids for node in trajectory.nodes]
-
-
 def test_episodes_keep_their_tokens_and_equal_those_of_transformers(
     policy: Any, folder: Path
 ) -> None:
-    played = play(policy, GREEDY)
-    reference = play(load_policy(f"hf:{folder / 'base'}"), GREEDY)
-    for ours, theirs in zip(played, reference, strict=True):
-        validate(ours)
-        assert ours.kind == "sampled"
-        assert ours.turns > 2
-        assert any(node.role == "tool" and node.images for node in ours.nodes)
-        assert tokens(ours) == tokens(theirs)
-        for mine, other in zip(ours.nodes, theirs.nodes, strict=True):
-            assert mine.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+    expect_equal(play(policy, GREEDY), play(load_policy(f"hf:{folder / 'base'}"), GREEDY))
 
 
 def test_seeds_fix_every_draw(policy: Any) -> None:
@@ -94,22 +70,21 @@ def test_two_adapters_answer_side_by_side_as_their_own_model(
         version = publish(folder / "adapters" / role, tmp_path, role, 1)
         (policies[role],) = samplers.load(version)  # type: ignore[assignment]
         adapters[role] = version.path
-    rules = Rules(tools=load_tools(["zoom"]), max_turns=5, view_size=64)
-    conversations = [tuple(rules.begin(case).messages) for case in open_cases(CASES)]
+    asked = conversations()
 
     async def ask(policy: Policy, conversation: tuple[Message, ...]) -> Reply:
         return await policy.act(conversation, GREEDY)
 
     async def ask_all() -> list[list[Reply]]:
         return await asyncio.gather(
-            *(asyncio.gather(*(ask(p, c) for c in conversations)) for p in policies.values())
+            *(asyncio.gather(*(ask(p, c) for c in asked)) for p in policies.values())
         )
 
     answers = dict(zip(policies, asyncio.run(ask_all()), strict=True))
     for role, replies in answers.items():
         suffix = f"@{adapters[role]}" if role else ""
         reference = load_policy(f"hf:{folder / 'base'}{suffix}")
-        for conversation, reply in zip(conversations, replies, strict=True):
+        for conversation, reply in zip(asked, replies, strict=True):
             assert asyncio.run(ask(reference, conversation)).token_ids == reply.token_ids
     assert len({tuple(r.logprobs for r in replies) for replies in answers.values()}) == 3
     for role, player in policies.items():
@@ -126,9 +101,7 @@ def test_an_adapter_of_another_base_is_refused(policy: Any, folder: Path, tmp_pa
 
 
 def test_a_reply_that_was_cut_is_continued(policy: Any) -> None:
-    conversation = tuple(
-        Rules(tools=load_tools(["zoom"]), view_size=64).begin(open_cases(CASES)[0]).messages
-    )
+    conversation = conversations()[0]
     cut = asyncio.run(policy.act(conversation, replace(GREEDY, max_tokens=2)))
     assert cut.cut
     assert len(cut.token_ids) == 2

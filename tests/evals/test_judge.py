@@ -24,10 +24,6 @@ class Says(Policy):
         self.spec = "says"
         self._replies = replies
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         done = sum(m.role == "assistant" for m in conversation)
         return Reply(self._replies[min(done, len(self._replies) - 1)])

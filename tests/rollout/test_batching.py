@@ -141,10 +141,6 @@ class Asking(Policy):
 
     spec = "asking"
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         turns = sum(message.role == "assistant" for message in conversation)
         call = render_call("square", {"number": (3, 1001, 5)[turns % 3]})

@@ -156,7 +156,8 @@ def test_killed_workers_and_a_full_disk_change_nothing(tmp_path: Path, full: Cou
     assert len(killer.killed) >= 3
     assert folder.manifest["failures"] == tally.failures
     assert tally.failures["store"] == 8
-    assert len(killer.killed) <= tally.failures["worker"] <= 4 * len(killer.killed)
+    # While one worker restarts, the other may play all eight episodes that are in flight.
+    assert len(killer.killed) <= tally.failures["worker"] <= 8 * len(killer.killed)
     check_whole(folder, list(collect(CASES, policy, rules, group_size=2, seed=3)))
 
 

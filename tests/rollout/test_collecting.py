@@ -44,10 +44,6 @@ class Flaky(Policy):
         self.hopeless = hopeless
         self.seen: Counter[int] = Counter()
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         self.seen[sampling.seed] += 1
         if self.hopeless and self.hopeless in conversation[1].text:
@@ -81,10 +77,6 @@ class Calls(Policy):
     """Calls `breaks`, then answers."""
 
     spec = "calls"
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         return Reply(render_call("breaks", {}) if len(conversation) == 2 else render_answer("A"))

@@ -34,10 +34,6 @@ class Waiting(Policy):
         self.now = self.most = self.acts = 0
         self.seeds: list[int] = []
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         self.now, self.acts = self.now + 1, self.acts + 1
         self.most = max(self.most, self.now)

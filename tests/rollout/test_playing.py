@@ -23,10 +23,6 @@ class Looker(Policy):
 
     spec = "looker"
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         if conversation[-1].role == "tool":
             return Reply(render_answer("A"))

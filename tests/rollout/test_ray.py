@@ -94,10 +94,6 @@ class Looking(Policy):
     def __init__(self, call: str, times: int = 3) -> None:
         self.call, self.times = call, times
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         turns = sum(message.role == "assistant" for message in conversation)
         return Reply(self.call if turns < self.times else render_answer("A"))

@@ -46,10 +46,6 @@ class Looker(Policy):
             return Reply(render_call("zoom", {"view": 0, "box": [x, y, x + 500, y + 500]}))
         return Reply(render_answer(str(rng.choice(["A", "B", "C", "D"]))))
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
 
 def make_base(folder: Path) -> Any:
     """Build, teach and save the base; returns the model."""

@@ -170,10 +170,6 @@ class Engine(Policy):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Any, sampling: Any) -> Any:
         raise NotImplementedError
 

@@ -166,10 +166,6 @@ def test_a_teacher_with_tokens_of_its_own_sees_words_and_images_alone(
     class Listening(Policy):
         spec = "listening"
 
-        @classmethod
-        def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-            raise NotImplementedError
-
         async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
             assert all(message.reply is None for message in conversation)
             call = '{"name": "zoom", "arguments": {"view": 0, "box": [0, 0, 500, 500]}}'

@@ -136,9 +136,8 @@ def test_zeroed_features_are_called_blindness(fresh: Subject) -> None:
     assert "blind" in check.mend
 
 
-def test_images_that_the_environment_drops_are_called_lost(
-    fresh: Subject, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def drop_in_environment(patch: pytest.MonkeyPatch) -> None:
+    """From here on what a tool shows is not shown."""
     step = Episode.step
 
     def without_images(self: Episode, reply: Any) -> Any:
@@ -148,7 +147,25 @@ def test_images_that_the_environment_drops_are_called_lost(
             self.messages[-1] = answer = replace(answer, content=kept)
         return answer
 
-    monkeypatch.setattr(Episode, "step", without_images)
+    patch.setattr(Episode, "step", without_images)
+
+
+def drop_in_trainer(patch: pytest.MonkeyPatch, *modules: Any) -> None:
+    """From here on modules that make rows for training keep the first image alone."""
+    whole = modules[0].row_of
+
+    def first_image_alone(*given: Any) -> Any:
+        row = whole(*given)
+        return replace(row, images=row.images[:1], features=row.features[:1])
+
+    for module in modules:
+        patch.setattr(module, "row_of", first_image_alone)
+
+
+def test_images_that_the_environment_drops_are_called_lost(
+    fresh: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop_in_environment(monkeypatch)
     check = images(fresh)
     assert check.verdict == "fail"
     assert "lost" in check.mend
@@ -159,14 +176,7 @@ def test_images_that_the_environment_drops_are_called_lost(
 def test_images_that_the_trainer_drops_are_called_lost(
     fresh: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = forcing.row_of
-
-    def first_image_alone(*given: Any) -> Any:
-        row = whole(*given)
-        return replace(row, images=row.images[:1], features=row.features[:1])
-
-    for module in (forcing, doctor_sight):
-        monkeypatch.setattr(module, "row_of", first_image_alone)
+    drop_in_trainer(monkeypatch, forcing, doctor_sight)
     found = {check.check: check for check in examine(fresh)}
     assert found["images"].verdict == found["sight"].verdict == "fail"
     assert "lost" in found["images"].mend

@@ -6,14 +6,12 @@ that they have.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from trl import GRPOConfig
 
-from medgym import Sampling, open_cases
+from medgym import Sampling
 from medgym.agents.hf import HFPolicy
 from medgym.agents.hf_inputs import model_inputs
 from medgym.env import load_tools
@@ -21,10 +19,9 @@ from medgym.episode import Rules
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy
 from medgym.train.adapters import lora_config, part_of
-from medgym.train.grpo import LookingTrainer
 from tests.families import FAMILIES, build
 
-CASES = "phantom,look=radiograph,question=kind:train[:4]"
+from .test_grpo import Probe
 
 
 class Led(Policy):
@@ -36,10 +33,6 @@ class Led(Policy):
     def __init__(self, model: Any, processor: Any) -> None:
         self.own = HFPolicy(model, processor, patience=None)
         self.vision_token_ids = self.own.vision_token_ids
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
 
     def enter(self) -> None:
         self.own.enter()
@@ -70,45 +63,18 @@ class Led(Policy):
         )
 
 
-class Probe(LookingTrainer):
-    """Keeps what TRL makes of each generation."""
-
-    def _generate_and_score_completions(self, inputs: Any) -> Any:
-        self.made = super()._generate_and_score_completions(inputs)
-        return self.made
-
-
 @pytest.mark.parametrize("family", FAMILIES)
-def test_two_steps_train_every_family(family: str, tmp_path: Path) -> None:
+def test_two_steps_train_every_family(family: str, make_trainer: Any) -> None:
     model, processor = build(family)
-    config = GRPOConfig(
-        output_dir=str(tmp_path),
+    played: list[Any] = []
+    trainer = make_trainer(
+        Probe,
+        loaded=(model, processor),
+        policy=Led(model, processor),
+        rules=Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=3),
         per_device_train_batch_size=2,
         gradient_accumulation_steps=2,
-        num_generations=2,
-        max_steps=2,
-        logging_steps=1,
-        report_to=[],
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        shuffle_dataset=False,
-        disable_tqdm=True,
-        save_strategy="no",
-        top_k=0,
         beta=0.01,  # so that the reference model sees what the policy sees
-        learning_rate=1e-3,
-    )
-    policy = Led(model, processor)
-    played: list[Any] = []
-    trainer = Probe(
-        cases=open_cases(CASES),
-        rules=Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=3),
-        sampling=Sampling(max_tokens=6),
-        args=config,
-        policy=policy,
-        model=model,
-        processing_class=processor,
         peft_config=lora_config(
             model, {"r": 2, "init_lora_weights": False}, ("language", "vision", "projector")
         ),

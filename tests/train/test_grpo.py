@@ -32,7 +32,9 @@ def test_another_trl_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 class Probe(LookingTrainer):
-    """Keeps what TRL makes of a generation."""
+    """Keeps what TRL makes of each generation."""
+
+    made: Any = None
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         self.made = super()._generate_and_score_completions(inputs)

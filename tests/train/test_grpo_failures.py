@@ -17,7 +17,8 @@ from medgym.rollout import collecting
 from medgym.rubric import Rubric, outcome
 from medgym.train.batch import LostImages, check_images
 from medgym.train.checkpoint import load_model
-from medgym.train.grpo import LookingTrainer
+
+from .test_grpo import Probe
 
 CASES = "phantom,look=radiograph,question=kind:train[:4]"
 
@@ -25,16 +26,6 @@ CASES = "phantom,look=radiograph,question=kind:train[:4]"
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collecting, "BACK_OFF", 0.01)
-
-
-class Probe(LookingTrainer):
-    """Keeps what TRL makes of each generation."""
-
-    made: Any = None
-
-    def _generate_and_score_completions(self, inputs: Any) -> Any:
-        self.made = super()._generate_and_score_completions(inputs)
-        return self.made
 
 
 class Answering(Policy):
@@ -48,10 +39,6 @@ class Answering(Policy):
         self.vision_token_ids = renderer.vision_token_ids
         self.fails = fails
         self.asked: Counter[str] = Counter()
-
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         sha256 = conversation[1].images[0].sha256

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from medgym.episode import Episode
 from medgym.messages import Message
 from medgym.train import batch, grpo
 from medgym.train.batch import LostImages
@@ -16,22 +15,12 @@ from medgym.train.recipe import SightTable
 from medgym.train.sight import Blind
 from medgym.train.watch import Watching
 from medgym.trajectory import InvariantError
-from tests.train.test_families import Led
+from tests.families import blind
+
+from .test_doctor import drop_in_environment, drop_in_trainer
+from .test_families import Led
 
 EVERY = SightTable(every=1, floor=0.01, patience=2)
-
-
-def zeros(output: Any) -> Any:
-    """A module's output with every number in it 0."""
-    if isinstance(output, torch.Tensor):
-        return torch.zeros_like(output)
-    if isinstance(output, dict):
-        for key in list(output):
-            output[key] = zeros(output[key])
-        return output
-    return (
-        type(output)(zeros(each) for each in output) if isinstance(output, list | tuple) else output
-    )
 
 
 def test_figures_are_logged_every_so_many_steps(make_trainer: Any) -> None:
@@ -57,8 +46,7 @@ def test_watching_changes_nothing_of_what_is_learned(make_trainer: Any, uneven: 
 
 def test_a_model_whose_features_are_zero_is_blind(tiny_folder: Any, make_trainer: Any) -> None:
     model, processor = load_model(tiny_folder)
-    model.model.visual.register_forward_hook(lambda _module, _args, output: zeros(output))
-    trainer = make_trainer(loaded=(model, processor), watch=Watching(EVERY, temperature=1.0))
+    trainer = make_trainer(loaded=(blind(model), processor), watch=Watching(EVERY, temperature=1.0))
     with pytest.raises(Blind, match=r"the model is blind: .*mend: "):
         trainer.train()
     assert trainer.state.global_step == 0
@@ -67,13 +55,7 @@ def test_a_model_whose_features_are_zero_is_blind(tiny_folder: Any, make_trainer
 def test_images_dropped_before_the_trainer_are_missed(
     make_trainer: Any, tiny_folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = batch.row_of
-
-    def first_image_alone(*args: Any) -> Any:
-        row = whole(*args)
-        return replace(row, images=row.images[:1], features=row.features[:1])
-
-    monkeypatch.setattr(batch, "row_of", first_image_alone)
+    drop_in_trainer(monkeypatch, batch)
     model, processor = load_model(tiny_folder)
     trainer = make_trainer(loaded=(model, processor), policy=Led(model, processor))
     with pytest.raises(LostImages, match=r"invariant 3: images were lost on the way: .* reach"):
@@ -83,16 +65,7 @@ def test_images_dropped_before_the_trainer_are_missed(
 def test_images_that_the_environment_drops_are_missed(
     make_trainer: Any, tiny_folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = Episode.step
-
-    def without_images(self: Episode, reply: Any) -> Message | None:
-        answer = step(self, reply)
-        if answer is not None:
-            kept = tuple(part for part in answer.content if part not in answer.images)
-            self.messages[-1] = answer = replace(answer, content=kept)
-        return answer
-
-    monkeypatch.setattr(Episode, "step", without_images)
+    drop_in_environment(monkeypatch)
     model, processor = load_model(tiny_folder)
     trainer = make_trainer(loaded=(model, processor), policy=Led(model, processor))
     with pytest.raises(LostImages, match="2 views were made and 1 images shown"):
