@@ -13,7 +13,6 @@ dynamic flow is not offered here: a referral is a tool that plays another policy
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,6 +35,7 @@ from medgym.env import DEFAULT_VIEW_SIZE, canvas, load_tools
 from medgym.episode import Episode, Rules
 from medgym.errors import UserError, missing_extra
 from medgym.messages import MAX_TEXT
+from medgym.recording import looks_of
 from medgym.rubric import load_rubric
 from medgym.spaces import AnyText
 
@@ -168,16 +168,9 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
             role, case = recipe.triage, triage_case(case, recipe.specialties)
         elif agent == ATTENDING:
             order = self._np_random.permutation(len(self._opinions))
-            case = advised_case(case, [self._opinions[int(i)] for i in order])
-        given = self._given
-        rules = replace(
-            given,
-            prompt=role.prompt.replace("{specialty}", specialty),
-            tools=given.tools if role.tools is None else load_tools(role.tools),
-            rubric=given.rubric if role.rubric is None else load_rubric(role.rubric),
-            max_turns=given.max_turns if role.max_turns is None else role.max_turns,
-        )
-        self._episode: Episode = rules.begin(case)
+            opinions = [self._opinions[int(i)] for i in order]
+            case = advised_case(case, opinions, recipe.views)
+        self._episode: Episode = role.rules(self._given, specialty).begin(case)
         self._show(agent, "\n\n".join(message.text for message in self._episode.messages))
 
     def _ask(self, specialties: Sequence[str]) -> None:
@@ -209,7 +202,8 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
             self.agent_selection = self.agents[0]
         else:
             specialty = agent.partition(":")[2].partition("/")[0]
-            self._opinions.append(opinion_of(self._case, specialty, episode.answer))
+            looks = looks_of(episode)
+            self._opinions.append(opinion_of(self._case, specialty, episode.answer, looks=looks))
             self._next()
 
     def _show(self, agent: str, text: str) -> None:

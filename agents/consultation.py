@@ -19,8 +19,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from medgym.cases import Case
 from medgym.consultation import (
     ATTENDING,
@@ -31,16 +29,15 @@ from medgym.consultation import (
     advised_case,
     chosen,
     opinion_of,
+    shuffled,
     triage_case,
 )
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
 from medgym.messages import parse_action
 from medgym.policy import Sampling
 from medgym.recording import joined
-from medgym.rubric import load_rubric
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory, failed_trajectory
 
@@ -99,7 +96,9 @@ class Consultation(Team):
     def heard(case: Case, played: Trajectory) -> list[Opinion]:
         """The opinions that a consultation's trajectory holds, without their reasons."""
         parts = [(role.partition(":")[2], part) for role, part in played.parts() if ":" in role]
-        return [opinion_of(case, specialty, part.answer) for specialty, part in parts]
+        return [
+            opinion_of(case, specialty, part.answer, looks=part.looks) for specialty, part in parts
+        ]
 
     def deciding_by(self, policy: str) -> "Consultation":
         """The same consultation with another policy as its attending, as the vote."""
@@ -107,8 +106,12 @@ class Consultation(Team):
         return Consultation(replace(self.recipe, attending=role), self.players)
 
     def without_triage(self) -> "Consultation":
-        """The fixed flow: every specialty is asked."""
-        return Consultation(replace(self.recipe, triage=None), self.players)
+        """The fixed flow: every specialty is asked, as nearly as can be for as many opinions as
+        triage would have asked for."""
+        recipe = self.recipe
+        share = recipe.opinions * recipe.most // len(recipe.specialties)
+        fixed = replace(recipe, triage=None, opinions=max(1, share))
+        return Consultation(fixed, self.players)
 
     def make(self) -> None:
         """Make the policies of all roles, so that what cannot be had is known before playing."""
@@ -155,16 +158,10 @@ class Consultation(Team):
         return {}
 
     def rules_of(self, role: Role, given: Rules, specialty: str = "") -> Rules:
-        """A role's rules where a rollout's are `given`; view size and coordinates are the same."""
+        """A role's rules where a rollout's are `given`: the same object each time."""
         key = role.name, specialty, given
         if key not in self._made:
-            self._made[key] = replace(
-                given,
-                prompt=role.prompt.replace("{specialty}", specialty),
-                tools=given.tools if role.tools is None else load_tools(role.tools),
-                rubric=given.rubric if role.rubric is None else load_rubric(role.rubric),
-                max_turns=given.max_turns if role.max_turns is None else role.max_turns,
-            )
+            self._made[key] = role.rules(given, specialty)
         return self._made[key]
 
     def waiting(self) -> ThreadPoolExecutor:
@@ -185,11 +182,6 @@ class Panel(Team):
         self.specialty = specialty
         self.spec = f"{team.players.of(team.recipe.specialist, specialty).spec} as {specialty}"
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> "Panel":
-        """It has no spec."""
-        raise NotImplementedError
-
     async def consult(
         self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int
     ) -> Trajectory:
@@ -199,11 +191,10 @@ class Panel(Team):
         )
         return joined(sorted(parts, key=lambda part: part[3].failure is None), policy=self.spec)
 
-    def opinions(self, case: Case, played: Trajectory, seed: int) -> list[Opinion]:
-        """The opinions in what it played, in the order for the attending."""
+    def opinions(self, case: Case, played: Trajectory) -> list[Opinion]:
+        """The opinions in what it played."""
         reasons = self.team.recipe.reasons
-        said = [_opinion(case, self.specialty, part, reasons) for _, part in played.parts()]
-        return shuffled(said, seed)
+        return [_opinion(case, self.specialty, part, reasons) for _, part in played.parts()]
 
 
 class _Consulting:
@@ -253,7 +244,7 @@ class _Consulting:
             _opinion(self.case, who, part[3], reasons)
             for (who, _), part in zip(whom, parts, strict=True)
         ]
-        return shuffled(opinions, self.seed, number)
+        return shuffled(opinions, seed_of(self.seed, "opinions", number))
 
     async def _refer(self, specialty: str, number: int) -> Opinion:
         return (await self._ask([(specialty, 0)], number))[0]
@@ -275,7 +266,7 @@ class _Consulting:
 
     async def _attend(self, opinions: Sequence[Opinion]) -> Part:
         recipe = self.team.recipe
-        case = advised_case(self.case, opinions)
+        case = advised_case(self.case, opinions, recipe.views)
         if recipe.flow == "dynamic":
             rules = self.team.rules_of(recipe.attending, self.rules)
             loop = asyncio.get_running_loop()
@@ -306,17 +297,9 @@ class _Consulting:
         return name, number, time.monotonic() - start, played
 
 
-def shuffled(opinions: Sequence[Opinion], seed: int, number: int = 0) -> list[Opinion]:
-    """Opinions in the order in which the attending reads those of a round.
-
-    So no place in the list stands for a specialty, or for who is mostly right.
-    """
-    order = np.random.default_rng(seed_of(seed, "opinions", number))
-    return [opinions[i] for i in order.permutation(len(opinions))]
-
-
 def _opinion(case: Case, specialty: str, part: Trajectory, reasons: bool) -> Opinion:
-    return opinion_of(case, specialty, part.answer, _thought(part) if reasons else "")
+    reason = _thought(part) if reasons else ""
+    return opinion_of(case, specialty, part.answer, reason, part.looks)
 
 
 def _thought(trajectory: Trajectory) -> str:

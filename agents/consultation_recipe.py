@@ -19,19 +19,22 @@
 A recipe of `medgym train` has the same tables beside its others, which are not read here.
 """
 
-import tomllib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from medgym.consultation import ATTENDING, SPECIALIST, SPECIALTIES, TRIAGE
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
+from medgym.tables import read_table, read_toml
 
 from .roles import Role, role_of
+
+_SPECIALTY = re.compile(r"\w+([ -]\w+)*")
 
 FILE = "consultation.toml"
 """What a folder is to hold that is named as a consultation."""
@@ -48,6 +51,8 @@ class ConsultationTable(BaseModel):
         referrals: how often, in the dynamic flow.
         triage: false asks every specialty (the fixed flow).
         reasons: whether the attending reads what a specialist thought, beside its answer.
+        views: how many regions the attending is shown, of those that the specialists looked at
+            last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +64,7 @@ class ConsultationTable(BaseModel):
     referrals: int = Field(default=2, ge=1)
     triage: bool = True
     reasons: bool = True
+    views: int = Field(default=4, ge=0)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class ConsultationRecipe:
     flow: Literal["static", "dynamic"]
     referrals: int
     reasons: bool
+    views: int
 
 
 def read_recipe(name: str) -> ConsultationRecipe:
@@ -93,26 +100,20 @@ def read_recipe(name: str) -> ConsultationRecipe:
             f"no consultation is described in {path}; mend: name a TOML file, the folder of a run "
             f"that trained one, or a recipe of {shipped}"
         )
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML ({error}); mend: correct that place") from error
-    return recipe_of(data, str(path), path.parent)
+    return recipe_of(read_toml(path)[0], str(path), path.parent)
 
 
 def recipe_of(data: Mapping[str, Any], where: str, base: Path | None = None) -> ConsultationRecipe:
     """A consultation from a recipe's tables; errors as in `read_recipe`."""
     if not isinstance(data.get("consultation"), Mapping):
         raise UserError(f"{where} has no table [consultation]; mend: write one")
-    try:
-        table = ConsultationTable.model_validate(data["consultation"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            known = [f"consultation.{key}" for key in ConsultationTable.model_fields]
-            raise unknown(f"key in {where}:", f"consultation.{key}", known) from None
-        raise UserError(f"{where}: consultation.{key}: {first['msg']}") from None
+    table = read_table(ConsultationTable, data["consultation"], where, "consultation")
+    for name in table.specialties:
+        # It is written in lists and lines that are read again, and is part of a folder's name.
+        if not _SPECIALTY.fullmatch(name):
+            raise UserError(
+                f"{where}: no specialty is called {name!r}; mend: letters, digits, spaces, - and _"
+            )
     if not table.specialties or len(set(table.specialties)) < len(table.specialties):
         raise UserError(f"{where}: consultation.specialties must name each specialty once")
     tables = data.get("roles", {})
@@ -132,4 +133,5 @@ def recipe_of(data: Mapping[str, Any], where: str, base: Path | None = None) -> 
         flow=table.flow,
         referrals=table.referrals,
         reasons=table.reasons,
+        views=table.views,
     )

@@ -67,7 +67,10 @@ class Majority(Team):
             played = await play(case, self.policy, rules, role=name, sampling=sampling)
             return name, 0, time.monotonic() - start, played
 
-        parts = list(await asyncio.gather(*map(vote, range(self.votes))))
+        # A model that does not draw would say the same each time.
+        greedy = self.policy.kind == "sampled" and sampling is not None and not sampling.temperature
+        votes = 1 if greedy else self.votes
+        parts = list(await asyncio.gather(*map(vote, range(votes))))
         gold = Answer.of(case)
 
         def said(part: tuple[str, int, float, Trajectory]) -> str | None:

@@ -25,7 +25,7 @@ class Players:
         """
         scheme, colon, rest = role.spec(specialty).partition(":")
         named, adapter = split_adapter(rest)
-        adapter = adapter or role.adapter
+        adapter = adapter or role.folder(specialty)
         base = self.base(f"{scheme}{colon}{named}")
         if adapter is None:
             return base

@@ -35,7 +35,10 @@ class Refer(Tool):
         self._asked = 0
 
     def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
-        """The opinion, as a line of text; it is called in a thread, off the consultation's loop."""
+        """The opinion as a line of text, and where that specialist looked last.
+
+        It is called in a thread, off the consultation's loop.
+        """
         if args.specialty not in self._specialties:
             known = ", ".join(self._specialties)
             raise ToolError(f"there is no {args.specialty[:40]!r} here; expected one of {known}")
@@ -45,7 +48,12 @@ class Refer(Tool):
         asking = asyncio.run_coroutine_threadsafe(
             _awaited(self._ask(args.specialty, self._asked)), self._loop
         )
-        return ToolResult(text=asking.result().line(), data={"round": self._asked})
+        opinion = asking.result()
+        shown = opinion.view and workspace.look(
+            opinion.view.image, opinion.view.box_px, enlarge=True, made_by=self.name
+        )
+        views = (shown,) if shown else ()
+        return ToolResult(text=opinion.line(), views=views, data={"round": self._asked})
 
 
 async def _awaited(asking: Awaitable[Opinion]) -> Opinion:

@@ -5,16 +5,21 @@ table `[roles.NAME]` changes them. Shipped are `triage`, `specialist` (with one 
 specialty) and `attending`; `role = "NAME"` in a table takes those of another registered role.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from medgym.consultation import ATTENDING, SPECIALIST, TRIAGE
-from medgym.errors import UserError, unknown
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.errors import UserError
 from medgym.policy import Sampling
 from medgym.registry import load, names
+from medgym.rubric import load_rubric
+from medgym.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Role:
         name: `triage`, `specialist`, `attending`; adapters and branches are kept under it.
         prompt: the system prompt; `{specialty}` stands for a specialist's own.
         policy: the spec of who plays it, `{specialty}` as well; None where a recipe must say.
-        adapter: the folder of a LoRA adapter on that policy's base.
+        adapter: the folder of a LoRA adapter on that policy's base; `{specialty}` as well.
         tools: registered tools that it may use; None for those of the rollout.
         rubric: registered rubric that scores it; None for that of the rollout.
         max_turns: replies that it has; None for those of the rollout.
@@ -55,6 +60,20 @@ class Role:
                 f"nobody plays the {self.name}; mend: write policy = ... under [roles.{self.name}]"
             )
         return self.policy.replace("{specialty}", specialty)
+
+    def folder(self, specialty: str = "") -> str | None:
+        """The folder of its adapter, in whose name a specialty has no spaces."""
+        return self.adapter and self.adapter.replace("{specialty}", specialty.replace(" ", "-"))
+
+    def rules(self, given: Rules, specialty: str = "") -> Rules:
+        """Its rules where a rollout's are `given`; view size and coordinates are the same."""
+        return replace(
+            given,
+            prompt=self.prompt.replace("{specialty}", specialty),
+            tools=given.tools if self.tools is None else load_tools(self.tools),
+            rubric=given.rubric if self.rubric is None else load_rubric(self.rubric),
+            max_turns=given.max_turns if self.max_turns is None else self.max_turns,
+        )
 
     def sampling(self, given: Sampling | None) -> Sampling:
         """How its replies are drawn where a rollout's are drawn as `given`."""
@@ -112,21 +131,13 @@ class RoleTable(BaseModel):
     trainable: bool | None = None
 
 
-def role_of(name: str, table: Any, where: str, base: Path | None = None) -> Role:
+def role_of(name: str, table: Mapping[str, Any], where: str, base: Path | None = None) -> Role:
     """A role from its recipe's table; relative adapters lie beside the recipe, in `base`.
 
     Raises:
         UserError: an unknown key or role (the nearest is named), a wrong value.
     """
-    try:
-        given = RoleTable.model_validate(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            known = [f"roles.{name}.{key}" for key in RoleTable.model_fields]
-            raise unknown(f"key in {where}:", f"roles.{name}.{key}", known) from None
-        raise UserError(f"{where}: roles.{name}.{key}: {first['msg']}") from None
+    given = read_table(RoleTable, table, where, f"roles.{name}")
     made = load("roles", given.role or name)()
     if not isinstance(made, Role):
         shipped = ", ".join(names("roles"))

@@ -22,7 +22,7 @@ from medgym.policy import Policy
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """What a PEFT adapter's folder holds."""
 
-_ROLE = re.compile(r"[a-z0-9_]+(-[a-z0-9_]+)*", re.IGNORECASE)
+_ROLE = re.compile(r"\w+(-\w+)*")
 
 
 @dataclass(frozen=True)

@@ -68,12 +68,26 @@ class Region(BaseModel):
     image: int = 0
 
 
+class CaseView(BaseModel):
+    """A region of an image that an episode shows from the start, and who points to it.
+
+    It is drawn from the image's own pixels. `box_px` is in original pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: int
+    box_px: Box
+    by: str = ""
+
+
 class Case(BaseModel):
     """One question about one study, with its gold and its provenance.
 
     Attributes:
         id: `source/split/key`, durable and unique.
         images: where the images are, in the order in which they are shown.
+        views: of regions of them, shown from the start beside the whole images.
         question, options, context: shown to the policy (`context`: history, indication).
         answer: gold, never shown; of a `choice` the text of the right option.
         regions: gold findings, never shown.
@@ -86,6 +100,7 @@ class Case(BaseModel):
 
     id: str
     images: tuple[ImageRef, ...]
+    views: tuple[CaseView, ...] = ()
     question: str
     options: tuple[str, ...] = ()
     context: str = ""
@@ -298,8 +313,14 @@ def features() -> "datasets.Features":
     mask = {"width": whole, "height": whole, "counts": List(whole)}
     region = {"label": text, "box_px": List(real), "mask": mask, "image": whole}
     image = {"uri": text, "role": text, "frame": whole, "series": text}
+    view = {"image": whole, "box_px": List(real), "by": text}
     plain = {name: text for name, field in Case.model_fields.items() if _is_text(field.annotation)}
-    lists = {"images": List(image), "options": List(text), "regions": List(region)}
+    lists = {
+        "images": List(image),
+        "views": List(view),
+        "options": List(text),
+        "regions": List(region),
+    }
     return Features({**plain, **lists})
 
 

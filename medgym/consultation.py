@@ -12,11 +12,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
-from medgym.cases import LETTERS, Case, option_of
+import numpy as np
+
+from medgym.cases import LETTERS, Case, CaseView, option_of
 from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.images import Box
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling
-from medgym.trajectory import Trajectory
+from medgym.trajectory import Look, Trajectory
 
 TRIAGE, SPECIALIST, ATTENDING = "triage", "specialist", "attending"
 """The three roles, by the names under which trajectories and adapters are kept."""
@@ -49,11 +53,13 @@ class Opinion:
         answer: the option that it names, or its words where there are no options; None where it
             gave no answer that could be read, or none at all.
         reason: what it thought before it answered, as far as it said.
+        view: where it looked last, None where it had the whole images alone.
     """
 
     specialty: str
     answer: str | None
     reason: str = ""
+    view: CaseView | None = None
 
     def line(self) -> str:
         """As the attending reads it."""
@@ -62,16 +68,21 @@ class Opinion:
         return f"- {self.specialty}: {said}" + (f" (because: {reason})" if reason else "")
 
 
-def opinion_of(case: Case, specialty: str, answer: str | None, reason: str = "") -> Opinion:
+def opinion_of(
+    case: Case, specialty: str, answer: str | None, reason: str = "", looks: Sequence[Look] = ()
+) -> Opinion:
     """A specialist's final answer as an opinion on `case`; what contradicts its form says nothing.
 
-    An answer to a question with options must name one of them, by letter or text.
+    `looks` are those of the specialist's part. An answer to a question with options must name one
+    of them, by letter or text.
     """
     if answer is not None and case.options:
         answer = option_of(answer, case.options)
     if answer is not None:
         answer = " ".join(answer.split())[:LONGEST] or None
-    return Opinion(specialty, answer, reason)
+    last = looks[-1] if looks else None
+    view = CaseView(image=last.image, box_px=last.box_px, by=specialty) if last else None
+    return Opinion(specialty, answer, reason, view)
 
 
 def triage_case(case: Case, specialties: Sequence[str]) -> Case:
@@ -103,14 +114,34 @@ def chosen(answer: str | None, specialties: Sequence[str], most: int) -> tuple[s
     return found if None not in named and len(found) <= most else ()
 
 
-def advised_case(case: Case, opinions: Sequence[Opinion]) -> Case:
-    """The case as the attending is asked it: with the opinions, in the order given."""
+def advised_case(case: Case, opinions: Sequence[Opinion], views: int = 0) -> Case:
+    """The case as the attending is asked it: with the opinions, in the order given.
+
+    The attending starts with up to `views` of the regions that the specialists looked at last, each
+    once, drawn anew without the marks that a specialist's tool may have put there.
+    """
+    places: dict[tuple[int, Box], CaseView] = {}
+    for opinion in opinions:
+        if opinion.view is not None:
+            places.setdefault((opinion.view.image, opinion.view.box_px), opinion.view)
     lines = "\n".join((HEADING, *(opinion.line() for opinion in opinions)))
     if not opinions:
         lines = f"{HEADING} none"
     return case.model_copy(
-        update={"context": f"{case.context}\n{lines}" if case.context else lines}
+        update={
+            "context": f"{case.context}\n{lines}" if case.context else lines,
+            "views": (*case.views, *list(places.values())[:views]),
+        }
     )
+
+
+def shuffled(opinions: Sequence[Opinion], seed: int) -> list[Opinion]:
+    """Opinions in the order in which the attending reads them.
+
+    So no place in the list stands for a specialty, or for who is mostly right.
+    """
+    order = np.random.default_rng(seed).permutation(len(opinions))
+    return [opinions[int(i)] for i in order]
 
 
 def read_opinions(question: str) -> list[tuple[str, str]]:
@@ -173,4 +204,4 @@ class Team(Policy):
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """A team consults; it has no reply of its own."""
-        raise NotImplementedError
+        raise UserError(f"{self.spec} is a consultation; mend: play it through a rollout")

@@ -111,6 +111,11 @@ class Episode:
             coordinates=rules.coordinates,
             names=(case.id, case.group, *(ref.uri for ref in case.images)),
         )
+        for view in case.views:
+            try:
+                self.workspace.show(view.image, view.box_px)
+            except ValueError as error:
+                raise UserError(f"a view of {case.id}: {error}; mend: correct views") from error
         self.turns: list[Turn] = []
         self.answer: str | None = None
         self.terminated = False
@@ -225,10 +230,14 @@ def instructions(tools: Sequence[Tool], coordinates: Coordinates = "thousandths"
 
 def _question(case: Case, workspace: Workspace) -> str:
     lines = []
-    for ref, view, study in zip(case.images, workspace.views, workspace.studies, strict=True):
+    whole, shown = workspace.views[: len(case.images)], workspace.views[len(case.images) :]
+    for ref, view, study in zip(case.images, whole, workspace.studies, strict=True):
         role = ", prior" if ref.role == "prior" else ""
         width, height = study.size
         lines.append(f"View {view.number}: image {view.image}{role}, {width} x {height} pixels.")
+    for given, view in zip(case.views, shown, strict=True):
+        by = f" Shown by: {given.by}." if given.by else ""
+        lines.append(f"{_caption(view)}{by}")
     if case.context:
         lines.append(f"Context: {case.context}")
     lines.append(f"Question: {case.question}")

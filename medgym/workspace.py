@@ -125,6 +125,20 @@ class Workspace:
             box_px = (0.0, 0.0, float(width), float(height))
             self.add(self.look(image, box_px, enlarge=False, made_by=None))
 
+    def show(self, image: int, box_px: Box) -> View:
+        """Add a view of a region that the episode starts with, enlarged as a zoom enlarges it.
+
+        Raises:
+            ValueError: no such image, or a box that is empty or reaches outside it.
+        """
+        x0, y0, x1, y1 = box_px
+        if not 0 <= image < len(self.studies):
+            raise ValueError(f"there is no image {image}")
+        width, height = self.studies[image].size
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise ValueError(f"the box {box_px} does not lie in image {image}, {width} x {height}")
+        return self.add(self.look(image, box_px, enlarge=True, made_by=None))
+
     def is_named(self, name: str | None) -> bool:
         """Whether the case that is played is known by this name: as its id, its group or the URI
         of one of its images."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgym.cases import Case, open_cases
+from medgym.cases import Case, CaseView, open_cases
 from medgym.consultation import (
     SPECIALTIES,
     Opinion,
@@ -15,6 +15,7 @@ from medgym.consultation import (
     triage_case,
 )
 from medgym.images import ImageRef
+from medgym.trajectory import Look
 
 CASE = open_cases("phantom,look=histology,question=diagnosis:test")[0]
 
@@ -78,3 +79,19 @@ def test_opinions_stand_behind_the_cases_own_context() -> None:
     assert advised_case(case, []).context == "Cough.\nOpinions: none"
     text = advised_case(case, [opinion_of(case, "surgeon", "a  b\nc", "one\ntwo")]).context
     assert text == "Cough.\nOpinions:\n- surgeon: a b c (because: one two)"
+
+
+def test_the_attending_starts_with_where_specialists_looked_last_each_place_once() -> None:
+    places = [(0.0, 0.0, 9.0, 9.0), (4.0, 4.0, 8.0, 8.0), (1.0, 1.0, 3.0, 3.0)]
+    looks = [Look("zoom", 0, place) for place in places]
+    said = [
+        opinion_of(CASE, "radiologist", "A", looks=looks[:2]),
+        opinion_of(CASE, "surgeon", "A"),
+        opinion_of(CASE, "pathologist", "A", looks=looks[1:2]),
+        opinion_of(CASE, "oncologist", "A", looks=looks[2:]),
+    ]
+    shown = CaseView(image=0, box_px=places[1], by="radiologist")
+    assert advised_case(CASE, said).views == ()
+    assert advised_case(CASE, said, 1).views == (shown,)
+    last = CaseView(image=0, box_px=places[2], by="oncologist")
+    assert advised_case(CASE, said, 4).views == (shown, last)

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from medgym.cases import Case
+from medgym.cases import Case, CaseView
 from medgym.env import MedEnv, load_tools
 from medgym.episode import Episode, Rules, instructions
 from medgym.errors import UserError
 from medgym.images import ImageRef, Study
 from medgym.messages import MAX_TEXT, Calls, Malformed, Reply, render_answer, render_call
+from medgym.recording import looks_of
 from medgym.registry import names
 from medgym.tool import Tool, ToolArgs, ToolError, ToolResult, tool
 from medgym.workspace import View, Workspace
@@ -79,6 +80,33 @@ def test_context_priors_and_several_images_are_shown() -> None:
         "Context: Cough.\nQuestion: Which?"
     )
     assert len(episode.messages[1].images) == 2
+
+
+def test_a_case_may_show_regions_from_the_start_and_none_of_them_counts_as_a_look() -> None:
+    views = (CaseView(image=1, box_px=(10, 5, 30, 25), by="surgeon"),)
+    case = a_case(images=(ImageRef(uri="a:0"), ImageRef(uri="a:1")), views=views)
+    episode = Rules(tools=load_tools(["zoom"])).begin(case, [a_study(), a_study()])
+    question = episode.messages[1]
+    assert "View 2: 20 x 20 pixels of image 1. Shown by: surgeon." in question.text
+    assert [part.view for part in question.images] == [0, 1, 2]
+    whole, shown = episode.workspace.views[1:]
+    there = np.asarray(whole.picture)[5:25, 10:30].mean()
+    assert np.asarray(shown.picture).mean() == pytest.approx(there, abs=1)
+    assert max(shown.size) == episode.workspace.view_size
+    answer = episode.step(render_call("zoom", {"view": 2, "box": [0, 0, 500, 500]}))
+    assert answer is not None
+    assert episode.workspace.views[3].box_px == (10, 5, 20, 15)
+    assert [look.box_px for look in looks_of(episode)] == [(10, 5, 20, 15)]
+
+
+@pytest.mark.parametrize(
+    ("image", "box"),
+    [(1, (0, 0, 4, 4)), (0, (0, 0, 41, 30)), (0, (4, 4, 4, 9)), (-1, (0, 0, 1, 1))],
+)
+def test_a_view_that_does_not_lie_in_the_case_is_the_users_error(image: int, box: Any) -> None:
+    case = a_case(views=(CaseView(image=image, box_px=box),))
+    with pytest.raises(UserError, match=r"a view of a/train/0: .*; mend"):
+        Rules().begin(case, [a_study()])
 
 
 def test_four_calls_in_a_reply_are_answered_in_one_message() -> None:

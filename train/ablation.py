@@ -3,15 +3,18 @@
 The whole is trained and judged once, and its judging already leaves out triage, the specialists and
 the attending by turns. The curriculum is left out by training the attending again: without it, on
 easy cases alone, on easy and medium ones; base, triage, opinions and number of steps are the same.
+So is triage, beside the curriculum: the attending learns from everybody's opinions, as many in all.
 """
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medgym.errors import UserError
+from medgym.registry import load
 from medgym.runs import RunFolder, toml
 from medgym.store import write_atomic
 
@@ -20,8 +23,8 @@ from .consult_report import NAMES
 from .recipe import Recipe, StageTable
 
 WHOLE = "whole"
-SHARED = ("cold_start", "opinions", "adapters/triage")
-"""What the variants take over from the whole as it is."""
+OWN = ("attending", "single")
+"""Whose adapters a variant does not take over from the whole."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,15 @@ class Row:
 
 
 def variants(recipe: Recipe) -> dict[str, Recipe]:
-    """The recipes without the curriculum, or with its first stages alone.
+    """The recipes without the curriculum, with its first stages alone, and without triage.
 
     Raises:
-        UserError: the recipe has no curriculum to leave out.
+        UserError: the recipe trains no consultation, or has no curriculum to leave out.
     """
+    if recipe.consultation is None:
+        raise UserError(
+            f"{recipe.name} trains no consultation; mend: name a recipe with [consultation]"
+        )
     stages = recipe.marl.stages
     if len(stages) < 2:
         raise UserError(
@@ -56,6 +63,15 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         name = " and ".join(stage.difficulty for stage in stages[:count])
         # A stage by itself is not rehearsed: its cases are of one difficulty.
         found[f"{name} only"] = with_stages(stages[:count], 0.0)
+    if recipe.consultation.get("triage", True):
+        tables = {"consultation": recipe.consultation, "roles": recipe.roles}
+        kind = load("policies", "consultation")
+        fixed = kind(kind.read(tables, recipe.name)).without_triage().recipe
+        consultation = recipe.consultation | {"triage": False, "opinions": fixed.opinions}
+        # Without the curriculum too: everybody is right too seldom to begin with such cases.
+        found["no curriculum, no triage"] = recipe.model_copy(
+            update={"marl": marl, "consultation": consultation}
+        )
     return found
 
 
@@ -63,17 +79,13 @@ def ablate(recipe: Recipe, folder: Path) -> list[Row]:
     """Train and judge the whole and its variants, what is done already excepted.
 
     Raises:
-        UserError: no consultation, or one without a curriculum.
+        UserError: as `variants`.
     """
-    if recipe.consultation is None:
-        raise UserError(
-            f"{recipe.name} trains no consultation; mend: name a recipe with [consultation]"
-        )
     changed = variants(recipe)
     whole = _run(recipe, folder / WHOLE, None)
     rows = [Row(NAMES.get(name, name), figures) for name, figures in whole["policies"].items()]
     for name, variant in changed.items():
-        results = _run(variant, folder / name.replace(" ", "_"), folder / WHOLE)
+        results = _run(variant, folder / re.sub(r"\W+", "_", name), folder / WHOLE)
         rows.append(Row(f"consultation, {name}", results["policies"]["attending"]))
     table = [{"name": row.name} | row.figures for row in rows]
     write_atomic(folder / "ablation.json", json.dumps(table, indent=1).encode())
@@ -94,12 +106,14 @@ def _run(recipe: Recipe, folder: Path, whole: Path | None) -> dict[str, Any]:
 
 
 def _share(whole: Path, folder: Path) -> None:
-    for name in SHARED:
-        if not (whole / name).exists():  # opinions, where triage chose nobody
-            continue
-        shutil.copytree(whole / name, folder / name, dirs_exist_ok=True)
+    shared = [whole / "cold_start", whole / "opinions"]
+    shared += [path for path in (whole / "adapters").iterdir() if path.name not in OWN]
+    for path in shared:
+        if path.exists():  # opinions are not, where triage chose nobody
+            shutil.copytree(path, folder / path.relative_to(whole), dirs_exist_ok=True)
     seconds = json.loads((whole / "stages.json").read_text())
-    kept = {s: t for s, t in seconds.items() if s.split()[0] in ("base", "cold_start", "triage")}
+    same = ("base", "cold_start", "specialists", "triage")
+    kept = {stage: took for stage, took in seconds.items() if stage.split()[0] in same}
     write_atomic(folder / "stages.json", json.dumps(kept, indent=1).encode())
 
 

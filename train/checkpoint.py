@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ def load_model(path: Path | str) -> tuple[Any, Any]:
     Raises:
         UserError: the folder (or hub name) holds no model.
     """
+    # The newest transformers warns of a name that the oldest one supported still needs.
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     on_gpu = torch.cuda.is_available()
     try:
         processor = AutoProcessor.from_pretrained(path)

@@ -67,6 +67,7 @@ def train(
     try:
         from . import consult_report, report
         from .consult import run_consultation
+        from .consult_check import check as check_consultation
         from .pipeline import check, run
         from .recipe import load_recipe
     except ModuleNotFoundError as error:
@@ -74,6 +75,8 @@ def train(
     loaded, text = load_recipe(recipe, seed=seed)
     check(loaded)
     consults = loaded.consultation is not None
+    if consults:
+        check_consultation(loaded)
     folder = out or Path("runs") / loaded.name
     _open(folder, loaded, text, resume)
     results = (run_consultation if consults else run)(loaded, folder)
@@ -117,12 +120,15 @@ def ablate(
     """
     try:
         from . import ablation
+        from .consult_check import check as check_consultation
         from .pipeline import check
         from .recipe import load_recipe
     except ModuleNotFoundError as error:
         raise missing_extra("train", error) from error
     loaded, _ = load_recipe(recipe, seed=seed)
     check(loaded)
+    ablation.variants(loaded)  # which refuses what has nothing to leave out
+    check_consultation(loaded)
     rows = ablation.ablate(loaded, out)
     if as_json:
         print(json.dumps([{"name": row.name} | row.figures for row in rows]))

@@ -1,15 +1,17 @@
 """A consultation trained by a recipe: each trainable role an adapter of its own over one base.
 
-Rounds of: triage learns (the others wait), the specialists' opinions are collected once for the
-cases as triage deals them out, the attending learns from these by the curriculum of `c_marl`. What
-is not trained is frozen. A single policy without colleagues learns beside them, as a baseline. Then
-everybody is judged on held-out cases, all adapters served by one model.
+Rounds of: the specialists learn (where they are trainable, one adapter for each specialty), triage
+learns, the specialists' opinions are collected once for the cases as triage deals them out, the
+attending learns from these by the curriculum of `c_marl`. While one learns the others wait, and
+what is not trainable is frozen. A single policy without colleagues learns beside them, as a
+baseline. Then everybody is judged on held-out cases, all adapters served by one model.
 
 Every stage is done once, as in `pipeline`; each role resumes from its own last checkpoint.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,23 +19,24 @@ from typing import Any
 
 import torch
 
+from medgym.adapters import published
 from medgym.cases import Case
-from medgym.consultation import ATTENDING, TRIAGE, Opinion, advised_case, chosen, triage_case
+from medgym.consultation import ATTENDING, SPECIALIST, TRIAGE, Opinion, advised_case, triage_case
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import Policy, Sampling
-from medgym.progress import progress
 from medgym.registry import load
-from medgym.rollout import collect
-from medgym.runs import RunFolder
+from medgym.runs import toml
 from medgym.seeds import seed_of
 from medgym.store import write_atomic
 
+from .advice import Advice
 from .c_marl import Entropy, difficulty, staged
 from .consult_judge import SINGLE, judged
 from .order import gold_cases, needed, ordered
 from .pipeline import Place, cold_start, load_base, model_policy, rules_of, sampling_of
 from .recipe import Recipe
+from .triage_reward import Outcomes, play_out
 
 BASE = "hf:base"
 """What a role without a policy is played by: the run's base, with that role's adapter."""
@@ -45,6 +48,10 @@ class Training:
     Attributes:
         recipe: what is trained. folder: the run's folder.
         consultation: who takes part, by the recipe's tables.
+        trained: the names of the roles that learn.
+
+    Raises:
+        UserError: the tables describe no consultation, or none that can be trained.
     """
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
@@ -54,35 +61,88 @@ class Training:
         tables = {"consultation": recipe.consultation, "roles": recipe.roles}
         self._class: Any = load("policies", "consultation")
         self.consultation = self._class.read(tables, recipe.name)
-        for role in (self.consultation.triage, self.consultation.attending):
-            if role is None or role.policy is not None or not role.trainable:
+        every = {name: getattr(self.consultation, name) for name in (TRIAGE, SPECIALIST, ATTENDING)}
+        for name, role in every.items():
+            if role is not None and role.trainable == (role.policy is not None):
+                given = "has a policy and is trainable" if role.trainable else "has no policy"
                 raise UserError(
-                    f"{recipe.name}: triage and attending are what is trained; mend: leave their "
-                    "policy out, trainable and [consultation] triage at true"
+                    f"{recipe.name}: [roles.{name}] {given}; mend: what is trained is played by "
+                    "the run's base, so give either trainable = true or a policy with "
+                    "trainable = false"
+                )
+        self.trained = tuple(name for name, role in every.items() if role and role.trainable)
+        if ATTENDING not in self.trained:
+            raise UserError(
+                f"{recipe.name}: the attending is what is trained; mend: leave its policy out"
+            )
+        if self.consultation.flow != "static":
+            raise UserError(
+                f"{recipe.name}: the attending learns in the static flow, without referrals; mend: "
+                'leave flow away, and write flow = "dynamic" into the consultation.toml of the run '
+                "to play it so"
+            )
+        for name in self.trained:
+            if int(self.of_role(name).grpo.get("max_steps", 0)) < 1:
+                raise UserError(
+                    f"{recipe.name}: how long does the {name} learn? mend: set max_steps under "
+                    f"[grpo] or [marl.grpo.{name}]"
                 )
 
-    def team(self, base: Policy | None = None, **adapters: Path | None) -> Any:
-        """The consultation with these adapters of its roles, over one model in memory."""
-        base = base or model_policy(str(self.place.cold_start))
-        recipe = self.consultation
+    def adapters(self, role: str) -> tuple[str, ...]:
+        """The names under which a role's adapters are kept: a specialist has one a specialty."""
+        if role != SPECIALIST:
+            return (role,)
+        return tuple(self.specialist(each) for each in self.consultation.specialties)
+
+    @staticmethod
+    def specialist(specialty: str) -> str:
+        """The name under which a specialist's adapter is kept."""
+        return f"{SPECIALIST}-{specialty.replace(' ', '-')}"
+
+    def newest(self, role: str) -> str | None:
+        """The folder of a role's last adapter, `{specialty}` in it; None before there is one."""
+        steps = [
+            [version.step for version in published(self.folder, name)]
+            for name in self.adapters(role)
+        ]
+        if not all(steps):
+            return None
+        name = f"{SPECIALIST}-{{specialty}}" if role == SPECIALIST else role
+        # All specialties learn for as many steps.
+        return str(self.folder / "adapters" / name / str(min(max(each) for each in steps)))
+
+    @contextmanager
+    def sampler(self) -> Iterator[Policy]:
+        """The base that all roles play by, each with its adapter: the recipe's engine, or the model
+        in this process."""
+        from .optimise import engine_of
+
+        base = engine_of(self.recipe, self.place) or model_policy(str(self.place.cold_start))
+        try:
+            yield base
+        finally:
+            base.close()
+
+    def team(self, base: Policy, *, without: Collection[str] = ()) -> Any:
+        """The consultation as it is by now: each trained role by its last adapter over `base`.
+
+        `without` names roles that play by the base as it was before training.
+        """
         roles = {
             name: replace(
-                getattr(recipe, name), policy=BASE, adapter=str(path) if path is not None else None
+                getattr(self.consultation, name),
+                policy=BASE,
+                adapter=None if name in without else self.newest(name),
             )
-            for name, path in adapters.items()
+            for name in self.trained
         }
-        team = self._class(replace(recipe, **roles))
+        team = self._class(replace(self.consultation, **roles))
         team.players.add(BASE, base)
         return team
 
-    def newest(self, role: str) -> Path:
-        """The last adapter of a role."""
-        return Path(Place(self.folder, role).trained.partition("@")[2])
-
-    def rules(self, team: Any, role: str) -> Rules:
+    def rules(self, role: str, specialty: str = "") -> Rules:
         """By which a role plays: its own where it says so, else the recipe's."""
-        given = rules_of(self.recipe)
-        found: Rules = team.rules_of(getattr(self.consultation, role), given)
+        found: Rules = getattr(self.consultation, role).rules(rules_of(self.recipe), specialty)
         return found
 
     def sampling(self, role: str, *, greedy: bool = False) -> Sampling:
@@ -98,14 +158,15 @@ class Training:
         sampling: Sampling,
         *,
         number: int,
+        name: str = "",
         weights: Sequence[float] = (),
     ) -> None:
-        """Train a role's adapter, the others frozen, up to the end of a round."""
+        """Train a role's adapter, kept under `name`, the others frozen, up to a round's end."""
         from .checkpoint import load_model
         from .optimise import train_grpo
 
         recipe = self.of_role(role)
-        steps = int(recipe.grpo.get("max_steps", 0))
+        steps = int(recipe.grpo["max_steps"])
         until = -(-steps * (number + 1) // self.recipe.marl.rounds)
         if weights:
             recipe = recipe.model_copy(
@@ -119,7 +180,7 @@ class Training:
             cases,
             rules,
             sampling,
-            Place(self.folder, role),
+            Place(self.folder, name or role),
             callbacks=[partial(Entropy, weights)] if weights and max(weights) else [],
             until=until,
         )
@@ -129,103 +190,88 @@ class Training:
         particular = self.recipe.marl.grpo.get(role, {})
         changes: dict[str, Any] = {"grpo": self.recipe.grpo | particular}
         if role != SINGLE:
-            drawn = self.sampling(role)
-            changes["rollout"] = self.recipe.rollout.model_copy(
-                update={"temperature": drawn.temperature, "max_tokens": drawn.max_tokens}
+            drawn, given = self.sampling(role), self.recipe.rollout
+            changes["rollout"] = given.model_copy(
+                update={
+                    "temperature": drawn.temperature,
+                    "max_tokens": drawn.max_tokens,
+                    "max_turns": getattr(self.consultation, role).max_turns or given.max_turns,
+                }
             )
         if role == TRIAGE:
             # It begins with an answer that depends on nothing that it sees: blind is what it is.
             changes["sight"] = self.recipe.sight.model_copy(update={"every": 0})
         return self.recipe.model_copy(update=changes)
 
-    def cases(self, role: str) -> list[Case]:
+    def cases(self, role: str, specialty: str | None = None) -> list[Case]:
         """The cases that a role is trained on, in order, before anything is done to them."""
         recipe = self.of_role(role)
         cases = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
+        if specialty is not None:
+            cases = [case for case in cases if case.specialty == specialty]
         return cases[: needed(recipe.grpo, len(cases))]
 
+    def advice(self, team: Any, purpose: str) -> Advice:
+        """Whom the cases of training are shown to; `purpose` is in the seed of what they say."""
+        return Advice(
+            team,
+            self.folder / "opinions",
+            rules_of(self.recipe),
+            sampling_of(self.recipe),
+            seed_of(self.recipe.seed, purpose),
+        )
+
+    def specialists(self, number: int) -> None:
+        """Each specialist learns from the cases of its own specialty."""
+        sampling = self.sampling(SPECIALIST)
+        for specialty in self.consultation.specialties:
+            cases = self.cases(SPECIALIST, specialty)
+            rules, name = self.rules(SPECIALIST, specialty), self.specialist(specialty)
+            self.train(SPECIALIST, cases, rules, sampling, number=number, name=name)
+
     def triage(self, number: int) -> None:
-        """Triage learns which specialty a case is of."""
-        team = self.team(triage=None)
+        """Triage learns which specialty a case is of, or which choice ends well."""
         specialties = self.consultation.specialties
-        every = gold_cases(self.recipe.cases.train)
-        lost = [case.id for case in every if case.specialty not in specialties]
-        if lost:
-            raise UserError(
-                f"{len(lost)} cases are of no specialty that triage may choose (as {lost[0]}); "
-                "mend: name it in [consultation] specialties"
-            )
-        asked = [triage_case(case, specialties) for case in self.cases(TRIAGE)]
-        self.train(TRIAGE, asked, self.rules(team, TRIAGE), self.sampling(TRIAGE), number=number)
-
-    def advised(
-        self, cases: Sequence[Case], team: Any, purpose: str
-    ) -> list[tuple[Case, list[Opinion]]]:
-        """Cases with the opinions of the specialists whom triage chooses, each collected once."""
-        rules = rules_of(self.recipe)
-        seed = seed_of(self.recipe.seed, purpose)
-        sampling = sampling_of(self.recipe)
-        specialties = self.consultation.specialties
-        most = self.consultation.most
+        cases, rules = self.cases(TRIAGE), self.rules(TRIAGE)
+        if self.recipe.marl.triage_reward == "outcome":
+            rules = replace(rules, rubric=self.outcomes(cases, number).rubric())
         asked = [triage_case(case, specialties) for case in cases]
-        whom: list[tuple[str, ...]] = []
-        with progress("triage", len(cases)) as advance:
-            triage = team.players.of(team.recipe.triage)
-            stream = collect(
-                asked,
-                triage,
-                self.rules(team, TRIAGE),
-                sampling=self.sampling(TRIAGE),
-                seed=seed,
-                ordered=True,
-            )
-            for played in stream:
-                whom.append(chosen(played.answer, specialties, most))
-                advance()
-        said: dict[str, list[Opinion]] = {case.id: [] for case in cases}
-        for specialty in specialties:
-            seen = [case for case, names in zip(cases, whom, strict=True) if specialty in names]
-            for case, opinions in self._opinions(
-                team.panel(specialty), seen, rules, sampling, seed
-            ):
-                said[case.id] += opinions
-        return [(case, said[case.id]) for case in cases]
+        self.train(TRIAGE, asked, rules, self.sampling(TRIAGE), number=number)
 
-    def _opinions(
-        self, panel: Any, cases: Sequence[Case], rules: Rules, sampling: Sampling, seed: int
-    ) -> list[tuple[Case, list[Opinion]]]:
-        """A panel's opinions on cases; those that were collected before are taken as they are."""
-        if not cases:
-            return []
-        role = self.consultation.specialist
-        asked = {
-            "panel": panel.spec, "prompt": role.prompt, "adapter": role.adapter or "",
-            "opinions": self.consultation.opinions, "seed": seed, "tools": list(role.tools or ()),
-        }  # fmt: skip
-        name = f"{seed_of(json.dumps(asked)):016x}"
-        path = self.folder / "opinions" / name
-        run = RunFolder.open(path) if path.exists() else RunFolder.create(path, asked)
-        held = {trajectory.case_id for trajectory in run.trajectories}
-        missing = [case for case in cases if case.id not in held]
-        with progress(f"opinions: {panel.specialty}", len(missing)) as advance:
-            for _ in collect(missing, panel, rules, sampling=sampling, seed=seed, out=run):
-                advance()
-        known = {case.id: case for case in cases}
-        return [
-            (known[played.case_id], panel.opinions(known[played.case_id], played, seed))
-            for played in run.trajectories
-            if played.case_id in known
-        ]
+    def outcomes(self, cases: Sequence[Case], number: int) -> Outcomes:
+        """What each choice that triage has leads to, played once and kept."""
+        path, consultation = self.folder / f"outcomes-{number}.jsonl", self.consultation
+        if path.exists():
+            return Outcomes.read(path, consultation.most)
+        with self.sampler() as base:
+            team = self.team(base)
+            if self.newest(ATTENDING) is None:
+                team = team.deciding_by("scripted:vote")
+            found = play_out(
+                cases,
+                self.advice(team, f"outcomes {number}"),
+                team.players.of(team.recipe.attending),
+                self.rules(ATTENDING),
+                self.sampling(ATTENDING),
+                specialties=consultation.specialties,
+                most=consultation.most,
+                views=consultation.views,
+                seed=seed_of(self.recipe.seed, "outcomes", number),
+            )
+        found.write(path)
+        return found
 
     def attending(self, number: int) -> None:
         """The attending learns to weigh opinions and to look, from easy to hard."""
         recipe = self.of_role(ATTENDING)
-        marl = self.recipe.marl
+        marl, views = self.recipe.marl, self.consultation.views
         pool = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
-        team = self.team(triage=self.newest(TRIAGE), attending=None)
-        advised = self.advised(pool[: marl.cases], team, f"opinions {number}")
+        with self.sampler() as base:
+            advice = self.advice(self.team(base), f"opinions {number}")
+            advised = advice.triaged(pool[: marl.cases])
         sorted_out = [
-            (advised_case(case, opinions), difficulty(case, opinions)) for case, opinions in advised
+            (advised_case(case, opinions, views), difficulty(case, opinions))
+            for case, opinions in advised
         ]
         self._note_difficulties(number, advised)
         steps = int(recipe.grpo["max_steps"])
@@ -243,7 +289,7 @@ class Training:
         self.train(
             ATTENDING,
             order,
-            self.rules(team, ATTENDING),
+            self.rules(ATTENDING),
             self.sampling(ATTENDING),
             number=number,
             weights=weights,
@@ -273,15 +319,22 @@ class Training:
 
     def describe(self) -> None:
         """Write `consultation.toml`, by which the folder is played as `consultation:FOLDER`."""
-        from medgym.runs import toml
-
-        adapters = {TRIAGE: self.newest(TRIAGE), ATTENDING: self.newest(ATTENDING)}
         roles = {name: dict(table) for name, table in self.recipe.roles.items()}
-        for name, path in adapters.items():
-            roles.setdefault(name, {}).update(
-                policy=f"hf:{self.place.cold_start.resolve()}",
-                adapter=str(path.relative_to(self.folder)),
-            )
+        for name in self.trained:
+            path, role = self.newest(name), getattr(self.consultation, name)
+            assert path is not None, "what is described was trained"
+            learned = {
+                "policy": f"hf:{self.place.cold_start.resolve()}",
+                "adapter": str(Path(path).relative_to(self.folder)),
+            }
+            given = {
+                "tools": list(self.recipe.tools.names),
+                "max_turns": self.recipe.rollout.max_turns,
+                "max_tokens": self.recipe.rollout.max_tokens,
+            }
+            # It plays as it learned, whatever a rollout's own rules are.
+            own = {key: value for key, value in given.items() if getattr(role, key) is None}
+            roles[name] = roles.get(name, {}) | own | learned
         tables = {"consultation": self.recipe.consultation or {}, "roles": roles}
         write_atomic(self.folder / "consultation.toml", toml(tables).encode("utf-8"))
 
@@ -305,14 +358,19 @@ def run_consultation(recipe: Recipe, folder: Path) -> dict[str, Any]:
             cold_start(recipe, base, place)
     for number in range(recipe.marl.rounds):
         mark = f" {number + 1}" if recipe.marl.rounds > 1 else ""
-        once(f"triage{mark}", lambda n=number: training.triage(n))  # type: ignore[misc]
-        once(f"attending{mark}", lambda n=number: training.attending(n))  # type: ignore[misc]
+        # By outcome, triage is rewarded for what the specialists know: they learn first.
+        if SPECIALIST in training.trained:
+            once(f"specialists{mark}", partial(training.specialists, number))
+        if TRIAGE in training.trained:
+            once(f"triage{mark}", partial(training.triage, number))
+        once(f"attending{mark}", partial(training.attending, number))
     if recipe.marl.single:
         once(SINGLE, training.single)
     training.describe()
 
     def judge() -> None:
-        figures = judged(training)
+        with training.sampler() as base:
+            figures = judged(training, base)
         write_atomic(folder / "judged.json", json.dumps(figures, indent=1).encode())
 
     once("judge", judge)

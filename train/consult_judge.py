@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from medgym.adapters import published
 from medgym.cases import Case
-from medgym.consultation import ATTENDING, TRIAGE, advised_case, triage_case
+from medgym.consultation import ATTENDING, SPECIALIST, TRIAGE, advised_case, triage_case
 from medgym.episode import Rules
 from medgym.policy import Policy, Sampling
 from medgym.progress import progress
@@ -16,7 +17,7 @@ from medgym.suite import Judgement, Rate
 
 from .c_marl import DIFFICULTIES, Difficulty, difficulty
 from .order import gold_cases
-from .pipeline import figures_of, model_policy, rules_of, sampling_of
+from .pipeline import figures_of, rules_of, sampling_of
 
 if TYPE_CHECKING:
     from .consult import Training
@@ -31,17 +32,12 @@ Player = tuple[Policy, Sequence[Case], Rules, Callable[[bool], Sampling]]
 """Who plays, on which cases, by which rules, and how its replies are drawn (greedily or not)."""
 
 
-def players(training: "Training", cases: Sequence[Case]) -> dict[str, Player]:
-    """Everybody who is judged, all adapters over one model."""
+def players(training: "Training", cases: Sequence[Case], base: Policy) -> dict[str, Player]:
+    """Everybody who is judged, all adapters over one base."""
     recipe, consultation = training.recipe, training.consultation
-    triage, attending = training.newest(TRIAGE), training.newest(ATTENDING)
-    base: Policy = model_policy(str(training.place.cold_start))
-    after = training.team(base, triage=triage, attending=attending)
-    before = training.team(base, triage=triage, attending=None)
+    after, before = training.team(base), training.team(base, without=(ATTENDING,))
     rules = rules_of(recipe)
-    asked = [triage_case(case, consultation.specialties) for case in cases]
     alone = [advised_case(case, []) for case in cases]
-    by_triage, by_attending = training.rules(after, TRIAGE), training.rules(after, ATTENDING)
 
     def drawn(greedy: bool) -> Sampling:
         return sampling_of(recipe, greedy=greedy)
@@ -49,33 +45,53 @@ def players(training: "Training", cases: Sequence[Case]) -> dict[str, Player]:
     def of(role: str) -> Callable[[bool], Sampling]:
         return lambda greedy: training.sampling(role, greedy=greedy)
 
-    first, last = after.players.of(after.recipe.triage), after.players.of(after.recipe.attending)
     found: dict[str, Player] = {
         "attending": (after, cases, rules, drawn),
         "attending_before": (before, cases, rules, drawn),
         "majority": (after.deciding_by("scripted:vote"), cases, rules, drawn),
-        "triage": (first, asked, by_triage, of(TRIAGE)),
-        "triage_before": (base, asked, by_triage, of(TRIAGE)),
-        "no_specialists": (last, alone, by_attending, of(ATTENDING)),
-        "no_triage": (after.without_triage(), cases, rules, drawn),
         "oracle": (after.deciding_by("scripted:oracle"), cases, rules, drawn),
+        "no_specialists": (
+            after.players.of(after.recipe.attending),
+            alone,
+            training.rules(ATTENDING),
+            of(ATTENDING),
+        ),
     }
+    if after.recipe.triage is not None:
+        asked = [triage_case(case, consultation.specialties) for case in cases]
+        by_triage = training.rules(TRIAGE)
+        found["triage"] = (after.players.of(after.recipe.triage), asked, by_triage, of(TRIAGE))
+        if TRIAGE in training.trained:
+            found["triage_before"] = (base, asked, by_triage, of(TRIAGE))
+        found["no_triage"] = (after.without_triage(), cases, rules, drawn)
+    for specialty in consultation.specialties if SPECIALIST in training.trained else ():
+        own = [case for case in cases if case.specialty == specialty]
+        if own:
+            doctor = after.players.of(after.recipe.specialist, specialty)
+            by_doctor = training.rules(SPECIALIST, specialty)
+            found[f"specialist:{specialty}"] = (doctor, own, by_doctor, of(SPECIALIST))
+            found[f"specialist_before:{specialty}"] = (base, own, by_doctor, of(SPECIALIST))
     if recipe.marl.single:
-        single = base.with_adapter(SINGLE, training.newest(SINGLE))  # type: ignore[attr-defined]
+        sampler: Any = base
+        version = published(training.folder, SINGLE)[-1]
+        single = sampler.with_adapter(version.name, version.path)
         majority: Any = load("policies", "majority")(single, VOTES)
         found[SINGLE] = (single, cases, rules, drawn)
         found["single_majority"] = (majority, cases, rules, drawn)
     return found
 
 
-def judged(training: "Training") -> dict[str, Any]:
-    """Judge the consultation, its ablations and the baselines on held-out cases."""
+def judged(training: "Training", base: Policy) -> dict[str, Any]:
+    """Judge the consultation, its ablations and the baselines on held-out cases.
+
+    `base` serves all of them, each with its adapters.
+    """
     cases = gold_cases(training.recipe.cases.test)
     judge = load("suites", "vqa")
     figures: dict[str, Any] = {}
     played: dict[str, Judgement] = {}
-    found = players(training, cases)
-    with progress("judging", 2 * len(cases) * len(found)) as advance:
+    found = players(training, cases, base)
+    with progress("judging", 2 * sum(len(player[1]) for player in found.values())) as advance:
         for name, (policy, some, rules, sampling) in found.items():
             drawn, greedy = (
                 judge(
@@ -88,7 +104,9 @@ def judged(training: "Training") -> dict[str, Any]:
                 )
                 for is_greedy in (False, True)
             )
-            TrajectoryStore(training.folder / "judged" / name).write(drawn.trajectories)
+            TrajectoryStore(training.folder / "judged" / name.replace(":", "-")).write(
+                drawn.trajectories
+            )
             figures[name] = figures_of(drawn, greedy)
             played[name] = drawn
     levels = _levels(training, cases, played["attending"])

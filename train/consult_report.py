@@ -20,7 +20,7 @@ NAMES = {
     "triage": "triage (right specialty)",
     "triage_before": "triage, not trained",
     "no_specialists": "no specialists",
-    "no_triage": "no triage (everybody is asked)",
+    "no_triage": "no triage (as many opinions, of everybody)",
     "oracle": "oracle in the attending's place",
     "single": "single policy",
     "single_majority": "single policy, majority of 5",
@@ -73,7 +73,8 @@ def draw_report(recipe: Recipe, folder: Path) -> Path:
 
 
 def _ranking(axis: Any, policies: dict[str, Any]) -> None:
-    names = [name for name in NAMES if name in policies][::-1]
+    others = [name for name in policies if name not in NAMES]
+    names = [*(name for name in NAMES if name in policies), *others][::-1]
     rows = [policies[name] for name in names]
     values = np.array([row["accuracy"] for row in rows])
     below = values - [row["low"] for row in rows]
@@ -81,7 +82,7 @@ def _ranking(axis: Any, policies: dict[str, Any]) -> None:
     colours = [_BLUE if name == ATTENDING else _GREY for name in names]
     axis.barh(range(len(names)), values, color=colours)
     axis.errorbar(values, range(len(names)), xerr=[below, above], fmt="none", color="black")
-    axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
+    axis.set_yticks(range(len(names)), [NAMES.get(name, name) for name in names])
     axis.set(title="Right answers (held out, sampled, 95 % interval)", xlim=(0, 1.02))
 
 

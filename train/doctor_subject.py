@@ -20,6 +20,7 @@ from PIL import Image
 from medgym.adapters import check_fit, published
 from medgym.cases import LETTERS, Case, CaseList, open_cases
 from medgym.commands.asking import cases_and_rules
+from medgym.consultation import ATTENDING, advised_case
 from medgym.env import DEFAULT_TOOLS
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
@@ -42,7 +43,8 @@ DEFAULT_COUNT = 16
 """Cases taken from a run's own test split."""
 
 ROLE = "policy"
-"""Whose adapter of a run is examined; another role's is named as `hf:BASE@ADAPTER`."""
+"""Whose adapter of a run is examined, in a consultation the attending's; another role's is named as
+`hf:BASE@ADAPTER`."""
 
 OWN = 6
 """Cases of which the model plays on by itself."""
@@ -93,11 +95,6 @@ class Led(Policy):
         self._answer = answer
         self.vision_token_ids = model.vision_token_ids
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """Not used: it is made of a model's policy."""
-        raise UserError("a model that is led has no spec of its own")
-
     def for_case(self, case: Case) -> Policy:
         """The player of one case."""
         gold = case.answer
@@ -142,7 +139,7 @@ class Subject:
 
     model: Any
     processor: Any
-    cases: CaseList
+    cases: Sequence[Case]
     rules: Rules
     run: RunFolder | None = None
     known: tuple[CaseList, ...] = ()
@@ -256,7 +253,7 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
     base = base if base.is_dir() else run.path / "cold_start"
     if not base.is_dir():
         raise UserError(f"{run.path} holds no model yet; mend: wait for its cold start")
-    versions = published(run.path, ROLE)
+    versions = published(run.path, ROLE if recipe.consultation is None else ATTENDING)
     adapter = str(versions[-1].path) if versions and base.name == "cold_start" else None
     asked, rules = cases_and_rules(
         cases or recipe.cases.test,
@@ -264,7 +261,12 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
         max_turns=recipe.rollout.max_turns,
         view_size=recipe.rollout.view_size,
     )
-    chosen = asked if cases else asked[:DEFAULT_COUNT]
+    chosen: Sequence[Case] = asked if cases else asked[:DEFAULT_COUNT]
+    if recipe.consultation is not None:  # the attending, who looks, before it has heard anybody
+        from .consult import Training
+
+        rules = Training(recipe, run.path).rules(ATTENDING)
+        chosen = [advised_case(case, ()) for case in chosen]
     return Subject(*_loaded(str(base), adapter), chosen, rules, run, _known(recipe))
 
 

@@ -71,7 +71,7 @@ def train_grpo(
     is_first = config.process_index == 0
     last = get_last_checkpoint(str(place.checkpoints)) if place.checkpoints.is_dir() else None
     done = int(last.rpartition("-")[2]) if last else 0
-    engine = _engine(recipe, place)
+    engine = engine_of(recipe, place)
     kept, records = _Kept(place), Records(place.folder)
     if is_first:
         kept.forget_after(done)
@@ -157,8 +157,8 @@ def _trainer(
         ) from error
 
 
-def _engine(recipe: Recipe, place: "Place") -> Policy | None:
-    """Who plays in place of the model in training; `{base}` in its spec is the run's cold start.
+def engine_of(recipe: Recipe, place: "Place") -> Policy | None:
+    """Who plays in place of the model, if anyone; `{base}` in its spec is the run's cold start.
 
     Raises:
         UserError: it is not there, or not fit for training.

@@ -6,14 +6,14 @@ that names the nearest one.
 """
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
+from medgym.tables import read_table, read_toml
 
 from .rubric import RubricTable, rubric_of
 
@@ -130,8 +130,8 @@ class SightTable(_Table):
     patience: int = Field(default=3, ge=1)
 
 
-TRAINED = ("triage", "attending", "single")
-"""Whom the training of a consultation trains: two roles, and a single policy beside them."""
+TRAINED = ("triage", "specialist", "attending", "single")
+"""Whom the training of a consultation may train: its roles, and a single policy beside them."""
 
 
 class StageTable(_Table):
@@ -152,16 +152,19 @@ class MarlTable(_Table):
     """`[marl]`: how the roles of a `[consultation]` are trained.
 
     Attributes:
-        rounds: triage and attending learn by turns, each in so many parts of its steps.
+        rounds: the roles learn by turns, each in so many parts of its steps.
+        triage_reward: what earns triage its 1 beside 0.5 for form: `specialty`, the case's own; or
+            `outcome`, that the consultation which it chose ends with the right answer.
         cases: how many of the training cases the attending's opinions are collected on.
         stages: of the attending's curriculum; none: all difficulties mixed, no entropy bonus.
         rehearse: share of a stage's cases that are of another difficulty.
         single: whether a single policy without colleagues is trained as a baseline.
-        grpo: keys of `trl.GRPOConfig` for one role (`triage`, `attending`, `single`), over those of
-            `[grpo]`.
+        grpo: keys of `trl.GRPOConfig` for one role (`triage`, `specialist`, `attending`,
+            `single`), over those of `[grpo]`.
     """
 
     rounds: int = Field(default=1, ge=1)
+    triage_reward: Literal["specialty", "outcome"] = "specialty"
     cases: int = Field(default=1000, ge=1)
     stages: tuple[StageTable, ...] = ()
     rehearse: float = Field(default=0.3, ge=0, le=1)
@@ -229,11 +232,7 @@ def load_recipe(name: str, **changes: Any) -> tuple[Recipe, str]:
         shipped = ", ".join(names("recipes"))
         raise UserError(f"no such recipe: {path}; mend: check the path, or use one of {shipped}")
     assert path is not None
-    text = path.read_text("utf-8")
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not TOML ({error}); mend: correct that place") from error
+    data, text = read_toml(path)
     data |= {key: value for key, value in changes.items() if value is not None}
     data.setdefault("name", path.stem)
     return parse_recipe(data, str(path)), text
@@ -241,10 +240,7 @@ def load_recipe(name: str, **changes: Any) -> tuple[Recipe, str]:
 
 def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
     """Check a recipe's data; errors as in `load_recipe`."""
-    try:
-        recipe = Recipe.model_validate(data)
-    except ValidationError as error:
-        raise _recipe_error(error, where) from None
+    recipe = read_table(Recipe, data, where)
     if (recipe.model.build is None) == (recipe.model.path is None):
         raise UserError(f"{where}: [model] needs either build or path; mend: give one of them")
     shown = recipe.demonstrations
@@ -259,25 +255,6 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
     rubric_of(recipe.rubric)  # a name that is wrong is named now, not when training begins
     _check_keys(recipe, where)
     return recipe
-
-
-def _recipe_error(error: ValidationError, where: str) -> UserError:
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    if first["type"] != "extra_forbidden":
-        return UserError(f"{where}: {place}: {first['msg']}")
-    table: Any = Recipe
-    for part in first["loc"][:-1]:
-        if isinstance(part, int):  # a table of a list, whose type was found already
-            continue
-        annotation = table.model_fields[str(part)].annotation
-        options = getattr(annotation, "__args__", (annotation,))
-        table = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
-    return unknown(f"key in {where}:", place, [*_prefixed(table, first["loc"][:-1])])
-
-
-def _prefixed(table: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    return [".".join([*map(str, loc), name]) for name in table.model_fields]
 
 
 def _check_keys(recipe: Recipe, where: str) -> None:

@@ -88,7 +88,7 @@ BASES = {
         cases=f"{_DIAGNOSES}[:4000]",
         spoiled=f"{_DIAGNOSES}[5000:6000]",
         warm_steps=300,
-        steps=400,
+        steps=340,
     ),
 }
 """The bases by the name under which `[model] build` asks for them."""

@@ -60,10 +60,6 @@ class Says(Policy):
         self._write = write
         self.spec = "says"
 
-    @classmethod
-    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        raise NotImplementedError
-
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         return Reply(self._write(conversation))
 
@@ -206,6 +202,56 @@ def test_reasons_are_shown_unless_the_recipe_leaves_them_out() -> None:
         assert ("(because: It is round.)" in text) == shown
 
 
+def test_the_attending_is_shown_where_the_specialists_looked_unless_left_out() -> None:
+    for shown in (4, 1, 0):
+        made = team(specialist="scripted:oracle", views=shown, attending="scripted:vote")
+        for trajectory in play(made, CASES[:4]):
+            parts = trajectory.parts()
+            looked = [p.looks[-1] for role, p in parts if role.startswith("specialist")]
+            assert looked
+            first = dict(parts)["attending"].nodes[0]
+            regions = min(shown, len({look.box_px for look in looked}))
+            assert len(first.images) == 1 + regions
+            assert first.text.count("Shown by: ") == regions
+            assert not dict(parts)["attending"].looks
+
+
+def test_a_referral_shows_where_that_specialist_looked() -> None:
+    def write(conversation: Sequence[Message]) -> str:
+        if any(message.role == "assistant" for message in conversation):
+            return "<answer>A</answer>"
+        call = '{"name": "refer", "arguments": {"specialty": "pathologist"}}'
+        return f"<tool_call>{call}</tool_call>"
+
+    made = team(
+        specialist="scripted:oracle",
+        attending="hf:boss",
+        players=saying(boss=write),
+        opinions=1,
+        flow="dynamic",
+        views=0,
+    )
+    part = dict(play(made, CASES[:1])[0].parts())["attending"]
+    doctor = dict(play(made, CASES[:1])[0].parts())["specialist:pathologist"]
+    assert [look.tool for look in part.looks] == ["refer"]
+    assert part.looks[0].box_px == doctor.looks[-1].box_px
+    made.close()
+
+
+def test_the_fixed_flow_in_triages_place_asks_for_as_many_opinions() -> None:
+    for opinions, each in ((3, 1), (7, 2), (1, 1)):
+        fixed = team(opinions=opinions).without_triage()
+        asked = Counter(b.role for b in play(fixed, CASES[:1])[0].branches)
+        assert asked == Counter({f"specialist:{s}": each for s in THREE} | {"attending": 1})
+
+
+def test_each_specialty_has_the_adapter_that_bears_its_name() -> None:
+    tables = {"consultation": {"specialties": ["internal medicine"]}}
+    tables["roles"] = {"specialist": {"policy": "hf:x", "adapter": "a-{specialty}/50"}}
+    role = recipe_of(tables, "test", Path("/runs")).specialist
+    assert role.folder("internal medicine") == "/runs/a-internal-medicine/50"
+
+
 def test_a_team_is_checked_and_closed_through_its_roles() -> None:
     made = team()
     asyncio.run(made.check())
@@ -236,6 +282,7 @@ policy = "scripted:vote"
         (('policy = "scripted:vote"', ""), "nobody plays the attending"),
         (('policy = "scripted:vote"', 'policy = "scripted:vot"'), "did you mean 'vote'"),
         (('"radiologist", "pathologist"', '"surgeon", "surgeon"'), "each specialty once"),
+        (('"pathologist"]', '"skin: face"]'), "no specialty is called 'skin: face'"),
         (("[consultation]", "[consultation"), "is not TOML"),
         (('policy = "scripted:vote"', 'policy = "scripted:vote"\nadapter = "x"'), "no adapter"),
     ],

@@ -9,21 +9,27 @@ from typing import Any
 import pytest
 
 from medgym.cases import open_cases
-from medgym.consultation import Team
+from medgym.consultation import SPECIALTIES, Team, chosen
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import load_policy
 from medgym.rollout import collect
 from medgym.runs import RunFolder
+from medgym.store import TrajectoryStore
+from medgym.train import advice
 from medgym.train import consult as module
 from medgym.train.ablation import ablate
 from medgym.train.consult import Training, run_consultation
-from medgym.train.pipeline import Place
+from medgym.train.doctor import examine
+from medgym.train.doctor_subject import subject_of
+from medgym.train.pipeline import Place, model_policy
 from medgym.train.recipe import StageTable, load_recipe, parse_recipe
 from medgym.train.tiny_base import BaseConfig, tiny_base
 from medgym.train.tiny_model import TinyConfig
+from medgym.train.triage_reward import Outcomes
 from medgym.trajectory import validate
 
+SPECIALISTS = ["radiologist", "ophthalmologist", "pathologist"]
 DIAGNOSES = "phantom,look=radiograph+fundus+histology,question=diagnosis"
 QUICK = BaseConfig(
     model=TinyConfig(hidden=32, text_layers=1, vision_layers=1, heads=2),
@@ -65,8 +71,8 @@ def small(base: Path, **changes: Any) -> Any:
 @pytest.fixture(scope="module")
 def run(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("runs") / "consult"
-    folder.mkdir()
     recipe = small(base)
+    RunFolder.create(folder, "", recipe=json.loads(recipe.model_dump_json()))
     return recipe, folder, run_consultation(recipe, folder)
 
 
@@ -127,7 +133,25 @@ def test_what_was_trained_is_played_by_the_folders_name(run: Any) -> None:
         assert parts["attending"].version != parts["triage"].version
     tables = tomllib.loads((folder / "consultation.toml").read_text())
     assert tables["roles"]["triage"]["adapter"] == "adapters/triage/2"
+    assert "max_turns" not in tables["roles"]["triage"]
+    attending = tables["roles"]["attending"]
+    assert (attending["max_turns"], attending["max_tokens"], attending["tools"]) == (
+        2,
+        24,
+        ["zoom"],
+    )
     policy.close()
+
+
+@pytest.mark.slow
+def test_the_doctor_examines_the_attending_of_a_run(run: Any) -> None:
+    _, folder, _ = run
+    subject = subject_of(str(folder), None)
+    assert "attending physician" in subject.rules.prompt
+    assert all("Opinions: none" in case.context for case in subject.cases)
+    assert hasattr(subject.model, "peft_config")
+    checks = {check.check: check.verdict for check in examine(subject)}
+    assert checks["records"] == checks["agreement"] == "pass"
 
 
 @pytest.mark.slow
@@ -142,42 +166,54 @@ def test_a_finished_run_does_nothing_again(run: Any, monkeypatch: pytest.MonkeyP
 def test_opinions_are_collected_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, folder, _ = run
     training = Training(recipe, folder)
-    team = training.team(triage=training.newest("triage"), attending=None)
+    team = training.team(model_policy(str(folder / "cold_start")))
     cases = list(open_cases(recipe.cases.train))[:20]
-    first = training.advised(cases, team, "again")
+    first = training.advice(team, "again").triaged(cases)
     played: list[int] = []
-    collected = module.collect
+    collected = advice.collect
 
     def counted(some: Any, policy: Any, *args: Any, **options: Any) -> Any:
         if isinstance(policy, Team):
             played.append(len(some))
         return collected(some, policy, *args, **options)
 
-    monkeypatch.setattr(module, "collect", counted)
-    assert training.advised(cases, team, "again") == first
+    monkeypatch.setattr(advice, "collect", counted)
+    assert training.advice(team, "again").triaged(cases) == first
     assert sum(played) == 0
     assert sum(len(opinions) for _, opinions in first) % 3 == 0
-
-
-def test_cases_of_no_known_specialty_are_refused(base: Path, tmp_path: Path) -> None:
-    recipe = small(base, consultation={"specialties": ["surgeon", "radiologist"]})
-    with pytest.raises(UserError, match="of no specialty that triage may choose"):
-        run_consultation(recipe, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("roles", "text"),
     [
-        ({"attending": {"policy": "scripted:vote"}}, "leave their policy out"),
-        ({"triage": {"trainable": False}}, "leave their policy out"),
+        ({"attending": {"policy": "scripted:vote"}}, "has a policy and is trainable"),
+        ({"attending": {"policy": "scripted:vote", "trainable": False}}, "is what is trained"),
+        ({"triage": {"trainable": False}}, "triage. has no policy"),
+        ({"specialist": {"policy": "scripted:prior", "trainable": True}}, "and is trainable"),
         ({"surgeon": {}}, "role in consult-tiny"),
     ],
 )
 def test_roles_that_cannot_be_trained_are_refused(
     base: Path, tmp_path: Path, roles: dict[str, Any], text: str
 ) -> None:
+    roles = {"specialist": {"policy": "scripted:prior"}, **roles}
     with pytest.raises(UserError, match=text):
         Training(small(base, roles=roles), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"consultation": {"flow": "dynamic"}}, "learns in the static flow"),
+        ({"grpo": {"learning_rate": 1e-3}}, "how long does the triage learn"),
+    ],
+)
+def test_what_training_cannot_do_is_said_before_it_begins(
+    base: Path, tmp_path: Path, changes: dict[str, Any], text: str
+) -> None:
+    recipe = small(base).model_copy(update=changes)
+    with pytest.raises(UserError, match=text):
+        Training(recipe, tmp_path)
 
 
 @pytest.mark.slow
@@ -192,13 +228,79 @@ def test_the_ablation_trains_the_attending_again_and_shares_the_rest(
     marl = recipe.marl.model_copy(update={"stages": tuple(StageTable(**s) for s in stages)})
     recipe = recipe.model_copy(update={"marl": marl})
     whole = tmp_path / "whole"
-    RunFolder.create(whole, "")
     shutil.copytree(folder, whole, dirs_exist_ok=True)
     monkeypatch.setattr(module.Training, "triage", lambda *_: pytest.fail("trained again"))
     rows = ablate(recipe, tmp_path)
-    assert [row.name for row in rows[-2:]] == [
+    assert [row.name for row in rows[-3:]] == [
         "consultation, no curriculum",
         "consultation, hard only",
+        "consultation, no curriculum, no triage",
     ]
-    assert len(json.loads((tmp_path / "ablation.json").read_text())) == 12
+    assert len(json.loads((tmp_path / "ablation.json").read_text())) == 13
     assert not (tmp_path / "hard_only" / "adapters" / "single").exists()
+    opinions = tmp_path / "no_curriculum_no_triage" / "difficulty-1.jsonl"
+    for row in map(json.loads, opinions.read_text().splitlines()):
+        assert sorted(who for who, _ in row["opinions"]) == sorted(SPECIALTIES)
+
+
+@pytest.fixture(scope="module")
+def trained_doctors(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("runs") / "doctors"
+    folder.mkdir()
+    recipe = small(
+        base,
+        roles={"specialist": {"trainable": True}},
+        consultation={"specialties": SPECIALISTS, "opinions": 1, "reasons": False},
+    )
+    marl = {"rounds": 2, "triage_reward": "outcome", "single": False, "stages": (), "cases": 12}
+    recipe = recipe.model_copy(update={"marl": recipe.marl.model_copy(update=marl)})
+    return recipe, folder, run_consultation(recipe, folder)
+
+
+@pytest.mark.slow
+def test_trained_specialists_have_an_adapter_each_which_the_consultation_plays_by(
+    trained_doctors: Any,
+) -> None:
+    _, folder, results = trained_doctors
+    stages = [stage for stage in results["seconds"] if stage not in ("total", "base")]
+    assert stages == [
+        "cold_start", "specialists 1", "triage 1", "attending 1", "specialists 2", "triage 2",
+        "attending 2", "judge",
+    ]  # fmt: skip
+    for specialty in SPECIALISTS:
+        held = folder / "adapters" / f"specialist-{specialty}"
+        assert sorted(path.name for path in held.iterdir()) == ["1", "2"]
+        played = list(TrajectoryStore(folder / f"trajectories/grpo-specialist-{specialty}"))
+        cases = {case.id: case for case in open_cases(f"{DIAGNOSES}:train[200:260]")}
+        assert {cases[t.case_id].specialty for t in played} == {specialty}
+        assert all(f"You are a {specialty}." in t.nodes[0].text for t in played)
+        assert results["policies"][f"specialist:{specialty}"]["n"] == sum(
+            case.specialty == specialty for case in open_cases(f"{DIAGNOSES}:test[:12]")
+        )
+    team = load_policy(f"consultation:{folder}").without_triage()  # type: ignore[attr-defined]
+    trajectory = next(collect(open_cases(f"{DIAGNOSES}:test[20:21]"), team, Rules(view_size=64)))
+    versions = {role: part.version for role, part in trajectory.parts()}
+    assert versions == {
+        "attending": "attending-2",
+        **{f"specialist:{each}": f"specialist-{each}-2" for each in SPECIALISTS},
+    }
+    team.close()
+
+
+@pytest.mark.slow
+def test_triage_earns_what_its_choice_led_to(trained_doctors: Any) -> None:
+    _, folder, _ = trained_doctors
+    for number in (0, 1):
+        rows = [json.loads(row) for row in (folder / f"outcomes-{number}.jsonl").open()]
+        cases = {row["case"] for row in rows}
+        assert len(rows) == len(cases) * len(SPECIALISTS)
+    played = list(TrajectoryStore(folder / "trajectories/grpo-triage"))
+    assert len(played) == 16
+    for number, some in enumerate((played[:8], played[8:])):
+        right = Outcomes.read(folder / f"outcomes-{number}.jsonl", 1).right
+        for trajectory in some:
+            named = frozenset(chosen(trajectory.answer, SPECIALISTS, 1))
+            assert trajectory.terms is not None
+            assert trajectory.terms["outcome"] == right.get((trajectory.case_id, named), 0.0)
+            form = trajectory.terms["format"]
+            assert trajectory.reward == trajectory.terms["outcome"] + 0.5 * form

@@ -4,6 +4,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 
+consult_qwen3_vl_4b = _HERE / "consult-qwen3-vl-4b.toml"
 consult_tiny = _HERE / "consult-tiny.toml"
 internvl3_8b = _HERE / "internvl3-8b.toml"
 med_r1 = _HERE / "med-r1.toml"

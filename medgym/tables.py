@@ -1,0 +1,46 @@
+"""TOML files, and their tables checked against what they may hold; an error names the key."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from medgym.errors import UserError, unknown
+
+Table = TypeVar("Table", bound=BaseModel)
+
+
+def read_toml(path: Path) -> tuple[dict[str, Any], str]:
+    """A file's tables, and its text; `UserError` where it is not TOML."""
+    try:
+        text = path.read_text("utf-8")
+        return tomllib.loads(text), text
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML ({error}); mend: correct that place") from error
+
+
+def read_table(kind: type[Table], data: Any, where: str, name: str = "") -> Table:
+    """The table `name` of the file `where`, or without a name the whole file.
+
+    Raises:
+        UserError: an unknown key (the nearest is named), or a value that a key does not take.
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+    prefix = (name,) if name else ()
+    place = ".".join(map(str, (*prefix, *first["loc"])))
+    if first["type"] != "extra_forbidden":
+        raise UserError(f"{where}: {place}: {first['msg']}")
+    inner: Any = kind
+    for part in first["loc"][:-1]:
+        if isinstance(part, int):  # a table of a list, whose type was found already
+            continue
+        annotation = inner.model_fields[str(part)].annotation
+        options = getattr(annotation, "__args__", (annotation,))
+        inner = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    before = (*prefix, *map(str, first["loc"][:-1]))
+    known = [".".join((*before, key)) for key in inner.model_fields]
+    raise unknown(f"key in {where}:", place, known)
