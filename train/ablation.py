@@ -51,6 +51,10 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
             f"{recipe.name} has no curriculum of several stages; mend: give it [[marl.stages]]"
         )
 
+    # A variant that goes blind is a finding, and no reason to stop: who is given easy cases alone
+    # learns to repeat opinions.
+    recipe = recipe.model_copy(update={"sight": recipe.sight.model_copy(update={"every": 0})})
+
     def with_stages(kept: tuple[StageTable, ...], rehearse: float) -> Recipe:
         whole = sum(stage.share for stage in kept)
         scaled = tuple(s.model_copy(update={"share": s.share / whole}) for s in kept)

@@ -238,6 +238,8 @@ def test_the_ablation_trains_the_attending_again_and_shares_the_rest(
     ]
     assert len(json.loads((tmp_path / "ablation.json").read_text())) == 13
     assert not (tmp_path / "hard_only" / "adapters" / "single").exists()
+    manifest = json.loads((tmp_path / "hard_only" / "manifest.json").read_text())
+    assert manifest["recipe"]["sight"]["every"] == 0, "a variant may go blind"
     opinions = tmp_path / "no_curriculum_no_triage" / "difficulty-1.jsonl"
     for row in map(json.loads, opinions.read_text().splitlines()):
         assert sorted(who for who, _ in row["opinions"]) == sorted(SPECIALTIES)
