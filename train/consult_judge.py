@@ -15,7 +15,7 @@ from medgym.seeds import seed_of
 from medgym.store import TrajectoryStore
 from medgym.suite import Judgement, Rate
 
-from .c_marl import DIFFICULTIES, Difficulty, difficulty
+from .c_marl import DIFFICULTIES, difficulty
 from .order import gold_cases
 from .pipeline import figures_of, rules_of, sampling_of
 
@@ -109,21 +109,28 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
             )
             figures[name] = figures_of(drawn, greedy)
             played[name] = drawn
-    levels = _levels(training, cases, played["attending"])
     for name in ("attending", "attending_before", "majority"):
-        figures[name]["by_difficulty"] = {
-            level: asdict(_rate(played[name], levels, level)) for level in DIFFICULTIES
-        }
+        figures[name] |= by_opinions(cases, played["attending"], played[name])
     return figures
 
 
-def _rate(judgement: Judgement, levels: Sequence[Difficulty], level: Difficulty) -> Rate:
-    pairs = zip(judgement.trajectories, levels, strict=True)
-    return Rate.of(trajectory.correct for trajectory, own in pairs if own == level)
+def by_opinions(cases: Sequence[Case], heard: Judgement, judged: Judgement) -> dict[str, Any]:
+    """How often somebody is right on cases of each difficulty, and where all opinions are alike and
+    wrong (`overruled`).
 
-
-def _levels(training: "Training", cases: Sequence[Case], judgement: Judgement) -> list[Difficulty]:
-    """The difficulty of held-out cases, by the opinions that the consultation heard."""
-    heard = load("policies", "consultation").heard
-    pairs = zip(cases, judgement.trajectories, strict=True)
-    return [difficulty(case, heard(case, trajectory)) for case, trajectory in pairs]
+    Args:
+        heard: the consultation whose opinions count. judged: whose answers.
+    """
+    opinions_in = load("policies", "consultation").heard
+    right: dict[str, list[bool]] = {level: [] for level in DIFFICULTIES}
+    overruled: list[bool] = []
+    for case, told, played in zip(cases, heard.trajectories, judged.trajectories, strict=True):
+        opinions = opinions_in(case, told)
+        right[difficulty(case, opinions)].append(played.correct)
+        said = {opinion.answer for opinion in opinions}
+        if len(opinions) > 1 and len(said) == 1 and not said & {None, case.answer}:
+            overruled.append(played.correct)
+    return {
+        "by_difficulty": {level: asdict(Rate.of(each)) for level, each in right.items()},
+        "overruled": asdict(Rate.of(overruled)),
+    }

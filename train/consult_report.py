@@ -20,7 +20,7 @@ NAMES = {
     "triage": "triage (right specialty)",
     "triage_before": "triage, not trained",
     "no_specialists": "no specialists",
-    "no_triage": "no triage (as many opinions, of everybody)",
+    "no_triage": "no triage (everybody is asked)",
     "oracle": "oracle in the attending's place",
     "single": "single policy",
     "single_majority": "single policy, majority of 5",
@@ -35,17 +35,18 @@ def print_results(results: dict[str, Any], folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title=f"{results['recipe']}, seed {results['seed']}")
-    headings = ("policy", "accuracy (sampled)", "95 % interval", "greedy", *DIFFICULTIES)
+    levels = (*DIFFICULTIES, "all alike, wrong")
+    headings = ("policy", "accuracy (sampled)", "95 % interval", "greedy", *levels)
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "policy" else "right")
     for name, row in results["policies"].items():
-        levels = row.get("by_difficulty", {})
+        rates = [*row.get("by_difficulty", {}).values(), *filter(None, [row.get("overruled")])]
         table.add_row(
             NAMES.get(name, name),
             f"{row['accuracy']:.1%}",
             f"{row['low']:.1%} to {row['high']:.1%}",
             f"{row['greedy']:.1%}",
-            *(f"{levels[each]['value']:.1%}" if levels else "" for each in DIFFICULTIES),
+            *(f"{rate['value']:.1%}" for rate in rates),
         )
     console = Console()
     console.print(table)

@@ -91,6 +91,7 @@ def test_every_policy_is_judged_with_intervals_and_by_difficulty(run: Any) -> No
     for name in ("attending", "attending_before", "majority"):
         levels = policies[name]["by_difficulty"]
         assert sum(level["n"] for level in levels.values()) == 12
+        assert policies[name]["overruled"]["n"] <= levels["hard"]["n"]
 
 
 @pytest.mark.slow
