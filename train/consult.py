@@ -10,6 +10,7 @@ Every stage is done once, as in `pipeline`; each role resumes from its own last 
 """
 
 import json
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -201,6 +202,12 @@ class Training:
         if role == TRIAGE:
             # It begins with an answer that depends on nothing that it sees: blind is what it is.
             changes["sight"] = self.recipe.sight.model_copy(update={"every": 0})
+        if role == ATTENDING and self.recipe.sight.every:
+            # Easy cases teach to trust: that images do not matter meanwhile is no fault of it.
+            stages = [each for each in self.recipe.marl.stages if each.difficulty == "easy"]
+            steps = sum(each.share for each in stages) * int(changes["grpo"].get("max_steps", 0))
+            patience = self.recipe.sight.patience + math.ceil(steps / self.recipe.sight.every)
+            changes["sight"] = self.recipe.sight.model_copy(update={"patience": patience})
         return self.recipe.model_copy(update=changes)
 
     def cases(self, role: str, specialty: str | None = None) -> list[Case]:

@@ -202,6 +202,23 @@ def test_roles_that_cannot_be_trained_are_refused(
         Training(small(base, roles=roles), tmp_path)
 
 
+def test_easy_cases_are_no_reason_to_stop_as_blind(base: Path, tmp_path: Path) -> None:
+    recipe = small(base)
+    stages = [
+        StageTable(difficulty=name, share=share)
+        for name, share in (("easy", 0.3), ("medium", 0.3), ("hard", 0.4))
+    ]
+    changes = {
+        "marl": recipe.marl.model_copy(update={"stages": tuple(stages)}),
+        "grpo": recipe.grpo | {"max_steps": 100},
+        "sight": recipe.sight.model_copy(update={"every": 10, "patience": 3}),
+    }
+    training = Training(recipe.model_copy(update=changes), tmp_path)
+    sight = {role: training.of_role(role).sight for role in ("triage", "attending", "single")}
+    assert sight["triage"].every == 0
+    assert (sight["attending"].patience, sight["single"].patience) == (6, 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
