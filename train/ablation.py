@@ -41,7 +41,8 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
     Raises:
         UserError: the recipe trains no consultation, or has no curriculum to leave out.
     """
-    if recipe.consultation is None:
+    consultation = recipe.consultation
+    if consultation is None:
         raise UserError(
             f"{recipe.name} trains no consultation; mend: name a recipe with [consultation]"
         )
@@ -67,14 +68,14 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         name = " and ".join(stage.difficulty for stage in stages[:count])
         # A stage by itself is not rehearsed: its cases are of one difficulty.
         found[f"{name} only"] = with_stages(stages[:count], 0.0)
-    if recipe.consultation.get("triage", True):
-        tables = {"consultation": recipe.consultation, "roles": recipe.roles}
+    if consultation.get("triage", True):
+        tables = {"consultation": consultation, "roles": recipe.roles}
         kind = load("policies", "consultation")
         fixed = kind(kind.read(tables, recipe.name)).without_triage().recipe
-        consultation = recipe.consultation | {"triage": False, "opinions": fixed.opinions}
+        changes = {"triage": False, "opinions": fixed.opinions}
         # Without the curriculum too: everybody is right too seldom to begin with such cases.
         found["no curriculum, no triage"] = recipe.model_copy(
-            update={"marl": marl, "consultation": consultation}
+            update={"marl": marl, "consultation": consultation | changes}
         )
     return found
 
