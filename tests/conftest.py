@@ -4,6 +4,7 @@ The tests run in several processes at once, so each keeps to one thread; the var
 before anything imports numpy or torch.
 """
 
+import fcntl
 import os
 
 for name, value in {
@@ -17,6 +18,7 @@ for name, value in {
 }.items():
     os.environ[name] = value
 
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -55,3 +57,12 @@ def tiny_folder(tiny_processor: Any, tmp_path_factory: pytest.TempPathFactory) -
     build_model(config, tiny_processor.tokenizer, seed=0).save_pretrained(folder)
     tiny_processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def server_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the tests of another process away from a real server: they load and drop adapters of
+    the same names, and on a CPU vLLM mixes those of requests that share a batch."""
+    with (tmp_path_factory.getbasetemp().parent / "server.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

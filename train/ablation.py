@@ -20,6 +20,7 @@ from medgym.store import write_atomic
 
 from .consult import run_consultation
 from .consult_report import NAMES
+from .processes import is_first
 from .recipe import Recipe, StageTable
 
 WHOLE = "whole"
@@ -93,19 +94,19 @@ def ablate(recipe: Recipe, folder: Path) -> list[Row]:
         results = _run(variant, folder / re.sub(r"\W+", "_", name), folder / WHOLE)
         rows.append(Row(f"consultation, {name}", results["policies"]["attending"]))
     table = [{"name": row.name} | row.figures for row in rows]
-    write_atomic(folder / "ablation.json", json.dumps(table, indent=1).encode())
+    if is_first():
+        write_atomic(folder / "ablation.json", json.dumps(table, indent=1).encode())
     return rows
 
 
 def _run(recipe: Recipe, folder: Path, whole: Path | None) -> dict[str, Any]:
-    if not (folder / "manifest.json").exists():
+    if is_first() and not (folder / "manifest.json").exists():
         asked = json.loads(recipe.model_dump_json(exclude_none=True))
         run = RunFolder.create(folder, toml({"recipe": json.dumps(asked)}), recipe=asked)
         if whole is not None:
             _share(whole, run.path)
     results = run_consultation(recipe, folder)
-    done = RunFolder.open(folder)
-    if done.manifest["status"] == "running":
+    if is_first() and (done := RunFolder.open(folder)).manifest["status"] == "running":
         done.finish()
     return results
 

@@ -24,6 +24,8 @@ def load_model(path: Path | str) -> tuple[Any, Any]:
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     on_gpu = torch.cuda.is_available()
+    if on_gpu and "LOCAL_RANK" in os.environ:  # of several processes, each has a GPU of its own
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     try:
         processor = AutoProcessor.from_pretrained(path)
         transformers.logging.disable_progress_bar()  # medgym shows its own

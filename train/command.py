@@ -69,6 +69,7 @@ def train(
         from .consult import run_consultation
         from .consult_check import check as check_consultation
         from .pipeline import check, run
+        from .processes import is_first
         from .recipe import load_recipe
     except ModuleNotFoundError as error:
         raise missing_extra("train", error) from error
@@ -78,8 +79,11 @@ def train(
     if consults:
         check_consultation(loaded)
     folder = out or Path("runs") / loaded.name
-    _open(folder, loaded, text, resume)
+    if is_first():
+        _open(folder, loaded, text, resume)
     results = (run_consultation if consults else run)(loaded, folder)
+    if not is_first():
+        return
     shown: Any = consult_report if consults else report
     shown.draw_report(loaded, folder)
     _finish(folder)
@@ -122,6 +126,7 @@ def ablate(
         from . import ablation
         from .consult_check import check as check_consultation
         from .pipeline import check
+        from .processes import is_first
         from .recipe import load_recipe
     except ModuleNotFoundError as error:
         raise missing_extra("train", error) from error
@@ -130,6 +135,8 @@ def ablate(
     ablation.variants(loaded)  # which refuses what has nothing to leave out
     check_consultation(loaded)
     rows = ablation.ablate(loaded, out)
+    if not is_first():
+        return
     if as_json:
         print(json.dumps([{"name": row.name} | row.figures for row in rows]))
     else:

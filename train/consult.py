@@ -11,7 +11,7 @@ Every stage is done once, as in `pipeline`; each role resumes from its own last 
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from medgym.adapters import published
-from medgym.cases import Case
-from medgym.consultation import ATTENDING, SPECIALIST, TRIAGE, Opinion, advised_case, triage_case
+from medgym.cases import Case, read_cases, write_cases
+from medgym.consultation import ATTENDING, SPECIALIST, TRIAGE, advised_case, triage_case
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import Policy, Sampling
@@ -35,7 +35,7 @@ from .advice import Advice
 from .c_marl import Entropy, difficulty, staged
 from .consult_judge import SINGLE, judged
 from .order import gold_cases, needed, ordered
-from .pipeline import Place, cold_start, load_base, model_policy, rules_of, sampling_of
+from .pipeline import Place, begin, model_policy, once, results_of, rules_of, sampling_of
 from .recipe import Recipe
 from .triage_reward import Outcomes, play_out
 
@@ -238,24 +238,22 @@ class Training:
 
     def triage(self, number: int) -> None:
         """Triage learns which specialty a case is of, or which choice ends well."""
-        specialties = self.consultation.specialties
-        cases, rules = self.cases(TRIAGE), self.rules(TRIAGE)
+        consultation, rules = self.consultation, self.rules(TRIAGE)
         if self.recipe.marl.triage_reward == "outcome":
-            rules = replace(rules, rubric=self.outcomes(cases, number).rubric())
-        asked = [triage_case(case, specialties) for case in cases]
+            path = self.folder / f"outcomes-{number}.jsonl"
+            rules = replace(rules, rubric=Outcomes.read(path, consultation.most).rubric())
+        asked = [triage_case(case, consultation.specialties) for case in self.cases(TRIAGE)]
         self.train(TRIAGE, asked, rules, self.sampling(TRIAGE), number=number)
 
-    def outcomes(self, cases: Sequence[Case], number: int) -> Outcomes:
-        """What each choice that triage has leads to, played once and kept."""
-        path, consultation = self.folder / f"outcomes-{number}.jsonl", self.consultation
-        if path.exists():
-            return Outcomes.read(path, consultation.most)
+    def outcomes(self, number: int) -> None:
+        """Play what each choice that triage has leads to, and write it down."""
+        consultation = self.consultation
         with self.sampler() as base:
             team = self.team(base)
             if self.newest(ATTENDING) is None:
                 team = team.deciding_by("scripted:vote")
             found = play_out(
-                cases,
+                self.cases(TRIAGE),
                 self.advice(team, f"outcomes {number}"),
                 team.players.of(team.recipe.attending),
                 self.rules(ATTENDING),
@@ -265,46 +263,18 @@ class Training:
                 views=consultation.views,
                 seed=seed_of(self.recipe.seed, "outcomes", number),
             )
-        found.write(path)
-        return found
+        found.write(self.folder / f"outcomes-{number}.jsonl")
 
-    def attending(self, number: int) -> None:
-        """The attending learns to weigh opinions and to look, from easy to hard."""
+    def opinions(self, number: int) -> None:
+        """Collect the opinions that the attending learns from, and write the cases with them."""
         recipe = self.of_role(ATTENDING)
-        marl, views = self.recipe.marl, self.consultation.views
         pool = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
         with self.sampler() as base:
             advice = self.advice(self.team(base), f"opinions {number}")
-            advised = advice.triaged(pool[: marl.cases])
-        sorted_out = [
-            (advised_case(case, opinions, views), difficulty(case, opinions))
-            for case, opinions in advised
-        ]
-        self._note_difficulties(number, advised)
-        steps = int(recipe.grpo["max_steps"])
-        groups = needed(recipe.grpo, 10**9) // steps
-        order, weights = [case for case, _ in sorted_out], [0.0] * steps
-        if marl.stages:
-            order, weights = staged(
-                sorted_out,
-                marl.stages,
-                steps=steps,
-                groups=groups,
-                rehearse=marl.rehearse,
-                seed=seed_of(self.recipe.seed, "c-marl", number),
-            )
-        self.train(
-            ATTENDING,
-            order,
-            self.rules(ATTENDING),
-            self.sampling(ATTENDING),
-            number=number,
-            weights=weights,
-        )
-
-    def _note_difficulties(
-        self, number: int, advised: Sequence[tuple[Case, Sequence[Opinion]]]
-    ) -> None:
+            advised = advice.triaged(pool[: self.recipe.marl.cases])
+        views = self.consultation.views
+        told = [advised_case(case, opinions, views) for case, opinions in advised]
+        write_cases(told, self.folder / f"advised-{number}.jsonl")
         rows = [
             {
                 "round": number,
@@ -316,6 +286,26 @@ class Training:
         ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomic(self.folder / f"difficulty-{number}.jsonl", text.encode("utf-8"))
+
+    def attending(self, number: int) -> None:
+        """The attending learns to weigh opinions and to look, from easy to hard."""
+        recipe, marl = self.of_role(ATTENDING), self.recipe.marl
+        order = read_cases(self.folder / f"advised-{number}.jsonl")
+        lines = (self.folder / f"difficulty-{number}.jsonl").read_text("utf-8").splitlines()
+        levels = [json.loads(line)["difficulty"] for line in lines]
+        steps = int(recipe.grpo["max_steps"])
+        weights = [0.0] * steps
+        if marl.stages:
+            order, weights = staged(
+                list(zip(order, levels, strict=True)),
+                marl.stages,
+                steps=steps,
+                groups=needed(recipe.grpo, 10**9) // steps,
+                rehearse=marl.rehearse,
+                seed=seed_of(self.recipe.seed, "c-marl", number),
+            )
+        rules, sampling = self.rules(ATTENDING), self.sampling(ATTENDING)
+        self.train(ATTENDING, order, rules, sampling, number=number, weights=weights)
 
     def single(self) -> None:
         """The baseline: the same base, cases and budget, without colleagues."""
@@ -353,40 +343,27 @@ def run_consultation(recipe: Recipe, folder: Path) -> dict[str, Any]:
     if recipe.model.build is not None:
         torch.set_num_threads(1)  # as for a single policy
 
-    def once(name: str, work: Callable[[], None]) -> None:
-        if name not in place.stages():
-            with place.stage(name):
-                work()
-
-    if "cold_start" not in place.stages():
-        with place.stage("base"):
-            base = load_base(recipe)
-        with place.stage("cold_start"):
-            cold_start(recipe, base, place)
+    begin(recipe, place)
     for number in range(recipe.marl.rounds):
         mark = f" {number + 1}" if recipe.marl.rounds > 1 else ""
         # By outcome, triage is rewarded for what the specialists know: they learn first.
         if SPECIALIST in training.trained:
-            once(f"specialists{mark}", partial(training.specialists, number))
+            learn = partial(training.specialists, number)
+            once(place, f"specialists{mark}", learn, alone=False)
         if TRIAGE in training.trained:
-            once(f"triage{mark}", partial(training.triage, number))
-        once(f"attending{mark}", partial(training.attending, number))
+            if recipe.marl.triage_reward == "outcome":
+                once(place, f"outcomes{mark}", partial(training.outcomes, number))
+            once(place, f"triage{mark}", partial(training.triage, number), alone=False)
+        once(place, f"opinions{mark}", partial(training.opinions, number))
+        once(place, f"attending{mark}", partial(training.attending, number), alone=False)
     if recipe.marl.single:
-        once(SINGLE, training.single)
-    training.describe()
+        once(place, SINGLE, training.single, alone=False)
 
     def judge() -> None:
+        training.describe()
         with training.sampler() as base:
             figures = judged(training, base)
         write_atomic(folder / "judged.json", json.dumps(figures, indent=1).encode())
 
-    once("judge", judge)
-    seconds = place.stages()
-    results = {
-        "recipe": recipe.name,
-        "seed": recipe.seed,
-        "policies": json.loads((folder / "judged.json").read_text()),
-        "seconds": seconds | {"total": round(sum(seconds.values()), 1)},
-    }
-    write_atomic(folder / "results.json", json.dumps(results, indent=1).encode())
-    return results
+    once(place, "judge", judge)
+    return results_of(recipe, place)

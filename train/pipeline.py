@@ -31,6 +31,7 @@ from medgym.suite import Judgement
 from .demonstrations import demonstrations
 from .disk import disk_may_fill
 from .order import gold_cases, ordered
+from .processes import by_itself, is_first, wait_for
 from .recipe import Recipe
 from .rubric import rubric_of
 from .selection import Records
@@ -305,29 +306,61 @@ def run(recipe: Recipe, folder: Path) -> dict[str, Any]:
     if recipe.model.build is not None:
         # So small a model gains nothing from a second thread, and one thread rounds alike anywhere.
         torch.set_num_threads(1)
-    base: Path | str = ""
-    if "cold_start" not in place.stages():
-        with place.stage("base"):
-            base = load_base(recipe)
-        with place.stage("cold_start"):
-            cold_start(recipe, base, place)
-    if asked_for(recipe.curriculum) and "curriculum" not in place.stages():
-        with place.stage("curriculum"):
-            curriculum(recipe, place)
-    if "grpo" not in place.stages():
-        with place.stage("grpo"):
-            grpo(recipe, place)
-    if "judge" not in place.stages():
-        with place.stage("judge"):
-            figures = judged(recipe, place)
-            write_atomic(place.folder / "judged.json", json.dumps(figures, indent=1).encode())
-    figures = json.loads((place.folder / "judged.json").read_text())
+    begin(recipe, place)
+    if asked_for(recipe.curriculum):
+        once(place, "curriculum", lambda: curriculum(recipe, place))
+    once(place, "grpo", lambda: grpo(recipe, place), alone=False)
+
+    def judge() -> None:
+        figures = judged(recipe, place)
+        write_atomic(place.folder / "judged.json", json.dumps(figures, indent=1).encode())
+
+    once(place, "judge", judge)
+    return results_of(recipe, place)
+
+
+def once(place: Place, name: str, work: Callable[[], None], *, alone: bool = True) -> None:
+    """Do a stage that is not done yet.
+
+    Where several processes do a run, the first does it while the others wait, or with
+    `alone=False` all of them do it.
+    """
+    if name in place.stages():
+        return
+    if is_first():
+        with place.stage(name):
+            work()
+        return
+    if not alone:
+        work()
+    wait_for(name, place.stages)
+
+
+def begin(recipe: Recipe, place: Place) -> None:
+    """The first stages of any training: the base, and the cold start."""
+    made: list[Path | str] = []
+
+    def make() -> None:
+        with by_itself():
+            made.append(load_base(recipe))
+
+    def imitate() -> None:
+        with by_itself():
+            cold_start(recipe, made[0] if made else load_base(recipe), place)
+
+    once(place, "base", make)
+    once(place, "cold_start", imitate)
+
+
+def results_of(recipe: Recipe, place: Place) -> dict[str, Any]:
+    """What is written to `results.json`, once everybody is judged."""
     seconds = place.stages()
     results = {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "policies": figures,
+        "policies": json.loads((place.folder / "judged.json").read_text()),
         "seconds": seconds | {"total": round(sum(seconds.values()), 1)},
     }
-    write_atomic(folder / "results.json", json.dumps(results, indent=1).encode())
+    if is_first():
+        write_atomic(place.folder / "results.json", json.dumps(results, indent=1).encode())
     return results

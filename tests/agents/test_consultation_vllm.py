@@ -24,6 +24,7 @@ URL = os.environ.get("MEDGYM_VLLM_URL", "")
 pytestmark = [
     pytest.mark.skipif(not URL, reason="MEDGYM_VLLM_URL names no server"),
     pytest.mark.timeout(600),
+    pytest.mark.usefixtures("server_alone"),
 ]
 
 CASES = "phantom,look=radiograph,question=kind:train[60:66]"

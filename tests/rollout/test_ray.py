@@ -344,7 +344,7 @@ class Once(Looking):
     def __init__(self, log: Path) -> None:
         super().__init__(render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]}), 2)
         self.log = log
-        self.inside = self.waiting = 0
+        self.inside = self.waiting = self.most = 0
 
     def enter(self) -> None:
         self.inside += 1
@@ -354,7 +354,11 @@ class Once(Looking):
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         self.waiting += 1
-        await asyncio.sleep(0.05)
+        for _ in range(100):  # at first until both workers have come, however slowly one starts
+            await asyncio.sleep(0.05)
+            self.most = max(self.most, self.waiting)
+            if self.most > 4:
+                break
         shown = sum(len(message.images) for message in conversation)
         with self.log.open("a") as stream:
             told = f"{self.inside} {self.waiting} {len(conversation)} {shown}"

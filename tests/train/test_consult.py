@@ -16,7 +16,7 @@ from medgym.policy import load_policy
 from medgym.rollout import collect
 from medgym.runs import RunFolder
 from medgym.store import TrajectoryStore
-from medgym.train import advice
+from medgym.train import advice, pipeline
 from medgym.train import consult as module
 from medgym.train.ablation import ablate
 from medgym.train.consult import Training, run_consultation
@@ -99,8 +99,8 @@ def test_rounds_alternate_and_each_role_has_its_own_adapter(run: Any) -> None:
     _, folder, results = run
     stages = [stage for stage in results["seconds"] if stage != "total"]
     assert stages == [
-        "base", "cold_start", "triage 1", "attending 1", "triage 2", "attending 2", "single",
-        "judge",
+        "base", "cold_start", "triage 1", "opinions 1", "attending 1", "triage 2", "opinions 2",
+        "attending 2", "single", "judge",
     ]  # fmt: skip
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
@@ -158,8 +158,9 @@ def test_the_doctor_examines_the_attending_of_a_run(run: Any) -> None:
 @pytest.mark.slow
 def test_a_finished_run_does_nothing_again(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, folder, results = run
-    for name in ("judged", "cold_start", "load_base"):
-        monkeypatch.setattr(module, name, lambda *_: pytest.fail("done again"))
+    monkeypatch.setattr(module, "judged", lambda *_: pytest.fail("done again"))
+    for name in ("cold_start", "load_base"):
+        monkeypatch.setattr(pipeline, name, lambda *_: pytest.fail("done again"))
     assert run_consultation(recipe, folder) == results
 
 
@@ -284,8 +285,8 @@ def test_trained_specialists_have_an_adapter_each_which_the_consultation_plays_b
     _, folder, results = trained_doctors
     stages = [stage for stage in results["seconds"] if stage not in ("total", "base")]
     assert stages == [
-        "cold_start", "specialists 1", "triage 1", "attending 1", "specialists 2", "triage 2",
-        "attending 2", "judge",
+        "cold_start", "specialists 1", "outcomes 1", "triage 1", "opinions 1", "attending 1",
+        "specialists 2", "outcomes 2", "triage 2", "opinions 2", "attending 2", "judge",
     ]  # fmt: skip
     for specialty in SPECIALISTS:
         held = folder / "adapters" / f"specialist-{specialty}"

@@ -19,6 +19,7 @@ from tests.train.test_grpo_vllm import URL, base
 pytestmark = [
     pytest.mark.skipif(not URL, reason="MEDGYM_VLLM_URL names no server"),
     pytest.mark.timeout(900),
+    pytest.mark.usefixtures("server_alone"),
 ]
 
 __all__ = ["base"]  # the fixture

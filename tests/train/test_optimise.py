@@ -11,7 +11,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from medgym.errors import RunError, UserError
 from medgym.train.grpo import LookingTrainer
-from medgym.train.optimise import _engine, grpo_config
+from medgym.train.optimise import engine_of, grpo_config
 from medgym.train.pipeline import Place
 from medgym.train.recipe import Recipe, parse_recipe
 
@@ -116,7 +116,7 @@ def test_an_engine_that_cannot_train_is_refused(
     rollout: dict[str, Any], lora: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said):
-        _engine(recipe(rollout=rollout, lora=lora), Place(tmp_path))
+        engine_of(recipe(rollout=rollout, lora=lora), Place(tmp_path))
 
 
 def test_a_step_without_any_reward_still_writes_its_line(tmp_path: Path) -> None:
