@@ -171,7 +171,7 @@ class Engine(Policy):
         self.said: list[str] = []
 
     async def act(self, conversation: Any, sampling: Any) -> Any:
-        raise NotImplementedError
+        raise AssertionError("nobody plays here")
 
     def with_adapter(self, name: str, path: Path) -> Policy:
         assert (path / "adapter_model.safetensors").is_file()

@@ -11,20 +11,10 @@ import pytest
 
 from medgym.runs import RunFolder
 from medgym.store import TrajectoryStore
-from medgym.train.tiny_base import BaseConfig, tiny_base
-from medgym.train.tiny_model import TinyConfig
+from medgym.train.tiny_base import tiny_base
 from medgym.trajectory import validate
+from tests.train.test_consult import DIAGNOSES, QUICK
 
-CASES = "phantom,look=radiograph+fundus+histology,question=diagnosis"
-QUICK = BaseConfig(
-    model=TinyConfig(hidden=32, text_layers=1, vision_layers=1, heads=2),
-    cases=f"{CASES}:train[:80]",
-    spoiled=f"{CASES}:train[100:140]",
-    warm_steps=2,
-    steps=4,
-    spoil_steps=2,
-    batch=4,
-)
 RECIPE = """
 name = "both"
 [model]
@@ -69,7 +59,7 @@ report_to = ["none"]
 def test_two_processes_do_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     recipe, out = tmp_path / "both.toml", tmp_path / "run"
-    recipe.write_text(RECIPE.format(base=tiny_base(QUICK), cases=CASES))
+    recipe.write_text(RECIPE.format(base=tiny_base(QUICK), cases=DIAGNOSES))
     command = Path(sys.executable).with_name("medgym")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(

@@ -81,3 +81,13 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     outcomes = played_out(tmp_path, 2, "scripted:prior")
     outcomes.write(tmp_path / "outcomes.jsonl")
     assert Outcomes.read(tmp_path / "outcomes.jsonl", 2) == outcomes
+
+
+def test_training_cases_show_opinions_in_orders_of_their_own(tmp_path: Path) -> None:
+    roles = {name: {"policy": "scripted:prior"} for name in ("triage", "specialist", "attending")}
+    table = {"specialties": list(THREE), "opinions": 1}
+    team = Consultation(recipe_of({"consultation": table, "roles": roles}, "test"))
+    advised = Advice(team, tmp_path, RULES, Sampling(), 5).of(CASES, [THREE] * len(CASES))
+    orders = {tuple(opinion.specialty for opinion in opinions) for _, opinions in advised}
+    assert len(orders) > 3
+    assert {order[0] for order in orders} == set(THREE)
