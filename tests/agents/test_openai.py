@@ -70,7 +70,9 @@ def test_a_request_that_fails_is_repeated(
 ) -> None:
     script: Script = (lambda h, b: h.break_off()) if fault is Handler.break_off else fault
     server.scripted(script, script, answer("<answer>A</answer>"))
-    assert ask(policy("?timeout=0.4")).text == "<answer>A</answer>"
+    # What does not hang is given time to answer, on however busy a machine.
+    player = policy("?timeout=2" if fault is hang else "")
+    assert ask(player).text == "<answer>A</answer>"
     assert len(server.bodies(CHAT)) == 3
     assert len({json.dumps(body) for body in server.bodies(CHAT)}) == 1  # the same draw
 
@@ -90,7 +92,7 @@ def test_json_that_is_none_is_repeated(server: Server, policy: Any) -> None:
     ("script", "reason"),
     [
         (failing(500), "500: not now (3 attempts)"),
-        (hang, "no answer within 0.2 s (3 attempts)"),
+        (hang, "no answer within 0.5 s (3 attempts)"),
         (lambda handler, body: handler.break_off(), "RemoteProtocolError"),
         (failing(400), "400: not now"),
         (lambda handler, body: handler.say({"choices": []}), "unexpected reply"),
@@ -102,7 +104,7 @@ def test_what_keeps_failing_is_a_failure_of_the_policy(
 ) -> None:
     server.scripted(script)
     with pytest.raises(Failure) as caught:
-        ask(policy("?timeout=0.2&retries=2"))
+        ask(policy("?timeout=0.5&retries=2" if script is hang else "?retries=2"))
     assert caught.value.boundary == "policy"
     assert reason in caught.value.reason
     assert server.url in caught.value.reason
@@ -174,22 +176,26 @@ def test_requests_in_flight_are_bounded(server: Server, policy: Any) -> None:
 
 def test_a_run_goes_through_a_bad_endpoint(server: Server, policy: Any) -> None:
     """500, hanging and breaking off by turns: every episode is there in the end, and only once."""
-    faults: list[Script] = [failing(500), hang, lambda h, b: h.break_off()]
-    turns = itertools.count()
+    faults = itertools.cycle([failing(500), hang, lambda h, b: h.break_off(), None])
+    asked: set[int] = set()
 
     def play(handler: Handler, body: Any) -> None:
-        turn = next(turns)
         looked = any(m["role"] == "assistant" for m in body["messages"])
         said = "<answer>A</answer>" if looked else render_call("zoom", {"view": 0, "box": BOX})
-        (answer(said) if turn % 3 else faults[turn // 3 % 3])(handler, body)
+        with server.lock:  # at the first time of asking, so that no request fails for good
+            fault = None if body["seed"] in asked else next(faults)
+            asked.add(body["seed"])
+        (fault or answer(said))(handler, body)
 
     server.routes[CHAT] = play
     rules = Rules(tools=load_tools(["zoom"]), view_size=64)
     cases = open_cases("phantom:train[:12]")
-    played = list(collect(cases, policy("?timeout=0.3"), rules, group_size=2))
+    played = list(collect(cases, policy("?timeout=2"), rules, group_size=2))
     keys = [(case.id, member) for case in cases for member in range(2)]
     assert sorted((t.case_id, t.member) for t in played) == sorted(keys)
     assert all(t.turns == 2 and t.calls == ("zoom",) and not t.failure for t in played)
+    assert len(asked) == 48
+    assert len(server.bodies(CHAT)) >= 48 + 36
 
 
 def test_cancelling_ends_a_request(server: Server, policy: Any) -> None:
@@ -197,17 +203,18 @@ def test_cancelling_ends_a_request(server: Server, policy: Any) -> None:
     player = policy("?concurrency=1")
 
     async def impatient() -> None:
-        player_check = asyncio.create_task(player.act(QUESTION, Sampling()))
-        await asyncio.sleep(0.2)
-        player_check.cancel()
+        asking = asyncio.create_task(player.act(QUESTION, Sampling()))
+        while not server.bodies(CHAT):
+            await asyncio.sleep(0.02)
+        asking.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await player_check
+            await asking
 
     asyncio.run(impatient())
     server.scripted(answer("x"))
-    begin = time.monotonic()
-    assert ask(player).text == "x"  # its place is free again, in another event loop
-    assert time.monotonic() - begin < 1
+    # Its place is free again, in another event loop: else this would wait as long as a request may.
+    assert ask(player).text == "x"
+    assert len(server.bodies(CHAT)) == 2
 
 
 def test_an_endpoint_that_is_down_is_one_line() -> None:

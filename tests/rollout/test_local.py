@@ -107,11 +107,9 @@ def test_every_turn_of_every_member_has_a_seed_of_its_own() -> None:
 
 
 def test_as_many_are_in_flight_as_may_be() -> None:
-    policy = Waiting(0.02)
-    start = time.monotonic()
+    policy = Waiting(0.2)
     list(collect(cases(10), policy, RULES, group_size=4, concurrency=20))
     assert policy.most == 20
-    assert time.monotonic() - start < 40 * 2 * 0.02  # one after the other
     few = Waiting()
     list(collect(cases(6), few, RULES, concurrency=2))
     assert few.most <= 2
@@ -256,7 +254,7 @@ def test_a_stream_that_is_left_inside_a_running_event_loop_plays_nothing_on() ->
 
     asyncio.run(cell())
     acts = policy.acts
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < end:
         time.sleep(0.01)
     assert threading.active_count() <= before
