@@ -202,8 +202,11 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
             self.agent_selection = self.agents[0]
         else:
             specialty = agent.partition(":")[2].partition("/")[0]
-            looks = looks_of(episode)
-            self._opinions.append(opinion_of(self._case, specialty, episode.answer, looks=looks))
+            thought = episode.turns[-1].action.think if self.recipe.reasons else None
+            opinion = opinion_of(
+                self._case, specialty, episode.answer, thought or "", looks_of(episode)
+            )
+            self._opinions.append(opinion)
             self._next()
 
     def _show(self, agent: str, text: str) -> None:

@@ -305,4 +305,4 @@ def _opinion(case: Case, specialty: str, part: Trajectory, reasons: bool) -> Opi
 def _thought(trajectory: Trajectory) -> str:
     """What a specialist thought before its answer."""
     last = next((n for n in reversed(trajectory.nodes) if n.role == "assistant"), None)
-    return getattr(parse_action(last.text), "think", "") or "" if last is not None else ""
+    return (last is not None and parse_action(last.text).think) or ""

@@ -4,6 +4,7 @@ PEFT keeps all adapters in the model and applies those that are active. A batch 
 and afterwards the model is as it was: a trainer that shares it finds its own adapter active.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ def add_adapter(model: Any, folder: Path, name: str) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
+    # PEFT asks for what the newest transformers calls by another name.
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     content(folder)
     weights = {n.replace(".base_layer.", "."): tuple(p.shape) for n, p in model.named_parameters()}
     check_shapes(folder, weights, "the model")

@@ -26,7 +26,7 @@ from medgym.commands.asking import (
     ready,
     tool_names,
 )
-from medgym.commands.printing import percent, print_json, print_table
+from medgym.commands.printing import percent, print_columns, print_json, print_table
 from medgym.policy import Sampling, load_policy
 from medgym.progress import progress
 from medgym.registry import load
@@ -95,6 +95,9 @@ def evaluate(
         print_json(results)
     else:
         print_table(rows(judgement))
+        if judgement.roles:
+            print()
+            print_columns(("role", *_ROLE), role_rows(judgement))
 
 
 def figures(judgement: Judgement) -> dict[str, Any]:
@@ -105,6 +108,9 @@ def figures(judgement: Judgement) -> dict[str, Any]:
         "looked": judgement.looked,
         "hit": judgement.hit,
         "turns": judgement.turns,
+        "calls": judgement.calls,
+        "tokens": judgement.tokens,
+        "roles": {role: asdict(figures) for role, figures in judgement.roles.items()},
         "by_answer": {answer: asdict(rate) for answer, rate in judgement.by_answer.items()},
     }
 
@@ -120,8 +126,24 @@ def rows(judgement: Judgement) -> list[tuple[str, str]]:
         ("looked", percent(judgement.looked)),
         ("hit a gold region", percent(judgement.hit)),
         ("replies", f"{judgement.turns:.2f}"),
+        ("tool calls", f"{judgement.calls:.2f}"),
+        *([("tokens", f"{judgement.tokens:.0f}")] if judgement.tokens else []),
         *((f"  {answer}", f"{_interval(r)} of {r.n}") for answer, r in judgement.by_answer.items()),
     ]
+
+
+_ROLE = ("parts", "right", "answered", "failed", "replies", "calls", "tokens", "seconds")
+
+
+def role_rows(judgement: Judgement) -> list[tuple[str, ...]]:
+    """What each role of a consultation did: how many parts, how well, at what cost a part."""
+    return [
+        (
+            role, str(r.right.n), percent(r.right.value), percent(r.answered), str(r.failed),
+            f"{r.turns:.2f}", f"{r.calls:.2f}", f"{r.tokens:.0f}", f"{r.seconds:.2f}",
+        )
+        for role, r in judgement.roles.items()
+    ]  # fmt: skip
 
 
 def _interval(rate: Rate) -> str:

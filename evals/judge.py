@@ -4,7 +4,8 @@ What counts as right is `Answer.matches` and nothing else, whatever the rubric r
 was not answered is wrong, never left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
 
 from medgym.cases import Case
 from medgym.episode import Rules
@@ -12,7 +13,7 @@ from medgym.errors import RunError, UserError
 from medgym.looking import hit
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages, collect
-from medgym.suite import Judgement, Rate
+from medgym.suite import Judgement, Rate, RoleJudgement
 from medgym.trajectory import Trajectory
 
 
@@ -67,10 +68,42 @@ def judgement(policy: str, cases: Sequence[Case], played: Sequence[Trajectory]) 
     return Judgement(
         policy=policy,
         accuracy=Rate.of(t.correct for t in played),
-        answered=sum(t.answer is not None for t in played) / len(played),
-        looked=sum(bool(t.looks) for t in played) / len(played),
-        hit=sum(hits) / len(hits) if hits else None,
+        answered=fmean(t.answer is not None for t in played),
+        looked=fmean(bool(t.looks) for t in played),
+        hit=fmean(hits) if hits else None,
         by_answer={answer: Rate.of(answers[answer]) for answer in sorted(answers)},
-        turns=sum(t.turns for t in played) / len(played),
+        turns=fmean(t.turns for t in played),
+        calls=fmean(sum(len(part.calls) for _, part in t.parts()) for t in played),
+        tokens=fmean(t.tokens for t in played),
+        roles=_roles(played),
         trajectories=tuple(played),
+    )
+
+
+def _roles(played: Sequence[Trajectory]) -> dict[str, RoleJudgement]:
+    """How each role did, in the order in which they mostly play."""
+    parts: dict[str, list[tuple[float, Trajectory]]] = {}
+    places: dict[str, list[int]] = {}
+    for trajectory in played:
+        for place, branch in enumerate(trajectory.branches):
+            role = branch.role.partition("/")[0]  # votes of a majority are numbered
+            parts.setdefault(role, []).append((branch.seconds, trajectory.part(branch)))
+            places.setdefault(role, []).append(place)
+    return {role: _role(parts[role]) for role in sorted(parts, key=lambda r: fmean(places[r]))}
+
+
+def _role(parts: Sequence[tuple[float, Trajectory]]) -> RoleJudgement:
+    whole = [(seconds, part) for seconds, part in parts if part.failure is None]
+
+    def mean(values: Iterable[float]) -> float:
+        return fmean(values) if whole else 0.0
+
+    return RoleJudgement(
+        right=Rate.of(part.correct for _, part in whole),
+        answered=mean(part.answer is not None for _, part in whole),
+        failed=len(parts) - len(whole),
+        turns=mean(part.turns for _, part in whole),
+        calls=mean(len(part.calls) for _, part in whole),
+        tokens=mean(part.tokens for _, part in whole),
+        seconds=mean(seconds for seconds, _ in whole),
     )

@@ -23,7 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from medgym.errors import RunError, UserError, missing_extra, unknown
 
-FIRST = ("cases", "play", "rollout", "train", "eval")
+FIRST = ("cases", "play", "rollout", "train", "eval", "view")
 """The order in which help lists the commands that one meets first; others follow by name."""
 
 

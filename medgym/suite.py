@@ -41,6 +41,28 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class RoleJudgement:
+    """How one role of a consultation did, over all parts that it played.
+
+    Attributes:
+        right: share of right answers to what the role was asked (triage: for a specialty), over the
+            parts that the machinery did not fail; one without an answer is wrong.
+        answered: share of these that ended with an answer.
+        failed: parts that the machinery failed for good, which count as nothing.
+        turns, calls, tokens, seconds: means of a part: replies, tool calls, tokens (see
+            `Trajectory.tokens`), and how long it took beside the others.
+    """
+
+    right: Rate
+    answered: float
+    failed: int
+    turns: float
+    calls: float
+    tokens: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Judgement:
     """How a policy did on cases.
 
@@ -51,7 +73,9 @@ class Judgement:
         looked: share of episodes in which a tool showed something.
         hit: share of the cases with gold regions in which a look showed a whole region.
         by_answer: accuracy among the cases of each gold answer, of `choice` and `closed` cases.
-        turns: mean number of replies.
+        turns, calls, tokens: means of a case: replies, tool calls, tokens (see
+            `Trajectory.tokens`); of a consultation over all roles.
+        roles: of a consultation, how each role did; empty for one policy.
         trajectories: what was played, in the order of the cases.
     """
 
@@ -62,6 +86,9 @@ class Judgement:
     hit: float | None
     by_answer: Mapping[str, Rate]
     turns: float
+    calls: float
+    tokens: float
+    roles: Mapping[str, RoleJudgement]
     trajectories: tuple[Trajectory, ...]
 
 

@@ -171,6 +171,14 @@ class Trajectory:
         """Replies of the policy, of a consultation those of all roles."""
         return sum(node.role == "assistant" for node in self.nodes)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that were read and written, of a consultation by all roles.
+
+        Each counts once, however often a later turn repeats it; a policy without tokens has none.
+        """
+        return sum(len(node.token_ids) for node in self.nodes)
+
 
 def hash_ids(ids: Sequence[int]) -> str:
     """blake2b of token ids."""

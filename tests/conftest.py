@@ -66,3 +66,11 @@ def server_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with (tmp_path_factory.getbasetemp().parent / "server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture
+def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine, nothing is slow enough for a line of progress: what stands on
+    stderr is what the command has to say."""
+    monkeypatch.setattr("medgym.progress.INTERVAL", float("inf"))
+    monkeypatch.setattr("medgym.progress.WORTH", float("inf"))

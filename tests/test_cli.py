@@ -28,7 +28,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: Capture) -> Run:
+def run(capsys: Capture, no_progress: None) -> Run:
     """Runs the command in this process: its status, stdout and stderr."""
 
     def call(*words: str) -> tuple[int, str, str]:
@@ -196,6 +196,39 @@ def test_play_as_json_tells_where_it_looked(run: Run) -> None:
     assert [len(m["views"]) for m in record["messages"]] == [0, 1, 0, 1, 0]
     (look,) = record["looks"]
     assert (look["view"], look["tool"]) == (1, "zoom")
+
+
+CONSULTATION = """
+[consultation]
+specialties = ["radiologist"]
+opinions = 2
+[roles.triage]
+policy = "scripted:oracle"
+[roles.specialist]
+policy = "scripted:oracle"
+tools = ["zoom"]
+[roles.attending]
+policy = "scripted:oracle"
+tools = ["zoom"]
+"""
+
+
+def test_play_shows_every_part_of_a_consultation(run: Run, tmp_path: Path) -> None:
+    recipe = tmp_path / "c.toml"
+    recipe.write_text(CONSULTATION)
+    words = ("play", "phantom,look=ct,question=kind:test", "--policy", f"consultation:{recipe}")
+    status, out, err = run(*words)
+    assert (status, err) == (0, "")
+    heads = re.findall(r"^== ([\w:]+), scripted:oracle, \d+\.\d\d s$", out, re.MULTILINE)
+    assert heads == ["triage", *["specialist:radiologist"] * 2, "attending"]
+    assert "right, reward 1.10" in out
+    record = json.loads(run(*words, "--json")[1])
+    assert [len(part["messages"]) for part in record["parts"]] == [2, 4, 4, 4]
+    # Two specialists looked at the same place, so the attending's first look makes view 2.
+    assert [look["view"] for look in record["looks"]] == [2]
+    status, _, err = run(*words, "--out", str(tmp_path / "played"))
+    assert (status, "medgym view RUN" in err) == (2, True)
+    assert not (tmp_path / "played").exists()
 
 
 def test_play_finds_the_case_that_is_named(run: Run) -> None:

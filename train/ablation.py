@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medgym.commands.printing import print_columns
 from medgym.errors import UserError
 from medgym.registry import load
 from medgym.runs import RunFolder, toml
@@ -22,6 +23,7 @@ from .consult import run_consultation
 from .consult_report import NAMES
 from .processes import is_first
 from .recipe import Recipe, StageTable
+from .report import RATES, rate_cells
 
 WHOLE = "whole"
 OWN = ("attending", "single")
@@ -125,14 +127,4 @@ def _share(whole: Path, folder: Path) -> None:
 
 def print_rows(rows: list[Row]) -> None:
     """The table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="ablation")
-    for heading in ("what", "accuracy (sampled)", "95 % interval", "greedy"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    for row in rows:
-        f = row.figures
-        interval = f"{f['low']:.1%} to {f['high']:.1%}"
-        table.add_row(row.name, f"{f['accuracy']:.1%}", interval, f"{f['greedy']:.1%}")
-    Console().print(table)
+    print_columns(("ablation", *RATES), [(row.name, *rate_cells(row.figures)) for row in rows])

@@ -11,6 +11,7 @@ from medgym.episode import Rules
 from medgym.policy import Policy, Sampling
 from medgym.progress import progress
 from medgym.registry import load
+from medgym.runs import RunFolder
 from medgym.seeds import seed_of
 from medgym.store import TrajectoryStore
 from medgym.suite import Judgement, Rate
@@ -91,6 +92,7 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     played: dict[str, Judgement] = {}
     found = players(training, cases, base)
+    keep = RunFolder(training.folder).keep_images
     with progress("judging", 2 * sum(len(player[1]) for player in found.values())) as advance:
         for name, (policy, some, rules, sampling) in found.items():
             drawn, greedy = (
@@ -101,6 +103,7 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
                     sampling=sampling(is_greedy),
                     seed=seed_of(training.recipe.seed, "judge"),
                     on_progress=lambda _, name=name: advance(1, policy=name),
+                    on_messages=keep if name == ATTENDING and not is_greedy else None,
                 )
                 for is_greedy in (False, True)
             )

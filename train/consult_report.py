@@ -6,52 +6,45 @@ from typing import Any
 
 import numpy as np
 
+from medgym.commands.printing import percent, print_columns
 from medgym.consultation import ATTENDING, TRIAGE
 
 from .c_marl import DIFFICULTIES
-from .consult_judge import SINGLE
+from .consult_judge import SINGLE, VOTES
 from .pipeline import Place
 from .recipe import Recipe
+from .report import RATES, print_end, rate_cells
 
 NAMES = {
-    "attending": "consultation",
-    "attending_before": "consultation, attending not trained",
-    "majority": "specialists' vote, no attending",
-    "triage": "triage (right specialty)",
+    ATTENDING: "consultation",
+    "attending_before": "attending not trained",
+    "majority": "specialists' vote",
+    TRIAGE: "triage (specialty)",
     "triage_before": "triage, not trained",
     "no_specialists": "no specialists",
-    "no_triage": "no triage (everybody is asked)",
-    "oracle": "oracle in the attending's place",
-    "single": "single policy",
-    "single_majority": "single policy, majority of 5",
+    "no_triage": "no triage: all asked",
+    "oracle": "oracle as attending",
+    SINGLE: "single policy",
+    "single_majority": f"majority of {VOTES}",
 }
+"""What the policies of `results.json` are called where people read."""
+
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
 _WINDOW = 5
 
 
 def print_results(results: dict[str, Any], folder: Path) -> None:
     """The table of policies, and where the run lies."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{results['recipe']}, seed {results['seed']}")
-    levels = (*DIFFICULTIES, "all alike, wrong")
-    headings = ("policy", "accuracy (sampled)", "95 % interval", "greedy", *levels)
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "policy" else "right")
-    for name, row in results["policies"].items():
-        rates = [*row.get("by_difficulty", {}).values(), *filter(None, [row.get("overruled")])]
-        table.add_row(
-            NAMES.get(name, name),
-            f"{row['accuracy']:.1%}",
-            f"{row['low']:.1%} to {row['high']:.1%}",
-            f"{row['greedy']:.1%}",
-            *(f"{rate['value']:.1%}" for rate in rates),
-        )
-    console = Console()
-    console.print(table)
-    count, total = results["policies"]["attending"]["n"], results["seconds"]["total"]
-    console.print(f"{count} held-out cases each; {total:.0f} s in all; everything is in {folder}")
+    policies = results["policies"]
+    title = f"{results['recipe']}, seed {results['seed']}"
+    rows = []
+    for name, row in policies.items():
+        levels = row.get("by_difficulty", {})
+        rates = [*(levels.get(level) for level in DIFFICULTIES), row.get("overruled")]
+        told = (percent(rate and rate["value"]) for rate in rates)
+        rows.append((NAMES.get(name, name), *rate_cells(row), *told, f"{row['tokens']:.0f}"))
+    print_columns((title, *RATES, *DIFFICULTIES, "overruled", "tokens"), rows)
+    print_end(policies[ATTENDING]["n"], results["seconds"]["total"], folder)
 
 
 def draw_report(recipe: Recipe, folder: Path) -> Path:

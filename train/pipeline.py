@@ -248,6 +248,7 @@ def judged(recipe: Recipe, place: Place) -> dict[str, Any]:
         "oracle": (lambda: load_policy("scripted:oracle"), rules),
     }
     figures: dict[str, Any] = {}
+    keep = RunFolder(place.folder).keep_images
     with progress("judging", 2 * len(cases) * len(players)) as advance:
         for name, (player, player_rules) in players.items():
             policy = player()
@@ -259,6 +260,7 @@ def judged(recipe: Recipe, place: Place) -> dict[str, Any]:
                     sampling=sampling_of(recipe, greedy=is_greedy),
                     seed=seed_of(recipe.seed, "judge"),
                     on_progress=lambda _, name=name: advance(1, policy=name),
+                    on_messages=keep if name == "grpo" and not is_greedy else None,
                 )
                 for is_greedy in (False, True)
             )
@@ -279,6 +281,9 @@ def figures_of(drawn: Judgement, greedy: Judgement) -> dict[str, Any]:
         "greedy_high": greedy.accuracy.high,
         "looked": drawn.looked,
         "hit": drawn.hit,
+        "turns": drawn.turns,
+        "calls": drawn.calls,
+        "tokens": drawn.tokens,
         "by_answer": {k: rate.value for k, rate in drawn.by_answer.items()},
     }
 

@@ -1,6 +1,7 @@
 """What a training run shows: a table in the terminal and `report.png`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from medgym.cases import Case, open_cases
+from medgym.commands.printing import percent, print_columns
 from medgym.images import open_image
 from medgym.policy import Policy
 from medgym.rollout import collect
@@ -32,28 +34,28 @@ _ANSWERS = 12
 
 def print_results(results: dict[str, Any], folder: Path) -> None:
     """The table of policies, and where the run lies."""
-    from rich.console import Console
-    from rich.table import Table
-
     policies = results["policies"]
-    table = Table(title=f"{results['recipe']}, seed {results['seed']}")
-    for heading in ("policy", "accuracy (sampled)", "95 % interval", "greedy", "looked", "hit"):
-        table.add_column(heading, justify="left" if heading == "policy" else "right")
-    for name, row in policies.items():
-        hit = "-" if row["hit"] is None else f"{row['hit']:.1%}"
-        table.add_row(
-            _NAMES.get(name, name),
-            f"{row['accuracy']:.1%}",
-            f"{row['low']:.1%} to {row['high']:.1%}",
-            f"{row['greedy']:.1%}",
-            f"{row['looked']:.1%}",
-            hit,
-        )
-    console = Console()
-    console.print(table)
-    count = policies["grpo"]["n"]
-    total = results["seconds"]["total"]
-    console.print(f"{count} held-out cases each; {total:.0f} s in all; everything is in {folder}")
+    rows = [
+        (_NAMES.get(name, name), *rate_cells(row), percent(row["looked"]), percent(row["hit"]))
+        for name, row in policies.items()
+    ]
+    print_columns((f"{results['recipe']}, seed {results['seed']}", *RATES, "looked", "hit"), rows)
+    print_end(policies["grpo"]["n"], results["seconds"]["total"], folder)
+
+
+RATES = ("sampled", "95 % interval", "greedy")
+"""Headings of `rate_cells`."""
+
+
+def rate_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """How often a policy is right: sampled, that figure's interval, greedy."""
+    interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+    return percent(row["accuracy"]), interval, percent(row["greedy"])
+
+
+def print_end(count: int, seconds: float, folder: Path) -> None:
+    """What the table rests on, what it took and where everything lies."""
+    print(f"{count} held-out cases each; {seconds:.0f} s in all; everything is in {folder}")
 
 
 def draw_report(recipe: Recipe, folder: Path) -> Path:

@@ -85,7 +85,7 @@ _DIAGNOSES = "phantom,look=radiograph+fundus+histology,question=diagnosis:train"
 BASES = {
     "tiny": BaseConfig(),
     "tiny-consult": BaseConfig(
-        cases=f"{_DIAGNOSES}[:4000]",
+        cases=f"{_DIAGNOSES}[:3200]",
         spoiled=f"{_DIAGNOSES}[5000:6000]",
         warm_steps=300,
         steps=340,

@@ -19,6 +19,7 @@ from medgym.consultation import (
     Opinion,
     advised_case,
     opinion_of,
+    shuffled,
     triage_case,
 )
 from medgym.env import load_tools
@@ -67,12 +68,20 @@ def looking(
 
 
 def consulting(cases: Sequence[Case], view_size: int) -> list[Dialogues]:
-    """Dialogues of an attending on all of the cases, and on shares of them of the other roles."""
+    """Dialogues of an attending on all of the cases, and on shares of them of the other roles.
+
+    On most cases the attending reads opinions of the case's own specialists, on the others one of
+    each specialty, as where there is no triage: so what triage is worth can be measured.
+    """
     rules = _rules(view_size, "zoom")
     looker = load_policy(f"{LOOKER},trusting=0.5")
     tenth = len(cases) // 10
     return [
-        Dialogues(advised(cases), looker, replace(rules, prompt=_prompt(ATTENDING))),
+        Dialogues(
+            [*advised(cases[: 7 * tenth]), *advised(cases[7 * tenth :], everybody=True)],
+            looker,
+            replace(rules, prompt=_prompt(ATTENDING)),
+        ),
         Dialogues(cases[: 3 * tenth], looker, rules),
         Dialogues(
             [triage_case(case, SPECIALTIES) for case in cases[3 * tenth : 6 * tenth]],
@@ -103,23 +112,25 @@ def spoiling(cases: Sequence[Case], view_size: int) -> list[Dialogues]:
     ]
 
 
-def advised(cases: Sequence[Case]) -> list[Case]:
-    """The cases with opinions of scripted specialists of their own specialty."""
+def advised(cases: Sequence[Case], everybody: bool = False) -> list[Case]:
+    """The cases with opinions of scripted specialists: of their own specialty, or one of each."""
 
     async def said(case: Case) -> list[Opinion]:
-        doctor = load_policy(DOCTOR.replace("{specialty}", case.specialty or "")).for_case(case)
+        own = case.specialty or ""
+        asked = SPECIALTIES if everybody else [own] * OPINIONS
         opinions = []
-        for number in range(OPINIONS):
+        for number, who in enumerate(asked):
+            doctor = load_policy(DOCTOR.replace("{specialty}", who)).for_case(case)
             drawn = Sampling(seed=seed_of("opinion", case.id, number))
             action = parse_action((await doctor.act((), drawn)).text)
             assert isinstance(action, Final)
-            opinions.append(opinion_of(case, case.specialty or "", action.answer))
-        return opinions
+            opinions.append(opinion_of(case, who, action.answer))
+        return shuffled(opinions, seed_of("order", case.id))
 
-    async def everybody() -> list[list[Opinion]]:
+    async def all_said() -> list[list[Opinion]]:
         return [await said(case) for case in cases]
 
-    opinions = asyncio.run(everybody())
+    opinions = asyncio.run(all_said())
     return [advised_case(case, each) for case, each in zip(cases, opinions, strict=True)]
 
 

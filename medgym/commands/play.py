@@ -25,6 +25,7 @@ from medgym.commands.asking import (
     tool_names,
 )
 from medgym.commands.printing import print_json
+from medgym.consultation import Team
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.images import ImageRef, Study, open_image
@@ -93,17 +94,22 @@ def play(
         refuse_gold_player(player, policy)
     if policy == "human" and out is None:
         raise UserError("a person needs to see the views; mend: add --out DIR")
+    if isinstance(player, Team) and out is not None:
+        raise UserError(
+            f"{policy} has views in each of its parts; mend: medgym rollout --out RUN, then "
+            "medgym view RUN, or leave --out away"
+        )
     _make_folder(out)
-    watched = Watched(player, out, say=not as_json)
+    watched = None if isinstance(player, Team) else Watched(player, out, say=not as_json)
     trajectory = asyncio.run(
         rollout(
             played,
-            watched,
+            watched or player,
             rules,
             sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
             seed=seed,
             studies=studies,
-            on_messages=watched.show,
+            on_messages=watched.show if watched is not None else None,
         )
     )
     player.close()
@@ -112,6 +118,8 @@ def play(
     if as_json:
         print_json(_record(played, trajectory, watched, gold=own is None))
         return
+    if watched is None:
+        _say_parts(trajectory)
     print(f"\n{_ending(trajectory)}")
     if own is None:
         reward = f"reward {trajectory.reward:.2f}" if trajectory.reward is not None else "no reward"
@@ -246,21 +254,56 @@ def _ending(trajectory: Trajectory) -> str:
     return f"answer: {_printable(trajectory.answer)}"
 
 
-def _record(case: Case, trajectory: Trajectory, watched: Watched, *, gold: bool) -> dict[str, Any]:
-    first = len(case.images)
+def _say_parts(trajectory: Trajectory) -> None:
+    """Print what each role of a consultation played, one after the other."""
+    for branch, (role, part) in zip(trajectory.branches, trajectory.parts(), strict=True):
+        print(f"== {role}, {part.policy}, {branch.seconds:.2f} s")
+        for node in part.nodes:
+            print(f"[{node.role}]", _printable(node.text), sep="\n")
+        if part.failure is not None:
+            print(f"failed: {_printable(part.failure)}")
+        print()
+
+
+def _parts(trajectory: Trajectory) -> list[dict[str, Any]]:
+    return [
+        {
+            "role": role,
+            "policy": part.policy,
+            "round": branch.round,
+            "seconds": branch.seconds,
+            "messages": [
+                {"role": n.role, "text": n.text, "views": [use.view for use in n.images]}
+                for n in part.nodes
+            ],
+            "answer": part.answer,
+            "reward": part.reward,
+            "failure": part.failure,
+        }
+        for branch, (role, part) in zip(trajectory.branches, trajectory.parts(), strict=True)
+    ]
+
+
+def _record(
+    case: Case, trajectory: Trajectory, watched: Watched | None, *, gold: bool
+) -> dict[str, Any]:
+    first = len(trajectory.branch()[0].images)  # which nobody had to call for
     record: dict[str, Any] = {
         "case": case.id,
         "policy": trajectory.policy,
-        "messages": [
-            {"role": m.role, "text": m.text, "views": [part.view for part in m.images]}
-            for m in watched.messages
-        ],
         "looks": [
             {"view": first + i, "tool": k.tool, "image": k.image, "box_px": list(k.box_px)}
             for i, k in enumerate(trajectory.looks)
         ],
         "answer": trajectory.answer,
     }
+    if watched is None:
+        record["parts"] = _parts(trajectory)
+    else:
+        record["messages"] = [
+            {"role": m.role, "text": m.text, "views": [part.view for part in m.images]}
+            for m in watched.messages
+        ]
     if gold:
         record |= {
             "gold": case.answer,

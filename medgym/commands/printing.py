@@ -17,6 +17,15 @@ def print_table(rows: Sequence[tuple[str, str]]) -> None:
         print(f"{name:<{width}}  {value}")
 
 
+def print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under headings; the first column starts on the left, the others end on the right."""
+    lines = [headings, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(headings))]
+    for first, *rest in lines:
+        cells = (f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True))
+        print("  ".join((f"{first:<{widths[0]}}", *cells)))
+
+
 def percent(share: float | None) -> str:
     """`72.5 %`, or a dash for what is not known."""
     return "-" if share is None else f"{100 * share:.1f} %"

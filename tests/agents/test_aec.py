@@ -62,3 +62,20 @@ def test_a_dynamic_flow_is_refused(recipe: Path) -> None:
     recipe.write_text(RECIPE + 'flow = "dynamic"\n')
     with pytest.raises(UserError, match="static"):
         ConsultationAEC(CASES, recipe)
+
+
+@pytest.mark.parametrize("reasons", [True, False])
+def test_the_attending_reads_reasons_where_the_recipe_says_so(recipe: Path, reasons: bool) -> None:
+    recipe.write_text(RECIPE + f"reasons = {str(reasons).lower()}\n")
+    env = ConsultationAEC(CASES, recipe)
+    env.reset(options={"case": env.cases[1].id})
+    for agent in env.agent_iter():
+        observation, _, terminated, truncated, _ = env.last()
+        if terminated or truncated:
+            env.step(None)
+            continue
+        if agent == "attending":
+            told = observation["text"].count("(because: it is bright)")
+            assert told == (2 if reasons else 0)
+        said = env.cases[1].specialty if agent == "triage" else "A"
+        env.step(f"<think>it is bright</think><answer>{said}</answer>")

@@ -19,6 +19,7 @@ def test_the_table_names_the_interval_and_each_answer(capsys: Capture) -> None:
     assert "  granular " in out
 
 
+@pytest.mark.usefixtures("no_progress")
 def test_json_has_the_same_figures_and_nothing_else(capsys: Capture) -> None:
     assert main([*ASKED, "scripted:prior", "--json"]) == 0
     captured = capsys.readouterr()
@@ -50,3 +51,26 @@ def test_the_folder_of_another_run_is_refused_before_anything_is_played(
     assert main([*ASKED, "scripted:prior", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_consultation_has_a_line_for_each_role(tmp_path: Path, capsys: Capture) -> None:
+    recipe = tmp_path / "c.toml"
+    recipe.write_text(
+        '[consultation]\nopinions = 1\n[roles.triage]\npolicy = "scripted:oracle"\n'
+        '[roles.specialist]\npolicy = "scripted:oracle"\n'
+        '[roles.attending]\npolicy = "scripted:vote"\n'
+    )
+    asked = ["eval", "phantom,look=ct,question=kind:test[:4]", "--policy", f"consultation:{recipe}"]
+    assert main(asked) == 0
+    out = capsys.readouterr().out
+    lines = out.partition("\n\n")[2].splitlines()
+    assert lines[0].split() == [
+        "role", "parts", "right", "answered", "failed", "replies", "calls", "tokens", "seconds",
+    ]  # fmt: skip
+    assert len({len(line) for line in lines}) == 1
+    assert [line.split()[:4] for line in lines[1:]] == [
+        [name, "4", "100.0", "%"] for name in ("triage", "specialist:radiologist", "attending")
+    ]
+    assert main([*asked, "--json"]) == 0
+    roles = json.loads(capsys.readouterr().out)["roles"]
+    assert roles["attending"]["right"]["n"] == 4

@@ -1,5 +1,7 @@
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,7 @@ from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.judge import judge, judgement
+from medgym.failures import Failure
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
@@ -119,3 +122,57 @@ def test_trajectories_must_fit_the_cases() -> None:
     played = judged(load_policy("scripted:prior")).trajectories
     with pytest.raises(ValueError, match="zip"):
         judgement("x", CASES, played[:-1])
+
+
+CONSULTATION = """
+[consultation]
+specialties = ["radiologist", "ophthalmologist"]
+opinions = 2
+[roles.triage]
+policy = "scripted:oracle"
+[roles.specialist]
+policy = "scripted:informed,right=0"
+[roles.attending]
+policy = "scripted:oracle"
+tools = ["zoom"]
+"""
+
+
+class Down(Policy):
+    """Its machinery fails for good."""
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        raise Failure("policy", "the endpoint is down", final=True)
+
+
+def test_each_role_of_a_consultation_is_judged_on_what_it_was_asked(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(CONSULTATION)
+    team: Any = load_policy(f"consultation:{tmp_path / 'c.toml'}")
+    cases = open_cases("phantom,look=fundus,question=kind:test[:6]")
+    found = judged(team, cases)
+    assert list(found.roles) == ["triage", "specialist:ophthalmologist", "attending"]
+    triage, doctor, attending = found.roles.values()
+    assert (triage.right.value, triage.right.n, triage.turns) == (1.0, 6, 1.0)
+    assert (doctor.right.n, doctor.failed, doctor.answered, doctor.calls) == (12, 0, 1.0, 0.0)
+    assert doctor.right.value < 1
+    assert (attending.right.value, attending.turns, attending.calls) == (1.0, 2.0, 1.0)
+    assert (found.turns, found.calls, found.tokens) == (1 + 2 + 2, 1.0, 0.0)
+    assert all(role.seconds > 0 for role in found.roles.values())
+
+    team.players.add("scripted:informed,right=0", Down())
+    doctor = judged(team, cases).roles["specialist:ophthalmologist"]
+    assert (doctor.failed, doctor.right.n, doctor.answered, doctor.turns) == (12, 0, 0.0, 0.0)
+
+
+def test_votes_are_one_role_and_a_single_policy_has_none() -> None:
+    found = judged(load_policy("majority:3:scripted:prior"))
+    assert [(name, role.right.n) for name, role in found.roles.items()] == [("vote", 72)]
+    assert judged(load_policy("scripted:prior")).roles == {}
+
+
+def test_tokens_count_once_however_often_they_are_read(tiny_folder: Path) -> None:
+    policy = load_policy(f"hf:{tiny_folder}")
+    found = judge(policy, CASES[:3], RULES, sampling=Sampling(max_tokens=5))
+    policy.close()
+    held = [sum(len(node.token_ids) for node in t.branch()) for t in found.trajectories]
+    assert found.tokens == sum(held) / 3 > 0

@@ -34,6 +34,9 @@ from medgym.trajectory import Trajectory, validate
 from medgym.workspace import Workspace
 from tests.serving.fake_server import Handler, answer, failing, hang, running
 
+# A worker that was killed comes up again in a second, or in twenty on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 CASES = open_cases("phantom,look=ct,question=kind:train[:16]")
 EPISODES = 2 * len(CASES)
@@ -128,7 +131,7 @@ def chaos(policy: Policy, rules: Rules, log: Path, folder: RunFolder) -> tuple[K
     )
     for number, trajectory in enumerate(stream):
         assert trajectory.failure is None
-        if number % 5 == 2:
+        if number in (2, 10, 18):  # while there are enough episodes for each worker to play one
             killer.strike()
     return killer, tallies[-1]
 

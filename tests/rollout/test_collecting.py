@@ -217,7 +217,7 @@ def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path)
     subprocess.run(command("whole"), check=True, capture_output=True)
     killed = subprocess.Popen(command("killed"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     images = tmp_path / "killed" / "images"
-    for _ in range(2000):
+    for _ in range(12_000):
         if images.is_dir() and len(list(images.iterdir())) > 20:
             break
         time.sleep(0.01)

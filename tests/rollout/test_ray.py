@@ -209,7 +209,7 @@ def test_a_lease_ends_at_its_deadline_and_others_play_on(tmp_path: Path) -> None
     done = list(
         played(
             cases(6),
-            lambda: RayBackend(SLOW, rules, workers=1, concurrency=2, lease=4.0),
+            lambda: RayBackend(SLOW, rules, workers=1, concurrency=2, lease=8.0),
             concurrency=2,
             out=folder,
         )
@@ -222,7 +222,7 @@ def test_a_worker_that_hangs_is_killed_and_its_episodes_are_played() -> None:
     backends: list[RayBackend] = []
 
     def make() -> Backend:
-        backends.append(RayBackend(SLOW, Rules(tools=(Slow(),), view_size=64), lease=4.0))
+        backends.append(RayBackend(SLOW, Rules(tools=(Slow(),), view_size=64), lease=8.0))
         return backends[0]
 
     async def hang() -> tuple[list[Trajectory], list[int]]:

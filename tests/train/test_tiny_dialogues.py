@@ -3,7 +3,7 @@
 import pytest
 
 from medgym.cases import open_cases
-from medgym.consultation import read_opinions
+from medgym.consultation import SPECIALTIES, read_opinions
 from medgym.rollout import collect
 from medgym.train.tiny_dialogues import Dialogues, advised, consulting, heard, spoiling
 from medgym.train.tiny_tokenizer import build_tokenizer
@@ -48,6 +48,27 @@ def test_opinions_are_of_the_cases_own_specialists_and_right_as_often_as_said() 
         right += [answer == case.answer for _, answer in said]
     share = 0.95 * 0.75 * 0.7 + 0.05 / 8  # no slip, not alike, right; or a slip that is right
     assert sum(right) / len(right) == pytest.approx(share, abs=0.05)
+
+
+def test_everybodys_opinions_come_in_any_order_and_one_of_them_knows() -> None:
+    cases = advised(open_cases("phantom,look=ct,question=diagnosis:train[:300]"), everybody=True)
+    orders, right, others = set(), [], []
+    for case in cases:
+        said = read_opinions(f"Context: {case.context}\nQuestion: {case.question}")
+        assert sorted(who for who, _ in said) == sorted(SPECIALTIES)
+        orders.add(tuple(who for who, _ in said))
+        stage = case.answer.rpartition(", ")[2]
+        knows = [(who == "radiologist", answer.endswith(stage)) for who, answer in said]
+        right += [known for own, known in knows if own]
+        others += [known for own, known in knows if not own]
+    assert len(orders) > 200
+    assert sum(right) / len(right) > 0.9
+    assert sum(others) / len(others) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_attending_of_the_dialogues_meets_both(lessons: list[Dialogues]) -> None:
+    heard = [len(read_opinions(f"{case.context}\nQuestion: ")) for case in lessons[0].cases]
+    assert heard == [3] * 42 + [7] * 18
 
 
 def test_triage_learns_to_see_and_ends_up_guessing(lessons: list[Dialogues]) -> None:

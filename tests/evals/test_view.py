@@ -1,0 +1,291 @@
+"""The page of `medgym view`: what is on it, and that a real browser shows it."""
+
+import html
+import json
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from medgym.cases import open_cases, write_cases
+from medgym.cli import main
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.evals.view import write_page
+from medgym.evals.view_tokens import Pieces
+from medgym.failures import Failure
+from medgym.images import open_image
+from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.rollout import collect
+from medgym.runs import RunFolder
+from medgym.store import TrajectoryStore
+from medgym.trajectory import Node, Trajectory
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+CASES = "phantom,look=fundus,question=diagnosis:test[:3]"
+LOOK = render_call("zoom", {"view": 0, "box": [0, 0, 250, 250]})
+
+
+class Says(Policy):
+    """Looks once, then says the same in every episode."""
+
+    spec = "says"
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        return Reply(LOOK if len(conversation) == 2 else self._said)
+
+
+class Broken(Says):
+    """Its machinery fails for good."""
+
+    spec = "broken"
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        raise Failure("policy", "the endpoint is down", final=True)
+
+
+def a_run(path: Path, policy: Policy, cases: str = CASES, **options: Any) -> RunFolder:
+    folder = RunFolder.create(path, {"command": "rollout", "policy": policy.spec, "cases": cases})
+    rules = Rules(tools=load_tools(["zoom"]), view_size=64)
+    for _ in collect(open_cases(cases), policy, rules, out=folder, **options):
+        pass
+    folder.finish()
+    return folder
+
+
+def shown(folder: RunFolder, store: str = "trajectories") -> Any:
+    """What the page is given of a store."""
+    names = list(write_page(folder)["stores"])
+    text = (folder.path / "view" / f"episodes-{names.index(store)}.js").read_text("utf-8")
+    found = re.fullmatch(r'loaded\("([^"]+)", (.*)\);\n', text)
+    assert found is not None
+    assert found[1] == store
+    return json.loads(found[2])
+
+
+def test_members_of_a_group_stand_side_by_side_with_their_cases_gold(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "a", load_policy("scripted:random"), group_size=4, seed=1)
+    told = shown(folder)
+    cases = list(open_cases(CASES))
+    assert sorted(group["case"] for group in told["groups"]) == sorted(case.id for case in cases)
+    kept = {(t.case_id, t.member): t for t in folder.trajectories}
+    for group in told["groups"]:
+        assert [episode["member"] for episode in group["episodes"]] == [0, 1, 2, 3]
+        for episode in group["episodes"]:
+            played = kept[group["case"], episode["member"]]
+            assert (episode["answer"], episode["reward"]) == (played.answer, played.reward)
+            (part,) = episode["parts"]
+            assert part["role"] == "policy"
+            said = [told["texts"][turn["text"]] for turn in part["turns"]]
+            assert said == [node.text for node in played.nodes]
+            assert [look["box"] for look in part["looks"]] == [list(k.box_px) for k in played.looks]
+            for turn in part["turns"]:
+                for _, sha256 in turn["images"]:
+                    assert (folder.path / "images" / sha256[:2] / f"{sha256}.png").is_file()
+    assert len(set(told["texts"])) == len(told["texts"]), "what is said again stands there once"
+    for case in cases:
+        gold = told["cases"][case.id]
+        assert (gold["answer"], gold["sizes"]) == (case.answer, [[512, 512]])
+        assert [region["box"] for region in gold["regions"]] == [
+            list(r.box_px) for r in case.regions
+        ]
+        assert sum(gold["regions"][0]["runs"]) == 512 * 512
+
+
+def test_a_consultation_shows_its_parts_and_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        '[consultation]\nspecialties = ["ophthalmologist"]\nopinions = 2\n'
+        '[roles.triage]\npolicy = "scripted:oracle"\n'
+        '[roles.specialist]\npolicy = "scripted:specialist,specialty={specialty}"\n'
+        '[roles.attending]\npolicy = "scripted:oracle"\n'
+    )
+    policy: Any = load_policy(f"consultation:{tmp_path / 'c.toml'}")
+    spec = "scripted:specialist,specialty=ophthalmologist"
+    policy.players.add(spec, Broken(""))
+    told = shown(a_run(tmp_path / "a", policy))
+    assert len(told["groups"]) == 3
+    for group in told["groups"]:
+        (episode,) = group["episodes"]
+        assert (episode["correct"], episode["failure"]) == (True, None)
+        roles = [part["role"] for part in episode["parts"]]
+        assert roles == ["triage", *["specialist:ophthalmologist"] * 2, "attending"]
+        for part in episode["parts"][1:3]:
+            assert part["failure"] == "policy: the endpoint is down"
+            assert (part["turns"], part["reward"]) == ([], None)
+        assert all(part["seconds"] >= 0 for part in episode["parts"])
+
+
+def test_sampled_tokens_come_with_their_probability(tmp_path: Path, tiny_folder: Path) -> None:
+    policy = load_policy(f"hf:{tiny_folder}")
+    folder = a_run(tmp_path / "a", policy, sampling=Sampling(max_tokens=6))
+    policy.close()
+    told = shown(folder)
+    kept = {t.case_id: t for t in folder.trajectories}
+    whole = 0
+    for group in told["groups"]:
+        turns = group["episodes"][0]["parts"][0]["turns"]
+        for turn, node in zip(turns, kept[group["case"]].nodes, strict=True):
+            if node.role != "assistant":
+                assert "pieces" not in turn
+                continue
+            text = "".join(text for text, _ in turn["pieces"])
+            assert text.removesuffix("<|im_end|>") == node.text
+            if len(turn["pieces"]) == len(node.token_ids):
+                whole += 1
+                for (_, shown_p), logprob in zip(turn["pieces"], node.logprobs, strict=True):
+                    assert shown_p == pytest.approx(math.exp(logprob), abs=6e-4)
+    assert whole > 0
+
+
+def test_tokens_that_spell_one_character_are_one_piece(tiny_folder: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(tiny_folder)("aé漢b")["input_ids"]
+    assert len(ids) == 7, "bytes"
+    node = Node(0, "assistant", "aé漢b", tuple(ids), (1,) * 7, (math.log(0.5),) * 7)
+    found = Pieces(tmp_path).of(f"hf:{tiny_folder}", node)
+    assert found == [("a", 0.5), ("é", 0.25), ("漢", 0.125), ("b", 0.5)]
+    cut = replace(node, token_ids=tuple(ids[:5]), logprobs=(0.0,) * 5)
+    assert [text for text, _ in Pieces(tmp_path).of(f"hf:{tiny_folder}", cut)][:2] == ["a", "é"]
+    assert len(Pieces(tmp_path).of(f"hf:{tiny_folder}", cut)) == 3
+    assert Pieces(tmp_path).of("openai:http://h/v1#m", node) == []
+
+
+def test_all_stores_of_a_run_are_shown_and_images_that_were_not_kept_are_named_so(
+    tmp_path: Path,
+) -> None:
+    folder = a_run(tmp_path / "a", Says(render_answer("A")))
+    judged = [replace(t, policy="judged") for t in folder.trajectories]
+    TrajectoryStore(folder.path / "judged" / "single").write(judged)
+    shutil.rmtree(folder.path / "images")
+    told = shown(folder, "judged/single")
+    turns = told["groups"][0]["episodes"][0]["parts"][0]["turns"]
+    assert [turn["images"] for turn in turns] == [[[0, None]], [], [[1, None]], []]
+    assert list(write_page(folder)["stores"]) == ["judged/single", "trajectories"]
+
+
+def test_a_run_inside_a_run_has_its_own_images(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "a", Says(render_answer("A")))
+    a_run(folder.path / "opinions" / "one", Says(render_answer("B")), "phantom,look=ct:test[:1]")
+    told = shown(folder, "opinions/one/trajectories")
+    (_, sha256), *_ = told["groups"][0]["episodes"][0]["parts"][0]["turns"][0]["images"]
+    page = folder.path / "view"
+    assert (page / told["images"] / sha256[:2] / f"{sha256}.png").is_file()
+    assert shown(folder)["images"] == "../images"
+
+
+@pytest.mark.parametrize("lost", ["cases", "images", "recipe"])
+def test_what_has_gone_is_left_out(tmp_path: Path, lost: str) -> None:
+    """The page shows what was played, wherever its cases and their files are by now."""
+    case = open_cases(CASES)[0]
+    image = tmp_path / "image.png"
+    Image.fromarray(open_image(case.images[0]).pixels).save(image)
+    ref = case.images[0].model_copy(update={"uri": f"file:{image}"})
+    write_cases([case.model_copy(update={"images": (ref,)})], tmp_path / "c.jsonl")
+    folder = a_run(tmp_path / "a", Says(render_answer("A")), str(tmp_path / "c.jsonl"))
+    if lost == "recipe":
+        (folder.path / "recipe.toml").write_text("no toml")
+    else:
+        (tmp_path / ("c.jsonl" if lost == "cases" else "image.png")).unlink()
+    gold = shown(folder)["cases"][case.id]
+    if lost == "images":
+        assert (gold["answer"], gold["sizes"]) == (case.answer, [])
+    else:
+        assert gold is None
+
+
+def test_nothing_to_show_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(tmp_path)]) == 2
+    assert "is no run folder" in capsys.readouterr().err
+    RunFolder.create(tmp_path / "a", {}).finish()
+    assert main(["view", str(tmp_path / "a")]) == 2
+    assert "there are no trajectories in" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "a", Says(render_answer("A")))
+    (folder.path / "view").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write to"):
+        write_page(folder)
+
+
+# In a browser.
+
+EVIL = '</script><script>document.title="owned"</script><img src=x onerror="document.title=1">'
+
+
+def dom(folder: RunFolder, address: str, tmp_path: Path) -> str:
+    """What a browser makes of the page: its elements, as text."""
+    assert BROWSER is not None
+    done = subprocess.run(
+        [
+            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update",
+            "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom",
+            "--virtual-time-budget=20000", f"{(folder.path / 'view/index.html').as_uri()}{address}",
+        ],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+browser = pytest.mark.skipif(BROWSER is None, reason="there is no browser")
+
+
+def words(page: str) -> str:
+    return html.unescape(
+        re.sub(r"<[^>]+>", " ", page.partition("</header>")[2].partition("<script>")[0])
+    )
+
+
+@browser
+def test_a_browser_shows_groups_filters_and_boxes(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "a", load_policy("scripted:random"), group_size=4, seed=1)
+    write_page(folder)
+    kept: list[Trajectory] = list(folder.trajectories)
+    page = dom(folder, "", tmp_path)
+    count = re.search(r'<output id="count">([^<]*)</output>', page)
+    assert count is not None
+    right = sum(t.correct for t in kept)
+    assert count[1] == f"3 groups, 12 episodes, {right} right"
+    assert page.count('class="dot ') == 12
+    assert page.count("<article") == 4
+    first = next(iter({t.case_id: t for t in kept}))
+    looks = sum(len(t.looks) for t in kept if t.case_id == first)
+    assert len(re.findall(r'<rect[^>]*class="(?:right|wrong)"', page)) == looks
+    assert page.count('class="gold"') == 1
+    assert "<canvas" in page
+    pictures = re.findall(r'<img[^>]*src="([^"]+)"', page)
+    assert len(pictures) > 4
+    assert all((folder.path / "view" / source).is_file() for source in pictures)
+
+    groups = {t.case_id: {u.correct for u in kept if u.case_id == t.case_id} for t in kept}
+    assert {True, False} in groups.values()
+    for show, wanted in (("mixed", {True, False}), ("wrong", {False})):
+        same = [case for case, outcomes in groups.items() if outcomes == wanted]
+        page = dom(folder, f"#show={show}", tmp_path)
+        assert page.count("<a ") == len(same)
+    page = dom(folder, "#find=no-such-case", tmp_path)
+    assert "No group is like that." in words(page)
+
+
+@browser
+def test_what_a_policy_writes_is_shown_and_does_nothing(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "evil", Says(EVIL))
+    write_page(folder)
+    page = dom(folder, "", tmp_path)
+    assert "<title>evil</title>" in page
+    assert EVIL in words(page.replace("&lt;", "\x01")).replace("\x01", "<")
