@@ -12,6 +12,7 @@ from medgym.cases import open_cases
 from medgym.consultation import SPECIALTIES, Team, chosen
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.evals.view import write_page
 from medgym.policy import load_policy
 from medgym.rollout import collect
 from medgym.runs import RunFolder
@@ -20,6 +21,7 @@ from medgym.train import advice, pipeline
 from medgym.train import consult as module
 from medgym.train.ablation import ablate
 from medgym.train.consult import Training, run_consultation
+from medgym.train.consult_report import NAMES, print_results
 from medgym.train.doctor import examine
 from medgym.train.doctor_subject import subject_of
 from medgym.train.pipeline import Place, model_policy
@@ -92,6 +94,35 @@ def test_every_policy_is_judged_with_intervals_and_by_difficulty(run: Any) -> No
         levels = policies[name]["by_difficulty"]
         assert sum(level["n"] for level in levels.values()) == 12
         assert policies[name]["overruled"]["n"] <= levels["hard"]["n"]
+    assert policies["single_majority"]["tokens"] > 3 * policies["single"]["tokens"] > 0
+    assert policies["attending"]["turns"] > policies["triage"]["turns"] == 1
+    assert policies["oracle"]["calls"] >= 1
+
+
+@pytest.mark.slow
+def test_the_table_has_a_line_for_each_policy(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    _, folder, results = run
+    print_results(results, folder)
+    head, *lines, last = capsys.readouterr().out.splitlines()
+    assert head.split()[-5:] == ["easy", "medium", "hard", "overruled", "tokens"]
+    assert len(lines) == len(results["policies"])
+    assert {len(line) for line in (head, *lines)} == {len(head)}
+    for name, line in zip(results["policies"], lines, strict=True):
+        assert line.startswith(f"{NAMES[name]}  ")
+    assert str(folder) in last
+
+
+@pytest.mark.slow
+def test_all_that_was_played_can_be_looked_at(run: Any) -> None:
+    _, folder, _ = run
+    written = write_page(RunFolder.open(folder))
+    assert {"judged/attending", "trajectories/grpo-triage", "trajectories/grpo-attending"} <= set(
+        written["stores"]
+    )
+    for trajectory in TrajectoryStore(folder / "judged" / "attending"):
+        for node in trajectory.nodes:
+            for use in node.images:
+                assert RunFolder(folder).images.has(use.sha256)
 
 
 @pytest.mark.slow

@@ -98,6 +98,8 @@ def test_the_run_leaves_what_the_docs_name(undisturbed: Path) -> None:
     assert RunFolder.open(undisturbed).manifest["status"] == "done"
     played = list(TrajectoryStore(undisturbed / "trajectories" / "grpo"))
     assert len(played) == 16
+    played += TrajectoryStore(undisturbed / "judged" / "grpo")
+    assert len(played) == 20
     shown = {use.sha256 for t in played for node in t.nodes for use in node.images}
     store = RunFolder.open(undisturbed).images
     assert all(store.get(sha256) for sha256 in shown)
