@@ -284,8 +284,13 @@ def test_a_browser_shows_groups_filters_and_boxes(tmp_path: Path) -> None:
 
 @browser
 def test_what_a_policy_writes_is_shown_and_does_nothing(tmp_path: Path) -> None:
-    folder = a_run(tmp_path / "evil", Says(EVIL))
-    write_page(folder)
+    policy = Says(EVIL)
+    policy.spec = "<i>says</i>"
+    folder = a_run(tmp_path / "evil", policy)
+    TrajectoryStore(folder.path / "z<" / "script>").write(list(folder.trajectories))
+    assert list(write_page(folder)["stores"]) == ["trajectories", "z</script>"]
     page = dom(folder, "", tmp_path)
     assert "<title>evil</title>" in page
     assert EVIL in words(page.replace("&lt;", "\x01")).replace("\x01", "<")
+    assert "<dd>&lt;i&gt;says&lt;/i&gt;</dd>" in page
+    assert "3 groups" in dom(folder, "#store=z</script>", tmp_path)
