@@ -135,6 +135,11 @@ class Consultation(Team):
         """Whether any role's model is in this process."""
         return any(player.local_model for player in self.players.made())
 
+    @property
+    def needs_gold(self) -> bool:  # type: ignore[override]
+        """Whether anybody plays with the gold before it."""
+        return any(player.needs_gold for player in self.players.made())
+
     async def check(self) -> None:
         """Every role is ready to play."""
         for player in self.players.made():

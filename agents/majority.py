@@ -48,6 +48,11 @@ class Majority(Team):
         """Whether its policy holds a model."""
         return self.policy.local_model
 
+    @property
+    def needs_gold(self) -> bool:  # type: ignore[override]
+        """Whether its policy plays with the gold before it."""
+        return self.policy.needs_gold
+
     async def check(self) -> None:
         """Its policy is ready to play."""
         await self.policy.check()

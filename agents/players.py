@@ -21,7 +21,7 @@ class Players:
         """Who plays a role.
 
         Raises:
-            UserError: nobody does, or what is named cannot be had.
+            UserError: nobody does, a person is to, or what is named cannot be had.
         """
         scheme, colon, rest = role.spec(specialty).partition(":")
         named, adapter = split_adapter(rest)
@@ -43,6 +43,11 @@ class Players:
 
     def base(self, spec: str) -> Policy:
         """The policy of a spec without adapter, made once."""
+        if spec == "human":
+            raise UserError(
+                "a person cannot take part in a consultation, whose parts show nobody their views; "
+                "mend: medgym play --policy human plays one episode"
+            )
         if spec not in self._bases:
             self._bases[spec] = load_policy(spec)
         return self._bases[spec]

@@ -29,7 +29,8 @@ class Role:
     Attributes:
         name: `triage`, `specialist`, `attending`; adapters and branches are kept under it.
         prompt: the system prompt; `{specialty}` stands for a specialist's own.
-        policy: the spec of who plays it, `{specialty}` as well; None where a recipe must say.
+        policy: the spec of who plays it, `{specialty}` as well; None where a recipe must say. In a
+            recipe `{here}` stands for the folder that it lies in, as the base of a trained run.
         adapter: the folder of a LoRA adapter on that policy's base; `{specialty}` as well.
         tools: registered tools that it may use; None for those of the rollout.
         rubric: registered rubric that scores it; None for that of the rollout.
@@ -145,4 +146,6 @@ def role_of(name: str, table: Mapping[str, Any], where: str, base: Path | None =
     changes = given.model_dump(exclude_none=True, exclude={"role"})
     if base is not None and given.adapter and not Path(given.adapter).expanduser().is_absolute():
         changes["adapter"] = str(base / given.adapter)
+    if base is not None and given.policy:
+        changes["policy"] = given.policy.replace("{here}", str(base.resolve()))
     return replace(made, name=name, **changes)

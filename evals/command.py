@@ -139,11 +139,16 @@ def role_rows(judgement: Judgement) -> list[tuple[str, ...]]:
     """What each role of a consultation did: how many parts, how well, at what cost a part."""
     return [
         (
-            role, str(r.right.n), percent(r.right.value), percent(r.answered), str(r.failed),
-            f"{r.turns:.2f}", f"{r.calls:.2f}", f"{r.tokens:.0f}", f"{r.seconds:.2f}",
+            role, str(r.right.n), percent(r.right.value if r.right.n else None),
+            percent(r.answered), str(r.failed), _mean(r.turns, 2), _mean(r.calls, 2),
+            _mean(r.tokens, 0), _mean(r.seconds, 2),
         )
         for role, r in judgement.roles.items()
     ]  # fmt: skip
+
+
+def _mean(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _interval(rate: Rate) -> str:

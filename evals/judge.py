@@ -95,8 +95,8 @@ def _roles(played: Sequence[Trajectory]) -> dict[str, RoleJudgement]:
 def _role(parts: Sequence[tuple[float, Trajectory]]) -> RoleJudgement:
     whole = [(seconds, part) for seconds, part in parts if part.failure is None]
 
-    def mean(values: Iterable[float]) -> float:
-        return fmean(values) if whole else 0.0
+    def mean(values: Iterable[float]) -> float | None:
+        return fmean(values) if whole else None
 
     return RoleJudgement(
         right=Rate.of(part.correct for _, part in whole),

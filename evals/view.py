@@ -20,7 +20,7 @@ from medgym.progress import progress
 from medgym.runs import RunFolder
 from medgym.store import write_atomic
 
-from .view_data import episodes_of, facts_of, stores_of
+from .view_data import Telling, stores_of
 
 PAGE = files("medgym.evals") / "view_page"
 
@@ -54,29 +54,34 @@ def write_page(folder: RunFolder) -> dict[str, Any]:
             "played some"
         )
     path = folder.path / "view"
+    told = Telling(folder)
     counts: dict[str, int] = {}
-    try:
-        with progress("episodes", sum(len(store) for store in stores.values())) as advance:
-            for number, (name, store) in enumerate(stores.items()):
-                told = episodes_of(folder, store, advance)
-                counts[name] = sum(len(group["episodes"]) for group in told["groups"])
-                text = f"loaded({_script(name)}, {_script(told)});\n"
-                write_atomic(path / f"episodes-{number}.js", text.encode("utf-8"))
-        write_atomic(path / "index.html", _index(folder, list(counts)).encode("utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {path} ({error.strerror}); mend: make room, or copy the run to where "
-            "you may write"
-        ) from error
+    with progress("episodes", sum(len(store) for store in stores.values())) as advance:
+        for number, (name, store) in enumerate(stores.items()):
+            shown = told.store(store, advance)
+            counts[name] = sum(len(group["episodes"]) for group in shown["groups"])
+            text = f"loaded({_script(name)}, {_script(shown)});\n"
+            _write(path / f"episodes-{number}.js", text)
+    _write(path / "index.html", _index(folder, told, list(counts)))
     return {"page": str(path / "index.html"), "stores": counts}
 
 
-def _index(folder: RunFolder, names: list[str]) -> str:
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomic(path, text.encode("utf-8", "replace"))  # names of files may be any bytes
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {path.parent} ({error.strerror}); mend: make room, or copy the run "
+            "to where you may write"
+        ) from error
+
+
+def _index(folder: RunFolder, told: Telling, names: list[str]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((PAGE / "index.html.j2").read_text("utf-8"))
     return template.render(
         title=folder.path.resolve().name,
-        facts=facts_of(folder),
+        facts=told.facts(),
         stores=_script(names),
         style=(PAGE / "view.css").read_text("utf-8"),
         script=(PAGE / "view.js").read_text("utf-8"),

@@ -22,7 +22,7 @@ from medgym.trajectory import Node, Trajectory
 from .view_tokens import Pieces
 
 ASKED = ("command", "policy", "cases", "tools", "rubric", "group_size", "temperature", "seed")
-"""What the head of the page repeats of a recipe, in this order."""
+"""What the head of the page repeats of what was asked, in this order."""
 
 
 def stores_of(folder: RunFolder) -> dict[str, TrajectoryStore]:
@@ -32,65 +32,76 @@ def stores_of(folder: RunFolder) -> dict[str, TrajectoryStore]:
     return {path.relative_to(folder.path).as_posix(): TrajectoryStore(path) for path in found}
 
 
-def facts_of(folder: RunFolder) -> list[tuple[str, str]]:
-    """The head of the page: what was asked, with what, and whether it is done."""
-    asked, manifest = _recipe(folder), folder.manifest
-    told = [(name, asked[name]) for name in ASKED if not isinstance(asked.get(name), dict | None)]
-    told += [("cases", asked["cases"])] if isinstance(asked.get("cases"), dict) else []
-    told += [("recipe", asked["name"])] if "name" in asked else []
-    told += [(name, manifest[name]) for name in ("status", "started", "medgym", "commit")]
-    return [(name, _plain(value)) for name, value in told if value is not None]
+class Telling:
+    """What a run played, told store by store; a case that several stores show is opened once.
 
-
-def _recipe(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return tomllib.loads(folder.recipe)
-    except (OSError, tomllib.TOMLDecodeError):  # the page shows what was played all the same
-        return {}
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key} {_plain(each)}" for key, each in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def episodes_of(folder: RunFolder, store: TrajectoryStore, advance: Advance) -> dict[str, Any]:
-    """One store's groups, in the order in which they were first played; its cases and texts.
-
-    `advance` is told of each episode. `images` is where the store's images lie, seen from the page.
+    Attributes:
+        asked: what the run was asked to do.
     """
-    # Opinions and curricula are runs of their own inside a training's, with their own images.
-    home = next(path for path in store.path.parents if (path / "manifest.json").is_file())
-    told = _Telling(folder, ImageStore(home / "images"))
-    groups: dict[tuple[int, str], dict[str, Any]] = {}
-    for trajectory in store:
-        key = (trajectory.seed, trajectory.case_id)
-        group = groups.setdefault(key, {"case": trajectory.case_id, "episodes": []})
-        group["episodes"].append(told.episode(trajectory))
-        advance()
-    for group in groups.values():
-        group["episodes"].sort(key=lambda episode: episode["member"])
-    cases = {case_id: told.case(case_id) for _, case_id in groups}
-    return {
-        "groups": list(groups.values()),
-        "cases": cases,
-        "texts": list(told.texts),
-        "images": (Path("..") / home.relative_to(folder.path) / "images").as_posix(),
-    }
 
-
-class _Telling:
-    """Trajectories of one run as plain data."""
-
-    def __init__(self, folder: RunFolder, images: ImageStore) -> None:
-        self._images = images
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
         self._pieces = Pieces(folder.path)
-        self._cases = _sources(_recipe(folder))
+        self.asked = _asked(folder)
+        self._sources = _sources(self.asked)
+        self._cases: dict[str, dict[str, Any] | None] = {}
+
+    def facts(self) -> list[tuple[str, str]]:
+        """The head of the page: what was asked, with what, and how far it came."""
+        asked, manifest = self.asked, self._folder.manifest
+        told = [("recipe", asked.get("name")), *((name, asked.get(name)) for name in ASKED)]
+        told += [(name, manifest.get(name)) for name in ("status", "started", "medgym", "commit")]
+        # An episode that failed for good is in no store.
+        told += [("could not be played", len(manifest.get("failed") or ()) or None)]
+        return [(name, _plain(value)) for name, value in told if value is not None]
+
+    def store(self, store: TrajectoryStore, advance: Advance) -> dict[str, Any]:
+        """One store's groups, in the order in which they were first played; its cases and texts.
+
+        `advance` is told of each episode. `images` is where the store's images lie, seen from the
+        page.
+        """
+        # Opinions and curricula are runs of their own inside a training's, with their own images.
+        homes = (path for path in store.path.parents if (path / "manifest.json").is_file())
+        home = next(homes, self._folder.path)
+        episodes = _Episodes(ImageStore(home / "images"), self._pieces)
+        groups: dict[tuple[int, str], dict[str, Any]] = {}
+        cases: dict[str, dict[str, Any] | None] = {}
+        for trajectory in store:
+            key = (trajectory.seed, trajectory.case_id)
+            group = groups.setdefault(key, {"case": trajectory.case_id, "episodes": []})
+            group["episodes"].append(episodes.of(trajectory))
+            cases[trajectory.case_id] = self._case(trajectory.case_id)
+            advance()
+        for group in groups.values():
+            group["episodes"].sort(key=lambda episode: episode["member"])
+        return {
+            "groups": list(groups.values()),
+            "cases": cases,
+            "texts": list(episodes.texts),
+            "images": (Path("..") / home.relative_to(self._folder.path) / "images").as_posix(),
+        }
+
+    def _case(self, case_id: str) -> dict[str, Any] | None:
+        """A case's gold and the sizes of its images; None where the run does not lead to it."""
+        if case_id not in self._cases:
+            self._cases[case_id] = None
+            for cases in self._sources:
+                with suppress(UserError):  # it is none of these
+                    self._cases[case_id] = _case(cases.find(case_id))
+                    break
+        return self._cases[case_id]
+
+
+class _Episodes:
+    """The episodes of one store, which share their texts."""
+
+    def __init__(self, images: ImageStore, pieces: Pieces) -> None:
+        self._images = images
+        self._pieces = pieces
         self.texts: dict[str, int] = {}
 
-    def episode(self, trajectory: Trajectory) -> dict[str, Any]:
-        """One column of the page."""
+    def of(self, trajectory: Trajectory) -> dict[str, Any]:
         parts = [self._part(role, part) for role, part in trajectory.parts()]
         for part, branch in zip(parts, trajectory.branches, strict=False):  # of one policy, none
             part |= {"round": branch.round, "seconds": branch.seconds}
@@ -114,31 +125,45 @@ class _Telling:
             told["pieces"] = pieces
         return told
 
-    def case(self, case_id: str) -> dict[str, Any] | None:
-        """A case's gold and the sizes of its images; None where the run does not lead to it."""
-        for cases in self._cases:
-            with suppress(UserError):  # it is none of these
-                return _case(cases.find(case_id))
-        return None
+
+def _asked(folder: RunFolder) -> dict[str, Any]:
+    """What a run was asked: a training's recipe is in its manifest, as it was followed."""
+    followed = folder.manifest.get("recipe")
+    if isinstance(followed, dict):
+        return followed
+    try:
+        return tomllib.loads(folder.recipe)
+    except (OSError, ValueError):  # the page shows what was played all the same
+        return {}
 
 
-def _sources(recipe: Mapping[str, Any]) -> list[CaseList]:
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {_plain(each)}" for key, each in value.items() if each is not None)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _sources(asked: Mapping[str, Any]) -> list[CaseList]:
     """The cases that a run was asked to play, as far as they are there."""
-    given = recipe.get("cases")
-    asked = [given] if isinstance(given, str) else []
+    given = asked.get("cases")
+    specs = [given]
     if isinstance(given, Mapping):
-        asked = [given[split] for split in ("train", "test") if split in given]
+        specs = [given.get("train"), given.get("test")]
     found = []
-    for spec in asked:
+    for spec in specs:
         with suppress(UserError):
-            found.append(open_cases(spec))
+            if isinstance(spec, str):
+                found.append(open_cases(spec))
     return found
 
 
 def _case(case: Case) -> dict[str, Any]:
+    masks = {region.image: region.mask for region in case.regions if region.mask is not None}
     sizes: list[tuple[int, int]] = []
     with suppress(UserError):  # images that are gone leave the words
-        sizes = [open_image(ref).size for ref in case.images]
+        for number, ref in enumerate(case.images):
+            mask = masks.get(number)  # which spares the decoding of an image
+            sizes.append((mask.width, mask.height) if mask else open_image(ref).size)
     regions = [
         {
             "label": region.label,

@@ -1,12 +1,12 @@
 """Sampled tokens as text with their probabilities, where the tokenizer that made them is at hand.
 
 A trajectory holds token ids. Their text comes from the tokenizer in the folder of the model that
-played: the one that the policy's spec names, or the run's own cold start. Without either (a model
-behind an endpoint) a reply is shown as text alone.
+played: the one that the policy's spec names, or the run's own cold start, wherever the run lies by
+now. Without either (a model behind an endpoint) a reply is shown as text alone.
 """
 
 import math
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from medgym.trajectory import Node
 DIGITS = 3
 """Decimal places of a probability on the page."""
 
-BROKEN, LONGEST = "\ufffd", 4
-"""What bytes decode to that are no whole character yet; the most bytes that one has."""
+OWN = "cold_start"
+"""The folder of a training's base, in its run's folder."""
 
 
 class Pieces:
@@ -28,7 +28,7 @@ class Pieces:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._own = folder / "cold_start"
+        self._own = folder / OWN
         self._tokenizers: dict[Path, Any] = {}
 
     def of(self, policy: str, node: Node) -> list[tuple[str, float]]:
@@ -36,25 +36,33 @@ class Pieces:
 
         Tokens that spell one character together are one piece, with their joint probability.
         """
-        text_of = self._of_model(policy)
-        if text_of is None:
+        tokenizer = self._of_model(policy)
+        if tokenizer is None:
             return []
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=False)
         pieces: list[tuple[str, float]] = []
-        tokens: tuple[int, ...] = ()
+        waiting: list[int] = []
         total = 0.0
-        for place, (token, logprob) in enumerate(zip(node.token_ids, node.logprobs, strict=True)):
-            tokens, total = (*tokens, token), total + logprob
-            text = text_of(tokens)
-            last = place + 1 == len(node.token_ids)
-            if last or len(tokens) == LONGEST or not text.endswith(BROKEN):
-                pieces.append((text, round(min(math.exp(total), 1.0), DIGITS)))
-                tokens, total = (), 0.0
+        for token, logprob in zip(node.token_ids, node.logprobs, strict=True):
+            text = stream.step(tokenizer, token)
+            waiting, total = [*waiting, token], total + logprob
+            if text is not None:
+                pieces.append((text, _probability(total)))
+                waiting, total = [], 0.0
+        if waiting:  # the reply ends within a character
+            text = tokenizer.decode(waiting, skip_special_tokens=False)
+            pieces.append((text, _probability(total)))
         return pieces
 
     def _of_model(self, policy: str) -> Any:
         scheme, _, rest = policy.partition(":")
-        named = Path(split_adapter(rest)[0]).expanduser()
-        folder = named if scheme in ("hf", "vllm") and rest else self._own
+        folder = self._own
+        if scheme in ("hf", "vllm") and rest:
+            folder = Path(split_adapter(rest)[0]).expanduser()
+            if folder.name == OWN and not folder.is_dir():  # the run was moved
+                folder = self._own
         if folder not in self._tokenizers:
             self._tokenizers[folder] = self._load(folder / "tokenizer.json")
         return self._tokenizers[folder]
@@ -62,8 +70,10 @@ class Pieces:
     def _load(self, path: Path) -> Any:
         if self._library is None or not path.is_file():
             return None
-        tokenizer = self._library.from_file(str(path))
-        return cache(lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=False))
+        try:
+            return self._library.from_file(str(path))
+        except Exception:  # the library raises no narrower one; the text is there without colours
+            return None
 
     @cached_property
     def _library(self) -> Any:
@@ -72,3 +82,7 @@ class Pieces:
         except ModuleNotFoundError:  # it comes with the extra `train`
             return None
         return Tokenizer
+
+
+def _probability(logprob: float) -> float:
+    return round(min(math.exp(logprob), 1.0), DIGITS)

@@ -19,7 +19,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -210,8 +210,8 @@ class _Lock:
         _LOCKS[about.st_dev, about.st_ino] = lock
         return lock
 
-    def __del__(self) -> None:
-        os.close(self._descriptor)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self._descriptor)  # at the interpreter's end, `os` may be gone before this is
 
 
 _LOCKS: WeakValueDictionary[tuple[int, int], _Lock] = WeakValueDictionary()

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from medgym.errors import UserError, missing_extra
+from medgym.failures import reason_of
 from medgym.messages import ImagePart
 from medgym.picture import image_hash
 from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
@@ -125,18 +127,30 @@ class TrajectoryStore:
         return path
 
     def __len__(self) -> int:
-        """How many there are, read from the parts' heads alone."""
+        """How many there are, read from the parts' heads alone; errors as of `__iter__`."""
         import pyarrow.parquet
 
-        return sum(pyarrow.parquet.read_metadata(part).num_rows for part in self.parts())
+        total = 0
+        for part in self.parts():
+            with _whole(part):
+                total += pyarrow.parquet.read_metadata(part).num_rows
+        return total
 
     def __iter__(self) -> Iterator[Trajectory]:
-        """All trajectories, part by part."""
+        """All trajectories, part by part.
+
+        Raises:
+            UserError: a part is damaged, or of another format.
+        """
         import pyarrow.parquet
 
         for part in self.parts():
-            for row in pyarrow.parquet.read_table(part).to_pylist():
-                yield _trajectory(row)
+            with _whole(part):
+                rows = pyarrow.parquet.read_table(part).to_pylist()
+            for row in rows:
+                with _whole(part):
+                    trajectory = _trajectory(row)
+                yield trajectory
 
     def dataset(self) -> "datasets.Dataset":
         """The rows as a `datasets.Dataset`, memory-mapped (needs the extra `train`).
@@ -168,6 +182,18 @@ class TrajectoryStore:
     def _require_parts(self) -> None:
         if not self.parts():
             raise UserError(f"no trajectories in {self.path}; mend: check the run's folder")
+
+
+@contextmanager
+def _whole(part: Path) -> Iterator[None]:
+    """Say of a part that cannot be read which one it is."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's are of these kinds
+        raise UserError(
+            f"{part} cannot be read as trajectories ({reason_of(error)}); mend: restore it, or "
+            "read the run with the version of medgym that wrote it"
+        ) from error
 
 
 def save(trajectories: Iterable[Trajectory], folder: Path) -> int:

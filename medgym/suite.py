@@ -51,15 +51,17 @@ class RoleJudgement:
         failed: parts that the machinery failed for good, which count as nothing.
         turns, calls, tokens, seconds: means of a part: replies, tool calls, tokens (see
             `Trajectory.tokens`), and how long it took beside the others.
+
+    Where all parts failed there is no share and no mean: None.
     """
 
     right: Rate
-    answered: float
+    answered: float | None
     failed: int
-    turns: float
-    calls: float
-    tokens: float
-    seconds: float
+    turns: float | None
+    calls: float | None
+    tokens: float | None
+    seconds: float | None
 
 
 @dataclass(frozen=True)

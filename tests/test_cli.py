@@ -231,6 +231,26 @@ def test_play_shows_every_part_of_a_consultation(run: Run, tmp_path: Path) -> No
     assert not (tmp_path / "played").exists()
 
 
+@pytest.mark.parametrize("spec", ["consultation:{recipe}", "majority:3:scripted:oracle"])
+def test_a_team_that_plays_with_gold_is_refused_ones_own_image(
+    spec: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "c.toml").write_text(CONSULTATION)
+    policy = spec.format(recipe=tmp_path / "c.toml")
+    own = picture(tmp_path / "own.png")
+    words = ("play", "--image", str(own), "--question", "Is it?", "--options", "yes,no")
+    status, _, err = run(*words, "--policy", policy)
+    assert (status, "plays with the gold answer" in err) == (2, True)
+
+
+def test_a_person_takes_part_in_no_consultation(run: Run, tmp_path: Path) -> None:
+    recipe = tmp_path / "c.toml"
+    recipe.write_text(CONSULTATION.replace('"scripted:oracle"', '"human"', 1))
+    status, out, err = run("play", "phantom:test", "--policy", f"consultation:{recipe}")
+    assert (status, out) == (2, "")
+    assert "a person cannot take part in a consultation" in err
+
+
 def test_play_finds_the_case_that_is_named(run: Run) -> None:
     wanted = json.loads(run("cases", "phantom:test[7:8]", "--json")[1])["cases"][0]["id"]
     words = ("play", "phantom:test", "--policy", "scripted:prior", "--case", wanted, "--json")

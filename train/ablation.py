@@ -2,8 +2,9 @@
 
 The whole is trained and judged once, and its judging already leaves out triage, the specialists and
 the attending by turns. The curriculum is left out by training the attending again: without it, on
-easy cases alone, on easy and medium ones; base, triage, opinions and number of steps are the same.
-So is triage, beside the curriculum: the attending learns from everybody's opinions, as many in all.
+easy cases alone, on easy and medium ones; base, triage, number of steps and (in a single round)
+opinions are the same. So is triage, beside the curriculum: the attending learns from everybody's
+opinions, as nearly as many in all as can be.
 """
 
 import json
@@ -120,7 +121,7 @@ def _share(whole: Path, folder: Path) -> None:
         if path.exists():  # opinions are not, where triage chose nobody
             shutil.copytree(path, folder / path.relative_to(whole), dirs_exist_ok=True)
     seconds = json.loads((whole / "stages.json").read_text())
-    same = ("base", "cold_start", "specialists", "triage")
+    same = ("base", "cold_start", "specialists", "outcomes", "triage")
     kept = {stage: took for stage, took in seconds.items() if stage.split()[0] in same}
     write_atomic(folder / "stages.json", json.dumps(kept, indent=1).encode())
 

@@ -13,14 +13,29 @@ from typing import Any
 from medgym.cases import Case
 from medgym.consultation import Opinion, chosen, shuffled, triage_case
 from medgym.episode import Rules
+from medgym.errors import RunError
 from medgym.policy import Sampling
 from medgym.progress import progress
 from medgym.rollout import collect
 from medgym.runs import RunFolder
 from medgym.seeds import seed_of
+from medgym.trajectory import Trajectory
 
 Advised = list[tuple[Case, list[Opinion]]]
 """Cases with the opinions on each, in the order in which the attending reads them."""
+
+
+def require_played(played: Trajectory) -> None:
+    """Insist on an episode: what the machinery failed at is nobody's answer and trains nobody.
+
+    Raises:
+        RunError: it failed for good.
+    """
+    if played.failure is not None:
+        raise RunError(
+            f"{played.case_id} could not be played ({played.failure}); mend: remove the cause, "
+            "then go on with --resume: what was collected is kept"
+        )
 
 
 class Advice:
@@ -31,6 +46,9 @@ class Advice:
         folder: where opinions are kept.
         rules, sampling: those of the whole, which roles change where they say so.
         seed: of every draw.
+
+    What the machinery fails at for good stops the run (`RunError`): a triage that could not be
+    asked did not choose nobody, and a case whose specialists could not be asked is not a hard one.
     """
 
     def __init__(
@@ -56,6 +74,7 @@ class Advice:
         )
         with progress("triage", len(cases)) as advance:
             for played in stream:
+                require_played(played)
                 whom.append(chosen(played.answer, recipe.specialties, recipe.most))
                 advance()
         return self.of(cases, whom)
@@ -88,7 +107,8 @@ class Advice:
             missing, panel, self._rules, sampling=self._sampling, seed=self._seed, out=run
         )
         with progress(f"opinions: {specialty}", len(missing)) as advance:
-            for _ in stream:
+            for played in stream:
+                require_played(played)
                 advance()
         known = {case.id: case for case in cases}
         return [

@@ -308,20 +308,23 @@ class Training:
         self.train(ATTENDING, order, rules, sampling, number=number, weights=weights)
 
     def single(self) -> None:
-        """The baseline: the same base, cases and budget, without colleagues."""
+        """The baseline: the same base and cases, without colleagues."""
         cases = self.cases(SINGLE)
         rules = rules_of(self.recipe)
         last = self.recipe.marl.rounds - 1
         self.train(SINGLE, cases, rules, sampling_of(self.recipe), number=last)
 
     def describe(self) -> None:
-        """Write `consultation.toml`, by which the folder is played as `consultation:FOLDER`."""
+        """Write `consultation.toml`, by which the folder is played as `consultation:FOLDER`.
+
+        It names what lies beside it, so that a folder that is moved or copied plays on.
+        """
         roles = {name: dict(table) for name, table in self.recipe.roles.items()}
         for name in self.trained:
             path, role = self.newest(name), getattr(self.consultation, name)
             assert path is not None, "what is described was trained"
             learned = {
-                "policy": f"hf:{self.place.cold_start.resolve()}",
+                "policy": f"hf:{{here}}/{self.place.cold_start.name}",
                 "adapter": str(Path(path).relative_to(self.folder)),
             }
             given = {

@@ -24,7 +24,7 @@ from medgym.rubric import Rubric, Term, load_rubric
 from medgym.seeds import seed_of
 from medgym.store import write_atomic
 
-from .advice import Advice
+from .advice import Advice, require_played
 
 if TYPE_CHECKING:
     from medgym.episode import Episode
@@ -81,6 +81,9 @@ def play_out(
     Args:
         advice: of the specialists. attending: who decides, by these rules and draws.
         views: of the specialists, that the attending is shown.
+
+    Raises:
+        RunError: the machinery failed at one for good, which is no outcome.
     """
     choices = [c for size in range(1, most + 1) for c in combinations(specialties, size)]
     right: dict[tuple[str, Choice], float] = {}
@@ -91,6 +94,7 @@ def play_out(
             # The same seed for each choice of a case: what differs is whom it heard.
             draws = seed_of(seed, "outcome")
             for played in collect(asked, attending, rules, sampling=sampling, seed=draws):
+                require_played(played)
                 right[played.case_id, frozenset(choice)] = float(played.correct)
                 advance()
     return Outcomes(right, most)

@@ -2,14 +2,19 @@
 // The page's state is its address: #store=...&show=...&find=...&group=..., so that a link shows what
 // was seen. Texts of a run are put in as text and never as markup.
 
+// What the machinery failed at is neither right nor wrong.
+const whole = (group) => group.episodes.filter((episode) => !episode.failure);
+const right = (group) => whole(group).filter((episode) => episode.correct).length;
 const SHOWS = {
   all: () => true,
-  right: (group) => group.episodes.every((e) => e.correct),
-  wrong: (group) => group.episodes.every((e) => !e.correct && !e.failure),
-  mixed: (group) => new Set(group.episodes.map((e) => e.correct)).size > 1,
+  right: (group) => right(group) > 0 && right(group) === whole(group).length,
+  wrong: (group) => right(group) === 0 && whole(group).length > 0,
+  mixed: (group) => right(group) > 0 && right(group) < whole(group).length,
   failed: (group) => group.episodes.some((e) => e.failure || e.parts.some((p) => p.failure)),
 };
+const WIDEST = 576; // pixels of a mask that is drawn; it is shown at half of that
 const read = {};
+const asked = new Set();
 
 function loaded(name, episodes) {
   read[name] = episodes;
@@ -26,10 +31,10 @@ function make(tag, about = {}, ...children) {
 }
 
 function state() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  const store = STORES.includes(asked.get("store")) ? asked.get("store") : STORES[0];
-  const show = asked.get("show") in SHOWS ? asked.get("show") : "all";
-  return { store, show, find: asked.get("find") || "", group: Number(asked.get("group")) || 0 };
+  const given = new URLSearchParams(location.hash.slice(1));
+  const store = STORES.includes(given.get("store")) ? given.get("store") : STORES[0];
+  const show = Object.hasOwn(SHOWS, given.get("show")) ? given.get("show") : "all";
+  return { store, show, find: given.get("find") || "", group: Number(given.get("group")) || 0 };
 }
 
 function address(changes) {
@@ -41,16 +46,18 @@ function go(changes) {
   render();
 }
 
-function open(store, then) {
-  if (store in read) return then();
-  const script = make("script", { src: `episodes-${STORES.indexOf(store)}.js` });
-  script.onload = then;
-  document.head.append(script);
-}
-
+// Draws what the address says, once its store is there: by then the address may say something else.
 function render() {
   const now = state();
-  open(now.store, () => draw(now));
+  if (now.store in read) return draw(now);
+  if (asked.has(now.store)) return;
+  asked.add(now.store);
+  const file = `episodes-${STORES.indexOf(now.store)}.js`;
+  const script = make("script", { src: file });
+  script.onload = render;
+  script.onerror = () => document.getElementById("group").replaceChildren(
+    `${file} is not beside this page: write the page again, or copy all of its folder.`);
+  document.head.append(script);
 }
 
 function draw(now) {
@@ -68,9 +75,9 @@ function draw(now) {
     group.case, make("div", { class: "dots" }, ...group.episodes.map(dot)))));
   list.querySelector(".here")?.scrollIntoView({ block: "nearest" });
   const episodes = chosen.flatMap(([group]) => group.episodes);
-  const right = episodes.filter((e) => e.correct).length;
+  const correct = episodes.filter((e) => e.correct).length;
   document.getElementById("count").textContent =
-    `${chosen.length} groups, ${episodes.length} episodes, ${right} right`;
+    `${chosen.length} groups, ${episodes.length} episodes, ${correct} right`;
   const main = document.getElementById("group");
   if (here === null) return main.replaceChildren("No group is like that.");
   const group = groups[here];
@@ -91,23 +98,34 @@ function dot(episode) {
 function summary(played) {
   if (played.failure) return `failed: ${played.failure}`;
   const said = played.answer === null ? "no answer" : `"${played.answer}"`;
-  const terms = Object.entries(played.terms).map(([name, value]) => `${name} ${value}`).join(", ");
+  const terms = Object.entries(played.terms).map(([name, value]) => `${name} ${short(value)}`).join(", ");
   const rest = [...(played.truncated ? ["out of budget"] : []), ...played.faults.map((f) => `fault: ${f}`)];
-  return [said, verdict(played), `reward ${played.reward}` + (terms ? ` (${terms})` : ""), ...rest].join(" · ");
+  return [said, verdict(played), `reward ${short(played.reward)}` + (terms ? ` (${terms})` : ""), ...rest].join(" · ");
+}
+
+function short(value) {
+  return Number.isFinite(value) ? Number(value.toFixed(3)) : value;
 }
 
 function about(group, gold, texts) {
-  const first = group.episodes.flatMap((e) => e.parts).find((part) => part.turns.length);
+  const parts = group.episodes.flatMap((e) => e.parts).filter((part) => part.turns.length);
+  const told = parts.map((part) => texts[part.turns[0].text]);
   const words = make("div", { class: "words" }, make("h2", {}, group.case));
-  if (gold) {
-    const told = [`gold: ${gold.answer}`, ...(gold.specialty ? [`specialty: ${gold.specialty}`] : [])];
-    const options = gold.options.map((text, at) => `${String.fromCharCode(65 + at)}. ${text}`);
-    words.append(make("p", {}, gold.question), make("p", {}, options.join("   ")),
-      make("p", { class: "told" }, told.join(" · ")));
-  } else if (first) {
+  if (!gold) {
     words.append(make("p", { class: "told" }, "The case is not at hand: its gold is not shown."));
+    return make("section", { class: "case" }, words);
   }
-  const scenes = gold && first ? gold.sizes.map((size, image) => scene(group, gold, first, size, image)) : [];
+  const options = gold.options.map((text, at) => `${String.fromCharCode(65 + at)}. ${text}`);
+  const golds = [`gold: ${gold.answer}`, ...(gold.specialty ? [`specialty: ${gold.specialty}`] : [])];
+  if (told.length && !told.some((text) => text.includes(`\nQuestion: ${gold.question}`))) {
+    // Triage is asked for a specialty: the letters are those of its own options.
+    words.append(make("p", {}, told[0].slice(told[0].lastIndexOf("\nQuestion: ") + 11)));
+    golds[0] = `gold of the case's own question, "${gold.question}": ${gold.answer}`;
+  } else {
+    words.append(make("p", {}, gold.question), make("p", {}, options.join("   ")));
+  }
+  words.append(make("p", { class: "told" }, golds.join(" · ")));
+  const scenes = parts.length ? gold.sizes.map((size, image) => scene(group, gold, parts[0], size, image)) : [];
   return make("section", { class: "case" }, ...scenes, words);
 }
 
@@ -120,7 +138,7 @@ function scene(group, gold, first, [width, height], image) {
   const looks = group.episodes.flatMap((episode) => episode.parts.flatMap((part) => part.looks
     .filter((look) => look.image === image)
     .map((look) => rectangle(look.box, verdict(part), `${part.role}, member ${episode.member}: ${look.tool}`))));
-  for (const region of regions) if (region.runs) box.append(mask(region.runs, width, height));
+  if (regions.some((region) => region.runs)) box.append(masks(regions, width, height));
   box.append(make("svg", { viewBox: `0 0 ${width} ${height}` }, ...looks,
     ...regions.map((region) => rectangle(region.box, "gold", `gold: ${region.label}`))));
   return box;
@@ -130,20 +148,24 @@ function rectangle([x0, y0, x1, y1], kind, title) {
   return make("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, class: kind }, make("title", {}, title));
 }
 
-// Row-major run lengths, of zeros first.
-function mask(runs, width, height) {
-  const canvas = make("canvas", { width, height });
+// All masks of an image; a mask is row-major run lengths, of zeros first.
+function masks(regions, width, height) {
+  const scale = Math.min(1, WIDEST / width);
+  const canvas = make("canvas", { width: Math.ceil(width * scale), height: Math.ceil(height * scale) });
   const pen = canvas.getContext("2d");
+  pen.scale(scale, scale);
   pen.fillStyle = "#009e73";
-  let at = 0;
-  runs.forEach((length, number) => {
-    for (let from = at; number % 2 && from < at + length;) {
-      const x = from % width, run = Math.min(width - x, at + length - from);
-      pen.fillRect(x, Math.floor(from / width), run, 1);
-      from += run;
-    }
-    at += length;
-  });
+  for (const { runs } of regions) {
+    let at = 0;
+    (runs || []).forEach((length, number) => {
+      for (let from = at; number % 2 && from < at + length;) {
+        const x = from % width, run = Math.min(width - x, at + length - from);
+        pen.fillRect(x, Math.floor(from / width), run, 1);
+        from += run;
+      }
+      at += length;
+    });
+  }
   return canvas;
 }
 
@@ -191,7 +213,7 @@ document.getElementById("find").addEventListener("input", (event) => go({ find: 
 document.getElementById("choice").addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step || event.target.matches("input, select")) return;
+  if (!step || document.activeElement.matches("input, select")) return;
   const links = [...document.querySelectorAll("nav a")];
   const next = links[links.findIndex((link) => link.classList.contains("here")) + step];
   if (next) location.hash = next.getAttribute("href");

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from medgym.cli import main
+from medgym.evals.command import role_rows
 from medgym.runs import RunFolder
+from medgym.suite import Judgement, Rate, RoleJudgement
 
 Capture = pytest.CaptureFixture[str]
 ASKED = ["eval", "phantom,question=kind:test[:12]", "--policy"]
@@ -74,3 +76,11 @@ def test_a_consultation_has_a_line_for_each_role(tmp_path: Path, capsys: Capture
     assert main([*asked, "--json"]) == 0
     roles = json.loads(capsys.readouterr().out)["roles"]
     assert roles["attending"]["right"]["n"] == 4
+
+
+def test_of_who_failed_everywhere_nothing_is_said() -> None:
+    failed = RoleJudgement(Rate.of([]), None, 12, None, None, None, None)
+    judgement = Judgement(
+        "x", Rate.of([True]), 1.0, 0.0, None, {}, 1.0, 0.0, 0.0, {"specialist:a": failed}, ()
+    )
+    assert role_rows(judgement) == [("specialist:a", "0", "-", "-", "12", "-", "-", "-", "-")]

@@ -161,7 +161,7 @@ def test_each_role_of_a_consultation_is_judged_on_what_it_was_asked(tmp_path: Pa
 
     team.players.add("scripted:informed,right=0", Down())
     doctor = judged(team, cases).roles["specialist:ophthalmologist"]
-    assert (doctor.failed, doctor.right.n, doctor.answered, doctor.turns) == (12, 0, 0.0, 0.0)
+    assert (doctor.failed, doctor.right.n, doctor.answered, doctor.turns) == (12, 0, None, None)
 
 
 def test_votes_are_one_role_and_a_single_policy_has_none() -> None:

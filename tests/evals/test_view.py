@@ -11,18 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image
+from tokenizers import Tokenizer, decoders, models
 
-from medgym.cases import open_cases, write_cases
+from medgym.cases import Case, Mask, Region, open_cases, write_cases
 from medgym.cli import main
+from medgym.consultation import triage_case
 from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.view import write_page
+from medgym.evals.view_data import Telling
 from medgym.evals.view_tokens import Pieces
 from medgym.failures import Failure
-from medgym.images import open_image
+from medgym.images import ImageRef, open_image
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
@@ -161,6 +167,24 @@ def test_tokens_that_spell_one_character_are_one_piece(tiny_folder: Path, tmp_pa
     assert [text for text, _ in Pieces(tmp_path).of(f"hf:{tiny_folder}", cut)][:2] == ["a", "é"]
     assert len(Pieces(tmp_path).of(f"hf:{tiny_folder}", cut)) == 3
     assert Pieces(tmp_path).of("openai:http://h/v1#m", node) == []
+    (tmp_path / "cold_start").symlink_to(tiny_folder)
+    for spec in ("", "hf:/no/longer/here/cold_start@/no/longer/here/adapters/policy/1"):
+        assert Pieces(tmp_path).of(spec, node) == found, "a run's own base, wherever it lies"
+    assert Pieces(tmp_path).of("hf:/no/such/model", node) == []
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "tokenizer.json").write_text("{")
+    assert Pieces(tmp_path).of(f"hf:{tmp_path / 'broken'}", node) == []
+
+
+def test_words_keep_their_spaces_whatever_the_tokenizer(tmp_path: Path) -> None:
+    """Llama's tokenizers write a space as the beginning of a word, and drop a text's first one."""
+    words = {"▁the": 0, "▁lesion": 1, "▁is": 2, "▁dark": 3, ".": 4, "<unk>": 5}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    node = Node(0, "assistant", "", (0, 1, 2, 3, 4), (1,) * 5, (0.0,) * 5)
+    pieces = Pieces(tmp_path).of(f"hf:{tmp_path}", node)
+    assert [text for text, _ in pieces] == ["the", " lesion", " is", " dark", "."]
 
 
 def test_all_stores_of_a_run_are_shown_and_images_that_were_not_kept_are_named_so(
@@ -193,7 +217,8 @@ def test_what_has_gone_is_left_out(tmp_path: Path, lost: str) -> None:
     image = tmp_path / "image.png"
     Image.fromarray(open_image(case.images[0]).pixels).save(image)
     ref = case.images[0].model_copy(update={"uri": f"file:{image}"})
-    write_cases([case.model_copy(update={"images": (ref,)})], tmp_path / "c.jsonl")
+    lone = case.model_copy(update={"images": (ref,), "regions": ()})  # no mask tells its size
+    write_cases([lone], tmp_path / "c.jsonl")
     folder = a_run(tmp_path / "a", Says(render_answer("A")), str(tmp_path / "c.jsonl"))
     if lost == "recipe":
         (folder.path / "recipe.toml").write_text("no toml")
@@ -204,6 +229,47 @@ def test_what_has_gone_is_left_out(tmp_path: Path, lost: str) -> None:
         assert (gold["answer"], gold["sizes"]) == (case.answer, [])
     else:
         assert gold is None
+
+
+def facts(folder: RunFolder) -> dict[str, str]:
+    return dict(Telling(folder).facts())
+
+
+def test_the_head_says_what_was_followed_and_what_could_not_be_played(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "a", Says(render_answer("A")))
+    assert facts(folder).items() >= {"policy": "says", "cases": CASES, "status": "done"}.items()
+    assert "could not be played" not in facts(folder)
+    folder.note(failed={"a#0": "policy: gone", "b#1": "policy: gone"})
+    assert facts(folder)["could not be played"] == "2"
+    # `train --seed 3` and `ablate`: the manifest has the recipe as it was followed.
+    recipe = {"name": "small", "seed": 3, "cases": {"train": CASES, "test": CASES, "order": None}}
+    folder = RunFolder.create(tmp_path / "b", "seed = 0\n", recipe=recipe)
+    played = collect(open_cases(CASES), load_policy("scripted:prior"), Rules(view_size=64))
+    TrajectoryStore(folder.path / "judged" / "single").write(list(played))
+    told = facts(folder)
+    assert (told["recipe"], told["seed"]) == ("small", "3")
+    assert told["cases"] == f"train {CASES}; test {CASES}"
+    assert all(shown(folder, "judged/single")["cases"].values())
+
+
+@pytest.mark.parametrize("damage", ["cut", "other bytes", "of another kind"])
+def test_a_part_that_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
+    folder = a_run(tmp_path / "a", Says(render_answer("A")))
+    (part,) = folder.trajectories.parts()
+    whole = part.read_bytes()
+    if damage == "of another kind":
+        pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), part)
+    else:
+        part.write_bytes(whole[:-20] if damage == "cut" else whole[:200] + b"?" * 200 + whole[400:])
+    with pytest.raises(UserError, match=r"part-00000.parquet cannot be read as trajectories"):
+        write_page(folder)
+
+
+def test_parts_that_lie_in_the_runs_own_folder_are_shown(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "a", Says(render_answer("A")))
+    (part,) = folder.trajectories.parts()
+    part.rename(folder.path / part.name)
+    assert len(shown(folder, ".")["groups"]) == 3
 
 
 def test_nothing_to_show_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +292,7 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) ->
 EVIL = '</script><script>document.title="owned"</script><img src=x onerror="document.title=1">'
 
 
-def dom(folder: RunFolder, address: str, tmp_path: Path) -> str:
+def dom(folder: RunFolder, address: str, tmp_path: Path, page: str = "index") -> str:
     """What a browser makes of the page: its elements, as text."""
     assert BROWSER is not None
     done = subprocess.run(
@@ -234,12 +300,28 @@ def dom(folder: RunFolder, address: str, tmp_path: Path) -> str:
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
             "--no-first-run", "--disable-background-networking", "--disable-component-update",
             "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom",
-            "--virtual-time-budget=20000", f"{(folder.path / 'view/index.html').as_uri()}{address}",
+            "--window-size=1400,900", "--virtual-time-budget=20000",
+            f"{(folder.path / f'view/{page}.html').as_uri()}{address}",
         ],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def found(folder: RunFolder, address: str, tmp_path: Path, *scripts: str) -> Any:
+    """What the last script finds in the page, each of them run a second after the one before."""
+    page = (folder.path / "view" / "index.html").read_text("utf-8")
+    later = "".join(
+        f"setTimeout(() => {{ document.body.dataset.found = JSON.stringify({script}); }},"
+        f" {1000 * (number + 1)});"
+        for number, script in enumerate(scripts)
+    )
+    (folder.path / "view" / "test.html").write_text(f"{page}<script>{later}</script>", "utf-8")
+    shown = dom(folder, address, tmp_path, "test")
+    told = re.search(r'data-found="([^"]*)"', shown)
+    assert told is not None, shown[-2000:]
+    return json.loads(html.unescape(told[1]))
 
 
 browser = pytest.mark.skipif(BROWSER is None, reason="there is no browser")
@@ -294,3 +376,114 @@ def test_what_a_policy_writes_is_shown_and_does_nothing(tmp_path: Path) -> None:
     assert EVIL in words(page.replace("&lt;", "\x01")).replace("\x01", "<")
     assert "<dd>&lt;i&gt;says&lt;/i&gt;</dd>" in page
     assert "3 groups" in dom(folder, "#store=z</script>", tmp_path)
+
+
+@browser
+def test_images_keep_their_shape_and_boxes_and_masks_lie_where_they_are(tmp_path: Path) -> None:
+    """Two images, one wide and one high; the mask of the first one's finding is an L."""
+    files = {"wide.png": (900, 300), "high.png": (300, 900)}
+    for name, size in files.items():
+        Image.new("L", size, 90).save(tmp_path / name)
+    inside = np.zeros((300, 900), bool)
+    inside[30:60, 600:690] = inside[60:150, 600:630] = True
+    case = Case(
+        id="own/test/1",
+        images=tuple(ImageRef(uri=f"file:{tmp_path / name}") for name in files),
+        question="Where?",
+        answer="A",
+        options=("here", "there"),
+        regions=(
+            Region(label="finding", box_px=(600, 30, 690, 150), mask=Mask.of(inside)),
+            Region(label="other", box_px=(30, 600, 60, 870), image=1),
+        ),
+        group="1",
+        source="own",
+        split="test",
+    )
+    write_cases([case], tmp_path / "c.jsonl")
+    folder = a_run(tmp_path / "a", Says(render_answer("A")), str(tmp_path / "c.jsonl"))
+    write_page(folder)
+    scenes = found(
+        folder,
+        "",
+        tmp_path,
+        """[...document.querySelectorAll(".scene")].map((scene) => {
+          const at = scene.getBoundingClientRect(), canvas = scene.querySelector("canvas");
+          const inside = (rect) => { const box = rect.getBoundingClientRect();
+            return [box.left - at.left, box.top - at.top, box.right - at.left, box.bottom - at.top]
+              .map((value, i) => value / (i % 2 ? at.height : at.width)); };
+          const covers = (x, y) => canvas.getContext("2d")
+            .getImageData(x * canvas.width, y * canvas.height, 1, 1).data[3] > 0;
+          return { size: [at.width, at.height], gold: inside(scene.querySelector("rect.gold")),
+            mask: canvas && [[645, 45], [615, 120], [660, 120], [585, 45], [45, 615]]
+              .map(([x, y]) => covers(x / 900, y / 300)) };
+        })""",
+    )
+    for scene, (width, height), region in zip(scenes, files.values(), case.regions, strict=True):
+        assert scene["size"][0] / scene["size"][1] == pytest.approx(width / height, rel=0.02)
+        box = [v / side for v, side in zip(region.box_px, (width, height) * 2, strict=True)]
+        assert scene["gold"] == pytest.approx(box, abs=0.02)
+    assert scenes[0]["mask"] == [True, True, False, False, False]
+    assert scenes[1]["mask"] is None
+
+
+@browser
+def test_stores_and_groups_are_chosen_by_hand(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "a", load_policy("scripted:random"), group_size=2)
+    TrajectoryStore(folder.path / "judged").write(list(folder.trajectories)[:1])
+    write_page(folder)
+    count = 'document.getElementById("count").textContent'
+    choose = """(() => { const field = document.getElementById("store");
+      field.value = "trajectories"; field.dispatchEvent(new Event("change")); })()"""
+    assert found(folder, "", tmp_path, count).startswith("1 groups, 1 episodes")
+    assert found(folder, "", tmp_path, choose, count).startswith("3 groups, 6 episodes")
+    # Another choice while the first store is on its way: what is shown is what was chosen last.
+    quickly = f"[location.hash = '#store=trajectories', {count}]"
+    assert found(folder, "", tmp_path, quickly, count).startswith("3 groups, 6 episodes")
+    down = "document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowDown'}))"
+    here = "document.querySelector('nav a.here').textContent"
+    names = [group["case"] for group in shown(folder)["groups"]]
+    told = found(folder, "#store=trajectories", tmp_path, down, down, here)
+    assert told == names[2]
+    (folder.path / "view" / "episodes-1.js").unlink()
+    main = 'document.getElementById("group").textContent'
+    assert "episodes-1.js is not beside this page" in found(
+        folder, "#store=trajectories", tmp_path, main
+    )
+
+
+@browser
+def test_a_consultation_is_a_row_of_parts_and_triage_has_its_own_question(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        '[consultation]\nspecialties = ["ophthalmologist", "surgeon"]\nopinions = 2\n'
+        '[roles.triage]\npolicy = "scripted:oracle"\n'
+        '[roles.specialist]\npolicy = "scripted:prior"\n'
+        '[roles.attending]\npolicy = "scripted:oracle"\n'
+    )
+    team: Any = load_policy(f"consultation:{tmp_path / 'c.toml'}")
+    folder = a_run(tmp_path / "a", team)
+    asked = [triage_case(case, ("ophthalmologist", "surgeon")) for case in open_cases(CASES)]
+    rules = Rules(max_turns=1, view_size=64)
+    choices = list(collect(asked, load_policy("scripted:oracle"), rules))
+    TrajectoryStore(folder.path / "triage").write(choices)
+    broken = [replace(t, failure="worker: gone", reward=None, correct=False) for t in choices]
+    TrajectoryStore(folder.path / "worse").write([*broken[:1], *choices[1:]])
+    write_page(folder)
+    parts = """[...document.querySelectorAll(".part")].map((part) => [
+      part.querySelector(".told").textContent.split(" ")[0], part.getBoundingClientRect().left])"""
+    told = found(folder, "#store=trajectories", tmp_path, parts)
+    role = "specialist:ophthalmologist"
+    assert [name for name, _ in told] == ["triage", role, role, "attending"]
+    assert [left for _, left in told] == sorted({left for _, left in told}), "side by side"
+
+    words_of = """document.querySelector(".words").textContent"""
+    gold = open_cases(CASES)[0].question
+    assert "another" not in found(folder, "#store=trajectories", tmp_path, words_of)
+    about = found(folder, "#store=triage", tmp_path, words_of)
+    assert "Which specialist should see this case?" in about
+    assert "A. ophthalmologist" in about
+    assert f'gold of the case\'s own question, "{gold}"' in about
+
+    shows = [dom(folder, f"#store=worse&show={name}", tmp_path).count("<a ")
+             for name in ("all", "right", "wrong", "mixed", "failed", "__proto__")]  # fmt: skip
+    assert shows == [3, 2, 0, 0, 1, 3]

@@ -176,6 +176,21 @@ def test_what_was_trained_is_played_by_the_folders_name(run: Any) -> None:
 
 
 @pytest.mark.slow
+def test_a_folder_that_was_moved_plays_on(run: Any, tmp_path: Path) -> None:
+    _, folder, _ = run
+    for name in ("cold_start", "adapters", "consultation.toml"):
+        (shutil.copytree if (folder / name).is_dir() else shutil.copy)(
+            folder / name, tmp_path / name
+        )
+    case = list(open_cases(f"{DIAGNOSES}:test[20:21]"))
+    here, there = (load_policy(f"consultation:{each}") for each in (folder, tmp_path))
+    (one,), (other,) = (list(collect(case, each, Rules(view_size=64))) for each in (here, there))
+    here.close(), there.close()
+    assert str(tmp_path) in dict(other.parts())["attending"].policy
+    assert [node.token_ids for node in one.nodes] == [node.token_ids for node in other.nodes]
+
+
+@pytest.mark.slow
 def test_the_doctor_examines_the_attending_of_a_run(run: Any) -> None:
     _, folder, _ = run
     subject = subject_of(str(folder), None)

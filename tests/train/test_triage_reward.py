@@ -1,5 +1,6 @@
 """Triage earns by what its choice leads to: scripted specialists, of whom one knows the case."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from medgym.agents.consultation_recipe import recipe_of
 from medgym.cases import Case, open_cases
 from medgym.consultation import triage_case
 from medgym.episode import Rules
-from medgym.policy import Sampling, load_policy
+from medgym.errors import RunError
+from medgym.failures import Failure
+from medgym.messages import Message, Reply
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.train.advice import Advice
 from medgym.train.triage_reward import Outcomes, play_out
 
@@ -31,6 +35,54 @@ def played_out(tmp_path: Path, most: int, specialist: str) -> Outcomes:
     vote = load_policy("scripted:vote")
     limits: dict[str, Any] = {"specialties": THREE, "most": most, "views": 4, "seed": 5}
     return play_out(CASES, advice, vote, RULES, Sampling(), **limits)
+
+
+class Down(Policy):
+    """Its machinery fails for good."""
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        raise Failure("policy", "the endpoint is down", final=True)
+
+
+@pytest.mark.parametrize("down", ["triage", "specialist", "attending"])
+def test_nobody_learns_from_what_the_machinery_failed_at(tmp_path: Path, down: str) -> None:
+    """Nobody chose nobody, no case is hard, and no choice was wrong: the stage stops."""
+    roles: dict[str, Any] = {
+        name: {"policy": "scripted:down" if name == down else "scripted:prior"}
+        for name in ("triage", "specialist", "attending")
+    }
+    team = Consultation(recipe_of({"consultation": {}, "roles": roles}, "test"))
+    team.players.add("scripted:down", Down())
+    advice = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5)
+
+    def collect() -> None:
+        if down == "attending":
+            limits: dict[str, Any] = {"specialties": THREE, "most": 1, "views": 4, "seed": 5}
+            play_out(CASES[:2], advice, Down(), RULES, Sampling(), **limits)
+        else:
+            advice.triaged(CASES[:2])
+
+    with pytest.raises(RunError, match=r"phantom/.* could not be played \(policy: the endpoint"):
+        collect()
+
+
+def test_a_specialist_who_fails_beside_others_says_nothing(tmp_path: Path) -> None:
+    class Once(Down):
+        calls = 0
+
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            self.calls += 1
+            if self.calls % 3 == 1:
+                return await super().act(conversation, sampling)
+            return Reply("<answer>A</answer>")
+
+    roles = {"triage": {"policy": "scripted:oracle"}, "specialist": {"policy": "scripted:once"}}
+    recipe = recipe_of({"consultation": {}, "roles": roles}, "test")
+    team = Consultation(recipe)
+    team.players.add("scripted:once", Once())
+    advised = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5).triaged(CASES[:4])
+    for case, opinions in advised:
+        assert sorted(str(o.answer) for o in opinions) == sorted(["None", *[case.options[0]] * 2])
 
 
 def reward(outcomes: Outcomes, case: Case, text: str) -> tuple[float, dict[str, float]]:
