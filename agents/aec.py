@@ -165,7 +165,7 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
         specialty = agent.partition(":")[2].partition("/")[0]
         role: Role = recipe.attending if agent == ATTENDING else recipe.specialist
         if agent == TRIAGE and recipe.triage is not None:
-            role, case = recipe.triage, triage_case(case, recipe.specialties)
+            role, case = recipe.triage, triage_case(case, recipe.specialties, recipe.most)
         elif agent == ATTENDING:
             order = self._np_random.permutation(len(self._opinions))
             opinions = [self._opinions[int(i)] for i in order]

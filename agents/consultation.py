@@ -15,13 +15,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
 from medgym.cases import Case
 from medgym.consultation import (
     ATTENDING,
+    SPECIALIST,
     TRIAGE,
     Opinion,
     Play,
@@ -36,7 +37,7 @@ from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
 from medgym.messages import parse_action
-from medgym.policy import Sampling
+from medgym.policy import Sampling, without_credentials
 from medgym.recording import joined
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory, failed_trajectory
@@ -140,6 +141,16 @@ class Consultation(Team):
         """Whether anybody plays with the gold before it."""
         return any(player.needs_gold for player in self.players.made())
 
+    def describe(self) -> dict[str, Any]:
+        """Who takes part and how it goes, as a recipe says it."""
+        tables = asdict(self.recipe)
+        roles = {name: tables.pop(name) for name in (TRIAGE, SPECIALIST, ATTENDING)}
+        for role in filter(None, roles.values()):
+            del role["name"]  # its table's own
+            role["policy"] = role["policy"] and without_credentials(role["policy"])
+        tables["triage"] = self.recipe.triage is not None
+        return {"consultation": tables, "roles": {n: role for n, role in roles.items() if role}}
+
     async def check(self) -> None:
         """Every role is ready to play."""
         for player in self.players.made():
@@ -229,7 +240,7 @@ class _Consulting:
         recipe = self.team.recipe
         if recipe.triage is None:  # the fixed flow: everybody is asked
             return recipe.specialties
-        asked = triage_case(self.case, recipe.specialties)
+        asked = triage_case(self.case, recipe.specialties, recipe.most)
         part = await self._part(recipe.triage, asked, TRIAGE, 0)
         self.parts.append(part)
         return chosen(part[3].answer, recipe.specialties, recipe.most)

@@ -19,6 +19,7 @@
 A recipe of `medgym train` has the same tables beside its others, which are not read here.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,10 +96,14 @@ def read_recipe(name: str) -> ConsultationRecipe:
     elif path.suffix != ".toml" and name in names("recipes"):
         path = Path(load("recipes", name))
     if not path.is_file():
-        shipped = ", ".join(names("recipes"))
+        if path.name == FILE and (path.parent / "stages.json").is_file():
+            raise UserError(
+                f"the training in {path.parent} is not at its end, where it writes {FILE}; mend: "
+                "go on with it by --resume, if it trains a consultation"
+            )
         raise UserError(
-            f"no consultation is described in {path}; mend: name a TOML file, the folder of a run "
-            f"that trained one, or a recipe of {shipped}"
+            f"no consultation is described in {path}; mend: name a TOML file with [consultation], "
+            "or the folder of a run that trained one"
         )
     return recipe_of(read_toml(path)[0], str(path), path.parent)
 
@@ -114,8 +119,22 @@ def recipe_of(data: Mapping[str, Any], where: str, base: Path | None = None) -> 
             raise UserError(
                 f"{where}: no specialty is called {name!r}; mend: letters, digits, spaces, - and _"
             )
-    if not table.specialties or len(set(table.specialties)) < len(table.specialties):
-        raise UserError(f"{where}: consultation.specialties must name each specialty once")
+    count = len(table.specialties)
+    if not count or len(set(table.specialties)) < count:
+        raise UserError(
+            f"{where}: consultation.specialties is to name one specialty or more, each once"
+        )
+    if table.most > count:
+        raise UserError(
+            f"{where}: triage may choose {table.most} of {count} specialties; mend: lower "
+            "consultation.most"
+        )
+    for name in data:  # other tables are those of a training
+        near = difflib.get_close_matches(name, ("consultation", "roles"), n=1, cutoff=0.75)
+        if name in ConsultationTable.model_fields:
+            near = [f"consultation.{name}"]
+        if near and name not in ("consultation", "roles"):
+            raise UserError(f"unknown key in {where}: {name!r}; did you mean {near[0]!r}?")
     tables = data.get("roles", {})
     for role in tables:
         if role not in (TRIAGE, SPECIALIST, ATTENDING):

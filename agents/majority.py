@@ -53,6 +53,10 @@ class Majority(Team):
         """Whether its policy plays with the gold before it."""
         return self.policy.needs_gold
 
+    def describe(self) -> dict[str, Any]:
+        """What its policy says."""
+        return self.policy.describe()
+
     async def check(self) -> None:
         """Its policy is ready to play."""
         await self.policy.check()

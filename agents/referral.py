@@ -6,9 +6,9 @@ that consultation's trajectory.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from medgym.consultation import Opinion
 from medgym.tool import Tool, ToolArgs, ToolError, ToolResult
@@ -19,29 +19,32 @@ Ask = Callable[[str, int], Awaitable[Opinion]]
 
 
 class Refer(Tool):
-    """Ask one more specialist for an opinion on the case."""
+    """Ask one more specialist for an opinion on the case.
+
+    Its schema, which the attending reads, names the specialties that there are.
+    """
 
     name = "refer"
-
-    class Args(ToolArgs):
-        """Whom to ask."""
-
-        specialty: Annotated[str, Field(description="whom to ask")]
 
     def __init__(
         self, ask: Ask, specialties: Sequence[str], most: int, loop: asyncio.AbstractEventLoop
     ) -> None:
-        self._ask, self._specialties, self._most, self._loop = ask, specialties, most, loop
+        self._ask, self._most, self._loop = ask, most, loop
         self._asked = 0
+        literal: Any = Literal
+        whom = (literal[tuple(specialties)], Field(description="whom to ask"))
+        self.Args = create_model("Args", __base__=ToolArgs, specialty=whom)  # type: ignore[misc]
 
-    def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
+    @property
+    def description(self) -> str:
+        """What it is for, and how often."""
+        return f"{super().description} At most {self._most} times."
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
         """The opinion as a line of text, and where that specialist looked last.
 
         It is called in a thread, off the consultation's loop.
         """
-        if args.specialty not in self._specialties:
-            known = ", ".join(self._specialties)
-            raise ToolError(f"there is no {args.specialty[:40]!r} here; expected one of {known}")
         if self._asked >= self._most:
             raise ToolError("there are no referrals left; decide")
         self._asked += 1

@@ -17,7 +17,7 @@ from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import Sampling
-from medgym.registry import load, names
+from medgym.registry import load
 from medgym.rubric import load_rubric
 from medgym.tables import read_table
 
@@ -100,7 +100,7 @@ def triage() -> Role:
 
 def specialist() -> Role:
     """Gives an opinion on a case from the knowledge of one specialty."""
-    return Role(SPECIALIST, prompt="You are a {specialty}. A colleague asks for your opinion.")
+    return Role(SPECIALIST, prompt="You are the {specialty} whom a colleague asks for an opinion.")
 
 
 def attending() -> Role:
@@ -141,8 +141,10 @@ def role_of(name: str, table: Mapping[str, Any], where: str, base: Path | None =
     given = read_table(RoleTable, table, where, f"roles.{name}")
     made = load("roles", given.role or name)()
     if not isinstance(made, Role):
-        shipped = ", ".join(names("roles"))
-        raise UserError(f"the role {given.role or name!r} is no Role; mend: use one of {shipped}")
+        raise UserError(
+            f"the role {given.role or name!r} makes no Role but a {type(made).__name__}; mend: let "
+            "what is registered return a Role"
+        )
     changes = given.model_dump(exclude_none=True, exclude={"role"})
     if base is not None and given.adapter and not Path(given.adapter).expanduser().is_absolute():
         changes["adapter"] = str(base / given.adapter)

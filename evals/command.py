@@ -71,6 +71,7 @@ def evaluate(
             "command": "eval", "cases": cases, "policy": player.spec, "tools": list(chosen),
             "rubric": rubric, "suite": suite, "max_turns": max_turns, "view_size": rules.view_size,
             "temperature": temperature, "max_tokens": max_tokens, "seed": seed,
+            **player.describe(),
         }  # fmt: skip
         folder = RunFolder.create(out, asked, seeds={"run": seed})
     sampling = Sampling(temperature=temperature, max_tokens=max_tokens)

@@ -20,7 +20,7 @@ from medgym.progress import progress
 from medgym.runs import RunFolder
 from medgym.store import write_atomic
 
-from .view_data import Telling, stores_of
+from .view_data import Telling, label_of, stores_of
 
 PAGE = files("medgym.evals") / "view_page"
 
@@ -83,6 +83,7 @@ def _index(folder: RunFolder, told: Telling, names: list[str]) -> str:
         title=folder.path.resolve().name,
         facts=told.facts(),
         stores=_script(names),
+        labels=_script({name: label_of(folder, name) for name in names}),
         style=(PAGE / "view.css").read_text("utf-8"),
         script=(PAGE / "view.js").read_text("utf-8"),
     )

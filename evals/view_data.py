@@ -25,11 +25,25 @@ ASKED = ("command", "policy", "cases", "tools", "rubric", "group_size", "tempera
 """What the head of the page repeats of what was asked, in this order."""
 
 
+SPLITS = ("train", "test")
+"""Of the cases of a training, which the page shows."""
+
+
 def stores_of(folder: RunFolder) -> dict[str, TrajectoryStore]:
     """All stores of trajectories in a run's folder, by their path in it: what it played, and of a
     training what it trained on, what it was advised, what it was judged by."""
     found = sorted({path.parent for path in folder.path.rglob("part-*.parquet")})
     return {path.relative_to(folder.path).as_posix(): TrajectoryStore(path) for path in found}
+
+
+def label_of(folder: RunFolder, name: str) -> str:
+    """A store's name as people read it: of opinions, whose they are."""
+    run = folder.path / Path(name).parent
+    if run == folder.path or not (run / "manifest.json").is_file():
+        return name
+    asked = _asked(RunFolder(run))
+    whose = asked.get("panel") or asked.get("policy")
+    return f"{name} ({whose})" if whose else name
 
 
 class Telling:
@@ -49,11 +63,18 @@ class Telling:
     def facts(self) -> list[tuple[str, str]]:
         """The head of the page: what was asked, with what, and how far it came."""
         asked, manifest = self.asked, self._folder.manifest
-        told = [("recipe", asked.get("name")), *((name, asked.get(name)) for name in ASKED)]
+        told = [("recipe", asked.get("name"))]
+        told += [(name, value) for name in ASKED if not isinstance(value := asked.get(name), dict)]
+        if isinstance(cases := asked.get("cases"), dict):
+            told += [(f"cases, {split}", cases.get(split)) for split in SPLITS]
         told += [(name, manifest.get(name)) for name in ("status", "started", "medgym", "commit")]
         # An episode that failed for good is in no store.
         told += [("could not be played", len(manifest.get("failed") or ()) or None)]
-        return [(name, _plain(value)) for name, value in told if value is not None]
+        return [
+            (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            for name, value in told
+            if value is not None
+        ]
 
     def store(self, store: TrajectoryStore, advance: Advance) -> dict[str, Any]:
         """One store's groups, in the order in which they were first played; its cases and texts.
@@ -137,18 +158,12 @@ def _asked(folder: RunFolder) -> dict[str, Any]:
         return {}
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key} {_plain(each)}" for key, each in value.items() if each is not None)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def _sources(asked: Mapping[str, Any]) -> list[CaseList]:
     """The cases that a run was asked to play, as far as they are there."""
     given = asked.get("cases")
     specs = [given]
     if isinstance(given, Mapping):
-        specs = [given.get("train"), given.get("test")]
+        specs = [given.get(split) for split in SPLITS]
     found = []
     for spec in specs:
         with suppress(UserError):

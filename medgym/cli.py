@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from medgym.errors import RunError, UserError, missing_extra, unknown
+from medgym.errors import RunError, UserError, closed_output, missing_extra, unknown
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view")
 """The order in which help lists the commands that one meets first; others follow by name."""
@@ -126,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(error, 2)
     except RunError as error:
         return _say(error, 1)
+    except BrokenPipeError:
+        return _say(closed_output(), 1)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except typer.Abort:

@@ -37,6 +37,7 @@ SPECIALTIES = (
 """Whom triage chooses among by default (MMedAgent-RL, arXiv 2506.00555)."""
 
 QUESTION = "Which specialist should see this case?"
+SEVERAL = "Which specialists should see this case? Name up to {most}, joined by commas."
 HEADING = "Opinions:"
 LONGEST = 600
 """Characters of a specialist's reasons that are shown to the attending."""
@@ -85,14 +86,15 @@ def opinion_of(
     return Opinion(specialty, answer, reason, view)
 
 
-def triage_case(case: Case, specialties: Sequence[str]) -> Case:
+def triage_case(case: Case, specialties: Sequence[str], most: int = 1) -> Case:
     """The case as triage is asked it: same images, the choice of a specialty, gold `specialty`.
 
-    Where the case's specialty is none of `specialties`, no answer is right.
+    Where it may choose several, up to `most`, it is told so, and in which form. Where the case's
+    specialty is none of `specialties`, no answer is right.
     """
     return case.model_copy(
         update={
-            "question": QUESTION,
+            "question": QUESTION if most == 1 else SEVERAL.format(most=most),
             "options": tuple(specialties),
             "context": f"It will be asked: {case.question}",
             "answer": case.specialty or "",

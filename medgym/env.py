@@ -181,6 +181,12 @@ def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
     found = [load("tools", tool) if isinstance(tool, str) else tool for tool in tools]
     made = tuple(tool if isinstance(tool, Tool) else tool() for tool in found)
     names = [tool.name for tool in made]
+    for asked, name in zip(tools, names, strict=True):
+        if isinstance(asked, str) and asked != name:  # a policy would read one and be shown another
+            raise UserError(
+                f"the tool registered as {asked!r} calls itself {name!r}; mend: register it by its "
+                "own name"
+            )
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"the tool {name!r} is given twice; mend: give it once")

@@ -31,9 +31,9 @@ class Failure(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """An exception in one line of at most 200 characters: its type and its first line."""
+    """An exception as a part of one line, of at most 200 characters: its type and first line."""
     first = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}"[:200]
+    return f"{type(error).__name__}: {first}"[:200].removesuffix(".")
 
 
 @contextmanager

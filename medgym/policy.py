@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from medgym.cases import Case
 from medgym.errors import UserError
@@ -80,6 +80,13 @@ class Policy(ABC):
         Raises:
             UserError: the model or its adapter is missing, does not fit, ...
         """
+
+    def describe(self) -> dict[str, Any]:
+        """What its spec leads to and does not say itself, as the contents of a file that it names.
+
+        A run records it with what was asked, so that no other policy goes on with the run.
+        """
+        return {}
 
     @abstractmethod
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:

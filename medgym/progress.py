@@ -32,19 +32,24 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(
-    what: str, total: int | None = None, *, clock: Callable[[], float] = time.monotonic
+    what: str,
+    total: int | None = None,
+    *,
+    done: int = 0,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Advance]:
     """Show how far something is.
 
     Args:
         what: the work, in a word or two.
         total: how much there is; None where nobody knows.
+        done: how much of it was done before, which says nothing of how fast the rest goes.
         clock: seconds; tests bring their own.
     """
     if sys.stderr.isatty():
-        yield from _bar(what, total)
+        yield from _bar(what, total, done)
     else:
-        yield from _lines(what, total, clock)
+        yield from _lines(what, total, done, clock)
 
 
 def written(figures: dict[str, Figure]) -> str:
@@ -56,7 +61,7 @@ def written(figures: dict[str, Figure]) -> str:
     )
 
 
-def _bar(what: str, total: int | None) -> Iterator[Advance]:
+def _bar(what: str, total: int | None, before: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -77,7 +82,7 @@ def _bar(what: str, total: int | None) -> Iterator[Advance]:
     )
     # Left alone, rich would send what is printed to stdout meanwhile to stderr, results and all.
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
-        task = bar.add_task(what, total=total, figures="")
+        task = bar.add_task(what, total=total, completed=before, figures="")
 
         def advance(n: int = 1, /, **figures: Figure) -> None:
             bar.advance(task, n)
@@ -87,16 +92,19 @@ def _bar(what: str, total: int | None) -> Iterator[Advance]:
         yield advance
 
 
-def _lines(what: str, total: int | None, clock: Callable[[], float]) -> Iterator[Advance]:
+def _lines(
+    what: str, total: int | None, before: int, clock: Callable[[], float]
+) -> Iterator[Advance]:
     start = last = clock()
-    done, figures = 0, ""
+    done, said, figures = before, -1, ""
 
     def say(now: float, ending: str = "") -> None:
-        passed = now - start
+        nonlocal said
+        said, passed = done, now - start
         count = f"{done}/{total}" if total is not None else str(done)
-        left = (
-            f", {passed / done * (total - done):.0f} s left" if total and 0 < done < total else ""
-        )
+        left = ""
+        if total and before < done < total:
+            left = f", {passed / (done - before) * (total - done):.0f} s left"
         rest = f", {figures}" if figures else ""
         print(f"{what}: {count}{rest}, {passed:.0f} s{left}{ending}", file=sys.stderr, flush=True)
 
@@ -115,5 +123,5 @@ def _lines(what: str, total: int | None, clock: Callable[[], float]) -> Iterator
         ending = ""
     finally:
         now = clock()
-        if now - start >= WORTH:
+        if now - start >= WORTH and (done != said or ending):
             say(now, ending)

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from medgym import cli, registry
 from medgym.cli import app, loaded, main, purpose
 from medgym.errors import RunError, UserError
+from medgym.failures import Failure
 
 Capture = pytest.CaptureFixture[str]
 Run = Callable[..., tuple[int, str, str]]
@@ -241,6 +242,30 @@ def test_a_team_that_plays_with_gold_is_refused_ones_own_image(
     words = ("play", "--image", str(own), "--question", "Is it?", "--options", "yes,no")
     status, _, err = run(*words, "--policy", policy)
     assert (status, "plays with the gold answer" in err) == (2, True)
+
+
+def test_what_cannot_be_played_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise Failure("policy", "the endpoint is down")
+
+    monkeypatch.setattr("medgym.agents.scripted.Prior.reply", fail)
+    status, _, err = run("play", "phantom:test", "--policy", "scripted:prior")
+    assert status == 1
+    assert err.startswith("medgym: scripted:prior could not play phantom/test/")
+    assert "(policy: the endpoint is down); mend: remove the cause" in err
+
+
+@pytest.mark.parametrize("command", ["play", "cases"])
+def test_an_output_that_nobody_reads_is_no_failed_policy(command: str) -> None:
+    policy = ["--policy", "scripted:oracle"] if command == "play" else []
+    words = [sys.executable, "-u", "-m", "medgym.cli", command, "phantom:test", *policy]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()  # before it can have begun to write
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    line = "medgym: the output was closed before its end; mend: let it be read whole\n"
+    assert err == (line if command == "play" else ""), "elsewhere the parser ends it quietly"
 
 
 def test_a_person_takes_part_in_no_consultation(run: Run, tmp_path: Path) -> None:

@@ -31,6 +31,21 @@ def test_plain_lines_come_at_most_every_ten_seconds(capsys: pytest.CaptureFixtur
     ]
 
 
+def test_what_was_done_before_says_nothing_of_the_pace(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress("episodes", 100, done=90, clock=Clock(5)) as advance:
+        for _ in range(10):
+            advance()
+    assert capsys.readouterr().err.splitlines() == [
+        "episodes: 92/100, 10 s, 40 s left",
+        "episodes: 94/100, 20 s, 30 s left",
+        "episodes: 96/100, 30 s, 20 s left",
+        "episodes: 98/100, 40 s, 10 s left",
+        "episodes: 100/100, 50 s",
+    ]
+
+
 def test_what_is_over_at_once_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("episodes", 3, clock=Clock(0.1)) as advance:
         advance(3)

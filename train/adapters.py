@@ -191,7 +191,9 @@ def merge(adapter: Path, out: Path) -> Path:
             for version in published(adapter, folder.name)
         ]
         if len({version.role for version in versions}) > 1:
-            raise UserError(f"{adapter} has adapters of several roles; mend: name one's folder")
+            raise UserError(
+                f"{adapter} has adapters of several roles; mend: name one, as {versions[-1].path}"
+            )
         adapter = versions[-1].path if versions else adapter
     base = base_of(adapter)
     if base.is_dir():

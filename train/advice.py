@@ -65,7 +65,7 @@ class Advice:
             return self.of(cases, [recipe.specialties] * len(cases))
         whom: list[tuple[str, ...]] = []
         stream = collect(
-            [triage_case(case, recipe.specialties) for case in cases],
+            [triage_case(case, recipe.specialties, recipe.most) for case in cases],
             self._team.players.of(recipe.triage),
             self._team.rules_of(recipe.triage, self._rules),
             sampling=recipe.triage.sampling(self._sampling),

@@ -4,6 +4,7 @@ Imports nothing heavy before it knows what is asked.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,7 +45,7 @@ app.command("audit")(audit)
 
 @app.callback()
 def group() -> None:
-    """Train a policy by a recipe; merge an adapter; audit a rubric."""
+    """Train a policy by a recipe; merge an adapter; audit a rubric; ablate a consultation."""
 
 
 @app.command(BY_RECIPE, cls=_ByRecipe)
@@ -61,8 +62,9 @@ def train(
 
     Example: medgym train tiny --seed 1 --out runs/tiny-1
 
-    Beside it stand `medgym train merge RUN OUT` (a run's adapter into its base) and
-    `medgym train audit RECIPE` (what cheats would earn by its rubric).
+    Beside it stand `medgym train merge RUN OUT` (a run's adapter into its base), `medgym train
+    audit RECIPE` (what cheats would earn by its rubric) and `medgym train ablate RECIPE` (what each
+    part of a consultation's training is worth).
     """
     try:
         from . import consult_report, report
@@ -81,7 +83,11 @@ def train(
     folder = out or Path("runs") / loaded.name
     if is_first():
         _open(folder, loaded, text, resume)
-    results = (run_consultation if consults else run)(loaded, folder)
+    try:
+        results = (run_consultation if consults else run)(loaded, folder)
+    except KeyboardInterrupt:
+        print(f"what is done is kept in {folder}; --resume goes on with it", file=sys.stderr)
+        raise
     if not is_first():
         return
     shown: Any = consult_report if consults else report
@@ -100,9 +106,22 @@ def _open(folder: Path, recipe: Any, text: str, resume: bool) -> None:
     text = without_credentials(text)
     wanted = json.loads(without_credentials(recipe.model_dump_json()))
     if not resume:
+        if _is_running(folder):
+            raise UserError(
+                f"{folder} holds a training that was broken off; mend: go on with it by --resume, "
+                "or choose another --out"
+            )
         RunFolder.create(folder, text, recipe=wanted, seeds={"run": recipe.seed})
     elif RunFolder.open(folder).manifest.get("recipe") != wanted:
         raise UserError(f"{folder} holds another recipe or seed; mend: --resume with the same one")
+
+
+def _is_running(folder: Path) -> bool:
+    from medgym.runs import RunFolder
+
+    return (folder / "manifest.json").is_file() and (
+        RunFolder.open(folder).manifest.get("status") == "running"
+    )
 
 
 def _finish(folder: Path) -> None:

@@ -63,6 +63,11 @@ class Training:
         self._class: Any = load("policies", "consultation")
         self.consultation = self._class.read(tables, recipe.name)
         every = {name: getattr(self.consultation, name) for name in (TRIAGE, SPECIALIST, ATTENDING)}
+        if not every[ATTENDING].trainable:
+            raise UserError(
+                f"{recipe.name}: the attending is what is trained; mend: leave its policy and "
+                "trainable = false out"
+            )
         for name, role in every.items():
             if role is not None and role.trainable == (role.policy is not None):
                 given = "has a policy and is trainable" if role.trainable else "has no policy"
@@ -72,15 +77,10 @@ class Training:
                     "trainable = false"
                 )
         self.trained = tuple(name for name, role in every.items() if role and role.trainable)
-        if ATTENDING not in self.trained:
-            raise UserError(
-                f"{recipe.name}: the attending is what is trained; mend: leave its policy out"
-            )
         if self.consultation.flow != "static":
             raise UserError(
                 f"{recipe.name}: the attending learns in the static flow, without referrals; mend: "
-                'leave flow away, and write flow = "dynamic" into the consultation.toml of the run '
-                "to play it so"
+                "leave flow away"
             )
         for name in self.trained:
             if int(self.of_role(name).grpo.get("max_steps", 0)) < 1:
@@ -242,7 +242,8 @@ class Training:
         if self.recipe.marl.triage_reward == "outcome":
             path = self.folder / f"outcomes-{number}.jsonl"
             rules = replace(rules, rubric=Outcomes.read(path, consultation.most).rubric())
-        asked = [triage_case(case, consultation.specialties) for case in self.cases(TRIAGE)]
+        names, most = consultation.specialties, consultation.most
+        asked = [triage_case(case, names, most) for case in self.cases(TRIAGE)]
         self.train(TRIAGE, asked, rules, self.sampling(TRIAGE), number=number)
 
     def outcomes(self, number: int) -> None:

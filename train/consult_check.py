@@ -8,7 +8,9 @@ from medgym.errors import UserError
 from medgym.policy import load_policy, read_spec
 
 from .consult import Training
+from .consult_judge import SINGLE
 from .order import gold_cases
+from .pipeline import check_grpo
 from .recipe import Recipe
 
 
@@ -26,6 +28,8 @@ def check(recipe: Recipe) -> None:
             names = consultation.specialties if role.name == SPECIALIST else ("",)
             for spec in dict.fromkeys(role.spec(name) for name in names):
                 _ready(spec)
+    for role_name in (*training.trained, *([SINGLE] if recipe.marl.single else [])):
+        check_grpo(training.of_role(role_name))
     if TRIAGE not in training.trained and SPECIALIST not in training.trained:
         return
     found = [(case.id, case.specialty) for case in gold_cases(recipe.cases.train)]

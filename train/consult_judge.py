@@ -16,6 +16,7 @@ from medgym.seeds import seed_of
 from medgym.store import TrajectoryStore
 from medgym.suite import Judgement, Rate
 
+from .advice import require_played
 from .c_marl import DIFFICULTIES, difficulty
 from .order import gold_cases
 from .pipeline import figures_of, rules_of, sampling_of
@@ -59,7 +60,8 @@ def players(training: "Training", cases: Sequence[Case], base: Policy) -> dict[s
         ),
     }
     if after.recipe.triage is not None:
-        asked = [triage_case(case, consultation.specialties) for case in cases]
+        names, most = consultation.specialties, consultation.most
+        asked = [triage_case(case, names, most) for case in cases]
         by_triage = training.rules(TRIAGE)
         found["triage"] = (after.players.of(after.recipe.triage), asked, by_triage, of(TRIAGE))
         if TRIAGE in training.trained:
@@ -86,6 +88,10 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
     """Judge the consultation, its ablations and the baselines on held-out cases.
 
     `base` serves all of them, each with its adapters.
+
+    Raises:
+        RunError: the machinery failed at a part for good. A consultation goes on without it, but
+            its figures would be those of another one.
     """
     cases = gold_cases(training.recipe.cases.test)
     judge = load("suites", "vqa")
@@ -103,10 +109,13 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
                     sampling=sampling(is_greedy),
                     seed=seed_of(training.recipe.seed, "judge"),
                     on_progress=lambda _, name=name: advance(1, policy=name),
-                    on_messages=keep if name == ATTENDING and not is_greedy else None,
+                    on_messages=None if is_greedy else keep,
                 )
                 for is_greedy in (False, True)
             )
+            for trajectory in (*drawn.trajectories, *greedy.trajectories):
+                for _, part in trajectory.parts():
+                    require_played(part)
             TrajectoryStore(training.folder / "judged" / name.replace(":", "-")).write(
                 drawn.trajectories
             )

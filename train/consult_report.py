@@ -43,7 +43,10 @@ def print_results(results: dict[str, Any], folder: Path) -> None:
         rates = [*(levels.get(level) for level in DIFFICULTIES), row.get("overruled")]
         told = (percent(rate and rate["value"]) for rate in rates)
         rows.append((NAMES.get(name, name), *rate_cells(row), *told, f"{row['tokens']:.0f}"))
-    print_columns((title, *RATES, *DIFFICULTIES, "overruled", "tokens"), rows)
+    levels = policies[ATTENDING]["by_difficulty"]
+    named = (f"{level} ({levels[level]['n']})" for level in DIFFICULTIES)
+    overruled = f"overruled ({policies[ATTENDING]['overruled']['n']})"
+    print_columns((title, *RATES, *named, overruled, "tokens"), rows)
     print_end(policies[ATTENDING]["n"], results["seconds"]["total"], folder)
 
 

@@ -64,8 +64,6 @@ def train_grpo(
         UserError: what the recipe asks for cannot be had.
         RunError: training cannot go on; the last checkpoint is whole.
     """
-    # The newest transformers warns of a name that the oldest one supported still needs.
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(place.tensorboard)
     config = grpo_config(recipe, place)
     is_first = config.process_index == 0
@@ -107,8 +105,7 @@ def train_grpo(
         trainer.remove_callback(PrinterCallback)
         ends = [step for step in (until, config.max_steps) if step is not None and step > 0]
         end = min(ends, default=None)  # without one, epochs are counted
-        with progress("GRPO", end) as advance:
-            advance(done)
+        with progress(_named("GRPO", place), end, done=done) as advance:
             made = [make(trainer) for make in callbacks]
             for callback in (*made, *([_Until(end)] if end else []), kept):
                 trainer.add_callback(callback)
@@ -127,6 +124,13 @@ def train_grpo(
             trainer.close()
         if engine is not None:
             engine.close()
+
+
+def _named(what: str, place: "Place") -> str:
+    """`GRPO attending`, where several are trained."""
+    from .pipeline import ROLE
+
+    return what if place.role == ROLE else f"{what} {place.role}"
 
 
 def _trainer(
@@ -217,6 +221,8 @@ def grpo_config(recipe: Recipe, place: "Place") -> GRPOConfig:
         UserError: TRL refuses a value, or checkpoints would fall between steps that share what was
             played, from where no run can be resumed exactly.
     """
+    # The newest transformers warns of a name that the oldest one supported still needs.
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     on_gpu = torch.cuda.is_available()
     ours: dict[str, Any] = {
         "bf16": on_gpu,

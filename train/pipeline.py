@@ -6,6 +6,7 @@ Everything drawn by chance is seeded from the recipe's seed and what it is for.
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -145,6 +146,30 @@ def check(recipe: Recipe) -> None:
         specs.append(recipe.demonstrations.cases)
     for spec in specs:
         gold_cases(spec)
+    if recipe.consultation is None:
+        check_grpo(recipe)
+    if recipe.demonstrations is not None and PROCESSES not in os.environ:
+        from .sft import sft_config
+
+        settings = {key: value for key, value in recipe.sft.items() if key != "lora"}
+        sft_config(settings, recipe.seed, Path("sft"))
+
+
+PROCESSES = "WORLD_SIZE"
+"""What a launcher of several processes sets. There the libraries' configurations are made when
+their turn comes: making one joins the processes."""
+
+
+def check_grpo(recipe: Recipe) -> None:
+    """Have TRL look at `[grpo]` before anything is trained: it would refuse it hours later.
+
+    Raises:
+        UserError: it refuses it.
+    """
+    if PROCESSES not in os.environ:
+        from .optimise import grpo_config
+
+        grpo_config(recipe, Place(Path()))
 
 
 def cold_start(recipe: Recipe, base: Path | str, place: Place) -> None:
@@ -260,7 +285,7 @@ def judged(recipe: Recipe, place: Place) -> dict[str, Any]:
                     sampling=sampling_of(recipe, greedy=is_greedy),
                     seed=seed_of(recipe.seed, "judge"),
                     on_progress=lambda _, name=name: advance(1, policy=name),
-                    on_messages=keep if name == "grpo" and not is_greedy else None,
+                    on_messages=None if is_greedy else keep,
                 )
                 for is_greedy in (False, True)
             )

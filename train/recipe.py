@@ -268,14 +268,21 @@ def _check_keys(recipe: Recipe, where: str) -> None:
     ):
         if not keys:
             continue
-        known = {field.name for field in dataclasses.fields(_class_of(table))} - ours.keys()
-        for key in keys:
+        fields = {field.name: field.default for field in dataclasses.fields(_class_of(table))}
+        known = fields.keys() - ours.keys()
+        for key, value in keys.items():
             if key in ours:
                 raise UserError(
                     f"{where}: {table}.{key} is set from {ours[key]}; mend: remove it there"
                 )
             if key not in known:
                 raise unknown(f"key in {where}:", f"{table}.{key}", [f"{table}.{n}" for n in known])
+            if _is_number(fields[key]) and not _is_number(value):
+                raise UserError(f"{where}: {table}.{key}: {value!r} is no number; mend: write one")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _class_of(table: str) -> Any:

@@ -92,7 +92,8 @@ function verdict(played) {
 }
 
 function dot(episode) {
-  return make("span", { class: `dot ${verdict(episode)}`, title: summary(episode) });
+  const hurt = episode.parts.some((part) => part.failure) ? " hurt" : "";
+  return make("span", { class: `dot ${verdict(episode)}${hurt}`, title: summary(episode) });
 }
 
 function summary(played) {
@@ -115,7 +116,7 @@ function about(group, gold, texts) {
     words.append(make("p", { class: "told" }, "The case is not at hand: its gold is not shown."));
     return make("section", { class: "case" }, words);
   }
-  const options = gold.options.map((text, at) => `${String.fromCharCode(65 + at)}. ${text}`);
+  const options = gold.options.map((text, at) => `${String.fromCharCode(65 + at)}. ${text}`.replaceAll(" ", "\u00a0"));
   const golds = [`gold: ${gold.answer}`, ...(gold.specialty ? [`specialty: ${gold.specialty}`] : [])];
   if (told.length && !told.some((text) => text.includes(`\nQuestion: ${gold.question}`))) {
     // Triage is asked for a specialty: the letters are those of its own options.
@@ -187,6 +188,7 @@ function partOf(part, texts) {
   const alone = part.role === "policy";
   return make("section", { class: `part ${verdict(part)}`, title: part.policy },
     make("div", { class: "told" }, told.join(" · "), ...(alone ? [] : [make("div", {}, summary(part))])),
+    ...(part.version || !part.policy ? [] : [make("div", { class: "told who" }, part.policy)]),
     ...part.turns.map((turn, at) => turnOf(turn, at, texts)));
 }
 
@@ -195,7 +197,11 @@ function turnOf(turn, at, texts) {
     hash ? picture(hash, `view ${view}`) : make("div", { class: "gone" }, "not kept"), `view ${view}`));
   const text = make("pre", {}, ...(turn.pieces ? turn.pieces.map(piece) : [texts[turn.text]]));
   if (at) return make("div", { class: `turn ${turn.role}` }, ...images, text);
-  return make("div", { class: "turn asked" }, ...images, make("details", {}, make("summary", {}, "asked"), text));
+  // What a case says beside its question, as the specialists' opinions, is not to be looked for.
+  const context = texts[turn.text].match(/\nContext: ([^]*?)\nQuestion: /);
+  return make("div", { class: "turn asked" }, ...images,
+    make("details", {}, make("summary", {}, "asked"), text),
+    ...(context ? [make("pre", {}, context[1])] : []));
 }
 
 // The less likely a token was, the more it is coloured.
@@ -206,7 +212,7 @@ function piece([text, probability]) {
 
 for (const [name, values] of [["store", STORES], ["show", Object.keys(SHOWS)]]) {
   const field = document.getElementById(name);
-  field.append(...values.map((value) => make("option", {}, value)));
+  field.append(...values.map((value) => make("option", { value }, LABELS[value] || value)));
   field.addEventListener("change", () => go({ [name]: field.value, group: 0 }));
 }
 document.getElementById("find").addEventListener("input", (event) => go({ find: event.target.value, group: 0 }));

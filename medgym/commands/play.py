@@ -27,7 +27,8 @@ from medgym.commands.asking import (
 from medgym.commands.printing import print_json
 from medgym.consultation import Team
 from medgym.episode import Rules
-from medgym.errors import UserError
+from medgym.errors import RunError, UserError, closed_output
+from medgym.failures import Failure
 from medgym.images import ImageRef, Study, open_image
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
@@ -101,18 +102,24 @@ def play(
         )
     _make_folder(out)
     watched = None if isinstance(player, Team) else Watched(player, out, say=not as_json)
-    trajectory = asyncio.run(
-        rollout(
-            played,
-            watched or player,
-            rules,
-            sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
-            seed=seed,
-            studies=studies,
-            on_messages=watched.show if watched is not None else None,
-        )
+    playing = rollout(
+        played,
+        watched or player,
+        rules,
+        sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
+        seed=seed,
+        studies=studies,
+        on_messages=watched.show if watched is not None else None,
     )
-    player.close()
+    try:
+        trajectory = asyncio.run(playing)
+    except Failure as failure:
+        raise RunError(
+            f"{policy} could not play {played.id} ({failure}); mend: remove the cause, then play "
+            "again"
+        ) from failure
+    finally:
+        player.close()
     if out is not None:
         _draw_overviews(out, played, studies, trajectory, rules)
     if as_json:
@@ -178,8 +185,16 @@ class Watched(Policy):
                     part.image.save(self._out / f"view-{part.view}.png")
                     files.append(f"  view {part.view} is {self._out / f'view-{part.view}.png'}")
             if self._say:
-                print(f"[{message.role}]", _printable(message.text), *files, sep="\n")
+                _say(f"[{message.role}]", _printable(message.text), *files)
         self.messages = tuple(conversation)
+
+
+def _say(*lines: str) -> None:
+    """Print within an episode, where an output that is closed must not pass for a failed policy."""
+    try:
+        print(*lines, sep="\n")
+    except BrokenPipeError as error:
+        raise closed_output() from error
 
 
 def _printable(text: str) -> str:

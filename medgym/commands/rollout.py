@@ -1,5 +1,6 @@
 """The command `medgym rollout`: play episodes and keep them."""
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -81,7 +82,7 @@ def rollout(
         "command": "rollout", "cases": cases, "policy": player.spec, "group_size": group_size,
         "tools": list(chosen), "rubric": rubric, "max_turns": max_turns,
         "view_size": rules.view_size, "temperature": temperature, "max_tokens": max_tokens,
-        "seed": seed,
+        "seed": seed, **player.describe(),
     }  # fmt: skip
     folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
     total = len(played) * group_size
@@ -105,8 +106,7 @@ def rollout(
         out=folder,
         on_failure=failed,
     )
-    with progress("episodes", total) as advance:
-        advance(sum(1 for _ in folder.trajectories))
+    with progress("episodes", total, done=len(folder.trajectories)) as advance:
         for trajectory in stream:
             if trajectory.reward is not None:
                 rewards.append(trajectory.reward)
@@ -119,8 +119,9 @@ def rollout(
             f"{len(tally.failed)} of {total} episodes could not be played, as {first} ({reason}); "
             f"what was played is in {out}; mend: remove the cause and run the same command again"
         )
-    folder.finish()
     kept = list(folder.trajectories)
+    parts = Counter(b.role for t in kept for b in t.branches if b.record.failure is not None)
+    folder.finish(**({"failed_parts": dict(parts)} if parts else {}))
     right = sum(t.correct for t in kept)
     answered = sum(t.answer is not None for t in kept)
     reward = sum(t.reward or 0.0 for t in kept)
@@ -132,6 +133,7 @@ def rollout(
         "answered": answered / total,
         "reward": reward / total,
         "content": manifest["content"]["trajectories"],
+        **({"failed_parts": dict(parts)} if parts else {}),
     }
     if as_json:
         print_json(results)
@@ -144,6 +146,7 @@ def rollout(
             ("answered", percent(answered / total)),
             ("mean reward", f"{reward / total:.3f}"),
             ("content", str(results["content"])),
+            *((f"failed parts of {role}", str(count)) for role, count in parts.items()),
         ]
     )
 

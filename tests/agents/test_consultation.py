@@ -1,6 +1,7 @@
 """Consultations with scripted roles: the flow, what goes wrong in it, and what is recorded."""
 
 import asyncio
+import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from medgym.agents.consultation import Consultation
 from medgym.agents.consultation_recipe import recipe_of
 from medgym.agents.players import Players
 from medgym.cases import open_cases
+from medgym.cli import main
 from medgym.consultation import read_opinions
 from medgym.env import load_tools
 from medgym.episode import Rules
@@ -87,7 +89,10 @@ def test_triage_then_the_chosen_specialists_then_the_attending() -> None:
         letters = ["ABCDEFGH"[case.options.index(answer)] for _, answer in opinions]
         assert sorted(letters) == sorted(filter(None, said))
         assert "attending physician" in parts["attending"].nodes[0].text
-        assert f"You are a {case.specialty}" in parts[f"specialist:{case.specialty}"].nodes[0].text
+        assert (
+            f"You are the {case.specialty} whom"
+            in parts[f"specialist:{case.specialty}"].nodes[0].text
+        )
         assert "Tools" not in parts["triage"].nodes[0].text
 
 
@@ -189,8 +194,10 @@ def test_the_attending_may_refer_up_to_a_budget() -> None:
         rounds = [(b.role, b.round) for b in trajectory.branches if b.role.startswith("spec")]
         assert rounds[1:] == [("specialist:pathologist", 1), ("specialist:radiologist", 2)]
         text = " ".join(node.text for node in dict(trajectory.parts())["attending"].nodes)
-        assert "there is no 'dentist' here" in text
+        assert "refer: specialty: Input should be 'radiologist'" in text
         assert "no referrals left" in text
+        assert "opinion on the case. At most 2 times." in text
+        assert '"enum": ["radiologist", "ophthalmologist", "pathologist"]' in text
     policy.close()
 
 
@@ -281,7 +288,15 @@ policy = "scripted:vote"
         (('policy = "scripted:vote"', 'polcy = "x"'), "did you mean 'roles.attending.policy'"),
         (('policy = "scripted:vote"', ""), "nobody plays the attending"),
         (('policy = "scripted:vote"', 'policy = "scripted:vot"'), "did you mean 'vote'"),
-        (('"radiologist", "pathologist"', '"surgeon", "surgeon"'), "each specialty once"),
+        (
+            ('"radiologist", "pathologist"', '"surgeon", "surgeon"'),
+            "one specialty or more, each once",
+        ),
+        (('"radiologist", "pathologist"', ""), "one specialty or more, each once"),
+        (("[roles.triage]", "[role.triage]"), "unknown key in"),
+        (("\n[consultation]", 'flow = "dynamic"\n[consultation]'), "'consultation.flow'"),
+        (("[roles.triage]", "most = 3\n[roles.triage]"), "may choose 3 of 2 specialties"),
+        (('"scripted:prior"', '"human"'), "a person cannot take part"),
         (('"pathologist"]', '"skin: face"]'), "no specialty is called 'skin: face'"),
         (("[consultation]", "[consultation"), "is not TOML"),
         (('policy = "scripted:vote"', 'policy = "scripted:vote"\nadapter = "x"'), "no adapter"),
@@ -321,3 +336,76 @@ def test_a_role_keeps_its_own_rules_and_takes_the_rest_from_the_rollout() -> Non
         assert (triage.tools, attending.tools) == ((), given.tools)
         assert (triage.rubric.name, attending.rubric.name) == ("triage", "outcome")
         assert made.rules_of(made.recipe.attending, given) is attending
+
+
+def test_triage_that_may_choose_several_is_told_so_and_in_which_form() -> None:
+    def both(conversation: Sequence[Message]) -> str:
+        assert "Name up to 2, joined by commas." in conversation[1].text
+        return "<answer>A, pathologist</answer>"
+
+    made = team(triage="hf:both", players=saying(both=both), most=2, opinions=1)
+    for trajectory in play(made, CASES[:3]):
+        roles = [role for role, _ in trajectory.parts()]
+        assert roles[1:3] == ["specialist:radiologist", "specialist:pathologist"]
+
+
+def test_a_run_says_who_took_part_and_goes_on_with_the_same_alone(tmp_path: Path) -> None:
+    recipe = tmp_path / "c.toml"
+    recipe.write_text(RECIPE)
+    cases = "phantom,look=ct,question=diagnosis:test[:3]"
+    words = ["rollout", cases, "--policy", f"consultation:{recipe}", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    asked = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
+    assert asked["consultation"]["specialties"] == ["radiologist", "pathologist"]
+    assert asked["roles"]["attending"]["policy"] == "scripted:vote"
+    RunFolder.open(tmp_path / "run").note(status="running")
+    recipe.write_text(RECIPE.replace("scripted:prior", "scripted:random"))
+    assert main(words) == 2
+    recipe.write_text(RECIPE)
+    assert main(words) == 0
+    # What was recorded is itself a consultation.
+    policy = load_policy(f"consultation:{tmp_path / 'run' / 'recipe.toml'}")
+    assert policy.describe() == load_policy(f"consultation:{recipe}").describe()
+    fixed = team(fixed=True).describe()
+    assert fixed["consultation"]["triage"] is False
+    assert fixed["roles"].keys() == {"specialist", "attending"}
+
+
+def test_no_password_of_a_role_is_recorded(tmp_path: Path) -> None:
+    recipe = RECIPE.replace("scripted:prior", "openai:http://me:secret@127.0.0.1:9/v1#x")
+    (tmp_path / "c.toml").write_text(recipe)
+    policy = load_policy(f"consultation:{tmp_path / 'c.toml'}")
+    assert "secret" not in str(policy.describe())
+    assert policy.describe()["roles"]["specialist"]["policy"] == "openai:http://127.0.0.1:9/v1#x"
+    policy.close()
+
+
+def test_parts_that_failed_are_told_at_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def down(_: Any) -> str:
+        raise Failure("policy", "the endpoint is down", final=True)
+
+    (tmp_path / "c.toml").write_text(RECIPE)
+    team: Any = load_policy(f"consultation:{tmp_path / 'c.toml'}")
+    team.players.add("scripted:prior", Says(down))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medgym.commands.rollout.load_policy", lambda _: team)
+        patch.setattr("medgym.commands.rollout.ready", lambda policy: policy)
+        words = ["rollout", "phantom,look=ct,question=diagnosis:test[:2]", "--policy", "x"]
+        assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    assert "failed parts of specialist:radiologist" in capsys.readouterr().out
+    manifest = RunFolder.open(tmp_path / "run").manifest
+    assert manifest["failed_parts"] == {"specialist:radiologist": 6}
+
+
+def test_a_training_that_is_not_at_its_end_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / "stages.json").write_text("{}")
+    with pytest.raises(UserError, match=r"not at its end, .* --resume"):
+        load_policy(f"consultation:{tmp_path}")
+
+
+def test_a_role_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medgym.agents.roles.load", lambda *_: dict)
+    with pytest.raises(UserError, match="the role 'triage' makes no Role but a dict"):
+        team()

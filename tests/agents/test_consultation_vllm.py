@@ -86,6 +86,9 @@ def consult(recipe: str, folder: Path, adapters: Path, **options: object) -> lis
     sampling = Sampling(temperature=0, max_tokens=24)
     played = list(collect(open_cases(CASES), policy, RULES, sampling=sampling, **options))  # type: ignore[arg-type]
     policy.close()
+    for trajectory in played:
+        assert {part.failure for _, part in trajectory.parts()} == {None}
+        validate(trajectory)
     return sorted(played, key=lambda each: each.case_id)
 
 
@@ -100,8 +103,6 @@ def test_roles_play_by_adapters_that_are_loaded_into_the_running_server(
     adapters: Path, tmp_path: Path, no_adapters: None
 ) -> None:
     for trajectory in consult(WITH_TRIAGE, tmp_path, adapters):
-        assert trajectory.failure is None
-        validate(trajectory)
         parts = dict(trajectory.parts())
         assert parts["triage"].kind == parts["attending"].kind == "sampled"
         versions = parts["triage"].version, parts["attending"].version
@@ -115,6 +116,5 @@ def test_on_ray_they_say_the_same(adapters: Path, tmp_path: Path, no_adapters: N
     there = consult(RECIPE, tmp_path, adapters, backend="ray", workers=2)
     assert said(here) == said(there)
     for trajectory in there:
-        validate(trajectory)
         roles = {role for role, _ in trajectory.parts()}
         assert roles == {"specialist:radiologist", "specialist:pathologist", "attending"}

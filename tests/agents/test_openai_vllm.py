@@ -2,7 +2,8 @@
 
     python tests/serving/make_model.py FOLDER
     VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve FOLDER/base --served-model-name base \\
-        --enable-scale-out --logprobs-mode processed_logprobs --enable-lora --max-loras 8 ...
+        --enable-scale-out --logprobs-mode processed_logprobs --enable-lora --max-loras 8 \\
+        --no-enable-chunked-prefill ...
     MEDGYM_VLLM_URL=http://127.0.0.1:8000/v1 python -m pytest tests/agents/test_openai_vllm.py
 
 The reference is transformers in this process.
@@ -120,6 +121,19 @@ def test_seeds_fix_every_draw(policy: OpenAIPolicy) -> None:
         [tokens(t) for t in play(policy, sampling, group_size=4, seed=seed)] for seed in (1, 1, 2)
     )
     assert first == again != other
+
+
+def expect_all_played_at_once(policy: Policy) -> None:
+    """More begin together than the engine reads at once: it has to let some wait."""
+    cases = open_cases("phantom,look=radiograph,question=kind:train[100:164]")
+    rules = Rules(tools=load_tools(["zoom"]), max_turns=1, view_size=64)
+    sampling = Sampling(max_tokens=4)
+    played = list(collect(cases, policy, rules, sampling=sampling, concurrency=64))
+    assert [t.failure for t in played] == [None] * 64
+
+
+def test_more_than_fit_may_begin_at_once(policy: OpenAIPolicy) -> None:
+    expect_all_played_at_once(policy)
 
 
 def test_log_probabilities_are_those_of_the_draw(policy: OpenAIPolicy, hf: Any) -> None:

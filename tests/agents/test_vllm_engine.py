@@ -22,7 +22,14 @@ from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.trajectory import validate
 
-from .test_openai_vllm import GREEDY, conversations, expect_equal, play, tokens
+from .test_openai_vllm import (
+    GREEDY,
+    conversations,
+    expect_all_played_at_once,
+    expect_equal,
+    play,
+    tokens,
+)
 
 MODEL = os.environ.get("MEDGYM_VLLM_MODEL")
 
@@ -60,6 +67,10 @@ def test_seeds_fix_every_draw(policy: Any) -> None:
     again, other = (play(policy, sampling, group_size=4, seed=seed) for seed in (1, 2))
     assert [tokens(t) for t in first] == [tokens(t) for t in again]
     assert [tokens(t) for t in first] != [tokens(t) for t in other]
+
+
+def test_more_than_fit_may_begin_at_once(policy: Any) -> None:
+    expect_all_played_at_once(policy)
 
 
 def test_two_adapters_answer_side_by_side_as_their_own_model(

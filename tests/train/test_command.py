@@ -1,6 +1,7 @@
 """`medgym train`: a recipe, or one of the commands that stand beside it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from medgym.cli import app, main
         (["--help"], "medgym train merge RUN OUT"),
         (["merge", "--help"], "Usage: medgym train merge"),
         (["audit", "--help"], "Usage: medgym train audit"),
+        (["ablate", "--help"], "Usage: medgym train ablate"),
     ],
 )
 def test_each_command_explains_itself(words: list[str], said: str) -> None:
@@ -48,3 +50,20 @@ def test_what_is_asked_wrongly_is_one_line(
     assert line in said
     assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_training_that_was_broken_off_is_gone_on_with_and_not_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medgym.train.pipeline.run", interrupted)
+    words = ["train", "tiny", "--out", str(tmp_path / "a")]
+    assert main(words) == 130
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == f"what is done is kept in {tmp_path / 'a'}; --resume goes on with it"
+    assert last == "medgym: interrupted"
+    assert main(words) == 2
+    assert "was broken off; mend: go on with it by --resume" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 130

@@ -104,7 +104,7 @@ def test_the_table_has_a_line_for_each_policy(run: Any, capsys: pytest.CaptureFi
     _, folder, results = run
     print_results(results, folder)
     head, *lines, last = capsys.readouterr().out.splitlines()
-    assert head.split()[-5:] == ["easy", "medium", "hard", "overruled", "tokens"]
+    assert head.split()[-9::2] == ["easy", "medium", "hard", "overruled", "tokens"]
     assert len(lines) == len(results["policies"])
     assert {len(line) for line in (head, *lines)} == {len(head)}
     for name, line in zip(results["policies"], lines, strict=True):
@@ -340,7 +340,7 @@ def test_trained_specialists_have_an_adapter_each_which_the_consultation_plays_b
         played = list(TrajectoryStore(folder / f"trajectories/grpo-specialist-{specialty}"))
         cases = {case.id: case for case in open_cases(f"{DIAGNOSES}:train[200:260]")}
         assert {cases[t.case_id].specialty for t in played} == {specialty}
-        assert all(f"You are a {specialty}." in t.nodes[0].text for t in played)
+        assert all(f"You are the {specialty} whom" in t.nodes[0].text for t in played)
         assert results["policies"][f"specialist:{specialty}"]["n"] == sum(
             case.specialty == specialty for case in open_cases(f"{DIAGNOSES}:test[:12]")
         )

@@ -39,6 +39,7 @@ def specialist(**table: Any) -> dict[str, Any]:
         ({"roles": specialist(policy="hf:/nowhere")}, "no such model folder: /nowhere"),
         ({"roles": specialist(policy="openai:http://127.0.0.1:9/v1#x")}, "127.0.0.1:9"),
         ({"roles": specialist(policy="scripted:prior", trainable=True)}, "is trainable"),
+        ({"grpo": {"max_steps": 2, "num_generations": 3}}, "TRL refuses [grpo]"),
     ],
 )
 def test_what_cannot_be_trained_or_had_is_refused(changes: dict[str, Any], text: str) -> None:

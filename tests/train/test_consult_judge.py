@@ -1,5 +1,6 @@
 """What is told by opinions: scripted specialists of whom it is known when they are right."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,21 +11,29 @@ from medgym.agents.consultation_recipe import recipe_of
 from medgym.cases import open_cases
 from medgym.env import load_tools
 from medgym.episode import Rules
+from medgym.errors import RunError
+from medgym.failures import Failure
+from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
+from medgym.train import consult_judge
 from medgym.train.consult_judge import by_opinions
 
 CASES = open_cases("phantom,look=fundus,question=diagnosis:test[:20]")
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
 
 
-def played(specialist: str, attending: str) -> Any:
+def team_of(specialist: str, attending: str) -> Consultation:
     roles = {
         "triage": {"policy": "scripted:oracle"},
         "specialist": {"policy": f"scripted:specialist,specialty={{specialty}},{specialist}"},
         "attending": {"policy": f"scripted:{attending}"},
     }
     table = {"specialties": ["ophthalmologist", "surgeon"]}
-    team = Consultation(recipe_of({"consultation": table, "roles": roles}, "test"))
+    return Consultation(recipe_of({"consultation": table, "roles": roles}, "test"))
+
+
+def played(specialist: str, attending: str) -> Any:
+    team = team_of(specialist, attending)
     return SimpleNamespace(trajectories=list(collect(CASES, team, RULES, ordered=True)))
 
 
@@ -60,3 +69,30 @@ def test_wrong_opinions_that_differ_are_hard_and_not_alike() -> None:
     found = by_opinions(CASES, judged, judged)
     assert found["by_difficulty"]["hard"]["n"] == 20
     assert found["overruled"]["n"] < 20
+
+
+class Down(Policy):
+    """A policy whose machinery is broken for good."""
+
+    spec = "down"
+
+    async def act(self, messages: Any, sampling: Sampling) -> Any:
+        raise Failure("policy", "nothing answers", final=True)
+
+
+def test_a_consultation_that_went_on_without_somebody_has_no_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = team_of("accuracy=1", "vote")
+    team.players.add("scripted:specialist,specialty=ophthalmologist,accuracy=1", Down())
+    player = (team, CASES[:2], RULES, lambda greedy: Sampling())
+    monkeypatch.setattr(consult_judge, "players", lambda *_: {"attending": player})
+    monkeypatch.setattr(consult_judge, "gold_cases", lambda _: CASES[:2])
+    training: Any = SimpleNamespace(
+        recipe=SimpleNamespace(cases=SimpleNamespace(test=""), seed=0), folder=tmp_path
+    )
+    with pytest.raises(
+        RunError, match=r"could not be played \(policy: nothing answers\).*--resume"
+    ):
+        consult_judge.judged(training, team)
+    assert not (tmp_path / "judged").exists()

@@ -119,6 +119,18 @@ def test_a_model_is_built_or_named(data: dict) -> None:
         parse_recipe(data, "my.toml")
 
 
+def test_a_number_is_a_number(data: dict) -> None:
+    for table in ({"grpo": {"learning_rate": "x"}}, {"sft": {"max_steps": True}}):
+        with pytest.raises(UserError, match=r"\.(learning_rate|max_steps): .* is no number"):
+            parse_recipe(data | table, "r.toml")
+
+
+def test_what_trl_refuses_is_said_before_anything_is_trained(data: dict) -> None:
+    wrong = data | {"grpo": {"num_generations": 3, "per_device_train_batch_size": 8}}
+    with pytest.raises(UserError, match=r"TRL refuses \[grpo\].*divisible"):
+        check(parse_recipe(wrong, "r.toml"))
+
+
 def test_a_wrong_value_names_its_place(data: dict) -> None:
     data["rollout"]["max_turns"] = 0
     with pytest.raises(UserError, match=r"rollout\.max_turns"):
