@@ -142,14 +142,17 @@ class Consultation(Team):
         return any(player.needs_gold for player in self.players.made())
 
     def describe(self) -> dict[str, Any]:
-        """Who takes part and how it goes, as a recipe says it."""
+        """Who takes part and how it goes, as a recipe says it; `policies` has what theirs say."""
         tables = asdict(self.recipe)
         roles = {name: tables.pop(name) for name in (TRIAGE, SPECIALIST, ATTENDING)}
         for role in filter(None, roles.values()):
             del role["name"]  # its table's own
             role["policy"] = role["policy"] and without_credentials(role["policy"])
         tables["triage"] = self.recipe.triage is not None
-        return {"consultation": tables, "roles": {n: role for n, role in roles.items() if role}}
+        whole = {"consultation": tables, "roles": {n: role for n, role in roles.items() if role}}
+        told = {player.spec: player.describe() for player in self.players.made()}
+        policies = {without_credentials(spec): each for spec, each in told.items() if each}
+        return whole | ({"policies": policies} if policies else {})
 
     async def check(self) -> None:
         """Every role is ready to play."""

@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from medgym.consultation import ATTENDING, SPECIALIST, SPECIALTIES, TRIAGE
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
+from medgym.runs import RunFolder
 from medgym.tables import read_table, read_toml
 
 from .roles import Role, role_of
@@ -96,16 +97,24 @@ def read_recipe(name: str) -> ConsultationRecipe:
     elif path.suffix != ".toml" and name in names("recipes"):
         path = Path(load("recipes", name))
     if not path.is_file():
-        if path.name == FILE and (path.parent / "stages.json").is_file():
+        if path.name == FILE and _is_trained(path.parent):
             raise UserError(
                 f"the training in {path.parent} is not at its end, where it writes {FILE}; mend: "
-                "go on with it by --resume, if it trains a consultation"
+                "go on with it by --resume"
             )
         raise UserError(
             f"no consultation is described in {path}; mend: name a TOML file with [consultation], "
             "or the folder of a run that trained one"
         )
     return recipe_of(read_toml(path)[0], str(path), path.parent)
+
+
+def _is_trained(folder: Path) -> bool:
+    """Whether a run's folder is that of a consultation's training."""
+    if not (folder / "manifest.json").is_file():
+        return False
+    recipe = RunFolder.open(folder).manifest.get("recipe")
+    return isinstance(recipe, Mapping) and bool(recipe.get("consultation"))
 
 
 def recipe_of(data: Mapping[str, Any], where: str, base: Path | None = None) -> ConsultationRecipe:
@@ -124,14 +133,16 @@ def recipe_of(data: Mapping[str, Any], where: str, base: Path | None = None) -> 
         raise UserError(
             f"{where}: consultation.specialties is to name one specialty or more, each once"
         )
-    if table.most > count:
+    if table.triage and table.most > count:
         raise UserError(
             f"{where}: triage may choose {table.most} of {count} specialties; mend: lower "
             "consultation.most"
         )
     for name in data:  # other tables are those of a training
         near = difflib.get_close_matches(name, ("consultation", "roles"), n=1, cutoff=0.75)
-        if name in ConsultationTable.model_fields:
+        if name in (TRIAGE, SPECIALIST, ATTENDING):
+            near = [f"roles.{name}"]
+        elif name in ConsultationTable.model_fields:
             near = [f"consultation.{name}"]
         if near and name not in ("consultation", "roles"):
             raise UserError(f"unknown key in {where}: {name!r}; did you mean {near[0]!r}?")

@@ -147,7 +147,7 @@ def role_of(name: str, table: Mapping[str, Any], where: str, base: Path | None =
         )
     changes = given.model_dump(exclude_none=True, exclude={"role"})
     if base is not None and given.adapter and not Path(given.adapter).expanduser().is_absolute():
-        changes["adapter"] = str(base / given.adapter)
+        changes["adapter"] = str(base.resolve() / given.adapter)
     if base is not None and given.policy:
         changes["policy"] = given.policy.replace("{here}", str(base.resolve()))
     return replace(made, name=name, **changes)

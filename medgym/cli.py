@@ -118,6 +118,17 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    status = _run(argv)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter would try again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return status or _say(closed_output(), 1)
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -126,8 +137,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(error, 2)
     except RunError as error:
         return _say(error, 1)
-    except BrokenPipeError:
-        return _say(closed_output(), 1)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except typer.Abort:

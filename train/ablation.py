@@ -103,15 +103,23 @@ def ablate(recipe: Recipe, folder: Path) -> list[Row]:
 
 
 def _run(recipe: Recipe, folder: Path, whole: Path | None) -> dict[str, Any]:
-    if is_first() and not (folder / "manifest.json").exists():
-        asked = json.loads(recipe.model_dump_json(exclude_none=True))
-        run = RunFolder.create(folder, toml({"recipe": json.dumps(asked)}), recipe=asked)
-        if whole is not None:
-            _share(whole, run.path)
+    run = _folder(recipe, folder, whole) if is_first() else None
     results = run_consultation(recipe, folder)
-    if is_first() and (done := RunFolder.open(folder)).manifest["status"] == "running":
-        done.finish()
+    if run is not None and run.manifest["status"] == "running":
+        run.finish()
     return results
+
+
+def _folder(recipe: Recipe, folder: Path, whole: Path | None) -> RunFolder:
+    if (folder / "manifest.json").exists():
+        run = RunFolder.open(folder)
+        run.claim()
+        return run
+    asked = json.loads(recipe.model_dump_json(exclude_none=True))
+    run = RunFolder.create(folder, toml({"recipe": json.dumps(asked)}), recipe=asked)
+    if whole is not None:
+        _share(whole, run.path)
+    return run
 
 
 def _share(whole: Path, folder: Path) -> None:

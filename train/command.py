@@ -81,53 +81,43 @@ def train(
     if consults:
         check_consultation(loaded)
     folder = out or Path("runs") / loaded.name
-    if is_first():
-        _open(folder, loaded, text, resume)
+    kept = _open(folder, loaded, text, resume) if is_first() else None
     try:
         results = (run_consultation if consults else run)(loaded, folder)
     except KeyboardInterrupt:
         print(f"what is done is kept in {folder}; --resume goes on with it", file=sys.stderr)
         raise
-    if not is_first():
+    if kept is None:
         return
     shown: Any = consult_report if consults else report
     shown.draw_report(loaded, folder)
-    _finish(folder)
+    kept.finish()
     if as_json:
         print(json.dumps(results))
     else:
         shown.print_results(results, folder)
 
 
-def _open(folder: Path, recipe: Any, text: str, resume: bool) -> None:
+def _open(folder: Path, recipe: Any, text: str, resume: bool) -> Any:
+    """The run's folder, new or gone on with, into which no other process writes meanwhile."""
     from medgym.policy import without_credentials
     from medgym.runs import RunFolder
 
     text = without_credentials(text)
     wanted = json.loads(without_credentials(recipe.model_dump_json()))
-    if not resume:
-        if _is_running(folder):
-            raise UserError(
-                f"{folder} holds a training that was broken off; mend: go on with it by --resume, "
-                "or choose another --out"
-            )
-        RunFolder.create(folder, text, recipe=wanted, seeds={"run": recipe.seed})
-    elif RunFolder.open(folder).manifest.get("recipe") != wanted:
+    if not resume and not (folder / "manifest.json").is_file():
+        return RunFolder.create(folder, text, recipe=wanted, seeds={"run": recipe.seed})
+    run = RunFolder.open(folder)
+    run.claim()
+    same = run.manifest.get("recipe") == wanted
+    if resume and not same:
         raise UserError(f"{folder} holds another recipe or seed; mend: --resume with the same one")
-
-
-def _is_running(folder: Path) -> bool:
-    from medgym.runs import RunFolder
-
-    return (folder / "manifest.json").is_file() and (
-        RunFolder.open(folder).manifest.get("status") == "running"
-    )
-
-
-def _finish(folder: Path) -> None:
-    from medgym.runs import RunFolder
-
-    RunFolder.open(folder).finish()
+    if not resume and same and run.manifest["status"] == "running":
+        raise UserError(
+            f"{folder} holds a training that was broken off; mend: go on with it by --resume, or "
+            "choose another --out"
+        )
+    return run if resume else RunFolder.create(folder, text)  # which says that it is taken
 
 
 @app.command("ablate")

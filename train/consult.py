@@ -65,8 +65,8 @@ class Training:
         every = {name: getattr(self.consultation, name) for name in (TRIAGE, SPECIALIST, ATTENDING)}
         if not every[ATTENDING].trainable:
             raise UserError(
-                f"{recipe.name}: the attending is what is trained; mend: leave its policy and "
-                "trainable = false out"
+                f"{recipe.name}: the attending is what is trained; mend: let roles.attending have "
+                "trainable = true, and no policy"
             )
         for name, role in every.items():
             if role is not None and role.trainable == (role.policy is not None):

@@ -8,6 +8,7 @@ from medgym.adapters import published
 from medgym.cases import Case
 from medgym.consultation import ATTENDING, SPECIALIST, TRIAGE, advised_case, triage_case
 from medgym.episode import Rules
+from medgym.errors import RunError
 from medgym.policy import Policy, Sampling
 from medgym.progress import progress
 from medgym.registry import load
@@ -15,8 +16,8 @@ from medgym.runs import RunFolder
 from medgym.seeds import seed_of
 from medgym.store import TrajectoryStore
 from medgym.suite import Judgement, Rate
+from medgym.trajectory import Trajectory
 
-from .advice import require_played
 from .c_marl import DIFFICULTIES, difficulty
 from .order import gold_cases
 from .pipeline import figures_of, rules_of, sampling_of
@@ -114,16 +115,25 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
                 for is_greedy in (False, True)
             )
             for trajectory in (*drawn.trajectories, *greedy.trajectories):
-                for _, part in trajectory.parts():
-                    require_played(part)
+                _require_whole(trajectory)
+            # A run that is gone on with judges again, in the same place.
             TrajectoryStore(training.folder / "judged" / name.replace(":", "-")).write(
-                drawn.trajectories
+                drawn.trajectories, number=0
             )
             figures[name] = figures_of(drawn, greedy)
             played[name] = drawn
     for name in ("attending", "attending_before", "majority"):
         figures[name] |= by_opinions(cases, played["attending"], played[name])
     return figures
+
+
+def _require_whole(played: Trajectory) -> None:
+    for role, part in played.parts():
+        if part.failure is not None:
+            raise RunError(
+                f"{played.case_id} was played without the {role} ({part.failure}), and that is "
+                "another consultation; mend: remove the cause and judge again, by --resume"
+            )
 
 
 def by_opinions(cases: Sequence[Case], heard: Judgement, judged: Judgement) -> dict[str, Any]:

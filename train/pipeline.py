@@ -289,7 +289,8 @@ def judged(recipe: Recipe, place: Place) -> dict[str, Any]:
                 )
                 for is_greedy in (False, True)
             )
-            TrajectoryStore(place.folder / "judged" / name).write(drawn.trajectories)
+            # A run that is gone on with judges again, in the same place.
+            TrajectoryStore(place.folder / "judged" / name).write(drawn.trajectories, number=0)
             figures[name] = figures_of(drawn, greedy)
     return figures
 

@@ -7,7 +7,7 @@ that names the nearest one.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -268,8 +268,8 @@ def _check_keys(recipe: Recipe, where: str) -> None:
     ):
         if not keys:
             continue
-        fields = {field.name: field.default for field in dataclasses.fields(_class_of(table))}
-        known = fields.keys() - ours.keys()
+        kinds = _numbers_of(_class_of(table))
+        known = kinds.keys() - ours.keys()
         for key, value in keys.items():
             if key in ours:
                 raise UserError(
@@ -277,12 +277,23 @@ def _check_keys(recipe: Recipe, where: str) -> None:
                 )
             if key not in known:
                 raise unknown(f"key in {where}:", f"{table}.{key}", [f"{table}.{n}" for n in known])
-            if _is_number(fields[key]) and not _is_number(value):
-                raise UserError(f"{where}: {table}.{key}: {value!r} is no number; mend: write one")
+            if kinds[key] and type(value) not in kinds[key] | {int}:
+                wanted = "number" if float in kinds[key] else "whole number"
+                raise UserError(
+                    f"{where}: {table}.{key}: {value!r} is no {wanted}; mend: write one"
+                )
+            if table.endswith("lora") and key == "r" and value < 1:  # which PEFT sees much later
+                raise UserError(f"{where}: {table}.r: {value}; mend: a rank of 1 or more")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _numbers_of(kind: Any) -> dict[str, set[Any]]:
+    """The fields of a configuration class; for one that takes numbers alone, which: int, float."""
+    hints = get_type_hints(kind)
+    found: dict[str, set[Any]] = {}
+    for each in dataclasses.fields(kind):
+        types = set(get_args(hints[each.name]) or (hints[each.name],)) - {type(None)}
+        found[each.name] = types if types <= {int, float} else set()
+    return found
 
 
 def _class_of(table: str) -> Any:

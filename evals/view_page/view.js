@@ -116,14 +116,14 @@ function about(group, gold, texts) {
     words.append(make("p", { class: "told" }, "The case is not at hand: its gold is not shown."));
     return make("section", { class: "case" }, words);
   }
-  const options = gold.options.map((text, at) => `${String.fromCharCode(65 + at)}. ${text}`.replaceAll(" ", "\u00a0"));
+  const options = gold.options.map((text, at) => `${String.fromCharCode(65 + at)}.\u00a0${text}`);
   const golds = [`gold: ${gold.answer}`, ...(gold.specialty ? [`specialty: ${gold.specialty}`] : [])];
   if (told.length && !told.some((text) => text.includes(`\nQuestion: ${gold.question}`))) {
     // Triage is asked for a specialty: the letters are those of its own options.
     words.append(make("p", {}, told[0].slice(told[0].lastIndexOf("\nQuestion: ") + 11)));
     golds[0] = `gold of the case's own question, "${gold.question}": ${gold.answer}`;
   } else {
-    words.append(make("p", {}, gold.question), make("p", {}, options.join("   ")));
+    words.append(make("p", {}, gold.question), make("p", {}, options.join("\u2003")));
   }
   words.append(make("p", { class: "told" }, golds.join(" · ")));
   const scenes = parts.length ? gold.sizes.map((size, image) => scene(group, gold, parts[0], size, image)) : [];

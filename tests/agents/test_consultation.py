@@ -257,6 +257,9 @@ def test_each_specialty_has_the_adapter_that_bears_its_name() -> None:
     tables["roles"] = {"specialist": {"policy": "hf:x", "adapter": "a-{specialty}/50"}}
     role = recipe_of(tables, "test", Path("/runs")).specialist
     assert role.folder("internal medicine") == "/runs/a-internal-medicine/50"
+    # Recorded with a run, and read again from there, it is still the same folder.
+    role = recipe_of(tables, "test", Path("runs")).specialist
+    assert role.folder("internal medicine") == str(Path.cwd() / "runs/a-internal-medicine/50")
 
 
 def test_a_team_is_checked_and_closed_through_its_roles() -> None:
@@ -294,6 +297,8 @@ policy = "scripted:vote"
         ),
         (('"radiologist", "pathologist"', ""), "one specialty or more, each once"),
         (("[roles.triage]", "[role.triage]"), "unknown key in"),
+        (("[roles.triage]", "[triage]"), "did you mean 'roles.triage'"),
+        (("[roles.triage]", "[attending]\n[roles.triage]"), "did you mean 'roles.attending'"),
         (("\n[consultation]", 'flow = "dynamic"\n[consultation]'), "'consultation.flow'"),
         (("[roles.triage]", "most = 3\n[roles.triage]"), "may choose 3 of 2 specialties"),
         (('"scripted:prior"', '"human"'), "a person cannot take part"),
@@ -400,9 +405,31 @@ def test_parts_that_failed_are_told_at_the_end(
 
 
 def test_a_training_that_is_not_at_its_end_is_named_so(tmp_path: Path) -> None:
-    (tmp_path / "stages.json").write_text("{}")
+    RunFolder.create(tmp_path / "c", "", recipe={"consultation": {"opinions": 1}})
     with pytest.raises(UserError, match=r"not at its end, .* --resume"):
-        load_policy(f"consultation:{tmp_path}")
+        load_policy(f"consultation:{tmp_path / 'c'}")
+    RunFolder.create(tmp_path / "single", "", recipe={"consultation": None}).finish()
+    with pytest.raises(UserError, match="no consultation is described in"):
+        load_policy(f"consultation:{tmp_path / 'single'}")
+
+
+def test_what_its_policies_describe_is_recorded_too() -> None:
+    class OfAFile(Says):
+        def describe(self) -> dict[str, Any]:
+            return {"sha256": "abc"}
+
+    players = Players()
+    players.add("hf:of-a-file", OfAFile(lambda _: ""))
+    described = team(attending="hf:of-a-file", players=players).describe()
+    assert described["policies"] == {"says": {"sha256": "abc"}}
+    assert "policies" not in team().describe()
+    assert recipe_of(described, "recorded").attending.policy == "hf:of-a-file"
+
+
+def test_without_triage_it_does_not_matter_how_many_it_may_choose() -> None:
+    tables = {"consultation": {"specialties": ["radiologist"], "triage": False, "most": 2}}
+    roles = {"specialist": {"policy": "scripted:prior"}, "attending": {"policy": "scripted:vote"}}
+    assert recipe_of(tables | {"roles": roles}, "test").triage is None
 
 
 def test_a_role_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """`medgym train`: a recipe, or one of the commands that stand beside it."""
 
+import fcntl
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from medgym.cli import app, main
+from medgym.runs import RunFolder
 
 
 @pytest.mark.parametrize(
@@ -67,3 +70,34 @@ def test_a_training_that_was_broken_off_is_gone_on_with_and_not_removed(
     assert main(words) == 2
     assert "was broken off; mend: go on with it by --resume" in capsys.readouterr().err
     assert main([*words, "--resume"]) == 130
+
+
+def test_one_process_at_a_time_trains_in_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a"
+    words = ["train", "tiny", "--out", str(folder)]
+
+    def training(*_: Any) -> None:
+        with (folder / "recipe.toml").open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medgym.train.pipeline.run", training)
+    assert main(words) == 130
+    assert main([*words, "--resume"]) == 130
+    gc.collect()  # the interruption's traceback, which holds the folder
+    capsys.readouterr()
+    with (folder / "recipe.toml").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for again in (words, [*words, "--resume"]):
+            assert main(again) == 2
+            assert "another process is writing" in capsys.readouterr().err
+
+
+def test_a_folder_of_something_else_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RunFolder.create(tmp_path / "a", {"command": "rollout"})
+    assert main(["train", "tiny", "--out", str(tmp_path / "a")]) == 2
+    assert "exists and is not empty" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from medgym.errors import RunError
 from medgym.failures import Failure
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
+from medgym.store import TrajectoryStore
 from medgym.train import consult_judge
 from medgym.train.consult_judge import by_opinions
 
@@ -80,19 +81,33 @@ class Down(Policy):
         raise Failure("policy", "nothing answers", final=True)
 
 
+def judge_by(
+    team: Any, names: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    player = (team, CASES[:2], RULES, lambda greedy: Sampling())
+    monkeypatch.setattr(consult_judge, "players", lambda *_: dict.fromkeys(names, player))
+    monkeypatch.setattr(consult_judge, "gold_cases", lambda _: CASES[:2])
+    recipe = SimpleNamespace(cases=SimpleNamespace(test=""), seed=0)
+    training: Any = SimpleNamespace(recipe=recipe, folder=folder)
+    return consult_judge.judged(training, team)
+
+
 def test_a_consultation_that_went_on_without_somebody_has_no_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     team = team_of("accuracy=1", "vote")
     team.players.add("scripted:specialist,specialty=ophthalmologist,accuracy=1", Down())
-    player = (team, CASES[:2], RULES, lambda greedy: Sampling())
-    monkeypatch.setattr(consult_judge, "players", lambda *_: {"attending": player})
-    monkeypatch.setattr(consult_judge, "gold_cases", lambda _: CASES[:2])
-    training: Any = SimpleNamespace(
-        recipe=SimpleNamespace(cases=SimpleNamespace(test=""), seed=0), folder=tmp_path
-    )
-    with pytest.raises(
-        RunError, match=r"could not be played \(policy: nothing answers\).*--resume"
-    ):
-        consult_judge.judged(training, team)
+    said = r"without the specialist:ophthalmologist \(policy: nothing answers\).*--resume"
+    with pytest.raises(RunError, match=said):
+        judge_by(team, ("attending",), tmp_path, monkeypatch)
     assert not (tmp_path / "judged").exists()
+
+
+def test_what_is_judged_again_replaces_what_was_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("attending", "attending_before", "majority")
+    for _ in range(2):
+        figures = judge_by(team_of("accuracy=1", "vote"), names, tmp_path, monkeypatch)
+        assert figures["attending"]["accuracy"] == 1
+        assert len(TrajectoryStore(tmp_path / "judged" / "attending")) == 2

@@ -87,7 +87,7 @@ def recipe(**tables: Any) -> Recipe:
         ({"num_generations": 3, "per_device_train_batch_size": 4}, r"TRL refuses \[grpo\]"),
         (
             {"per_device_train_batch_size": "four"},
-            "grpo.per_device_train_batch_size: 'four' is no number",
+            "grpo.per_device_train_batch_size: 'four' is no whole number",
         ),
         ({"num_iterations": 4, "save_steps": 6}, "4 steps share what was played .*multiple of 4"),
     ],

@@ -121,8 +121,20 @@ def test_a_model_is_built_or_named(data: dict) -> None:
 
 def test_a_number_is_a_number(data: dict) -> None:
     for table in ({"grpo": {"learning_rate": "x"}}, {"sft": {"max_steps": True}}):
-        with pytest.raises(UserError, match=r"\.(learning_rate|max_steps): .* is no number"):
+        with pytest.raises(
+            UserError, match=r"\.(learning_rate|max_steps): .* is no (whole )?number"
+        ):
             parse_recipe(data | table, "r.toml")
+    # Of fields without a default too.
+    for table, key in (
+        ({"epsilon_high": "0.28"}, "epsilon_high"),
+        ({"max_steps": 2.5}, "max_steps"),
+    ):
+        with pytest.raises(UserError, match=rf"grpo\.{key}: .* is no (whole )?number; mend"):
+            parse_recipe(data | {"grpo": table}, "r.toml")
+    with pytest.raises(UserError, match=r"lora\.r: 0; mend: a rank of 1 or more"):
+        parse_recipe(data | {"lora": {"r": 0}}, "r.toml")
+    parse_recipe(data | {"grpo": {"learning_rate": 1, "max_grad_norm": 0.5}}, "r.toml")
 
 
 def test_what_trl_refuses_is_said_before_anything_is_trained(data: dict) -> None:
