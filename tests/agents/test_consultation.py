@@ -419,9 +419,11 @@ def test_what_its_policies_describe_is_recorded_too() -> None:
             return {"sha256": "abc"}
 
     players = Players()
-    players.add("hf:of-a-file", OfAFile(lambda _: ""))
+    player = OfAFile(lambda _: "")
+    player.spec = "openai:http://me:secret@127.0.0.1:9/v1#x"
+    players.add("hf:of-a-file", player)
     described = team(attending="hf:of-a-file", players=players).describe()
-    assert described["policies"] == {"says": {"sha256": "abc"}}
+    assert described["policies"] == {"openai:http://127.0.0.1:9/v1#x": {"sha256": "abc"}}
     assert "policies" not in team().describe()
     assert recipe_of(described, "recorded").attending.policy == "hf:of-a-file"
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import gc
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from medgym.cli import app, main
+from medgym.errors import UserError
 from medgym.runs import RunFolder
+from medgym.train.ablation import ablate
+from medgym.train.recipe import load_recipe
 
 
 @pytest.mark.parametrize(
@@ -99,5 +103,17 @@ def test_a_folder_of_something_else_is_taken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     RunFolder.create(tmp_path / "a", {"command": "rollout"})
-    assert main(["train", "tiny", "--out", str(tmp_path / "a")]) == 2
-    assert "exists and is not empty" in capsys.readouterr().err
+    done = json.loads(load_recipe("tiny")[0].model_dump_json())
+    RunFolder.create(tmp_path / "b", "", recipe=done).finish()
+    for name in ("a", "b"):
+        assert main(["train", "tiny", "--out", str(tmp_path / name)]) == 2
+        assert "exists and is not empty" in capsys.readouterr().err
+
+
+def test_one_process_at_a_time_makes_a_run_of_an_ablation(tmp_path: Path) -> None:
+    recipe, _ = load_recipe("consult-tiny")
+    RunFolder.create(tmp_path / "whole", "")
+    with (tmp_path / "whole" / "recipe.toml").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(UserError, match="another process is writing"):
+            ablate(recipe, tmp_path)

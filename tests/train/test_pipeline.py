@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,20 @@ def test_a_run_that_was_killed_resumes_to_the_same_end(
     result = CliRunner().invoke(app, [*words, "--resume"])
     assert result.exit_code == 0, result.output
     same_end(folder, undisturbed)
+
+
+def test_what_is_judged_again_replaces_what_was_judged(
+    recipe: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(undisturbed, folder)
+    stages = Place(folder).stages()
+    del stages["judge"]
+    (folder / "stages.json").write_text(json.dumps(stages))
+    result = CliRunner().invoke(app, ["train", str(recipe), "--out", str(folder), "--resume"])
+    assert result.exit_code == 0, result.output
+    count = len(TrajectoryStore(undisturbed / "judged" / "grpo"))
+    assert len(TrajectoryStore(folder / "judged" / "grpo")) == count > 0
 
 
 CURRICULUM = """
