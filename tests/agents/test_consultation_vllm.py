@@ -33,8 +33,11 @@ RULES = Rules(tools=load_tools(["zoom"]), max_turns=3, view_size=64)
 RECIPE = """
 [consultation]
 specialties = ["radiologist", "pathologist"]
-triage = false
-opinions = 1
+opinions = 2
+
+[roles.triage]
+policy = "openai:{url}#base"
+adapter = "{folder}/namer"
 
 [roles.specialist]
 policy = "openai:{url}#base"
@@ -45,15 +48,6 @@ max_turns = 2
 policy = "openai:{url}#base"
 adapter = "{folder}/attending"
 """
-
-WITH_TRIAGE = (
-    RECIPE.replace("triage = false\n", "")
-    + """
-[roles.triage]
-policy = "openai:{url}#base"
-adapter = "{folder}/triage"
-"""
-)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +73,9 @@ def no_adapters() -> Iterator[None]:
     policy.close()
 
 
-def consult(recipe: str, folder: Path, adapters: Path, **options: object) -> list[Trajectory]:
+def consult(folder: Path, adapters: Path, **options: object) -> list[Trajectory]:
     path = folder / "consult.toml"
-    path.write_text(recipe.format(url=URL, folder=adapters))
+    path.write_text(RECIPE.format(url=URL, folder=adapters))
     policy = load_policy(f"consultation:{path}")
     sampling = Sampling(temperature=0, max_tokens=24)
     played = list(collect(open_cases(CASES), policy, RULES, sampling=sampling, **options))  # type: ignore[arg-type]
@@ -99,22 +93,20 @@ def said(played: list[Trajectory]) -> list[list[tuple[str, tuple[tuple[int, ...]
     ]
 
 
-def test_roles_play_by_adapters_that_are_loaded_into_the_running_server(
+def test_on_ray_and_here_they_say_the_same_by_adapters_loaded_into_the_running_server(
     adapters: Path, tmp_path: Path, no_adapters: None
 ) -> None:
-    for trajectory in consult(WITH_TRIAGE, tmp_path, adapters):
-        parts = dict(trajectory.parts())
-        assert parts["triage"].kind == parts["attending"].kind == "sampled"
-        versions = parts["triage"].version, parts["attending"].version
-        assert all(versions)
-        assert versions[0] != versions[1]
-
-
-def test_on_ray_they_say_the_same(adapters: Path, tmp_path: Path, no_adapters: None) -> None:
     pytest.importorskip("ray")
-    here = consult(RECIPE, tmp_path, adapters)
-    there = consult(RECIPE, tmp_path, adapters, backend="ray", workers=2)
+    here = consult(tmp_path, adapters)
+    there = consult(tmp_path, adapters, backend="ray", workers=2)
     assert said(here) == said(there)
-    for trajectory in there:
-        roles = {role for role, _ in trajectory.parts()}
-        assert roles == {"specialist:radiologist", "specialist:pathologist", "attending"}
+    for trajectory in (*here, *there):
+        parts = dict(trajectory.parts())
+        triage, *doctors, attending = (role for role, _ in trajectory.parts())
+        assert (triage, attending) == ("triage", "attending")
+        assert len(doctors) == 2
+        assert set(doctors) < {"specialist:radiologist", "specialist:pathologist"}
+        assert {part.kind for part in parts.values()} == {"sampled"}
+        versions = [parts[role].version for role in (triage, doctors[0], attending)]
+        assert all(versions)
+        assert len(set(versions)) == 3

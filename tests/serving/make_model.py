@@ -4,7 +4,8 @@
 
 writes FOLDER/base (a Qwen3-VL of some 0.7 M parameters, taught within seconds to zoom three times
 and then to answer, so that its episodes have several turns with images) and FOLDER/adapters/ROLE,
-one LoRA adapter of random weights for each of two roles. Sizes are such that vLLM serves it.
+one LoRA adapter of random weights for each of two roles, and one, `namer`, that was taught to name
+a specialty at once, as triage does. Sizes are such that vLLM serves it.
 """
 
 import sys
@@ -15,17 +16,20 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import AutoProcessor
 
-from medgym.cases import open_cases
+from medgym.cases import Case, open_cases
+from medgym.consultation import SPECIALTIES, triage_case
 from medgym.env import load_tools
 from medgym.episode import Rules, instructions
 from medgym.messages import Message, Reply, render_answer, render_call
-from medgym.policy import Policy, Sampling
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
 from medgym.rollout import collect
-from medgym.train.sft import supervised
+from medgym.train.sft import Collator, sample_of, supervised
 from medgym.train.tiny_model import TinyConfig, build_model
 from medgym.train.tiny_tokenizer import answer_pieces, build_processor, call_pieces
+from medgym.trajectory import Trajectory
 
 CASES = "phantom,look=radiograph,question=kind:train[:32]"
 VIEW_SIZE = 64
@@ -47,6 +51,19 @@ class Looker(Policy):
         return Reply(render_answer(str(rng.choice(["A", "B", "C", "D"]))))
 
 
+def played(
+    cases: Sequence[Case], policy: Policy, rules: Rules, group_size: int = 1
+) -> tuple[list[Trajectory], dict[str, Any]]:
+    """What a policy plays, and the images that it was shown, by content hash."""
+    pictures: dict[str, Any] = {}
+
+    def keep(messages: Sequence[Message]) -> None:
+        pictures.update((part.sha256, part.image) for m in messages for part in m.images)
+
+    shown = collect(cases, policy, rules, group_size=group_size, on_messages=keep)
+    return list(shown), pictures
+
+
 def make_base(folder: Path) -> Any:
     """Build, teach and save the base; returns the model."""
     cases = open_cases(CASES)
@@ -65,13 +82,8 @@ def make_base(folder: Path) -> Any:
     config = TinyConfig(hidden=96, text_layers=2, vision_layers=1, heads=4)
     model = build_model(config, processor.tokenizer, seed=0)
 
-    pictures: dict[str, Any] = {}
-
-    def keep(messages: Sequence[Message]) -> None:
-        pictures.update((part.sha256, part.image) for m in messages for part in m.images)
-
     imitation = load("policies", "hf")(model, processor).imitating(Looker())
-    shown = list(collect(cases, imitation, rules, group_size=2, on_messages=keep))
+    shown, pictures = played(cases, imitation, rules, group_size=2)
     lessons = {"max_steps": 120, "learning_rate": 3e-3, "per_device_train_batch_size": 8}
     lessons |= {"lr_scheduler_type": "cosine", "warmup_steps": 12}
     supervised(model, processor, shown, pictures.__getitem__, lessons, seed=0)
@@ -92,10 +104,38 @@ def make_adapters(model: Any, folder: Path) -> None:
         model = adapted.unload()
 
 
+def make_namer(model: Any, processor: Any, folder: Path) -> None:
+    """Teach and save the adapter that names a specialty, now the first and now the second."""
+    cases = [
+        triage_case(case, SPECIALTIES[:2]).model_copy(update={"answer": SPECIALTIES[number % 2]})
+        for number, case in enumerate(open_cases(CASES))
+    ]
+    prompt: str = load("roles", "triage")().prompt
+    rules = Rules(max_turns=1, view_size=VIEW_SIZE, prompt=prompt)
+    imitation = load("policies", "hf")(model, processor).imitating(load_policy("scripted:oracle"))
+    shown, pictures = played(cases, imitation, rules)
+    samples = [sample_of(trajectory) for trajectory in shown]
+    collate = Collator(model, processor, pictures.__getitem__)
+    torch.manual_seed(len(ROLES))
+    config = LoraConfig(r=8, lora_alpha=16, target_modules=TARGETS, bias="none")
+    adapted = get_peft_model(model, config).train()
+    learning = [weight for weight in adapted.parameters() if weight.requires_grad]
+    optimiser = torch.optim.Adam(learning, lr=5e-3)
+    for step in range(40):
+        batch = collate([samples[(8 * step + i) % len(samples)] for i in range(8)])
+        optimiser.zero_grad()
+        adapted(**batch).loss.backward()
+        optimiser.step()
+    adapted.save_pretrained(folder / "namer")
+
+
 def main() -> None:
     torch.set_num_threads(1)  # sums in another order would make another model
     folder = Path(sys.argv[1])
-    make_adapters(make_base(folder / "base"), folder / "adapters")
+    model = make_base(folder / "base")
+    make_adapters(model, folder / "adapters")
+    processor = AutoProcessor.from_pretrained(folder / "base")
+    make_namer(model, processor, folder / "adapters")
 
 
 if __name__ == "__main__":
