@@ -13,8 +13,8 @@ from typing import Any
 from PIL import Image
 
 from medgym.errors import UserError
+from medgym.imaging.lazy_image import Picture
 from medgym.messages import Message
-from medgym.picture import Picture
 from medgym.policy import Sampling
 
 _VISION = re.compile(r"vision|image|video|img|soft_token", re.IGNORECASE)

@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from medgym.adapters import check_fit, content, name_of
 from medgym.errors import UserError, missing_extra
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, with_adapter
+from medgym.spec import read_options
+from medgym.storage.adapters import check_fit, content, name_of
 
-from .background import BackgroundLoop
-from .exact import check_prompt, one_placeholder_each, text_of, vision_words
+from .event_loop import BackgroundLoop
+from .prompt_check import check_prompt, one_placeholder_each, text_of, vision_words
 from .rendering import Renderer
-from .spec import read_options
 
 _SETTINGS: dict[str, Callable[[str], Any]] = {
     "dtype": str,

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from medgym.commands.asking import AsJson
 from medgym.commands.printing import print_json, print_table
+from medgym.commands.shared_options import AsJson
 from medgym.errors import unknown
 
 from .rows import Row

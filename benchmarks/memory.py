@@ -23,7 +23,7 @@ from medgym.cases import Case, open_cases, write_cases
 from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
-from medgym.images import open_image
+from medgym.imaging.study import open_image
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.rollout import rollout

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from medgym.cases import Case
-from medgym.images import ImageRef
+from medgym.imaging.study import ImageRef
 
 
 def noise_cases(folder: Path, number: int, side: int, *, colour: bool = False) -> list[Case]:

@@ -59,7 +59,7 @@ def ray_workers(
     episodes: int = EPISODES, seconds: float = SECONDS, repetitions: int = 3
 ) -> list[Row]:
     """Episodes a second on two workers, and on one."""
-    from medgym.rollout.ray_cluster import join
+    from medgym.rollout.ray.cluster import join
 
     rules = Rules(tools=(Compute(seconds),), max_turns=LOOKS + 1)
     with TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ from trl.chat_template_utils import add_response_schema
 
 from medgym.cases import Case
 from medgym.episode import Rules
-from medgym.images import ImageRef, Study, open_image
+from medgym.imaging.study import ImageRef, Study, open_image
 
 from .played import Played
 

@@ -55,14 +55,14 @@ if TYPE_CHECKING:
     from medgym.cases import Answer, Case, CaseView, Region, open_cases
     from medgym.env import MedEnv, make
     from medgym.errors import RunError, UserError
-    from medgym.images import ImageRef, Study
+    from medgym.imaging.study import ImageRef, Study
     from medgym.messages import Message, Reply, ToolCall
     from medgym.policy import Policy, Sampling, load_policy
     from medgym.registry import load, names
     from medgym.rollout import collect
     from medgym.rubric import Rubric, Schedule, Score, Term
-    from medgym.runs import open_run
     from medgym.source import Source
+    from medgym.storage.run_folder import open_run
     from medgym.tool import Tool, ToolArgs, ToolError, ToolResult, tool
     from medgym.trajectory import Trajectory, validate
     from medgym.workspace import View, Workspace

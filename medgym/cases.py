@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medgym.errors import UserError, unknown
-from medgym.images import Box, ImageRef
+from medgym.imaging.study import Box, ImageRef
 
 if TYPE_CHECKING:
     import datasets

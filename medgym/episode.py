@@ -13,7 +13,7 @@ from typing import Any
 
 from medgym.cases import LETTERS, Case
 from medgym.errors import UserError
-from medgym.images import Study, open_image
+from medgym.imaging.study import Study, open_image
 from medgym.messages import (
     MAX_CALLS,
     MAX_TEXT,

@@ -20,7 +20,7 @@ from typing import Any, Literal, NoReturn
 
 from PIL import Image
 
-from medgym.picture import Picture
+from medgym.imaging.lazy_image import Picture
 
 Role = Literal["system", "user", "assistant", "tool"]
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from medgym.cases import Case
 from medgym.errors import UserError, unknown
-from medgym.images import ImageRef, Study
+from medgym.imaging.study import ImageRef, Study
 
 
 class Source(ABC):

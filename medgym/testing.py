@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 
 from medgym.cases import open_cases
-from medgym.images import Study, open_image
+from medgym.imaging.study import Study, open_image
 from medgym.tool import Fidelity, Tool, ToolError, ToolResult
 from medgym.workspace import Workspace
 

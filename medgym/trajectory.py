@@ -21,7 +21,7 @@ import numpy as np
 
 from medgym.cases import Case
 from medgym.errors import RunError
-from medgym.images import Box
+from medgym.imaging.study import Box
 from medgym.messages import Role
 
 Kind = Literal["sampled", "demonstration", "text"]

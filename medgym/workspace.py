@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from PIL import Image
 
 from medgym.errors import UserError
-from medgym.images import Box, Study
-from medgym.picture import Picture
+from medgym.imaging.lazy_image import Picture
+from medgym.imaging.study import Box, Study
 from medgym.tool import ToolError
 
 Coordinates = Literal["thousandths", "pixel"]

@@ -40,7 +40,7 @@ def tiny_processor() -> Any:
     """A real Qwen3-VL processor with a byte-level tokenizer, for views of up to 64 x 64 pixels."""
     from medgym.env import load_tools
     from medgym.episode import instructions
-    from medgym.train.tiny_tokenizer import build_processor, call_pieces
+    from medgym.train.tiny.tokenizer import build_processor, call_pieces
 
     told = instructions(load_tools(["zoom"])).splitlines(keepends=True)
     said = ("Error: cannot read the reply; ", " pixels of image 0.", "Question: ", "\nOptions:\n")
@@ -50,7 +50,7 @@ def tiny_processor() -> Any:
 @pytest.fixture(scope="session")
 def tiny_folder(tiny_processor: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real Qwen3-VL of random weights, saved as any checkpoint is: `hf:FOLDER` loads it."""
-    from medgym.train.tiny_model import TinyConfig, build_model
+    from medgym.train.tiny.model import TinyConfig, build_model
 
     folder = tmp_path_factory.mktemp("tiny")
     config = TinyConfig(hidden=32, text_layers=2, vision_layers=1, heads=2)

@@ -27,7 +27,7 @@ from medgym.cases import (
     write_cases,
 )
 from medgym.errors import UserError
-from medgym.images import ImageRef
+from medgym.imaging.study import ImageRef
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 bits = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))

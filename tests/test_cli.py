@@ -84,7 +84,7 @@ def without_pixels(path: Path) -> Path:
 def test_help_names_every_command_and_imports_none() -> None:
     code = (
         "import sys; from medgym.cli import main; main(['--help']);"
-        "heavy = {'torch', 'transformers', 'medgym.train.command', 'medgym.commands.cases'};"
+        "heavy = {'torch', 'transformers', 'medgym.train.commands.train', 'medgym.commands.cases'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -248,7 +248,7 @@ def test_what_cannot_be_played_is_one_line(run: Run, monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise Failure("policy", "the endpoint is down")
 
-    monkeypatch.setattr("medgym.agents.scripted.Prior.reply", fail)
+    monkeypatch.setattr("medgym.agents.scripted.policy.Prior.reply", fail)
     status, _, err = run("play", "phantom:test", "--policy", "scripted:prior")
     assert status == 1
     assert err.startswith("medgym: scripted:prior could not play phantom/test/")
@@ -349,7 +349,7 @@ def test_the_check_of_phantoms_passes(run: Run) -> None:
 
 
 def test_a_check_that_fails_is_exit_status_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from medgym.sources import phantom_check
+    from medgym.sources.phantom import check as phantom_check
 
     row = phantom_check.CheckRow("the sky", "fail", "green", "paint it")
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ import medgym
 from medgym.cases import Case, open_cases
 from medgym.env import MedEnv, contact_sheet
 from medgym.errors import UserError
-from medgym.images import ImageRef
+from medgym.imaging.study import ImageRef
 from medgym.messages import MAX_TEXT, render_call
 from medgym.tool import ToolResult, tool
 from medgym.workspace import Workspace

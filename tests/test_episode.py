@@ -19,10 +19,10 @@ from medgym.cases import Case, CaseView
 from medgym.env import MedEnv, load_tools
 from medgym.episode import Episode, Rules, instructions
 from medgym.errors import UserError
-from medgym.images import ImageRef, Study
+from medgym.imaging.study import ImageRef, Study
 from medgym.messages import MAX_TEXT, Calls, Malformed, Reply, render_answer, render_call
-from medgym.recording import looks_of
 from medgym.registry import names
+from medgym.rollout.record import looks_of
 from medgym.tool import Tool, ToolArgs, ToolError, ToolResult, tool
 from medgym.workspace import View, Workspace
 

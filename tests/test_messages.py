@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from medgym.imaging.lazy_image import image_hash
 from medgym.messages import (
     MAX_CALLS,
     MAX_TEXT,
@@ -23,7 +24,6 @@ from medgym.messages import (
     render_answer,
     render_call,
 )
-from medgym.picture import image_hash
 
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>")
 CALL = '<tool_call>{"name": "zoom", "arguments": {"view": 0, "box": [1, 2, 3, 4]}}</tool_call>'

@@ -33,11 +33,11 @@ import medgym
 from medgym.cases import Answer, Case, Mask, Region, open_cases
 from medgym.env import MedEnv
 from medgym.episode import Episode, Rules
-from medgym.images import ImageRef
+from medgym.imaging.study import ImageRef
 from medgym.messages import ImagePart, Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.rollout import rollout
-from medgym.store import ImageStore
+from medgym.storage.trajectories import ImageStore
 from medgym.tool import Tool, ToolResult
 from medgym.workspace import View, Workspace
 

@@ -9,7 +9,7 @@ import pytest
 from medgym.cases import Case
 from medgym.episode import Episode, Rules
 from medgym.errors import RunError, UserError
-from medgym.images import ImageRef, Study
+from medgym.imaging.study import ImageRef, Study
 from medgym.rubric import Rubric, Schedule, Term, load_rubric, outcome, thought_through
 
 CASE = Case(

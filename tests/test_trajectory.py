@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from medgym.cases import Case, Region
 from medgym.env import load_tools
 from medgym.episode import Rules
-from medgym.images import ImageRef, Study
-from medgym.looking import hit
+from medgym.imaging.study import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.metrics.looking import hit
 from medgym.policy import Policy, Sampling
 from medgym.rollout import rollout
 from medgym.trajectory import (

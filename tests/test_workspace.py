@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medgym.errors import UserError
-from medgym.images import Study
+from medgym.imaging.study import Study
 from medgym.tool import ToolError
 from medgym.workspace import MAX_ASPECT, View, Workspace
 

@@ -7,14 +7,14 @@ is first used, for this package must not import torch.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .environment import trl_environment as trl_environment
+    from .environment_factory import trl_environment as trl_environment
 
 __all__ = ["trl_environment"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from . import environment
+        from . import environment_factory
 
-        return getattr(environment, name)
+        return getattr(environment_factory, name)
     raise AttributeError(f"module 'medgym.train' has no attribute {name!r}")

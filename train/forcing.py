@@ -19,7 +19,7 @@ from PIL import Image
 from medgym.cases import Case
 from medgym.trajectory import Trajectory
 
-from .batch import LostImages, row_of
+from .grpo.batch import LostImages, row_of
 
 Kind = Literal["think", "call", "answer", "end", "other"]
 

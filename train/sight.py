@@ -21,8 +21,8 @@ from medgym.errors import RunError
 from medgym.messages import Calls, parse_action
 from medgym.trajectory import Trajectory
 
-from .batch import LostImages
 from .forcing import KINDS, Given, Kind, forced, givens, in_mode
+from .grpo.batch import LostImages
 
 STILL = 1e-6
 """Nats. What a model that does not see may differ by; it differs by nothing where the arithmetic is

@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from medgym.cases import LETTERS, Case, open_cases
-from medgym.commands.asking import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.commands.printing import print_json
+from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import RunError, UserError
 from medgym.progress import progress
 
@@ -101,7 +101,7 @@ def show(
 
     Example: medgym cases show phantom,question=kind:test --gold -n 8 --out phantoms.png
     """
-    from medgym.pictures import sheet
+    from medgym.imaging.drawing import sheet
 
     if out.suffix.lower() != ".png":
         raise UserError(f"--out {out} is no PNG file; mend: name it FILE.png")
@@ -122,7 +122,7 @@ def show(
 
 def drawn(case: Case, workspace: Any, *, side: int, full: bool, gold: bool) -> list[Any]:
     """A case's overviews, and where asked its whole images and its gold regions close up."""
-    from medgym.pictures import GOLD, Mark, enlarged, marked
+    from medgym.imaging.drawing import GOLD, Mark, enlarged, marked
 
     pictures = []
     for view in workspace.views:
@@ -168,7 +168,7 @@ def check(
 
     Example: medgym cases check phantom
     """
-    from medgym.sources.phantom_check import check_phantoms
+    from medgym.sources.phantom.check import check_phantoms
 
     found = open_cases(spec if ":" in spec else f"{spec}:test")[:n]
     with progress("cases", len(found)) as advance:

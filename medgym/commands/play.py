@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from medgym.cases import Case
-from medgym.commands.asking import (
+from medgym.commands.printing import print_json
+from medgym.commands.shared_options import (
     AsJson,
     MaxTokens,
     MaxTurns,
@@ -24,12 +25,11 @@ from medgym.commands.asking import (
     refuse_gold_player,
     tool_names,
 )
-from medgym.commands.printing import print_json
-from medgym.consultation import Team
+from medgym.consultation.opinions import Team
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure
-from medgym.images import ImageRef, Study, open_image
+from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import rollout
@@ -249,7 +249,7 @@ def _draw_overviews(
     out: Path, case: Case, studies: Sequence[Study], trajectory: Trajectory, rules: Rules
 ) -> None:
     """`overview-IMAGE.png`: where it looked, and where it should have."""
-    from medgym.pictures import GOLD, Mark, marked
+    from medgym.imaging.drawing import GOLD, Mark, marked
 
     first = rules.begin(case, studies).workspace.views
     for view in first:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medgym.commands.asking import (
+from medgym.commands.printing import percent, print_json, print_table
+from medgym.commands.shared_options import (
     AsJson,
     CasesSpec,
     MaxTokens,
@@ -23,13 +24,12 @@ from medgym.commands.asking import (
     ready,
     tool_names,
 )
-from medgym.commands.printing import percent, print_json, print_table
 from medgym.errors import RunError
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.rollout import Tally
 from medgym.rollout import collect as collected
-from medgym.runs import RunFolder
+from medgym.storage.run_folder import RunFolder
 
 
 class BackendName(StrEnum):
@@ -155,6 +155,6 @@ def _policy(spec: str, backend: BackendName) -> Policy:
     """Who plays; on Ray, a model is not loaded in this process."""
     if backend is BackendName.LOCAL:
         return load_policy(spec)
-    from medgym.rollout.ray_policy import named
+    from medgym.rollout.ray.policy import named
 
     return named(spec)

@@ -14,13 +14,13 @@ from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure, at
-from medgym.images import Study, open_image
+from medgym.imaging.study import Study, open_image
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Job, Played
-from medgym.rollout.batching import batched, close_batches
-from medgym.rollout.playing import OnMessages, rollout
-from medgym.store import png_bytes
+from medgym.rollout.episode_loop import OnMessages, rollout
+from medgym.rollout.tool_batches import batched, close_batches
+from medgym.storage.trajectories import png_bytes
 
 THREADS = 64
 """Threads for tools: they wait (for a service, a disk) more than they compute."""

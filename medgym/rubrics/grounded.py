@@ -8,8 +8,8 @@ reward). Formula:
 
 Overlap is that of everything looked at with the case's gold regions, as IoU or, with
 `measure=coverage`, as the share of gold that was seen. A case that carries a gaze map (regions
-labelled `gaze`, see `medgym.overlap`) is held to that one instead, by soft IoU or the share of its
-gaze that was looked at.
+labelled `gaze`, see `medgym.metrics.regions`) is held to that one instead, by soft IoU or the share
+of its gaze that was looked at.
 
 What keeps it from being cheated: it is paid only when right; a view that shows its region no finer
 than the first view did is no look; all looks count together, so that looking everywhere is a poor
@@ -20,8 +20,8 @@ Coverage is for gold that marks less than one must see: nearly the whole image c
 from medgym.cases import Case
 from medgym.episode import Episode
 from medgym.errors import unknown
-from medgym.overlap import overlap
-from medgym.recording import looks_of
+from medgym.metrics.regions import overlap
+from medgym.rollout.record import looks_of
 from medgym.rubric import Judge, Rubric, Term, answered_right, well_formed
 from medgym.trajectory import Look
 

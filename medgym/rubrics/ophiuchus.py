@@ -21,7 +21,7 @@ One token look earns the bonus wherever the guess is right: see `medgym train au
 from medgym.cases import Case, Mask, Region
 from medgym.episode import Episode
 from medgym.messages import Malformed
-from medgym.overlap import findings, regions_iou
+from medgym.metrics.regions import findings, regions_iou
 from medgym.rubric import Rubric, Term, answered_right, thought_through
 
 STEPS = ((0.8, 3.0), (0.7, 2.0), (0.5, 1.0))

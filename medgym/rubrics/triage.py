@@ -8,7 +8,7 @@ named ones that the case needs: naming everybody earns little.
 from typing import TYPE_CHECKING
 
 from medgym.cases import Case
-from medgym.consultation import chosen
+from medgym.consultation.opinions import chosen
 from medgym.rubric import Rubric, Term, well_formed
 
 if TYPE_CHECKING:

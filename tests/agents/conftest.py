@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from medgym.agents.openai import OpenAIPolicy
+from medgym.agents.openai.policy import OpenAIPolicy
 from medgym.policy import load_policy
 from tests.serving.fake_server import Server, running
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr("medgym.agents.endpoint.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("medgym.agents.openai.http.FIRST_DELAY", 0.01)
     with running() as server:
         yield server
 

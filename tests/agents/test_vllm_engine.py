@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 
-from medgym.adapters import Samplers, publish
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
+from medgym.storage.adapters import Samplers, publish
 from medgym.trajectory import validate
-
-from .test_openai_vllm import (
+from tests.agents.openai.test_vllm import (
     GREEDY,
     conversations,
     expect_all_played_at_once,

@@ -72,7 +72,7 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Ca
 
 def test_without_ray_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "medgym.rollout.ray_cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "medgym.rollout.ray.cluster", raising=False)
     monkeypatch.setattr(
         scale, "in_flight", partial(scale.in_flight, episodes=20, wait=0.01, repetitions=1)
     )

@@ -14,10 +14,11 @@ from medgym.cases import Case, open_cases
 from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
-from medgym.images import ImageRef, Study
+from medgym.imaging.study import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import collect, collecting, local, rollout
+from medgym.rollout import collect, local, rollout
+from medgym.rollout import collection as collecting
 from medgym.trajectory import Trajectory, validate
 
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)

@@ -9,7 +9,7 @@ import pytest
 from medgym.cases import Case, Region
 from medgym.env import load_tools
 from medgym.episode import Episode, Rules
-from medgym.images import ImageRef, Study
+from medgym.imaging.study import ImageRef, Study
 from medgym.rubric import Rubric, load_rubric
 
 CASE = Case(

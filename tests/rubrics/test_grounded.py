@@ -8,7 +8,7 @@ import pytest
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.messages import render_answer, render_call
-from medgym.overlap import gaze_regions
+from medgym.metrics.regions import gaze_regions
 from medgym.rubric import load_rubric
 
 RIGHT, WRONG = render_answer("B"), render_answer("A")

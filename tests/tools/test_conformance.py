@@ -7,7 +7,7 @@ from PIL import ImageDraw
 
 import medgym
 from medgym import load, names
-from medgym.images import Box
+from medgym.imaging.study import Box
 from medgym.testing import check_tool
 from medgym.tool import Tool, ToolArgs, ToolError, ToolResult, ViewNumber
 from medgym.workspace import View, Workspace

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medgym import load
-from medgym.images import Study
+from medgym.imaging.study import Study
 from medgym.tool import Tool, ToolError
 from medgym.workspace import View, Workspace
 

@@ -34,8 +34,8 @@ def make_trainer(tiny_folder: Path, tmp_path: Path) -> Callable[..., Any]:
     from medgym import Sampling, open_cases
     from medgym.env import load_tools
     from medgym.episode import Rules
-    from medgym.train.checkpoint import load_model
-    from medgym.train.grpo import LookingTrainer
+    from medgym.train.grpo.trainer import LookingTrainer
+    from medgym.train.models.checkpoint import load_model
 
     known = {field.name for field in fields(GRPOConfig)}
 

@@ -20,9 +20,9 @@ from medgym.episode import Rules
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
 from medgym.rollout import rollout
-from medgym.train.batch import LostImages
-from medgym.train.checkpoint import load_model
 from medgym.train.forcing import KINDS, forced, givens, kinds_of, model_inputs
+from medgym.train.grpo.batch import LostImages
+from medgym.train.models.checkpoint import load_model
 from medgym.train.sight import (
     Agreement,
     Blind,

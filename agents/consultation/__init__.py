@@ -1,0 +1,1 @@
+"""A policy of several roles: triage, specialists, an attending physician."""

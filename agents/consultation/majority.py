@@ -1,0 +1,97 @@
+"""Majority vote of one policy with itself: `majority:N:SPEC` plays a case N times and takes the
+commonest answer (test-time scaling; self-consistency, arXiv 2203.11171).
+
+Of several equally common answers the one that was given first counts; episodes without an answer
+have no vote.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+from medgym.cases import Answer, Case, normalised
+from medgym.consultation.opinions import Play, Team
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.rollout.record import joined
+from medgym.trajectory import Trajectory
+
+
+class Majority(Team):
+    """The commonest answer of several episodes.
+
+    Args:
+        policy: who plays them. votes: how many.
+    """
+
+    def __init__(self, policy: Policy, votes: int) -> None:
+        self.policy = policy
+        self.votes = votes
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> "Majority":
+        """`N:SPEC`, an adapter at the end being that of SPEC."""
+        count, _, spec = rest.partition(":")
+        if not count.isdecimal() or int(count) < 1 or not spec:
+            raise UserError(f"cannot read majority:{rest}; mend: write majority:N:SPEC, N from 1")
+        return cls(load_policy(spec if adapter is None else f"{spec}@{adapter}"), int(count))
+
+    @property
+    def kind(self) -> Any:  # type: ignore[override]
+        """That of its policy."""
+        return self.policy.kind
+
+    @property
+    def local_model(self) -> bool:  # type: ignore[override]
+        """Whether its policy holds a model."""
+        return self.policy.local_model
+
+    @property
+    def needs_gold(self) -> bool:  # type: ignore[override]
+        """Whether its policy plays with the gold before it."""
+        return self.policy.needs_gold
+
+    def describe(self) -> dict[str, Any]:
+        """What its policy says."""
+        return self.policy.describe()
+
+    async def check(self) -> None:
+        """Its policy is ready to play."""
+        await self.policy.check()
+
+    def close(self) -> None:
+        """Close its policy."""
+        self.policy.close()
+
+    async def consult(
+        self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int
+    ) -> Trajectory:
+        """Play all episodes side by side; the last branch is one that gave the common answer."""
+
+        async def vote(number: int) -> tuple[str, int, float, Trajectory]:
+            start = time.monotonic()
+            name = f"vote/{number}"
+            played = await play(case, self.policy, rules, role=name, sampling=sampling)
+            return name, 0, time.monotonic() - start, played
+
+        # A model that does not draw would say the same each time.
+        greedy = self.policy.kind == "sampled" and sampling is not None and not sampling.temperature
+        votes = 1 if greedy else self.votes
+        parts = list(await asyncio.gather(*map(vote, range(votes))))
+        gold = Answer.of(case)
+
+        def said(part: tuple[str, int, float, Trajectory]) -> str | None:
+            answer = part[3].answer
+            if answer is None:
+                return None
+            return gold.option(answer) if gold.options else normalised(answer)
+
+        counts = Counter(text for part in parts if (text := said(part)) is not None)
+        if counts:
+            common = counts.most_common(1)[0][0]
+            elected = next(part for part in parts if said(part) == common)
+            parts.remove(elected)
+            parts.append(elected)
+        return joined(parts, policy=self.spec)

@@ -1,0 +1,61 @@
+"""The policies of a consultation's roles: each base once, however many adapters stand on it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from medgym.errors import UserError
+from medgym.policy import Policy, load_policy, split_adapter
+from medgym.storage.adapters import name_of
+
+from .roles import Role
+
+
+class Players:
+    """Policies by spec and adapter, made when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._bases: dict[str, Policy] = {}
+        self._adapted: dict[tuple[str, str], Policy] = {}
+
+    def of(self, role: Role, specialty: str = "") -> Policy:
+        """Who plays a role.
+
+        Raises:
+            UserError: nobody does, a person is to, or what is named cannot be had.
+        """
+        scheme, colon, rest = role.spec(specialty).partition(":")
+        named, adapter = split_adapter(rest)
+        adapter = adapter or role.folder(specialty)
+        base = self.base(f"{scheme}{colon}{named}")
+        if adapter is None:
+            return base
+        key = (base.spec, adapter)
+        if key not in self._adapted:
+            with_adapter = getattr(base, "with_adapter", None)
+            if with_adapter is None:
+                raise UserError(
+                    f"{base.spec} takes no adapter, and the {role.name} is to play by {adapter}; "
+                    "mend: name a policy with a model"
+                )
+            folder = Path(adapter).expanduser()
+            self._adapted[key] = with_adapter(name_of(folder), folder)
+        return self._adapted[key]
+
+    def base(self, spec: str) -> Policy:
+        """The policy of a spec without adapter, made once."""
+        if spec == "human":
+            raise UserError(
+                "a person cannot take part in a consultation, whose parts show nobody their views; "
+                "mend: medgym play --policy human plays one episode"
+            )
+        if spec not in self._bases:
+            self._bases[spec] = load_policy(spec)
+        return self._bases[spec]
+
+    def add(self, spec: str, policy: Policy) -> None:
+        """A policy that is made already, under the spec by which roles name it."""
+        self._bases[spec] = policy
+
+    def made(self) -> Iterable[Policy]:
+        """All that were made, with their adapters."""
+        return [*self._bases.values(), *self._adapted.values()]

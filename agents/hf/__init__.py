@@ -1,0 +1,1 @@
+"""Policies over a transformers model in this process."""

@@ -1,0 +1,1 @@
+"""Policies behind an endpoint that speaks OpenAI's protocol."""

@@ -1,0 +1,1 @@
+"""Policies that follow a script: the oracle, baselines, specialists of a consultation."""

@@ -1,0 +1,319 @@
+"""Policies without a model: the oracle, chance, the prior, and demonstrators of mixed quality.
+
+`scripted:oracle` proves that every case can be solved: it looks at the gold region, then answers.
+`scripted:random` does anything that a policy may do, well formed or not.
+`scripted:prior` answers without looking, each option equally often.
+`scripted:demonstrator,good=0.2,random=0.4` looks at the gold region in a share `good` of its
+episodes, at a random place in a share `random`, and else guesses at once; after a look that shows
+the whole gold region it answers right, otherwise it guesses, or in a share `trusting` repeats one
+of the opinions that the question shows.
+`scripted:informed,right=0.6` answers at once: with the gold in a share `right`, else by chance.
+`scripted:specialist` and `scripted:vote`: see `doctors`.
+
+The oracle, the demonstrator, the informed and the specialist are given the case's gold; nothing
+else is.
+"""
+
+import json
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from medgym.cases import LETTERS, Case
+from medgym.consultation.opinions import letter_of, read_opinions
+from medgym.errors import UserError, unknown
+from medgym.imaging.study import Box
+from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.policy import Policy, Sampling
+
+from .specialists import Specialist, Vote
+from .windows import Lattice
+
+_OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
+_SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels\.$", re.MULTILINE)
+
+
+_OPTIONS: dict[str, dict[str, Callable[[str], Any]]] = {
+    "demonstrator": {
+        "good": float, "random": float, "trusting": float, "window": int, "steps": int,
+    },
+    "informed": {"right": float},
+    "specialist": {"specialty": str, "accuracy": float, "alike": float, "slip": float},
+}  # fmt: skip
+
+
+class Scripted(Policy):
+    """The scheme `scripted:`; what it builds is one of the classes below."""
+
+    @classmethod
+    def from_spec(cls, rest: str, adapter: str | None) -> Policy:
+        """`NAME` or `NAME,key=value,...`; the keys are the numbers that the class takes."""
+        if adapter is not None:
+            raise UserError(f"scripted:{rest} takes no adapter; mend: leave '@{adapter}' away")
+        name, *pairs = rest.split(",")
+        kinds: dict[str, type[Policy]] = {
+            "oracle": Oracle,
+            "random": Random,
+            "prior": Prior,
+            "demonstrator": Demonstrator,
+            "informed": Informed,
+            "specialist": Specialist,
+            "vote": Vote,
+        }
+        if name not in kinds:
+            raise unknown("scripted policy", name, kinds)
+        options: dict[str, Any] = {}
+        for pair in pairs:
+            key, _, value = pair.partition("=")
+            known = _OPTIONS.get(name, {})
+            if key not in known:
+                raise unknown(f"option of scripted:{name}", key, known)
+            try:
+                options[key] = known[key](value)
+            except ValueError:
+                raise UserError(f"scripted:{name}: {key}={value!r} is not a number") from None
+        return kinds[name](**options)
+
+    @abstractmethod
+    def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
+        """The text of the next reply."""
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """The next reply; its chance comes from the sampling's seed alone."""
+        return Reply(self.reply(conversation, np.random.default_rng(sampling.seed)))
+
+
+def letters(conversation: Sequence[Message]) -> list[str]:
+    """The letters of the options that the question offers."""
+    _, offered, options = conversation[1].text.rpartition("\nOptions:\n")
+    return _OPTION.findall(options) if offered else []
+
+
+def guess(conversation: Sequence[Message], rng: np.random.Generator) -> str:
+    """One of the options' letters, each equally often; "yes" or "no" where there are none."""
+    return str(rng.choice(letters(conversation) or ["yes", "no"]))
+
+
+class Prior(Scripted):
+    """Answers at once, without looking."""
+
+    spec = "scripted:prior"
+
+    def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
+        """An answer by chance."""
+        return render_answer(guess(conversation, rng))
+
+
+class Random(Scripted):
+    """Anything that a policy may do: calls with random arguments, answers, malformed replies."""
+
+    spec = "scripted:random"
+
+    def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
+        """A random action."""
+        schemas = [
+            json.loads(line)
+            for line in conversation[0].text.splitlines()
+            if line.startswith('{"name"')
+        ]
+        draw = rng.random()
+        if draw < 0.05:
+            return str(rng.choice(["", "I think it is A.", "<tool_call>{</tool_call>", "<answer>"]))
+        if draw < 0.45 or not schemas:
+            return render_answer(guess(conversation, rng))
+        schema = schemas[int(rng.integers(len(schemas)))]
+        views = sum(len(message.images) for message in conversation)
+        arguments = {
+            name: _argument(name, field, views, rng)
+            for name, field in schema["parameters"]["properties"].items()
+            if name in schema["parameters"].get("required", ()) or rng.random() < 0.3
+        }
+        return render_call(schema["name"], arguments)
+
+
+def _argument(name: str, field: dict[str, Any], views: int, rng: np.random.Generator) -> Any:
+    for choice in field.get("anyOf", ()):
+        if choice.get("type") != "null":
+            return _argument(name, choice, views, rng)
+    if "enum" in field:
+        return field["enum"][int(rng.integers(len(field["enum"])))]
+    if field.get("type") == "integer":
+        low = int(field.get("minimum", 0))
+        high = views - 1 if name == "view" else int(field.get("maximum", low + 5))
+        return int(rng.integers(low, max(high, low) + 1))
+    if field.get("type") == "number":
+        return float(np.round(rng.uniform(0, 1000), 1))
+    if field.get("type") == "array":
+        values = rng.integers(0, 1001, int(field.get("minItems", 4)))
+        return sorted(values.tolist()) if len(values) != 4 else _ordered(values.tolist())
+    if field.get("type") == "boolean":
+        return bool(rng.random() < 0.5)
+    return str(rng.choice(["lesion", "texture", "finding"]))
+
+
+def _ordered(values: list[int]) -> list[int]:
+    (x0, x1), (y0, y1) = sorted(values[::2]), sorted(values[1::2])
+    return [x0, y0, x1, y1]
+
+
+class Oracle(Scripted):
+    """Looks once at every gold region, in as many turns as needed, then gives the gold answer."""
+
+    spec = "scripted:oracle"
+    needs_gold = True
+
+    def for_case(self, case: Case) -> Policy:
+        """The oracle of one case."""
+        return _OraclePlayer(case, Lattice())
+
+    def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
+        """The oracle plays by case."""
+        raise UserError("the oracle needs the case; mend: play it through a rollout")
+
+
+class Demonstrator(Oracle):
+    """Shows a mixture of good looks, looks at random places, and guesses.
+
+    Args:
+        good: share of episodes that look at the gold region.
+        random: share that look at a random window. The rest guess without looking.
+        trusting: share of the guesses that repeat an opinion, where there are any.
+        window, steps: the lattice on which it looks.
+    """
+
+    spec = "scripted:demonstrator"
+
+    def __init__(
+        self,
+        good: float = 1.0,
+        random: float = 0.0,
+        window: int = 250,
+        steps: int = 8,
+        trusting: float = 0.0,
+    ) -> None:
+        if not (good >= 0 and random >= 0 and good + random <= 1):
+            raise UserError(f"good={good} and random={random} are shares of 1; mend: lower them")
+        self._shares = (good, random, trusting)
+        self._lattice = Lattice(window, steps)
+        self.spec = f"scripted:demonstrator,good={good:g},random={random:g}"
+
+    def for_case(self, case: Case) -> Policy:
+        """The demonstrator of one case."""
+        return _DemonstratorPlayer(case, self._lattice, *self._shares)
+
+
+class Informed(Oracle):
+    """Answers at once, and right in a share `right`."""
+
+    spec = "scripted:informed"
+
+    def __init__(self, right: float = 1.0) -> None:
+        if not 0 <= right <= 1:
+            raise UserError(f"scripted:informed: right={right} is no share; mend: 0 to 1")
+        self._right = right
+
+    def for_case(self, case: Case) -> Policy:
+        """The informed of one case."""
+        return _InformedPlayer(case, self._right)
+
+
+class _OraclePlayer(Scripted):
+    def __init__(self, case: Case, lattice: Lattice) -> None:
+        self._case = case
+        self._lattice = lattice
+
+    def _gold(self) -> str:
+        case = self._case
+        if case.answer in case.options:
+            return render_answer(LETTERS[case.options.index(case.answer)])
+        return render_answer(case.answer)
+
+    def _look(self, box_px: Box, conversation: Sequence[Message], image: int) -> str:
+        width, height = _size(conversation, image)
+        x0, y0, x1, y1 = box_px
+        box = [x0 * 1000 / width, y0 * 1000 / height, x1 * 1000 / width, y1 * 1000 / height]
+        return _zoom(conversation, image, self._lattice.around(box))
+
+    def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
+        can_zoom = '{"name": "zoom"' in conversation[0].text
+        looked = sum(message.role == "assistant" for message in conversation)
+        regions = self._case.regions
+        if can_zoom and looked < len(regions):
+            return self._look(regions[looked].box_px, conversation, regions[looked].image)
+        return self._gold()
+
+
+class _InformedPlayer(_OraclePlayer):
+    def __init__(self, case: Case, right: float) -> None:
+        super().__init__(case, Lattice())
+        self._right = right
+
+    def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
+        if rng.random() < self._right:
+            return self._gold()
+        return render_answer(guess(conversation, rng))
+
+
+def _size(conversation: Sequence[Message], image: int) -> tuple[int, int]:
+    """(width, height) of an image in original pixels, as the question names it."""
+    sizes = {int(n): (int(w), int(h)) for n, w, h in _SIZE.findall(conversation[1].text)}
+    return sizes[image]
+
+
+def _scale(conversation: Sequence[Message], view: int) -> tuple[float, float]:
+    """What the sides of one of the first views measure in the coordinates of this episode."""
+    if "in pixels of its view" not in conversation[0].text:
+        return 1000.0, 1000.0
+    width, height = conversation[1].images[view].image.size
+    return float(width), float(height)
+
+
+def _zoom(conversation: Sequence[Message], view: int, box: Sequence[int]) -> str:
+    """A call on one of the first views; `box` is in thousandths."""
+    scale = _scale(conversation, view)
+    if scale == (1000.0, 1000.0):
+        return render_call("zoom", {"view": view, "box": list(box)})
+    scaled = [v * s / 1000 for v, s in zip(box, scale * 2, strict=True)]
+    return render_call("zoom", {"view": view, "box": scaled})
+
+
+class _DemonstratorPlayer(_OraclePlayer):
+    def __init__(
+        self, case: Case, lattice: Lattice, good: float, random: float, trusting: float
+    ) -> None:
+        super().__init__(case, lattice)
+        self._good, self._random, self._trusting = good, random, trusting
+
+    def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
+        made = [message for message in conversation if message.role == "assistant"]
+        regions = [r for r in self._case.regions if r.image == 0]
+        if not made and '{"name": "zoom"' in conversation[0].text:
+            draw = rng.random()
+            if draw < self._good and regions:
+                return self._look(regions[0].box_px, conversation, 0)
+            if draw < self._good + self._random:
+                return _zoom(conversation, 0, self._lattice.random(rng))
+        if made and regions and self._shown(made[-1], regions[0].box_px, conversation):
+            return self._gold()
+        opinions = read_opinions(conversation[1].text) if self._trusting else []
+        if opinions and rng.random() < self._trusting:
+            said = opinions[int(rng.integers(len(opinions)))][1]
+            return render_answer(letter_of(said, self._case.options) or said)
+        return render_answer(guess(conversation, rng))
+
+    def _shown(self, made: Message, box_px: Box, conversation: Sequence[Message]) -> bool:
+        """Whether the box of the last call holds the whole gold region."""
+        good = self._look(box_px, conversation, 0)
+        look = json.loads(made.text.removeprefix("<tool_call>").removesuffix("</tool_call>"))
+        size, scale = _size(conversation, 0), _scale(conversation, 0)
+        seen = [v * size[i % 2] / scale[i % 2] for i, v in enumerate(look["arguments"]["box"])]
+        inside = (
+            seen[0] <= box_px[0] + 0.5
+            and seen[1] <= box_px[1] + 0.5
+            and box_px[2] - 0.5 <= seen[2]
+            and box_px[3] - 0.5 <= seen[3]
+        )
+        return inside or made.text == good

@@ -1,0 +1,1 @@
+"""The commands of judging and of looking at runs."""

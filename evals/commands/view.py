@@ -1,0 +1,97 @@
+"""The command `medgym view`: a run's episodes as a page that any browser opens, without a server.
+
+It writes `view/` into the run's folder: `index.html`, which shows the run's images from where they
+lie, and beside it one file of episodes for each store of trajectories, read when it is asked for.
+Written again, the page is replaced.
+"""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from jinja2 import Environment, StrictUndefined
+
+from medgym.commands.printing import print_json, print_table
+from medgym.commands.shared_options import AsJson
+from medgym.errors import UserError
+from medgym.progress import progress
+from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import write_atomic
+
+from ..viewer.data import Telling, label_of, stores_of
+
+PAGE = files("medgym.evals.viewer") / "page"
+
+
+def view(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a page that shows a run's episodes: images, looks, replies, groups side by side.
+
+    Example: medgym view runs/random
+    """
+    results = write_page(RunFolder.open(run))
+    if as_json:
+        print_json(results)
+        return
+    kept = [(name, f"{count} episodes") for name, count in results["stores"].items()]
+    print_table([*kept, ("page", results["page"])])
+
+
+def write_page(folder: RunFolder) -> dict[str, Any]:
+    """Write the page of a run; where it lies, and how many episodes of each store are on it.
+
+    Raises:
+        UserError: the run has no trajectories, or its folder cannot be written.
+    """
+    stores = stores_of(folder)
+    if not stores:
+        raise UserError(
+            f"there are no trajectories in {folder.path}; mend: name the folder of a run that "
+            "played some"
+        )
+    path = folder.path / "view"
+    told = Telling(folder)
+    counts: dict[str, int] = {}
+    with progress("episodes", sum(len(store) for store in stores.values())) as advance:
+        for number, (name, store) in enumerate(stores.items()):
+            shown = told.store(store, advance)
+            counts[name] = sum(len(group["episodes"]) for group in shown["groups"])
+            text = f"loaded({_script(name)}, {_script(shown)});\n"
+            _write(path / f"episodes-{number}.js", text)
+    _write(path / "index.html", _index(folder, told, list(counts)))
+    return {"page": str(path / "index.html"), "stores": counts}
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomic(path, text.encode("utf-8", "replace"))  # names of files may be any bytes
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {path.parent} ({error.strerror}); mend: make room, or copy the run "
+            "to where you may write"
+        ) from error
+
+
+def _index(folder: RunFolder, told: Telling, names: list[str]) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string((PAGE / "index.html.j2").read_text("utf-8"))
+    return template.render(
+        title=folder.path.resolve().name,
+        facts=told.facts(),
+        stores=_script(names),
+        labels=_script({name: label_of(folder, name) for name in names}),
+        style=(PAGE / "view.css").read_text("utf-8"),
+        script=(PAGE / "view.js").read_text("utf-8"),
+    )
+
+
+def _script(value: Any) -> str:
+    """JSON that may stand inside a script: what a policy wrote cannot end it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

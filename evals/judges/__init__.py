@@ -1,0 +1,1 @@
+"""Judges: what plays a policy on cases and says how well it did."""

@@ -1,0 +1,1 @@
+"""`medgym view`: a run's episodes as a page."""

@@ -1,0 +1,211 @@
+"""What the page of `medgym view` shows, as plain data: groups of episodes, their parts and turns.
+
+Episodes of one case that were drawn together are a group. Texts that come again (instructions,
+questions) stand once in a list and are named by their place in it. An image is named by its hash
+where the run has kept it, else it is None. Gold is here: the page is for whoever studies the run.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from medgym.cases import Case, CaseList, open_cases
+from medgym.errors import UserError
+from medgym.imaging.study import open_image
+from medgym.progress import Advance
+from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import ImageStore, TrajectoryStore
+from medgym.trajectory import Node, Trajectory
+
+from .tokens import Pieces
+
+ASKED = ("command", "policy", "cases", "tools", "rubric", "group_size", "temperature", "seed")
+"""What the head of the page repeats of what was asked, in this order."""
+
+
+SPLITS = ("train", "test")
+"""Of the cases of a training, which the page shows."""
+
+
+def stores_of(folder: RunFolder) -> dict[str, TrajectoryStore]:
+    """All stores of trajectories in a run's folder, by their path in it: what it played, and of a
+    training what it trained on, what it was advised, what it was judged by."""
+    found = sorted({path.parent for path in folder.path.rglob("part-*.parquet")})
+    return {path.relative_to(folder.path).as_posix(): TrajectoryStore(path) for path in found}
+
+
+def label_of(folder: RunFolder, name: str) -> str:
+    """A store's name as people read it: of opinions, whose they are."""
+    run = folder.path / Path(name).parent
+    if run == folder.path or not (run / "manifest.json").is_file():
+        return name
+    asked = _asked(RunFolder(run))
+    whose = asked.get("panel") or asked.get("policy")
+    return f"{name} ({whose})" if whose else name
+
+
+class Telling:
+    """What a run played, told store by store; a case that several stores show is opened once.
+
+    Attributes:
+        asked: what the run was asked to do.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._pieces = Pieces(folder.path)
+        self.asked = _asked(folder)
+        self._sources = _sources(self.asked)
+        self._cases: dict[str, dict[str, Any] | None] = {}
+
+    def facts(self) -> list[tuple[str, str]]:
+        """The head of the page: what was asked, with what, and how far it came."""
+        asked, manifest = self.asked, self._folder.manifest
+        told = [("recipe", asked.get("name"))]
+        told += [(name, value) for name in ASKED if not isinstance(value := asked.get(name), dict)]
+        if isinstance(cases := asked.get("cases"), dict):
+            told += [(f"cases, {split}", cases.get(split)) for split in SPLITS]
+        told += [(name, manifest.get(name)) for name in ("status", "started", "medgym", "commit")]
+        # An episode that failed for good is in no store.
+        told += [("could not be played", len(manifest.get("failed") or ()) or None)]
+        return [
+            (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            for name, value in told
+            if value is not None
+        ]
+
+    def store(self, store: TrajectoryStore, advance: Advance) -> dict[str, Any]:
+        """One store's groups, in the order in which they were first played; its cases and texts.
+
+        `advance` is told of each episode. `images` is where the store's images lie, seen from the
+        page.
+        """
+        # Opinions and curricula are runs of their own inside a training's, with their own images.
+        homes = (path for path in store.path.parents if (path / "manifest.json").is_file())
+        home = next(homes, self._folder.path)
+        episodes = _Episodes(ImageStore(home / "images"), self._pieces)
+        groups: dict[tuple[int, str], dict[str, Any]] = {}
+        cases: dict[str, dict[str, Any] | None] = {}
+        for trajectory in store:
+            key = (trajectory.seed, trajectory.case_id)
+            group = groups.setdefault(key, {"case": trajectory.case_id, "episodes": []})
+            group["episodes"].append(episodes.of(trajectory))
+            cases[trajectory.case_id] = self._case(trajectory.case_id)
+            advance()
+        for group in groups.values():
+            group["episodes"].sort(key=lambda episode: episode["member"])
+        return {
+            "groups": list(groups.values()),
+            "cases": cases,
+            "texts": list(episodes.texts),
+            "images": (Path("..") / home.relative_to(self._folder.path) / "images").as_posix(),
+        }
+
+    def _case(self, case_id: str) -> dict[str, Any] | None:
+        """A case's gold and the sizes of its images; None where the run does not lead to it."""
+        if case_id not in self._cases:
+            self._cases[case_id] = None
+            for cases in self._sources:
+                with suppress(UserError):  # it is none of these
+                    self._cases[case_id] = _case(cases.find(case_id))
+                    break
+        return self._cases[case_id]
+
+
+class _Episodes:
+    """The episodes of one store, which share their texts."""
+
+    def __init__(self, images: ImageStore, pieces: Pieces) -> None:
+        self._images = images
+        self._pieces = pieces
+        self.texts: dict[str, int] = {}
+
+    def of(self, trajectory: Trajectory) -> dict[str, Any]:
+        parts = [self._part(role, part) for role, part in trajectory.parts()]
+        for part, branch in zip(parts, trajectory.branches, strict=False):  # of one policy, none
+            part |= {"round": branch.round, "seconds": branch.seconds}
+        return {"member": trajectory.member, "parts": parts} | _outcome(trajectory)
+
+    def _part(self, role: str, part: Trajectory) -> dict[str, Any]:
+        turns = [self._turn(node, part) for node in part.nodes]
+        who = {"role": role, "policy": part.policy, "version": part.version}
+        return who | _outcome(part) | {"tokens": part.tokens, "turns": turns}
+
+    def _turn(self, node: Node, part: Trajectory) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "role": node.role,
+            "text": self.texts.setdefault(node.text, len(self.texts)),
+            "images": [
+                [use.view, use.sha256 if self._images.has(use.sha256) else None]
+                for use in node.images
+            ],
+        }
+        if node.logprobs and (pieces := self._pieces.of(part.policy, node)):
+            told["pieces"] = pieces
+        return told
+
+
+def _asked(folder: RunFolder) -> dict[str, Any]:
+    """What a run was asked: a training's recipe is in its manifest, as it was followed."""
+    followed = folder.manifest.get("recipe")
+    if isinstance(followed, dict):
+        return followed
+    try:
+        return tomllib.loads(folder.recipe)
+    except (OSError, ValueError):  # the page shows what was played all the same
+        return {}
+
+
+def _sources(asked: Mapping[str, Any]) -> list[CaseList]:
+    """The cases that a run was asked to play, as far as they are there."""
+    given = asked.get("cases")
+    specs = [given]
+    if isinstance(given, Mapping):
+        specs = [given.get(split) for split in SPLITS]
+    found = []
+    for spec in specs:
+        with suppress(UserError):
+            if isinstance(spec, str):
+                found.append(open_cases(spec))
+    return found
+
+
+def _case(case: Case) -> dict[str, Any]:
+    masks = {region.image: region.mask for region in case.regions if region.mask is not None}
+    sizes: list[tuple[int, int]] = []
+    with suppress(UserError):  # images that are gone leave the words
+        for number, ref in enumerate(case.images):
+            mask = masks.get(number)  # which spares the decoding of an image
+            sizes.append((mask.width, mask.height) if mask else open_image(ref).size)
+    regions = [
+        {
+            "label": region.label,
+            "image": region.image,
+            "box": region.box_px,
+            "runs": region.mask.counts if region.mask is not None else None,
+        }
+        for region in case.regions
+    ]
+    return {
+        "question": case.question,
+        "options": case.options,
+        "answer": case.answer,
+        "specialty": case.specialty,
+        "sizes": sizes,
+        "regions": regions,
+    }
+
+
+def _outcome(played: Trajectory) -> dict[str, Any]:
+    return {
+        "answer": played.answer,
+        "correct": played.correct,
+        "reward": played.reward,
+        "terms": dict(played.terms or {}),
+        "truncated": played.truncated,
+        "faults": list(played.faults),
+        "failure": played.failure,
+        "looks": [{"tool": k.tool, "image": k.image, "box": k.box_px} for k in played.looks],
+    }

@@ -1,0 +1,1 @@
+"""What the parts of a consultation are: roles, their recipe, the opinions that are told."""

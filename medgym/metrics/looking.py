@@ -1,0 +1,118 @@
+"""Whether a policy looked where there was something to see, and what it did wrong on the way."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from medgym.cases import Case, option_of
+from medgym.metrics.regions import box_iou, findings
+from medgym.registry import names
+from medgym.trajectory import Trajectory
+
+ERRORS = {
+    "E1": ("json", "call"),
+    "E2": ("name",),
+    "E3": ("type",),
+    "E4": ("value",),
+    "E5": ("form", "both", "length"),
+    "E6": (),
+}
+"""The errors of VISTA-Gym's taxonomy (arXiv 2511.19773) by the faults that a trajectory records:
+
+E1 a call that is malformed; E2 a wrong name, of the tool or of an argument; E3 an argument of a
+wrong type; E4 an argument with a value that cannot be; E5 the form of the output, which is also an
+answer that names none of the options; E6 a wrong answer after a tool has shown what was needed.
+The taxonomy has E3 and E4 together as argument values; how they are told apart is ours."""
+
+Played = Sequence[tuple[Case, Trajectory]]
+
+
+def hit(case: Case, trajectory: Trajectory, slack_px: float = 0.5) -> bool | None:
+    """Whether one look showed a whole gold region, None for a case without regions.
+
+    A view counts where its box holds the region's box to within `slack_px` original pixels, and
+    where it shows more than the view did that the episode started with: that one shows everything,
+    too small, and so does a crop or an overlay of the whole of it.
+    """
+    regions = findings(case)
+    if not regions:
+        return None
+    return any(
+        look.gain > 1
+        and look.image == region.image
+        and look.box_px[0] <= region.box_px[0] + slack_px
+        and look.box_px[1] <= region.box_px[1] + slack_px
+        and look.box_px[2] >= region.box_px[2] - slack_px
+        and look.box_px[3] >= region.box_px[3] - slack_px
+        for look in trajectory.looks
+        for region in regions
+    )
+
+
+def best_iou(case: Case, trajectory: Trajectory) -> float | None:
+    """The best IoU of a look's box with a gold region's, None for a case without regions."""
+    regions = findings(case)
+    if not regions:
+        return None
+    pairs = ((look, region) for look in trajectory.looks for region in regions)
+    return max((box_iou(k.box_px, r.box_px) for k, r in pairs if k.image == r.image), default=0.0)
+
+
+def errors(case: Case, trajectory: Trajectory) -> frozenset[str]:
+    """Which of `ERRORS` occur in a trajectory."""
+    found = {name for name, faults in ERRORS.items() if set(faults) & set(trajectory.faults)}
+    answer = trajectory.answer
+    if answer is not None and not trajectory.correct:
+        shown = hit(case, trajectory)
+        if case.options and option_of(answer, case.options) is None:
+            found.add("E5")
+        elif shown or (shown is None and len(trajectory.calls) > trajectory.failed_calls):
+            found.add("E6")
+    return frozenset(found)
+
+
+def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
+    """How a policy looked, as means over episodes; those that the machinery failed are left out.
+
+    Args:
+        played: cases, each with a trajectory of it.
+        tools: tools whose calls are counted even where nobody called them. Calls of other names
+            are counted where they are registered or have shown something: a policy may call
+            anything, and what it writes names no metric.
+
+    Returns:
+        `looking/looked`: share of episodes in which a tool showed something.
+        `looking/answered_blind`: share that answered without that.
+        `looking/hit`, `looking/iou`: share in which a look showed a whole gold region, and the best
+            box IoU of a look with one; over the cases that have regions, absent without any.
+        `looking/distinct_views`: different regions looked at in an episode.
+        `looking/calls/TOOL`: calls of a tool in an episode.
+        `episode/turns`; `episode/malformed`, `episode/truncated`: share of episodes with a reply
+            that could not be read; that ran out of turns or tokens.
+        `errors/E1` to `errors/E6`: share of episodes in which it occurs, see `ERRORS`.
+    """
+    pairs = [(case, trajectory) for case, trajectory in played if trajectory.failure is None]
+    if not pairs:
+        return {}
+    trajectories = [trajectory for _, trajectory in pairs]
+    known = {*names("tools"), *tools, *(look.tool for t in trajectories for look in t.looks)}
+    calls = Counter(name for t in trajectories for name in t.calls if name in known)
+    found = Counter(name for case, t in pairs for name in errors(case, t))
+    hits = [h for case, t in pairs if (h := hit(case, t)) is not None]
+    overlaps = [v for case, t in pairs if (v := best_iou(case, t)) is not None]
+    totals = {
+        "looking/looked": sum(bool(t.looks) for t in trajectories),
+        "looking/answered_blind": sum(t.terminated and not t.looks for t in trajectories),
+        "looking/distinct_views": sum(
+            len({(look.image, look.box_px) for look in t.looks}) for t in trajectories
+        ),
+        **{f"looking/calls/{name}": calls[name] for name in sorted({*calls, *tools})},
+        "episode/turns": sum(t.turns for t in trajectories),
+        "episode/malformed": sum(t.malformed > 0 for t in trajectories),
+        "episode/truncated": sum(t.truncated for t in trajectories),
+        **{f"errors/{name}": found[name] for name in ERRORS},
+    }
+    means = {name: total / len(pairs) for name, total in totals.items()}
+    if hits:
+        means["looking/hit"] = sum(hits) / len(hits)
+        means["looking/iou"] = sum(overlaps) / len(overlaps)
+    return means

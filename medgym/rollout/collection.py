@@ -1,0 +1,321 @@
+"""`collect`: many episodes, streamed, retried, stored, resumed; nothing lost and nothing twice.
+
+The run's store is the ledger. A part of trajectories is written whole, after the images that it
+names, and what a part holds is done. So a collection that is killed at any moment and called again
+plays what no part holds, and nothing else. A member's draws are fixed by the run's seed, its case
+and its number, so the finished set is that of an undisturbed run, whoever played what and when.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from medgym.cases import Case
+from medgym.episode import Rules
+from medgym.errors import RunError, UserError, unknown
+from medgym.failures import Failure, reason_of
+from medgym.policy import Policy, Sampling
+from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.episode_loop import OnMessages
+from medgym.rollout.local import LocalBackend
+from medgym.rollout.sync import drive
+from medgym.seeds import seed_of
+from medgym.storage.run_folder import RunFolder
+from medgym.trajectory import Trajectory, failed_trajectory
+
+BackendName = Literal["local", "ray"]
+
+RETRIES = 3
+"""Attempts after the first one that failed, each from a fresh environment."""
+
+LOSSES = 10
+"""Workers that an episode may lose under it; it need not be the one that killed them."""
+
+BACK_OFF, LONGEST_BACK_OFF = 0.5, 10.0
+"""Seconds before the first retry, doubled at each further one up to the longest, with a jitter
+fixed by the seed."""
+
+FLUSH_COUNT, FLUSH_SECONDS = 256, 5.0
+"""A part is written when it holds so many trajectories or its first one is so old."""
+
+STORE_PATIENCE = 600.0
+"""Seconds for which a store that cannot be written (a full disk) is tried again."""
+
+
+@dataclass
+class Tally:
+    """What went wrong in a collection.
+
+    Attributes:
+        failures: failed attempts by boundary.
+        failed: episodes given up, by `case_id#member`, and why.
+    """
+
+    failures: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def collect(
+    cases: Sequence[Case],
+    policy: Policy,
+    rules: Rules,
+    *,
+    group_size: int = 1,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    backend: BackendName = "local",
+    workers: int = 2,
+    ray_address: str | None = None,
+    concurrency: int = 64,
+    out: RunFolder | None = None,
+    on_messages: OnMessages | None = None,
+    ordered: bool = False,
+    on_failure: Callable[[Tally], None] | None = None,
+) -> Iterator[Trajectory]:
+    """Play every case `group_size` times and stream the trajectories as they finish.
+
+    Args:
+        cases: what is played, lazily. policy: who plays. rules: tools, rubric, budgets.
+        group_size: episodes of each case; the members differ in their draws and share its images.
+        sampling: temperature, top-p and token limit of a reply.
+        seed: the run's seed; the same seed plays the same episodes again.
+        backend: `local` (this process) or `ray`. workers: processes that play on Ray.
+        ray_address: of a running cluster, or `auto` to find one; by default one is started here.
+        concurrency: episodes in flight at once, over all workers.
+        out: where trajectories and images are stored; what it holds already is not played again.
+        on_messages: receives each finished conversation (`local` only).
+        ordered: stream in the order of the cases and members instead; episodes play on meanwhile.
+        on_failure: receives the tally at each failure.
+
+    An episode that fails for good is streamed too, with its `failure` and no reward, and is named
+    in the run's manifest; it is not stored, so that calling again tries it again.
+    """
+    if backend not in ("local", "ray"):
+        raise unknown("back end", backend, ("local", "ray"))
+    if backend == "local" and ray_address is not None:
+        raise UserError("ray_address needs the back end ray; mend: ask for it, or leave it away")
+    if backend == "ray" and on_messages is not None:
+        raise UserError("on_messages needs the back end local; mend: read the images from `out`")
+    if concurrency < 1 or group_size < 1 or workers < 1:
+        raise UserError("concurrency, group_size and workers are 1 or more; mend: raise them")
+
+    def make() -> Backend:
+        common: dict[str, Any] = {
+            "sampling": sampling,
+            "seed": seed,
+            "concurrency": concurrency,
+            "stored": out.images.has if out is not None else None,
+        }
+        if backend == "local":
+            return LocalBackend(policy, rules, on_messages=on_messages, **common)
+        from medgym.rollout.ray.backend import RayBackend
+
+        return RayBackend(policy, rules, workers=workers, address=ray_address, **common)
+
+    return drive(
+        play(
+            cases,
+            make,
+            policy=policy.spec,
+            group_size=group_size,
+            seed=seed,
+            concurrency=concurrency,
+            out=out,
+            ordered=ordered,
+            on_failure=on_failure,
+        )
+    )
+
+
+async def play(
+    cases: Sequence[Case],
+    make: Callable[[], Backend],
+    *,
+    policy: str,
+    group_size: int,
+    seed: int,
+    concurrency: int,
+    out: RunFolder | None = None,
+    ordered: bool = False,
+    on_failure: Callable[[Tally], None] | None = None,
+) -> AsyncGenerator[Trajectory, None]:
+    """`collect` over any back end, for a caller that has an event loop of its own."""
+    done: set[tuple[str, int]] = set()
+    if out is not None:
+        out.claim()
+        done = {(t.case_id, t.member) for t in out.trajectories}
+    jobs = enumerate(
+        job
+        for case in cases
+        for job in (Job(case, member) for member in range(group_size))
+        if job.key not in done
+    )
+    keeper = _Keeper(out)
+    tally = Tally()
+    backend = make()
+    running: dict[asyncio.Task[Played], int] = {}
+    finished: asyncio.Queue[asyncio.Task[Played]] = asyncio.Queue()
+    held: dict[int, Trajectory] = {}
+    next_one = 0
+
+    def failed(failure: Failure) -> None:
+        tally.failures[failure.boundary] += 1
+        if on_failure is not None:
+            on_failure(tally)
+
+    try:
+        exhausted = False
+        while True:
+            while not exhausted and len(running) < concurrency:
+                numbered = next(jobs, None)
+                exhausted = numbered is None
+                if numbered is not None:
+                    settling = _settle(numbered[1], backend, policy, seed, failed)
+                    task = asyncio.create_task(settling)
+                    task.add_done_callback(finished.put_nowait)
+                    running[task] = numbered[0]
+            if not running:
+                break
+            for task in await _taken(finished, keeper.patience()):
+                played = task.result()
+                held[running.pop(task)] = played.trajectory
+                if played.trajectory.failure is not None:
+                    key = f"{played.trajectory.case_id}#{played.trajectory.member}"
+                    tally.failed[key] = played.trajectory.failure
+                else:
+                    await keeper.add(played, failed)
+            await keeper.flush(failed, at_once=False)
+            while held and (not ordered or next_one in held):
+                yield held.pop(next_one if ordered else next(iter(held)))
+                next_one += 1
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await backend.close()
+        await keeper.flush(failed, at_once=True)
+        if out is not None:
+            drifts = {} if backend.drifts is None else {"drifts": backend.drifts}
+            out.note(failures=dict(tally.failures), failed=tally.failed, **drifts)
+
+
+async def _taken(
+    finished: asyncio.Queue[asyncio.Task[Played]], patience: float | None
+) -> list[asyncio.Task[Played]]:
+    """What has finished, at least one unless patience ends. Waiting for the tasks themselves would
+    cost time for each that plays on, at each that ends."""
+    try:
+        async with asyncio.timeout(patience):
+            first = await finished.get()
+    except TimeoutError:
+        return []
+    return [first, *(finished.get_nowait() for _ in range(finished.qsize()))]
+
+
+async def settle(
+    jobs: Sequence[Job], backend: Backend, *, policy: str, seed: int, tally: Tally
+) -> AsyncGenerator[Played, None]:
+    """Play jobs, all at once, with the retries of `collect`; in their order, and nothing is stored.
+
+    For a caller that keeps what is played itself, as training does. Closes the back end.
+    """
+
+    def failed(failure: Failure) -> None:
+        tally.failures[failure.boundary] += 1
+
+    running = [asyncio.create_task(_settle(job, backend, policy, seed, failed)) for job in jobs]
+    try:
+        for task in running:
+            yield await task
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await backend.close()
+
+
+async def _settle(
+    job: Job, backend: Backend, policy: str, seed: int, failed: Callable[[Failure], None]
+) -> Played:
+    """Attempt a job until it succeeds or its retries are used up."""
+    lost = 0
+    for attempt in itertools.count():
+        try:
+            return await backend.attempt(job)
+        except Failure as failure:
+            failed(failure)
+            last = failure
+        lost += last.boundary == "worker"
+        if last.final or lost > LOSSES or attempt - lost >= RETRIES:
+            break
+        jitter = seed_of(seed, *job.key, attempt) / 2**63
+        pause = min(BACK_OFF * 2**attempt, LONGEST_BACK_OFF)
+        await asyncio.sleep(pause * (0.5 + jitter))
+    return Played(
+        failed_trajectory(job.case, policy=policy, seed=seed, member=job.member, failure=str(last))
+    )
+
+
+class _Keeper:
+    """Writes finished episodes into the run's folder: first images, then the part that names them.
+
+    A folder that cannot be written is tried again for a while; meanwhile nothing new is handed out,
+    so that memory does not fill with what cannot be stored.
+    """
+
+    def __init__(self, out: RunFolder | None) -> None:
+        self._out = out
+        self._waiting: list[Trajectory] = []
+        self._since = 0.0
+
+    def patience(self) -> float | None:
+        """Seconds until the waiting part is due; None where nothing waits."""
+        if self._out is None or not self._waiting:
+            return None
+        return max(0.0, self._since + FLUSH_SECONDS - time.monotonic())
+
+    async def add(self, played: Played, failed: Callable[[Failure], None]) -> None:
+        """Take a finished episode."""
+        if self._out is None:
+            return
+        out = self._out
+        try:
+            for sha256, png in played.images.items():
+                await _persist(lambda s=sha256, p=png: out.images.put_png(s, p), failed)  # type: ignore[misc]
+        except BaseException:
+            self._waiting.clear()  # what waits may show an image that was to be written just now
+            raise
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting.append(played.trajectory)
+
+    async def flush(self, failed: Callable[[Failure], None], *, at_once: bool) -> None:
+        """Write what waits, if it is due (or `at_once`)."""
+        if self._out is None or not self._waiting:
+            return
+        due = len(self._waiting) >= FLUSH_COUNT or self.patience() == 0.0
+        if due or at_once:
+            out, part, self._waiting = self._out, self._waiting, []
+            await _persist(lambda: out.trajectories.write(part), failed)
+
+
+async def _persist(write: Callable[[], object], failed: Callable[[Failure], None]) -> None:
+    """Write, and where the store refuses try again with growing pauses."""
+    start, pause = time.monotonic(), BACK_OFF
+    while True:
+        try:
+            await asyncio.to_thread(write)
+            return
+        except OSError as error:
+            failed(Failure("store", reason_of(error)))
+            if time.monotonic() - start > STORE_PATIENCE:
+                raise RunError(
+                    f"the run's folder cannot be written ({error.strerror}); mend: make room, then "
+                    "run the same command again: it goes on from what is stored"
+                ) from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_BACK_OFF)

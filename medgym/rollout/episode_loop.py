@@ -1,0 +1,153 @@
+"""One attempt at one episode, as a coroutine.
+
+Tools run in threads, off the event loop, so that one slow tool holds up no other episode;
+everything that can fail is typed by its boundary, so that whoever collects can retry it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+from medgym.cases import Case
+from medgym.consultation.opinions import Team
+from medgym.episode import Episode, Rules
+from medgym.failures import Failure, at
+from medgym.imaging.study import Study
+from medgym.messages import Message
+from medgym.policy import Policy, Sampling
+from medgym.rollout.record import record
+from medgym.rollout.threads import in_thread
+from medgym.rollout.view_hashing import Hashing
+from medgym.seeds import seed_of
+from medgym.trajectory import Trajectory
+
+OnMessages = Callable[[Sequence[Message]], None]
+"""What is called with a finished episode's messages, as a store of their images is."""
+
+
+async def rollout(
+    case: Case,
+    policy: Policy,
+    rules: Rules,
+    *,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    member: int = 0,
+    role: str = "policy",
+    studies: Awaitable[Sequence[Study]] | Sequence[Study] | None = None,
+    threads: Executor | None = None,
+    on_messages: OnMessages | None = None,
+) -> Trajectory:
+    """Play one episode, or with a team the consultation of one case.
+
+    Args:
+        case: what is played. policy: who plays it. rules: tools, rubric, budgets.
+        sampling: how replies are drawn; its seed is replaced by one for each turn.
+        seed: the run's seed; with the case's id and `member` it fixes every draw.
+        member: which of its group this episode is.
+        role: in which role it is played, which the draws depend on as well.
+        studies: the case's images where they are decoded already, or are being decoded.
+        threads: where tools run; by default the event loop's own threads.
+        on_messages: receives the conversation when the episode is over.
+
+    Raises:
+        Failure: the machinery failed; what was played is lost and may be played again.
+    """
+    if isinstance(policy, Team):
+        if isinstance(studies, Awaitable):
+            studies = await studies
+        part = _Part(seed, member, studies, threads, on_messages)
+        drawn = seed_of(seed, case.id, "consultation", member)
+        return await policy.consult(case, rules, part, sampling, drawn)
+    drawn = seed_of(seed, case.id, role, member)
+    player = policy.for_case(case) if policy.needs_gold else policy
+    base = sampling or Sampling()
+    policy.enter()
+    try:
+        if isinstance(studies, Awaitable):
+            studies = await studies
+        with at("environment"):
+            if studies is None:  # they are opened now
+                episode = await in_thread(threads, rules.begin, case)
+            else:
+                episode = rules.begin(case, studies)
+        hashing = Hashing()
+        hashing.begin(episode.messages[-1])
+        spent = 0
+        while not episode.done:
+            turn = replace(
+                base, seed=seed_of(drawn, len(episode.turns)), max_context=rules.max_tokens
+            )
+            with at("policy"):
+                reply = await player.act(tuple(episode.messages), turn)
+            if reply.full:
+                await in_thread(threads, _end, episode)
+                continue
+            held = len(reply.prompt_ids or ()) + len(reply.token_ids or ())
+            episode.spend(held - spent)
+            spent = held
+            with at("tool"):
+                shown = await in_thread(threads, episode.step, reply)
+            if shown is not None:
+                hashing.begin(shown)
+        if on_messages is not None:
+            with at("store"):
+                await in_thread(threads, on_messages, tuple(episode.messages))
+        await hashing.end()
+        with at("environment"):
+            return record(
+                case,
+                episode,
+                policy=policy.spec,
+                version=player.version,
+                seed=seed,
+                member=member,
+                kind=player.kind,
+                vision_token_ids=player.vision_token_ids,
+            )
+    finally:
+        policy.leave()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Plays the parts of one consultation: `medgym.consultation.opinions.Play`."""
+
+    seed: int
+    member: int
+    studies: Sequence[Study] | None
+    threads: Executor | None
+    on_messages: OnMessages | None
+
+    async def __call__(
+        self,
+        case: Case,
+        policy: Policy,
+        rules: Rules,
+        *,
+        role: str,
+        sampling: Sampling | None,
+        threads: Executor | None = None,
+    ) -> Trajectory:
+        return await rollout(
+            case,
+            policy,
+            rules,
+            sampling=sampling,
+            seed=self.seed,
+            member=self.member,
+            role=role,
+            studies=self.studies,
+            threads=threads or self.threads,
+            on_messages=self.on_messages,
+        )
+
+
+def _end(episode: Episode) -> None:
+    """End an episode whose next turn has no room; one without any turn cannot be played at all."""
+    if not episode.turns:
+        reason = (
+            "the question alone exceeds the token budget; mend: raise it, or show smaller views"
+        )
+        raise Failure("environment", reason, final=True)
+    episode.truncate()

@@ -1,0 +1,1 @@
+"""The back end `ray`: episodes on workers, tools on actors."""

@@ -1,0 +1,337 @@
+"""The back end `ray`: episodes are leased to worker processes, which may die.
+
+An attempt is a lease of one episode to the least loaded worker that lives, until a deadline. A
+worker that dies is made again by Ray; its leases fail, and whoever collects leases these episodes
+out again. A worker with a lease past its deadline hangs: it gets no further ones, and is killed
+when its others have ended. Nothing is the driver's before it has arrived there whole, so nothing is
+lost with a worker; and since an episode's draws are fixed by seed, case and member, it does not
+matter which one plays it, nor how often.
+
+A case's images are decoded once, into the object store, where the members of its group find them;
+they are freed with the last member in flight. A worker decodes them, so that this work is spread
+over all of them and no pixel passes through the driver; but files of images lie where the driver
+is, so of a cluster of several machines it is the driver that reads those.
+"""
+
+import asyncio
+import itertools
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from medgym.cases import Case
+from medgym.consultation.opinions import Team
+from medgym.episode import Rules
+from medgym.errors import RunError, UserError
+from medgym.failures import Failure, reason_of
+from medgym.policy import Policy, Sampling
+from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.local import decoded
+from medgym.rollout.ray.cluster import OBJECT_STORE, check_room, join, ray
+from medgym.rollout.ray.policy import PolicyActor, packed_policy
+from medgym.rollout.ray.tools import RETRIES, RemoteTool, ToolActor, is_remote
+from medgym.rollout.ray.wire import Home, Part, actor_options, packed, unwrapped
+from medgym.rollout.ray.worker import EnvWorker, Plan
+
+LEASE = 1800.0
+"""Seconds for one episode. What is too short fails every episode of a slow model; what is too long
+only leaves a place empty behind a tool that hangs."""
+
+EXPIRIES = 2
+"""Deadlines that an episode may miss and be leased out again: it may hang wherever it is played."""
+
+PATIENCE = 900.0
+"""Seconds without any living worker after which a run is given up; some clusters start machines."""
+
+PULSE = 0.1
+"""Seconds between two looks at a worker that is being made again."""
+
+FAREWELL = 30.0
+"""Seconds that a model gets to end what it started."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A worker as the driver sees it: its leases, and the images of its that arrived lately."""
+
+    actor: Any
+    lives: bool = False
+    hangs: bool = False
+    load: int = 0
+    arrived: list[str] = field(default_factory=list)
+
+
+class RayBackend(Backend):
+    """Plays on Ray.
+
+    Args:
+        policy, rules, sampling, seed: as `collect`'s.
+        workers: processes that play.
+        address: of a cluster to join; by default one is started here, and stopped at the end.
+        concurrency: episodes in flight at once, over all workers.
+        stored: whether an image of that hash is stored already; None where nobody stores any.
+        lease: seconds for one episode.
+        object_store: bytes of shared memory of a cluster that is started here.
+
+    Raises:
+        UserError: no such cluster, too small a one, or policy or rules that cannot be sent to a
+            worker.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        rules: Rules,
+        *,
+        workers: int = 2,
+        address: str | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        concurrency: int = 64,
+        stored: Callable[[str], bool] | None = None,
+        lease: float = LEASE,
+        object_store: int = OBJECT_STORE,
+    ) -> None:
+        if isinstance(policy, Team) and policy.local_model:
+            raise UserError(
+                f"{policy.spec or 'the team'} holds models of its own, and a team's are not shared "
+                "on Ray; mend: serve them (openai:URL#MODEL), or use the back end local"
+            )
+        self.drifts = 0 if hasattr(policy, "drifts") else None
+        self._stored = stored
+        self._lease = lease
+        self._slots = math.ceil(concurrency / workers)
+        self._leases = itertools.count()
+        self._expired: Counter[tuple[str, int]] = Counter()
+        self._workers: list[_Worker] = []
+        self._actors: list[Any] = []
+        self._model: Any = None
+        self._watching: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._fault: Exception | None = None
+        self._pixels: WeakValueDictionary[str, _Pixels] = WeakValueDictionary()
+        needs = _needs(policy, rules)
+        cpus = math.ceil(needs["CPU"]) + workers
+        self._cluster = join(address, cpus=cpus, object_store=object_store)
+        try:
+            check_room(needs | {"CPU": needs["CPU"] + 1}, "a worker, the tools and the model")
+            tools = self._tool_actors(rules, concurrency)
+            self._plan = Plan(
+                rules=packed(_remote(rules), "a tool or the rubric"),
+                tools=tools,
+                policy=self._player(policy, needs, concurrency),
+                spec=policy.spec,
+                sampling=sampling,
+                seed=seed,
+                keeps=stored is not None,
+            )
+            make = ray.remote(EnvWorker).options(
+                num_cpus=1, max_restarts=-1, max_concurrency=2 * self._slots + 2
+            )
+            self._workers = [_Worker(make.remote(self._slots)) for _ in range(workers)]
+        except BaseException:
+            self._leave()
+            raise
+
+    def _tool_actors(self, rules: Rules, concurrency: int) -> dict[str, Home]:
+        """An actor for each tool that gets one."""
+        homes = {}
+        for tool in filter(is_remote, rules.tools):
+            make = ray.remote(ToolActor).options(
+                **actor_options(tool.resources),
+                max_restarts=-1,
+                max_task_retries=RETRIES,
+                max_concurrency=concurrency + 1,
+            )
+            homes[tool.name] = Home(make.remote(), packed(tool, f"the tool {tool.name}"))
+            self._actors.append(homes[tool.name].actor)
+        return homes
+
+    def _player(self, policy: Policy, needs: dict[str, float], concurrency: int) -> Part | Home:
+        """Who plays: the policy, packed, or where its model lives: on a GPU, if one is left."""
+        part = packed_policy(policy)
+        if not policy.local_model:
+            return part
+        spare = ray.cluster_resources().get("GPU", 0.0) - needs.get("GPU", 0.0)
+        resources = {"num_gpus": min(1.0, spare)} if spare > 0 else {"num_cpus": 1.0}
+        make = ray.remote(PolicyActor).options(
+            **actor_options(resources), max_restarts=-1, max_concurrency=2 * concurrency + 8
+        )
+        self._model = make.remote({"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")})
+        self._actors.append(self._model)
+        return Home(self._model, part)
+
+    async def attempt(self, job: Job) -> Played:
+        """Lease the episode to a worker; see `Backend.attempt`."""
+        worker, lease = await self._leased(), next(self._leases)
+        pixels = self._pixels_of(job.case, worker)
+        arrived, worker.arrived = worker.arrived, []
+        if self._model is not None:
+            self._model.enter.remote(lease)
+        try:
+            async with asyncio.timeout(self._lease):
+                studies = await pixels.ref()
+                playing = worker.actor.play.remote(self._plan, job, lease, [studies], arrived)
+                played, drifts = await playing
+        except TimeoutError as error:
+            self._forget(pixels)
+            worker.hangs = True
+            self._expired[job.key] += 1
+            reason = f"a lease of {self._lease:g} s passed its deadline"
+            raise Failure("worker", reason, self._expired[job.key] > EXPIRIES) from error
+        except ray.exceptions.RayError as error:
+            self._forget(pixels)
+            if isinstance(error, ray.exceptions.RayActorError):
+                self._lost(worker)
+            raise unwrapped(error) from error
+        finally:
+            if self._model is not None:
+                self._model.leave.remote(lease)
+            worker.load -= 1
+            if worker.hangs and not worker.load:
+                ray.kill(worker.actor, no_restart=False)
+                self._lost(worker)
+            self._changed.set()
+        assert isinstance(played, Played)
+        worker.arrived += played.images
+        if self.drifts is not None:
+            self.drifts += drifts
+        if self._stored is None:
+            return played
+        fresh = {s: png for s, png in played.images.items() if not self._stored(s)}
+        return Played(played.trajectory, fresh)
+
+    def _pixels_of(self, case: Case, worker: _Worker) -> "_Pixels":
+        pixels = self._pixels.get(case.id)
+        if pixels is None:
+            files = any(ref.uri.startswith("file:") for ref in case.images)
+            here = files and not self._cluster.is_own
+            pixels = self._pixels[case.id] = _Pixels(case, None if here else worker.actor)
+        return pixels
+
+    def _forget(self, pixels: "_Pixels") -> None:
+        """Whoever attempts a case of a failure again decodes its images again."""
+        if self._pixels.get(pixels.case.id) is pixels:
+            del self._pixels[pixels.case.id]
+
+    async def _leased(self) -> _Worker:
+        """A worker with a free place; waits for one."""
+        if not self._watching:
+            for worker in self._workers:
+                self._watch(worker)
+        while True:
+            able = [w for w in self._workers if w.lives and not w.hangs and w.load < self._slots]
+            if able:
+                worker = min(able, key=lambda w: w.load)
+                worker.load += 1
+                return worker
+            if self._fault is not None and not any(w.lives for w in self._workers):
+                raise self._fault
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _lost(self, worker: _Worker) -> None:
+        if worker.lives:
+            worker.lives = False
+            self._watch(worker)
+
+    def _watch(self, worker: _Worker) -> None:
+        self._watching.add(asyncio.create_task(self._revived(worker)))
+
+    async def _revived(self, worker: _Worker) -> None:
+        """Wait until a worker is there (again); without any for long, the run is given up."""
+        while not worker.lives:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    while not await self._is_ready(worker):
+                        await asyncio.sleep(PULSE)
+                worker.lives, worker.hangs = True, False
+            except TimeoutError:
+                self._fault = RunError(
+                    f"no Ray worker came up in {PATIENCE:g} s; mend: look at the cluster (ray "
+                    "status), then run the same command again: it goes on from what is stored"
+                )
+            except (UserError, RunError) as error:
+                self._fault = error
+                return
+            finally:
+                self._changed.set()
+
+    async def _is_ready(self, worker: _Worker) -> bool:
+        """Whether a worker can play; raises what no waiting will mend."""
+        try:
+            await worker.actor.ready.remote(self._plan)
+        except ray.exceptions.ActorDiedError as error:
+            raise UserError(
+                f"a Ray worker cannot start ({reason_of(error)}); mend: install medgym on every "
+                "node, and what the policy and the tools need"
+            ) from error
+        except ray.exceptions.RayError as error:
+            cause = unwrapped(error)
+            if not isinstance(cause, Failure):
+                raise cause from error
+            return False  # it is being made again, or something that it needs is
+        return True
+
+    async def close(self) -> None:
+        """Stop all actors, and the cluster if it was started here."""
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        if self._model is not None and ray.is_initialized():
+            with suppress(TimeoutError, ray.exceptions.RayError):
+                async with asyncio.timeout(FAREWELL):
+                    await self._model.close.remote()
+        self._leave()
+
+    def _leave(self) -> None:
+        if ray.is_initialized():  # at the interpreter's end, Ray has ended itself already
+            for actor in (*(worker.actor for worker in self._workers), *self._actors):
+                ray.kill(actor)
+        self._workers, self._actors, self._model = [], [], None
+        self._cluster.leave()
+
+
+class _Pixels:
+    """A case's images in the object store, decoded once, by a worker or (without one) here."""
+
+    def __init__(self, case: Case, actor: Any) -> None:
+        self.case = case
+        self._actor = actor
+        self._ref: Any = None
+        self._task: asyncio.Future[Any] | None = None
+
+    async def ref(self) -> Any:
+        """The reference; of a worker's, what it leads to may not be there yet."""
+        if self._actor is not None:
+            if self._ref is None:
+                self._ref = self._actor.decode.remote(self.case)
+            return self._ref
+        if self._task is None:
+            loop = asyncio.get_running_loop()
+            self._task = loop.run_in_executor(None, lambda: ray.put(decoded(self.case)))
+        return await asyncio.shield(self._task)
+
+
+def _remote(rules: Rules) -> Rules:
+    """The same rules, with stand-ins for the tools that get an actor."""
+    tools = (RemoteTool(tool) if is_remote(tool) else tool for tool in rules.tools)
+    return replace(rules, tools=tuple(tools))
+
+
+def _needs(policy: Policy, rules: Rules) -> dict[str, float]:
+    """What the tools and the model ask for, by Ray's names."""
+    asked = [dict(tool.resources) or {"num_cpus": 1.0} for tool in rules.tools if is_remote(tool)]
+    asked += [{"num_cpus": float(policy.local_model)}]
+    names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+    needs: dict[str, float] = {}
+    for each in asked:
+        for name, amount in each.items():
+            name = names.get(name, name)
+            needs[name] = needs.get(name, 0.0) + amount
+    return needs

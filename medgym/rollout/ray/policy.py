@@ -1,0 +1,183 @@
+"""A policy whose model must live once, on Ray: one actor holds it, and all workers ask it.
+
+So requests of all workers' episodes meet in one place and are joined into batches there. Of a
+conversation only what is new travels: the actor holds what it was sent before, and where it does
+not (it was restarted), it is sent everything.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from medgym.errors import UserError
+from medgym.messages import Message, Reply
+from medgym.policy import Policy, Sampling, load_policy, read_spec
+from medgym.rollout.ray.wire import Home, Part, Unpacked, packed, sendable, unwrapped
+
+FACTS = ("kind", "vision_token_ids", "version")
+"""What trajectories say of a policy beside its spec."""
+
+RETRIES = 3
+"""Times that Ray asks again when the actor died under a request; the request's seed fixes its draw,
+so that it may be asked as often as one likes."""
+
+
+def packed_policy(policy: Policy) -> Part:
+    """A policy as it travels: itself where it can be pickled, else its spec.
+
+    Raises:
+        UserError: it has connections or the like of its own and no spec to make it from.
+    """
+    try:
+        return packed(policy, f"the policy {type(policy).__name__}")
+    except UserError:
+        if not policy.spec:
+            raise
+        return packed(NamedPolicy(policy.spec, exact=policy.kind == "sampled"), policy.spec)
+
+
+class NamedPolicy(Policy):
+    """A policy that becomes itself where it plays, and not here: a model that only fits there.
+
+    Args:
+        spec: what it is. exact: whether its replies have to be fit for training.
+    """
+
+    local_model: ClassVar[bool] = True  # type: ignore[misc]
+
+    def __init__(self, spec: str, exact: bool = False) -> None:
+        self.spec = spec
+        self._exact = exact
+
+    def __reduce__(self) -> tuple[Callable[[str, bool], Policy], tuple[str, bool]]:
+        return _loaded, (self.spec, self._exact)
+
+    async def check(self) -> None:
+        """What shows of the model without its weights, which only Ray loads."""
+        kind, rest, adapter = read_spec(self.spec)
+        kind.check_spec(rest, adapter)
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """Nobody plays here."""
+        raise UserError(f"{self.spec} plays on Ray alone; mend: backend='ray', or load it")
+
+
+def _loaded(spec: str, exact: bool) -> Policy:
+    policy = load_policy(spec)
+    if exact:
+        policy.require_training()
+    return policy
+
+
+def named(spec: str) -> Policy:
+    """The policy of a spec, for the back end ray: a model of its own is not loaded in this process.
+
+    Raises:
+        UserError: as in `load_policy`.
+    """
+    if read_spec(spec)[0].local_model is True:  # of a team it is a property
+        return NamedPolicy(spec)
+    return load_policy(spec)
+
+
+@dataclass
+class _Held:
+    """An episode as the model's actor knows it: where it entered, and what it was told so far."""
+
+    context: Context
+    messages: tuple[Message, ...] = ()
+
+
+class PolicyActor:
+    """Holds the one policy.
+
+    The driver tells which episodes begin and end, by the number of their lease; it knows of every
+    one, also when a worker died. Who is not known (its actor was restarted) is answered all the
+    same, and only not waited for.
+
+    Args:
+        environment: the driver's variables that are to hold here too.
+    """
+
+    def __init__(self, environment: Mapping[str, str | None]) -> None:
+        # Ray gives an actor the threads of its CPUs; a model may have what it has without Ray.
+        for name, value in environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        self._unpacked = Unpacked("policy")
+        self._held: dict[int, _Held] = {}
+
+    async def ready(self, part: Part) -> dict[str, Any]:
+        """What trajectories say of the policy, once it is made."""
+        policy = await self._unpacked.made(part)
+        return {name: getattr(policy, name) for name in FACTS}
+
+    async def enter(self, lease: int) -> None:
+        """An episode begins."""
+        if self._unpacked.thing is not None:
+            self._held[lease] = _Held(copy_context())
+            self._held[lease].context.run(self._unpacked.thing.enter)
+
+    async def leave(self, lease: int) -> None:
+        """An episode is over, or its worker is."""
+        held = self._held.pop(lease, None)
+        if held is not None:
+            held.context.run(self._unpacked.thing.leave)
+
+    async def act(
+        self, part: Part, lease: int, told: int, new: Sequence[Message], sampling: Sampling
+    ) -> Reply | None:
+        """The next reply of a conversation of `told` messages that were sent before and `new` ones;
+        None where those before are not held."""
+        policy = await self._unpacked.made(part)
+        held = self._held.get(lease) or _Held(copy_context())
+        if len(held.messages) < told:
+            return None
+        held.messages = (*held.messages[:told], *new)
+        try:
+            acting = policy.act(held.messages, sampling)
+            return await asyncio.get_running_loop().create_task(acting, context=held.context)
+        except Exception as error:
+            raise sendable(error, "policy") from error
+
+    async def close(self) -> None:
+        """End what the policy started."""
+        if self._unpacked.thing is not None:
+            self._unpacked.thing.close()
+
+
+class RemotePolicy(Policy):
+    """What one episode asks: hands its requests to the actor.
+
+    Args:
+        home: where it lives. spec, facts: what it is. lease: the episode's number.
+    """
+
+    def __init__(self, home: Home, spec: str, facts: Mapping[str, Any], lease: int) -> None:
+        vars(self).update(facts)
+        self.spec = spec
+        self._home = home
+        self._lease = lease
+        self._told = 0
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """Ask the actor.
+
+        Raises:
+            Failure: the actor died under this request, again and again.
+        """
+        ask = self._home.actor.act.options(max_task_retries=RETRIES).remote
+        part, lease, told = self._home.part, self._lease, self._told
+        try:
+            reply = await ask(part, lease, told, conversation[told:], sampling)
+            if reply is None:
+                reply = await ask(part, lease, 0, conversation, sampling)
+        except Exception as error:
+            raise unwrapped(error, "policy") from error
+        assert isinstance(reply, Reply)
+        self._told = len(conversation)
+        return reply

@@ -1,0 +1,392 @@
+"""Phantoms: cases drawn by procedure, without download, whose overview shows where and hides what.
+
+A phantom is a *plan* (look, lesion or none, its kind, blocks and size, a background's seed) that
+follows from its split, look, image side and number alone; the pixels are drawn from the plan when
+the image is opened, and gold is read off the plan, never off the pixels. So a case costs nothing
+until it is indexed and no pixel until it is opened, and the same id is the same case, whatever the
+options, the process or the machine.
+
+What it is honest for: the question of `kind` cannot be answered above chance from an overview (see
+`drawing`), only by looking closer. The questions of side, presence and size need no tool: they are
+there for variety and as a contrast. The question of `diagnosis` asks for the kind and for a stage
+that no pixel shows: whoever treats the patient knows it, so it takes a look and a consultation. The
+kinds are textures with neutral names and the anatomy is a sketch: nothing here is medical evidence.
+
+Balance: the lesions of 24 successive pairs of phantoms are a shuffled deck of every kind with every
+side and every size, and of each pair of phantoms one is normal, by the toss of a coin. So no answer
+is favoured, in any slice, and none goes with the place, the background or the index.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import product
+from typing import ClassVar, overload
+
+from medgym.cases import Case, CaseList, Mask, Region
+from medgym.errors import UserError, unknown
+from medgym.imaging.study import ImageRef, Study
+from medgym.seeds import seed_of
+from medgym.source import Source, chosen
+from medgym.sources.phantom.modalities import (
+    GEOMETRY,
+    KINDS,
+    LOOKS,
+    Lesion,
+    Pixels,
+    draw,
+    view_sizes,
+)
+from medgym.sources.phantom.rng import Chance
+from medgym.sources.phantom.settings import LENGTHS, SETTINGS, SIDES, STAGES
+
+SPLITS = {"train": 1_000_000, "validation": 100_000, "test": 100_000}
+"""The splits with their numbers of cases, for any choice of options."""
+
+FIRST = {"train": 0, "validation": 12_000_000, "test": 24_000_000}
+"""The global number of a split's phantom 0. No split has 12,000,000 phantoms, so that no number is
+in two splits; they are multiples of 48, so that no deck of 24 pairs is either."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that there is to know about one phantom.
+
+    Attributes:
+        split, look, size, number: its name; `size` is the image's side in pixels.
+        seed: of the background.
+        kind: the lesion's texture, None where there is no lesion.
+        cells: the lesion's blocks as (column, row) on the grid of blocks.
+    """
+
+    split: str
+    look: str
+    size: int
+    number: int
+    seed: int
+    kind: str | None
+    cells: tuple[tuple[int, int], ...]
+
+    @property
+    def uri(self) -> str:
+        """Names the pixels and tells nothing of the gold."""
+        return f"phantom:{self.split}/{self.look}/{self.size}/{self.number}"
+
+    @property
+    def block(self) -> int:
+        """Side of a block in pixels."""
+        return GEOMETRY[self.size].block
+
+    @property
+    def spacing_mm(self) -> float:
+        """Millimetres a pixel, along rows and columns alike."""
+        return SETTINGS[self.look].block_mm / self.block
+
+    @property
+    def box_px(self) -> tuple[int, int, int, int]:
+        """The lesion's box in original pixels, end exclusive."""
+        columns, rows = [c for c, _ in self.cells], [r for _, r in self.cells]
+        block = self.block
+        return (
+            min(columns) * block,
+            min(rows) * block,
+            (max(columns) + 1) * block,
+            (max(rows) + 1) * block,
+        )
+
+    @property
+    def length(self) -> int:
+        """The longest side of the lesion's box in blocks."""
+        x0, y0, x1, y1 = self.box_px
+        return max(x1 - x0, y1 - y0) // self.block
+
+    @property
+    def length_mm(self) -> float:
+        """The longest side of the lesion's box in millimetres."""
+        return self.length * SETTINGS[self.look].block_mm
+
+    @property
+    def stage(self) -> str:
+        """What is in the patient's records alone: no pixel depends on it."""
+        return STAGES[seed_of("phantom stage", self.split, self.look, self.size, self.number) % 2]
+
+    @property
+    def side(self) -> str:
+        """The half of the image in which the whole lesion lies."""
+        return SIDES[0] if self.box_px[2] <= self.size // 2 else SIDES[1]
+
+    def mask(self) -> Mask:
+        """The lesion's pixels."""
+        block, width = self.block, self.size
+        _, y0, _, y1 = self.box_px
+        runs: list[int] = []  # lengths of 0s and 1s by turns
+        zeros = y0 * width
+        for row in range(y0 // block, y1 // block):
+            columns = sorted(c for c, r in self.cells if r == row)
+            left, right = columns[0] * block, (columns[-1] + 1) * block
+            for _ in range(block):
+                runs += (zeros + left, right - left)
+                zeros = width - right
+        return Mask(width=width, height=width, counts=(*runs, zeros + (width - y1) * width))
+
+    def draw(self) -> Pixels:
+        """The pixels: (size, size) or (size, size, 3) uint8."""
+        lesion = Lesion(self.kind, self.cells) if self.kind else None
+        return draw(self.look, self.size, self.seed, self.split, lesion)
+
+
+def plan(split: str, look: str, size: int, number: int) -> Plan:
+    """The phantom of that name; it depends on nothing but its name."""
+    count = FIRST[split] + number
+    pair = count // 2
+    seed = seed_of("phantom background", look, size, count)
+    if count % 2 != lesion_of_pair(look, size, pair):
+        return Plan(split, look, size, number, seed, None, ())
+    kind, side, length = _deck(look, size, pair // len(_DECK))[pair % len(_DECK)]
+    chance = Chance(seed_of("phantom lesion", look, size, count))
+    width, height = length, max(2, length - chance.whole(0, 2))
+    if chance.whole(0, 2):
+        width, height = height, width
+    places = _places(look, size // GEOMETRY[size].block, side, width, height)
+    x, y = places[chance.whole(0, len(places))]
+    gone = _corners(width, height, chance)
+    cells = tuple((x + i, y + j) for j in range(height) for i in range(width) if (i, j) not in gone)
+    return Plan(split, look, size, number, seed, kind, cells)
+
+
+def lesion_of_pair(look: str, size: int, pair: int) -> int:
+    """Which of the two phantoms of a pair has the lesion: 0 or 1."""
+    return seed_of("phantom pair", look, size, pair) % 2
+
+
+_DECK = tuple(product(KINDS, SIDES, LENGTHS))
+
+
+@lru_cache(maxsize=256)
+def _deck(look: str, size: int, number: int) -> tuple[tuple[str, str, int], ...]:
+    chance = Chance(seed_of("phantom deck", look, size, number))
+    cards = list(_DECK)
+    for last in range(len(cards) - 1, 0, -1):
+        other = chance.whole(0, last + 1)
+        cards[last], cards[other] = cards[other], cards[last]
+    return tuple(cards)
+
+
+def _corners(width: int, height: int, chance: Chance) -> set[tuple[int, int]]:
+    """Corners to leave away, never so many that the box would shrink."""
+    corners = [(i, j) for i in (0, width - 1) for j in (0, height - 1)]
+    if min(width, height) > 2:
+        return {corner for corner in corners if chance.whole(0, 2)}
+    if max(width, height) > 2:
+        return {corners[chance.whole(0, 4)]} if chance.whole(0, 2) else set()
+    return set()
+
+
+@cache
+def _places(
+    look: str, grid: int, side: str, width: int, height: int
+) -> tuple[tuple[int, int], ...]:
+    """Where the top left block may lie so that the lesion lies in the look's field and in one half.
+
+    One block is left free at the image's border.
+    """
+    cx, cy, rx, ry = SETTINGS[look].field
+
+    def inside(column: int, row: int) -> bool:
+        u, v = (2 * column / grid - 1 - cx) / rx, (2 * row / grid - 1 - cy) / ry
+        return u * u + v * v <= 1
+
+    first, last = (1, grid // 2) if side == SIDES[0] else (grid // 2, grid - 1)
+    return tuple(
+        (x, y)
+        for x in range(first, last - width + 1)
+        for y in range(1, grid - height)
+        if all(inside(x + i, y + j) for i in (0, width) for j in (0, height))
+    )
+
+
+def _kind(plan: Plan) -> str:
+    assert plan.kind is not None
+    return plan.kind
+
+
+def lengths(look: str) -> tuple[str, ...]:
+    """The options of the question of size: ranges in mm, one for each of `LENGTHS`."""
+    low, high = (f"{(n + 0.5) * SETTINGS[look].block_mm:g}" for n in LENGTHS[:2])
+    return f"under {low} mm", f"{low} to {high} mm", f"over {high} mm"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: the text, the options for a look, and the answer that a plan gives."""
+
+    text: str
+    options: Callable[[str], tuple[str, ...]]
+    answer: Callable[[Plan], str]
+    needs_lesion: bool = True
+
+
+QUESTIONS = {
+    "kind": Question("Which pattern does the lesion have?", lambda look: KINDS, _kind),
+    "side": Question(
+        "In which half of the image, as it is shown, does the lesion lie?",
+        lambda look: SIDES,
+        lambda plan: plan.side,
+    ),
+    "presence": Question(
+        "Does the image show a lesion?",
+        lambda look: ("yes", "no"),
+        lambda plan: "yes" if plan.kind else "no",
+        needs_lesion=False,
+    ),
+    "size": Question(
+        "How long is the lesion along its longest side?",
+        lengths,
+        lambda plan: lengths(plan.look)[LENGTHS.index(plan.length)],
+    ),
+    "diagnosis": Question(
+        "Which pattern does the lesion have, and which stage is it?",
+        lambda look: tuple(f"{kind}, {stage}" for kind in KINDS for stage in STAGES),
+        lambda plan: f"{_kind(plan)}, {plan.stage}",
+    ),
+}
+
+FROM_PIXELS = tuple(name for name in QUESTIONS if name != "diagnosis")
+"""The questions that the image answers."""
+
+
+def case_of(plan: Plan, question: str) -> Case:
+    """The case that asks `question` about a phantom."""
+    asked, setting = QUESTIONS[question], SETTINGS[plan.look]
+    width_mm = plan.size * plan.spacing_mm
+    return Case(
+        id=f"phantom/{plan.split}/{plan.look}-{plan.size}-{question}-{plan.number}",
+        images=(ImageRef(uri=plan.uri),),
+        question=asked.text,
+        options=asked.options(plan.look),
+        context=f"The image is {width_mm:g} mm wide." if question == "size" else "",
+        answer=asked.answer(plan),
+        answer_type="closed" if question == "presence" else "choice",
+        regions=(
+            (Region(label=plan.kind, box_px=plan.box_px, mask=plan.mask()),) if plan.kind else ()
+        ),
+        modality=setting.modality,
+        body_part=setting.body_part,
+        specialty=setting.specialty,
+        group=f"{plan.split}/{plan.look}-{plan.size}-{plan.number}",
+        source="phantom",
+        split=plan.split,
+        licence="CC0-1.0",
+    )
+
+
+@dataclass(frozen=True)
+class PhantomCases(Sequence[Case]):
+    """The cases of a split: questions, image sides and looks by turns, lazily."""
+
+    split: str
+    looks: tuple[str, ...]
+    sizes: tuple[int, ...]
+    questions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return SPLITS[self.split]
+
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+    @overload
+    def __getitem__(self, index: slice) -> CaseList: ...
+    def __getitem__(self, index: int | slice) -> Case | CaseList:
+        if isinstance(index, slice):
+            return CaseList(self)[index]
+        place = range(len(self))[index]  # negative ones count from the end; IndexError past it
+        turn, place = divmod(place, len(self.looks) * len(self.sizes) * len(self.questions))
+        place, look = divmod(place, len(self.looks))
+        at, size = divmod(place, len(self.sizes))
+        return _case(self.split, self.looks[look], self.sizes[size], self.questions[at], turn)
+
+    def index_of(self, case_id: str) -> int:
+        """The place of the case of that id, -1 for none; its number says in which turn to look."""
+        number = case_id.rpartition("-")[2]
+        width = len(self.looks) * len(self.sizes) * len(self.questions)
+        turns = (int(number), int(number) // 2) if number.isdecimal() and len(number) < 9 else ()
+        places = (turn * width + i for turn in turns for i in range(width))
+        return next((p for p in places if p < len(self) and self[p].id == case_id), -1)
+
+
+def _case(split: str, look: str, size: int, question: str, turn: int) -> Case:
+    number = turn
+    if QUESTIONS[question].needs_lesion:
+        number = 2 * turn + lesion_of_pair(look, size, FIRST[split] // 2 + turn)
+    return case_of(plan(split, look, size, number), question)
+
+
+class PhantomSource(Source):
+    """The source `phantom`.
+
+    Options (several values are joined by `+`):
+        look: radiograph, ct, fundus, histology; all by default.
+        question: kind, side, presence, size, of which only `kind` needs a tool; these by default.
+            diagnosis: needs a tool and somebody who knows the stage.
+        size: the image's side in pixels: 512 by default, or another one of `GEOMETRY`.
+    """
+
+    name: ClassVar[str] = "phantom"
+    splits: ClassVar[tuple[str, ...]] = tuple(SPLITS)
+
+    def __init__(self, **options: str) -> None:
+        known = ("look", "question", "size")
+        for option in options:
+            if option not in known:
+                raise unknown("option of phantom", option, known)
+        self.looks = chosen("look of phantom", options.get("look"), tuple(LOOKS))
+        asked = options.get("question", "+".join(FROM_PIXELS))
+        self.questions = chosen("question of phantom", asked, tuple(QUESTIONS))
+        sides = chosen("size of phantom", options.get("size", "512"), tuple(map(str, GEOMETRY)))
+        self.sizes = tuple(map(int, sides))
+        common = set.intersection(*(set(view_sizes(size)) for size in self.sizes))
+        if not common:
+            raise UserError(
+                f"no view size hides the kind at all of the image sizes {', '.join(sides)}; "
+                "mend: choose one size"
+            )
+        self.view_sizes = tuple(sorted(common))
+
+    def cases(self, split: str) -> PhantomCases:
+        """The cases of `split`; `UserError` where there is no such split."""
+        if split not in SPLITS:
+            raise unknown("split of phantom", split, SPLITS)
+        return PhantomCases(split, self.looks, self.sizes, self.questions)
+
+    @classmethod
+    def open_image(cls, ref: ImageRef) -> Study:
+        """Draw the phantom that `phantom:SPLIT/LOOK/SIZE/NUMBER` names."""
+        drawn = plan_of(ref)
+        spacing = (drawn.spacing_mm, drawn.spacing_mm)
+        return Study(
+            drawn.draw(),
+            spacing,
+            SETTINGS[drawn.look].modality,
+            view_sizes=view_sizes(drawn.size),
+        )
+
+
+def plan_of(ref: ImageRef) -> Plan:
+    """The plan behind a phantom's URI; `UserError` where it names no phantom."""
+    parts = ref.uri.removeprefix("phantom:").split("/")
+    if ref.uri.startswith("phantom:") and len(parts) == 4:
+        split, look, size, number = parts
+        sides = {str(side): side for side in GEOMETRY}
+        if (
+            split in SPLITS
+            and look in LOOKS
+            and size in sides
+            and number.isdecimal()
+            and number.isascii()
+            and int(number) < 2 * SPLITS[split]
+        ):
+            return plan(split, look, sides[size], int(number))
+    raise UserError(
+        f"no phantom has the address {ref.uri!r}; mend: take it from a case, as "
+        "phantom:train/radiograph/512/17"
+    )

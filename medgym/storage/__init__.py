@@ -1,0 +1,1 @@
+"""What is on a disk: trajectories, a run's folder, adapters."""

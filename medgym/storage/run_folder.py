@@ -1,0 +1,325 @@
+"""A run's folder: what was asked, what it was done with, and what came out.
+
+    recipe.toml            what was asked, as TOML
+    manifest.json          status, versions, commit, seeds, counts, content hashes
+    images/ab/abcd….png    every image that was shown, once for each content
+    trajectories/          part-00000.parquet, …
+    metrics.jsonl, adapters/ROLE/STEP/, results.json, report.png    where the run makes them
+
+A folder belongs to one run: `create` refuses one that holds anything, so nothing is ever
+overwritten. Every file is written whole or not at all; a run that was killed leaves a manifest
+whose status is still `running`. One process at a time writes: it holds a lock on `recipe.toml`,
+which the system takes back when the process ends, however it ends. Readers need none.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import medgym
+from medgym.errors import UserError
+from medgym.messages import Message
+from medgym.storage.trajectories import ImageStore, TrajectoryStore, write_atomic
+from medgym.trajectory import Trajectory
+
+FORMAT = 2
+"""Version of the folder's layout."""
+
+PACKAGES = (
+    "numpy", "pillow", "pydantic", "gymnasium", "pyarrow", "scipy", "scikit-image", "pydicom",
+    "bm25s", "torch", "torchvision", "transformers", "trl", "peft", "accelerate", "datasets", "ray",
+)  # fmt: skip
+"""Packages whose versions a manifest names, where they are installed."""
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Attributes:
+        path: where it lies.
+        images, trajectories: its stores.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: _Lock | None = None
+        self.images = ImageStore(path / "images")
+        self.trajectories = TrajectoryStore(path / "trajectories")
+
+    @classmethod
+    def create(cls, path: Path | str, asked: Mapping[str, Any] | str, **facts: Any) -> "RunFolder":
+        """A new folder with its recipe and its first manifest.
+
+        Args:
+            path: where; folders above it are made as needed.
+            asked: what was asked, as TOML text or as what `toml` takes.
+            facts: what else the manifest is to say, as `seeds={"run": 0}`.
+
+        Raises:
+            UserError: the folder holds something already, or cannot be written.
+        """
+        path = Path(path)
+        taken = UserError(
+            f"the run folder {path} exists and is not empty; mend: choose another name or remove it"
+        )
+        text = asked if isinstance(asked, str) else toml(asked)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise taken
+            # Of two runs that come at once, one creates this file; the other one ends here.
+            with (path / "recipe.toml").open("x", encoding="utf-8", errors="replace") as stream:
+                stream.write(text)
+        except FileExistsError as error:
+            if path.is_dir():
+                raise taken from error
+            raise UserError(f"{path} is a file, not a folder; mend: choose another name") from error
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {path} ({error.strerror}); mend: choose another place"
+            ) from error
+        folder = cls(path)
+        folder.claim()
+        folder._write({**provenance(), "status": "running", "started": _now(), **facts})
+        return folder
+
+    @classmethod
+    def create_or_resume(
+        cls, path: Path | str, asked: Mapping[str, Any] | str, **facts: Any
+    ) -> "RunFolder":
+        """`create`, but a folder whose run of the same recipe was broken off is gone on with.
+
+        Raises:
+            UserError: the folder holds a finished run, a run of another recipe, or no run at all;
+                or another process is writing into it.
+        """
+        path = Path(path)
+        if not (path / "manifest.json").is_file():
+            return cls.create(path, asked, **facts)
+        folder = cls.open(path)
+        if folder.recipe != (asked if isinstance(asked, str) else toml(asked)):
+            raise UserError(
+                f"{path} holds a run of another recipe; mend: choose another name, or ask for what "
+                f"{path / 'recipe.toml'} says"
+            )
+        folder.claim()
+        if folder.manifest["status"] != "running":
+            raise UserError(f"the run in {path} is done; mend: choose another name or remove it")
+        return folder
+
+    @classmethod
+    def open(cls, path: Path | str) -> "RunFolder":
+        """A run's folder that exists; `UserError` where that is none."""
+        path = Path(path)
+        if not (path / "manifest.json").is_file():
+            raise UserError(
+                f"{path} is no run folder (it has no manifest.json); mend: check the path"
+            )
+        return cls(path)
+
+    def claim(self) -> None:
+        """Become the one process that writes here, until the run is finished, nobody holds this
+        object, or the process ends. Whoever creates or resumes a folder has claimed it already.
+
+        Where a file system has no locks (some network ones), nothing is held and two writers go
+        unnoticed; on NFS a machine that vanished holds its lock until the server misses it.
+
+        Raises:
+            UserError: another process writes here.
+        """
+        self._lock = _Lock.on(self.path / "recipe.toml")
+
+    @property
+    def recipe(self) -> str:
+        """What was asked, as TOML text."""
+        return (self.path / "recipe.toml").read_text("utf-8")
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says now."""
+        value: dict[str, Any] = json.loads((self.path / "manifest.json").read_text("utf-8"))
+        return value
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to the manifest, or replace them; the file is exchanged whole."""
+        self._write({**self.manifest, **facts})
+
+    def finish(self, **facts: Any) -> None:
+        """Say that the run is done: its end, and the count and content hash of its trajectories."""
+        count, digest = content(self.trajectories)
+        kept = {"counts": {"trajectories": count}, "content": {"trajectories": digest}}
+        if not count:
+            kept = {}
+        self.note(status="done", ended=_now(), **kept, **facts)
+        self._lock = None
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a file of the folder as JSON, whole or not at all."""
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        write_atomic(self.path / name, text.encode("utf-8", "replace"))
+
+    def keep_images(self, messages: Sequence[Message]) -> None:
+        """Store the images of a conversation; what `collect` takes as `on_messages`."""
+        for message in messages:
+            for part in message.images:
+                self.images.put(part)
+
+    def _write(self, manifest: Mapping[str, Any]) -> None:
+        self.write_json("manifest.json", manifest)
+
+
+class _Lock:
+    """An exclusive lock on a file, shared by all who ask for it in this process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def on(cls, path: Path) -> "_Lock":
+        """The lock; `UserError` where another process has it, or the file cannot be written."""
+        try:
+            lock = cls(os.open(path, os.O_RDWR))  # NFS locks only what may be written
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {path} ({error.strerror}); mend: choose another place"
+            ) from error
+        about = os.fstat(lock._descriptor)
+        held = _LOCKS.get((about.st_dev, about.st_ino))
+        if held is not None:
+            return held
+        try:
+            fcntl.flock(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is writing into {path.parent}; mend: wait until it ends, or "
+                "choose another name"
+            ) from error
+        except OSError:  # there are no locks on this file system
+            pass
+        _LOCKS[about.st_dev, about.st_ino] = lock
+        return lock
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self._descriptor)  # at the interpreter's end, `os` may be gone before this is
+
+
+_LOCKS: WeakValueDictionary[tuple[int, int], _Lock] = WeakValueDictionary()
+"""Those that this process holds, by device and file number."""
+
+
+def provenance() -> dict[str, Any]:
+    """What a run is done with: versions of everything that computes, platform, commit."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "format": FORMAT,
+        "medgym": medgym.__version__,
+        "commit": commit(Path(medgym.__file__).parents[1]),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+    }
+
+
+def commit(root: Path) -> str | None:
+    """A checkout's commit, with `+changes` where files differ from it; None for no checkout."""
+    if not (root / ".git").exists():  # an installed package inside somebody's own repository
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + "+changes" if changed else head
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
+    """How many trajectories these are, and the hash of their content.
+
+    File format and order do not count: a run that was interrupted has the hash of one that was not.
+    """
+    total, count = 0, 0
+    for trajectory in trajectories:
+        plain = asdict(trajectory)
+        for branch in plain["branches"]:
+            del branch["seconds"]  # the clock's, not the run's
+        line = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.blake2b(line.encode("utf-8"), digest_size=16).digest()
+        total = (total + int.from_bytes(digest, "little")) % 2**128
+        count += 1
+    return count, f"blake2b-sum:{total:032x}"
+
+
+def toml(tables: Mapping[str, Any]) -> str:
+    """Plain data as TOML: text, numbers, truth values, lists and tables; None is left out."""
+    return "\n".join(_toml(tables, ()))
+
+
+def _toml(table: Mapping[str, Any], name: tuple[str, ...]) -> Iterator[str]:
+    if name:
+        yield f"\n[{'.'.join(map(_quoted, name))}]"
+    inner = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            inner[key] = value
+        elif value is not None:
+            yield f"{_quoted(key)} = {_value(value)}"
+    for key, value in inner.items():
+        yield from _toml(value, (*name, key))
+    if not name:
+        yield ""
+
+
+def _quoted(key: str) -> str:
+    plain = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
+    return key if plain else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    # A JSON text is a TOML text, but for the one control character that JSON leaves as it is.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def open_run(path: Path | str) -> RunFolder:
+    """A run's folder, to read: its trajectories lazily as objects, as a data set, as a frame.
+
+        run = medgym.open_run("runs/oracle")
+        for trajectory in run.trajectories: ...
+        run.trajectories.dataset(); run.trajectories.frame(); run.images.get(sha256)
+
+    Raises:
+        UserError: there is no run in that folder.
+    """
+    return RunFolder.open(path)

@@ -1,0 +1,296 @@
+"""Trajectories and images on disk: Parquet parts, and each image once, under its content's hash.
+
+Writing is atomic: a temporary file in the same folder, fsync, rename. A reader never sees half a
+file; a killed writer leaves at most a file `.tmp-*`, which nothing reads.
+"""
+
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from medgym.errors import UserError, missing_extra
+from medgym.failures import reason_of
+from medgym.imaging.lazy_image import image_hash
+from medgym.messages import ImagePart
+from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas
+    import pyarrow
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
+    try:
+        with temporary.open("xb") as stream:  # not `mkstemp`, whose files nobody else may read
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """An image as PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+class ImageStore:
+    """PNG files `ab/abcd….png` named by the sha256 of their pixels, each written once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def _file(self, sha256: str) -> Path:
+        return self.path / sha256[:2] / f"{sha256}.png"
+
+    def put(self, part: ImagePart) -> str:
+        """Store an image unless its content is there already; returns its hash."""
+        if not self.has(part.sha256):
+            self.put_png(part.sha256, png_bytes(part.image))
+        return part.sha256
+
+    def has(self, sha256: str) -> bool:
+        """Whether an image of that hash is there."""
+        return self._file(sha256).exists()
+
+    def put_png(self, sha256: str, png: bytes) -> None:
+        """Store an encoded image under its hash, which `get` will hold it to."""
+        if not self.has(sha256):
+            write_atomic(self._file(sha256), png)
+
+    def get(self, sha256: str) -> Image.Image:
+        """The image of that hash, checked against it.
+
+        Raises:
+            UserError: it is not in the store, or its pixels are no longer those of its name.
+        """
+        file = self._file(sha256)
+        if not file.exists():
+            raise UserError(f"no image {sha256[:12]}… in {self.path}; mend: copy the run's images/")
+        damaged = UserError(f"{file} does not hold the pixels of its name; mend: restore it")
+        try:
+            with Image.open(file) as image:
+                image.load()
+        except Exception as error:  # as in `medgym.imaging.study`, decoders raise what they like
+            raise damaged from error
+        if image_hash(image) != sha256:
+            raise damaged
+        return image
+
+
+class TrajectoryStore:
+    """Trajectories as `part-00000.parquet`, `part-00001.parquet`, … in one folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def parts(self) -> list[Path]:
+        """The parts written so far, in order."""
+        return sorted(self.path.glob("part-*.parquet"))
+
+    def write(self, trajectories: Sequence[Trajectory], number: int | None = None) -> Path | None:
+        """Write one part, by default after the last one; nothing is written for no trajectories."""
+        if not trajectories:
+            return None
+        import pyarrow
+        import pyarrow.parquet
+
+        table = pyarrow.Table.from_pylist([_row(t) for t in trajectories], schema=_schema())
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(table, buffer, compression="zstd")
+        if number is None:
+            last = self.parts()[-1:]
+            number = int(last[0].stem.removeprefix("part-")) + 1 if last else 0
+        path = self.path / f"part-{number:05d}.parquet"
+        write_atomic(path, buffer.getvalue())
+        return path
+
+    def __len__(self) -> int:
+        """How many there are, read from the parts' heads alone; errors as of `__iter__`."""
+        import pyarrow.parquet
+
+        total = 0
+        for part in self.parts():
+            with _whole(part):
+                total += pyarrow.parquet.read_metadata(part).num_rows
+        return total
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        """All trajectories, part by part.
+
+        Raises:
+            UserError: a part is damaged, or of another format.
+        """
+        import pyarrow.parquet
+
+        for part in self.parts():
+            with _whole(part):
+                rows = pyarrow.parquet.read_table(part).to_pylist()
+            for row in rows:
+                with _whole(part):
+                    trajectory = _trajectory(row)
+                yield trajectory
+
+    def dataset(self) -> "datasets.Dataset":
+        """The rows as a `datasets.Dataset`, memory-mapped (needs the extra `train`).
+
+        Raises:
+            UserError: nothing is stored, or the library is missing.
+        """
+        try:
+            from datasets import Dataset
+        except ModuleNotFoundError as error:
+            raise missing_extra("train", error) from error
+        self._require_parts()
+        made: datasets.Dataset = Dataset.from_parquet([str(part) for part in self.parts()])
+        return made
+
+    def frame(self) -> "pandas.DataFrame":
+        """The rows as a pandas frame, one trajectory a row (needs the extra `train`).
+
+        Raises:
+            UserError: nothing is stored, or the library is missing.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise missing_extra("train", error) from error
+        self._require_parts()
+        return pandas.concat([pandas.read_parquet(p) for p in self.parts()], ignore_index=True)
+
+    def _require_parts(self) -> None:
+        if not self.parts():
+            raise UserError(f"no trajectories in {self.path}; mend: check the run's folder")
+
+
+@contextmanager
+def _whole(part: Path) -> Iterator[None]:
+    """Say of a part that cannot be read which one it is."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's are of these kinds
+        raise UserError(
+            f"{part} cannot be read as trajectories ({reason_of(error)}); mend: restore it, or "
+            "read the run with the version of medgym that wrote it"
+        ) from error
+
+
+def save(trajectories: Iterable[Trajectory], folder: Path) -> int:
+    """Write trajectories into a run's folder as one part; returns how many."""
+    kept = list(trajectories)
+    TrajectoryStore(folder / "trajectories").write(kept)
+    return len(kept)
+
+
+def _schema() -> "pyarrow.Schema":
+    import pyarrow as pa
+
+    ids = pa.list_(pa.int32())
+    image = pa.struct({"sha256": pa.string(), "view": pa.int32(), "tokens": pa.int32()})
+    node = pa.struct(
+        {
+            "parent": pa.int32(),
+            "role": pa.string(),
+            "text": pa.string(),
+            "token_ids": ids,
+            "loss_mask": pa.list_(pa.int8()),
+            "logprobs": pa.list_(pa.float64()),
+            "images": pa.list_(image),
+            "prompt_hash": pa.string(),
+        }
+    )
+    look = pa.struct(
+        {
+            "tool": pa.string(),
+            "image": pa.int32(),
+            "box_px": pa.list_(pa.float64(), 4),
+            "gain": pa.float64(),
+        }
+    )
+    played = {
+        "case_id": pa.string(),
+        "policy": pa.string(),
+        "seed": pa.int64(),
+        "member": pa.int32(),
+        "kind": pa.string(),
+        "vision_token_ids": ids,
+        "answer": pa.string(),
+        "correct": pa.bool_(),
+        "reward": pa.float64(),
+        "terms": pa.string(),
+        "terminated": pa.bool_(),
+        "truncated": pa.bool_(),
+        "looks": pa.list_(look),
+        "calls": pa.list_(pa.string()),
+        "failed_calls": pa.int32(),
+        "malformed": pa.int32(),
+        "faults": pa.list_(pa.string()),
+        "failure": pa.string(),
+        "version": pa.string(),
+    }
+    branch = pa.struct(
+        {
+            "role": pa.string(),
+            "leaf": pa.int32(),
+            "round": pa.int32(),
+            "seconds": pa.float64(),
+            "record": pa.struct(played),
+        }
+    )
+    return pa.schema({**played, "nodes": pa.list_(node), "branches": pa.list_(branch)})
+
+
+def _row(trajectory: Trajectory) -> dict[str, Any]:
+    row = asdict(trajectory)
+    # Terms differ from rubric to rubric, which a struct column cannot: they travel as JSON.
+    for each in (row, *(branch["record"] for branch in row["branches"])):
+        each["terms"] = json.dumps(each["terms"])
+    return row
+
+
+def _trajectory(row: dict[str, Any]) -> Trajectory:
+    nodes = tuple(
+        Node(
+            parent=node["parent"],
+            role=node["role"],
+            text=node["text"],
+            token_ids=tuple(node["token_ids"]),
+            loss_mask=tuple(node["loss_mask"]),
+            logprobs=tuple(node["logprobs"]),
+            images=tuple(ImageUse(**image) for image in node["images"]),
+            prompt_hash=node["prompt_hash"],
+        )
+        for node in row.pop("nodes", ())
+    )
+    looks = tuple(
+        Look(k["tool"], k["image"], tuple(k["box_px"]), k["gain"]) for k in row.pop("looks")
+    )
+    terms = json.loads(row.pop("terms"))
+    for name in ("vision_token_ids", "calls", "faults"):
+        row[name] = tuple(row[name])
+    branches = tuple(
+        Branch(**{**branch, "record": _trajectory(branch["record"])})
+        for branch in row.pop("branches", ())
+    )
+    return Trajectory(nodes=nodes, looks=looks, terms=terms, branches=branches, **row)

@@ -1,0 +1,233 @@
+"""Collecting survives what goes wrong: nothing lost, nothing twice, no failure scored."""
+
+import errno
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medgym.cases import Case, open_cases
+from medgym.env import load_tools
+from medgym.episode import Rules
+from medgym.errors import RunError, UserError
+from medgym.failures import Failure
+from medgym.imaging.study import ImageRef
+from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.rollout import Tally, collect
+from medgym.rollout import collection as collecting
+from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import TrajectoryStore
+from medgym.tool import Tool, ToolArgs, ToolResult
+from medgym.trajectory import validate
+
+RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
+CASES = "phantom,look=radiograph,question=kind:train[:12]"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "BACK_OFF", 0.0)
+
+
+class Flaky(Policy):
+    """Looks and answers; fails at the first request of each case, or always for one of them."""
+
+    spec = "flaky"
+
+    def __init__(self, hopeless: str = "") -> None:
+        self.hopeless = hopeless
+        self.seen: Counter[int] = Counter()
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        self.seen[sampling.seed] += 1
+        if self.hopeless and self.hopeless in conversation[1].text:
+            raise ConnectionError("the endpoint closed half-way\nand said more")
+        if len(conversation) > 2:
+            return Reply(render_answer("A"))
+        if self.seen[sampling.seed] == 1:
+            raise TimeoutError("no answer in 5 s")
+        return Reply(render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]}))
+
+
+class Breaks(Tool):
+    """Breaks down at its first call, as a tool with a service behind it may."""
+
+    name = "breaks"
+
+    class Args(ToolArgs):
+        """No arguments."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, args: Any, workspace: Any) -> ToolResult:
+        self.calls += 1
+        if self.calls == 1:
+            raise MemoryError("out of memory")
+        return ToolResult("done")
+
+
+class Calls(Policy):
+    """Calls `breaks`, then answers."""
+
+    spec = "calls"
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        return Reply(render_call("breaks", {}) if len(conversation) == 2 else render_answer("A"))
+
+
+def played(policy: Policy, out: RunFolder | None = None, **options: Any) -> list[Any]:
+    return list(collect(open_cases(CASES), policy, RULES, out=out, **options))
+
+
+def test_a_failed_attempt_is_played_again_from_a_fresh_environment(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a", "")
+    trajectories = played(Flaky(), folder)
+    assert len(trajectories) == 12
+    for trajectory in trajectories:
+        validate(trajectory)
+        assert trajectory.failure is None
+        assert len(trajectory.looks) == 1, "nothing of the failed attempt is left"
+    assert folder.manifest["failures"] == {"policy": 12}
+    assert folder.manifest["failed"] == {}
+
+
+def test_a_tool_that_breaks_down_is_a_failure_and_no_observation() -> None:
+    tallies: list[Tally] = []
+    stream = collect(
+        open_cases(CASES)[:1],
+        Calls(),
+        Rules(tools=(Breaks(),), view_size=64),
+        on_failure=tallies.append,
+    )
+    (trajectory,) = stream
+    assert trajectory.failure is None
+    assert "done" in trajectory.nodes[2].text
+    assert dict(tallies[-1].failures) == {"tool": 1}
+
+
+def test_what_fails_for_good_is_named_and_never_scored(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a", "")
+    trajectories = played(Flaky(hopeless="View 0"), folder, group_size=2)
+    assert len(trajectories) == 24
+    for trajectory in trajectories:
+        validate(trajectory)
+        assert trajectory.reward is None
+        assert trajectory.failure == "policy: ConnectionError: the endpoint closed half-way"
+    assert len(folder.manifest["failed"]) == 24
+    assert "phantom/train/radiograph-512-kind-0#1" in folder.manifest["failed"]
+    assert len(folder.trajectories) == 0
+    assert len(played(load_policy("scripted:prior"), folder, group_size=2)) == 24, "tried again"
+
+
+def test_a_missing_image_fails_its_case_at_once() -> None:
+    lost = Case(
+        id="own/test/1",
+        images=(ImageRef(uri="file:/no/such.png"),),
+        question="?",
+        answer="",
+        group="1",
+        source="own",
+        split="test",
+    )
+    tallies: list[Tally] = []
+    cases = [lost, *open_cases(CASES)[:2]]
+    stream = collect(cases, load_policy("scripted:prior"), RULES, on_failure=tallies.append)
+    failed = {t.case_id: t.failure for t in stream}
+    assert "no such image" in str(failed.pop("own/test/1"))
+    assert set(failed.values()) == {None}
+    assert dict(tallies[-1].failures) == {"environment": 1}, "no retry mends it"
+
+
+def test_what_the_user_has_to_mend_ends_the_run() -> None:
+    class Down(Flaky):
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            raise UserError("no server at http://127.0.0.1:9; mend: start it")
+
+    with pytest.raises(UserError, match="no server"):
+        played(Down())
+
+
+def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder.create(tmp_path / "a", "")
+    write, put, refused = TrajectoryStore.write, type(folder.images).put_png, Counter[str]()
+
+    def full(kind: str) -> None:
+        refused[kind] += 1
+        if refused[kind] <= 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_later(self: Any, *args: Any, **options: Any) -> Any:
+        full("part")
+        return write(self, *args, **options)
+
+    def put_later(self: Any, *args: Any) -> Any:
+        full("image")
+        return put(self, *args)
+
+    monkeypatch.setattr(TrajectoryStore, "write", write_later)
+    monkeypatch.setattr(type(folder.images), "put_png", put_later)
+    assert len(played(load_policy("scripted:oracle"), folder)) == 12
+    assert folder.manifest["failures"] == {"store": 6}
+    assert len(folder.trajectories) == 12
+    for trajectory in folder.trajectories:
+        for use in (use for node in trajectory.nodes for use in node.images):
+            folder.images.get(use.sha256)
+
+
+def test_a_disk_that_stays_full_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = RunFolder.create(tmp_path / "a", "")
+    monkeypatch.setattr(TrajectoryStore, "write", full)
+    monkeypatch.setattr(collecting, "STORE_PATIENCE", 0.0)
+    with pytest.raises(RunError, match=r"No space left on device.*run the same command again"):
+        played(load_policy("scripted:prior"), folder)
+
+
+@pytest.mark.parametrize("name", ["concurrency", "group_size"])
+def test_senseless_options_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="mend: raise them"):
+        played(load_policy("scripted:prior"), **{name: 0})
+
+
+def test_a_failure_travels_between_processes() -> None:
+    import pickle
+
+    failure = pickle.loads(pickle.dumps(Failure("tool", "gone", final=True)))
+    assert (failure.boundary, failure.reason, failure.final) == ("tool", "gone", True)
+
+
+def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    def command(name: str) -> list[str]:
+        cases = "phantom,question=kind:train[:150]"
+        words = ["rollout", cases, "--policy", "scripted:random", "--group-size", "2"]
+        program = "from medgym.cli import main; main()"
+        return [sys.executable, "-c", program, *words, "--out", str(tmp_path / name)]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    killed = subprocess.Popen(command("killed"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    images = tmp_path / "killed" / "images"
+    for _ in range(12_000):
+        if images.is_dir() and len(list(images.iterdir())) > 20:
+            break
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert RunFolder.open(tmp_path / "killed").manifest["status"] == "running"
+    subprocess.run(command("killed"), check=True, capture_output=True)
+    whole, again = (RunFolder.open(tmp_path / name) for name in ("whole", "killed"))
+    assert len(again.trajectories) == 300
+    assert again.manifest["content"] == whole.manifest["content"]
+    names = [sorted(p.name for p in run.path.glob("images/*/*.png")) for run in (whole, again)]
+    assert names[0] == names[1]

@@ -1,0 +1,172 @@
+"""The store: each content once, whole files or none, and what is read is what was written."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from medgym.errors import UserError
+from medgym.messages import ImagePart
+from medgym.storage.trajectories import ImageStore, TrajectoryStore, save, write_atomic
+from medgym.trajectory import ImageUse, Look, Node, Trajectory
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+ids = st.lists(st.integers(0, 2**31 - 1), max_size=5).map(tuple)
+reals = st.floats(allow_nan=False, allow_infinity=False)
+uses = st.builds(ImageUse, text, st.integers(0, 9), st.integers(0, 999))
+nodes = st.builds(
+    Node,
+    parent=st.integers(-1, 5),
+    role=st.sampled_from(["user", "assistant", "tool"]),
+    text=text,
+    token_ids=ids,
+    loss_mask=st.lists(st.integers(0, 1), max_size=5).map(tuple),
+    logprobs=st.lists(reals, max_size=5).map(tuple),
+    images=st.lists(uses, max_size=2).map(tuple),
+    prompt_hash=text,
+)
+looks = st.builds(Look, text, st.integers(0, 3), st.tuples(reals, reals, reals, reals), reals)
+trajectories = st.builds(
+    Trajectory,
+    case_id=text,
+    policy=text,
+    seed=st.integers(0, 2**63 - 1),
+    member=st.integers(0, 99),
+    kind=st.sampled_from(["sampled", "demonstration", "text"]),
+    nodes=st.lists(nodes, max_size=3).map(tuple),
+    vision_token_ids=ids,
+    answer=st.none() | text,
+    correct=st.booleans(),
+    reward=st.none() | reals,
+    terms=st.none() | st.dictionaries(text, reals, max_size=2),
+    terminated=st.booleans(),
+    truncated=st.booleans(),
+    looks=st.lists(looks, max_size=2).map(tuple),
+    calls=st.lists(text, max_size=2).map(tuple),
+    failed_calls=st.integers(0, 9),
+    malformed=st.integers(0, 9),
+    faults=st.lists(text, max_size=2).map(tuple),
+    failure=st.none() | text,
+)
+ONE = Trajectory("a/train/0", "p", 1, 0, "text", (Node(-1, "user", "?"),), reward=0.5, terms={})
+
+
+@settings(max_examples=30)
+@given(st.lists(trajectories, max_size=3), st.lists(trajectories, max_size=2))
+def test_trajectories_are_read_as_they_were_written(
+    tmp_path_factory: Any, first: list[Trajectory], second: list[Trajectory]
+) -> None:
+    store = TrajectoryStore(tmp_path_factory.mktemp("store"))
+    store.write(first)
+    store.write(second)
+    read = list(store)
+    assert read == [*first, *second]
+    assert all(type(a.nodes) is tuple and hash(a.nodes) == hash(b.nodes)
+               for a, b in zip(read, [*first, *second], strict=True))  # fmt: skip
+    assert len(store.parts()) == bool(first) + bool(second)
+
+
+def test_parts_are_numbered_on_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    store = TrajectoryStore(tmp_path)
+    for seed in range(12):
+        TrajectoryStore(tmp_path).write([replace(ONE, seed=seed)])
+    assert [part.name for part in store.parts()][-1] == "part-00011.parquet"
+    assert [t.seed for t in store] == list(range(12))
+    assert store.write([]) is None
+    assert save([ONE, ONE], tmp_path / "run") == 2
+    assert list(TrajectoryStore(tmp_path / "run" / "trajectories")) == [ONE, ONE]
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing after it runs."""
+
+
+@pytest.mark.parametrize("at", ["replace", "fsync"])
+def test_a_writer_killed_before_the_rename_leaves_nothing_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    store = TrajectoryStore(tmp_path / "trajectories")
+    images = ImageStore(tmp_path / "images")
+    picture = ImagePart(0, Image.new("RGB", (3, 3)))
+    store.write([ONE])
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, at, kill)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # nothing after it runs
+        with pytest.raises(Killed):
+            store.write([ONE])
+        with pytest.raises(Killed):
+            images.put(picture)
+    assert list(tmp_path.rglob(".tmp-*"))
+    assert list(store) == [ONE]
+    with pytest.raises(UserError, match="no image"):
+        images.get(picture.sha256)
+    store.write([ONE])
+    assert images.get(images.put(picture)).size == (3, 3)
+    assert list(store) == [ONE, ONE]
+
+
+def test_a_write_that_fails_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomic(tmp_path / "a", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_files_are_open_to_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write_atomic(tmp_path / "deep" / "er" / "a", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "deep" / "er" / "a").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_an_image_is_written_once_and_read_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    store = ImageStore(tmp_path)
+    picture = Image.effect_noise((20, 10), 50).convert(mode)
+    name = store.put(ImagePart(0, picture))
+    file = tmp_path / name[:2] / f"{name}.png"
+    assert file.is_file()
+    monkeypatch.setattr(Image.Image, "save", None)
+    assert store.put(ImagePart(7, picture.copy())) == name
+    read = store.get(name)
+    assert (read.mode, read.size, read.tobytes()) == (mode, (20, 10), picture.tobytes())
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [file]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no image", None])
+def test_an_image_that_is_no_longer_itself_is_refused(tmp_path: Path, damage: bytes | None) -> None:
+    store = ImageStore(tmp_path)
+    name = store.put(ImagePart(0, Image.new("RGB", (4, 4))))
+    file = tmp_path / name[:2] / f"{name}.png"
+    if damage is None:
+        Image.new("RGB", (4, 4), "red").save(file)
+    else:
+        file.write_bytes(damage)
+    with pytest.raises(UserError, match="does not hold the pixels of its name"):
+        store.get(name)
+
+
+def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no image abcdef.*mend"):
+        ImageStore(tmp_path).get("abcdef" * 10 + "0000")

@@ -1,0 +1,38 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medgym.judge import Rate
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [  # worked out by hand with z = 1.959964: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n)
+        (81, 263, 0.2553, 0.3662),
+        (0, 20, 0.0, 0.1611),
+        (20, 20, 0.8389, 1.0),
+        (50, 100, 0.4038, 0.5962),
+    ],
+)
+def test_the_interval_is_wilsons(right: int, n: int, low: float, high: float) -> None:
+    found = Rate.of([True] * right + [False] * (n - right))
+    assert (found.value, found.n) == (right / n, n)
+    assert found.low == pytest.approx(low, abs=5e-5)
+    assert found.high == pytest.approx(high, abs=5e-5)
+
+
+def test_of_nothing_nothing_is_known() -> None:
+    assert Rate.of([]) == Rate(0.0, 0.0, 1.0, 0)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60))
+def test_the_interval_holds_the_share_and_stays_a_share(outcomes: list[bool]) -> None:
+    found = Rate.of(outcomes)
+    assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+    assert found.high > found.low
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30))
+def test_it_is_symmetric_and_forgets_the_order(outcomes: list[bool]) -> None:
+    found, other = Rate.of(outcomes), Rate.of([not o for o in reversed(outcomes)])
+    assert (other.low, other.high) == pytest.approx((1 - found.high, 1 - found.low))

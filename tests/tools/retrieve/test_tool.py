@@ -1,0 +1,207 @@
+"""`retrieve`: it finds, and its guard lets no leak through that was planted for it."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medgym import load
+from medgym.cases import Case, open_cases, write_cases
+from medgym.errors import UserError
+from medgym.imaging.study import ImageRef, open_image
+from medgym.tool import Tool, ToolError, ToolResult
+from medgym.workspace import Workspace
+
+Retrieve = load("tools", "retrieve")
+
+
+def call(tool: Tool, workspace: Workspace, query: str, k: int = 5) -> ToolResult:
+    return tool(tool.parse({"query": query, "k": k}), workspace)
+
+
+def workspace_of(case: Case) -> Workspace:
+    studies = [open_image(ref) for ref in case.images]
+    sizes = studies[0].view_sizes
+    return Workspace(
+        studies,
+        view_size=sizes[0] if sizes else 64,
+        names=(case.id, case.group, *(ref.uri for ref in case.images)),
+    )
+
+
+def picture(path: Path, seed: int) -> str:
+    """A small picture on disk; its URI."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return f"file:{path}"
+
+
+def case(key: str, uri: str, **fields: Any) -> Case:
+    defaults: dict[str, Any] = {
+        "id": f"ward/train/{key}",
+        "images": (ImageRef(uri=uri),),
+        "question": "Is there a nodule in the lung?",
+        "answer": f"answer of {key}",
+        "group": key,
+        "source": "ward",
+        "split": "train",
+    }
+    return Case(**(defaults | fields))
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Case:
+    """The case that is being played."""
+    return case("played", picture(tmp_path / "played.png", 0))
+
+
+def corpus(tmp_path: Path, *cases: Case) -> Tool:
+    """A tool over these cases and one that is harmless."""
+    harmless = case("harmless", picture(tmp_path / "harmless.png", 99))
+    write_cases([*cases, harmless], tmp_path / "corpus.jsonl")
+    tool: Tool = Retrieve(corpus=str(tmp_path / "corpus.jsonl"))
+    return tool
+
+
+def leaks(played: Case, tmp_path: Path) -> dict[str, Case]:
+    """One planted leak of each kind."""
+    own = played.images[0].uri
+    copied = f"file:{tmp_path / 'copy.bmp.png'}"
+    Image.open(tmp_path / "played.png").save(tmp_path / "copy.bmp.png", compress_level=0)
+    fresh = picture(tmp_path / "fresh.png", 1)
+    return {
+        "the case itself": case("leak", fresh, id=played.id),
+        "the same group": case("leak", fresh, group=played.group),
+        "the same image by URI": case("leak", own),
+        "the same image by its pixels": case("leak", copied),
+        "one image of several": case(
+            "leak", fresh, images=(ImageRef(uri=fresh), ImageRef(uri=copied))
+        ),
+        "the validation split": case("leak", fresh, split="validation"),
+        "the test split": case("leak", fresh, split="test"),
+        "an image that cannot be checked": case("leak", f"file:{tmp_path / 'gone.png'}"),
+    }
+
+
+LEAKS = (
+    "the case itself", "the same group", "the same image by URI", "the same image by its pixels",
+    "one image of several", "the validation split", "the test split",
+    "an image that cannot be checked",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LEAKS)
+def test_a_planted_leak_is_withheld(kind: str, played: Case, tmp_path: Path) -> None:
+    planted = leaks(played, tmp_path)
+    assert set(planted) == set(LEAKS)
+    result = call(corpus(tmp_path, planted[kind]), workspace_of(played), "nodule lung")
+    assert result.data["ids"] == ["ward/train/harmless"]
+    assert "answer of leak" not in result.text
+    assert "answer of harmless" in result.text
+
+
+def test_without_the_guard_the_leaks_would_be_found(
+    played: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Retrieve.__call__.__globals__, "allowed", lambda document, workspace: True)
+    for planted in leaks(played, tmp_path).values():
+        tool = corpus(tmp_path, planted)
+        Retrieve.__call__.__globals__["_indices"].clear()
+        assert "answer of leak" in call(tool, workspace_of(played), "nodule lung").text
+
+
+def test_a_passage_about_the_case_is_withheld(played: Case, tmp_path: Path) -> None:
+    lines = [
+        {"id": "report", "text": "a nodule of 8 mm", "group": played.group},
+        {"id": played.id, "text": "a nodule of 9 mm"},
+        {"id": "book", "text": "a nodule is round", "title": "Nodules"},
+    ]
+    file = tmp_path / "passages.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    result = call(Retrieve(passages=file), workspace_of(played), "nodule")
+    assert result.data["ids"] == ["book"]
+    assert result.text == "[1] Nodules: a nodule is round"
+
+
+def test_cases_of_the_training_split_alone_make_a_corpus() -> None:
+    for split in ("validation", "test"):
+        with pytest.raises(UserError, match="mend: name SOURCE:train"):
+            Retrieve(corpus=f"phantom:{split}[:10]")
+
+
+def test_no_case_of_a_phantom_corpus_is_handed_back_to_itself() -> None:
+    spec = "phantom,question=kind+size:train[:24]"
+    tool = Retrieve(corpus=spec)
+    for played in open_cases(spec)[:8]:
+        result = call(tool, workspace_of(played), played.question)
+        groups = {case.group for case in open_cases(spec) if case.id in result.data["ids"]}
+        assert len(result.data["ids"]) == 5
+        assert played.group not in groups
+
+
+def test_the_passages_that_ship_are_found() -> None:
+    workspace = workspace_of(open_cases("phantom:train")[0])
+    tool = Retrieve()
+    for kind in ("striated", "banded", "granular", "oblique"):
+        result = call(tool, workspace, f"what does {kind} look like", k=1)
+        assert result.data["ids"] == [f"phantoms/{kind}"]
+    assert call(tool, workspace, "vertical stripe", k=1).data["ids"] == ["phantoms/striated"]
+    assert "other words may help" in call(tool, workspace, "zzz !!! \x00").text
+
+
+def test_k_bounds_what_is_returned() -> None:
+    workspace = workspace_of(open_cases("phantom:train")[0])
+    for k in range(1, 6):
+        result = call(Retrieve(), workspace, "lesion of a phantom", k)
+        assert len(result.data["ids"]) == k
+        assert result.data["scores"] == sorted(result.data["scores"], reverse=True)
+    with pytest.raises(ToolError, match="k"):
+        call(Retrieve(), workspace, "lesion", 6)
+
+
+def test_the_index_is_built_once_for_all_threads(tmp_path: Path, played: Case) -> None:
+    tools = [corpus(tmp_path) for _ in range(8)]
+    results: list[str] = []
+    workspace = workspace_of(played)
+    threads = [
+        threading.Thread(target=lambda t=tool: results.append(call(t, workspace, "nodule").text))
+        for tool in tools
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 8
+    assert len(set(results)) == 1
+    index = Retrieve.__call__.__globals__["index"]
+    assert index(tools[0].corpus, None) is index(tools[1].corpus, None)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id": "a", "text": "b"}\n{"id": "c"}', "line 2: text: Field required"),
+        ('{"id": "a", "text": "b", "titel": "c"}', "line 1: titel"),
+        ("not JSON", "line 1"),
+    ],
+)
+def test_a_wrong_file_of_passages_is_named(line: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "passages.jsonl"
+    file.write_text(line)
+    workspace = workspace_of(open_cases("phantom:train")[0])
+    with pytest.raises(UserError) as error:
+        call(Retrieve(passages=file), workspace, "b")
+    assert str(file) in str(error.value)
+    assert said in str(error.value)
+
+
+def test_a_missing_file_or_source_is_named() -> None:
+    workspace = workspace_of(open_cases("phantom:train")[0])
+    with pytest.raises(UserError, match="no such file of passages"):
+        call(Retrieve(passages="nowhere.jsonl"), workspace, "b")
+    with pytest.raises(UserError, match="unknown source"):
+        Retrieve(corpus="fantom:train")

@@ -1,0 +1,139 @@
+"""What each part of a consultation's training is worth: the ablation table of MMedAgent-RL.
+
+The whole is trained and judged once, and its judging already leaves out triage, the specialists and
+the attending by turns. The curriculum is left out by training the attending again: without it, on
+easy cases alone, on easy and medium ones; base, triage, number of steps and (in a single round)
+opinions are the same. So is triage, beside the curriculum: the attending learns from everybody's
+opinions, as nearly as many in all as can be.
+"""
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medgym.commands.printing import print_columns
+from medgym.errors import UserError
+from medgym.registry import load
+from medgym.storage.run_folder import RunFolder, toml
+from medgym.storage.trajectories import write_atomic
+
+from ..recipe.schema import Recipe, StageTable
+from ..run.processes import is_first
+from ..run.report import RATES, rate_cells
+from .report import NAMES
+from .training import run_consultation
+
+WHOLE = "whole"
+OWN = ("attending", "single")
+"""Whose adapters a variant does not take over from the whole."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what was judged, and its figures as `results.json` has them."""
+
+    name: str
+    figures: dict[str, Any]
+
+
+def variants(recipe: Recipe) -> dict[str, Recipe]:
+    """The recipes without the curriculum, with its first stages alone, and without triage.
+
+    Raises:
+        UserError: the recipe trains no consultation, or has no curriculum to leave out.
+    """
+    consultation = recipe.consultation
+    if consultation is None:
+        raise UserError(
+            f"{recipe.name} trains no consultation; mend: name a recipe with [consultation]"
+        )
+    stages = recipe.marl.stages
+    if len(stages) < 2:
+        raise UserError(
+            f"{recipe.name} has no curriculum of several stages; mend: give it [[marl.stages]]"
+        )
+
+    # A variant that goes blind is a finding, and no reason to stop: who is given easy cases alone
+    # learns to repeat opinions.
+    recipe = recipe.model_copy(update={"sight": recipe.sight.model_copy(update={"every": 0})})
+
+    def with_stages(kept: tuple[StageTable, ...], rehearse: float) -> Recipe:
+        whole = sum(stage.share for stage in kept)
+        scaled = tuple(s.model_copy(update={"share": s.share / whole}) for s in kept)
+        changes = {"stages": scaled, "rehearse": rehearse, "single": False}
+        return recipe.model_copy(update={"marl": recipe.marl.model_copy(update=changes)})
+
+    marl = recipe.marl.model_copy(update={"stages": (), "single": False})
+    found = {"no curriculum": recipe.model_copy(update={"marl": marl})}
+    for count in range(1, len(stages)):
+        name = " and ".join(stage.difficulty for stage in stages[:count])
+        # A stage by itself is not rehearsed: its cases are of one difficulty.
+        found[f"{name} only"] = with_stages(stages[:count], 0.0)
+    if consultation.get("triage", True):
+        tables = {"consultation": consultation, "roles": recipe.roles}
+        kind = load("policies", "consultation")
+        fixed = kind(kind.read(tables, recipe.name)).without_triage().recipe
+        changes = {"triage": False, "opinions": fixed.opinions}
+        # Without the curriculum too: everybody is right too seldom to begin with such cases.
+        found["no curriculum, no triage"] = recipe.model_copy(
+            update={"marl": marl, "consultation": consultation | changes}
+        )
+    return found
+
+
+def ablate(recipe: Recipe, folder: Path) -> list[Row]:
+    """Train and judge the whole and its variants, what is done already excepted.
+
+    Raises:
+        UserError: as `variants`.
+    """
+    changed = variants(recipe)
+    whole = _run(recipe, folder / WHOLE, None)
+    rows = [Row(NAMES.get(name, name), figures) for name, figures in whole["policies"].items()]
+    for name, variant in changed.items():
+        results = _run(variant, folder / re.sub(r"\W+", "_", name), folder / WHOLE)
+        rows.append(Row(f"consultation, {name}", results["policies"]["attending"]))
+    table = [{"name": row.name} | row.figures for row in rows]
+    if is_first():
+        write_atomic(folder / "ablation.json", json.dumps(table, indent=1).encode())
+    return rows
+
+
+def _run(recipe: Recipe, folder: Path, whole: Path | None) -> dict[str, Any]:
+    run = _folder(recipe, folder, whole) if is_first() else None
+    results = run_consultation(recipe, folder)
+    if run is not None and run.manifest["status"] == "running":
+        run.finish()
+    return results
+
+
+def _folder(recipe: Recipe, folder: Path, whole: Path | None) -> RunFolder:
+    if (folder / "manifest.json").exists():
+        run = RunFolder.open(folder)
+        run.claim()
+        return run
+    asked = json.loads(recipe.model_dump_json(exclude_none=True))
+    run = RunFolder.create(folder, toml({"recipe": json.dumps(asked)}), recipe=asked)
+    if whole is not None:
+        _share(whole, run.path)
+    return run
+
+
+def _share(whole: Path, folder: Path) -> None:
+    shared = [whole / "cold_start", whole / "opinions"]
+    shared += [path for path in (whole / "adapters").iterdir() if path.name not in OWN]
+    for path in shared:
+        if path.exists():  # opinions are not, where triage chose nobody
+            shutil.copytree(path, folder / path.relative_to(whole), dirs_exist_ok=True)
+    seconds = json.loads((whole / "stages.json").read_text())
+    same = ("base", "cold_start", "specialists", "outcomes", "triage")
+    kept = {stage: took for stage, took in seconds.items() if stage.split()[0] in same}
+    write_atomic(folder / "stages.json", json.dumps(kept, indent=1).encode())
+
+
+def print_rows(rows: list[Row]) -> None:
+    """The table."""
+    print_columns(("ablation", *RATES), [(row.name, *rate_cells(row.figures)) for row in rows])

@@ -1,0 +1,63 @@
+"""What the training of a consultation lacks, said before anything is written."""
+
+import asyncio
+from pathlib import Path
+
+from medgym.consultation.opinions import SPECIALIST, TRIAGE
+from medgym.errors import UserError
+from medgym.policy import load_policy, read_spec
+
+from ..data.order import gold_cases
+from ..recipe.schema import Recipe
+from ..run.stages import check_grpo
+from .judging import SINGLE
+from .training import Training
+
+
+def check(recipe: Recipe) -> None:
+    """Look at the roles of a recipe's consultation and at whom its cases are for.
+
+    Raises:
+        UserError: roles that cannot be trained or be had, or cases without a specialty where
+            somebody learns by it.
+    """
+    training = Training(recipe, Path())
+    consultation = training.consultation
+    for role in (consultation.triage, consultation.specialist):
+        if role is not None and role.name not in training.trained:
+            names = consultation.specialties if role.name == SPECIALIST else ("",)
+            for spec in dict.fromkeys(role.spec(name) for name in names):
+                _ready(spec)
+    for role_name in (*training.trained, *([SINGLE] if recipe.marl.single else [])):
+        check_grpo(training.of_role(role_name))
+    if TRIAGE not in training.trained and SPECIALIST not in training.trained:
+        return
+    found = [(case.id, case.specialty) for case in gold_cases(recipe.cases.train)]
+    if TRIAGE in training.trained and recipe.marl.triage_reward == "specialty":
+        lost = [case for case, specialty in found if specialty not in consultation.specialties]
+        if lost:
+            raise UserError(
+                f"{len(lost)} cases are of no specialty that triage may choose (as {lost[0]}); "
+                "mend: name it in [consultation] specialties, or set [marl] "
+                'triage_reward = "outcome"'
+            )
+    if SPECIALIST in training.trained:
+        known = {specialty for _, specialty in found}
+        for specialty in consultation.specialties:
+            if specialty not in known:
+                raise UserError(
+                    f"no case is for the {specialty}, who is to learn; mend: leave it out of "
+                    "[consultation] specialties"
+                )
+
+
+def _ready(spec: str) -> None:
+    kind, rest, adapter = read_spec(spec)
+    if kind.local_model is True:  # a model is loaded when its turn comes
+        kind.check_spec(rest, adapter)
+        return
+    policy = load_policy(spec)
+    try:
+        asyncio.run(policy.check())
+    finally:
+        policy.close()

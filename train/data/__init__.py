@@ -1,0 +1,1 @@
+"""What a policy learns from: the order of cases, curricula, demonstrations."""

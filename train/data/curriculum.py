@@ -1,0 +1,128 @@
+"""Which cases GRPO is trained on, and in which order: by their difficulty for a policy.
+
+A case's difficulty is the policy's own rate of failure on it over a few episodes, and the order is
+from easy to hard (as MMedAgent-RL, arXiv 2506.00555, orders cases by how often others answer them
+right: always, sometimes, never). What nobody measured comes last. The order is written down before
+training begins, in `curriculum.jsonl`, so that a run that is resumed has it too; what is left out
+is in `selection.jsonl`. The episodes that difficulty was measured by are a run of their own, in
+`curriculum/`.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medgym.cases import Case
+from medgym.episode import Rules
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.progress import progress
+from medgym.rollout import collect
+from medgym.seeds import seed_of
+from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import write_atomic
+
+from ..grpo.dynamic_sampling import Records
+from ..recipe.schema import CurriculumTable, Recipe
+from .order import needed
+
+
+def asked_for(table: CurriculumTable) -> bool:
+    """Whether cases are chosen or ordered before training."""
+    return table.difficulty is not None or table.share < 1
+
+
+def arrange(
+    recipe: Recipe,
+    cases: Sequence[Case],
+    student: Any,
+    rules: Rules,
+    sampling: Sampling,
+    folder: Path,
+) -> None:
+    """Choose and order the cases, and write both down in the run's folder.
+
+    Args:
+        cases: all, in the order that `[cases]` asks for.
+        student: the policy after its cold start.
+    """
+    table, records = recipe.curriculum, Records(folder)
+    records.forget("curriculum")
+    wanted = needed(recipe.grpo, round(table.share * len(cases)) or 1)
+    pool = list(cases[: min(len(cases), round(wanted / table.share))])
+    success: dict[str, float] = {}
+    if table.difficulty is not None:
+        policy = student if table.difficulty == "self" else load_policy(table.difficulty)
+        asyncio.run(policy.check())
+        success = measure(
+            pool, policy, rules, sampling, folder / "curriculum", table.samples, recipe.seed
+        )
+        if policy is not student:
+            policy.close()
+    if table.share < 1:
+        from .case_selection import curate, represent
+
+        weights = [_informative(success.get(case.id), table.samples) for case in pool]
+        curated = curate(
+            represent(pool, student, rules),
+            table.share,
+            seed=seed_of(recipe.seed, "curator") % 2**32,
+            weights=weights if success else None,
+        )
+        why = sorted(curated.left_out.items())
+        records.add("curriculum", [{"case": pool[i].id, "why": reason} for i, reason in why])
+        pool = [pool[i] for i in curated.kept]
+    if success:
+        pool.sort(key=lambda case: -success.get(case.id, -1.0))
+    rows = [{"case": case.id, "success": success.get(case.id)} for case in pool]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    write_atomic(folder / "curriculum.jsonl", text.encode("utf-8"))
+
+
+def arranged(cases: Sequence[Case], folder: Path) -> list[Case]:
+    """The cases as `arrange` wrote them down."""
+    known = {case.id: case for case in cases}
+    lines = (folder / "curriculum.jsonl").read_text("utf-8").splitlines()
+    return [known[json.loads(line)["case"]] for line in lines]
+
+
+def measure(
+    cases: Sequence[Case],
+    policy: Policy,
+    rules: Rules,
+    sampling: Sampling,
+    folder: Path,
+    samples: int,
+    seed: int,
+) -> dict[str, float]:
+    """A policy's rate of success on each case, by case id; of a case that always failed, none.
+
+    The episodes are kept in `folder`; those that are there already are not played again.
+    """
+    asked = {"policy": policy.spec, "samples": samples, "seed": seed}
+    known = (folder / "manifest.json").is_file()
+    run = RunFolder.open(folder) if known else RunFolder.create(folder, asked)
+    stream = collect(
+        cases,
+        policy,
+        rules,
+        group_size=samples,
+        sampling=sampling,
+        seed=seed_of(seed, "difficulty"),
+        out=run,
+    )
+    with progress("difficulty", len(cases) * samples) as advance:
+        for _ in stream:
+            advance(1)
+    run.finish()
+    right: dict[str, list[bool]] = {}
+    for trajectory in run.trajectories:
+        right.setdefault(trajectory.case_id, []).append(trajectory.correct)
+    return {name: sum(each) / len(each) for name, each in right.items()}
+
+
+def _informative(success: float | None, samples: int) -> float:
+    """How much a group would learn from a case: 4 p (1 - p), p as Laplace would estimate it."""
+    p = 0.5 if success is None else (success * samples + 1) / (samples + 2)
+    return 4 * p * (1 - p)

@@ -1,0 +1,108 @@
+"""`medgym doctor`: what has to hold of a model before anything trains, and of a run's records.
+
+Imports nothing heavy before it knows what is asked.
+"""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medgym.errors import RunError, missing_extra
+
+if TYPE_CHECKING:
+    from .checks import Check
+    from .subject import Subject
+
+MARKS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def doctor(
+    named: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL_OR_RUN",
+            help="A model's folder or hub name, hf:PATH@ADAPTER, or a run's folder.",
+        ),
+    ],
+    cases: Annotated[
+        str | None,
+        typer.Option(
+            "--cases", metavar="SPEC", help="What is asked: a run's own, or phantom:test[:16]."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")
+    ] = False,
+) -> None:
+    """Examine a model before it trains: template, images, log-probabilities, sight.
+
+    Example: medgym doctor runs/tiny
+    """
+    try:
+        from .subject import subject_of
+    except ModuleNotFoundError as error:
+        raise missing_extra("train", error) from error
+    found = examine(subject_of(named, cases))
+    if as_json:
+        print(json.dumps([asdict(check) for check in found], indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+    failed = [check.check for check in found if check.verdict == "fail"]
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}; "
+            "mend: as the report says"
+        )
+
+
+def examine(subject: "Subject") -> "list[Check]":
+    """Every check that can be made of a subject, in order.
+
+    Where the chat template cannot serve, nothing can be played and the checks after it are left
+    out; where only records are there, they alone are checked.
+    """
+    from medgym.progress import progress
+
+    from . import checks as model
+    from . import sight as episodes
+
+    wanted = {
+        "template": model.template,
+        "tool images": model.tool_images,
+        "features": model.features,
+        "images": episodes.images,
+        "vision tokens": model.vision_tokens,
+        "agreement": episodes.agreement,
+        "sight": episodes.sees,
+    }
+    if subject.model is None:
+        wanted = {}
+    if subject.run is not None:
+        wanted["records"] = episodes.records
+    found: list[Check] = []
+    with progress("checks", len(wanted)) as advance:
+        for name, check in wanted.items():
+            usable = all(made.verdict != "fail" for made in found if made.check == "template")
+            if usable or name == "records":
+                found.append(model.guarded(name, check, subject))
+            advance(1)
+    return found
+
+
+def _print(found: "list[Check]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("check", "verdict", "figure", "mend", expand=False)
+    for check in found:
+        figure = ", ".join(f"{name} {_number(value)}" for name, value in check.figure.items())
+        verdict = Text(check.verdict, style=MARKS[check.verdict])
+        table.add_row(check.check, verdict, Text(figure), Text(check.mend))
+    Console().print(table)
+
+
+def _number(value: float | int | str) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

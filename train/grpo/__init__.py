@@ -1,0 +1,1 @@
+"""GRPO over medgym's rollouts."""

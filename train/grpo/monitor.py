@@ -1,0 +1,73 @@
+"""What training looks at in itself every so many steps, beside what it optimises.
+
+Does the policy see (`sight`), do sampler and trainer agree on what was sampled (`agreement`), and
+what does it earn when its tools show it another case (`exchanged`)? A policy that goes blind may
+earn as much as before; so blindness stops the run, by name.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medgym.cases import Case
+from medgym.metrics.counterfactual import exchanged
+from medgym.trajectory import Trajectory
+
+from ..recipe.schema import SightTable
+from ..sight import Watch, agreement, sight
+from .trainer import LookingTrainer
+
+CASES = 8
+"""Cases that are looked at, one episode of each: three forward passes apiece."""
+
+EPISODES = 16
+"""Episodes that are played with exchanged views, of the same cases."""
+
+
+class Watching:
+    """Looks every so many steps; what `LookingTrainer` takes as `watch`.
+
+    Args:
+        table: how often, and what counts as blind.
+        temperature: at which replies are sampled.
+    """
+
+    def __init__(self, table: SightTable, temperature: float) -> None:
+        self._every = table.every
+        self._watch = Watch(table.floor, table.patience)
+        self._temperature = temperature
+
+    def __call__(
+        self, trainer: LookingTrainer, played: Sequence[tuple[Case, Trajectory]]
+    ) -> Mapping[str, float]:
+        """The figures of a step; none between two looks.
+
+        Raises:
+            Blind: the policy does not see.
+        """
+        if not self._every or trainer.state.global_step % self._every:
+            return {}
+        first = list({case.id: (case, trajectory) for case, trajectory in played}.values())[:CASES]
+        model: Any = trainer.accelerator.unwrap_model(trainer.model)
+        seen = sight(model, trainer.processing_class, first, trainer.pictures)
+        self._watch.see(seen)
+        agrees = agreement(
+            model,
+            trainer.processing_class,
+            first,
+            trainer.pictures,
+            temperature=self._temperature,
+        )
+        return {**seen.figures(), **agrees.figures(), **_exchanged(trainer, first)}
+
+
+def _exchanged(
+    trainer: LookingTrainer, played: Sequence[tuple[Case, Trajectory]]
+) -> Mapping[str, float]:
+    """The mean reward of the same cases when tools show another one's images, where that can be."""
+    rules = trainer.rules_now()
+    cases = [case for case, _ in played for _ in range(max(1, EPISODES // len(played)))]
+    if not rules.tools or len({case.group for case in cases}) < 2:
+        return {}
+    again = trainer.played(cases, exchanged(rules, cases), "exchanged")
+    earned = [t.reward for _, t in again if t.reward is not None]
+    return {"looking/exchanged_reward": sum(earned) / len(earned)} if earned else {}

@@ -1,0 +1,133 @@
+"""Who plays the episodes of training, and where: the machinery of `collect`, one step at a time.
+
+Every attempt starts from a fresh environment, and what the machinery fails at is tried again. What
+fails for good comes back as a failed trajectory without a reward. No trajectory leaves here that
+breaks an invariant, and every image that one shows is held until the next step begins.
+"""
+
+import io
+import math
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from PIL import Image
+
+from medgym.episode import Rules
+from medgym.messages import ImagePart, Message
+from medgym.policy import Policy, Sampling
+from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.collection import BackendName, Tally, settle
+from medgym.rollout.local import LocalBackend
+from medgym.rollout.sync import drive
+from medgym.storage.trajectories import ImageStore
+from medgym.trajectory import Trajectory, validate
+
+
+class Player:
+    """Plays the episodes of one training step after the other.
+
+    Args:
+        sampling: how replies are drawn.
+        images: where the images that were shown are kept, if they are to be kept.
+        backend, workers, ray_address: as `collect`'s.
+
+    Attributes:
+        pictures: the images that this step's episodes showed, by content hash.
+        tally: what failed in this step.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        *,
+        images: ImageStore | None = None,
+        backend: BackendName = "local",
+        workers: int = 2,
+        ray_address: str | None = None,
+    ) -> None:
+        self._sampling = sampling
+        self._images = images
+        self._backend = backend
+        self._workers = workers
+        self._ray_address = ray_address
+        self._cluster: Any = None
+        self.begin()
+
+    def begin(self) -> None:
+        """A step begins: the last one's images and failures are forgotten."""
+        self.pictures: dict[str, Image.Image] = {}
+        self.tally = Tally()
+
+    def play(
+        self, jobs: Sequence[Job], policy: Policy, rules: Rules, *, seed: int
+    ) -> list[Trajectory]:
+        """Play episodes, all at once; their trajectories in the order of the jobs.
+
+        Raises:
+            InvariantError: a trajectory that must not be trained on.
+            UserError, RunError: as whoever plays raises them.
+        """
+        trajectories = []
+        for played in drive(self._settle(jobs, policy, rules, seed)):
+            for sha256, png in played.images.items():
+                self._keep_png(sha256, png)
+            validate(played.trajectory)
+            trajectories.append(played.trajectory)
+        return trajectories
+
+    async def _settle(
+        self, jobs: Sequence[Job], policy: Policy, rules: Rules, seed: int
+    ) -> AsyncGenerator[Played, None]:
+        backend = self._make(policy, rules, seed, len(jobs))
+        stream = settle(jobs, backend, policy=policy.spec, seed=seed, tally=self.tally)
+        async for played in stream:
+            yield played
+
+    def _make(self, policy: Policy, rules: Rules, seed: int, concurrency: int) -> Backend:
+        common: dict[str, Any] = {
+            "sampling": self._sampling,
+            "seed": seed,
+            "concurrency": concurrency,
+        }
+        if self._backend == "local":
+            return LocalBackend(policy, rules, on_messages=self._keep, **common)
+        from medgym.rollout.ray.backend import RayBackend
+
+        if self._cluster is None:  # held from step to step: it starts more slowly than a step plays
+            self._cluster = self._join(policy, rules)
+        return RayBackend(
+            policy,
+            rules,
+            workers=self._workers,
+            address=self._ray_address,
+            stored=self.pictures.__contains__,
+            **common,
+        )
+
+    def _join(self, policy: Policy, rules: Rules) -> Any:
+        from medgym.rollout.ray.cluster import join
+        from medgym.rollout.ray.tools import is_remote
+
+        tools = sum(tool.resources.get("num_cpus", 1.0) for tool in rules.tools if is_remote(tool))
+        cpus = self._workers + int(policy.local_model) + math.ceil(tools)
+        return join(self._ray_address, cpus=cpus)
+
+    def close(self) -> None:
+        """Leave the Ray cluster, if one was joined."""
+        if self._cluster is not None:
+            self._cluster.leave()
+        self._cluster = None
+
+    def _keep(self, messages: Sequence[Message]) -> None:
+        for part in (part for message in messages for part in message.images):
+            if part.sha256 not in self.pictures:
+                self.pictures[part.sha256] = part.image
+                if self._images is not None:
+                    self._images.put(part)
+
+    def _keep_png(self, sha256: str, png: bytes) -> None:
+        image = Image.open(io.BytesIO(png))
+        image.load()
+        self.pictures[sha256] = image
+        if self._images is not None:
+            self._images.put(ImagePart(0, image))

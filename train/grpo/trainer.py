@@ -1,0 +1,343 @@
+"""GRPO on medgym's own episodes, optimised by TRL.
+
+`LookingTrainer` replaces one thing of TRL's `GRPOTrainer`: generation. Completions are whole
+episodes played through `medgym.rollout`, so that they are token-exact, multi-turn and multi-image;
+losses, advantages, clipping, logging, checkpoints are TRL's. The method replaced, `_generate`, is
+private: the minor version of TRL is pinned and `SIGNATURE` is checked before anything runs.
+
+What the machinery failed at for good trains nobody: its whole group is left out, without a reward
+and without a gradient. That every image which was shown reaches the model is checked on every step.
+"""
+
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Protocol
+
+import torch
+import trl
+from accelerate.utils import gather_object
+from trl import GRPOConfig, GRPOTrainer
+
+from medgym.cases import Case
+from medgym.episode import Rules
+from medgym.errors import RunError, UserError
+from medgym.metrics.looking import metrics as looking_metrics
+from medgym.policy import Policy, Sampling
+from medgym.registry import load
+from medgym.rollout.backend import Job
+from medgym.rollout.collection import BackendName
+from medgym.seeds import seed_of
+from medgym.storage.trajectories import ImageStore
+from medgym.trajectory import Trajectory
+
+from ..models.checkpoint import WholeCheckpoints
+from ..sight import hold_images
+from .batch import Row, as_trl, check_images, filled, reward_functions, rows_of, shortest
+from .dynamic_sampling import Group, Play
+from .rollouts import Player
+
+SUPPORTED_TRL = "1.16"
+SIGNATURE = "(self, prompts: list)"
+
+OnStep = Callable[[int, Sequence[tuple[Case, Trajectory]]], None]
+Select = Callable[[int, list[Group], Play], list[Group]]
+Watch = Callable[["LookingTrainer", Sequence[tuple[Case, Trajectory]]], Mapping[str, float]]
+
+
+class Publisher(Protocol):
+    """Who keeps samplers elsewhere in step with the model in training."""
+
+    def player(self, model: Any, step: int) -> Policy:
+        """Who plays a step's episodes."""
+
+
+def check_trl() -> None:
+    """Refuse a TRL whose private seam is not the one that this module replaces."""
+    seam = str(inspect.signature(GRPOTrainer._generate))
+    if not trl.__version__.startswith(SUPPORTED_TRL + ".") or seam != SIGNATURE:
+        raise UserError(
+            f"trl {trl.__version__} is not supported; mend: pip install 'trl=={SUPPORTED_TRL}.*'"
+        )
+
+
+def look(view: int) -> str:
+    """Stands in TRL's list of tools and is never called.
+
+    TRL encodes images of later turns only where it knows of at least one tool; the tools that are
+    really used belong to the episode.
+    """
+    return str(view)
+
+
+class LookingTrainer(WholeCheckpoints, GRPOTrainer):
+    """TRL's `GRPOTrainer`, whose completions are episodes.
+
+    Args:
+        cases: what is trained on; a row of the data set names one by its index.
+        rules: tools, rubric and budgets of an episode. A scheduled rubric is followed.
+        sampling: how replies are drawn; the temperature must be the config's.
+        policy: who plays, where that is another engine: its samples are corrected for by TRL's
+            importance sampling. By default the model in training plays, in process.
+        publisher: hands the model in training to that engine.
+        backend, workers, ray_address: where episodes are played, as `collect` takes them.
+        overlong: what becomes of an episode that ran out of its budget: it earns what it earned,
+            or it is masked: neither punished nor counted in its group's baseline.
+        images: where the images that were seen are kept, if they are to be kept.
+        select: may exchange groups for others; receives the step, the groups that did not fail and
+            how to play more, and returns as many groups as it received.
+        watch: figures of its own that are logged, of what was played; it may stop the run.
+        on_step: receives the step and what was played and is trained on, after every generation.
+        args, model, processing_class, peft_config, callbacks: as TRL's.
+    """
+
+    _someone_has_none = False
+
+    def __init__(
+        self,
+        *,
+        cases: Sequence[Case],
+        rules: Rules,
+        sampling: Sampling,
+        args: GRPOConfig,
+        policy: Policy | None = None,
+        publisher: Publisher | None = None,
+        backend: BackendName = "local",
+        workers: int = 2,
+        ray_address: str | None = None,
+        overlong: Literal["reward", "mask"] = "reward",
+        images: ImageStore | None = None,
+        select: Select | None = None,
+        watch: Watch | None = None,
+        on_step: OnStep | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_trl()
+        from datasets import Dataset
+
+        functions, weights = reward_functions(rules)
+        args.reward_weights = weights
+        rows = [
+            {"prompt": [{"role": "user", "content": str(index)}]} for index in range(len(cases))
+        ]
+        super().__init__(
+            args=args, train_dataset=Dataset.from_list(rows), reward_funcs=functions, **kwargs
+        )
+        # Set afterwards: the chat templates of Gemma 3 and InternVL have no place for tools, which
+        # matters to TRL's own rollouts and not to ours.
+        self.tools = [look]
+        # TRL's name for: the samples are another engine's, and are corrected for.
+        self.use_vllm = policy is not None
+        self._cases = cases
+        self._rules = rules
+        self.publisher = publisher
+        self._overlong = overlong
+        self._select = select
+        self._watch = watch
+        self._on_step = on_step
+        self._rows: list[Row] = []
+        self._player = Player(
+            sampling, images=images, backend=backend, workers=workers, ray_address=ray_address
+        )
+        model = self.accelerator.unwrap_model(self.model)
+        inside: Policy = load("policies", "hf")(
+            model,
+            self.processing_class,
+            batch_size=max(args.per_device_train_batch_size, 64),
+            patience=None,
+        )
+        self._policy = policy if policy is not None else inside
+        # TRL knows two names of placeholders; every family has one.
+        self._placeholder = self._image_pad_token_id = inside.vision_token_ids[0]
+        self._taken = _taken(model)
+        logging.getLogger("trl.trainer.grpo_trainer").addFilter(_is_news)
+
+    @property
+    def pictures(self) -> Mapping[str, Any]:
+        """The images that this step's episodes showed, by content hash."""
+        return self._player.pictures
+
+    def close(self) -> None:
+        """Give back what playing holds: a Ray cluster that was started."""
+        self._player.close()
+
+    def played(self, cases: Sequence[Case], rules: Rules, *purpose: object) -> Group:
+        """Play some cases by who plays now, each as often as it is given.
+
+        `purpose` and step fix the draws. Raises as `Player.play`.
+        """
+        members: Counter[str] = Counter()
+        jobs = []
+        for case in cases:
+            jobs.append(Job(case, members[case.id]))
+            members[case.id] += 1
+        step, process = self.state.global_step, self.accelerator.process_index
+        seed = seed_of(self.args.seed, step, process, *purpose)
+        with self.accelerator.autocast():  # in process, the sampler computes as the trainer does
+            trajectories = self._player.play(jobs, self._policy, rules, seed=seed)
+        return list(zip(cases, trajectories, strict=True))
+
+    def rules_now(self) -> Rules:
+        """The rules of this step's episodes: the rubric's weights may follow a schedule."""
+        progress = self.state.global_step / max(self.state.max_steps, 1)
+        return replace(self._rules, rubric=self._rules.rubric.at(min(progress, 1.0)))
+
+    def _generate(self, prompts: list) -> Any:  # type: ignore[type-arg]
+        self._player.begin()
+        step = self.state.global_step
+        if self.publisher is not None:
+            self._policy = self.publisher.player(self.accelerator.unwrap_model(self.model), step)
+        rules = self.rules_now()
+        self.reward_weights = torch.tensor([term.weight for term in rules.rubric.terms])
+        pairs = self.played([self._cases[int(p[-1]["content"])] for p in prompts], rules)
+        gone = self._left_out([trajectory for _, trajectory in pairs])
+        if self._select is not None:
+            pairs = self._selected(pairs, gone, rules)
+        hold_images(pairs)
+        self._log_episodes(pairs, gone)
+        everyone = gather_object(pairs) if self.accelerator.num_processes > 1 else pairs
+        if self._on_step is not None and self.accelerator.is_main_process:
+            self._on_step(step, everyone)
+        if self._watch is not None:
+            whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
+            with self.accelerator.autocast():
+                figures = self._watch(self, whole)
+            self._log(figures)
+        trajectories = [trajectory for _, trajectory in pairs]
+        silent = [
+            is_gone or (self._overlong == "mask" and trajectory.truncated)
+            for is_gone, trajectory in zip(gone, trajectories, strict=True)
+        ]
+        rows = rows_of(trajectories, self.pictures)
+        stand_in = shortest(rows)
+        if self._someone_has_none:
+            stand_in = next(row for row in gather_object([stand_in]) if row)
+        self._rows = filled(rows, stand_in, silent)
+        self._log_lengths()
+        for prompt, trajectory in zip(prompts, trajectories, strict=True):  # what TRL's tables show
+            text = trajectory.nodes[0].text if trajectory.nodes else trajectory.case_id
+            prompt[:] = [{"role": "user", "content": text}]
+        terms = [
+            None if is_silent else trajectory.terms
+            for is_silent, trajectory in zip(silent, trajectories, strict=True)
+        ]
+        return as_trl(self._rows, {"terms": terms})
+
+    def _left_out(self, trajectories: Sequence[Trajectory]) -> list[bool]:
+        """Which rows belong to a group that lost a member for good, in whatever process.
+
+        Raises:
+            RunError: every group did.
+        """
+        counts = {"train": self.num_generations, "eval": self.num_generations_eval}
+        size = int(counts[self._mode] or 1)
+        lost = [trajectory.failure is not None for trajectory in trajectories]
+        everyone = self.accelerator.gather(torch.tensor(lost, device=self.accelerator.device))
+        groups = everyone.view(-1, size).any(dim=1)
+        failures = self._player.tally.failures.items()
+        self._log({f"failures/{boundary}": float(count) for boundary, count in failures})
+        self._metrics[self._mode]["failures/left_out"].append(groups.float().mean().item())
+        if bool(groups.all()):
+            reasons = Counter(t.failure for t in trajectories if t.failure is not None)
+            reason = reasons.most_common(1)[0][0] if reasons else "see the other processes"
+            raise RunError(
+                f"every group of step {self.state.global_step + 1} failed ({reason}); mend: what "
+                "failed, then go on with --resume from the last checkpoint"
+            )
+        processes = everyone.view(self.accelerator.num_processes, -1)
+        self._someone_has_none = bool(processes.all(dim=1).any())
+        start = self.accelerator.process_index * len(trajectories)
+        rows = groups.repeat_interleave(size)[start : start + len(trajectories)]
+        return [bool(each) for each in rows]
+
+    def _selected(self, pairs: Group, gone: Sequence[bool], rules: Rules) -> Group:
+        """The pairs with some groups exchanged for others; groups that failed stay where they are.
+
+        Raises:
+            UserError: groups are spread over processes.
+        """
+        assert self._select is not None
+        size = int(self.num_generations or 1)
+        if len(pairs) % size:
+            raise UserError(
+                "groups that are spread over processes cannot be selected; mend: make "
+                "per_device_train_batch_size a multiple of num_generations"
+            )
+        rounds = 0
+
+        def play(cases: Sequence[Case]) -> list[Group]:
+            nonlocal rounds
+            rounds += 1
+            more = self.played([c for c in cases for _ in range(size)], rules, "further", rounds)
+            groups = [more[at : at + size] for at in range(0, len(more), size)]
+            return [g for g in groups if all(t.failure is None for _, t in g)]
+
+        starts = [at for at in range(0, len(pairs), size) if not gone[at]]
+        chosen = self._select(
+            self.state.global_step, [pairs[at : at + size] for at in starts], play
+        )
+        made = list(pairs)
+        for at, group in zip(starts, chosen, strict=True):
+            made[at : at + size] = group
+        return made
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        made = super()._generate_and_score_completions(inputs)
+        processor: Any = self.processing_class
+        merge = getattr(processor.image_processor, "merge_size", 1) ** 2
+        check_images(made, self._rows, self._placeholder, merge)
+        return made
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        """TRL hands on all that an image processor returns; what a model takes may be less."""
+        taken = {name: value for name, value in kwargs.items() if name in self._taken}
+        return super()._get_per_token_logps_and_entropies(*args, **taken)
+
+    @property
+    def _mode(self) -> str:
+        return "train" if self.accelerator.unwrap_model(self.model).training else "eval"
+
+    def _log(self, figures: Mapping[str, float]) -> None:
+        """Log figures, each the mean over the processes that have it."""
+        several = self.accelerator.num_processes > 1
+        everyone = gather_object([dict(figures)]) if several else [figures]
+        for name in sorted({name for each in everyone for name in each}):
+            values = [each[name] for each in everyone if name in each]
+            self._metrics[self._mode][name].append(sum(values) / len(values))
+
+    def _log_episodes(self, pairs: Group, gone: Sequence[bool]) -> None:
+        whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
+        figures: dict[str, float] = {}
+        if whole:
+            figures["accuracy"] = sum(t.correct for _, t in whole) / len(whole)
+            figures |= looking_metrics(whole, [tool.name for tool in self._rules.tools])
+        self._log(figures)
+
+    def _log_lengths(self) -> None:
+        mode, device = self._mode, self.accelerator.device
+        sampled = torch.tensor([float(sum(row.mask)) for row in self._rows], device=device)
+        lengths = self.accelerator.gather(sampled)
+        total = float(sum(len(row.prompt) + len(row.completion) for row in self._rows))
+        if mode == "train":
+            tokens = self.accelerator.gather(torch.tensor(total, device=device)).sum()
+            self.state.num_input_tokens_seen += int(tokens.item())
+        self._metrics[mode]["num_tokens"] = [self.state.num_input_tokens_seen]
+        self._metrics[mode]["completions/mean_length"].append(lengths.mean().item())
+        self._metrics[mode]["completions/min_length"].append(lengths.min().item())
+        self._metrics[mode]["completions/max_length"].append(lengths.max().item())
+
+
+def _taken(model: Any) -> set[str]:
+    """What TRL's forward may be given for a model: of two kinds of token types, those it knows."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    known = inspect.signature(type(base).forward).parameters
+    seam = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
+    types = {"token_type_ids", "mm_token_type_ids"}
+    return {name for name in seam if name not in types or name in known}
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """TRL warns, at length, of rows without a reward; here they are left out on purpose."""
+    return "All reward functions returned None" not in record.getMessage()

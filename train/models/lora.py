@@ -1,0 +1,228 @@
+"""What of a model learns, LoRA adapters over it, and how they are saved, published and merged.
+
+An adapter is an ordinary PEFT adapter, wherever it lies: plain PEFT loads it. A version is written
+once and whole, to `adapters/ROLE/STEP` in the run's folder, and samplers elsewhere load it there.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+
+from medgym.errors import UserError
+from medgym.failures import reason_of
+from medgym.policy import Policy
+from medgym.registry import load
+from medgym.storage.adapters import CONFIG, Samplers, Version, check_fit, publish, published
+
+from ..recipe.schema import Part
+from .checkpoint import load_model, save_model
+
+PROJECTORS = {"multi_modal_projector", "merger", "deepstack_merger_list"}
+TOWERS = {"visual", "vision_tower", "vision_model"}
+"""How transformers' vision-language models call the two parts that are not the language model. In
+Qwen's the projector is inside of the tower."""
+
+
+def part_of(name: str) -> Part:
+    """Which part of a model a module or weight belongs to, by its dotted name."""
+    path = set(name.split("."))
+    if path & PROJECTORS:
+        return "projector"
+    return "vision" if path & TOWERS else "language"
+
+
+def parameters_of(model: Any, parts: Sequence[Part]) -> list[torch.nn.Parameter]:
+    """The weights of some parts of a model."""
+    return [weight for name, weight in model.named_parameters() if part_of(name) in parts]
+
+
+def only(model: Any, parts: Sequence[Part]) -> None:
+    """Let these parts of a model learn, and no others; for training without an adapter."""
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(part_of(name) in parts)
+
+
+def targets(model: Any, parts: Sequence[Part]) -> dict[str, Any]:
+    """The keys of `LoraConfig` that name every linear layer of some parts of a model.
+
+    The layer that makes the scores of the next token is none of them. Gemma 3's projector is one
+    bare matrix, which PEFT adapts by another key.
+
+    Raises:
+        UserError: a part has neither linear layers nor such a matrix.
+    """
+    leaves: dict[tuple[Part, str], set[str]] = {}
+    head = model.get_output_embeddings()
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and module is not head:
+            numbered = re.search(r"\.\d+\.", name)  # the layer or the block
+            root = name[: numbered.start()] if numbered else name.rpartition(".")[0]
+            leaves.setdefault((part_of(name), root), set()).add(name.rpartition(".")[2])
+    patterns, bare = [], []
+    for part in parts:
+        roots = sorted(root for each, root in leaves if each == part)
+        for root in roots:
+            last = "|".join(map(re.escape, sorted(leaves[part, root])))
+            patterns.append(rf"{re.escape(root)}\.(?:.*\.)?(?:{last})")
+        if not roots:
+            matrices = (name for name, w in model.named_parameters() if w.ndim == 2)
+            found = [name for name in matrices if part_of(name) == part == "projector"]
+            if not found:
+                raise UserError(
+                    f"{type(model).__name__} has no layers to adapt in its {part} part; mend: "
+                    "leave it out of [model] adapt, or name layers by [lora] target_modules"
+                )
+            bare += found
+    named: dict[str, Any] = {"target_modules": "|".join(patterns)} if patterns else {}
+    return named | ({"target_parameters": bare} if bare else {})
+
+
+def lora_config(model: Any, lora: Mapping[str, Any], parts: Sequence[Part]) -> LoraConfig:
+    """`[lora]` as PEFT takes it; where it names no layers, all linear ones of `parts` are adapted.
+
+    Raises:
+        UserError: PEFT refuses a value, or the model lacks what is named.
+    """
+    keys = dict(lora)
+    if not {"target_modules", "target_parameters"} & keys.keys():
+        keys |= targets(model, parts)
+    try:
+        return LoraConfig(**({"task_type": "CAUSAL_LM"} | keys))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"PEFT refuses [lora]: {reason_of(error)}; mend: correct it") from error
+
+
+def save_adapter(model: Any, run: Path, role: str, step: int) -> Version:
+    """Publish a model's adapter as a version of its run: whole or not at all.
+
+    Raises:
+        UserError: another adapter was published under that step.
+        OSError: it cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=run) as folder:
+        model.save_pretrained(folder, selected_adapters=["default"])
+        return publish(Path(folder), run, role, step)
+
+
+def forget_after(run: Path, role: str, step: int, sampler: Any = None) -> None:
+    """Drop versions of steps that a resumed run takes again, from disk and from a sampler."""
+    for version in published(run, role):
+        if version.step > step:
+            if sampler is not None:
+                sampler.drop_adapter(version.name)
+            for file in sorted(version.path.iterdir()):
+                file.unlink()
+            version.path.rmdir()
+
+
+class Following:
+    """A sampler elsewhere that follows the adapter in training: what `LookingTrainer` asks.
+
+    Args:
+        sampler: plays by the base, and by adapters that it loads while it runs.
+        run: the run's folder. role: whose adapter.
+        every: steps between two versions. A step is played by the newest one, step 0 by the base.
+        saves: whether this process writes the versions; others wait for them.
+        wait: called when a version is due, before and after it is written; meets other processes.
+    """
+
+    def __init__(
+        self,
+        sampler: Any,
+        run: Path,
+        role: str,
+        every: int = 1,
+        *,
+        saves: bool = True,
+        wait: Any = lambda: None,
+    ) -> None:
+        self._sampler = sampler
+        self._samplers = Samplers([sampler], keep=1)  # no episode outlasts its step
+        self._run = run
+        self._role = role
+        self._every = every
+        self._saves = saves
+        self._wait = wait
+        self._playing: tuple[int, Policy] = (0, sampler)
+
+    def player(self, model: Any, step: int) -> Policy:
+        """Who plays a step's episodes.
+
+        Raises:
+            UserError: the sampler cannot load the adapter.
+        """
+        due = step - step % self._every
+        if due != self._playing[0]:
+            self._wait()
+            there = {version.step: version for version in published(self._run, self._role)}
+            if due not in there and self._saves:
+                # A resumed run begins within an interval whose version it wrote in its first life.
+                there[due] = save_adapter(model, self._run, self._role, due)
+            self._wait()
+            version = there.get(due) or Version(
+                self._role, due, self._run.resolve() / "adapters" / self._role / str(due)
+            )
+            self._playing = (due, self._samplers.load(version)[0])
+        return self._playing[1]
+
+
+def merge(adapter: Path, out: Path) -> Path:
+    """Merge an adapter into its base and write an ordinary checkpoint, processor included.
+
+    Args:
+        adapter: a PEFT adapter's folder, or a run's, whose newest adapter is taken.
+        out: where the checkpoint goes; must not exist.
+
+    Raises:
+        UserError: no adapter there, its base is not there or another one, or `out` exists.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists; mend: choose another name or remove it")
+    if (adapter / "adapters").is_dir():
+        versions = [
+            version
+            for folder in sorted((adapter / "adapters").iterdir())
+            for version in published(adapter, folder.name)
+        ]
+        if len({version.role for version in versions}) > 1:
+            raise UserError(
+                f"{adapter} has adapters of several roles; mend: name one, as {versions[-1].path}"
+            )
+        adapter = versions[-1].path if versions else adapter
+    base = base_of(adapter)
+    if base.is_dir():
+        check_fit(adapter, base)
+    model, processor = load_model(base if base.is_dir() else str(base))
+    player = load("policies", "hf")(model, processor)
+    player.with_adapter("merged", adapter)
+    adapted = player.model
+    assert isinstance(adapted, PeftModel)
+    whole: Any = adapted.merge_and_unload(safe_merge=True, adapter_names=["merged"])
+    save_model(whole, processor, out)
+    return out
+
+
+def base_of(adapter: Path) -> Path:
+    """The base that an adapter was trained over: in a run the cold start, else what PEFT noted.
+
+    Raises:
+        UserError: there is no adapter, or it does not say.
+    """
+    try:
+        named = json.loads((adapter / CONFIG).read_text("utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no adapter in {adapter} (no readable {CONFIG}); mend: name a folder that PEFT saved"
+        ) from error
+    own = adapter.resolve().parents[2:3]
+    if own and (own[0] / "cold_start").is_dir():  # a run may have moved since
+        return own[0] / "cold_start"
+    if not named:
+        raise UserError(f"{adapter} does not name its base; mend: set it in {CONFIG}")
+    return Path(named)

@@ -1,0 +1,1 @@
+"""What a training is asked to do: a recipe's tables, its rubric, its rules."""

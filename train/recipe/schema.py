@@ -1,0 +1,307 @@
+"""What a training run is made of, as TOML: read strictly, so that a typo cannot pass for a default.
+
+`[lora]` and `[sft.lora]` go straight through to `peft.LoraConfig`, `[sft]` to `trl.SFTConfig` and
+`[grpo]` to `trl.GRPOConfig`; their keys are those classes' own. An unknown key anywhere is an error
+that names the nearest one.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medgym.errors import UserError, unknown
+from medgym.registry import load, names
+from medgym.toml import read_table, read_toml
+
+from .rubric import RubricTable, rubric_of
+
+Part = Literal["language", "vision", "projector"]
+"""What of a vision-language model may learn: the language model, the vision tower, and what leads
+from the one to the other."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelTable(_Table):
+    """`[model]`: the base. `build = "tiny"` makes the built-in one, `path` names any other.
+
+    `adapt` says which of its parts learn, with or without `[lora]`. `gpu` says that it is too large
+    for anything else: where there is none the recipe is refused, instead of running for weeks.
+    """
+
+    build: Literal["tiny", "tiny-consult"] | None = None
+    path: str | None = None
+    gpu: bool = False
+    adapt: tuple[Part, ...] = Field(default=("language",), min_length=1)
+
+
+class CasesTable(_Table):
+    """`[cases]`: case specs. `order` "balanced" puts every answer equally often into each step."""
+
+    train: str
+    test: str
+    order: Literal["shuffled", "balanced"] = "shuffled"
+
+
+class ToolsTable(_Table):
+    """`[tools]`: names of registered tools; none for a policy without tools."""
+
+    names: tuple[str, ...] = ("zoom",)
+
+
+class RolloutTable(_Table):
+    """`[rollout]`: budgets of an episode, how replies are drawn, and who plays where in training.
+
+    Attributes:
+        max_tokens: of one reply. max_context: of an episode, images and all; by default as many as
+            the model takes. It is spent in whole turns.
+        overlong: an episode that ran out of its budgets earns what it earned (`reward`), or is
+            neither punished nor trained on (`mask`).
+        policy: an engine that plays in place of the model in training (`vllm:...`, `openai:...`);
+            it gets the adapter anew every `publish_every` steps.
+        backend, workers, ray_address: where episodes are played, as `medgym rollout` takes them.
+    """
+
+    max_turns: int = Field(default=6, ge=1)
+    max_tokens: int = Field(default=512, ge=1)
+    max_context: int | None = Field(default=None, ge=1)
+    view_size: int | None = None
+    temperature: float = Field(default=1.0, gt=0)
+    overlong: Literal["reward", "mask"] = "reward"
+    policy: str | None = None
+    publish_every: int = Field(default=1, ge=1)
+    backend: Literal["local", "ray"] = "local"
+    workers: int = Field(default=2, ge=1)
+    ray_address: str | None = None
+
+
+class DemonstrationsTable(_Table):
+    """`[demonstrations]`: whose episodes the cold start imitates, on which cases, which of them.
+
+    Attributes:
+        policy: a policy's spec (an oracle, a teacher as `openai:URL#MODEL`), or `self`: the base's
+            own samples (rejection sampling). run: in its place, the folder of a run whose stored
+            episodes are played again, word for word, in the tokens of the model that learns.
+        cases: a case spec. samples: episodes of each case.
+        keep: those that are learned from: `right` (the answer is), `all`, or those that earned so
+            much. The others stay in the run's records.
+    """
+
+    policy: str | None = None
+    run: str | None = None
+    cases: str
+    samples: int = Field(default=1, ge=1)
+    keep: Literal["right", "all"] | float = "right"
+
+
+class CurriculumTable(_Table):
+    """`[curriculum]`: the cases that GRPO is trained on, and their order.
+
+    Attributes:
+        difficulty: `self` (the policy after its cold start) or a policy's spec: its rate of success
+            over `samples` episodes of a case orders the cases, easy ones first.
+        share: of the cases, chosen so that rare ones stay and redundant ones go.
+        skip_flat: groups whose members all earn the same are exchanged for further ones, until a
+            step has played `most` times as many as it needs.
+    """
+
+    difficulty: str | None = None
+    samples: int = Field(default=8, ge=1)
+    share: float = Field(default=1.0, gt=0, le=1)
+    skip_flat: bool = False
+    most: float = Field(default=3.0, ge=1)
+
+
+class SightTable(_Table):
+    """`[sight]`: how often training looks whether the policy still sees, and when it is blind.
+
+    Attributes:
+        every: steps between two looks; 0 for none.
+        floor: nats by which its answers must change without their images, on average.
+        patience: looks in a row that may fall below the floor before the run stops.
+    """
+
+    every: int = Field(default=10, ge=0)
+    floor: float = Field(default=0.01, ge=0)
+    patience: int = Field(default=3, ge=1)
+
+
+TRAINED = ("triage", "specialist", "attending", "single")
+"""Whom the training of a consultation may train: its roles, and a single policy beside them."""
+
+
+class StageTable(_Table):
+    """`[[marl.stages]]`: a stage of the attending's curriculum; see `curriculum`.
+
+    Attributes:
+        difficulty: of its cases: easy where all specialists are right, hard where none is.
+        share: of the steps; those of all stages add up to 1.
+        entropy: weight of the entropy bonus (gamma_s).
+    """
+
+    difficulty: Literal["easy", "medium", "hard"]
+    share: float = Field(gt=0, le=1)
+    entropy: float = Field(default=0.0, ge=0)
+
+
+class MarlTable(_Table):
+    """`[marl]`: how the roles of a `[consultation]` are trained.
+
+    Attributes:
+        rounds: the roles learn by turns, each in so many parts of its steps.
+        triage_reward: what earns triage its 1 beside 0.5 for form: `specialty`, the case's own; or
+            `outcome`, that the consultation which it chose ends with the right answer.
+        cases: how many of the training cases the attending's opinions are collected on.
+        stages: of the attending's curriculum; none: all difficulties mixed, no entropy bonus.
+        rehearse: share of a stage's cases that are of another difficulty.
+        single: whether a single policy without colleagues is trained as a baseline.
+        grpo: keys of `trl.GRPOConfig` for one role (`triage`, `specialist`, `attending`,
+            `single`), over those of `[grpo]`.
+    """
+
+    rounds: int = Field(default=1, ge=1)
+    triage_reward: Literal["specialty", "outcome"] = "specialty"
+    cases: int = Field(default=1000, ge=1)
+    stages: tuple[StageTable, ...] = ()
+    rehearse: float = Field(default=0.3, ge=0, le=1)
+    single: bool = True
+    grpo: dict[str, dict[str, Any]] = {}
+
+
+class Recipe(_Table):
+    """A whole training run."""
+
+    name: str
+    seed: int = 0
+    model: ModelTable
+    cases: CasesTable
+    tools: ToolsTable = ToolsTable()
+    rubric: RubricTable = RubricTable()
+    rollout: RolloutTable = RolloutTable()
+    demonstrations: DemonstrationsTable | None = None
+    curriculum: CurriculumTable = CurriculumTable()
+    sight: SightTable = SightTable()
+    consultation: dict[str, Any] | None = None
+    roles: dict[str, dict[str, Any]] = {}
+    marl: MarlTable = MarlTable()
+    sft: dict[str, Any] = {}
+    lora: dict[str, Any] = {}
+    grpo: dict[str, Any] = {}
+
+
+_SFT_OURS = {
+    "output_dir": "the run's folder",
+    "seed": "the recipe's seed",
+    "data_seed": "the recipe's seed",
+    **dict.fromkeys(
+        (
+            "max_length", "packing", "padding_free", "completion_only_loss", "assistant_only_loss",
+            "dataset_kwargs", "dataset_text_field", "chat_template_path", "remove_unused_columns",
+        ),
+        "what the sampler saw and wrote: exact tokens, uncut, loss on the policy's alone",
+    ),
+}  # fmt: skip
+_TRL_OURS = {
+    "output_dir": "the run's folder",
+    "seed": "the recipe's seed",
+    "temperature": "[rollout] temperature",
+    "max_completion_length": "[rollout] max_tokens",
+    "reward_weights": "the rubric",
+    "use_vllm": "[rollout] policy",
+}
+
+
+def load_recipe(name: str, **changes: Any) -> tuple[Recipe, str]:
+    """A recipe by registered name or path of a TOML file, and its text.
+
+    Args:
+        name: `tiny`, or `path/to/recipe.toml`.
+        changes: top-level values to set in place of the file's, as `seed=1`.
+
+    Raises:
+        UserError: no such recipe, not TOML, an unknown key (the nearest is named), a wrong value.
+    """
+    path = Path(name) if name.endswith(".toml") else None
+    if path is None:
+        path = load("recipes", name)
+    elif not path.is_file():
+        shipped = ", ".join(names("recipes"))
+        raise UserError(f"no such recipe: {path}; mend: check the path, or use one of {shipped}")
+    assert path is not None
+    data, text = read_toml(path)
+    data |= {key: value for key, value in changes.items() if value is not None}
+    data.setdefault("name", path.stem)
+    return parse_recipe(data, str(path)), text
+
+
+def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
+    """Check a recipe's data; errors as in `load_recipe`."""
+    recipe = read_table(Recipe, data, where)
+    if (recipe.model.build is None) == (recipe.model.path is None):
+        raise UserError(f"{where}: [model] needs either build or path; mend: give one of them")
+    shown = recipe.demonstrations
+    if shown is not None and (shown.policy is None) == (shown.run is None):
+        raise UserError(f"{where}: [demonstrations] needs either policy or run; mend: give one")
+    for role in recipe.marl.grpo:
+        if role not in TRAINED:
+            raise unknown(f"role in {where}:", f"marl.grpo.{role}", TRAINED)
+    shares = sum(stage.share for stage in recipe.marl.stages)
+    if recipe.marl.stages and abs(shares - 1) > 1e-6:
+        raise UserError(f"{where}: the shares of marl.stages add up to {shares:g}; mend: to 1")
+    rubric_of(recipe.rubric)  # a name that is wrong is named now, not when training begins
+    _check_keys(recipe, where)
+    return recipe
+
+
+def _check_keys(recipe: Recipe, where: str) -> None:
+    """The tables that are passed on hold keys of the libraries' own configuration classes."""
+    for table, keys, ours in (
+        ("lora", recipe.lora, {}),
+        ("sft.lora", recipe.sft.get("lora", {}), {}),
+        ("sft", {k: v for k, v in recipe.sft.items() if k != "lora"}, _SFT_OURS),
+        ("grpo", recipe.grpo, _TRL_OURS),
+        *((f"marl.grpo.{role}", keys, _TRL_OURS) for role, keys in recipe.marl.grpo.items()),
+    ):
+        if not keys:
+            continue
+        kinds = _numbers_of(_class_of(table))
+        known = kinds.keys() - ours.keys()
+        for key, value in keys.items():
+            if key in ours:
+                raise UserError(
+                    f"{where}: {table}.{key} is set from {ours[key]}; mend: remove it there"
+                )
+            if key not in known:
+                raise unknown(f"key in {where}:", f"{table}.{key}", [f"{table}.{n}" for n in known])
+            if kinds[key] and type(value) not in kinds[key] | {int}:
+                wanted = "number" if float in kinds[key] else "whole number"
+                raise UserError(
+                    f"{where}: {table}.{key}: {value!r} is no {wanted}; mend: write one"
+                )
+            if table.endswith("lora") and key == "r" and value < 1:  # which PEFT sees much later
+                raise UserError(f"{where}: {table}.r: {value}; mend: a rank of 1 or more")
+
+
+def _numbers_of(kind: Any) -> dict[str, set[Any]]:
+    """The fields of a configuration class; for one that takes numbers alone, which: int, float."""
+    hints = get_type_hints(kind)
+    found: dict[str, set[Any]] = {}
+    for each in dataclasses.fields(kind):
+        types = set(get_args(hints[each.name]) or (hints[each.name],)) - {type(None)}
+        found[each.name] = types if types <= {int, float} else set()
+    return found
+
+
+def _class_of(table: str) -> Any:
+    """The library's class whose keys a table holds."""
+    if table.endswith("lora"):
+        from peft import LoraConfig
+
+        return LoraConfig
+    from trl import GRPOConfig, SFTConfig
+
+    return SFTConfig if table == "sft" else GRPOConfig

@@ -1,0 +1,1 @@
+"""`medgym train audit`: what canned cheats earn under a rubric."""

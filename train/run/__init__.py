@@ -1,0 +1,1 @@
+"""A training's run: its stages, its folder, its judging, its report."""

@@ -1,0 +1,1 @@
+"""The built-in tiny model and how its base is made."""
