@@ -19,6 +19,7 @@ KINDS = (
     "suites",
     "recipes",
     "models",
+    "local_models",
     "commands",
 )
 

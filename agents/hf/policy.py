@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from medgym.errors import UserError
+from medgym.local_model import PATIENCE, LocalModel
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling
 from medgym.storage.adapters import check_fit, name_of
@@ -32,9 +33,6 @@ from .generate import answer_anew
 from .inputs import Pixels, base_of
 from .kv_cache import Holdings
 from .prefill import Reader
-
-PATIENCE = 0.02
-"""Seconds; a small tool answers sooner, and a slow one is not waited for."""
 
 TICK = 0.0005
 """Seconds between two looks at who is waiting."""
@@ -54,7 +52,7 @@ class _Request:
     since: float = field(default_factory=time.monotonic)
 
 
-class HFPolicy(Policy):
+class HFPolicy(LocalModel):
     """A vision-language model that samples replies.
 
     Args:
@@ -67,7 +65,6 @@ class HFPolicy(Policy):
     """
 
     kind: ClassVar[Literal["sampled"]] = "sampled"  # type: ignore[misc]
-    local_model: ClassVar[bool] = True  # type: ignore[misc]
 
     def __init__(
         self,
@@ -78,6 +75,7 @@ class HFPolicy(Policy):
         patience: float | None = PATIENCE,
     ) -> None:
         self.model = model
+        self.processor = processor
         self._pixels = Pixels()
         self.renderer = Renderer(processor, _stops_of(model), self._pixels.keep)
         self.vision_token_ids = self.renderer.vision_token_ids

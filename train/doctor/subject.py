@@ -24,9 +24,10 @@ from medgym.env import DEFAULT_TOOLS
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
+from medgym.local_model import local_model
 from medgym.messages import Calls, Message, Reply, parse_action, render_answer
 from medgym.policy import Policy, Sampling, load_policy, split_adapter
-from medgym.registry import load, names
+from medgym.registry import names
 from medgym.rollout import rollout
 from medgym.storage.adapters import check_fit, published
 from medgym.storage.run_folder import RunFolder
@@ -151,7 +152,7 @@ class Subject:
         Raises:
             UserError: the chat template cannot serve.
         """
-        return load("policies", "hf")(self.model, self.processor, patience=None)
+        return local_model(self.model, self.processor, patience=None)
 
     @cached_property
     def shown(self) -> tuple[Shown, ...]:

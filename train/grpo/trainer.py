@@ -24,9 +24,9 @@ from trl import GRPOConfig, GRPOTrainer
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
+from medgym.local_model import local_model
 from medgym.metrics.looking import metrics as looking_metrics
 from medgym.policy import Policy, Sampling
-from medgym.registry import load
 from medgym.rollout.backend import Job
 from medgym.rollout.collection import BackendName
 from medgym.seeds import seed_of
@@ -142,7 +142,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             sampling, images=images, backend=backend, workers=workers, ray_address=ray_address
         )
         model = self.accelerator.unwrap_model(self.model)
-        inside: Policy = load("policies", "hf")(
+        inside = local_model(
             model,
             self.processing_class,
             batch_size=max(args.per_device_train_batch_size, 64),

@@ -16,8 +16,8 @@ from peft import LoraConfig, PeftModel
 
 from medgym.errors import UserError
 from medgym.failures import reason_of
+from medgym.local_model import local_model
 from medgym.policy import Policy
-from medgym.registry import load
 from medgym.storage.adapters import CONFIG, Samplers, Version, check_fit, publish, published
 
 from ..recipe.schema import Part
@@ -199,7 +199,7 @@ def merge(adapter: Path, out: Path) -> Path:
     if base.is_dir():
         check_fit(adapter, base)
     model, processor = load_model(base if base.is_dir() else str(base))
-    player = load("policies", "hf")(model, processor)
+    player = local_model(model, processor)
     player.with_adapter("merged", adapter)
     adapted = player.model
     assert isinstance(adapted, PeftModel)

@@ -22,6 +22,7 @@ from medgym.env import DEFAULT_VIEW_SIZE, load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.judge import Judgement
+from medgym.local_model import local_model
 from medgym.policy import Policy, Sampling, load_policy, split_adapter
 from medgym.progress import progress
 from medgym.registry import load
@@ -180,7 +181,7 @@ def cold_start(recipe: Recipe, base: Path | str, place: Place) -> None:
     model, processor = load_model(base)
     if recipe.demonstrations is not None:
         run = RunFolder(place.folder)
-        student = load("policies", "hf")(model, processor)
+        student = local_model(model, processor)
         student.spec = "the base"
         shown = demonstrations(
             recipe.demonstrations,
@@ -324,7 +325,7 @@ def model_policy(spec: str) -> Policy:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter)
-    policy: Policy = load("policies", "hf")(model, processor, patience=None)
+    policy = local_model(model, processor, patience=None)
     policy.spec = f"hf:{spec}"
     return policy
 

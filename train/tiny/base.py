@@ -23,9 +23,9 @@ from PIL import Image
 
 from medgym.cases import open_cases
 from medgym.errors import UserError
+from medgym.local_model import local_model
 from medgym.messages import Message
 from medgym.progress import progress
-from medgym.registry import load
 from medgym.rollout import collect
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
@@ -206,7 +206,7 @@ def _shown(
     model: Any, processor: Any, lessons: Sequence[Dialogues], seed: int
 ) -> tuple[list[Trajectory], dict[str, Image.Image]]:
     """The dialogues in the model's tokens, and the images that they show."""
-    player = load("policies", "hf")(model, processor)
+    player = local_model(model, processor)
     pictures: dict[str, Image.Image] = {}
 
     def keep(messages: Sequence[Message]) -> None:
