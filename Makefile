@@ -54,7 +54,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet \
 	        -e '.[train,dev]' -c constraints.txt; \
 	else \
-	    echo "medgym needs Python 3.11, 3.12 or 3.13; mend: install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+	    echo "medgym needs Python 3.11, 3.12 or 3.13; fix: install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
 	    exit 2; \
 	fi
 	@touch $@

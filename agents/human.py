@@ -23,7 +23,7 @@ class Human(Policy):
     def from_spec(cls, rest: str, adapter: str | None) -> "Human":
         """`human`, and nothing behind it."""
         if rest or adapter:
-            raise UserError(f"human takes nothing behind it, not {rest!r}; mend: write human")
+            raise UserError(f"human takes nothing behind it, not {rest!r}; fix: write human")
         return cls()
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
@@ -31,7 +31,7 @@ class Human(Policy):
         try:
             line = input("reply (A, or zoom VIEW X0 Y0 X1 Y1): ").strip()
         except EOFError:
-            raise RunError("the input ended before an answer; mend: type one") from None
+            raise RunError("the input ended before an answer; fix: type one") from None
         if short := _SHORT.fullmatch(line):
             box = [int(v) if v.isdigit() else float(v) for v in short[3].split()]
             return Reply(render_call(short[1], {"view": int(short[2]), "box": box}))

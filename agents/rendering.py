@@ -87,14 +87,13 @@ class Renderer:
     ) -> None:
         if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
             raise UserError(
-                "the model reads no images; mend: choose a vision-language model with a processor"
+                "the model reads no images; fix: choose a vision-language model with a processor"
             )
         self.processor = processor
         self.tokenizer = processor.tokenizer
         if not getattr(processor, "chat_template", None):
             raise UserError(
-                "the model's processor has no chat template; mend: choose an instruction-tuned "
-                "model"
+                "the model's processor has no chat template; fix: choose an instruction-tuned model"
             )
         _settle_images(processor)
         self.image_token_id = _placeholder(processor)
@@ -117,12 +116,12 @@ class Renderer:
             raise
         except Exception as error:  # templates raise what they like
             raise UserError(
-                f"the model's chat template cannot write a conversation ({error}); mend: choose a "
+                f"the model's chat template cannot write a conversation ({error}); fix: choose a "
                 "model with a template for images"
             ) from error
         if not shows:
             raise UserError(
-                "the model's chat template shows no images; mend: choose a vision-language model"
+                "the model's chat template shows no images; fix: choose a vision-language model"
             )
         self._encoded: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._on_pixels = on_pixels
@@ -138,7 +137,7 @@ class Renderer:
         """What the template writes after a reply's text, as `<|im_end|>` and a new line."""
         text = self._template(_dialogue(), generate=False)
         if _PROBE not in text:
-            raise UserError("the model's chat template drops the assistant's text; mend: another")
+            raise UserError("the model's chat template drops the assistant's text; fix: another")
         return text[text.rindex(_PROBE) + len(_PROBE) :]
 
     def _find_end_token(self, special: set[str]) -> int:
@@ -147,7 +146,7 @@ class Renderer:
         if first and self.tokenizer.convert_ids_to_tokens(first[0]) in special:
             return int(first[0])
         if self.tokenizer.eos_token_id is None:
-            raise UserError("the model has no token that ends a reply; mend: choose another model")
+            raise UserError("the model has no token that ends a reply; fix: choose another model")
         return int(self.tokenizer.eos_token_id)
 
     def _find_opening(self) -> str:
@@ -170,7 +169,7 @@ class Renderer:
         whole = self._template([*_dialogue(), *messages], generate=True)
         if not whole.startswith(head):
             raise UserError(
-                "the model's chat template rewrites earlier turns; mend: choose a model whose "
+                "the model's chat template rewrites earlier turns; fix: choose a model whose "
                 "template keeps them, or pass a training template"
             )
         return whole[len(head) :]

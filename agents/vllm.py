@@ -116,7 +116,7 @@ class VLLMPolicy(Policy):
         path, _, query = rest.partition("?")
         path = str(Path(path).expanduser()) if path.startswith("~") else path
         if (path.startswith((".", "/")) or path.count("/") > 1) and not Path(path).is_dir():
-            raise UserError(f"no such model folder: {path}; mend: check the path")
+            raise UserError(f"no such model folder: {path}; fix: check the path")
         settings = read_options("vllm", query, _SETTINGS)
         folder = Path(adapter).expanduser() if adapter is not None else None
         name = name_of(folder) if folder is not None else ""  # refused before the engine starts
@@ -203,11 +203,11 @@ class VLLMPolicy(Policy):
         held = self._adapters.get(name)
         if held is not None:
             if held.lora_path != str(path):
-                raise UserError(f"{name} is another adapter; mend: publish under a new step")
+                raise UserError(f"{name} is another adapter; fix: publish under a new step")
             return held
         if len(self._adapters) >= self._room:
             raise UserError(
-                f"{self.spec} holds {self._room} adapters; mend: drop one, or start with more: "
+                f"{self.spec} holds {self._room} adapters; fix: drop one, or start with more: "
                 "?max_loras=N"
             )
         content(path)
@@ -219,7 +219,7 @@ class VLLMPolicy(Policy):
         except Exception as error:
             raise UserError(
                 f"{self.spec} does not load the adapter {path} ({reason_of(error)[:120]}); "
-                "mend: name the base's own adapter, and start with ?max_loras=4"
+                "fix: name the base's own adapter, and start with ?max_loras=4"
             ) from error
         self._adapters[name] = request
         return request
@@ -246,5 +246,5 @@ class VLLMPolicy(Policy):
 def _cannot_load(path: str, error: Exception) -> UserError:
     return UserError(
         f"cannot load the model {path!r} ({reason_of(error)[:120]}); "
-        "mend: name a model that vLLM serves, with weights and a processor"
+        "fix: name a model that vLLM serves, with weights and a processor"
     )

@@ -131,5 +131,5 @@ class _Side:
 
 def _whole(trajectory: Trajectory) -> Trajectory:
     if trajectory.failure is not None:
-        raise RunError(f"an episode failed ({trajectory.failure}); mend: remove the cause")
+        raise RunError(f"an episode failed ({trajectory.failure}); fix: remove the cause")
     return trajectory

@@ -45,7 +45,7 @@ def memory(
 ) -> list[Row]:
     """Measure both, each in a fresh process."""
     if not CLEAR.exists():
-        raise UserError("bench memory reads /proc, as Linux has it; mend: run it there")
+        raise UserError("bench memory reads /proc, as Linux has it; fix: run it there")
     with TemporaryDirectory() as folder:
         cases = Path(folder) / "cases.jsonl"
         write_cases(noise_cases(Path(folder), CASES, original), cases)
@@ -56,7 +56,7 @@ def memory(
             done = subprocess.run(words, capture_output=True, text=True)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-                raise RunError(f"the process that was measured failed ({last}); mend: run it alone")
+                raise RunError(f"the process that was measured failed ({last}); fix: run it alone")
             return float(json.loads(done.stdout))
 
         ours, held = in_turns("memory", lambda: measured("ours"), lambda: measured("naive"), 1)

@@ -213,7 +213,7 @@ class CaseList(Sequence[Case]):
                 self._by_id = {self._cases[i].id: i for i in self._indices}
             place = self._by_id.get(case_id, -1)
         if place not in self._indices:
-            raise UserError(f"no case {case_id!r} among these; mend: check the id and the slice")
+            raise UserError(f"no case {case_id!r} among these; fix: check the id and the slice")
         case: Case = self._cases[place]
         return case
 
@@ -245,9 +245,9 @@ def parse_spec(spec: str) -> CaseSpec:
     pairs = [pair.partition("=") for pair in match["options"].split(",")[1:]]
     bounds = [int(match[part]) if match[part] else None for part in ("start", "stop", "step")]
     if len({key for key, _, _ in pairs}) < len(pairs):
-        raise UserError(f"an option of the cases {spec!r} is given twice; mend: give it once")
+        raise UserError(f"an option of the cases {spec!r} is given twice; fix: give it once")
     if bounds[2] == 0:
-        raise UserError(f"the slice of {spec!r} has a step of 0; mend: leave the step away")
+        raise UserError(f"the slice of {spec!r} has a step of 0; fix: leave the step away")
     return CaseSpec(
         source=match["source"],
         options=tuple((key, value) for key, _, value in pairs),
@@ -286,12 +286,12 @@ def write_cases(cases: Iterable[Case], path: Path) -> None:
 def read_cases(path: Path) -> list[Case]:
     """Read JSON lines written by `write_cases`; an error names the file, the line and the field."""
     if not path.is_file():
-        raise UserError(f"no such file of cases: {path}; mend: check the path")
+        raise UserError(f"no such file of cases: {path}; fix: check the path")
     cases = []
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the cases in {path} ({error}); mend: replace it") from error
+        raise UserError(f"cannot read the cases in {path} ({error}); fix: replace it") from error
     # Not `splitlines`: a question may hold one of the rarer line ends.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():

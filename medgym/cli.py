@@ -146,7 +146,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the parser's own
             return _say(error, 2, f"{error.format_message().rstrip('.')}; {_mend(error)}")
-        note = "mend: MEDGYM_TRACEBACK=1 shows where; please report it"
+        note = "fix: MEDGYM_TRACEBACK=1 shows where; please report it"
         return _say(error, 1, f"unexpected {type(error).__name__}: {error}; {note}")
     # Without its standalone mode the parser returns the status of an early exit.
     if type(result) is int and result == 130:
@@ -157,7 +157,7 @@ def _run(argv: Sequence[str] | None) -> int:
 def _mend(error: Any) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "medgym"
-    return f"mend: see {path} --help"
+    return f"fix: see {path} --help"
 
 
 def _say(error: object, status: int, line: str = "") -> int:

@@ -75,16 +75,16 @@ class MedEnv(gymnasium.Env[Observation, str]):
         render_mode: str | None = None,
     ) -> None:
         if max_turns < 1:
-            raise UserError(f"max_turns is {max_turns}; mend: allow at least one turn")
+            raise UserError(f"max_turns is {max_turns}; fix: allow at least one turn")
         if view_size is not None and view_size < 1:
-            raise UserError(f"view_size is {view_size}; mend: show at least one pixel")
+            raise UserError(f"view_size is {view_size}; fix: show at least one pixel")
         if coordinates not in ("thousandths", "pixel"):
             raise UserError(f"unknown coordinates {coordinates!r}; known: thousandths, pixel")
         asked = repr(cases) if isinstance(cases, str) else "the sequence of cases"
         cases = open_cases(cases) if isinstance(cases, str) else cases
         self.cases = cases if isinstance(cases, CaseList) else CaseList(cases)
         if not len(self.cases):
-            raise UserError(f"{asked} names no case; mend: widen the slice")
+            raise UserError(f"{asked} names no case; fix: widen the slice")
         self.rules = Rules(
             tools=load_tools(tools),
             rubric=load_rubric(rubric),
@@ -119,7 +119,7 @@ class MedEnv(gymnasium.Env[Observation, str]):
         elif -len(self.cases) <= int(wanted) < len(self.cases):
             case = self.cases[int(wanted)]
         else:
-            raise UserError(f"no case {wanted} among {len(self.cases)}; mend: lower the index")
+            raise UserError(f"no case {wanted} among {len(self.cases)}; fix: lower the index")
         self.episode = self.rules.begin(case)
         system, question = self.episode.messages[:2]
         text = system.text + "\n\n" + question.text
@@ -184,12 +184,12 @@ def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
     for asked, name in zip(tools, names, strict=True):
         if isinstance(asked, str) and asked != name:  # a policy would read one and be shown another
             raise UserError(
-                f"the tool registered as {asked!r} calls itself {name!r}; mend: register it by its "
+                f"the tool registered as {asked!r} calls itself {name!r}; fix: register it by its "
                 "own name"
             )
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"the tool {name!r} is given twice; mend: give it once")
+            raise UserError(f"the tool {name!r} is given twice; fix: give it once")
     return made
 
 

@@ -115,7 +115,7 @@ class Episode:
             try:
                 self.workspace.show(view.image, view.box_px)
             except ValueError as error:
-                raise UserError(f"a view of {case.id}: {error}; mend: correct views") from error
+                raise UserError(f"a view of {case.id}: {error}; fix: correct views") from error
         self.turns: list[Turn] = []
         self.answer: str | None = None
         self.terminated = False
@@ -126,7 +126,7 @@ class Episode:
         if len(system) + len("\n\n") + len(question) > MAX_TEXT:  # as an observation joins them
             raise UserError(
                 f"the instructions and the question of {case.id} have over {MAX_TEXT} characters; "
-                "mend: offer fewer tools or a shorter context"
+                "fix: offer fewer tools or a shorter context"
             )
         pictures = [ImagePart(view.number, view.shown) for view in self.workspace.views]
         self.messages: list[Message] = [
@@ -243,7 +243,7 @@ def _question(case: Case, workspace: Workspace) -> str:
     lines.append(f"Question: {case.question}")
     if case.options:
         if len(case.options) > len(LETTERS):
-            raise UserError(f"{case.id} has over {len(LETTERS)} options; mend: offer fewer")
+            raise UserError(f"{case.id} has over {len(LETTERS)} options; fix: offer fewer")
         lines.append("Options:")
         lines += [f"{a}. {text}" for a, text in zip(LETTERS, case.options, strict=False)]
     return "\n".join(lines)

@@ -27,9 +27,9 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
 
 def closed_output() -> RunError:
     """The error for an output that nobody reads any more, as that of `medgym ... | head`."""
-    return RunError("the output was closed before its end; mend: let it be read whole")
+    return RunError("the output was closed before its end; fix: let it be read whole")
 
 
 def missing_extra(extra: str, error: ImportError) -> UserError:
     """The error for a library that an optional part needs and that is not installed."""
-    return UserError(f"{error.name or error} is not installed; mend: pip install 'medgym[{extra}]'")
+    return UserError(f"{error.name or error} is not installed; fix: pip install 'medgym[{extra}]'")

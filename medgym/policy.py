@@ -29,11 +29,11 @@ class Sampling:
     def __post_init__(self) -> None:
         if not (0 <= self.temperature < float("inf") and 0 < self.top_p <= 1):
             raise UserError(
-                f"cannot sample at temperature {self.temperature} and top_p {self.top_p}; mend: a "
+                f"cannot sample at temperature {self.temperature} and top_p {self.top_p}; fix: a "
                 "temperature of 0 or more, a top_p above 0 and up to 1"
             )
         if self.max_tokens < 1:
-            raise UserError(f"max_tokens is {self.max_tokens}; mend: allow at least one token")
+            raise UserError(f"max_tokens is {self.max_tokens}; fix: allow at least one token")
 
 
 class Policy(ABC):
@@ -67,7 +67,7 @@ class Policy(ABC):
             UserError: that names nothing; or, as here, the policy is built in code alone.
         """
         raise UserError(
-            f"the policy {cls.__name__} is built in code and has no spec; mend: build it there, or "
+            f"the policy {cls.__name__} is built in code and has no spec; fix: build it there, or "
             "give its class a from_spec"
         )
 
@@ -113,7 +113,7 @@ class Policy(ABC):
         if not self.trains:
             raise UserError(
                 f"{self.spec or type(self).__name__} can play, but not train: its replies carry no "
-                "token ids with log-probabilities; mend: train hf:PATH, vllm:PATH, or openai: with "
+                "token ids with log-probabilities; fix: train hf:PATH, vllm:PATH, or openai: with "
                 "a vLLM server"
             )
 
@@ -161,7 +161,7 @@ def read_spec(spec: str) -> tuple[type[Policy], str, str | None]:
         raise UserError(f"cannot read the policy {spec!r}; write SCHEME:NAME, schemes: {known}")
     named, adapter = split_adapter(rest)
     if adapter == "":
-        raise UserError(f"{spec} names no adapter; mend: name one behind the @, or leave it away")
+        raise UserError(f"{spec} names no adapter; fix: name one behind the @, or leave it away")
     kind: type[Policy] = load("policies", scheme)
     return kind, named, adapter
 

@@ -60,5 +60,5 @@ def load(kind: str, name: str) -> Any:
         lost = error
     raise UserError(
         f"the plug-in {name!r} of medgym.{kind} points at {point.value!r}, which does not exist; "
-        "mend: reinstall the package that registers it"
+        "fix: reinstall the package that registers it"
     ) from lost

@@ -40,7 +40,7 @@ class Schedule:
         finite = all(math.isfinite(factor) for _, factor in self.points)
         if not (shares and rising and finite and shares[0] >= 0 and shares[-1] <= 1):
             raise UserError(
-                f"no schedule has the points {[list(point) for point in self.points]}; mend: write "
+                f"no schedule has the points {[list(point) for point in self.points]}; fix: write "
                 "[[share of training done, factor], ...] with shares that rise from 0 to 1"
             )
 
@@ -65,7 +65,7 @@ class Term:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.weight):
-            raise UserError(f"the term {self.name!r} has the weight {self.weight}; mend: a number")
+            raise UserError(f"the term {self.name!r} has the weight {self.weight}; fix: a number")
 
     def weighted(self, weight: float) -> "Term":
         """The same with another weight."""
@@ -108,9 +108,7 @@ class Rubric:
         names = [term.name for term in self.terms]
         for name in names:
             if names.count(name) > 1:
-                raise UserError(
-                    f"the rubric {self.name!r} has two terms {name!r}; mend: rename one"
-                )
+                raise UserError(f"the rubric {self.name!r} has two terms {name!r}; fix: rename one")
 
     @classmethod
     def of(cls, name: str, *terms: Term) -> "Rubric":
@@ -139,7 +137,7 @@ class Rubric:
             except Exception as error:
                 raise RunError(
                     f"the term {term.name!r} of the rubric {self.name!r} failed on {case.id}: "
-                    f"{type(error).__name__}: {error}; mend: correct the term"
+                    f"{type(error).__name__}: {error}; fix: correct the term"
                 ) from error
         total = sum(term.weight * values[term.name] for term in self.terms)
         return Score(total, values, answered_right(case, episode) == 1.0)
@@ -210,6 +208,6 @@ def _options(name: str, make: Callable[..., Rubric], pairs: list[str]) -> dict[s
             options[key] = kind(value)
         except ValueError:
             raise UserError(
-                f"the rubric {name}: {key}={value!r} is no {kind.__name__}; mend: write one"
+                f"the rubric {name}: {key}={value!r} is no {kind.__name__}; fix: write one"
             ) from None
     return options

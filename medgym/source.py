@@ -45,5 +45,5 @@ def chosen(option: str, given: str | None, known: tuple[str, ...]) -> tuple[str,
         if value not in known:
             raise unknown(option, value, known)
     if len(set(values)) < len(values):
-        raise UserError(f"{option}: {given} names a value twice; mend: name each once")
+        raise UserError(f"{option}: {given} names a value twice; fix: name each once")
     return tuple(values)

@@ -22,5 +22,5 @@ def read_options(
         try:
             values[key] = kinds[key](value)
         except ValueError:
-            raise UserError(f"{scheme}: {key}={value!r} is not a number; mend: write one") from None
+            raise UserError(f"{scheme}: {key}={value!r} is not a number; fix: write one") from None
     return values

@@ -17,7 +17,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
         text = path.read_text("utf-8")
         return tomllib.loads(text), text
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML ({error}); mend: correct that place") from error
+        raise UserError(f"{path} is not TOML ({error}); fix: correct that place") from error
 
 
 def read_table(kind: type[Table], data: Any, where: str, name: str = "") -> Table:

@@ -141,7 +141,7 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, run:
     status, _, err = run("train")
     assert (status, err) == (
         2,
-        "medgym: torch is not installed; mend: pip install 'medgym[train]'\n",
+        "medgym: torch is not installed; fix: pip install 'medgym[train]'\n",
     )
 
 
@@ -252,7 +252,7 @@ def test_what_cannot_be_played_is_one_line(run: Run, monkeypatch: pytest.MonkeyP
     status, _, err = run("play", "phantom:test", "--policy", "scripted:prior")
     assert status == 1
     assert err.startswith("medgym: scripted:prior could not play phantom/test/")
-    assert "(policy: the endpoint is down); mend: remove the cause" in err
+    assert "(policy: the endpoint is down); fix: remove the cause" in err
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["line by line", "at the end"])
@@ -268,7 +268,7 @@ def test_an_output_that_nobody_reads_is_no_failed_policy(command: str, at_once: 
     process.stdout.close()  # before it can have begun to write
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    line = "medgym: the output was closed before its end; mend: let it be read whole\n"
+    line = "medgym: the output was closed before its end; fix: let it be read whole\n"
     # What the parser itself sees, it ends quietly.
     assert err == ("" if command == "cases" and at_once else line)
 
@@ -356,8 +356,8 @@ def test_a_check_that_fails_is_exit_status_1(run: Run, monkeypatch: pytest.Monke
         phantom_check, "check_phantoms", lambda *_, **__: phantom_check.CheckReport((row,))
     )
     status, out, err = run("cases", "check", "phantom", "--n", "1")
-    assert (status, out) == (1, "fail  the sky: green; mend: paint it\n")
-    assert err == "medgym: 1 of 1 checks failed, the first: the sky; mend: paint it\n"
+    assert (status, out) == (1, "fail  the sky: green; fix: paint it\n")
+    assert err == "medgym: 1 of 1 checks failed, the first: the sky; fix: paint it\n"
 
 
 # What it is asked wrongly: one line that names the thing and the mend, exit status 2.
@@ -366,18 +366,18 @@ OWN = ("--question", "x", "--options", "a,b", "--policy", "scripted:random")
 PHANTOM = ("play", "phantom:test", "--policy")
 
 WRONG = {
-    "no such image": (("play", "--image", "none.png", *OWN), "no such image: .*none.png; mend: "),
+    "no such image": (("play", "--image", "none.png", *OWN), "no such image: .*none.png; fix: "),
     "no image": (("play", "--image", "text.png", *OWN), "text.png is not a readable PNG"),
     "a bomb": (("play", "--image", "bomb.png", *OWN), "bomb.png has more than [0-9,]+ pixels; me"),
     "no pixels": (("play", "--image", "empty.dcm", *OWN), "empty.dcm is a DICOM file without pix"),
     "cut off": (("play", "--image", "cut.jpg", *OWN), "cut.jpg is not a readable"),
-    "a folder": (("play", "--image", ".", *OWN), "is a folder; mend: "),
+    "a folder": (("play", "--image", ".", *OWN), "is a folder; fix: "),
     "policy": ((*PHANTOM, "scripted:oracl"), "unknown scripted policy 'oracl'; did you mean 'orac"),
     "scheme": ((*PHANTOM, "scriptd:oracle"), "unknown policy 'scriptd'; did you mean 'scripted'"),
     "no scheme": ((*PHANTOM, "oracle"), "cannot read the policy 'oracle'; write SCHEME:NAME"),
     "model": (("eval", "phantom:test[:1]", "--policy", "hf:./none"), "no such model folder: ./n"),
     "tool": ((*PHANTOM, "scripted:oracle", "--tools", "zom"), "unknown tool 'zom'; did you mean"),
-    "tool twice": ((*PHANTOM, "scripted:oracle", "--tools", "zoom,zoom"), "given twice; mend: "),
+    "tool twice": ((*PHANTOM, "scripted:oracle", "--tools", "zoom,zoom"), "given twice; fix: "),
     "tools": ((*PHANTOM, "scripted:oracle", "--tools", "zoom", "--no-tools"), "exclude each other"),
     "no tool": ((*PHANTOM, "scripted:oracle", "--tools", ""), "names no tool; mend"),
     "source": (("cases", "phantm:test"), "unknown source 'phantm'; did you mean 'phantom'"),
@@ -392,23 +392,23 @@ WRONG = {
     "recipe": (("train", "tinny"), "unknown recipe 'tinny'; did you mean 'tiny'"),
     "recipe key": (("train", "recipe.toml", "--out", "new"), "max_stepz.* mean .*max_steps'"),
     "command": (("plya",), "unknown command 'plya'; did you mean 'play'"),
-    "no policy": (("play", "phantom:test"), "Missing option '--policy'; mend: see medgym pl"),
-    "flag": ((*PHANTOM, "scripted:oracle", "--tols", "x"), "--tols.*mend: see medgym play --help"),
-    "number": ((*PHANTOM, "scripted:oracle", "--max-turns", "x"), "--max-turns.*mend: see medgym"),
-    "gold": (("play", "--image", "own.png", *OWN[:5], "scripted:oracle"), "has none; mend: choose"),
+    "no policy": (("play", "phantom:test"), "Missing option '--policy'; fix: see medgym pl"),
+    "flag": ((*PHANTOM, "scripted:oracle", "--tols", "x"), "--tols.*fix: see medgym play --help"),
+    "number": ((*PHANTOM, "scripted:oracle", "--max-turns", "x"), "--max-turns.*fix: see medgym"),
+    "gold": (("play", "--image", "own.png", *OWN[:5], "scripted:oracle"), "has none; fix: choose"),
     "no question": (("play", "--image", "own.png", *OWN[4:]), "needs a --question; mend"),
     "one option": (
         ("play", "--image", "own.png", *OWN[:3], "a", *OWN[4:]), "'a' are not two or more; mend"),
-    "nothing": (("play", "--policy", "scripted:prior"), "nothing to play; mend: name CASES, or"),
+    "nothing": (("play", "--policy", "scripted:prior"), "nothing to play; fix: name CASES, or"),
     "both": (("play", "phantom:test", "--image", "own.png", *OWN), "exclude each other; mend"),
-    "blind": ((*PHANTOM, "human"), "a person needs to see the views; mend: add --out DIR"),
+    "blind": ((*PHANTOM, "human"), "a person needs to see the views; fix: add --out DIR"),
     "sheet": (("cases", "show", "phantom:test", "--out", "a.gif"), "a.gif is no PNG file; mend"),
     "run folder": (
         ("rollout", "phantom:test[:1]", "--policy", "scripted:prior", "--out", "taken"),
-        "the run folder taken exists and is not empty; mend: choose another name"),
+        "the run folder taken exists and is not empty; fix: choose another name"),
     "run folder of eval": (
         ("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--out", "taken"),
-        "the run folder taken exists and is not empty; mend: choose another name"),
+        "the run folder taken exists and is not empty; fix: choose another name"),
     "run folder of train": (
         ("train", "tiny", "--out", "taken"), "the run folder taken exists and is not empty; m"),
     "folder of views": ((*PHANTOM, "scripted:oracle", "--out", "taken"), "taken exists and is"),
@@ -458,7 +458,7 @@ def test_what_is_asked_wrongly_is_one_line_and_status_2(
 def test_in_a_process_of_its_own_it_is_the_same(bad_place: Path) -> None:
     done = medgym("play", "--image", "none.png", *OWN, cwd=bad_place)
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch("medgym: no such image: .*none.png; mend: check the path\n", done.stderr)
+    assert re.fullmatch("medgym: no such image: .*none.png; fix: check the path\n", done.stderr)
 
 
 # What fails.
@@ -467,9 +467,9 @@ def test_in_a_process_of_its_own_it_is_the_same(bad_place: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (UserError("no such\nthing; mend: look"), 2, "no such thing; mend: look"),
-        (RunError("it broke; mend: glue it"), 1, "it broke; mend: glue it"),
-        (ZeroDivisionError("1/0"), 1, "unexpected ZeroDivisionError: 1/0; mend: MEDGYM_TRACEBACK"),
+        (UserError("no such\nthing; fix: look"), 2, "no such thing; fix: look"),
+        (RunError("it broke; fix: glue it"), 1, "it broke; fix: glue it"),
+        (ZeroDivisionError("1/0"), 1, "unexpected ZeroDivisionError: 1/0; fix: MEDGYM_TRACEBACK"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
     ids=["user", "run", "unexpected", "interrupt"],

@@ -79,7 +79,7 @@ def test_the_longest_folder_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["hf:org/model@", "openai:http://h/v1#base@"])
 def test_an_at_with_nothing_behind_it_is_one_line(spec: str) -> None:
-    with pytest.raises(UserError, match="names no adapter; mend: "):
+    with pytest.raises(UserError, match="names no adapter; fix: "):
         load_policy(spec)
 
 
@@ -89,7 +89,7 @@ def test_a_policy_that_is_built_in_code_needs_no_spec_and_says_so() -> None:
             return Reply("")
 
     Silent().check_spec("anything", None)
-    with pytest.raises(UserError, match=r"^the policy Silent is built in .*; mend: ") as caught:
+    with pytest.raises(UserError, match=r"^the policy Silent is built in .*; fix: ") as caught:
         Silent.from_spec("anything", None)
     assert "\n" not in str(caught.value)
 
@@ -99,7 +99,7 @@ def test_a_policy_without_tokens_plays_and_says_that_it_does_not_train(spec: str
     policy = load_policy(spec)
     asyncio.run(policy.check())
     assert not policy.trains
-    with pytest.raises(UserError, match=rf"^{spec} can play, but not train: .*; mend: ") as caught:
+    with pytest.raises(UserError, match=rf"^{spec} can play, but not train: .*; fix: ") as caught:
         policy.require_training()
     assert "\n" not in str(caught.value)
 

@@ -50,9 +50,9 @@ def test_an_unknown_name_is_named(kind: str, name: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("medgym.nowhere:Thing", "does not exist; mend: reinstall"),
-        ("medgym.errors:Nothing", "does not exist; mend: reinstall"),
-        ("nowhere.at.all:Thing", "does not exist; mend: reinstall"),
+        ("medgym.nowhere:Thing", "does not exist; fix: reinstall"),
+        ("medgym.errors:Nothing", "does not exist; fix: reinstall"),
+        ("nowhere.at.all:Thing", "does not exist; fix: reinstall"),
     ],
 )
 def test_a_plug_in_that_points_nowhere_is_named(

@@ -139,7 +139,7 @@ def test_a_schedule_is_linear_between_its_points(
     ],
 )
 def test_points_that_are_no_schedule_are_refused(points: Any) -> None:
-    with pytest.raises(UserError, match="mend: write"):
+    with pytest.raises(UserError, match="fix: write"):
         Schedule(points)
 
 

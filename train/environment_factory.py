@@ -88,7 +88,7 @@ class Environments:
         methods = {tool.name: _method(tool) for tool in rules.tools}
         if ANSWER in methods:
             raise UserError(
-                f"a tool is named {ANSWER!r}, as the call that ends an episode; mend: rename it"
+                f"a tool is named {ANSWER!r}, as the call that ends an episode; fix: rename it"
             )
         self._kind = type("Looking", (_Environment,), methods)
 
@@ -231,7 +231,7 @@ def _check(tool: Tool, method: Callable[..., Any]) -> None:
     except Exception as error:
         raise UserError(
             f"TRL cannot describe the tool {tool.name!r} ({str(error).splitlines()[0][:120]}); "
-            "mend: give its arguments plain types"
+            "fix: give its arguments plain types"
         ) from error
 
 

@@ -209,7 +209,7 @@ class Watch:
         """
         if seen.still:
             raise Blind(
-                "the model is blind: not one token that it wrote depends on its images; mend: run "
+                "the model is blind: not one token that it wrote depends on its images; fix: run "
                 "medgym doctor on the model and see that image features reach its language model"
             )
         if seen.moved is None:
@@ -219,7 +219,7 @@ class Watch:
             raise Blind(
                 f"the model went blind: {self._below} times in a row its answers changed by less "
                 f"than {self._floor:g} nats ({seen.moved:.2g} the last time) with other images or "
-                "none; mend: go back to an earlier adapter, reward looking, or lower [sight] floor"
+                "none; fix: go back to an earlier adapter, reward looking, or lower [sight] floor"
             )
 
 
@@ -316,7 +316,7 @@ def hold_images(played: Sequence[tuple[Case, Trajectory]]) -> None:
         unread = trajectory.truncated and called and shown == list(range(len(shown)))
         if len(shown) != made and not unread:
             raise LostImages(
-                f"in {case.id} {made} views were made and {len(shown)} images shown; mend: see "
+                f"in {case.id} {made} views were made and {len(shown)} images shown; fix: see "
                 "that the environment's messages carry the views of its tools"
             )
         if trajectory.kind == "text":
@@ -324,6 +324,6 @@ def hold_images(played: Sequence[tuple[Case, Trajectory]]) -> None:
         for node in trajectory.nodes:
             if node.token_ids and any(use.tokens == 0 for use in node.images):
                 raise LostImages(
-                    f"in {case.id} an image became no tokens; mend: see that the chat template "
+                    f"in {case.id} an image became no tokens; fix: see that the chat template "
                     "writes images where tools show them"
                 )

@@ -35,7 +35,7 @@ class Majority(Team):
         """`N:SPEC`, an adapter at the end being that of SPEC."""
         count, _, spec = rest.partition(":")
         if not count.isdecimal() or int(count) < 1 or not spec:
-            raise UserError(f"cannot read majority:{rest}; mend: write majority:N:SPEC, N from 1")
+            raise UserError(f"cannot read majority:{rest}; fix: write majority:N:SPEC, N from 1")
         return cls(load_policy(spec if adapter is None else f"{spec}@{adapter}"), int(count))
 
     @property

@@ -80,10 +80,10 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
         found = open_cases(cases) if isinstance(cases, str) else cases
         self.cases = found if isinstance(found, CaseList) else CaseList(found)
         if not len(self.cases):
-            raise UserError("there is no case to consult on; mend: widen the slice")
+            raise UserError("there is no case to consult on; fix: widen the slice")
         self.recipe = read_recipe(str(recipe))
         if self.recipe.flow != "static":
-            raise UserError('the recipe has a dynamic flow; mend: write flow = "static" in a copy')
+            raise UserError('the recipe has a dynamic flow; fix: write flow = "static" in a copy')
         self._given = Rules(
             tools=load_tools(tools),
             rubric=load_rubric(rubric),

@@ -80,7 +80,7 @@ class Consultation(Team):
         """
         if adapter is not None:
             raise UserError(
-                f"consultation:{rest} takes no adapter of its own; mend: name it under [roles.*]"
+                f"consultation:{rest} takes no adapter of its own; fix: name it under [roles.*]"
             )
         made = cls(read_recipe(rest))
         made.make()

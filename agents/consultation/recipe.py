@@ -99,11 +99,11 @@ def read_recipe(name: str) -> ConsultationRecipe:
     if not path.is_file():
         if path.name == FILE and _is_trained(path.parent):
             raise UserError(
-                f"the training in {path.parent} is not at its end, where it writes {FILE}; mend: "
+                f"the training in {path.parent} is not at its end, where it writes {FILE}; fix: "
                 "go on with it by --resume"
             )
         raise UserError(
-            f"no consultation is described in {path}; mend: name a TOML file with [consultation], "
+            f"no consultation is described in {path}; fix: name a TOML file with [consultation], "
             "or the folder of a run that trained one"
         )
     return recipe_of(read_toml(path)[0], str(path), path.parent)
@@ -120,13 +120,13 @@ def _is_trained(folder: Path) -> bool:
 def recipe_of(data: Mapping[str, Any], where: str, base: Path | None = None) -> ConsultationRecipe:
     """A consultation from a recipe's tables; errors as in `read_recipe`."""
     if not isinstance(data.get("consultation"), Mapping):
-        raise UserError(f"{where} has no table [consultation]; mend: write one")
+        raise UserError(f"{where} has no table [consultation]; fix: write one")
     table = read_table(ConsultationTable, data["consultation"], where, "consultation")
     for name in table.specialties:
         # It is written in lists and lines that are read again, and is part of a folder's name.
         if not _SPECIALTY.fullmatch(name):
             raise UserError(
-                f"{where}: no specialty is called {name!r}; mend: letters, digits, spaces, - and _"
+                f"{where}: no specialty is called {name!r}; fix: letters, digits, spaces, - and _"
             )
     count = len(table.specialties)
     if not count or len(set(table.specialties)) < count:
@@ -135,7 +135,7 @@ def recipe_of(data: Mapping[str, Any], where: str, base: Path | None = None) -> 
         )
     if table.triage and table.most > count:
         raise UserError(
-            f"{where}: triage may choose {table.most} of {count} specialties; mend: lower "
+            f"{where}: triage may choose {table.most} of {count} specialties; fix: lower "
             "consultation.most"
         )
     for name in data:  # other tables are those of a training

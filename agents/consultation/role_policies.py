@@ -35,7 +35,7 @@ class Players:
             if with_adapter is None:
                 raise UserError(
                     f"{base.spec} takes no adapter, and the {role.name} is to play by {adapter}; "
-                    "mend: name a policy with a model"
+                    "fix: name a policy with a model"
                 )
             folder = Path(adapter).expanduser()
             self._adapted[key] = with_adapter(name_of(folder), folder)
@@ -46,7 +46,7 @@ class Players:
         if spec == "human":
             raise UserError(
                 "a person cannot take part in a consultation, whose parts show nobody their views; "
-                "mend: medgym play --policy human plays one episode"
+                "fix: medgym play --policy human plays one episode"
             )
         if spec not in self._bases:
             self._bases[spec] = load_policy(spec)

@@ -58,7 +58,7 @@ class Role:
         """
         if self.policy is None:
             raise UserError(
-                f"nobody plays the {self.name}; mend: write policy = ... under [roles.{self.name}]"
+                f"nobody plays the {self.name}; fix: write policy = ... under [roles.{self.name}]"
             )
         return self.policy.replace("{specialty}", specialty)
 
@@ -142,7 +142,7 @@ def role_of(name: str, table: Mapping[str, Any], where: str, base: Path | None =
     made = load("roles", given.role or name)()
     if not isinstance(made, Role):
         raise UserError(
-            f"the role {given.role or name!r} makes no Role but a {type(made).__name__}; mend: let "
+            f"the role {given.role or name!r} makes no Role but a {type(made).__name__}; fix: let "
             "what is registered return a Role"
         )
     changes = given.model_dump(exclude_none=True, exclude={"role"})

@@ -54,7 +54,7 @@ def add_adapter(model: Any, folder: Path, name: str) -> Any:
             model.delete_adapter(name)
         raise UserError(
             f"the adapter {folder} does not fit the model ({reason_of(error)[:120]}); "
-            "mend: name the adapter's own base"
+            "fix: name the adapter's own base"
         ) from error
     return adapted.eval()
 

@@ -314,7 +314,7 @@ class HFPolicy(LocalModel):
         """
         path = path.resolve()
         if self._adapters.setdefault(name, path) != path:
-            raise UserError(f"{name} is another adapter; mend: publish under a new step")
+            raise UserError(f"{name} is another adapter; fix: publish under a new step")
         if name not in getattr(self.model, "peft_config", {}):
             bare = not hasattr(self.model, "peft_config")
             try:
@@ -344,7 +344,7 @@ def _made(rest: str, adapter: str | None, load: Callable[[str], Any]) -> tuple[A
 
     rest = str(Path(rest).expanduser()) if rest.startswith("~") else rest
     if (rest.startswith((".", "/")) or rest.count("/") > 1) and not Path(rest).is_dir():
-        raise UserError(f"no such model folder: {rest}; mend: check the path")
+        raise UserError(f"no such model folder: {rest}; fix: check the path")
     folder = Path(adapter).expanduser() if adapter is not None else None
     version = name_of(folder) if folder is not None else ""
     try:
@@ -358,7 +358,7 @@ def _made(rest: str, adapter: str | None, load: Callable[[str], Any]) -> tuple[A
     except Exception as error:  # damaged weights, unknown classes, no network
         raise UserError(
             f"cannot load the model {rest!r} ({_first_line(error)}); "
-            "mend: name a folder or a hub model with weights and a processor"
+            "fix: name a folder or a hub model with weights and a processor"
         ) from error
     if folder is not None:
         model = add_adapter(model, folder, "default")

@@ -1,6 +1,6 @@
 """What an OpenAI-compatible server can do for a model, found by asking it.
 
-A server that is down, wants a key or does not serve the model is the user's to mend: one line.
+A server that is down, wants a key or does not serve the model is the user's to fix: one line.
 """
 
 from dataclasses import dataclass
@@ -54,24 +54,23 @@ async def served(endpoint: Endpoint) -> dict[str, dict[str, Any]] | None:
         if error.status in (404, 405):
             return None
         raise UserError(
-            f"{endpoint.url} answers {str(error)[:120]}; mend: check the URL and the server"
+            f"{endpoint.url} answers {str(error)[:120]}; fix: check the URL and the server"
         ) from error
     except Unreachable as error:
         raise UserError(
             f"nothing answers at {endpoint.url} ({str(error)[:120]}); "
-            "mend: start the server or check the URL"
+            "fix: start the server or check the URL"
         ) from error
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{endpoint.url} is no OpenAI-compatible server; mend: check the URL (it ends in /v1)"
+            f"{endpoint.url} is no OpenAI-compatible server; fix: check the URL (it ends in /v1)"
         ) from error
 
 
 def no_key(endpoint: Endpoint, error: Refused) -> UserError:
     """The error for a server that does not let us in."""
     return UserError(
-        f"{endpoint.url} refuses us ({str(error)[:120]}); "
-        "mend: set MEDGYM_API_KEY or OPENAI_API_KEY"
+        f"{endpoint.url} refuses us ({str(error)[:120]}); fix: set MEDGYM_API_KEY or OPENAI_API_KEY"
     )
 
 
@@ -137,7 +136,7 @@ async def try_chat(endpoint: Endpoint, model: str, tool_role: str) -> None:
         await endpoint.ask("POST", f"{endpoint.url}/chat/completions", body)
     except Refused as error:
         raise UserError(
-            f"{model} at {endpoint.url} cannot play ({str(error)[:120]}); mend: serve a "
+            f"{model} at {endpoint.url} cannot play ({str(error)[:120]}); fix: serve a "
             "vision-language model with a chat template, and let it take several images"
         ) from error
     except Unreachable as error:
@@ -148,14 +147,14 @@ def not_served(endpoint: Endpoint, model: str, error: Refused) -> UserError:
     """The error for a server that does not know the model."""
     return UserError(
         f"{endpoint.url} does not serve {model} ({str(error)[:120]}); "
-        "mend: check the URL (it ends in /v1) and the name after #"
+        "fix: check the URL (it ends in /v1) and the name after #"
     )
 
 
 def _silent(endpoint: Endpoint, model: str, error: Unreachable) -> UserError:
     return UserError(
         f"{endpoint.url} does not answer for {model} ({str(error)[:120]}); "
-        "mend: look at the server's log"
+        "fix: look at the server's log"
     )
 
 

@@ -108,10 +108,10 @@ class OpenAIPolicy(Policy):
         parts = urlsplit(rest)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(
-                f"openai:{rest} names no server; mend: write openai:http://HOST:PORT/v1#MODEL"
+                f"openai:{rest} names no server; fix: write openai:http://HOST:PORT/v1#MODEL"
             )
         if not parts.fragment:
-            raise UserError(f"openai:{rest} names no model; mend: add #MODEL")
+            raise UserError(f"openai:{rest} names no model; fix: add #MODEL")
         url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
         policy = cls(url, unquote(parts.fragment), _options(parts.query))
         if adapter is not None:
@@ -159,7 +159,7 @@ class OpenAIPolicy(Policy):
             if offer.vllm and (training or self._options.processor or Path(source).is_dir()):
                 self._renderer, reason = _renderer(source)
                 if self._renderer is None and self._options.processor:
-                    raise UserError(f"no processor in {source} ({reason}); mend: check the path")
+                    raise UserError(f"no processor in {source} ({reason}); fix: check the path")
             if self._renderer is not None:
                 self.vision_token_ids = self._renderer.vision_token_ids
             by_tokens = offer.takes_ids and self._renderer is not None
@@ -349,13 +349,13 @@ class OpenAIPolicy(Policy):
             models = await served(self._endpoint) or {}  # another process may have been faster
             if name not in models:
                 raise UserError(
-                    f"{self._url} does not load the adapter {path} ({str(refusal)[:120]}); mend: "
+                    f"{self._url} does not load the adapter {path} ({str(refusal)[:120]}); fix: "
                     "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
                 ) from refusal
         if Path(str(models[name].get("root"))) != path:
             raise UserError(
                 f"{self._url} calls another adapter {name} ({models[name].get('root')}); "
-                "mend: publish under a new step"
+                "fix: publish under a new step"
             )
 
     def close(self) -> None:
@@ -370,7 +370,7 @@ def _options(query: str) -> Options:
     options = Options(**read_options("openai", query, kinds))
     if options.concurrency < 1 or not options.timeout > 0 or options.retries < 0:
         raise UserError(
-            "openai: concurrency starts at 1, timeout above 0, retries at 0; mend: the URL's query"
+            "openai: concurrency starts at 1, timeout above 0, retries at 0; fix: the URL's query"
         )
     return options
 
@@ -387,12 +387,12 @@ def _renderer(source: str) -> tuple[Renderer | None, str]:
 
 def _why_not(offer: Any, renderer: Renderer | None, reason: str) -> str:
     if not offer.vllm or not (offer.takes_ids or offer.returns_ids):
-        return "it returns no token ids; mend: serve the model with vLLM (docs/serving.md)"
+        return "it returns no token ids; fix: serve the model with vLLM (docs/serving.md)"
     if renderer is None:
-        return f"no processor to render with ({reason}); mend: add ?processor=FOLDER to the URL"
+        return f"no processor to render with ({reason}); fix: add ?processor=FOLDER to the URL"
     if not offer.exact_logprobs:
         return (
             "its log-probabilities are not those of the draw; "
-            "mend: start vLLM with --logprobs-mode processed_logprobs"
+            "fix: start vLLM with --logprobs-mode processed_logprobs"
         )
     return ""

@@ -52,7 +52,7 @@ class Scripted(Policy):
     def from_spec(cls, rest: str, adapter: str | None) -> Policy:
         """`NAME` or `NAME,key=value,...`; the keys are the numbers that the class takes."""
         if adapter is not None:
-            raise UserError(f"scripted:{rest} takes no adapter; mend: leave '@{adapter}' away")
+            raise UserError(f"scripted:{rest} takes no adapter; fix: leave '@{adapter}' away")
         name, *pairs = rest.split(",")
         kinds: dict[str, type[Policy]] = {
             "oracle": Oracle,
@@ -171,7 +171,7 @@ class Oracle(Scripted):
 
     def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
         """The oracle plays by case."""
-        raise UserError("the oracle needs the case; mend: play it through a rollout")
+        raise UserError("the oracle needs the case; fix: play it through a rollout")
 
 
 class Demonstrator(Oracle):
@@ -195,7 +195,7 @@ class Demonstrator(Oracle):
         trusting: float = 0.0,
     ) -> None:
         if not (good >= 0 and random >= 0 and good + random <= 1):
-            raise UserError(f"good={good} and random={random} are shares of 1; mend: lower them")
+            raise UserError(f"good={good} and random={random} are shares of 1; fix: lower them")
         self._shares = (good, random, trusting)
         self._lattice = Lattice(window, steps)
         self.spec = f"scripted:demonstrator,good={good:g},random={random:g}"
@@ -212,7 +212,7 @@ class Informed(Oracle):
 
     def __init__(self, right: float = 1.0) -> None:
         if not 0 <= right <= 1:
-            raise UserError(f"scripted:informed: right={right} is no share; mend: 0 to 1")
+            raise UserError(f"scripted:informed: right={right} is no share; fix: 0 to 1")
         self._right = right
 
     def for_case(self, case: Case) -> Policy:

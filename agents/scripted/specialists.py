@@ -41,7 +41,7 @@ class Specialist(Policy):
     ) -> None:
         for name, share in (("accuracy", accuracy), ("alike", alike), ("slip", slip)):
             if not 0 <= share <= 1:
-                raise UserError(f"scripted:specialist: {name}={share} is no share; mend: 0 to 1")
+                raise UserError(f"scripted:specialist: {name}={share} is no share; fix: 0 to 1")
         self.specialty = specialty
         self._accuracy, self._alike, self._slip = accuracy, alike, slip
 
@@ -51,7 +51,7 @@ class Specialist(Policy):
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """A specialist speaks on a case."""
-        raise UserError("a specialist needs the case; mend: play it through a rollout")
+        raise UserError("a specialist needs the case; fix: play it through a rollout")
 
     def says(self, case: Case, rng: np.random.Generator) -> str:
         """The option (or, without options, the words) that it names."""

@@ -22,7 +22,7 @@ class Lattice:
     def __post_init__(self) -> None:
         if not 1 <= self.window <= 1000 or self.steps < 2:
             raise UserError(
-                f"no lattice has window={self.window} and steps={self.steps}; mend: a window of 1 "
+                f"no lattice has window={self.window} and steps={self.steps}; fix: a window of 1 "
                 "to 1000, and 2 steps or more"
             )
 

@@ -50,7 +50,7 @@ def write_page(folder: RunFolder) -> dict[str, Any]:
     stores = stores_of(folder)
     if not stores:
         raise UserError(
-            f"there are no trajectories in {folder.path}; mend: name the folder of a run that "
+            f"there are no trajectories in {folder.path}; fix: name the folder of a run that "
             "played some"
         )
     path = folder.path / "view"
@@ -71,7 +71,7 @@ def _write(path: Path, text: str) -> None:
         write_atomic(path, text.encode("utf-8", "replace"))  # names of files may be any bytes
     except OSError as error:
         raise UserError(
-            f"cannot write to {path.parent} ({error.strerror}); mend: make room, or copy the run "
+            f"cannot write to {path.parent} ({error.strerror}); fix: make room, or copy the run "
             "to where you may write"
         ) from error
 

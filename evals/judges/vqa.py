@@ -47,7 +47,7 @@ def judge(
         if trajectory.failure is not None:
             raise RunError(
                 f"{trajectory.case_id} could not be played ({trajectory.failure}), and a case that "
-                "was not played is not wrong; mend: remove the cause and judge again"
+                "was not played is not wrong; fix: remove the cause and judge again"
             )
         played.append(trajectory)
         if on_progress is not None:
@@ -58,7 +58,7 @@ def judge(
 def judgement(policy: str, cases: Sequence[Case], played: Sequence[Trajectory]) -> Judgement:
     """What trajectories say of a policy; `played` has one for each of `cases`, in their order."""
     if not played:
-        raise UserError("there is no case to judge on; mend: widen the slice")
+        raise UserError("there is no case to judge on; fix: widen the slice")
     pairs = list(zip(cases, played, strict=True))
     hits = [seen for case, t in pairs if (seen := hit(case, t)) is not None]
     answers: dict[str, list[bool]] = {}

@@ -104,7 +104,7 @@ def show(
     from medgym.imaging.drawing import sheet
 
     if out.suffix.lower() != ".png":
-        raise UserError(f"--out {out} is no PNG file; mend: name it FILE.png")
+        raise UserError(f"--out {out} is no PNG file; fix: name it FILE.png")
     found, rules = cases_and_rules(spec, tools=(), view_size=view_size)
     tiles = []
     for case in found[:limit]:
@@ -177,11 +177,11 @@ def check(
         print_json([asdict(row) for row in report.rows])
     else:
         for row in report.rows:
-            mend = f"; mend: {row.mend}" if row.mend else ""
+            mend = f"; fix: {row.mend}" if row.mend else ""
             print(f"{row.verdict}  {row.check}: {row.figure}{mend}")
     failed = [row for row in report.rows if row.verdict == "fail"]
     if failed:
         raise RunError(
             f"{len(failed)} of {len(report.rows)} checks failed, the first: {failed[0].check}; "
-            f"mend: {failed[0].mend}"
+            f"fix: {failed[0].mend}"
         )

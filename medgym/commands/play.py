@@ -94,10 +94,10 @@ def play(
     if own is not None:
         refuse_gold_player(player, policy)
     if policy == "human" and out is None:
-        raise UserError("a person needs to see the views; mend: add --out DIR")
+        raise UserError("a person needs to see the views; fix: add --out DIR")
     if isinstance(player, Team) and out is not None:
         raise UserError(
-            f"{policy} has views in each of its parts; mend: medgym rollout --out RUN, then "
+            f"{policy} has views in each of its parts; fix: medgym rollout --out RUN, then "
             "medgym view RUN, or leave --out away"
         )
     _make_folder(out)
@@ -115,7 +115,7 @@ def play(
         trajectory = asyncio.run(playing)
     except Failure as failure:
         raise RunError(
-            f"{policy} could not play {played.id} ({failure}); mend: remove the cause, then play "
+            f"{policy} could not play {played.id} ({failure}); fix: remove the cause, then play "
             "again"
         ) from failure
     finally:
@@ -213,17 +213,17 @@ def _own_case(
     """The case made of one's own images; None where cases are named instead."""
     if not images:
         if cases is None:
-            raise UserError("nothing to play; mend: name CASES, or --image FILE with --question")
+            raise UserError("nothing to play; fix: name CASES, or --image FILE with --question")
         if question is not None or options is not None or frame is not None:
-            raise UserError("--question, --options and --frame go with --image; mend: add --image")
+            raise UserError("--question, --options and --frame go with --image; fix: add --image")
         return None
     if cases is not None or case is not None:
-        raise UserError("cases and --image exclude each other; mend: leave one away")
+        raise UserError("cases and --image exclude each other; fix: leave one away")
     if not question:
-        raise UserError("--image needs a --question; mend: add --question TEXT")
+        raise UserError("--image needs a --question; fix: add --question TEXT")
     offered = tuple(text.strip() for text in options.split(",")) if options is not None else ()
     if options is not None and (len(set(offered)) < max(2, len(offered)) or "" in offered):
-        raise UserError(f"--options {options!r} are not two or more; mend: write --options yes,no")
+        raise UserError(f"--options {options!r} are not two or more; fix: write --options yes,no")
     return Case(
         id=f"own/play/{images[0].name}",
         images=tuple(ImageRef(uri=path.resolve().as_uri(), frame=frame) for path in images),
@@ -241,7 +241,7 @@ def _make_folder(out: Path | None) -> None:
     if out is None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not empty; mend: choose another name or remove it")
+        raise UserError(f"{out} exists and is not empty; fix: choose another name or remove it")
     out.mkdir(parents=True, exist_ok=True)
 
 

@@ -117,7 +117,7 @@ def rollout(
         first, reason = next(iter(tally.failed.items()))
         raise RunError(
             f"{len(tally.failed)} of {total} episodes could not be played, as {first} ({reason}); "
-            f"what was played is in {out}; mend: remove the cause and run the same command again"
+            f"what was played is in {out}; fix: remove the cause and run the same command again"
         )
     kept = list(folder.trajectories)
     parts = Counter(b.role for t in kept for b in t.branches if b.record.failure is not None)

@@ -47,14 +47,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 def tool_names(tools: str | None, no_tools: bool) -> tuple[str, ...]:
     """The tools that `--tools` and `--no-tools` ask for."""
     if no_tools and tools is not None:
-        raise UserError("--tools and --no-tools exclude each other; mend: leave one away")
+        raise UserError("--tools and --no-tools exclude each other; fix: leave one away")
     if no_tools:
         return ()
     if tools is None:
         return DEFAULT_TOOLS
     names = tuple(name.strip() for name in tools.split(","))
     if "" in names:
-        raise UserError(f"--tools {tools!r} names no tool; mend: write zoom,crop, or --no-tools")
+        raise UserError(f"--tools {tools!r} names no tool; fix: write zoom,crop, or --no-tools")
     return names
 
 
@@ -89,6 +89,6 @@ def refuse_gold_player(policy: Policy, spec: str) -> None:
     """`UserError` where a policy plays with gold and there is none."""
     if policy.needs_gold:
         raise UserError(
-            f"{spec} plays with the gold answer, and one's own image has none; mend: choose "
+            f"{spec} plays with the gold answer, and one's own image has none; fix: choose "
             "scripted:random, human or a model"
         )

@@ -206,4 +206,4 @@ class Team(Policy):
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """A team consults; it has no reply of its own."""
-        raise UserError(f"{self.spec} is a consultation; mend: play it through a rollout")
+        raise UserError(f"{self.spec} is a consultation; fix: play it through a rollout")

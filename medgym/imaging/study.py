@@ -156,7 +156,7 @@ def open_image(ref: ImageRef) -> Study:
     scheme, colon, rest = ref.uri.partition(":")
     if not colon:
         raise UserError(
-            f"image {ref.uri!r} has no scheme; mend: write file:PATH, or the URI of a source"
+            f"image {ref.uri!r} has no scheme; fix: write file:PATH, or the URI of a source"
         )
     if scheme == "file":
         return open_file(Path(unquote(urlsplit(ref.uri).path or rest)), frame=ref.frame)
@@ -178,11 +178,11 @@ def open_file(path: Path, frame: int | None = None) -> Study:
         with path.open("rb") as stream:
             head = stream.read(132)
     except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder; mend: name an image file in it") from error
+        raise UserError(f"{path} is a folder; fix: name an image file in it") from error
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise UserError(f"no such image: {path}; mend: check the path") from error
+        raise UserError(f"no such image: {path}; fix: check the path") from error
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); mend: check it") from error
+        raise UserError(f"cannot read {path} ({error.strerror}); fix: check it") from error
     is_dicom = head[128:132] == b"DICM" or path.suffix.lower() in {".dcm", ".dicom"}
     decode = _open_dicom if is_dicom else _open_picture
     try:
@@ -195,7 +195,7 @@ def open_file(path: Path, frame: int | None = None) -> Study:
         form = "DICOM image" if is_dicom else "PNG, JPEG, TIFF or DICOM image"
         mend = "decompress it, as gdcmconv --raw does, or replace it" if is_dicom else "replace it"
         raise UserError(
-            f"{path} is not a readable {form} ({_first_line(error)}); mend: convert or {mend}"
+            f"{path} is not a readable {form} ({_first_line(error)}); fix: convert or {mend}"
         ) from error
 
 
@@ -221,7 +221,7 @@ def _open_dicom(path: Path, frame: int | None) -> Study:
 
     dataset = pydicom.dcmread(path)
     if "Rows" not in dataset or "Columns" not in dataset or not any(n in dataset for n in _PIXELS):
-        raise UserError(f"{path} is a DICOM file without pixels; mend: choose an image object")
+        raise UserError(f"{path} is a DICOM file without pixels; fix: choose an image object")
     chosen = _chosen(path, frame, int(dataset.get("NumberOfFrames") or 1))
     _refuse_bomb(path, int(dataset.Columns), int(dataset.Rows))
     raw = pixel_array(dataset, index=chosen)  # YBR has become RGB in it
@@ -234,7 +234,7 @@ def _open_dicom(path: Path, frame: int | None) -> Study:
     if raw.ndim == 3:
         if raw.dtype != np.uint8 or raw.shape[2] != 3:
             raise UserError(
-                f"{path} has colour pixels of {raw.dtype} x {raw.shape[2]}; mend: store 8-bit RGB"
+                f"{path} has colour pixels of {raw.dtype} x {raw.shape[2]}; fix: store 8-bit RGB"
             )
         return Study(np.array(raw), spacing_mm, modality)
     values = np.asarray(apply_modality_lut(raw, dataset), dtype=np.float32)
@@ -252,7 +252,7 @@ def _chosen(path: Path, frame: int | None, frames: int) -> int:
     if frame is None and frames == 1:
         return 0
     if frame is None or not 0 <= frame < frames:
-        raise UserError(f"{path} holds {frames} frame(s); mend: name one of 0..{frames - 1}")
+        raise UserError(f"{path} holds {frames} frame(s); fix: name one of 0..{frames - 1}")
     return frame
 
 
@@ -298,7 +298,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _bomb(path: Path) -> str:
-    return f"{path} has more than {MAX_PIXELS:,} pixels; mend: cut or shrink it first"
+    return f"{path} has more than {MAX_PIXELS:,} pixels; fix: cut or shrink it first"
 
 
 def _refuse_bomb(path: Path, width: int, height: int) -> None:

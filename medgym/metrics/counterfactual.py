@@ -33,7 +33,7 @@ class ExchangedRules(Rules):
         """A new episode of `case`, whose tools see another case's images."""
         if case.id not in self.others:
             raise UserError(
-                f"no other case was chosen for {case.id}; mend: give `exchanged` all that is played"
+                f"no other case was chosen for {case.id}; fix: give `exchanged` all that is played"
             )
         return _Exchanged(case, self, studies)
 
@@ -61,7 +61,7 @@ def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
             other = next((c.images for c in after if c.group != case.group and c.images), None)
             if other is None:
                 raise UserError(
-                    f"no case of another patient can stand in for {case.id}; mend: exchange views "
+                    f"no case of another patient can stand in for {case.id}; fix: exchange views "
                     "between cases of at least two groups"
                 )
             others[case.id] = other

@@ -97,11 +97,11 @@ def collect(
     if backend not in ("local", "ray"):
         raise unknown("back end", backend, ("local", "ray"))
     if backend == "local" and ray_address is not None:
-        raise UserError("ray_address needs the back end ray; mend: ask for it, or leave it away")
+        raise UserError("ray_address needs the back end ray; fix: ask for it, or leave it away")
     if backend == "ray" and on_messages is not None:
-        raise UserError("on_messages needs the back end local; mend: read the images from `out`")
+        raise UserError("on_messages needs the back end local; fix: read the images from `out`")
     if concurrency < 1 or group_size < 1 or workers < 1:
-        raise UserError("concurrency, group_size and workers are 1 or more; mend: raise them")
+        raise UserError("concurrency, group_size and workers are 1 or more; fix: raise them")
 
     def make() -> Backend:
         common: dict[str, Any] = {
@@ -314,7 +314,7 @@ async def _persist(write: Callable[[], object], failed: Callable[[Failure], None
             failed(Failure("store", reason_of(error)))
             if time.monotonic() - start > STORE_PATIENCE:
                 raise RunError(
-                    f"the run's folder cannot be written ({error.strerror}); mend: make room, then "
+                    f"the run's folder cannot be written ({error.strerror}); fix: make room, then "
                     "run the same command again: it goes on from what is stored"
                 ) from error
             await asyncio.sleep(pause)

@@ -146,8 +146,6 @@ class _Part:
 def _end(episode: Episode) -> None:
     """End an episode whose next turn has no room; one without any turn cannot be played at all."""
     if not episode.turns:
-        reason = (
-            "the question alone exceeds the token budget; mend: raise it, or show smaller views"
-        )
+        reason = "the question alone exceeds the token budget; fix: raise it, or show smaller views"
         raise Failure("environment", reason, final=True)
     episode.truncate()

@@ -58,13 +58,13 @@ def publish(adapter: Path, run: Path, role: str, step: int) -> Version:
         UserError: no adapter there, a role that makes no name, or a version of other content.
     """
     if not _ROLE.fullmatch(role) or step < 0:
-        raise UserError(f"no version is called {role}-{step}; mend: letters, digits, a step from 0")
+        raise UserError(f"no version is called {role}-{step}; fix: letters, digits, a step from 0")
     digest = content(adapter)
     version = Version(role, step, run.resolve() / "adapters" / role / str(step))
     if version.path.exists():
         if content(version.path) != digest:
             raise UserError(
-                f"{version.path} holds another adapter; mend: publish under a new step, samplers "
+                f"{version.path} holds another adapter; fix: publish under a new step, samplers "
                 "may still answer by the old one"
             )
         return version
@@ -139,7 +139,7 @@ def content(folder: Path) -> str:
             digest.update((folder / name).read_bytes())
         except OSError as error:
             raise UserError(
-                f"no adapter in {folder} (no {name}); mend: name a folder that PEFT saved"
+                f"no adapter in {folder} (no {name}); fix: name a folder that PEFT saved"
             ) from error
     return digest.hexdigest()
 
@@ -158,7 +158,7 @@ def check_fit(adapter: Path, base: Path) -> None:
     try:
         weights = {k: s for f in sorted(base.glob("*.safetensors")) for k, s in _shapes(f).items()}
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read the base {base} ({error}); mend: save it again") from error
+        raise UserError(f"cannot read the base {base} ({error}); fix: save it again") from error
     if weights:
         check_shapes(adapter, weights, f"the base {base}")
 
@@ -175,10 +175,10 @@ def check_shapes(adapter: Path, weights: Mapping[str, Sequence[int]], base: str)
         parts = _shapes(adapter / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"cannot read the adapter {adapter} ({error}); mend: save it again"
+            f"cannot read the adapter {adapter} ({error}); fix: save it again"
         ) from error
     unfit = f"the adapter {adapter} does not fit {base}"
-    mend = "mend: name the adapter's own base"
+    mend = "fix: name the adapter's own base"
     for name, shape in parts.items():
         module, _, part = name.partition(".lora_")
         if part not in ("A.weight", "B.weight"):

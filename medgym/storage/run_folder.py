@@ -71,7 +71,7 @@ class RunFolder:
         """
         path = Path(path)
         taken = UserError(
-            f"the run folder {path} exists and is not empty; mend: choose another name or remove it"
+            f"the run folder {path} exists and is not empty; fix: choose another name or remove it"
         )
         text = asked if isinstance(asked, str) else toml(asked)
         try:
@@ -84,10 +84,10 @@ class RunFolder:
         except FileExistsError as error:
             if path.is_dir():
                 raise taken from error
-            raise UserError(f"{path} is a file, not a folder; mend: choose another name") from error
+            raise UserError(f"{path} is a file, not a folder; fix: choose another name") from error
         except OSError as error:
             raise UserError(
-                f"cannot write to {path} ({error.strerror}); mend: choose another place"
+                f"cannot write to {path} ({error.strerror}); fix: choose another place"
             ) from error
         folder = cls(path)
         folder.claim()
@@ -110,12 +110,12 @@ class RunFolder:
         folder = cls.open(path)
         if folder.recipe != (asked if isinstance(asked, str) else toml(asked)):
             raise UserError(
-                f"{path} holds a run of another recipe; mend: choose another name, or ask for what "
+                f"{path} holds a run of another recipe; fix: choose another name, or ask for what "
                 f"{path / 'recipe.toml'} says"
             )
         folder.claim()
         if folder.manifest["status"] != "running":
-            raise UserError(f"the run in {path} is done; mend: choose another name or remove it")
+            raise UserError(f"the run in {path} is done; fix: choose another name or remove it")
         return folder
 
     @classmethod
@@ -124,7 +124,7 @@ class RunFolder:
         path = Path(path)
         if not (path / "manifest.json").is_file():
             raise UserError(
-                f"{path} is no run folder (it has no manifest.json); mend: check the path"
+                f"{path} is no run folder (it has no manifest.json); fix: check the path"
             )
         return cls(path)
 
@@ -192,7 +192,7 @@ class _Lock:
             lock = cls(os.open(path, os.O_RDWR))  # NFS locks only what may be written
         except OSError as error:
             raise UserError(
-                f"cannot write to {path} ({error.strerror}); mend: choose another place"
+                f"cannot write to {path} ({error.strerror}); fix: choose another place"
             ) from error
         about = os.fstat(lock._descriptor)
         held = _LOCKS.get((about.st_dev, about.st_ino))
@@ -202,7 +202,7 @@ class _Lock:
             fcntl.flock(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"another process is writing into {path.parent}; mend: wait until it ends, or "
+                f"another process is writing into {path.parent}; fix: wait until it ends, or "
                 "choose another name"
             ) from error
         except OSError:  # there are no locks on this file system

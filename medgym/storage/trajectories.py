@@ -87,8 +87,8 @@ class ImageStore:
         """
         file = self._file(sha256)
         if not file.exists():
-            raise UserError(f"no image {sha256[:12]}… in {self.path}; mend: copy the run's images/")
-        damaged = UserError(f"{file} does not hold the pixels of its name; mend: restore it")
+            raise UserError(f"no image {sha256[:12]}… in {self.path}; fix: copy the run's images/")
+        damaged = UserError(f"{file} does not hold the pixels of its name; fix: restore it")
         try:
             with Image.open(file) as image:
                 image.load()
@@ -181,7 +181,7 @@ class TrajectoryStore:
 
     def _require_parts(self) -> None:
         if not self.parts():
-            raise UserError(f"no trajectories in {self.path}; mend: check the run's folder")
+            raise UserError(f"no trajectories in {self.path}; fix: check the run's folder")
 
 
 @contextmanager
@@ -191,7 +191,7 @@ def _whole(part: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's are of these kinds
         raise UserError(
-            f"{part} cannot be read as trajectories ({reason_of(error)}); mend: restore it, or "
+            f"{part} cannot be read as trajectories ({reason_of(error)}); fix: restore it, or "
             "read the run with the version of medgym that wrote it"
         ) from error
 

@@ -188,7 +188,7 @@ def test_a_template_that_cannot_serve_is_refused_at_once(
 ) -> None:
     with pytest.raises(UserError, match=said) as error:
         Renderer(with_template(tiny_processor, template))
-    assert "mend: " in str(error.value)
+    assert "fix: " in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -67,7 +67,7 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Ca
     assert main(["bench", "rollout"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == "medgym: datasets is not installed; mend: pip install 'medgym[train]'\n"
+    assert said.err == "medgym: datasets is not installed; fix: pip install 'medgym[train]'\n"
 
 
 def test_without_ray_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -80,4 +80,4 @@ def test_without_ray_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch, capsy
     assert main(["bench", "scale", "--json"]) == 0
     said = capsys.readouterr()
     assert [row["metric"] for row in json.loads(said.out)] == ["scale.in_flight_20"]
-    assert "scale.ray_two_workers is left out: ray is not installed; mend: pip" in said.err
+    assert "scale.ray_two_workers is left out: ray is not installed; fix: pip" in said.err

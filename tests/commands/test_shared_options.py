@@ -99,7 +99,7 @@ def test_bad_input_is_one_line_and_nothing_is_touched(
     assert said.out == ""
     assert said.err.startswith("medgym: ")
     assert said.err.count("\n") == 1
-    assert "; mend: " in said.err
+    assert "; fix: " in said.err
     assert (reason or str(kept)) in said.err
     assert content(kept) == before != {}
     if reason:
@@ -111,7 +111,7 @@ def test_bad_input_is_one_line_and_nothing_is_touched(
 
 def test_a_run_of_another_recipe_is_named_as_such(kept: Path, capsys: Capture) -> None:
     assert main(words("rollout", "scripted:random", kept)) == 2
-    assert "holds a run of another recipe; mend: choose another name" in capsys.readouterr().err
+    assert "holds a run of another recipe; fix: choose another name" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_a_policy_that_is_not_ready_is_closed() -> None:
         closed = False
 
         async def check(self) -> None:
-            raise UserError("down; mend: start it")
+            raise UserError("down; fix: start it")
 
         def close(self) -> None:
             self.closed = True

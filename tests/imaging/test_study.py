@@ -45,7 +45,7 @@ def refusal(path: Path, frame: int | None = None) -> str:
         open_file(path, frame)
     text = str(error.value)
     assert str(path) in text
-    assert "mend: " in text
+    assert "fix: " in text
     assert "\n" not in text
     return text
 

@@ -149,7 +149,7 @@ def test_a_missing_image_fails_its_case_at_once() -> None:
 def test_what_the_user_has_to_mend_ends_the_run() -> None:
     class Down(Flaky):
         async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-            raise UserError("no server at http://127.0.0.1:9; mend: start it")
+            raise UserError("no server at http://127.0.0.1:9; fix: start it")
 
     with pytest.raises(UserError, match="no server"):
         played(Down())
@@ -197,7 +197,7 @@ def test_a_disk_that_stays_full_ends_in_one_line(
 
 @pytest.mark.parametrize("name", ["concurrency", "group_size"])
 def test_senseless_options_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match="mend: raise them"):
+    with pytest.raises(UserError, match="fix: raise them"):
         played(load_policy("scripted:prior"), **{name: 0})
 
 

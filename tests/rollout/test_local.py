@@ -233,7 +233,7 @@ def test_it_works_inside_a_running_event_loop() -> None:
 def test_errors_inside_a_running_event_loop_come_out() -> None:
     class Wrong(Waiting):
         async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-            raise UserError("asked wrongly; mend: ask rightly")
+            raise UserError("asked wrongly; fix: ask rightly")
 
     async def cell() -> None:
         list(collect(cases(4), Wrong(), RULES))

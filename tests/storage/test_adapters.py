@@ -58,7 +58,7 @@ def test_a_version_is_written_under_its_own_path(tmp_path: Path) -> None:
 def test_a_version_is_never_changed(tmp_path: Path) -> None:
     version = publish(write_adapter(tmp_path / "lora"), tmp_path / "run", "triage", 1)
     before = (version.path / "adapter_model.safetensors").read_bytes()
-    with pytest.raises(UserError, match="holds another adapter; mend: publish under a new step"):
+    with pytest.raises(UserError, match="holds another adapter; fix: publish under a new step"):
         publish(write_adapter(tmp_path / "lora", 1.0), tmp_path / "run", "triage", 1)
     assert (version.path / "adapter_model.safetensors").read_bytes() == before
 
@@ -102,10 +102,10 @@ def test_an_adapter_fits_however_its_base_names_things(tmp_path: Path, prefix: s
 
 def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
     adapter, base = write_adapter(tmp_path / "lora"), write_base(tmp_path / "base")
-    with pytest.raises(UserError, match=r"does not fit the base .*another shape.*; mend: "):
+    with pytest.raises(UserError, match=r"does not fit the base .*another shape.*; fix: "):
         check_fit(adapter, write_base(tmp_path / "wide", shape=(6, 16)))
     for layer in ("model.layers.1.self_attn.q_proj", "model.layers.0.self_attn.qkv", "lm_head"):
-        with pytest.raises(UserError, match=r"is not there\); mend: "):
+        with pytest.raises(UserError, match=r"is not there\); fix: "):
             check_fit(write_adapter(tmp_path / "lora", layer=layer), base)
     check_fit(write_adapter(tmp_path / "lora", layer="model.layers.0.mlp.experts.3.up_proj"), base)
     (adapter / "adapter_model.safetensors").write_bytes(b"damaged")

@@ -32,7 +32,7 @@ def test_a_new_folder_says_what_was_asked_and_what_it_was_done_with(tmp_path: Pa
 def test_a_folder_that_holds_anything_is_refused_and_left_alone(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "a", {"seed": 1})
     before = {p: p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()}
-    with pytest.raises(UserError, match=r"run folder .*a exists and is not empty; mend: "):
+    with pytest.raises(UserError, match=r"run folder .*a exists and is not empty; fix: "):
         RunFolder.create(folder.path, {"seed": 2})
     assert {p: p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()} == before
 
@@ -214,7 +214,7 @@ def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
     try:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"writing\n"
-        with pytest.raises(UserError, match=r"another process is writing into .*a; mend: wait"):
+        with pytest.raises(UserError, match=r"another process is writing into .*a; fix: wait"):
             RunFolder.create_or_resume(path, {"seed": 1})
         reader = RunFolder.open(path)
         assert reader.manifest["status"] == "running"

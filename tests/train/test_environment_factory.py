@@ -143,12 +143,12 @@ def test_a_tool_of_ones_own() -> None:
 
 
 def test_a_tool_that_cannot_be_described_is_named() -> None:
-    with pytest.raises(UserError, match=r"cannot describe the tool 'odd' .*; mend: give its arg"):
+    with pytest.raises(UserError, match=r"cannot describe the tool 'odd' .*; fix: give its arg"):
         trl_environment(CASES, tools=[Odd()])
 
 
 def test_a_tool_called_answer_is_refused() -> None:
-    with pytest.raises(UserError, match=r"a tool is named 'answer'.*mend: rename"):
+    with pytest.raises(UserError, match=r"a tool is named 'answer'.*fix: rename"):
         trl_environment(CASES, tools=[answer])
 
 

@@ -152,7 +152,7 @@ def test_a_blind_model_of_each_family_does_not_move_at_all(family: str) -> None:
     seen = sight(blind(model), processor, played, pictures)
     assert seen.still
     assert seen.moved == 0.0
-    with pytest.raises(Blind, match=r"the model is blind: .*mend: "):
+    with pytest.raises(Blind, match=r"the model is blind: .*fix: "):
         Watch(floor=0.01, patience=3).see(seen)
 
 
@@ -172,7 +172,7 @@ def test_a_run_stops_when_it_stays_below_the_floor() -> None:
     for seen in (low, high, low):  # a look above the floor begins anew
         watch.see(seen)
     watch.see(Sight(()))  # no word from anybody: nothing is known
-    with pytest.raises(Blind, match=r"went blind: 2 times in a row .* 0.01 nats.*mend: "):
+    with pytest.raises(Blind, match=r"went blind: 2 times in a row .* 0.01 nats.*fix: "):
         watch.see(low)
 
 

@@ -125,7 +125,7 @@ class Retrieve(Tool):
             if not corpus.endswith(".jsonl") and parse_spec(corpus).split != SPLIT:
                 raise UserError(
                     f"cannot search {corpus}: only cases of the split {SPLIT!r} may be handed out; "
-                    f"mend: name SOURCE:{SPLIT}"
+                    f"fix: name SOURCE:{SPLIT}"
                 )
         self.corpus = corpus
         self.passages = PASSAGES if corpus is None and passages is None else passages
@@ -189,7 +189,7 @@ def index(corpus: str | None, passages: str | Path | None) -> Index:
                 documents += (of_case(case) for case in open_cases(corpus))
             if not documents:
                 raise UserError(
-                    f"nothing to search in {corpus or passages}; mend: name a larger one"
+                    f"nothing to search in {corpus or passages}; fix: name a larger one"
                 )
             _indices[key] = Index(documents)
         return _indices[key]
@@ -207,7 +207,7 @@ def of_case(case: Case) -> Document:
 def read_passages(path: Path) -> list[Document]:
     """Read a file of passages; an error names the file, the line and the field."""
     if not path.is_file():
-        raise UserError(f"no such file of passages: {path}; mend: check the path")
+        raise UserError(f"no such file of passages: {path}; fix: check the path")
     documents = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
         try:

@@ -112,10 +112,10 @@ def _open(folder: Path, recipe: Any, text: str, resume: bool) -> Any:
     run.claim()
     same = run.manifest.get("recipe") == wanted
     if resume and not same:
-        raise UserError(f"{folder} holds another recipe or seed; mend: --resume with the same one")
+        raise UserError(f"{folder} holds another recipe or seed; fix: --resume with the same one")
     if not resume and same and run.manifest["status"] == "running":
         raise UserError(
-            f"{folder} holds a training that was broken off; mend: go on with it by --resume, or "
+            f"{folder} holds a training that was broken off; fix: go on with it by --resume, or "
             "choose another --out"
         )
     return run if resume else RunFolder.create(folder, text)  # which says that it is taken

@@ -48,12 +48,12 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
     consultation = recipe.consultation
     if consultation is None:
         raise UserError(
-            f"{recipe.name} trains no consultation; mend: name a recipe with [consultation]"
+            f"{recipe.name} trains no consultation; fix: name a recipe with [consultation]"
         )
     stages = recipe.marl.stages
     if len(stages) < 2:
         raise UserError(
-            f"{recipe.name} has no curriculum of several stages; mend: give it [[marl.stages]]"
+            f"{recipe.name} has no curriculum of several stages; fix: give it [[marl.stages]]"
         )
 
     # A variant that goes blind is a finding, and no reason to stop: who is given easy cases alone

@@ -38,7 +38,7 @@ def check(recipe: Recipe) -> None:
         if lost:
             raise UserError(
                 f"{len(lost)} cases are of no specialty that triage may choose (as {lost[0]}); "
-                "mend: name it in [consultation] specialties, or set [marl] "
+                "fix: name it in [consultation] specialties, or set [marl] "
                 'triage_reward = "outcome"'
             )
     if SPECIALIST in training.trained:
@@ -46,7 +46,7 @@ def check(recipe: Recipe) -> None:
         for specialty in consultation.specialties:
             if specialty not in known:
                 raise UserError(
-                    f"no case is for the {specialty}, who is to learn; mend: leave it out of "
+                    f"no case is for the {specialty}, who is to learn; fix: leave it out of "
                     "[consultation] specialties"
                 )
 

@@ -67,7 +67,7 @@ def staged(
         other = [case for case, hard in cases if hard != stage.difficulty]
         if count and not own:
             raise UserError(
-                f"no case is {stage.difficulty} by these specialists; mend: leave that stage out, "
+                f"no case is {stage.difficulty} by these specialists; fix: leave that stage out, "
                 "or ask other specialists"
             )
         again = round(rehearse * count * groups) if other else 0

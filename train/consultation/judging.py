@@ -132,7 +132,7 @@ def _require_whole(played: Trajectory) -> None:
         if part.failure is not None:
             raise RunError(
                 f"{played.case_id} was played without the {role} ({part.failure}), and that is "
-                "another consultation; mend: remove the cause and judge again, by --resume"
+                "another consultation; fix: remove the cause and judge again, by --resume"
             )
 
 

@@ -33,7 +33,7 @@ def require_played(played: Trajectory) -> None:
     """
     if played.failure is not None:
         raise RunError(
-            f"{played.case_id} could not be played ({played.failure}); mend: remove the cause, "
+            f"{played.case_id} could not be played ({played.failure}); fix: remove the cause, "
             "then go on with --resume: what was collected is kept"
         )
 

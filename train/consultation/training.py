@@ -65,27 +65,27 @@ class Training:
         every = {name: getattr(self.consultation, name) for name in (TRIAGE, SPECIALIST, ATTENDING)}
         if not every[ATTENDING].trainable:
             raise UserError(
-                f"{recipe.name}: the attending is what is trained; mend: let roles.attending have "
+                f"{recipe.name}: the attending is what is trained; fix: let roles.attending have "
                 "trainable = true, and no policy"
             )
         for name, role in every.items():
             if role is not None and role.trainable == (role.policy is not None):
                 given = "has a policy and is trainable" if role.trainable else "has no policy"
                 raise UserError(
-                    f"{recipe.name}: [roles.{name}] {given}; mend: what is trained is played by "
+                    f"{recipe.name}: [roles.{name}] {given}; fix: what is trained is played by "
                     "the run's base, so give either trainable = true or a policy with "
                     "trainable = false"
                 )
         self.trained = tuple(name for name, role in every.items() if role and role.trainable)
         if self.consultation.flow != "static":
             raise UserError(
-                f"{recipe.name}: the attending learns in the static flow, without referrals; mend: "
+                f"{recipe.name}: the attending learns in the static flow, without referrals; fix: "
                 "leave flow away"
             )
         for name in self.trained:
             if int(self.of_role(name).grpo.get("max_steps", 0)) < 1:
                 raise UserError(
-                    f"{recipe.name}: how long does the {name} learn? mend: set max_steps under "
+                    f"{recipe.name}: how long does the {name} learn? fix: set max_steps under "
                     f"[grpo] or [marl.grpo.{name}]"
                 )
 

@@ -73,7 +73,7 @@ def demonstrations(
     if not kept:
         raise UserError(
             f"none of {len(shown) + len(failed)} demonstrations is kept "
-            f"({left_out[0]['why'] if left_out else 'there are none'}); mend: choose another "
+            f"({left_out[0]['why'] if left_out else 'there are none'}); fix: choose another "
             "policy, more samples, or another [demonstrations] keep"
         )
     return kept

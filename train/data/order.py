@@ -20,12 +20,12 @@ def gold_cases(spec: str) -> CaseList:
     """
     cases = open_cases(spec)
     if not len(cases):
-        raise UserError(f"there are no cases in {spec}; mend: check its slice")
+        raise UserError(f"there are no cases in {spec}; fix: check its slice")
     bare = [case.id for case in cases if not case.answer.strip() and not case.regions]
     if bare:
         raise UserError(
             f"{len(bare)} of {len(cases)} cases of {spec} have no gold answer (the first is "
-            f"{bare[0]}); mend: choose a split with answers"
+            f"{bare[0]}); fix: choose a split with answers"
         )
     return cases
 

@@ -41,13 +41,13 @@ class Check:
 
     Attributes:
         check: its name. figure: what was measured, by name.
-        mend: what to do; empty where nothing is to be done.
+        fix: what to do; empty where nothing is to be done.
     """
 
     check: str
     verdict: Verdict
     figure: Figure
-    mend: str = ""
+    fix: str = ""
 
 
 def guarded(name: str, check: Callable[[Subject], Check], subject: Subject) -> Check:
@@ -55,7 +55,7 @@ def guarded(name: str, check: Callable[[Subject], Check], subject: Subject) -> C
     try:
         return check(subject)
     except (UserError, RunError) as error:
-        said, _, mend = str(error).partition("; mend: ")
+        said, _, mend = str(error).partition("; fix: ")
         return Check(name, "fail", {"error": said}, mend)
     except Exception as error:
         return Check(name, "fail", {"error": reason_of(error)}, "see what raises it")

@@ -53,7 +53,7 @@ def doctor(
     if failed:
         raise RunError(
             f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}; "
-            "mend: as the report says"
+            "fix: as the report says"
         )
 
 

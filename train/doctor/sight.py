@@ -63,7 +63,7 @@ def images(subject: Subject) -> Check:
     try:
         hold_images(played(subject.shown))
     except RunError as error:
-        figure["error"] = str(error).partition("; mend: ")[0]
+        figure["error"] = str(error).partition("; fix: ")[0]
     passed = "error" not in figure and written == encoded
     return Check("images", "pass" if passed else "fail", figure, "" if passed else LOST)
 
@@ -177,7 +177,7 @@ def records(subject: Subject) -> Check:
             validate(trajectory)
             hold_images([(case, trajectory) for case in _case_of(subject, trajectory)])
         except RunError as error:
-            said, _, mend = str(error).partition("; mend: ")
+            said, _, mend = str(error).partition("; fix: ")
             return Check("records", "fail", {"read": read, **figure, "error": said}, mend or LOST)
         uses = {use.sha256 for node in trajectory.nodes for use in node.images} - looked
         looked |= uses

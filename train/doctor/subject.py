@@ -235,7 +235,7 @@ def subject_of(named: str, cases: str | None) -> Subject:
     if colon and scheme in names("policies"):
         if scheme != "hf":
             raise UserError(
-                f"cannot look into {scheme}: from outside; mend: name the folder of its model"
+                f"cannot look into {scheme}: from outside; fix: name the folder of its model"
             )
         named = rest
     elif (Path(named).expanduser() / "manifest.json").is_file():
@@ -253,7 +253,7 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
     base = run.path / "trained"  # where a whole model was trained, not an adapter
     base = base if base.is_dir() else run.path / "cold_start"
     if not base.is_dir():
-        raise UserError(f"{run.path} holds no model yet; mend: wait for its cold start")
+        raise UserError(f"{run.path} holds no model yet; fix: wait for its cold start")
     versions = published(run.path, ROLE if recipe.consultation is None else ATTENDING)
     adapter = str(versions[-1].path) if versions and base.name == "cold_start" else None
     asked, rules = cases_and_rules(
@@ -282,7 +282,7 @@ def _of_rollout(run: RunFolder, cases: str | None) -> Subject:
     """A run of `medgym rollout`: its records, and its model if that can be looked into."""
     asked = tomllib.loads(run.recipe)
     if asked.get("command") != "rollout":
-        raise UserError(f"{run.path} is no run of a policy; mend: name a run of train or rollout")
+        raise UserError(f"{run.path} is no run of a policy; fix: name a run of train or rollout")
     own, rules = cases_and_rules(
         asked["cases"], tools=asked["tools"], max_turns=asked["max_turns"],
         view_size=asked["view_size"],
@@ -296,7 +296,7 @@ def _of_rollout(run: RunFolder, cases: str | None) -> Subject:
 def _loaded(path: str, adapter: str | None) -> tuple[Any, Any]:
     folder = Path(path).expanduser()
     if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not folder.is_dir():
-        raise UserError(f"no such model folder: {path}; mend: check the path")
+        raise UserError(f"no such model folder: {path}; fix: check the path")
     try:
         model, processor = load_model(folder if folder.is_dir() else path)
         if adapter is not None:
@@ -309,7 +309,7 @@ def _loaded(path: str, adapter: str | None) -> tuple[Any, Any]:
         raise
     except Exception as error:  # damaged weights, unknown classes, ...
         raise UserError(
-            f"cannot load {path} ({reason_of(error)[:120]}); mend: name a folder or a hub model "
+            f"cannot load {path} ({reason_of(error)[:120]}); fix: name a folder or a hub model "
             "with weights and a processor"
         ) from error
     return model.eval(), processor

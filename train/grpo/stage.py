@@ -142,7 +142,7 @@ def _trainer(
         parts = recipe.model.adapt
         if "target_modules" in recipe.lora and "adapt" in recipe.model.model_fields_set:
             raise UserError(
-                "[model] adapt and [lora] target_modules both say what learns; mend: give one"
+                "[model] adapt and [lora] target_modules both say what learns; fix: give one"
             )
         peft_config = lora_config(model, recipe.lora, parts)
     else:
@@ -157,7 +157,7 @@ def _trainer(
         )
     except (ValueError, RuntimeError, ImportError) as error:
         raise UserError(
-            f"TRL refuses the recipe: {reason_of(error)}; mend: correct [grpo] or [lora]"
+            f"TRL refuses the recipe: {reason_of(error)}; fix: correct [grpo] or [lora]"
         ) from error
 
 
@@ -172,14 +172,14 @@ def engine_of(recipe: Recipe, place: "Place") -> Policy | None:
     if not recipe.lora:
         raise UserError(
             "[rollout] policy needs [lora]: only adapters are handed to an engine that runs; "
-            "mend: add [lora], or leave the policy out"
+            "fix: add [lora], or leave the policy out"
         )
     policy = load_policy(recipe.rollout.policy.replace("{base}", str(place.cold_start)))
     asyncio.run(policy.check())
     policy.require_training()
     if not hasattr(policy, "with_adapter"):
         raise UserError(
-            f"{policy.spec} takes no adapters while it runs; mend: [rollout] policy of vllm: or "
+            f"{policy.spec} takes no adapters while it runs; fix: [rollout] policy of vllm: or "
             "openai:"
         )
     return policy
@@ -247,13 +247,13 @@ def grpo_config(recipe: Recipe, place: "Place") -> GRPOConfig:
             max_completion_length=recipe.rollout.max_turns * recipe.rollout.max_tokens,
         )
     except (TypeError, ValueError) as error:
-        raise UserError(f"TRL refuses [grpo]: {reason_of(error)}; mend: correct it") from error
+        raise UserError(f"TRL refuses [grpo]: {reason_of(error)}; fix: correct it") from error
     shared = int(config.steps_per_generation or 1) * config.num_iterations
     period = shared // math.gcd(shared, config.gradient_accumulation_steps)
     if config.save_strategy == "steps" and config.save_steps % period:
         raise UserError(
             f"{period} steps share what was played and [grpo] save_steps is {config.save_steps:g}; "
-            f"mend: a multiple of {period}, so that runs resume exactly"
+            f"fix: a multiple of {period}, so that runs resume exactly"
         )
     return config
 

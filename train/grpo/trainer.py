@@ -59,7 +59,7 @@ def check_trl() -> None:
     seam = str(inspect.signature(GRPOTrainer._generate))
     if not trl.__version__.startswith(SUPPORTED_TRL + ".") or seam != SIGNATURE:
         raise UserError(
-            f"trl {trl.__version__} is not supported; mend: pip install 'trl=={SUPPORTED_TRL}.*'"
+            f"trl {trl.__version__} is not supported; fix: pip install 'trl=={SUPPORTED_TRL}.*'"
         )
 
 
@@ -243,7 +243,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             reasons = Counter(t.failure for t in trajectories if t.failure is not None)
             reason = reasons.most_common(1)[0][0] if reasons else "see the other processes"
             raise RunError(
-                f"every group of step {self.state.global_step + 1} failed ({reason}); mend: what "
+                f"every group of step {self.state.global_step + 1} failed ({reason}); fix: what "
                 "failed, then go on with --resume from the last checkpoint"
             )
         processes = everyone.view(self.accelerator.num_processes, -1)
@@ -262,7 +262,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         size = int(self.num_generations or 1)
         if len(pairs) % size:
             raise UserError(
-                "groups that are spread over processes cannot be selected; mend: make "
+                "groups that are spread over processes cannot be selected; fix: make "
                 "per_device_train_batch_size a multiple of num_generations"
             )
         rounds = 0

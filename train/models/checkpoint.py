@@ -35,7 +35,7 @@ def load_model(path: Path | str) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot load the model {path} ({str(error).splitlines()[0][:120]}); "
-            "mend: name a folder or a hub model with weights and a processor"
+            "fix: name a folder or a hub model with weights and a processor"
         ) from error
     processor.tokenizer.padding_side = "left"
     return model.to("cuda" if on_gpu else "cpu"), processor
@@ -88,7 +88,7 @@ class WholeCheckpoints:
                 rotate_checkpoints(str(place), self.args.save_total_limit)
         except Exception as error:  # libraries that write files raise what they like
             raise RunError(
-                f"{place / name} cannot be written ({reason_of(error)}); mend: make room, then go "
+                f"{place / name} cannot be written ({reason_of(error)}); fix: make room, then go "
                 "on with --resume from the last checkpoint"
             ) from error
         finally:

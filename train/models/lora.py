@@ -75,7 +75,7 @@ def targets(model: Any, parts: Sequence[Part]) -> dict[str, Any]:
             found = [name for name in matrices if part_of(name) == part == "projector"]
             if not found:
                 raise UserError(
-                    f"{type(model).__name__} has no layers to adapt in its {part} part; mend: "
+                    f"{type(model).__name__} has no layers to adapt in its {part} part; fix: "
                     "leave it out of [model] adapt, or name layers by [lora] target_modules"
                 )
             bare += found
@@ -95,7 +95,7 @@ def lora_config(model: Any, lora: Mapping[str, Any], parts: Sequence[Part]) -> L
     try:
         return LoraConfig(**({"task_type": "CAUSAL_LM"} | keys))
     except (TypeError, ValueError) as error:
-        raise UserError(f"PEFT refuses [lora]: {reason_of(error)}; mend: correct it") from error
+        raise UserError(f"PEFT refuses [lora]: {reason_of(error)}; fix: correct it") from error
 
 
 def save_adapter(model: Any, run: Path, role: str, step: int) -> Version:
@@ -183,7 +183,7 @@ def merge(adapter: Path, out: Path) -> Path:
         UserError: no adapter there, its base is not there or another one, or `out` exists.
     """
     if out.exists():
-        raise UserError(f"{out} exists; mend: choose another name or remove it")
+        raise UserError(f"{out} exists; fix: choose another name or remove it")
     if (adapter / "adapters").is_dir():
         versions = [
             version
@@ -192,7 +192,7 @@ def merge(adapter: Path, out: Path) -> Path:
         ]
         if len({version.role for version in versions}) > 1:
             raise UserError(
-                f"{adapter} has adapters of several roles; mend: name one, as {versions[-1].path}"
+                f"{adapter} has adapters of several roles; fix: name one, as {versions[-1].path}"
             )
         adapter = versions[-1].path if versions else adapter
     base = base_of(adapter)
@@ -218,11 +218,11 @@ def base_of(adapter: Path) -> Path:
         named = json.loads((adapter / CONFIG).read_text("utf-8")).get("base_model_name_or_path")
     except (OSError, ValueError) as error:
         raise UserError(
-            f"no adapter in {adapter} (no readable {CONFIG}); mend: name a folder that PEFT saved"
+            f"no adapter in {adapter} (no readable {CONFIG}); fix: name a folder that PEFT saved"
         ) from error
     own = adapter.resolve().parents[2:3]
     if own and (own[0] / "cold_start").is_dir():  # a run may have moved since
         return own[0] / "cold_start"
     if not named:
-        raise UserError(f"{adapter} does not name its base; mend: set it in {CONFIG}")
+        raise UserError(f"{adapter} does not name its base; fix: set it in {CONFIG}")
     return Path(named)

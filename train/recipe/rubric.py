@@ -55,7 +55,7 @@ def rubric_of(table: RubricTable) -> Rubric:
         return load_rubric(table.name or "outcome")
     if table.name is not None:
         raise UserError(
-            f"[rubric] has the name {table.name!r} and terms; mend: keep one of them, "
+            f"[rubric] has the name {table.name!r} and terms; fix: keep one of them, "
             f"a rubric's terms are {table.name}.TERM"
         )
     return Rubric("recipe", tuple(_term(each) for each in table.terms))
@@ -65,7 +65,7 @@ def _term(table: TermTable) -> Term:
     preset, dot, name = table.term.rpartition(".")
     if not dot:
         raise UserError(
-            f"rubric.terms: {table.term!r} is no term; mend: write PRESET.TERM, as outcome.answer"
+            f"rubric.terms: {table.term!r} is no term; fix: write PRESET.TERM, as outcome.answer"
         )
     term = load_rubric(preset).term(name)
     if table.name is not None:

@@ -230,7 +230,7 @@ def load_recipe(name: str, **changes: Any) -> tuple[Recipe, str]:
         path = load("recipes", name)
     elif not path.is_file():
         shipped = ", ".join(names("recipes"))
-        raise UserError(f"no such recipe: {path}; mend: check the path, or use one of {shipped}")
+        raise UserError(f"no such recipe: {path}; fix: check the path, or use one of {shipped}")
     assert path is not None
     data, text = read_toml(path)
     data |= {key: value for key, value in changes.items() if value is not None}
@@ -242,16 +242,16 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
     """Check a recipe's data; errors as in `load_recipe`."""
     recipe = read_table(Recipe, data, where)
     if (recipe.model.build is None) == (recipe.model.path is None):
-        raise UserError(f"{where}: [model] needs either build or path; mend: give one of them")
+        raise UserError(f"{where}: [model] needs either build or path; fix: give one of them")
     shown = recipe.demonstrations
     if shown is not None and (shown.policy is None) == (shown.run is None):
-        raise UserError(f"{where}: [demonstrations] needs either policy or run; mend: give one")
+        raise UserError(f"{where}: [demonstrations] needs either policy or run; fix: give one")
     for role in recipe.marl.grpo:
         if role not in TRAINED:
             raise unknown(f"role in {where}:", f"marl.grpo.{role}", TRAINED)
     shares = sum(stage.share for stage in recipe.marl.stages)
     if recipe.marl.stages and abs(shares - 1) > 1e-6:
-        raise UserError(f"{where}: the shares of marl.stages add up to {shares:g}; mend: to 1")
+        raise UserError(f"{where}: the shares of marl.stages add up to {shares:g}; fix: to 1")
     rubric_of(recipe.rubric)  # a name that is wrong is named now, not when training begins
     _check_keys(recipe, where)
     return recipe
@@ -273,17 +273,15 @@ def _check_keys(recipe: Recipe, where: str) -> None:
         for key, value in keys.items():
             if key in ours:
                 raise UserError(
-                    f"{where}: {table}.{key} is set from {ours[key]}; mend: remove it there"
+                    f"{where}: {table}.{key} is set from {ours[key]}; fix: remove it there"
                 )
             if key not in known:
                 raise unknown(f"key in {where}:", f"{table}.{key}", [f"{table}.{n}" for n in known])
             if kinds[key] and type(value) not in kinds[key] | {int}:
                 wanted = "number" if float in kinds[key] else "whole number"
-                raise UserError(
-                    f"{where}: {table}.{key}: {value!r} is no {wanted}; mend: write one"
-                )
+                raise UserError(f"{where}: {table}.{key}: {value!r} is no {wanted}; fix: write one")
             if table.endswith("lora") and key == "r" and value < 1:  # which PEFT sees much later
-                raise UserError(f"{where}: {table}.r: {value}; mend: a rank of 1 or more")
+                raise UserError(f"{where}: {table}.r: {value}; fix: a rank of 1 or more")
 
 
 def _numbers_of(kind: Any) -> dict[str, set[Any]]:

@@ -84,7 +84,7 @@ def audited(cases: Sequence[Case], rules: Rules, floor: float = FLOOR) -> list[E
                 if trajectory.failure is not None:
                     raise RunError(
                         f"{trajectory.case_id} could not be played by {name} "
-                        f"({trajectory.failure}); mend: remove the cause and audit again"
+                        f"({trajectory.failure}); fix: remove the cause and audit again"
                     )
                 played[name].append(trajectory)
                 advance(1, policy=name)
@@ -129,7 +129,7 @@ def verdict(rubric: Rubric, earnings: Sequence[Earning], floor: float) -> str | 
     """What is wrong with a rubric, in one line with the mend; None for nothing."""
     if any(earning.share is None for earning in earnings):
         return (
-            f"by the rubric {rubric.name!r} the honest oracle earns no more than a guess; mend: "
+            f"by the rubric {rubric.name!r} the honest oracle earns no more than a guess; fix: "
             "raise what a right answer earns"
         )
     caught = [earning for earning in earnings if earning.caught]
@@ -140,7 +140,7 @@ def verdict(rubric: Rubric, earnings: Sequence[Earning], floor: float) -> str | 
     names = ", ".join(dict.fromkeys(earning.policy for earning in caught))
     return (
         f"the rubric {rubric.name!r} pays {names}: {worst.policy} gets {percent(worst.share)} of "
-        f"the way from a guess to the oracle{when}, over the floor of {percent(floor)}; mend: "
+        f"the way from a guess to the oracle{when}, over the floor of {percent(floor)}; fix: "
         "lower or gate the term that pays for it, or raise --floor"
     )
 
@@ -173,7 +173,7 @@ def audit(
     Example: medgym train audit --rubric ophiuchus --floor 0.2
     """
     if not (math.isfinite(floor) and floor >= 0):
-        raise UserError(f"the floor is {floor}; mend: give a share of 0 or more, as 0.25")
+        raise UserError(f"the floor is {floor}; fix: give a share of 0 or more, as 0.25")
     judged, played, rules = _asked(recipe, rubric, cases, tools, max_turns)
     earnings = audited(played, rules, floor)
     if as_json:

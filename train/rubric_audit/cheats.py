@@ -184,7 +184,7 @@ class Cheat(Policy):
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """A cheat plays by case."""
-        raise UserError("a cheat needs the case; mend: play it through a rollout")
+        raise UserError("a cheat needs the case; fix: play it through a rollout")
 
 
 class _Player(Policy):

@@ -28,7 +28,7 @@ def disk_may_fill() -> Iterator[None]:
         if not is_full(error):
             raise
         raise RunError(
-            "the run's folder cannot be written: the disk is full; mend: make room, then go on "
+            "the run's folder cannot be written: the disk is full; fix: make room, then go on "
             "with --resume from the last checkpoint"
         ) from error
 

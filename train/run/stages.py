@@ -136,10 +136,10 @@ def check(recipe: Recipe) -> None:
         UserError: cases that are not there or have no gold, or no GPU where one is needed.
     """
     if recipe.seed < 0:
-        raise UserError(f"the seed is {recipe.seed}; mend: give one of 0 or more")
+        raise UserError(f"the seed is {recipe.seed}; fix: give one of 0 or more")
     if recipe.model.gpu and not torch.cuda.is_available():
         raise UserError(
-            f"the recipe {recipe.name} needs a GPU and there is none; mend: run it where there is "
+            f"the recipe {recipe.name} needs a GPU and there is none; fix: run it where there is "
             "one, or set [model] gpu = false"
         )
     specs = [recipe.cases.train, recipe.cases.test]

@@ -65,7 +65,7 @@ def sample_of(trajectory: Trajectory) -> Sample:
     if trajectory.kind == "text":
         raise UserError(
             f"the trajectory of {trajectory.case_id} holds no tokens; "
-            "mend: play it as demonstrations of the model that learns from it"
+            "fix: play it as demonstrations of the model that learns from it"
         )
     validate(trajectory)
     last = max(i for i, node in enumerate(trajectory.nodes) if node.role == "assistant")
@@ -191,7 +191,7 @@ def supervised(
 
     samples = [sample_of(trajectory) for trajectory in trajectories]
     if not samples:
-        raise UserError("there is nothing to imitate; mend: choose cases for the demonstrations")
+        raise UserError("there is nothing to imitate; fix: choose cases for the demonstrations")
     collate = Collator(model, processor, picture)
     learning = [(weight, weight.requires_grad) for weight in model.parameters()]
     was_training = model.training
@@ -253,7 +253,7 @@ def sft_config(settings: Mapping[str, Any], seed: int, folder: Path) -> SFTConfi
             dataset_kwargs={"skip_prepare_dataset": True},
         )
     except (TypeError, ValueError) as error:
-        raise UserError(f"TRL refuses [sft]: {reason_of(error)}; mend: correct it") from error
+        raise UserError(f"TRL refuses [sft]: {reason_of(error)}; fix: correct it") from error
 
 
 class _Told(TrainerCallback):

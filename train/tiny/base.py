@@ -129,7 +129,7 @@ def tiny_base(config: BaseConfig | None = None) -> Path:
     except OSError as error:
         raise UserError(
             f"cannot write to the cache {cache} ({error.strerror}); "
-            "mend: name another folder by XDG_CACHE_HOME"
+            "fix: name another folder by XDG_CACHE_HOME"
         ) from error
     try:
         processor = build_processor(pieces, size)

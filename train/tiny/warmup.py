@@ -117,7 +117,7 @@ def warm_up(
         UserError: no views.
     """
     if not views:
-        raise UserError("there are no views to warm up on; mend: give cases with masked regions")
+        raise UserError("there are no views to warm up on; fix: give cases with masked regions")
     tower = model.model.visual
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

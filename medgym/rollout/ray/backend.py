@@ -100,7 +100,7 @@ class RayBackend(Backend):
         if isinstance(policy, Team) and policy.local_model:
             raise UserError(
                 f"{policy.spec or 'the team'} holds models of its own, and a team's are not shared "
-                "on Ray; mend: serve them (openai:URL#MODEL), or use the back end local"
+                "on Ray; fix: serve them (openai:URL#MODEL), or use the back end local"
             )
         self.drifts = 0 if hasattr(policy, "drifts") else None
         self._stored = stored
@@ -253,7 +253,7 @@ class RayBackend(Backend):
                 worker.lives, worker.hangs = True, False
             except TimeoutError:
                 self._fault = RunError(
-                    f"no Ray worker came up in {PATIENCE:g} s; mend: look at the cluster (ray "
+                    f"no Ray worker came up in {PATIENCE:g} s; fix: look at the cluster (ray "
                     "status), then run the same command again: it goes on from what is stored"
                 )
             except (UserError, RunError) as error:
@@ -268,7 +268,7 @@ class RayBackend(Backend):
             await worker.actor.ready.remote(self._plan)
         except ray.exceptions.ActorDiedError as error:
             raise UserError(
-                f"a Ray worker cannot start ({reason_of(error)}); mend: install medgym on every "
+                f"a Ray worker cannot start ({reason_of(error)}); fix: install medgym on every "
                 "node, and what the policy and the tools need"
             ) from error
         except ray.exceptions.RayError as error:

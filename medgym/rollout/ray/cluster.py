@@ -90,7 +90,7 @@ def join(address: str | None, *, cpus: int, object_store: int = OBJECT_STORE) ->
             ray.init(address=address, **quiet)
         except Exception as error:  # another version of Ray or Python, among others
             raise UserError(
-                f"cannot join the Ray cluster {address} ({reason_of(error)}); mend: check the "
+                f"cannot join the Ray cluster {address} ({reason_of(error)}); fix: check the "
                 "address, and start one with: ray start --head"
             ) from error
         return _quiet_at_sigterm(Cluster(joined_here=True, on_sigterm=on_sigterm))
@@ -109,7 +109,7 @@ def join(address: str | None, *, cpus: int, object_store: int = OBJECT_STORE) ->
     except Exception as error:
         Cluster(joined_here=True, folder=folder).leave()
         raise UserError(
-            f"cannot start Ray here ({reason_of(error)}); mend: use the back end local"
+            f"cannot start Ray here ({reason_of(error)}); fix: use the back end local"
         ) from error
     return _quiet_at_sigterm(Cluster(joined_here=True, folder=folder, on_sigterm=on_sigterm))
 
@@ -132,14 +132,14 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition(":")
     if "//" in address or not host or not port.isdecimal():
         raise UserError(
-            f"{address!r} is no address of a Ray cluster; mend: auto or HOST:PORT, on one of its "
+            f"{address!r} is no address of a Ray cluster; fix: auto or HOST:PORT, on one of its "
             "machines"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"no Ray cluster answers at {address} ({reason_of(error)}); mend: check the address, "
+            f"no Ray cluster answers at {address} ({reason_of(error)}); fix: check the address, "
             "and start one with: ray start --head"
         ) from error
 
@@ -155,5 +155,5 @@ def check_room(wanted: Mapping[str, float], what: str) -> None:
         if amount > there.get(name, 0.0):
             raise UserError(
                 f"{what} want {amount:g} {name} of the Ray cluster, which has "
-                f"{there.get(name, 0.0):g}; mend: ask for less, or join a larger one"
+                f"{there.get(name, 0.0):g}; fix: ask for less, or join a larger one"
             )

@@ -62,7 +62,7 @@ class NamedPolicy(Policy):
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Nobody plays here."""
-        raise UserError(f"{self.spec} plays on Ray alone; mend: backend='ray', or load it")
+        raise UserError(f"{self.spec} plays on Ray alone; fix: backend='ray', or load it")
 
 
 def _loaded(spec: str, exact: bool) -> Policy:

@@ -24,7 +24,7 @@ def packed(thing: Any, what: str) -> Part:
         return [ray.put(ray.cloudpickle.dumps(thing))]
     except Exception as error:  # pickling raises what the thing's own code raises
         raise UserError(
-            f"{what} cannot be sent to another process ({str(error)[:120]}); mend: keep out of it "
+            f"{what} cannot be sent to another process ({str(error)[:120]}); fix: keep out of it "
             "what cannot be pickled, or use the back end local"
         ) from error
 
@@ -61,7 +61,7 @@ class Unpacked:
                 except Exception as error:
                     raise UserError(
                         f"a policy or a tool cannot be made in a worker ({reason_of(error)}); "
-                        "mend: install on every node what is installed here"
+                        "fix: install on every node what is installed here"
                     ) from error
         return self.thing
 

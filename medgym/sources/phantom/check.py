@@ -43,7 +43,7 @@ class CheckRow:
     check: str
     verdict: Verdict
     figure: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ def check_phantoms(
     """
     if not cases:
         raise UserError(
-            "no cases to check; mend: give a slice that holds some, as phantom:test[:200]"
+            "no cases to check; fix: give a slice that holds some, as phantom:test[:200]"
         )
     seen = _Seen()
     for done, case in enumerate(cases, start=1):
         if case.source != "phantom":
-            raise UserError(f"{case.id} is no phantom; mend: check cases of the source phantom")
+            raise UserError(f"{case.id} is no phantom; fix: check cases of the source phantom")
         seen.add(case, view_sizes)
         if progress is not None:
             progress(done, len(cases))

@@ -348,7 +348,7 @@ class PhantomSource(Source):
         if not common:
             raise UserError(
                 f"no view size hides the kind at all of the image sizes {', '.join(sides)}; "
-                "mend: choose one size"
+                "fix: choose one size"
             )
         self.view_sizes = tuple(sorted(common))
 
@@ -387,6 +387,6 @@ def plan_of(ref: ImageRef) -> Plan:
         ):
             return plan(split, look, sides[size], int(number))
     raise UserError(
-        f"no phantom has the address {ref.uri!r}; mend: take it from a case, as "
+        f"no phantom has the address {ref.uri!r}; fix: take it from a case, as "
         "phantom:train/radiograph/512/17"
     )

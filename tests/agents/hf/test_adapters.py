@@ -150,7 +150,7 @@ def test_an_adapter_of_another_base_changes_nothing(
         else:
             wrong = {k.replace(change, "layers.9"): v for k, v in weights.items()}
         save_file(wrong, adapter / "adapter_model.safetensors")
-        with pytest.raises(UserError, match=r"does not fit the model.*; mend: ") as caught:
+        with pytest.raises(UserError, match=r"does not fit the model.*; fix: ") as caught:
             base.with_adapter("role-1", adapter)
         assert "\n" not in str(caught.value)
         assert ask(base) == before

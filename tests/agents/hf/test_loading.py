@@ -83,5 +83,5 @@ def test_what_cannot_be_loaded_is_named(tiny_folder: Path, tmp_path: Path) -> No
     }.items():
         with pytest.raises(UserError, match=said) as error:
             load_policy(spec)
-        assert "mend: " in str(error.value)
+        assert "fix: " in str(error.value)
         assert "\n" not in str(error.value)

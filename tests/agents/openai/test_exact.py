@@ -110,7 +110,7 @@ def test_a_server_whose_processor_is_elsewhere(
     vllm.entries["base"]["root"] = str(tmp_path / "far")
     player = policy()
     assert ask(player).text == "<answer>A</answer>"
-    with pytest.raises(UserError, match=r"no processor.*; mend: add \?processor=FOLDER"):
+    with pytest.raises(UserError, match=r"no processor.*; fix: add \?processor=FOLDER"):
         player.require_training()
     policy(f"?processor={tiny_folder}").require_training()
     with pytest.raises(UserError, match="no processor in"):
@@ -202,6 +202,6 @@ def test_an_adapter_for_another_base_never_reaches_the_server(
     server: Server, vllm: FakeVLLM, policy: Any, tmp_path: Path
 ) -> None:
     folder = lora(tmp_path / "lora", width=7)
-    with pytest.raises(UserError, match=r"does not fit the base .*; mend: name the adapter's own"):
+    with pytest.raises(UserError, match=r"does not fit the base .*; fix: name the adapter's own"):
         asyncio.run(policy(model=f"base@{folder}").check())
     assert server.bodies("/v1/load_lora_adapter") == []

@@ -223,7 +223,7 @@ def test_an_endpoint_that_is_down_is_one_line() -> None:
     policy = load_policy(f"openai:{down.url}#base")
     check = lambda: asyncio.run(policy.check())  # noqa: E731
     for fails in (lambda: ask(policy), check, policy.require_training):
-        with pytest.raises(UserError, match=r"nothing answers at http.*; mend: start the server"):
+        with pytest.raises(UserError, match=r"nothing answers at http.*; fix: start the server"):
             fails()
     policy.close()
 
@@ -231,7 +231,7 @@ def test_an_endpoint_that_is_down_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("routes", "error"),
     [
-        ({"/v1/models": failing(401)}, "refuses us.*mend: set MEDGYM_API_KEY"),
+        ({"/v1/models": failing(401)}, "refuses us.*fix: set MEDGYM_API_KEY"),
         ({"/v1/models": models("vllm", "bass")}, "unknown model .*'base'; did you mean 'bass'"),
         ({"/v1/models": lambda h, b: h.say([])}, "no OpenAI-compatible server"),
         ({"/v1/models": failing(500)}, "nothing answers at"),
@@ -246,7 +246,7 @@ def test_what_the_user_has_to_mend_is_one_line(
     server.routes |= routes
     with pytest.raises(UserError, match=error) as caught:
         ask(policy())
-    assert "mend: " in str(caught.value) or "did you mean" in str(caught.value)
+    assert "fix: " in str(caught.value) or "did you mean" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -256,7 +256,7 @@ def test_what_the_user_has_to_mend_is_one_line(
         (models("other", "base"), failing(500), ""),  # listed: nothing is asked
         (models("other", "bass"), answer("x"), ""),  # no list is known to be complete
         (models("other", "bass"), failing(400), ""),  # it is there, and wants something else
-        (models("other", "bass"), failing(404), "does not serve base .*; mend: check the URL"),
+        (models("other", "bass"), failing(404), "does not serve base .*; fix: check the URL"),
         (models("other", "bass"), failing(403), "refuses us"),
         (models("other", "bass"), failing(500), "does not answer for base"),
         (failing(404), failing(404), "does not serve base"),  # as without /v1

@@ -175,6 +175,6 @@ def test_a_context_that_looks_like_options_offers_none() -> None:
                 {"top_p": 1.1}, {"max_tokens": 0}],
 )  # fmt: skip
 def test_what_cannot_be_sampled_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="mend: "):
+    with pytest.raises(UserError, match="fix: "):
         Sampling(**options)
     assert issubclass(type(load_policy("scripted:prior")), Policy)

@@ -52,5 +52,5 @@ def test_random_windows_are_spread_evenly_and_repeat() -> None:
 
 @pytest.mark.parametrize(("window", "steps"), [(0, 8), (1001, 8), (-5, 8), (250, 1), (250, 0)])
 def test_an_impossible_lattice_is_refused(window: int, steps: int) -> None:
-    with pytest.raises(UserError, match="mend: "):
+    with pytest.raises(UserError, match="fix: "):
         Lattice(window, steps)

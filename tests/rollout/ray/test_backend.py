@@ -523,7 +523,7 @@ def test_what_cannot_travel_is_named() -> None:
     assert unpacked(packed_policy(policy)).spec == "scripted:prior"
     tool = Slow()
     tool.hangs = threading.Lock()  # type: ignore[assignment]
-    with pytest.raises(UserError, match=r"a tool or the rubric cannot be sent .*; mend: "):
+    with pytest.raises(UserError, match=r"a tool or the rubric cannot be sent .*; fix: "):
         RayBackend(SLOW, Rules(tools=(tool,)))
 
 
@@ -559,7 +559,7 @@ def test_an_address_without_a_cluster_is_refused_at_once(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(UserError, match=r"; mend: ") as error:
+    with pytest.raises(UserError, match=r"; fix: ") as error:
         join(address, cpus=1)
     assert "\n" not in str(error.value)
 
@@ -595,7 +595,7 @@ def test_without_ray_the_mend_is_named(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == "medgym: ray is not installed; mend: pip install 'medgym[ray]'\n"
+    assert done.stderr == "medgym: ray is not installed; fix: pip install 'medgym[ray]'\n"
     assert not (tmp_path / "a").exists()
 
 
@@ -615,5 +615,5 @@ def test_what_makes_no_sense_is_refused() -> None:
         collected(backend="ray", on_messages=print)
     with pytest.raises(UserError, match="workers are 1 or more"):
         collected(backend="ray", workers=0)
-    with pytest.raises(UserError, match="want 3 lasers of the Ray cluster, which has 0; mend: "):
+    with pytest.raises(UserError, match="want 3 lasers of the Ray cluster, which has 0; fix: "):
         list(collect(cases(1), SLOW, Rules(tools=(Heavy(),)), backend="ray"))

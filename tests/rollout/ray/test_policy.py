@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_said_before_a_run_begins(
         with pytest.raises(UserError, match=said) as error:  # the same as where it is loaded here
             load_policy(spec)
         assert line == f"medgym: {error.value}"
-        assert "; mend: " in line
+        assert "; fix: " in line
         assert not out.exists()
 
 

@@ -161,7 +161,7 @@ def test_a_blind_probe_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "blind" in row.mend
 
 
-def faulty(mend: Callable[[Case], Case], **options: str) -> str:
+def faulty(fix: Callable[[Case], Case], **options: str) -> str:
     cases = [mend(case) for case in some(6, **options)]
     return failed(check_phantoms(cases, probe=False))
 

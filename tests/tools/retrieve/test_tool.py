@@ -129,7 +129,7 @@ def test_a_passage_about_the_case_is_withheld(played: Case, tmp_path: Path) -> N
 
 def test_cases_of_the_training_split_alone_make_a_corpus() -> None:
     for split in ("validation", "test"):
-        with pytest.raises(UserError, match="mend: name SOURCE:train"):
+        with pytest.raises(UserError, match="fix: name SOURCE:train"):
             Retrieve(corpus=f"phantom:{split}[:10]")
 
 

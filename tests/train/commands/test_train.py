@@ -35,13 +35,13 @@ def test_each_command_explains_itself(words: list[str], said: str) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "Missing argument 'recipe'; mend: see medgym train --help"),
+        ([], "Missing argument 'recipe'; fix: see medgym train --help"),
         (["--seed", "1", "teny"], "unknown recipe 'teny'; did you mean 'tiny'?"),
         (["recipe"], "unknown recipe 'recipe'"),
         (["tiny", "--sead", "1"], "No such option: --sead"),
-        (["tiny", "--seed", "-1"], "the seed is -1; mend: give one of 0 or more"),
+        (["tiny", "--seed", "-1"], "the seed is -1; fix: give one of 0 or more"),
         (["merge", "nowhere", "out"], "no adapter in nowhere"),
-        (["no/such.toml"], "no such recipe: no/such.toml; mend: check the path, or use one of "),
+        (["no/such.toml"], "no such recipe: no/such.toml; fix: check the path, or use one of "),
     ],
 )
 def test_what_is_asked_wrongly_is_one_line(
@@ -72,7 +72,7 @@ def test_a_training_that_was_broken_off_is_gone_on_with_and_not_removed(
     assert first == f"what is done is kept in {tmp_path / 'a'}; --resume goes on with it"
     assert last == "medgym: interrupted"
     assert main(words) == 2
-    assert "was broken off; mend: go on with it by --resume" in capsys.readouterr().err
+    assert "was broken off; fix: go on with it by --resume" in capsys.readouterr().err
     assert main([*words, "--resume"]) == 130
 
 

@@ -87,11 +87,11 @@ def test_the_table_is_for_people(tiny_folder: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["./nowhere"], "no such model folder: ./nowhere; mend: "),
-        (["openai:http://localhost:1#m"], "cannot look into openai: from outside; mend: "),
+        (["./nowhere"], "no such model folder: ./nowhere; fix: "),
+        (["openai:http://localhost:1#m"], "cannot look into openai: from outside; fix: "),
         (["FOLDER", "--cases", "fantom:test"], "did you mean 'phantom'"),
-        (["FOLDER@nowhere"], "mend: "),
-        ([], "mend: see medgym doctor --help"),
+        (["FOLDER@nowhere"], "fix: "),
+        ([], "fix: see medgym doctor --help"),
     ],
 )
 def test_asked_wrongly(
@@ -111,7 +111,7 @@ def test_a_blind_checkpoint_fails(tmp_path: Path, capsys: pytest.CaptureFixture[
     processor.save_pretrained(tmp_path)
     status, found, said = run(capsys, str(tmp_path), "--cases", "phantom:test[:3]")
     assert status == 1
-    assert "1 of 7 checks failed: sight; mend: " in said
+    assert "1 of 7 checks failed: sight; fix: " in said
     verdicts = {check["check"]: check["verdict"] for check in found}
     assert verdicts["tool images"] == "warn", "the template knows no tools: a user message"
     assert found[-1]["verdict"] == "fail"
@@ -361,7 +361,7 @@ def test_a_run_that_has_no_model_yet(
 ) -> None:
     shutil.rmtree(trained.path / "cold_start")
     assert main(["doctor", str(trained.path)]) == 2
-    assert "holds no model yet; mend: " in capsys.readouterr().err
+    assert "holds no model yet; fix: " in capsys.readouterr().err
 
 
 def test_a_rollout_of_something_else_has_its_records_checked(

@@ -50,7 +50,7 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint_whole(
 
     asked = {"max_steps": 4, "output_dir": str(folder), "on_step": keep, "rules": uneven}
     asked |= CHECKPOINTS
-    with pytest.raises(RunError, match=r"checkpoint-3 cannot be written .*mend: make") as said:
+    with pytest.raises(RunError, match=r"checkpoint-3 cannot be written .*fix: make") as said:
         make_trainer(Full, **asked).train()
     assert "\n" not in str(said.value)
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
@@ -208,6 +208,6 @@ def test_reporting_to_what_is_not_there_is_one_line(
 
         if is_wandb_available():
             pytest.skip("W&B is installed")
-    with pytest.raises(UserError, match=r"TRL refuses .*mend: ") as caught:
+    with pytest.raises(UserError, match=r"TRL refuses .*fix: ") as caught:
         train(asked, tiny_folder, tmp_path / "run", uneven)
     assert "\n" not in str(caught.value)

@@ -27,7 +27,7 @@ def test_the_seam_is_the_one_that_we_replace() -> None:
 
 def test_another_trl_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpo.trl, "__version__", "1.17.0")
-    with pytest.raises(UserError, match=r"trl 1\.17\.0 is not supported; mend: .*trl==1\.16"):
+    with pytest.raises(UserError, match=r"trl 1\.17\.0 is not supported; fix: .*trl==1\.16"):
         check_trl()
 
 

@@ -64,7 +64,7 @@ def test_what_peft_refuses_is_one_line(lora: dict[str, Any], said: str) -> None:
 
 
 def test_a_part_without_layers_is_named() -> None:
-    with pytest.raises(UserError, match="no layers to adapt in its vision part; mend: leave it"):
+    with pytest.raises(UserError, match="no layers to adapt in its vision part; fix: leave it"):
         targets(torch_model(), ("vision",))
 
 

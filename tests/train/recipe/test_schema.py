@@ -103,7 +103,7 @@ def test_a_recipe_that_needs_a_gpu_says_so_in_a_line(name: str) -> None:
     if not recipe.model.gpu:
         check(recipe)
         return
-    with pytest.raises(UserError, match=f"{re.escape(name)} needs a GPU and there is none; mend: "):
+    with pytest.raises(UserError, match=f"{re.escape(name)} needs a GPU and there is none; fix: "):
         check(recipe)
 
 
@@ -132,7 +132,7 @@ def test_a_number_is_a_number(data: dict) -> None:
     ):
         with pytest.raises(UserError, match=rf"grpo\.{key}: .* is no (whole )?number; mend"):
             parse_recipe(data | {"grpo": table}, "r.toml")
-    with pytest.raises(UserError, match=r"lora\.r: 0; mend: a rank of 1 or more"):
+    with pytest.raises(UserError, match=r"lora\.r: 0; fix: a rank of 1 or more"):
         parse_recipe(data | {"lora": {"r": 0}}, "r.toml")
     parse_recipe(data | {"grpo": {"learning_rate": 1, "max_grad_norm": 0.5}}, "r.toml")
 

@@ -281,7 +281,7 @@ def test_a_disk_that_fills_in_the_cold_start_leaves_no_half_model(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert isinstance(result.exception, RunError)
-    assert "the disk is full; mend: make room" in str(result.exception)
+    assert "the disk is full; fix: make room" in str(result.exception)
     assert not (folder / "cold_start").exists()
     assert Place(folder).stages().keys() == {"base"}
 
@@ -306,7 +306,7 @@ def test_a_term_that_raises_stops_the_run_and_names_itself(
     assert isinstance(result.exception, RunError)
     said = str(result.exception)
     assert "the term 'odd' of the rubric 'mine' failed on phantom/train/" in said
-    assert "ZeroDivisionError: no such luck; mend: correct the term" in said
+    assert "ZeroDivisionError: no such luck; fix: correct the term" in said
     assert "\n" not in said
     assert [path.name for path in Place(folder).checkpoints.glob("c*")] == ["checkpoint-2"]
 

@@ -249,12 +249,12 @@ def test_a_trajectory_that_breaks_an_invariant_is_refused(shown: Shown) -> None:
 
 def test_a_trajectory_without_tokens_is_refused() -> None:
     played = list(collect(CASES[:1], load_policy("scripted:prior"), RULES))
-    with pytest.raises(UserError, match="holds no tokens; mend: play it"):
+    with pytest.raises(UserError, match="holds no tokens; fix: play it"):
         sample_of(played[0])
 
 
 def test_what_trl_refuses_is_one_line(model: Any, tiny_processor: Any, shown: Shown) -> None:
-    with pytest.raises(UserError, match=r"TRL refuses .sft.: ValueError: .*; mend: correct it"):
+    with pytest.raises(UserError, match=r"TRL refuses .sft.: ValueError: .*; fix: correct it"):
         learn(model, tiny_processor, shown, settings={"lr_scheduler_type": "sideways"})
 
 

@@ -64,7 +64,7 @@ def test_a_cache_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"cannot write to the cache .*; mend: .*XDG_CACHE_HOME"):
+    with pytest.raises(UserError, match=r"cannot write to the cache .*; fix: .*XDG_CACHE_HOME"):
         tiny_base(QUICK)
 
 
