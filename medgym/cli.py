@@ -5,7 +5,7 @@ A sub-command is a function or a `typer.Typer`, registered in the entry-point gr
 is read from its source, so help stays fast and no plug-in can break it.
 
 Exit status: 0 done; 1 it failed; 2 it was asked wrongly; 130 interrupted. Each but the first comes
-with one line on stderr that names the thing and the mend. With MEDGYM_TRACEBACK=1 in the
+with one line on stderr that names the thing and the fix. With MEDGYM_TRACEBACK=1 in the
 environment errors come with their traceback.
 """
 
@@ -145,7 +145,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return _say(missing_extra("train", error), 2)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the parser's own
-            return _say(error, 2, f"{error.format_message().rstrip('.')}; {_mend(error)}")
+            return _say(error, 2, f"{error.format_message().rstrip('.')}; {_fix(error)}")
         note = "fix: MEDGYM_TRACEBACK=1 shows where; please report it"
         return _say(error, 1, f"unexpected {type(error).__name__}: {error}; {note}")
     # Without its standalone mode the parser returns the status of an early exit.
@@ -154,7 +154,7 @@ def _run(argv: Sequence[str] | None) -> int:
     return result if type(result) is int else 0
 
 
-def _mend(error: Any) -> str:
+def _fix(error: Any) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "medgym"
     return f"fix: see {path} --help"

@@ -1,6 +1,6 @@
 """The two ways in which medgym says no to its user.
 
-Each carries one line that names the thing and the mend; the command prints that line alone, without
+Each carries one line that names the thing and the fix; the command prints that line alone, without
 a traceback, and turns the class into its exit status. A policy never sees these: what a policy does
 wrong is an observation (`medgym.tool.ToolError`).
 """
@@ -21,8 +21,8 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not known: it names the nearest known one, else all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
-    mend = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
-    return UserError(f"unknown {what} {given!r}; {mend}")
+    fix = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    return UserError(f"unknown {what} {given!r}; {fix}")
 
 
 def closed_output() -> RunError:

@@ -40,7 +40,7 @@ def reason_of(error: BaseException) -> str:
 def at(boundary: Boundary) -> Iterator[None]:
     """Turn any exception into a `Failure` at `boundary`.
 
-    What is a failure already, what the user has to mend, and cancelling pass through.
+    What is a failure already, what the user has to fix, and cancelling pass through.
     """
     try:
         yield

@@ -345,7 +345,7 @@ def test_the_check_of_phantoms_passes(run: Run) -> None:
     assert status == 0
     rows = json.loads(out)
     assert {"pass", "warn"} >= {row["verdict"] for row in rows}
-    assert {"check", "verdict", "figure", "mend"} == rows[0].keys()
+    assert {"check", "verdict", "figure", "fix"} == rows[0].keys()
 
 
 def test_a_check_that_fails_is_exit_status_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,7 +360,7 @@ def test_a_check_that_fails_is_exit_status_1(run: Run, monkeypatch: pytest.Monke
     assert err == "medgym: 1 of 1 checks failed, the first: the sky; fix: paint it\n"
 
 
-# What it is asked wrongly: one line that names the thing and the mend, exit status 2.
+# What it is asked wrongly: one line that names the thing and the fix, exit status 2.
 
 OWN = ("--question", "x", "--options", "a,b", "--policy", "scripted:random")
 PHANTOM = ("play", "phantom:test", "--policy")
@@ -368,7 +368,7 @@ PHANTOM = ("play", "phantom:test", "--policy")
 WRONG = {
     "no such image": (("play", "--image", "none.png", *OWN), "no such image: .*none.png; fix: "),
     "no image": (("play", "--image", "text.png", *OWN), "text.png is not a readable PNG"),
-    "a bomb": (("play", "--image", "bomb.png", *OWN), "bomb.png has more than [0-9,]+ pixels; me"),
+    "a bomb": (("play", "--image", "bomb.png", *OWN), "bomb.png has more than [0-9,]+ pixels; fi"),
     "no pixels": (("play", "--image", "empty.dcm", *OWN), "empty.dcm is a DICOM file without pix"),
     "cut off": (("play", "--image", "cut.jpg", *OWN), "cut.jpg is not a readable"),
     "a folder": (("play", "--image", ".", *OWN), "is a folder; fix: "),
@@ -379,13 +379,13 @@ WRONG = {
     "tool": ((*PHANTOM, "scripted:oracle", "--tools", "zom"), "unknown tool 'zom'; did you mean"),
     "tool twice": ((*PHANTOM, "scripted:oracle", "--tools", "zoom,zoom"), "given twice; fix: "),
     "tools": ((*PHANTOM, "scripted:oracle", "--tools", "zoom", "--no-tools"), "exclude each other"),
-    "no tool": ((*PHANTOM, "scripted:oracle", "--tools", ""), "names no tool; mend"),
+    "no tool": ((*PHANTOM, "scripted:oracle", "--tools", ""), "names no tool; fix"),
     "source": (("cases", "phantm:test"), "unknown source 'phantm'; did you mean 'phantom'"),
     "option": (("cases", "phantom,lok=ct:test"), "unknown option of phantom 'lok'; did you mean"),
     "split": (("cases", "phantom:tst"), "unknown split of phantom 'tst'; did you mean 'test'"),
     "spec": (("cases", "phantom"), "cannot read the cases 'phantom'; write SOURCE:SPLIT"),
-    "no case": ((*PHANTOM[:1], "phantom:test[5:5]", *PHANTOM[2:], "scripted:oracle"), "no case; m"),
-    "case": ((*PHANTOM, "scripted:oracle", "--case", "x"), "no case 'x' among these; mend"),
+    "no case": ((*PHANTOM[:1], "phantom:test[5:5]", *PHANTOM[2:], "scripted:oracle"), "no case; f"),
+    "case": ((*PHANTOM, "scripted:oracle", "--case", "x"), "no case 'x' among these; fix"),
     "view": ((*PHANTOM, "scripted:oracle", "--view-size", "448"), "only at a view_size of 32, 64"),
     "rubric": ((*PHANTOM, "scripted:oracle", "--rubric", "outcom"), "unknown rubric 'outcom'; did"),
     "suite": (("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--suite", "q"), "suite"),
@@ -396,13 +396,13 @@ WRONG = {
     "flag": ((*PHANTOM, "scripted:oracle", "--tols", "x"), "--tols.*fix: see medgym play --help"),
     "number": ((*PHANTOM, "scripted:oracle", "--max-turns", "x"), "--max-turns.*fix: see medgym"),
     "gold": (("play", "--image", "own.png", *OWN[:5], "scripted:oracle"), "has none; fix: choose"),
-    "no question": (("play", "--image", "own.png", *OWN[4:]), "needs a --question; mend"),
+    "no question": (("play", "--image", "own.png", *OWN[4:]), "needs a --question; fix"),
     "one option": (
-        ("play", "--image", "own.png", *OWN[:3], "a", *OWN[4:]), "'a' are not two or more; mend"),
+        ("play", "--image", "own.png", *OWN[:3], "a", *OWN[4:]), "'a' are not two or more; fix"),
     "nothing": (("play", "--policy", "scripted:prior"), "nothing to play; fix: name CASES, or"),
-    "both": (("play", "phantom:test", "--image", "own.png", *OWN), "exclude each other; mend"),
+    "both": (("play", "phantom:test", "--image", "own.png", *OWN), "exclude each other; fix"),
     "blind": ((*PHANTOM, "human"), "a person needs to see the views; fix: add --out DIR"),
-    "sheet": (("cases", "show", "phantom:test", "--out", "a.gif"), "a.gif is no PNG file; mend"),
+    "sheet": (("cases", "show", "phantom:test", "--out", "a.gif"), "a.gif is no PNG file; fix"),
     "run folder": (
         ("rollout", "phantom:test[:1]", "--policy", "scripted:prior", "--out", "taken"),
         "the run folder taken exists and is not empty; fix: choose another name"),
@@ -410,7 +410,7 @@ WRONG = {
         ("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--out", "taken"),
         "the run folder taken exists and is not empty; fix: choose another name"),
     "run folder of train": (
-        ("train", "tiny", "--out", "taken"), "the run folder taken exists and is not empty; m"),
+        ("train", "tiny", "--out", "taken"), "the run folder taken exists and is not empty; f"),
     "folder of views": ((*PHANTOM, "scripted:oracle", "--out", "taken"), "taken exists and is"),
     "a file as folder": (
         ("rollout", "phantom:test[:1]", "--policy", "scripted:prior", "--out", "own.png"),

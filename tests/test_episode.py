@@ -105,7 +105,7 @@ def test_a_case_may_show_regions_from_the_start_and_none_of_them_counts_as_a_loo
 )
 def test_a_view_that_does_not_lie_in_the_case_is_the_users_error(image: int, box: Any) -> None:
     case = a_case(views=(CaseView(image=image, box_px=box),))
-    with pytest.raises(UserError, match=r"a view of a/train/0: .*; mend"):
+    with pytest.raises(UserError, match=r"a view of a/train/0: .*; fix"):
         Rules().begin(case, [a_study()])
 
 

@@ -1,4 +1,4 @@
-"""Plug-ins by name: unknown ones are named with their nearest, broken ones with their mend."""
+"""Plug-ins by name: unknown ones are named with their nearest, broken ones with their fix."""
 
 from importlib.metadata import EntryPoint
 from typing import Any

@@ -63,7 +63,7 @@ def test_a_question_without_options_needs_no_letter() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "three", None])
 def test_a_term_that_gives_no_number_is_named(value: Any) -> None:
     rubric = Rubric("mine", (Term("odd", 1.0, lambda case, episode: value),))
-    with pytest.raises(RunError, match=r"'odd' of the rubric 'mine' failed on a/train/0.*mend"):
+    with pytest.raises(RunError, match=r"'odd' of the rubric 'mine' failed on a/train/0.*fix"):
         played(["<answer>B</answer>"], rubric=rubric)
 
 
@@ -206,7 +206,7 @@ def test_an_episode_without_a_reply_earns_nothing() -> None:
     ("spec", "error"),
     [
         ("grounded,wieght=1", "option of the rubric grounded 'wieght'; did you mean 'weight'"),
-        ("grounded,weight=much", "weight='much' is no float; mend"),
+        ("grounded,weight=much", "weight='much' is no float; fix"),
         ("vista,words=2.5", "words='2.5' is no int"),
         ("outcome,weight=1", "unknown option of the rubric outcome"),
         ("outcom,weight=1", "did you mean 'outcome'"),

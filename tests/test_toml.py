@@ -51,7 +51,7 @@ def test_without_a_name_the_file_is_the_table() -> None:
 def test_what_is_not_toml_is_said(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.toml is not TOML .*; mend"):
+    with pytest.raises(UserError, match=r"a\.toml is not TOML .*; fix"):
         read_toml(path)
 
 

@@ -177,11 +177,11 @@ def check(
         print_json([asdict(row) for row in report.rows])
     else:
         for row in report.rows:
-            mend = f"; fix: {row.mend}" if row.mend else ""
-            print(f"{row.verdict}  {row.check}: {row.figure}{mend}")
+            fix = f"; fix: {row.fix}" if row.fix else ""
+            print(f"{row.verdict}  {row.check}: {row.figure}{fix}")
     failed = [row for row in report.rows if row.verdict == "fail"]
     if failed:
         raise RunError(
             f"{len(failed)} of {len(report.rows)} checks failed, the first: {failed[0].check}; "
-            f"fix: {failed[0].mend}"
+            f"fix: {failed[0].fix}"
         )

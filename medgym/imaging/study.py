@@ -193,9 +193,9 @@ def open_file(path: Path, frame: int | None = None) -> Study:
         raise UserError(_bomb(path)) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         form = "DICOM image" if is_dicom else "PNG, JPEG, TIFF or DICOM image"
-        mend = "decompress it, as gdcmconv --raw does, or replace it" if is_dicom else "replace it"
+        fix = "decompress it, as gdcmconv --raw does, or replace it" if is_dicom else "replace it"
         raise UserError(
-            f"{path} is not a readable {form} ({_first_line(error)}); fix: convert or {mend}"
+            f"{path} is not a readable {form} ({_first_line(error)}); fix: convert or {fix}"
         ) from error
 
 

@@ -178,7 +178,7 @@ def check_shapes(adapter: Path, weights: Mapping[str, Sequence[int]], base: str)
             f"cannot read the adapter {adapter} ({error}); fix: save it again"
         ) from error
     unfit = f"the adapter {adapter} does not fit {base}"
-    mend = "fix: name the adapter's own base"
+    fix = "fix: name the adapter's own base"
     for name, shape in parts.items():
         module, _, part = name.partition(".lora_")
         if part not in ("A.weight", "B.weight"):
@@ -189,10 +189,10 @@ def check_shapes(adapter: Path, weights: Mapping[str, Sequence[int]], base: str)
         found = [s for key, s in weights.items() if f".{key}".endswith(f".{tail}.weight")]
         in_layer = layer is not None and any(f".{layer[0]}" in f".{key}" for key in weights)
         if not found and not (in_layer and "experts" in tail):  # which some checkpoints fuse
-            raise UserError(f"{unfit} ({tail} is not there); {mend}")
+            raise UserError(f"{unfit} ({tail} is not there); {fix}")
         side = 1 if part == "A.weight" else 0  # A takes what the layer takes, B gives what it gives
         if found and not any(len(s) == 2 and s[side] == shape[side] for s in found):
-            raise UserError(f"{unfit} ({tail} has another shape); {mend}")
+            raise UserError(f"{unfit} ({tail} has another shape); {fix}")
 
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Images: decoded as files say, rendered by area, refused in one line that names the mend."""
+"""Images: decoded as files say, rendered by area, refused in one line that names the fix."""
 
 import io
 import os
@@ -40,7 +40,7 @@ def shown(study: Study) -> np.ndarray:
 
 
 def refusal(path: Path, frame: int | None = None) -> str:
-    """What is said about a file that is refused: one line that names it and a mend."""
+    """What is said about a file that is refused: one line that names it and a fix."""
     with pytest.raises(UserError) as error:
         open_file(path, frame)
     text = str(error.value)

@@ -143,7 +143,7 @@ def test_a_missing_image_fails_its_case_at_once() -> None:
     failed = {t.case_id: t.failure for t in stream}
     assert "no such image" in str(failed.pop("own/test/1"))
     assert set(failed.values()) == {None}
-    assert dict(tallies[-1].failures) == {"environment": 1}, "no retry mends it"
+    assert dict(tallies[-1].failures) == {"environment": 1}, "no retry fixes it"
 
 
 def test_what_the_user_has_to_mend_ends_the_run() -> None:

@@ -85,7 +85,7 @@ def test_a_bad_name_is_refused(tmp_path: Path, role: str, step: int) -> None:
 
 
 def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no adapter in .* \(no adapter_config.json\); mend"):
+    with pytest.raises(UserError, match=r"no adapter in .* \(no adapter_config.json\); fix"):
         publish(tmp_path, tmp_path / "run", "triage", 1)
 
 

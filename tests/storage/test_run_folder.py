@@ -138,10 +138,10 @@ def test_a_run_that_broke_off_is_gone_on_with(tmp_path: Path) -> None:
 
 def test_only_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
     folder = RunFolder.create_or_resume(tmp_path / "a", "a = 1")
-    with pytest.raises(UserError, match="another recipe; mend"):
+    with pytest.raises(UserError, match="another recipe; fix"):
         RunFolder.create_or_resume(folder.path, "a = 2")
     folder.finish()
-    with pytest.raises(UserError, match="is done; mend"):
+    with pytest.raises(UserError, match="is done; fix"):
         RunFolder.create_or_resume(folder.path, "a = 1")
 
 

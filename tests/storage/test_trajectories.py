@@ -168,5 +168,5 @@ def test_an_image_that_is_no_longer_itself_is_refused(tmp_path: Path, damage: by
 
 
 def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no image abcdef.*mend"):
+    with pytest.raises(UserError, match=r"no image abcdef.*fix"):
         ImageStore(tmp_path).get("abcdef" * 10 + "0000")

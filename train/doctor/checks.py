@@ -55,8 +55,8 @@ def guarded(name: str, check: Callable[[Subject], Check], subject: Subject) -> C
     try:
         return check(subject)
     except (UserError, RunError) as error:
-        said, _, mend = str(error).partition("; fix: ")
-        return Check(name, "fail", {"error": said}, mend)
+        said, _, fix = str(error).partition("; fix: ")
+        return Check(name, "fail", {"error": said}, fix)
     except Exception as error:
         return Check(name, "fail", {"error": reason_of(error)}, "see what raises it")
 
@@ -152,8 +152,8 @@ def features(subject: Subject) -> Check:
             wrong.append(f"{name}: {figure[name]}")
     if not wrong:
         return Check("features", "pass", figure)
-    mend = f"use the processor that belongs to the model ({wrong[0]})"
-    return Check("features", "fail", figure, mend)
+    fix = f"use the processor that belongs to the model ({wrong[0]})"
+    return Check("features", "fail", figure, fix)
 
 
 @torch.no_grad()
@@ -187,8 +187,8 @@ def vision_tokens(subject: Subject) -> Check:
     share = _share(subject, banned)
     figure = {"drawn": caught, "of": len(drawn), "probability": share}
     if caught:
-        mend = "ban them where replies are drawn: each stands for an image that is not there"
-        return Check("vision tokens", "fail", figure, mend)
+        fix = "ban them where replies are drawn: each stands for an image that is not there"
+        return Check("vision tokens", "fail", figure, fix)
     if share > RARE:
         return Check(
             "vision tokens",

@@ -96,11 +96,11 @@ def _print(found: "list[Check]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("check", "verdict", "figure", "mend", expand=False)
+    table = Table("check", "verdict", "figure", "fix", expand=False)
     for check in found:
         figure = ", ".join(f"{name} {_number(value)}" for name, value in check.figure.items())
         verdict = Text(check.verdict, style=MARKS[check.verdict])
-        table.add_row(check.check, verdict, Text(figure), Text(check.mend))
+        table.add_row(check.check, verdict, Text(figure), Text(check.fix))
     Console().print(table)
 
 

@@ -29,7 +29,7 @@ LOST = "images are lost on the way: see where the numbers part, from tool to mes
 
 NEAR, FAR = 0.01, 0.1
 """Nats a token of KL(sampler, trainer): one forward pass in bfloat16 against another keeps well
-below the first; a run whose images were dropped between the two showed 5.24, and 0.001 once mended
+below the first; a run whose images were dropped between the two showed 5.24, and 0.001 once fixed
 (PrimeIntellect-ai/verifiers, issue 1653)."""
 
 FLOOR = 0.01
@@ -88,8 +88,8 @@ def agreement(subject: Subject) -> Check:
         return Check("agreement", "warn", figure, "nothing was sampled: give more cases")
     if worst <= NEAR:
         return Check("agreement", "pass", figure)
-    mend = "see that both are given the same images, adapter and precision, and set dropout to 0"
-    return Check("agreement", "warn" if worst <= FAR else "fail", figure, mend)
+    fix = "see that both are given the same images, adapter and precision, and set dropout to 0"
+    return Check("agreement", "warn" if worst <= FAR else "fail", figure, fix)
 
 
 def sees(subject: Subject) -> Check:
@@ -114,8 +114,8 @@ def verdict_of(seen: Sight) -> Check:
         if "answer" in change.exchanged:
             groups.setdefault(change.group, []).append(float(expit(change.exchanged["answer"])))
     if len(groups) < 2:
-        mend = "give cases of two patients at least, with images: --cases"
-        return Check("sight", "warn", {"patients": len(groups)}, mend)
+        fix = "give cases of two patients at least, with images: --cases"
+        return Check("sight", "warn", {"patients": len(groups)}, fix)
     # The cases of one patient are not independent of each other.
     low, match, high = _interval([float(np.mean(values)) for values in groups.values()])
     figure = {
@@ -128,23 +128,23 @@ def verdict_of(seen: Sight) -> Check:
         "patients": len(groups),
     }
     if seen.still:
-        mend = (
+        fix = (
             "the model is blind: its answers do not depend on the images; see that image features "
             "reach the language model (an untrained projector, weights that were not loaded)"
         )
-        return Check("sight", "fail", figure, mend)
+        return Check("sight", "fail", figure, fix)
     if figure["moved"] < FLOOR:
-        mend = (
+        fix = (
             "the model is as good as blind: its answers hardly depend on the images; train the "
             "projector and the vision tower first, or choose a model that was"
         )
-        return Check("sight", "fail", figure, mend)
+        return Check("sight", "fail", figure, fix)
     if low <= 0.5:
-        mend = (
+        fix = (
             "it sees, but not what is asked: its images do not speak for the right answers; expect "
             "that before a cold start, and give more --cases to be sure"
         )
-        return Check("sight", "warn", figure, mend)
+        return Check("sight", "warn", figure, fix)
     return Check("sight", "pass", figure)
 
 
@@ -177,15 +177,15 @@ def records(subject: Subject) -> Check:
             validate(trajectory)
             hold_images([(case, trajectory) for case in _case_of(subject, trajectory)])
         except RunError as error:
-            said, _, mend = str(error).partition("; fix: ")
-            return Check("records", "fail", {"read": read, **figure, "error": said}, mend or LOST)
+            said, _, fix = str(error).partition("; fix: ")
+            return Check("records", "fail", {"read": read, **figure, "error": said}, fix or LOST)
         uses = {use.sha256 for node in trajectory.nodes for use in node.images} - looked
         looked |= uses
         missing |= {name for name in uses if not run.images.has(name)}
     figure = {"read": read, **figure, "images": len(looked), "missing": len(missing)}
     if missing:
-        mend = f"images are lost: copy the run's images/ (as {min(missing)[:12]}…)"
-        return Check("records", "fail", figure, mend)
+        fix = f"images are lost: copy the run's images/ (as {min(missing)[:12]}…)"
+        return Check("records", "fail", figure, fix)
     return Check("records", "pass", figure)
 
 

@@ -136,7 +136,7 @@ def _named(what: str, place: "Place") -> str:
 def _trainer(
     recipe: Recipe, model: Any, processor: Any, config: GRPOConfig, asked: dict[str, Any]
 ) -> LookingTrainer:
-    """The trainer; what it or one of its libraries refuses is the user's to mend."""
+    """The trainer; what it or one of its libraries refuses is the user's to fix."""
     peft_config = None
     if recipe.lora:
         parts = recipe.model.adapt

@@ -126,7 +126,7 @@ def _earnings(
 
 
 def verdict(rubric: Rubric, earnings: Sequence[Earning], floor: float) -> str | None:
-    """What is wrong with a rubric, in one line with the mend; None for nothing."""
+    """What is wrong with a rubric, in one line with the fix; None for nothing."""
     if any(earning.share is None for earning in earnings):
         return (
             f"by the rubric {rubric.name!r} the honest oracle earns no more than a guess; fix: "

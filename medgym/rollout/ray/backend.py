@@ -263,7 +263,7 @@ class RayBackend(Backend):
                 self._changed.set()
 
     async def _is_ready(self, worker: _Worker) -> bool:
-        """Whether a worker can play; raises what no waiting will mend."""
+        """Whether a worker can play; raises what no waiting will fix."""
         try:
             await worker.actor.ready.remote(self._plan)
         except ray.exceptions.ActorDiedError as error:

@@ -78,7 +78,7 @@ def unwrapped(error: Exception, boundary: Boundary = "worker") -> Exception:
 def sendable(error: Exception, boundary: Boundary = "worker") -> Exception:
     """An exception that arrives as itself; one that pickling would lose becomes its own kind.
 
-    What is no failure yet, and nothing that the user has to mend, is one at `boundary`.
+    What is no failure yet, and nothing that the user has to fix, is one at `boundary`.
     """
     error = unwrapped(error, boundary)
     if not isinstance(error, Failure | UserError | RunError):

@@ -196,7 +196,7 @@ class _Seen:
             "gold agrees with the pixels (box, mask, brightness, side, size, answer)",
             "fail" if self._wrong else "pass",
             f"{len(self._wrong)} faults in {len(self.asked)} cases",
-            f"mend the plan or the drawing; first fault: {self._wrong[0]}" if self._wrong else "",
+            f"fix the plan or the drawing; first fault: {self._wrong[0]}" if self._wrong else "",
         )
 
 

@@ -55,7 +55,7 @@ def test_an_adapter_of_another_base_is_refused(
     config = TinyConfig(**{"hidden": 32, "text_layers": 2, "vision_layers": 1, "heads": 2, **sizes})
     other = build_model(config, tiny_processor.tokenizer, seed=0)
     folder = adapter_of(other, tmp_path / "adapter")
-    with pytest.raises(UserError, match=r"does not fit the (model|base).*mend") as error:
+    with pytest.raises(UserError, match=r"does not fit the (model|base).*fix") as error:
         load_policy(f"hf:{tiny_folder}@{folder}")
     assert "\n" not in str(error.value)
 

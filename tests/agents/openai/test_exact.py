@@ -165,7 +165,7 @@ def test_a_server_without_a_chat_template_is_one_line(
     if not far:
         return asyncio.run(policy().check())
     vllm.entries["base"]["root"] = "a/hub-name"
-    with pytest.raises(UserError, match=r"base at http.* cannot play .*no chat template.*; mend"):
+    with pytest.raises(UserError, match=r"base at http.* cannot play .*no chat template.*; fix"):
         asyncio.run(policy().check())
 
 

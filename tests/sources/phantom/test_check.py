@@ -158,11 +158,11 @@ def test_a_blind_probe_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     report = check_phantoms(some(170, size="256"), view_sizes=(64,))
     row = next(row for row in report.rows if row.check.startswith("a probe"))
     assert row.verdict == "fail"
-    assert "blind" in row.mend
+    assert "blind" in row.fix
 
 
 def faulty(fix: Callable[[Case], Case], **options: str) -> str:
-    cases = [mend(case) for case in some(6, **options)]
+    cases = [fix(case) for case in some(6, **options)]
     return failed(check_phantoms(cases, probe=False))
 
 
@@ -218,8 +218,8 @@ def test_overlapping_splits_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(phantoms.FIRST, "test", 0)
     report = check_phantoms(some(4), probe=False)
     assert "splits are disjoint" in failed(report)
-    mend = next(row.mend for row in report.rows if row.check == "splits are disjoint")
-    assert "in two splits" in mend
+    fix = next(row.fix for row in report.rows if row.check == "splits are disjoint")
+    assert "in two splits" in fix
 
 
 def test_few_cases_warn_and_do_not_pass_for_proof() -> None:
@@ -227,7 +227,7 @@ def test_few_cases_warn_and_do_not_pass_for_proof() -> None:
     assert report.passed
     warned = [row for row in report.rows if row.verdict == "warn"]
     assert any("probe" in row.check for row in warned)
-    assert all(row.mend for row in warned)
+    assert all(row.fix for row in warned)
 
 
 def test_bad_input() -> None:

@@ -67,7 +67,7 @@ def test_a_sound_model(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) ->
     status, found, _ = run(capsys, str(tiny_folder), "--cases", SPEC)
     assert status == 0
     assert [check["check"] for check in found] == CHECKS
-    assert all(check.keys() == {"check", "verdict", "figure", "mend"} for check in found)
+    assert all(check.keys() == {"check", "verdict", "figure", "fix"} for check in found)
     by_name = {check["check"]: check for check in found}
     for name in ("template", "tool images", "features", "images", "agreement"):
         assert by_name[name]["verdict"] == "pass", by_name[name]
@@ -80,7 +80,7 @@ def test_a_sound_model(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_the_table_is_for_people(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", f"hf:{tiny_folder}", "--cases", SPEC]) == 0
     out = capsys.readouterr().out
-    for word in ("check", "verdict", "figure", "mend", "sight", "pass", "kl"):
+    for word in ("check", "verdict", "figure", "fix", "sight", "pass", "kl"):
         assert word in out
 
 
@@ -115,7 +115,7 @@ def test_a_blind_checkpoint_fails(tmp_path: Path, capsys: pytest.CaptureFixture[
     verdicts = {check["check"]: check["verdict"] for check in found}
     assert verdicts["tool images"] == "warn", "the template knows no tools: a user message"
     assert found[-1]["verdict"] == "fail"
-    assert found[-1]["mend"].startswith("the model is blind")
+    assert found[-1]["fix"].startswith("the model is blind")
     assert found[-1]["figure"]["moved"] == 0.0
 
 
@@ -134,7 +134,7 @@ def test_zeroed_features_are_called_blindness(fresh: Subject) -> None:
     assert images(fresh).verdict == "pass", "they reach the model"
     check = sees(fresh)
     assert check.verdict == "fail"
-    assert "blind" in check.mend
+    assert "blind" in check.fix
 
 
 def drop_in_environment(patch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_images_that_the_environment_drops_are_called_lost(
     drop_in_environment(monkeypatch)
     check = images(fresh)
     assert check.verdict == "fail"
-    assert "lost" in check.mend
+    assert "lost" in check.fix
     assert (check.figure["made"], check.figure["shown"]) == (6, 3)
     assert sees(fresh).verdict != "fail", "the model itself sees"
 
@@ -180,9 +180,9 @@ def test_images_that_the_trainer_drops_are_called_lost(
     drop_in_trainer(monkeypatch, forcing, doctor_sight)
     found = {check.check: check for check in examine(fresh)}
     assert found["images"].verdict == found["sight"].verdict == "fail"
-    assert "lost" in found["images"].mend
+    assert "lost" in found["images"].fix
     assert "lost" in str(found["sight"].figure["error"])
-    assert "blind" not in found["sight"].mend
+    assert "blind" not in found["sight"].fix
 
 
 def with_template(subject: Subject, change: Callable[[str], str]) -> Subject:
@@ -203,7 +203,7 @@ def test_a_template_that_rewrites_earlier_turns_ends_it(fresh: Subject) -> None:
     (check,) = examine(with_template(fresh, lambda _: PLAIN.replace("TEXT", shortens)))
     assert (check.check, check.verdict) == ("template", "fail")
     assert "rewrites earlier turns" in str(check.figure["error"])
-    assert check.mend
+    assert check.fix
 
 
 def test_a_template_that_drops_thoughts_is_warned_of(fresh: Subject) -> None:
@@ -219,7 +219,7 @@ def test_a_processor_of_another_model_is_found(fresh: Subject) -> None:
     processor.image_processor.merge_size = 1
     check = features(replace(fresh, processor=processor))
     assert check.verdict == "fail"
-    assert "placeholders" in check.mend or "refused" in str(check.figure)
+    assert "placeholders" in check.fix or "refused" in str(check.figure)
 
 
 def test_a_sampler_that_can_draw_vision_tokens_is_found(fresh: Subject) -> None:
@@ -268,8 +268,8 @@ def judged(*changes: float, spread: float = 0.0) -> Check:
 def test_what_the_verdicts_on_sight_mean() -> None:
     assert judged(2.0, 1.0, 3.0, 2.0).verdict == "pass"
     assert judged(2.0, -1.0, 0.5, -2.0).verdict == "warn", "it sees, but not what is asked"
-    assert judged(0.0, 0.0, 0.0).mend.startswith("the model is blind")
-    assert judged(0.001, 0.002, -0.001).mend.startswith("the model is as good as blind")
+    assert judged(0.0, 0.0, 0.0).fix.startswith("the model is blind")
+    assert judged(0.001, 0.002, -0.001).fix.startswith("the model is as good as blind")
     assert judged(-2.0, -3.0, -2.0, -2.0).verdict == "warn"
     assert judged(1.0).verdict == "warn", "one patient proves nothing"
     # A few answers of which a model is sure do not make a mean of their own.
@@ -329,7 +329,7 @@ def test_a_run_is_examined_with_its_records(
         "check": "records",
         "verdict": "pass",
         "figure": {"read": 3, "of": 3, "images": 6, "missing": 0},
-        "mend": "",
+        "fix": "",
     }
 
 
@@ -340,7 +340,7 @@ def test_records_without_an_image_fail(
     status, found, _ = run(capsys, str(trained.path))
     assert status == 1
     assert (found[-1]["verdict"], found[-1]["figure"]["missing"]) == ("fail", 1)
-    assert "images are lost" in found[-1]["mend"]
+    assert "images are lost" in found[-1]["fix"]
 
 
 def test_records_of_which_an_image_was_dropped_fail(trained: RunFolder) -> None:

@@ -139,7 +139,7 @@ def test_what_is_merged_says_what_the_adapter_said(
     assert (out / "processor_config.json").exists() or (out / "preprocessor_config.json").exists()
     run = adapter.parents[2]
     assert merge(run, tmp_path / "of_the_run").is_dir()
-    with pytest.raises(UserError, match="exists; mend"):
+    with pytest.raises(UserError, match="exists; fix"):
         merge(adapter, out)
 
 

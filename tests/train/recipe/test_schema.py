@@ -130,7 +130,7 @@ def test_a_number_is_a_number(data: dict) -> None:
         ({"epsilon_high": "0.28"}, "epsilon_high"),
         ({"max_steps": 2.5}, "max_steps"),
     ):
-        with pytest.raises(UserError, match=rf"grpo\.{key}: .* is no (whole )?number; mend"):
+        with pytest.raises(UserError, match=rf"grpo\.{key}: .* is no (whole )?number; fix"):
             parse_recipe(data | {"grpo": table}, "r.toml")
     with pytest.raises(UserError, match=r"lora\.r: 0; fix: a rank of 1 or more"):
         parse_recipe(data | {"lora": {"r": 0}}, "r.toml")

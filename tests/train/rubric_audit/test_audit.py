@@ -154,7 +154,7 @@ def test_the_command_prints_what_each_would_earn(capsys: pytest.CaptureFixture[s
 def test_the_command_fails_where_a_cheat_beats_the_floor(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(RunError, match=r"'ophiuchus' pays .*form-only.* floor of 1\.0 %; mend"):
+    with pytest.raises(RunError, match=r"'ophiuchus' pays .*form-only.* floor of 1\.0 %; fix"):
         run("--rubric", "ophiuchus", "--floor", "0.01", "--json", *SMALL)
     rows = json.loads(capsys.readouterr().out)
     assert [row["policy"] for row in rows][:2] == ["oracle", "guess"]
@@ -179,8 +179,8 @@ def test_a_recipe_brings_its_rubric_cases_and_turns(capsys: pytest.CaptureFixtur
     ("words", "error"),
     [
         (("--rubric", "visto"), "did you mean 'vista'"),
-        (("--floor", "nan"), "the floor is nan; mend"),
-        (("--floor", "-1"), "the floor is -1.0; mend"),
+        (("--floor", "nan"), "the floor is nan; fix"),
+        (("--floor", "-1"), "the floor is -1.0; fix"),
         (("tinny",), "did you mean 'tiny'"),
         (("--cases", "phantom:nowhere"), "unknown split"),
     ],
