@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, with_adapter
-from medgym.spec import read_options
+from medgym.policy import Policy, Sampling
+from medgym.spec import read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
 
 from .event_loop import BackgroundLoop
@@ -65,7 +65,7 @@ class VLLMPolicy(Policy):
             from vllm.platforms import current_platform
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
-            raise missing_extra("vllm", error) from error
+            raise missing_library(error) from error
         from transformers import AutoProcessor
 
         asked: dict[str, Any] = {

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, with_adapter
-from medgym.spec import read_options
+from medgym.policy import Policy, Sampling
+from medgym.spec import read_options, with_adapter
 from medgym.storage.adapters import CONFIG, check_fit, name_of
 
 from ..prompt_check import DriftError, check_prompt, one_placeholder_each, text_of, vision_words
@@ -72,7 +72,7 @@ class OpenAIPolicy(Policy):
         try:
             from .http import Endpoint
         except ImportError as error:
-            raise missing_extra("openai", error) from error
+            raise missing_library(error) from error
         options = options or Options()
         self.model = model
         self.version = ""

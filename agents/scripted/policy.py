@@ -28,6 +28,7 @@ from medgym.errors import UserError, unknown
 from medgym.imaging.study import Box
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
+from medgym.spec import kinds_of, read_options
 
 from .specialists import Specialist, Vote
 from .windows import Lattice
@@ -36,25 +37,17 @@ _OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 _SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels\.$", re.MULTILINE)
 
 
-_OPTIONS: dict[str, dict[str, Callable[[str], Any]]] = {
-    "demonstrator": {
-        "good": float, "random": float, "trusting": float, "window": int, "steps": int,
-    },
-    "informed": {"right": float},
-    "specialist": {"specialty": str, "accuracy": float, "alike": float, "slip": float},
-}  # fmt: skip
-
-
 class Scripted(Policy):
     """The scheme `scripted:`; what it builds is one of the classes below."""
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """`NAME` or `NAME,key=value,...`; the keys are the numbers that the class takes."""
+        """`NAME`, `NAME,key=value,...` or `NAME?key=value&...`: what its class takes, by name."""
         if adapter is not None:
-            raise UserError(f"scripted:{rest} takes no adapter; fix: leave '@{adapter}' away")
-        name, *pairs = rest.split(",")
-        kinds: dict[str, type[Policy]] = {
+            raise UserError(f"scripted:{rest} takes no adapter; fix: omit {adapter!r}")
+        separator = "&" if "?" in rest else ","
+        name, _, options = rest.partition("?" if "?" in rest else ",")
+        kinds: dict[str, Callable[..., Policy]] = {
             "oracle": Oracle,
             "random": Random,
             "prior": Prior,
@@ -65,17 +58,8 @@ class Scripted(Policy):
         }
         if name not in kinds:
             raise unknown("scripted policy", name, kinds)
-        options: dict[str, Any] = {}
-        for pair in pairs:
-            key, _, value = pair.partition("=")
-            known = _OPTIONS.get(name, {})
-            if key not in known:
-                raise unknown(f"option of scripted:{name}", key, known)
-            try:
-                options[key] = known[key](value)
-            except ValueError:
-                raise UserError(f"scripted:{name}: {key}={value!r} is not a number") from None
-        return kinds[name](**options)
+        make = kinds[name]
+        return make(**read_options(f"scripted:{name}", options, kinds_of(make), separator))
 
     @abstractmethod
     def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
