@@ -2,7 +2,7 @@
 
 import json
 import sys
-from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,17 +16,6 @@ def failing(code: str, importer: str = "medgym.train.somewhere") -> UserError:
     except ImportError as error:
         return missing_library(error)
     raise AssertionError(code)
-
-
-class Installed:
-    """medgym as another environment has it."""
-
-    def __init__(self, origin: dict[str, Any] | None) -> None:
-        self.origin = origin
-
-    def read_text(self, name: str) -> str | None:
-        assert name == "direct_url.json"
-        return None if self.origin is None else json.dumps(self.origin)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +32,16 @@ class Installed:
     ],
 )
 def test_an_extra_comes_from_where_medgym_came_from(
-    monkeypatch: pytest.MonkeyPatch, origin: dict[str, Any] | None, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: dict[str, Any] | None, said: str
 ) -> None:
+    info = tmp_path / "medgym-0.1.0.dist-info"
+    info.mkdir()
+    lines = ("Name: medgym", "Version: 0.1.0", "Requires-Dist: ray>=2.50; extra == 'ray'")
+    (info / "METADATA").write_text("\n".join(lines) + "\n")
+    if origin is not None:
+        (info / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(origin))
     assert str(failing("import ray")) == f"ray is not installed; fix: pip install {said}"
 
 
