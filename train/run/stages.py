@@ -157,8 +157,7 @@ def check(recipe: Recipe) -> None:
 
 
 PROCESSES = "WORLD_SIZE"
-"""What a launcher of several processes sets. There the libraries' configurations are made when
-their turn comes: making one joins the processes."""
+"""Set by a launcher of several processes. There, making a library's configuration joins them."""
 
 
 def check_grpo(recipe: Recipe) -> None:
