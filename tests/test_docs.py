@@ -37,8 +37,8 @@ def commands(text: str) -> list[tuple[str, str]]:
     for line in text.splitlines(keepends=True):
         if line.startswith("$ "):
             found.append((line[2:], ""))
-        elif line.startswith("> ") and not found[-1][1]:
-            found[-1] = (found[-1][0] + line[2:], "")
+        elif (line.startswith("> ") or line == ">\n") and not found[-1][1]:
+            found[-1] = (found[-1][0] + (line[2:] or "\n"), "")
         else:
             found[-1] = (found[-1][0], found[-1][1] + line)
     return found
