@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from medgym.errors import UserError, missing_extra
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
+from medgym.models import find_model
 from medgym.policy import Policy, Sampling, with_adapter
 from medgym.spec import read_options
 from medgym.storage.adapters import check_fit, content, name_of
@@ -58,6 +59,7 @@ class VLLMPolicy(Policy):
 
     kind: ClassVar[Literal["sampled"]] = "sampled"  # type: ignore[misc]
     local_model: ClassVar[bool] = True  # type: ignore[misc]
+    takes_adapters: ClassVar[bool] = True  # type: ignore[misc]
 
     def __init__(self, path: str, *, lora: bool = False, **settings: Any) -> None:
         try:
@@ -114,9 +116,7 @@ class VLLMPolicy(Policy):
     def from_spec(cls, rest: str, adapter: str | None) -> "VLLMPolicy":
         """`PATH[?setting=value&...]`; an adapter is a PEFT adapter's folder."""
         path, _, query = rest.partition("?")
-        path = str(Path(path).expanduser()) if path.startswith("~") else path
-        if (path.startswith((".", "/")) or path.count("/") > 1) and not Path(path).is_dir():
-            raise UserError(f"no such model folder: {path}; fix: check the path")
+        path = find_model(path).path
         settings = read_options("vllm", query, _SETTINGS)
         folder = Path(adapter).expanduser() if adapter is not None else None
         name = name_of(folder) if folder is not None else ""  # refused before the engine starts

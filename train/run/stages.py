@@ -22,7 +22,7 @@ from medgym.env import DEFAULT_VIEW_SIZE, load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.judge import Judgement
-from medgym.local_model import local_model
+from medgym.local_model import load_local_model, local_model
 from medgym.policy import Policy, Sampling, load_policy, split_adapter
 from medgym.progress import progress
 from medgym.registry import load
@@ -317,15 +317,7 @@ def figures_of(drawn: Judgement, greedy: Judgement) -> dict[str, Any]:
 
 def model_policy(spec: str) -> Policy:
     """The policy of a model folder, with `@ADAPTER` if any, as this room loads models."""
-    from ..models.checkpoint import load_model
-
-    path, adapter = split_adapter(spec)
-    model, processor = load_model(path)
-    if adapter:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, adapter)
-    policy = local_model(model, processor, patience=None)
+    policy = load_local_model(*split_adapter(spec), patience=None)
     policy.spec = f"hf:{spec}"
     return policy
 
