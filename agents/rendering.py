@@ -108,7 +108,7 @@ class Renderer:
         self.image_token_id = _placeholder(processor)
         special = set(self.tokenizer.all_special_tokens)
         special |= {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special}
-        self._vision = {t for t in special if _VISION.search(t)} | {str(self.processor.image_token)}
+        self._vision = {t for t in special if _VISION.search(t)} | {_image_token(processor)}
         vision = {int(self.tokenizer.convert_tokens_to_ids(token)) for token in self._vision}
         self.vision_token_ids = (self.image_token_id, *sorted(vision - {self.image_token_id}))
         names = sorted((special | self._vision) - _TAGS, key=len, reverse=True)
@@ -305,6 +305,10 @@ def _settle_images(processor: "ProcessorMixin") -> None:
         defaults = getattr(kinds, "_defaults", {}).get("images_kwargs")
     for name, value in (defaults or {}).items():
         setattr(processor.image_processor, name, value)
+
+
+def _image_token(processor: Any) -> str:
+    return str(processor.image_token)
 
 
 def _placeholder(processor: Any) -> int:

@@ -15,7 +15,6 @@ pytest.importorskip("trl")
 import torch
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.local_model import LocalModel, local_model
 from medgym.metrics.recorded_tokens import (
@@ -27,7 +26,8 @@ from medgym.metrics.recorded_tokens import (
 )
 from medgym.metrics.sight import Agreement, Change, Sight, agreement, partner, sight
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
+from medgym.tool import load_tools
 from medgym.train.models.checkpoint import load_model
 from medgym.trajectory import Trajectory
 from tests.families import FAMILIES, blind, build
@@ -48,7 +48,7 @@ def play(policy: Policy, cases: Sequence[Case] = CASES) -> tuple[Played, dict[st
     async def all_of_them() -> list[Trajectory]:
         sampling = Sampling(max_tokens=12)
         return await asyncio.gather(
-            *(rollout(c, policy, RULES, sampling=sampling, on_messages=keep) for c in cases)
+            *(roll_out(c, policy, RULES, sampling=sampling, on_messages=keep) for c in cases)
         )
 
     return list(zip(cases, asyncio.run(all_of_them()), strict=True)), pictures

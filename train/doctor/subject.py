@@ -20,8 +20,7 @@ from PIL import Image
 from medgym.cases import LETTERS, Case, CaseList, open_cases
 from medgym.commands.shared_options import cases_and_rules
 from medgym.consultation.opinions import ATTENDING, advised_case
-from medgym.env import DEFAULT_TOOLS
-from medgym.episode import Rules
+from medgym.episode import DEFAULT_TOOLS, Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure
 from medgym.local_model import LocalModel, local_model
@@ -30,7 +29,7 @@ from medgym.metrics.recorded_tokens import RecordedTokens, kinds_of
 from medgym.models import load_model
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy, split_adapter
 from medgym.registry import names
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
 from medgym.storage.adapters import published
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
@@ -165,7 +164,7 @@ class Subject:
         async def show(case: Case) -> Shown:
             kept: list[Sequence[Message]] = []
             try:
-                trajectory = await rollout(case, player, self.rules, on_messages=kept.append)
+                trajectory = await roll_out(case, player, self.rules, on_messages=kept.append)
             except (Failure, RunError) as error:  # not retried: it is what the doctor looks for
                 return Shown(case, failure=str(error))
             return Shown(case, trajectory, kept[0])

@@ -18,8 +18,8 @@ import torch
 import transformers
 
 from medgym.cases import LETTERS, open_cases
-from medgym.env import load_tools
 from medgym.episode import instructions
+from medgym.tool import load_tools
 
 from ..models.checkpoint import save_model
 from .cache import cached, source_of
