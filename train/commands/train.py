@@ -69,7 +69,7 @@ def train(
     try:
         from ..consultation import report as consult_report
         from ..consultation.check import check as check_consultation
-        from ..consultation.training import run_consultation
+        from ..consultation.run import run_consultation
         from ..recipe.schema import load_recipe
         from ..run import report
         from ..run.processes import is_first

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from medgym.agents.consultation.policy import Consultation
-from medgym.agents.consultation.recipe import recipe_of
+from medgym.consultation.recipe import recipe_of
 from medgym.cases import open_cases
 from medgym.env import load_tools
 from medgym.episode import Rules
@@ -85,7 +85,7 @@ def judge_by(
     team: Any, names: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     player = (team, CASES[:2], RULES, lambda greedy: Sampling())
-    monkeypatch.setattr(consult_judge, "players", lambda *_: dict.fromkeys(names, player))
+    monkeypatch.setattr(consult_judge, "policies", lambda *_: dict.fromkeys(names, player))
     monkeypatch.setattr(consult_judge, "gold_cases", lambda _: CASES[:2])
     recipe = SimpleNamespace(cases=SimpleNamespace(test=""), seed=0)
     training: Any = SimpleNamespace(recipe=recipe, folder=folder)
@@ -96,7 +96,7 @@ def test_a_consultation_that_went_on_without_somebody_has_no_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     team = team_of("accuracy=1", "vote")
-    team.players.add("scripted:specialist,specialty=ophthalmologist,accuracy=1", Down())
+    team.policies.add("scripted:specialist,specialty=ophthalmologist,accuracy=1", Down())
     said = r"without the specialist:ophthalmologist \(policy: nothing answers\).*--resume"
     with pytest.raises(RunError, match=said):
         judge_by(team, ("attending",), tmp_path, monkeypatch)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from medgym.cases import open_cases
-from medgym.consultation.opinions import SPECIALTIES, Team, chosen
+from medgym.consultation.opinions import SPECIALTIES, chosen
+from medgym.consultation.team import Team
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.commands.view import write_page

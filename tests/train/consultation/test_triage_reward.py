@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from medgym.agents.consultation.policy import Consultation
-from medgym.agents.consultation.recipe import recipe_of
+from medgym.consultation.recipe import recipe_of
 from medgym.cases import Case, open_cases
 from medgym.consultation.opinions import triage_case
 from medgym.episode import Rules
@@ -33,7 +33,7 @@ def played_out(tmp_path: Path, most: int, specialist: str) -> Outcomes:
     team = Consultation(recipe_of({"consultation": table, "roles": roles}, "test"))
     advice = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5)
     vote = load_policy("scripted:vote")
-    limits: dict[str, Any] = {"specialties": THREE, "most": most, "views": 4, "seed": 5}
+    limits: dict[str, Any] = {"specialties": THREE, "most": most, "seed": 5}
     return play_out(CASES, advice, vote, RULES, Sampling(), **limits)
 
 
@@ -52,12 +52,12 @@ def test_nobody_learns_from_what_the_machinery_failed_at(tmp_path: Path, down: s
         for name in ("triage", "specialist", "attending")
     }
     team = Consultation(recipe_of({"consultation": {}, "roles": roles}, "test"))
-    team.players.add("scripted:down", Down())
+    team.policies.add("scripted:down", Down())
     advice = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5)
 
     def collect() -> None:
         if down == "attending":
-            limits: dict[str, Any] = {"specialties": THREE, "most": 1, "views": 4, "seed": 5}
+            limits: dict[str, Any] = {"specialties": THREE, "most": 1, "seed": 5}
             play_out(CASES[:2], advice, Down(), RULES, Sampling(), **limits)
         else:
             advice.triaged(CASES[:2])
@@ -79,7 +79,7 @@ def test_a_specialist_who_fails_beside_others_says_nothing(tmp_path: Path) -> No
     roles = {"triage": {"policy": "scripted:oracle"}, "specialist": {"policy": "scripted:once"}}
     recipe = recipe_of({"consultation": {}, "roles": roles}, "test")
     team = Consultation(recipe)
-    team.players.add("scripted:once", Once())
+    team.policies.add("scripted:once", Once())
     advised = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5).triaged(CASES[:4])
     for case, opinions in advised:
         assert sorted(str(o.answer) for o in opinions) == sorted(["None", *[case.options[0]] * 2])
