@@ -26,12 +26,11 @@ from medgym.cases import Case, CaseList, open_cases
 from medgym.consultation.flow import PartOutcome, RolePart, consultation_flow, possible_parts
 from medgym.consultation.opinions import Opinion
 from medgym.consultation.recipe import ConsultationRecipe, consultation_of
-from medgym.env import DEFAULT_VIEW_SIZE, canvas, load_tools
+from medgym.env import canvas
 from medgym.episode import Episode, Rules
 from medgym.errors import UserError, missing_extra
 from medgym.messages import MAX_TEXT, Message
 from medgym.rollout.record import looks_of
-from medgym.rubric import load_rubric
 from medgym.spaces import AnyText
 
 try:
@@ -78,15 +77,10 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
         self.recipe = consultation_of(recipe)
         if self.recipe.flow != "static":
             raise UserError('the recipe has a dynamic flow; fix: write flow = "static" in a copy')
-        self._given = Rules(
-            tools=load_tools(tools),
-            rubric=load_rubric(rubric),
-            max_turns=max_turns,
-            view_size=view_size or self.cases.view_size or DEFAULT_VIEW_SIZE,
+        self._given = Rules.for_cases(
+            self.cases, tools=tools, rubric=rubric, max_turns=max_turns, view_size=view_size
         )
-        self.possible_agents = [
-            part.agent for part in possible_parts(self.recipe, self.cases[0])
-        ]
+        self.possible_agents = [part.agent for part in possible_parts(self.recipe, self.cases[0])]
         self.agents: list[str] = []
         self.render_mode = None
         self._np_random, _ = seeding.np_random(None)

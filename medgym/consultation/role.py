@@ -13,13 +13,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import Sampling
 from medgym.registry import load, names
 from medgym.rubric import load_rubric
 from medgym.toml import read_table
+from medgym.tool import load_tools
 
 TRIAGE, SPECIALIST, ATTENDING = "triage", "specialist", "attending"
 """The three shipped roles, by the names under which trajectories and adapters are kept."""

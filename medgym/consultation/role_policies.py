@@ -1,4 +1,4 @@
-"""The policies of a consultation's roles: each base is loaded once, however many adapters it has."""
+"""The policies of a consultation's roles: each base is loaded once."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,7 +53,7 @@ class RolePolicies:
         return self._bases[spec]
 
     def add(self, spec: str, policy: Policy) -> None:
-        """Use a policy of the caller's for the roles that name this spec; `close` leaves it open."""
+        """Use the caller's policy for roles that name this spec; `close` leaves it open."""
         self._bases[spec] = policy
         self._given.add(spec)
 

@@ -91,7 +91,9 @@ def ablate(recipe: Recipe, folder: Path) -> list[AblationRow]:
     """
     changed = variants(recipe)
     whole = _run(recipe, folder / WHOLE, None)
-    rows = [AblationRow(NAMES.get(name, name), figures) for name, figures in whole["policies"].items()]
+    rows = [
+        AblationRow(NAMES.get(name, name), figures) for name, figures in whole["policies"].items()
+    ]
     for name, variant in changed.items():
         results = _run(variant, folder / re.sub(r"\W+", "_", name), folder / WHOLE)
         rows.append(AblationRow(f"consultation, {name}", results["policies"]["attending"]))

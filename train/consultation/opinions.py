@@ -131,7 +131,8 @@ class Advice:
         panel, role = self._team.panel(specialty), self._recipe.role(SPECIALIST)
         asked = {
             "panel": panel.spec, "prompt": role.prompt, "adapter": role.adapter or "",
-            "opinions": self._recipe.count(role), "seed": self._seed, "tools": list(role.tools or ()),
+            "opinions": self._recipe.count(role), "seed": self._seed,
+            "tools": list(role.tools or ()),
         }  # fmt: skip
         path = self._folder / f"{seed_of(json.dumps(asked)):016x}"
         run = RunFolder.open(path) if path.exists() else RunFolder.create(path, asked)

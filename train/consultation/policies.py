@@ -71,9 +71,7 @@ def judged_policies(
     if chooser is not None:
         names, most = consultation.specialties, consultation.most
         asked = [triage_case(case, names, most) for case in cases]
-        triage = JudgedPolicy(
-            after.policies.of(chooser), asked, training.rules(TRIAGE), of(TRIAGE)
-        )
+        triage = JudgedPolicy(after.policies.of(chooser), asked, training.rules(TRIAGE), of(TRIAGE))
         found[TRIAGE] = triage
         if TRIAGE in training.trained:
             found["triage_before"] = replace(triage, policy=base)

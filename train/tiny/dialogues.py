@@ -21,12 +21,12 @@ from medgym.consultation.opinions import (
     triage_case,
 )
 from medgym.consultation.role import ATTENDING, TRIAGE, load_role
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.messages import Calls, Final, Message, Reply, parse_action, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
 from medgym.seeds import seed_of
+from medgym.tool import load_tools
 
 from .tokenizer import answer_pieces, call_pieces
 

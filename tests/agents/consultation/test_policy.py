@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from medgym.agents.consultation.policy import Consultation
-from medgym.consultation.recipe import recipe_of
-from medgym.consultation.role_policies import RolePolicies
 from medgym.cases import open_cases
 from medgym.cli import main
 from medgym.consultation.opinions import read_opinions
-from medgym.env import load_tools
+from medgym.consultation.recipe import recipe_of
+from medgym.consultation.role_policies import RolePolicies
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
@@ -23,6 +22,7 @@ from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
 from medgym.storage.run_folder import RunFolder, content
+from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
 
 CASES = open_cases("phantom,look=radiograph+fundus+histology,question=diagnosis:test[:30]")
@@ -334,9 +334,7 @@ def test_a_role_keeps_its_own_rules_and_takes_the_rest_from_the_rollout() -> Non
     chooser, decider = made.recipe.role("triage"), made.recipe.role("attending")
     for size in (32, 64):
         given = Rules(tools=load_tools(["zoom"]), view_size=size, max_turns=3)
-        triage, attending = (
-            made.rules_of(role, given) for role in (chooser, decider)
-        )
+        triage, attending = (made.rules_of(role, given) for role in (chooser, decider))
         assert (triage.view_size, attending.view_size) == (size, size)
         assert (triage.max_turns, attending.max_turns) == (1, 3)
         assert (triage.tools, attending.tools) == ((), given.tools)

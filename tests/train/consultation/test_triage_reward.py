@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from medgym.agents.consultation.policy import Consultation
-from medgym.consultation.recipe import recipe_of
 from medgym.cases import Case, open_cases
 from medgym.consultation.opinions import triage_case
+from medgym.consultation.recipe import recipe_of
 from medgym.episode import Rules
 from medgym.errors import RunError
 from medgym.failures import Failure
