@@ -81,8 +81,10 @@ def test_a_specialist_who_fails_beside_others_says_nothing(tmp_path: Path) -> No
     team = Consultation(recipe)
     team.policies.add("scripted:once", Once())
     advised = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5).triaged(CASES[:4])
-    for case, opinions in advised:
-        assert sorted(str(o.answer) for o in opinions) == sorted(["None", *[case.options[0]] * 2])
+    for each in advised:
+        said = sorted(str(opinion.answer) for opinion in each.opinions)
+        assert said == sorted(["None", *[each.case.options[0]] * 2])
+        assert each.shown.context.count(": no answer") == 1
 
 
 def reward(outcomes: Outcomes, case: Case, text: str) -> tuple[float, dict[str, float]]:
@@ -137,9 +139,9 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 def test_training_cases_show_opinions_in_orders_of_their_own(tmp_path: Path) -> None:
     roles = {name: {"policy": "scripted:prior"} for name in ("triage", "specialist", "attending")}
-    table = {"specialties": list(THREE), "opinions": 1}
+    table = {"specialties": list(THREE), "opinions": 1, "most": 3}
     team = Consultation(recipe_of({"consultation": table, "roles": roles}, "test"))
-    advised = Advice(team, tmp_path, RULES, Sampling(), 5).of(CASES, [THREE] * len(CASES))
-    orders = {tuple(opinion.specialty for opinion in opinions) for _, opinions in advised}
+    advised = Advice(team, tmp_path, RULES, Sampling(), 5).chosen(CASES, THREE)
+    orders = {tuple(opinion.who for opinion in each.opinions) for each in advised}
     assert len(orders) > 3
     assert {order[0] for order in orders} == set(THREE)
