@@ -16,7 +16,7 @@ tool that plays another policy.
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from gymnasium.spaces import Box, Dict
@@ -57,7 +57,7 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
         UserError: unknown cases or recipe; a dynamic flow.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"name": "medgym_consultation_v0", "render_modes": []}
+    metadata: ClassVar[dict[str, object]] = {"name": "medgym_consultation_v0", "render_modes": []}
 
     def __init__(
         self,

@@ -112,7 +112,7 @@ def heard(recipe: ConsultationRecipe, case: Case, part: RolePart, outcome: PartO
 def possible_parts(recipe: ConsultationRecipe, case: Case) -> tuple[RolePart, ...]:
     """All parts that a consultation may have, in their order, as if all specialties were chosen.
 
-    The roles that hear others are given the bare case.
+    Their cases are as if nothing was said yet.
     """
     return tuple(
         part

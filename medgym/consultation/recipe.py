@@ -324,6 +324,12 @@ def _stages(roles: Mapping[str, Role]) -> tuple[tuple[Role, ...], ...]:
 def _check_flow(recipe: ConsultationRecipe, where: str) -> None:
     """Refuse what the flow cannot play."""
     choosers = [role for role in recipe.roles if role.chooses]
+    decider = recipe.decider
+    if decider.chooses or decider.each == "specialty":
+        raise UserError(
+            f"{where}: [roles.{decider.name}] decides; fix: let it answer the case's question, "
+            "once for the case"
+        )
     for role in recipe.roles:
         place = f"{where}: [roles.{role.name}]"
         if role.chooses and (len(choosers) > 1 or role.hears or role.each == "specialty"):
@@ -338,12 +344,6 @@ def _check_flow(recipe: ConsultationRecipe, where: str) -> None:
             )
         if (role.chooses or role is recipe.decider) and recipe.count(role) > 1:
             raise UserError(f"{place} plays once for a case; fix: remove opinions")
-    decider = recipe.decider
-    if decider.chooses or decider.each == "specialty":
-        raise UserError(
-            f"{where}: [roles.{decider.name}] decides; fix: let it answer the case's question, "
-            "once for the case"
-        )
     heard = [role for role in recipe.heard(decider) if role.each == "specialty"]
     if recipe.flow == "dynamic" and len(heard) != 1:
         raise UserError(

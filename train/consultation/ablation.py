@@ -12,7 +12,6 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from medgym.commands.printing import print_columns
 from medgym.consultation.recipe import recipe_of
@@ -23,8 +22,9 @@ from medgym.storage.trajectories import write_atomic
 from ..recipe.schema import Recipe, StageTable
 from ..run.processes import is_first
 from ..run.report import RATES
+from .judging import PolicyFigures
 from .report import NAMES, rate_cells
-from .run import run_consultation
+from .run import Results, run_consultation
 
 WHOLE = "whole"
 OWN = ("attending", "single")
@@ -36,7 +36,7 @@ class AblationRow:
     """A line of the table: what was judged, and its figures as in `results.json`."""
 
     name: str
-    figures: dict[str, Any]
+    figures: PolicyFigures
 
 
 def variants(recipe: Recipe) -> dict[str, Recipe]:
@@ -103,7 +103,7 @@ def ablate(recipe: Recipe, folder: Path) -> list[AblationRow]:
     return rows
 
 
-def _run(recipe: Recipe, folder: Path, whole: Path | None) -> dict[str, Any]:
+def _run(recipe: Recipe, folder: Path, whole: Path | None) -> Results:
     run = _folder(recipe, folder, whole) if is_first() else None
     results = run_consultation(recipe, folder)
     if run is not None and run.manifest["status"] == "running":

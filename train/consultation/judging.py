@@ -5,7 +5,7 @@ hear it read "no answer", the consultation continues, and the figures of its rol
 failed. A case whose triage or attending failed for good could not be played, and ends the judging.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -26,8 +26,11 @@ from .curriculum import DIFFICULTIES, difficulty
 from .policies import JudgedPolicy, judged_policies
 from .training import Training
 
+PolicyFigures = Mapping[str, Mapping[str, Any]]
+"""`sampled` and `greedy`, each a `Judgement.as_dict()`."""
 
-def judged(training: Training, base: Policy) -> dict[str, Any]:
+
+def judged(training: Training, base: Policy) -> dict[str, PolicyFigures]:
     """Judge the consultation, its ablations and the baselines on held-out cases.
 
     `base` serves all of them, each with its adapters. Returns the `policies` of `results.json`.
@@ -46,10 +49,10 @@ def judged(training: Training, base: Policy) -> dict[str, Any]:
 
 def _figures(
     training: Training, cases: Sequence[Case], found: dict[str, JudgedPolicy]
-) -> dict[str, Any]:
+) -> dict[str, PolicyFigures]:
     judge = load_judge()
     keep = RunFolder(training.folder).keep_images
-    figures: dict[str, Any] = {}
+    figures: dict[str, PolicyFigures] = {}
     heard: Judgement | None = None
     with progress("judging", 2 * sum(len(each.cases) for each in found.values())) as advance:
         for name, judged in found.items():

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from ..recipe.schema import Recipe
 from ..run.report import RATES, print_end
 from ..run.stages import Place
 from .curriculum import DIFFICULTIES
+from .judging import PolicyFigures
 from .policies import VOTES
+from .run import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Policies = Mapping[str, Mapping[str, Any]]
+Policies = Mapping[str, PolicyFigures]
 """The `policies` of `results.json`."""
 
 NAMES = {
@@ -40,7 +42,7 @@ _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
 _WINDOW = 5
 
 
-def print_results(results: Mapping[str, Any], folder: Path) -> None:
+def print_results(results: Results, folder: Path) -> None:
     """The table of policies, the parts that failed, and the run's folder."""
     policies: Policies = results["policies"]
     levels = [f"difficulty/{level}" for level in DIFFICULTIES]
@@ -62,14 +64,14 @@ def print_results(results: Mapping[str, Any], folder: Path) -> None:
     print_end(whole["accuracy"]["n"], results["seconds"]["total"], folder)
 
 
-def rate_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
+def rate_cells(row: PolicyFigures) -> tuple[str, str, str]:
     """How often a policy is right: sampled, that figure's interval, greedy."""
     sampled, greedy = row["sampled"]["accuracy"], row["greedy"]["accuracy"]
     interval = f"{100 * sampled['low']:.1f} to {100 * sampled['high']:.1f}"
     return percent(sampled["value"]), interval, percent(greedy["value"])
 
 
-def failed_parts(row: Mapping[str, Any]) -> dict[str, int]:
+def failed_parts(row: PolicyFigures) -> dict[str, int]:
     """How many parts of each role failed for good, sampled and greedy together."""
     found: dict[str, int] = {}
     for judgement in (row["sampled"], row["greedy"]):

@@ -4,6 +4,7 @@ Every stage is done once, as in `run.stages`; each role resumes from its own las
 """
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from ..run.stages import begin, once, results_of
 from .judging import judged
 from .training import Training
 
+Results = Mapping[str, Any]
+"""What `results.json` holds; see `medgym.storage.results`."""
 
-def run_consultation(recipe: Recipe, folder: Path) -> dict[str, Any]:
+
+def run_consultation(recipe: Recipe, folder: Path) -> Results:
     """Do every stage that is not done yet; returns what `results.json` holds."""
     training = Training(recipe, folder)
     place = training.place

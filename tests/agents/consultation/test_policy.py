@@ -18,6 +18,7 @@ from medgym.consultation.role_policies import RolePolicies
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
+from medgym.judge import load_judge
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
@@ -437,3 +438,68 @@ def test_a_role_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medgym.consultation.role.load", lambda *_: dict)
     with pytest.raises(UserError, match="the role 'attending' makes no Role but a dict"):
         team()
+
+
+SECOND_READER = """
+[consultation]
+specialties = ["radiologist", "ophthalmologist", "pathologist"]
+opinions = 2
+
+[roles.triage]
+policy = "scripted:oracle"
+
+[roles.specialist]
+policy = "scripted:specialist,specialty={specialty},accuracy=0.7,alike=0.25"
+
+[roles.second-reader]
+prompt = "You are a second reader. You check the opinions of specialists."
+policy = "scripted:oracle"
+tools = ["zoom"]
+hears = ["specialist"]
+
+[roles.attending]
+policy = "scripted:vote"
+hears = ["specialist", "second-reader"]
+"""
+
+
+def test_a_role_of_another_name_plays_is_heard_and_is_stored(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(SECOND_READER)
+    policy = load_policy(f"consultation:{tmp_path / 'c.toml'}")
+    folder = RunFolder.create(tmp_path / "run", {"command": "test"})
+    played = list(collect(CASES, policy, ZOOM, out=folder, ordered=True))
+    for case, trajectory in zip(CASES, played, strict=True):
+        validate(trajectory)
+        roles = [branch.role for branch in trajectory.branches]
+        own = f"specialist:{case.specialty}"
+        assert roles == ["triage", own, own, "second-reader", "attending"]
+        parts = dict(trajectory.parts())
+        reader, attending = (parts[each].nodes[0].text for each in ("second-reader", "attending"))
+        assert "You are a second reader." in reader
+        assert [who for who, _ in read_opinions(reader)] == [case.specialty] * 2
+        heard = [who for who, _ in read_opinions(attending)]
+        assert Counter(heard) == {case.specialty: 2, "second-reader": 1}
+        # The oracle looked, so the attending starts with what it showed.
+        assert "Shown by: second-reader" in attending
+        assert parts["second-reader"].correct
+    assert content(folder.trajectories) == content(played)
+    judgement = load_judge()(policy, CASES[:4], ZOOM, sampling=Sampling())
+    assert judgement.roles["second-reader"].right.value == 1.0
+    # What is recorded of it is the same consultation.
+    recorded = recipe_of(policy.describe(), "recorded")
+    assert recorded == recipe_of(tomllib.loads(SECOND_READER), "read")
+    policy.close()
+
+
+def test_a_role_that_is_heard_may_fail_without_ending_the_consultation() -> None:
+    def broken(_: Sequence[Message]) -> str:
+        raise Failure("policy", "the endpoint is down", final=True)
+
+    data = tomllib.loads(SECOND_READER)
+    data["roles"]["second-reader"]["policy"] = "hf:down"
+    made = Consultation(recipe_of(data, "test"), saying(down=broken))
+    for trajectory in play(made, CASES[:3]):
+        parts = dict(trajectory.parts())
+        assert parts["second-reader"].failure == "policy: the endpoint is down"
+        assert "- second-reader: no answer" in parts["attending"].nodes[0].text
+        assert trajectory.failure is None

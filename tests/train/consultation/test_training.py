@@ -235,7 +235,7 @@ def test_opinions_are_collected_once(run: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(advice, "collect", counted)
     assert training.advice(team, "again").triaged(cases) == first
     assert sum(played) == 0
-    assert sum(len(opinions) for _, opinions in first) % 3 == 0
+    assert sum(len(each.opinions) for each in first) % 3 == 0
 
 
 @pytest.mark.parametrize(
