@@ -58,12 +58,13 @@ class Consultation(ConsultationTeam):
 
     Args:
         recipe: who takes part, and how it proceeds.
-        policies: by spec and adapter, where some are loaded already.
+        policies: by spec and adapter, where the caller holds some, and closes them.
     """
 
     def __init__(self, recipe: ConsultationRecipe, policies: RolePolicies | None = None) -> None:
         self.recipe = recipe
-        self.policies = policies or RolePolicies()
+        self.policies = RolePolicies() if policies is None else policies
+        self._owns_policies = policies is None
         self._threads: ThreadPoolExecutor | None = None
 
     @classmethod
@@ -121,10 +122,11 @@ class Consultation(ConsultationTeam):
             await policy.check()
 
     def close(self) -> None:
-        """Close what the roles hold."""
+        """Close what it holds, and its own policies."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
-        self.policies.close()
+        if self._owns_policies:
+            self.policies.close()
 
     async def consult(
         self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int

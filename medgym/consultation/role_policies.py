@@ -15,7 +15,6 @@ class RolePolicies:
     def __init__(self) -> None:
         self._bases: dict[str, Policy] = {}
         self._adapted: dict[tuple[str, str], Policy] = {}
-        self._given: set[str] = set()
 
     def of(self, role: Role, specialty: str = "") -> Policy:
         """The policy that plays a role.
@@ -53,18 +52,14 @@ class RolePolicies:
         return self._bases[spec]
 
     def add(self, spec: str, policy: Policy) -> None:
-        """Use the caller's policy for roles that name this spec; `close` leaves it open."""
+        """Use a policy that is loaded already for the roles that name this spec."""
         self._bases[spec] = policy
-        self._given.add(spec)
 
     def loaded(self) -> Iterable[Policy]:
         """All policies that are loaded, with their adapters."""
         return [*self._bases.values(), *self._adapted.values()]
 
     def close(self) -> None:
-        """Close the policies that were loaded here."""
-        for spec, policy in self._bases.items():
-            if spec not in self._given:
-                policy.close()
-        for policy in self._adapted.values():
+        """Close all of them."""
+        for policy in self.loaded():
             policy.close()

@@ -148,7 +148,7 @@ def ablate(
     if not is_first():
         return
     if as_json:
-        print(json.dumps([{"name": row.name} | row.figures for row in rows]))
+        print(json.dumps([row.as_dict() for row in rows]))
     else:
         ablation.print_rows(rows)
 

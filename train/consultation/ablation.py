@@ -12,6 +12,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medgym.commands.printing import print_columns
 from medgym.consultation.recipe import recipe_of
@@ -38,9 +39,13 @@ class AblationRow:
     name: str
     figures: PolicyFigures
 
+    def as_dict(self) -> dict[str, Any]:
+        """As `ablation.json` holds it."""
+        return {"name": self.name, **self.figures}
+
 
 def variants(recipe: Recipe) -> dict[str, Recipe]:
-    """The recipes without the curriculum, with its first stages alone, and without triage.
+    """The recipes without the curriculum, with only its first stages, and without triage.
 
     Raises:
         UserError: the recipe trains no consultation, or has no curriculum to leave out.
@@ -97,7 +102,7 @@ def ablate(recipe: Recipe, folder: Path) -> list[AblationRow]:
     for name, variant in changed.items():
         results = _run(variant, folder / re.sub(r"\W+", "_", name), folder / WHOLE)
         rows.append(AblationRow(f"consultation, {name}", results["policies"]["attending"]))
-    table = [{"name": row.name} | row.figures for row in rows]
+    table = [row.as_dict() for row in rows]
     if is_first():
         write_atomic(folder / "ablation.json", json.dumps(table, indent=1).encode())
     return rows

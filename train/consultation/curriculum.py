@@ -74,8 +74,8 @@ def staged(
                 "or ask other specialists"
             )
         again = round(rehearse * count * groups) if other else 0
-        drawn = [*_dealt(own, count * groups - again, rng), *_dealt(other, again, rng)]
-        order += [drawn[int(i)] for i in rng.permutation(len(drawn))]
+        stage_cases = [*_dealt(own, count * groups - again, rng), *_dealt(other, again, rng)]
+        order += [stage_cases[int(i)] for i in rng.permutation(len(stage_cases))]
         weights += [stage.entropy] * count
     return order, weights
 

@@ -6,16 +6,15 @@ failed. A case whose triage or attending failed for good could not be played, an
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 from medgym.cases import Case
 from medgym.consultation.opinions import opinions_in
 from medgym.consultation.role import ATTENDING
+from medgym.consultation.role_policies import RolePolicies
 from medgym.judge import Judgement, load_judge
 from medgym.metrics.rate import Rate
-from medgym.policy import Policy
 from medgym.progress import progress
 from medgym.seeds import seed_of
 from medgym.storage.run_folder import RunFolder
@@ -23,33 +22,23 @@ from medgym.storage.trajectories import TrajectoryStore
 
 from ..data.order import gold_cases
 from .curriculum import DIFFICULTIES, difficulty
-from .policies import JudgedPolicy, judged_policies
+from .policies import judged_policies
 from .training import Training
 
 PolicyFigures = Mapping[str, Mapping[str, Any]]
 """`sampled` and `greedy`, each a `Judgement.as_dict()`."""
 
 
-def judged(training: Training, base: Policy) -> dict[str, PolicyFigures]:
+def judged(training: Training, policies: RolePolicies) -> dict[str, PolicyFigures]:
     """Judge the consultation, its ablations and the baselines on held-out cases.
 
-    `base` serves all of them, each with its adapters. Returns the `policies` of `results.json`.
+    One base serves all of them, each with its adapters. Returns the `policies` of `results.json`.
 
     Raises:
         RunError: a case could not be played.
     """
     cases = gold_cases(training.recipe.cases.test)
-    with (
-        closing(training.team(base)) as after,
-        closing(training.team(base, without=(ATTENDING,))) as before,
-    ):
-        found = judged_policies(training, cases, base, after, before)
-        return _figures(training, cases, found)
-
-
-def _figures(
-    training: Training, cases: Sequence[Case], found: dict[str, JudgedPolicy]
-) -> dict[str, PolicyFigures]:
+    found = judged_policies(training, cases, policies)
     judge = load_judge()
     keep = RunFolder(training.folder).keep_images
     figures: dict[str, PolicyFigures] = {}

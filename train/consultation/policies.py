@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from medgym.cases import Case
 from medgym.consultation.opinions import advised_case, triage_case
 from medgym.consultation.role import ATTENDING, SINGLE, SPECIALIST, TRIAGE, Role
-from medgym.consultation.team import ConsultationTeam, consultation_team, majority_team
+from medgym.consultation.role_policies import RolePolicies
+from medgym.consultation.team import consultation_team, majority_team
 from medgym.episode import Rules
 from medgym.policy import Policy, Sampling
 
@@ -32,18 +33,12 @@ class JudgedPolicy:
 
 
 def judged_policies(
-    training: Training,
-    cases: Sequence[Case],
-    base: Policy,
-    after: ConsultationTeam,
-    before: ConsultationTeam,
+    training: Training, cases: Sequence[Case], policies: RolePolicies
 ) -> dict[str, JudgedPolicy]:
-    """All policies that are judged, by their names in `results.json`, with adapters over one base.
-
-    Args:
-        after, before: the consultation as trained, and with the attending not trained.
-    """
+    """All policies that are judged, by their names in `results.json`."""
     recipe, consultation = training.recipe, training.consultation
+    after, base = training.team(policies), policies.base(BASE)
+    before = training.team(policies, without=(ATTENDING,))
     rules = rules_of(recipe)
 
     def own(greedy: bool) -> Sampling:
@@ -53,7 +48,7 @@ def judged_policies(
         return lambda greedy: training.sampling(role, greedy=greedy)
 
     def deciding_by(spec: str) -> Policy:
-        return consultation_team(after.recipe.deciding_by(spec), after.policies)
+        return consultation_team(after.recipe.deciding_by(spec), policies)
 
     found = {
         ATTENDING: JudgedPolicy(after, cases, rules, own),
@@ -61,7 +56,7 @@ def judged_policies(
         "majority": JudgedPolicy(deciding_by("scripted:vote"), cases, rules, own),
         "oracle": JudgedPolicy(deciding_by("scripted:oracle"), cases, rules, own),
         "no_specialists": JudgedPolicy(
-            after.policies.of(after.recipe.decider),
+            policies.of(after.recipe.decider),
             [advised_case(case, []) for case in cases],
             training.rules(ATTENDING),
             of(ATTENDING),
@@ -71,17 +66,17 @@ def judged_policies(
     if chooser is not None:
         names, most = consultation.specialties, consultation.most
         asked = [triage_case(case, names, most) for case in cases]
-        triage = JudgedPolicy(after.policies.of(chooser), asked, training.rules(TRIAGE), of(TRIAGE))
+        triage = JudgedPolicy(policies.of(chooser), asked, training.rules(TRIAGE), of(TRIAGE))
         found[TRIAGE] = triage
         if TRIAGE in training.trained:
             found["triage_before"] = replace(triage, policy=base)
-        fixed = consultation_team(after.recipe.without_triage(), after.policies)
+        fixed = consultation_team(after.recipe.without_triage(), policies)
         found["no_triage"] = JudgedPolicy(fixed, cases, rules, own)
     for specialty in consultation.specialties if SPECIALIST in training.trained else ():
         mine = [case for case in cases if case.specialty == specialty]
         if mine:
             specialist = JudgedPolicy(
-                after.policies.of(after.recipe.role(SPECIALIST), specialty),
+                policies.of(after.recipe.role(SPECIALIST), specialty),
                 mine,
                 training.rules(SPECIALIST, specialty),
                 of(SPECIALIST),
@@ -90,7 +85,7 @@ def judged_policies(
             found[f"specialist_before:{specialty}"] = replace(specialist, policy=base)
     if recipe.marl.single:
         role = Role(SINGLE, policy=BASE, adapter=training.newest(SINGLE))
-        policy = after.policies.of(role)
+        policy = policies.of(role)
         found[SINGLE] = JudgedPolicy(policy, cases, rules, own)
         found["single_majority"] = replace(found[SINGLE], policy=majority_team(policy, VOTES))
     return found

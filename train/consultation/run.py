@@ -48,8 +48,8 @@ def run_consultation(recipe: Recipe, folder: Path) -> Results:
 
     def judge() -> None:
         training.describe()
-        with training.sampler() as base:
-            figures = judged(training, base)
+        with training.policies() as policies:
+            figures = judged(training, policies)
         write_atomic(folder / "judged.json", json.dumps(figures, indent=1).encode())
 
     once(place, "judge", judge)

@@ -10,7 +10,7 @@ as a baseline. `run` puts these steps in order.
 import json
 import math
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from medgym.consultation.role_policies import RolePolicies
 from medgym.consultation.team import ConsultationTeam, consultation_team
 from medgym.episode import Rules
 from medgym.errors import UserError
-from medgym.policy import Policy, Sampling
+from medgym.policy import Sampling
 from medgym.seeds import seed_of
 from medgym.storage.adapters import published
 from medgym.storage.run_folder import toml
@@ -129,23 +129,25 @@ class Training:
         return str(self.folder / "adapters" / name / str(min(max(each) for each in steps)))
 
     @contextmanager
-    def sampler(self) -> Iterator[Policy]:
-        """The base of all roles, each with its adapter: the recipe's engine, or the model in this
-        process."""
+    def policies(self) -> Iterator[RolePolicies]:
+        """The policies of the roles; those that learn have one base, the recipe's engine or the
+        model in this process. All are closed at the end."""
         from ..grpo.stage import engine_of
 
-        base = engine_of(self.recipe, self.place) or model_policy(str(self.place.cold_start))
+        policies = RolePolicies()
         try:
-            yield base
+            engine = engine_of(self.recipe, self.place)
+            policies.add(BASE, engine or model_policy(str(self.place.cold_start)))
+            yield policies
         finally:
-            base.close()
+            policies.close()
 
     def role(self, name: str) -> Role:
         """A role of the consultation."""
         return self.consultation.role(name)
 
-    def team(self, base: Policy, *, without: Collection[str] = ()) -> ConsultationTeam:
-        """The consultation as trained so far: each trained role has its last adapter over `base`.
+    def team(self, policies: RolePolicies, *, without: Collection[str] = ()) -> ConsultationTeam:
+        """The consultation as trained so far: each trained role has its last adapter.
 
         `without` names roles that play by the base without an adapter, as before training.
         """
@@ -159,8 +161,6 @@ class Training:
             else role
             for role in self.consultation.roles
         )
-        policies = RolePolicies()
-        policies.add(BASE, base)
         return consultation_team(replace(self.consultation, roles=roles), policies)
 
     def rules(self, role: str, specialty: str = "") -> Rules:
@@ -270,14 +270,15 @@ class Training:
     def outcomes(self, number: int) -> None:
         """Play the outcome of each choice that triage has, and write it down."""
         consultation = self.consultation
-        with self.sampler() as base, closing(self.team(base)) as team:
+        with self.policies() as policies:
+            team = self.team(policies)
             recipe = team.recipe
             if self.newest(ATTENDING) is None:
                 recipe = recipe.deciding_by("scripted:vote")
             found = play_out(
                 self.cases(TRIAGE),
                 self.advice(team, f"outcomes {number}"),
-                team.policies.of(recipe.decider),
+                policies.of(recipe.decider),
                 self.rules(ATTENDING),
                 self.sampling(ATTENDING),
                 specialties=consultation.specialties,
@@ -290,8 +291,8 @@ class Training:
         """Collect the opinions that the attending learns from, and write the cases with them."""
         recipe = self.of_role(ATTENDING)
         pool = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
-        with self.sampler() as base, closing(self.team(base)) as team:
-            advice = self.advice(team, f"opinions {number}")
+        with self.policies() as policies:
+            advice = self.advice(self.team(policies), f"opinions {number}")
             advised = advice.triaged(pool[: self.recipe.marl.cases])
         write_cases([each.shown for each in advised], self.folder / f"advised-{number}.jsonl")
         rows = [

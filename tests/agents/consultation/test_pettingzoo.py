@@ -86,9 +86,7 @@ def test_each_turn_has_its_chat_message_with_all_images(recipe: Path) -> None:
     env = ConsultationAEC(CASES, recipe)
     case = env.cases[2]
     env.reset(options={"case": case.id})
-    call = (
-        '<tool_call>{"name": "zoom", "arguments": {"view": 0, "box": [0, 0, 500, 500]}}</tool_call>'
-    )
+    call = render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]})
     looked = 0
     for agent in env.agent_iter():
         observation, _, terminated, truncated, info = env.last()

@@ -23,6 +23,8 @@ from medgym.train.consultation import judging
 from medgym.train.consultation.judging import by_opinions
 from medgym.train.consultation.policies import JudgedPolicy
 from medgym.train.consultation.report import print_results
+from medgym.train.consultation.training import Training
+from medgym.train.recipe.schema import load_recipe
 
 CASES = open_cases("phantom,look=fundus,question=diagnosis:test[:20]")
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
@@ -86,26 +88,15 @@ class Down(Policy):
         raise Failure("policy", "nothing answers", final=True)
 
 
-class Run:
-    """As much of a training as its judging looks at: the consultation as it is."""
-
-    def __init__(self, team: Consultation, folder: Path) -> None:
-        self.recipe = SimpleNamespace(cases=SimpleNamespace(test=""), seed=0)
-        self.folder = folder
-        self._team = team
-
-    def team(self, *_: Any, **__: Any) -> Consultation:
-        return self._team
-
-
 def judge_by(
     team: Consultation, names: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     each = JudgedPolicy(team, CASES[:2], RULES, lambda greedy: Sampling())
     monkeypatch.setattr(judging, "judged_policies", lambda *_: dict.fromkeys(names, each))
     monkeypatch.setattr(judging, "gold_cases", lambda _: CASES[:2])
-    training: Any = Run(team, folder)
-    return judging.judged(training, team)
+    recipe = SimpleNamespace(cases=SimpleNamespace(test=""), seed=0)
+    training: Any = SimpleNamespace(recipe=recipe, folder=folder)
+    return judging.judged(training, team.policies)
 
 
 def test_a_specialist_that_failed_counts_as_failed_in_training_as_in_eval(
@@ -153,24 +144,34 @@ class Closable(Down):
         self.closed += 1
 
 
-def test_judging_closes_what_it_loaded_and_leaves_the_base_to_its_owner(
+def test_a_training_closes_every_policy_that_it_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Closable] = []
 
-    def load(spec: str) -> Policy:
+    def load(_: str) -> Policy:
         made.append(Closable())
         return made[-1]
 
     monkeypatch.setattr("medgym.consultation.role_policies.load_policy", load)
-    team, base = team_of("accuracy=1", "vote"), Closable()
-    team.policies.add("scripted:vote", base)
-    team.load()
-    assert len(made) == 3  # triage and two specialists
-    with pytest.raises(RunError):
-        judge_by(team, ("attending",), tmp_path, monkeypatch)
-    assert {each.closed > 0 for each in made} == {True}
-    assert base.closed == 0
+    monkeypatch.setattr("medgym.train.consultation.training.model_policy", load)
+    training = Training(load_recipe("consult-tiny")[0], tmp_path)
+    with training.policies() as policies:
+        team = training.team(policies)
+        for specialty in ("surgeon", "radiologist"):
+            policies.of(team.recipe.role("specialist"), specialty)
+        team.close()  # its policies are shared
+        assert [each.closed for each in made] == [0, 0, 0]
+    assert [each.closed for each in made] == [1, 1, 1]
+
+
+def test_a_consultation_closes_its_own_policies(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Closable()
+    monkeypatch.setattr("medgym.consultation.role_policies.load_policy", lambda _: policy)
+    team = team_of("accuracy=1", "vote")
+    team.policies.base("scripted:vote")
+    team.close()
+    assert policy.closed == 1
 
 
 def test_what_is_judged_again_replaces_what_was_judged(

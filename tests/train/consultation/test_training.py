@@ -10,6 +10,7 @@ import pytest
 
 from medgym.cases import open_cases
 from medgym.consultation.opinions import SPECIALTIES, chosen
+from medgym.consultation.role_policies import RolePolicies
 from medgym.consultation.team import Team, consultation_team
 from medgym.episode import Rules
 from medgym.errors import UserError
@@ -23,7 +24,7 @@ from medgym.train.consultation import run as consultation_run
 from medgym.train.consultation.ablation import ablate
 from medgym.train.consultation.report import NAMES, print_results
 from medgym.train.consultation.run import run_consultation
-from medgym.train.consultation.training import Training
+from medgym.train.consultation.training import BASE, Training
 from medgym.train.consultation.triage_reward import Outcomes
 from medgym.train.doctor.command import examine
 from medgym.train.doctor.subject import subject_of
@@ -221,7 +222,9 @@ def test_a_finished_run_does_nothing_again(run: Any, monkeypatch: pytest.MonkeyP
 def test_opinions_are_collected_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, folder, _ = run
     training = Training(recipe, folder)
-    team = training.team(model_policy(str(folder / "cold_start")))
+    policies = RolePolicies()
+    policies.add(BASE, model_policy(str(folder / "cold_start")))
+    team = training.team(policies)
     cases = list(open_cases(recipe.cases.train))[:20]
     first = training.advice(team, "again").triaged(cases)
     played: list[int] = []
