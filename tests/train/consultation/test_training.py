@@ -353,7 +353,8 @@ def test_trained_specialists_have_an_adapter_each_which_the_consultation_plays_b
         cases = {case.id: case for case in open_cases(f"{DIAGNOSES}:train[200:260]")}
         assert {cases[t.case_id].specialty for t in played} == {specialty}
         assert all(f"You are the {specialty} whom" in t.nodes[0].text for t in played)
-        assert results["policies"][f"specialist:{specialty}"]["n"] == sum(
+        judged = results["policies"][f"specialist:{specialty}"]["sampled"]["accuracy"]
+        assert judged["n"] == sum(
             case.specialty == specialty for case in open_cases(f"{DIAGNOSES}:test[:12]")
         )
     whole: Any = load_policy(f"consultation:{folder}")
