@@ -8,7 +8,7 @@ import pytest
 import medgym
 from medgym import registry
 from medgym.errors import UserError
-from medgym.registry import KINDS, load, names
+from medgym.registry import load, names
 from medgym.seeds import seed_of
 
 
@@ -22,12 +22,6 @@ from medgym.seeds import seed_of
 def test_what_ships_here_is_registered(kind: str, name: str) -> None:
     assert name in names(kind)
     assert load(kind, name) is medgym.load(kind, name)
-
-
-def test_every_registered_name_points_at_something() -> None:
-    for kind in KINDS:
-        for name in names(kind):
-            assert load(kind, name) is not None
 
 
 @pytest.mark.parametrize(
