@@ -28,7 +28,7 @@ lint: $(STAMP)
 types: $(STAMP)
 	@rm -rf .types && mkdir -p .types/medgym
 	@ln -s "$(CURDIR)"/medgym/* .types/medgym/
-	@for wing in agents benchmarks evals tools train; do ln -s "$(CURDIR)/$$wing" .types/medgym/; done
+	@for room in agents benchmarks evals tools train; do ln -s "$(CURDIR)/$$room" .types/medgym/; done
 	cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p medgym
 
 format: $(STAMP)
