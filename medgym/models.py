@@ -55,7 +55,7 @@ class LoadedModel(NamedTuple):
     version: str
 
 
-def find_model(name: str) -> FoundModel:
+def find_model(name: str, adapter: str | None = None) -> FoundModel:
     """Where the model of a name is: the built-in model, the folder, or else the hub.
 
     A built-in model is registered in the entry-point group `medgym.models`: a function without
@@ -72,7 +72,9 @@ def find_model(name: str) -> FoundModel:
     if name and Path(path).is_dir():
         return FoundModel(path)
     if _is_path(path):
-        raise UserError(f"no such model folder: {name}; fix: check the path")
+        # Of a spec without options, what follows its only @ is read as the adapter.
+        other = ", or add ?adapter= where the @ belongs to it" if adapter is not None else ""
+        raise UserError(f"no such model folder: {name}; fix: check the path{other}")
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
             return FoundModel(path, f"it is not in the cache of the hub, and {variable} is set")
@@ -136,7 +138,7 @@ def load_model(
     Raises:
         UserError: there is no such model, it cannot be loaded, or the adapter does not fit.
     """
-    found = find_model(name)
+    found = find_model(name, adapter)
     folder = Path(adapter).expanduser() if adapter is not None else None
     version = name_of(folder) if folder is not None else ""
     try:
