@@ -8,6 +8,7 @@ from medgym.cases import Case
 from medgym.episode import Episode, Turn
 from medgym.messages import Malformed, Message, Reply
 from medgym.trajectory import (
+    SEAM,
     Branch,
     ImageUse,
     InvariantError,
@@ -16,6 +17,7 @@ from medgym.trajectory import (
     Node,
     Trajectory,
     hash_ids,
+    of_case,
 )
 from medgym.workspace import View
 
@@ -58,6 +60,8 @@ def record(
         malformed=sum(isinstance(turn.action, Malformed) for turn in episode.turns),
         faults=tuple(fault for turn in episode.turns for fault in _faults(turn)),
         version=version,
+        system=episode.messages[0].text,
+        **of_case(case),
     )
 
 
@@ -137,7 +141,7 @@ def _environment_node(
     return Node(
         parent=parent,
         role="user" if parent < 0 else "tool",
-        text="\n\n".join(message.text for message in messages),
+        text=SEAM.join(message.text for message in messages),
         token_ids=ids,
         loss_mask=(0,) * len(ids),
         images=tuple(
