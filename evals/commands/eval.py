@@ -24,13 +24,13 @@ from medgym.commands.shared_options import (
     ToolNames,
     ViewSize,
     cases_and_rules,
-    ready,
     tool_names,
 )
 from medgym.judge import Judgement, Rate, Suite
 from medgym.policy import Sampling, load_policy
 from medgym.progress import progress
 from medgym.registry import load
+from medgym.rollout.request import ready
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import save
 

@@ -21,7 +21,6 @@ from medgym.commands.shared_options import (
     ToolNames,
     ViewSize,
     cases_and_rules,
-    ready,
     refuse_gold_player,
     tool_names,
 )
@@ -33,6 +32,7 @@ from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import roll_out
+from medgym.rollout.request import ready
 from medgym.rubric import Rubric
 from medgym.trajectory import Trajectory
 

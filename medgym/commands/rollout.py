@@ -21,14 +21,14 @@ from medgym.commands.shared_options import (
     ToolNames,
     ViewSize,
     cases_and_rules,
-    ready,
     tool_names,
 )
 from medgym.errors import RunError
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Sampling
 from medgym.progress import progress
 from medgym.rollout import Tally
 from medgym.rollout import collect as collected
+from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 
 
@@ -77,7 +77,7 @@ def rollout(
     played, rules = cases_and_rules(
         cases, tools=chosen, rubric=rubric, max_turns=max_turns, view_size=view_size
     )
-    player = ready(_policy(policy, backend))
+    player = ready(named(policy, backend.value))
     asked = {
         "command": "rollout", "cases": cases, "policy": player.spec, "group_size": group_size,
         "tools": list(chosen), "rubric": rubric, "max_turns": max_turns,
@@ -149,12 +149,3 @@ def rollout(
             *((f"failed parts of {role}", str(count)) for role, count in parts.items()),
         ]
     )
-
-
-def _policy(spec: str, backend: BackendName) -> Policy:
-    """Who plays; on Ray, a model is not loaded in this process."""
-    if backend is BackendName.LOCAL:
-        return load_policy(spec)
-    from medgym.rollout.ray.policy import named
-
-    return named(spec)

@@ -1,6 +1,5 @@
 """What commands are asked with: options that read the same everywhere, and what they come to."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -71,20 +70,6 @@ def cases_and_rules(
         cases, tools=tools, rubric=rubric, max_turns=max_turns, view_size=view_size
     )
     return cases, rules
-
-
-def ready(policy: Policy) -> Policy:
-    """The policy, once it has said that it can play: asked before anything is written.
-
-    Raises:
-        UserError: it cannot; it is closed then.
-    """
-    try:
-        asyncio.run(policy.check())
-    except BaseException:
-        policy.close()
-        raise
-    return policy
 
 
 def refuse_gold_player(policy: Policy, spec: str) -> None:

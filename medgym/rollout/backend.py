@@ -22,7 +22,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Played:
+class Finished:
     """A finished episode, and the PNG bytes of images that it showed, by content hash.
 
     `images` is empty where nobody keeps them.
@@ -43,7 +43,7 @@ class Backend(ABC):
     drifts: int | None = None
 
     @abstractmethod
-    async def attempt(self, job: Job) -> Played:
+    async def attempt(self, job: Job) -> Finished:
         """Play one episode from a fresh environment.
 
         Raises:

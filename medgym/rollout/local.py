@@ -17,7 +17,7 @@ from medgym.failures import Failure, at
 from medgym.imaging.study import Study, open_image
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
-from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages, roll_out
 from medgym.rollout.tool_batches import batched, close_batches
 from medgym.storage.trajectories import png_bytes
@@ -57,7 +57,7 @@ class LocalBackend(Backend):
         self._threads = ThreadPoolExecutor(min(concurrency, THREADS), "medgym-tools")
         self._decoded: WeakValueDictionary[str, _Decoded] = WeakValueDictionary()
 
-    async def attempt(self, job: Job) -> Played:
+    async def attempt(self, job: Job) -> Finished:
         """Play one episode; see `Backend.attempt`."""
         shared = self._decoded.get(job.case.id)
         if shared is None:
@@ -82,7 +82,7 @@ class LocalBackend(Backend):
             threads=self._threads,
             on_messages=finish if wanted else None,
         )
-        return Played(trajectory, images)
+        return Finished(trajectory, images)
 
     async def close(self) -> None:
         """End the threads."""

@@ -30,7 +30,7 @@ from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
 from medgym.policy import Policy, Sampling
-from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.local import decoded
 from medgym.rollout.ray.cluster import OBJECT_STORE, check_room, join, ray
 from medgym.rollout.ray.policy import PolicyActor, packed_policy
@@ -166,7 +166,7 @@ class RayBackend(Backend):
         self._actors.append(self._model)
         return Home(self._model, part)
 
-    async def attempt(self, job: Job) -> Played:
+    async def attempt(self, job: Job) -> Finished:
         """Lease the episode to a worker; see `Backend.attempt`."""
         worker, lease = await self._leased(), next(self._leases)
         pixels = self._pixels_of(job.case, worker)
@@ -197,14 +197,14 @@ class RayBackend(Backend):
                 ray.kill(worker.actor, no_restart=False)
                 self._lost(worker)
             self._changed.set()
-        assert isinstance(played, Played)
+        assert isinstance(played, Finished)
         worker.arrived += played.images
         if self.drifts is not None:
             self.drifts += drifts
         if self._stored is None:
             return played
         fresh = {s: png for s, png in played.images.items() if not self._stored(s)}
-        return Played(played.trajectory, fresh)
+        return Finished(played.trajectory, fresh)
 
     def _pixels_of(self, case: Case, worker: _Worker) -> "_Pixels":
         pixels = self._pixels.get(case.id)

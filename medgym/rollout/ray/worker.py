@@ -16,7 +16,7 @@ from medgym.cases import Case
 from medgym.imaging.study import Study
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
-from medgym.rollout.backend import Job, Played
+from medgym.rollout.backend import Finished, Job
 from medgym.rollout.episode_loop import roll_out
 from medgym.rollout.local import THREADS, decoded, encoded
 from medgym.rollout.ray.cluster import ray
@@ -92,7 +92,7 @@ class EnvWorker:
         lease: int,
         studies: "Sequence[ray.ObjectRef[list[Study]]]",
         arrived: Sequence[str],
-    ) -> tuple[Played, int]:
+    ) -> tuple[Finished, int]:
         """Play an episode; returns it, and the drifts that the policy counted since the last one.
 
         Args:
@@ -129,7 +129,7 @@ class EnvWorker:
             raise sendable(error) from error
         counted = getattr(self._policy.thing, "drifts", 0)
         drifts, self._drifts = counted - self._drifts, counted
-        return Played(trajectory, images), drifts
+        return Finished(trajectory, images), drifts
 
     def _player(self, plan: Plan, lease: int) -> Policy:
         if isinstance(plan.policy, Home):
