@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from medgym.cases import LETTERS, Case, open_cases
-from medgym.commands.printing import print_json
+from medgym.cases import LETTERS, Case, open_cases, splits_of
+from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import RunError, UserError
 from medgym.progress import progress
@@ -47,10 +47,18 @@ def list_cases(
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most this many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List cases; `medgym cases SPEC` is short for it.
+    """List cases, or the splits of a source; `medgym cases CASES` is short for it.
 
     Example: medgym cases phantom:test[:5] --gold
     """
+    splits = splits_of(spec)
+    if splits:
+        counts = {split: len(open_cases(f"{spec}:{split}")) for split in splits}
+        if as_json:
+            print_json({"splits": counts})
+        else:
+            print_table([(f"{spec}:{split}", f"{n:,} cases") for split, n in counts.items()])
+        return
     found = open_cases(spec)
     shown = list(found[:limit])
     if as_json:
