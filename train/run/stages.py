@@ -20,11 +20,10 @@ import torch
 from medgym.cases import open_cases
 from medgym.episode import DEFAULT_VIEW_SIZE, Rules
 from medgym.errors import UserError
-from medgym.judge import Judgement
+from medgym.judge import Judgement, load_judge
 from medgym.local_model import local_model
 from medgym.policy import Policy, Sampling, load_policy, split_adapter
 from medgym.progress import progress
-from medgym.registry import load
 from medgym.seeds import seed_of
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
@@ -262,14 +261,13 @@ def grpo(recipe: Recipe, place: Place) -> None:
 def judged(recipe: Recipe, place: Place) -> dict[str, Any]:
     """Judge every policy of the run on the recipe's held-out cases, sampled and greedy."""
     cases = gold_cases(recipe.cases.test)
-    judge = load("suites", "vqa")
+    judge = load_judge()
     rules, bare = rules_of(recipe), rules_of(recipe, tools=False)
-    base = str(place.cold_start)
     trained = place.trained
     players: dict[str, tuple[Callable[[], Policy], Rules]] = {
         "no_tools": (lambda: model_policy(trained), bare),
         "prior": (lambda: load_policy("scripted:prior"), rules),
-        "cold_start": (lambda: model_policy(base), rules),
+        "cold_start": (lambda: model_policy(str(place.cold_start)), rules),
         "grpo": (lambda: model_policy(trained), rules),
         "oracle": (lambda: load_policy("scripted:oracle"), rules),
     }
@@ -278,6 +276,10 @@ def judged(recipe: Recipe, place: Place) -> dict[str, Any]:
     with progress("judging", 2 * len(cases) * len(players)) as advance:
         for name, (player, player_rules) in players.items():
             policy = player()
+
+            def advanced(_: int, name: str = name) -> None:
+                advance(1, policy=name)
+
             drawn, greedy = (
                 judge(
                     policy,
@@ -285,7 +287,7 @@ def judged(recipe: Recipe, place: Place) -> dict[str, Any]:
                     player_rules,
                     sampling=sampling_of(recipe, greedy=is_greedy),
                     seed=seed_of(recipe.seed, "judge"),
-                    on_progress=lambda _, name=name: advance(1, policy=name),
+                    on_progress=advanced,
                     on_messages=None if is_greedy else keep,
                 )
                 for is_greedy in (False, True)
