@@ -1,6 +1,6 @@
 """The two ways in which medgym says no to its user.
 
-Each carries one line that names the thing and the fix; the command prints that line alone, without
+Each carries one line that names the thing and the fix; the command prints only that line, without
 a traceback, and turns the class into its exit status. A policy never sees these: what a policy does
 wrong is an observation (`ToolError`).
 """
@@ -40,7 +40,7 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
 
 
 def closed_output() -> RunError:
-    """The error for an output that nobody reads any more, as that of `medgym ... | head`."""
+    """The error for an output that is no longer read, such as that of `medgym ... | head`."""
     return RunError("the output was closed before its end; fix: let it be read whole")
 
 

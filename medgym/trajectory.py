@@ -5,7 +5,7 @@ sample is the concatenation from a root to a leaf. A consultation's graph has a 
 that a role played, with a score of its own. `validate` holds the invariants:
 
 1. the concatenation equals, token for token, what the sampler was given and what it sampled;
-2. the loss mask is 1 on sampled tokens alone, and each of those has a log-probability;
+2. the loss mask is 1 only on sampled tokens, and each of those has a log-probability;
 3. image placeholder tokens equal image features, image by image, and no cut runs through an image;
 4. no vision token was sampled;
 5. a trajectory whose machinery failed carries no reward.
@@ -113,7 +113,7 @@ class Trajectory:
 
     Attributes:
         case_id, policy, seed, member: what was played, by whom, with which draw.
-        kind: `sampled` by a model, a `demonstration` in a model's tokens, or `text` alone.
+        kind: `sampled` by a model, a `demonstration` in a model's tokens, or only `text`.
         version: of the adapter that played, empty without one.
         nodes: the message graph; `branch(leaf)` walks it.
         vision_token_ids: the model's vision tokens, the image placeholder first.
@@ -125,8 +125,8 @@ class Trajectory:
         branches: the parts of a consultation, in the order in which they were rolled out; the other
             fields are then those of the part that decided, the last one. Empty for one policy.
         system: the instructions with which the text of the first node begins.
-        question, options, gold: of the case: what was asked, and the right answer. They are kept
-            for whoever reads a run; no policy sees a trajectory. Runs of before these columns
+        question, options, gold: of the case: what was asked, and the right answer. They are there
+            for readers of a run; no policy sees a trajectory. Runs of before these columns
             existed leave them empty, and `content` does not count them.
     """
 
@@ -306,7 +306,7 @@ def _validate_branches(trajectory: Trajectory) -> None:
 def _validate_mask(node: Node, where: str, kind: Kind) -> None:
     sampled = node.role == "assistant"
     if node.loss_mask != ((1 if sampled else 0),) * len(node.token_ids):
-        raise InvariantError(2, f"{where}: the loss mask is not 1 on sampled tokens alone")
+        raise InvariantError(2, f"{where}: the loss mask is not 1 on exactly the sampled tokens")
     expected = len(node.token_ids) if sampled and kind == "sampled" else 0
     if len(node.logprobs) != expected:
         raise InvariantError(

@@ -44,8 +44,7 @@ def _purpose(module: str, name: str) -> str:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and _is_entry(node, name):
             return (ast.get_docstring(node) or "").partition("\n")[0]
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
-            file = next((n.value for n in ast.walk(node.value) if _is_toml(n)), None)
-            if file is not None:
+            for file in _toml_files(node.value):
                 return _head(path.with_name(file)).removeprefix(f"{Path(file).stem}: ")
     return ""
 
@@ -57,8 +56,10 @@ def _head(file: Path) -> str:
     return " ".join(line.removeprefix("# ") for line in comment)
 
 
-def _is_toml(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and str(node.value).endswith(".toml")
+def _toml_files(node: ast.AST) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Constant) and str(each.value).endswith(".toml"):
+            yield str(each.value)
 
 
 def _is_entry(node: ast.FunctionDef | ast.ClassDef, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The command `medgym rollout`: play episodes and keep them."""
+"""The command `medgym rollout`: roll out episodes and store them."""
 
 from collections import Counter
 from enum import StrEnum
@@ -33,7 +33,7 @@ from medgym.storage.run_folder import RunFolder
 
 
 class BackendName(StrEnum):
-    """Where episodes are played."""
+    """Where episodes are rolled out."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -43,9 +43,16 @@ def rollout(
     cases: CasesSpec,
     policy: PolicySpec,
     out: Annotated[
-        Path, typer.Option("--out", metavar="runs/NAME", help="A new folder for the run.")
+        Path,
+        typer.Option(
+            "--out",
+            metavar="runs/NAME",
+            help="The run's folder, new or to resume.",
+        ),
     ],
-    group_size: Annotated[int, typer.Option("--group-size", min=1, help="Episodes a case.")] = 1,
+    group_size: Annotated[
+        int, typer.Option("--group-size", min=1, help="Episodes for each case.")
+    ] = 1,
     tools: ToolNames = None,
     no_tools: NoTools = False,
     rubric: RubricName = "outcome",
@@ -67,9 +74,9 @@ def rollout(
     ] = 64,
     as_json: AsJson = False,
 ) -> None:
-    """Play every case and keep the trajectories with every image that was shown.
+    """Roll out a policy on every case; store the trajectories and all images that were shown.
 
-    A run that was broken off goes on when the same command is given again.
+    Run the same command again to resume an interrupted run.
 
     Example: medgym rollout phantom:train[:100] --policy scripted:random --out runs/random
     """
@@ -116,8 +123,8 @@ def rollout(
     if tally.failed:
         first, reason = next(iter(tally.failed.items()))
         raise RunError(
-            f"{len(tally.failed)} of {total} episodes could not be played, as {first} ({reason}); "
-            f"what was played is in {out}; fix: remove the cause and run the same command again"
+            f"{len(tally.failed)} of {total} episodes failed, such as {first} ({reason}); "
+            f"the others are in {out}; fix: remove the cause and run the same command again"
         )
     kept = list(folder.trajectories)
     parts = Counter(b.role for t in kept for b in t.branches if b.record.failure is not None)

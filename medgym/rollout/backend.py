@@ -10,7 +10,7 @@ from medgym.trajectory import Trajectory
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to be played: which member of which case's group."""
+    """One episode to be rolled out: which member of which case's group."""
 
     case: Case
     member: int
@@ -25,7 +25,7 @@ class Job:
 class Finished:
     """A finished episode, and the PNG bytes of images that it showed, by content hash.
 
-    `images` is empty where nobody keeps them.
+    `images` is empty where none are kept.
     """
 
     trajectory: Trajectory
@@ -33,7 +33,7 @@ class Finished:
 
 
 class Backend(ABC):
-    """Plays episodes. It knows nothing of retries, resuming or storing: `collect` does.
+    """Rolls out episodes. It knows nothing of retries, resuming or storing: `collect` does.
 
     Attributes:
         drifts: turns whose rendering drifted from the tokens before it, where the policy counts
@@ -44,7 +44,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def attempt(self, job: Job) -> Finished:
-        """Play one episode from a fresh environment.
+        """Roll out one episode in a fresh environment.
 
         Raises:
             Failure: the machinery failed, typed by its boundary.

@@ -1,9 +1,9 @@
-"""`collect`: many episodes, streamed, retried, stored, resumed; nothing lost and nothing twice.
+"""`collect`: many episodes, streamed, retried, stored, resumed; none is lost and none comes twice.
 
-The run's store is the ledger. A part of trajectories is written whole, after the images that it
-names, and what a part holds is done. So a collection that is killed at any moment and called again
-plays what no part holds, and nothing else. A member's draws are fixed by the run's seed, its case
-and its number, so the finished set is that of an undisturbed run, whoever played what and when.
+The run's store records what is done. A part of trajectories is written whole, after the images that
+it names. A collection that is killed at any moment and called again rolls out what no part holds,
+and nothing else. A member's sampling is fixed by the run's seed, its case and its number, so the
+finished set is that of a run that was never interrupted.
 """
 
 import asyncio
@@ -361,7 +361,7 @@ async def _persist(write: Callable[[], object], failed: Callable[[Failure], None
             if time.monotonic() - start > STORE_PATIENCE:
                 raise RunError(
                     f"the run's folder cannot be written ({error.strerror}); fix: make room, then "
-                    "run the same command again: it goes on from what is stored"
+                    "run the same command again to resume"
                 ) from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_BACK_OFF)

@@ -1,4 +1,4 @@
-"""The back end `local`: every episode is a coroutine of this process and goes on at its own pace.
+"""The back end `local`: every episode is a coroutine of this process and advances at its own pace.
 
 Tools and image decoding run in threads; the calls of a tool that takes batches are joined. Members
 of a group that play at the same time share their case's decoded images, which are freed with the
@@ -32,7 +32,7 @@ class LocalBackend(Backend):
     Args:
         policy, rules, sampling, seed: as `collect`'s.
         concurrency: episodes in flight at once; there are no more threads than that.
-        stored: whether an image of that hash is stored already; None where nobody stores any.
+        stored: whether an image of that hash is stored already; None where none are stored.
         on_messages: receives each finished conversation, in a thread of its own.
     """
 
@@ -111,7 +111,7 @@ def decoded(case: Case) -> list[Study]:
 
 
 class _Decoded:
-    """A case's images, decoded once by whoever comes first and awaited by the others."""
+    """A case's images, decoded once, by the first that asks, and awaited by the others."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -123,5 +123,5 @@ class _Decoded:
         try:
             return await asyncio.shield(self._task)
         except Failure:
-            self._task = None  # the next attempt opens anew
+            self._task = None  # the next attempt opens them again
             raise

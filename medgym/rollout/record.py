@@ -115,7 +115,7 @@ def _nodes(messages: Sequence[Message]) -> tuple[Node, ...]:
         if message.reply is None:
             waiting.append(message)
             continue
-        # Tokens without the prompt that they continue prove nothing: such a reply is text alone.
+        # Tokens without the prompt that they continue prove nothing: such a reply is only text.
         reply = message.reply if message.reply.prompt_ids is not None else Reply(message.text)
         given = reply.prompt_ids or ()
         if given[: len(held)] != held:

@@ -70,7 +70,7 @@ class RunFolder:
         Args:
             path: where; folders above it are made as needed.
             asked: what was asked, as TOML text or as what `toml_text` takes.
-            facts: what else the manifest is to say, as `seeds={"run": 0}`.
+            facts: what else the manifest is to say, such as `seeds={"run": 0}`.
 
         Raises:
             UserError: the folder holds something already, or cannot be written.
@@ -104,7 +104,7 @@ class RunFolder:
     def create_or_resume(
         cls, path: Path | str, asked: Mapping[str, Any] | str, **facts: Any
     ) -> "RunFolder":
-        """`create`, but a folder whose run of the same recipe was broken off is gone on with.
+        """`create`, or resume the interrupted run of the same recipe in that folder.
 
         Raises:
             UserError: the folder holds a finished run, a run of another recipe, or no run at all;
@@ -136,8 +136,8 @@ class RunFolder:
         return cls(path)
 
     def claim(self) -> None:
-        """Become the one process that writes here, until the run is finished, nobody holds this
-        object, or the process ends. Whoever creates or resumes a folder has claimed it already.
+        """Become the one process that writes here, until the run is finished, this object is
+        no longer referenced, or the process ends. `create` and `create_or_resume` claim already.
 
         Where a file system has no locks (some network ones), nothing is held and two writers go
         unnoticed; on NFS a machine that vanished holds its lock until the server misses it.
@@ -256,7 +256,7 @@ def provenance() -> dict[str, Any]:
 
 def commit(root: Path) -> str | None:
     """A checkout's commit, with `+changes` where files differ from it; None for no checkout."""
-    if not (root / ".git").exists():  # an installed package inside somebody's own repository
+    if not (root / ".git").exists():  # an installed package inside the user's own repository
         return None
     try:
         head = _git(root, "rev-parse", "HEAD")

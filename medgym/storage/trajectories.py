@@ -33,7 +33,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
     try:
-        with temporary.open("xb") as stream:  # not `mkstemp`, whose files nobody else may read
+        with temporary.open("xb") as stream:  # not `mkstemp`, whose files no other user may read
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -127,7 +127,7 @@ class TrajectoryStore:
         return path
 
     def __len__(self) -> int:
-        """How many there are, read from the parts' heads alone; errors as of `__iter__`."""
+        """How many there are, read only from the parts' heads; errors as of `__iter__`."""
         import pyarrow.parquet
 
         total = 0

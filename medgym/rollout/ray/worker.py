@@ -22,7 +22,7 @@ from medgym.rollout.local import THREADS, decoded, encoded
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.policy import RemotePolicy
 from medgym.rollout.ray.tools import RemoteTool, remember
-from medgym.rollout.ray.wire import Home, Part, Unpacked, sendable
+from medgym.rollout.ray.wire import Home, Packed, Unpacked, sendable
 
 REMEMBERED = 65_536
 """Images of which a worker knows that the driver has them; members of a group show the same ones,
@@ -40,9 +40,9 @@ class Plan:
         keeps: whether the images that were shown are wanted.
     """
 
-    rules: Part
+    rules: Packed
     tools: Mapping[str, Home]
-    policy: Part | Home
+    policy: Packed | Home
     spec: str
     sampling: Sampling | None
     seed: int
