@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import Box, ImageRef
+from medgym.spec import read_pairs
 
 AnswerType = Literal["choice", "closed", "open", "region", "report"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -244,12 +245,10 @@ def parse_spec(spec: str) -> CaseSpec:
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise _unreadable(spec)
-    pairs = [pair.partition("=") for pair in match["options"].split(",")[1:]]
-    if len({key for key, _, _ in pairs}) < len(pairs):
-        raise UserError(f"an option of the cases {spec!r} is given twice; fix: give it once")
+    pairs = read_pairs(f"the cases {spec!r}", match["options"].removeprefix(","), ",")
     return CaseSpec(
         source=match["source"],
-        options=tuple((key, value) for key, _, value in pairs),
+        options=tuple(pairs.items()),
         split=match["split"],
         slice=_slice(spec, match),
     )

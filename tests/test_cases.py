@@ -142,8 +142,8 @@ def test_what_cannot_be_read_says_what_can(spec: str, said: str) -> None:
         ("phantom:test[-5:]", ("phantom", (), "test", slice(-5, None, None))),
         ("phantom:test[::-2]", ("phantom", (), "test", slice(None, None, -2))),
         (
-            "p,look=ct+fundus,a=:test",
-            ("p", (("look", "ct+fundus"), ("a", "")), "test", slice(None)),
+            "p,look=ct+fundus,a=x%2Cy:test",
+            ("p", (("look", "ct+fundus"), ("a", "x,y")), "test", slice(None)),
         ),
     ],
 )
@@ -156,6 +156,7 @@ def test_a_spec_is_taken_apart(spec: str, expected: Any) -> None:
     "spec",
     [
         "", "phantom", "phantom:", ":train", "phantom:train[", "phantom:train[5]", "phantom:train]",
+        "phantom,look=:train",
         "phantom:train[-:5]", "phantom:train[:-]", "phantom:train[a:]", "phantom:train[::0]",
         "phantom,look:train", "phantom,=ct:train", "phantom:train[:5]x", "phantom:a:b",
         "phantom,look=ct,look=mr:train", "phantom:train[:" + "9" * 5000 + "]",
