@@ -23,6 +23,8 @@ _HOMES = {
     "open_cases": "cases",
     "read_cases": "cases",
     "write_cases": "cases",
+    "Role": "consultation.role",
+    "load_role": "consultation.role",
     "MedEnv": "env",
     "make": "env",
     "Episode": "episode",
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
         read_cases,
         write_cases,
     )
+    from medgym.consultation.role import Role, load_role
     from medgym.env import MedEnv, make
     from medgym.episode import Episode, Rules, ToolOutcome, Turn
     from medgym.errors import RunError, ToolError, UserError
