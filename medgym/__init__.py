@@ -12,7 +12,6 @@ import gymnasium
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Answer": "cases",
     "Case": "cases",
     "CaseView": "cases",
     "Region": "cases",
@@ -52,7 +51,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are those of the table above
 
 if TYPE_CHECKING:
-    from medgym.cases import Answer, Case, CaseView, Region, open_cases
+    from medgym.cases import Case, CaseView, Region, open_cases
     from medgym.env import MedEnv, make
     from medgym.errors import RunError, UserError
     from medgym.imaging.study import ImageRef, Study

@@ -22,7 +22,7 @@ from medgym.episode import Episode
 from medgym.errors import unknown
 from medgym.metrics.regions import overlap
 from medgym.rollout.record import looks_of
-from medgym.rubric import Judge, Rubric, Term, answered_right, well_formed
+from medgym.rubric import Rubric, Term, TermFunction, answered_right, well_formed
 from medgym.trajectory import Look
 
 MEASURES = ("iou", "coverage")
@@ -43,18 +43,18 @@ def grounded(weight: float = 0.5, measure: str = "iou") -> Rubric:
     return Rubric("grounded", terms)
 
 
-def looked_there(measure: str = "iou") -> Judge:
-    """The judge of `looking`: the overlap where the answer is right, else 0."""
+def looked_there(measure: str = "iou") -> TermFunction:
+    """The term `looking`: the overlap where the answer is right, else 0."""
     if measure not in MEASURES:
         raise unknown("measure of overlap", measure, MEASURES)
 
-    def judge(case: Case, episode: Episode) -> float:
+    def looking(case: Case, episode: Episode) -> float:
         if not case.regions or not answered_right(case, episode):
             return 0.0
         value: float = getattr(overlap(closer(looks_of(episode)), case.regions), measure)
         return value
 
-    return judge
+    return looking
 
 
 def closer(looks: tuple[Look, ...]) -> list[Look]:

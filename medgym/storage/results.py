@@ -10,7 +10,6 @@
       "tools": ["zoom"],
       "rubric": "outcome",
       "judge": "vqa",
-      "scorers": {"choice": "choice 1"},       name and version, by answer type
       "sampling": {"temperature": 1.0, "max_tokens": 512},
       "policies": {
         NAME: {"sampled": JUDGEMENT, "greedy": JUDGEMENT}
