@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medgym.cases import Case
-from medgym.env import DEFAULT_TOOLS, MedEnv
-from medgym.episode import Episode, Rules
+from medgym.env import MedEnv
+from medgym.episode import DEFAULT_TOOLS, Episode, Rules
 from medgym.errors import UserError, missing_extra
 from medgym.messages import render_answer, render_call
 from medgym.rubric import Rubric

@@ -20,12 +20,12 @@ from transformers import AutoProcessor
 
 from medgym.cases import Case, open_cases
 from medgym.consultation.opinions import SPECIALTIES, triage_case
-from medgym.env import load_tools
 from medgym.episode import Rules, instructions
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.train.sft.stage import Collator, sample_of, supervised
 from medgym.train.tiny.model import TinyConfig, build_model
 from medgym.train.tiny.tokenizer import answer_pieces, build_processor, call_pieces

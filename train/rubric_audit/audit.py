@@ -18,8 +18,8 @@ import typer
 from medgym.cases import Case
 from medgym.commands.printing import percent, print_json
 from medgym.commands.shared_options import AsJson, ToolNames, tool_names
-from medgym.env import DEFAULT_TOOLS, MedEnv
-from medgym.episode import Rules
+from medgym.env import MedEnv
+from medgym.episode import DEFAULT_TOOLS, Rules
 from medgym.errors import RunError, UserError
 from medgym.policy import Policy
 from medgym.progress import progress

@@ -18,8 +18,7 @@ from typing import Any
 import torch
 
 from medgym.cases import open_cases
-from medgym.env import DEFAULT_VIEW_SIZE, load_tools
-from medgym.episode import Rules
+from medgym.episode import DEFAULT_VIEW_SIZE, Rules
 from medgym.errors import UserError
 from medgym.judge import Judgement, load_judge
 from medgym.local_model import local_model
@@ -28,6 +27,7 @@ from medgym.progress import progress
 from medgym.seeds import seed_of
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
+from medgym.tool import load_tools
 
 from ..data.demonstrations import demonstrations
 from ..data.order import gold_cases, ordered

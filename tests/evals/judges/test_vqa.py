@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.judges.vqa import judge, judgement
@@ -17,6 +16,7 @@ from medgym.judge import Judgement, load_judge
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling, load_policy
+from medgym.tool import load_tools
 
 CASES = open_cases("phantom,question=kind:test[:24]")
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)

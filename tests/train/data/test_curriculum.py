@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.policy import Sampling
 from medgym.registry import load
 from medgym.storage.run_folder import RunFolder
+from medgym.tool import load_tools
 from medgym.train.data.curriculum import arrange, arranged, asked_for
 from medgym.train.data.order import needed
 from medgym.train.grpo.dynamic_sampling import Records

@@ -10,12 +10,12 @@ import typer
 from PIL import Image
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Episode, Rules
 from medgym.errors import RunError, UserError
 from medgym.imaging.study import ImageRef
 from medgym.registry import names
 from medgym.rubric import Rubric, Term, load_rubric, outcome
+from medgym.tool import load_tools
 from medgym.train.rubric_audit.audit import FLOOR, MOST, Earning, _asked, audit, audited, verdict
 
 CASES = list(open_cases("phantom,look=radiograph,question=kind:test[:16]"))

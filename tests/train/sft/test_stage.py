@@ -11,12 +11,12 @@ from PIL import Image
 from transformers.trainer_utils import get_last_checkpoint
 
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import load_policy
 from medgym.registry import load
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.train.sft.stage import Collator, Imitator, Sample, sample_of, sft_config, supervised
 from medgym.train.tiny.model import TinyConfig, build_model
 from medgym.trajectory import InvariantError, Trajectory
