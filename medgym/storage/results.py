@@ -14,6 +14,10 @@
       "policies": {
         NAME: {"sampled": JUDGEMENT, "greedy": JUDGEMENT}
       },
+      "suite": "phantom",                      of a suite; then its benchmarks stand here, and
+      "benchmarks": {                          neither `cases` nor `policies` above
+        NAME: {"cases": "phantom:test[:200]", "policies": {...}}
+      },
       "seconds": {"judge": 12.3, "total": 12.3}
     }
 
@@ -35,21 +39,22 @@ RESULTS = "results.json"
 
 
 def results(
-    asked: Mapping[str, Any], policies: Mapping[str, Any], seconds: Mapping[str, float]
+    asked: Mapping[str, Any], figures: Mapping[str, Any], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """The content of `results.json`.
 
     Args:
         asked: what was asked: `command`, `recipe`, `seed`, `cases`, `tools`, `rubric`, `judge`,
             `sampling`, as far as it applies.
-        policies: for each name `{"sampled": judgement.as_dict(), "greedy": ...}`.
+        figures: `policies`, for each name `{"sampled": judgement.as_dict(), "greedy": ...}`; or
+            `suite` and `benchmarks`.
         seconds: of each stage; the total is added.
     """
     import medgym
 
     total = {"total": round(sum(seconds.values()), 1)}
     head = {"format": FORMAT, "medgym": medgym.__version__}
-    return head | dict(asked) | {"policies": dict(policies), "seconds": dict(seconds) | total}
+    return head | dict(asked) | dict(figures) | {"seconds": dict(seconds) | total}
 
 
 def read_results(folder: Path) -> dict[str, Any]:
