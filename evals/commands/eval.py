@@ -204,7 +204,7 @@ def _recipe(
 ) -> dict[str, Any]:
     """What was asked, as the run's `recipe.toml` holds it."""
     asked = _asked(suite, seed)
-    sampling = asked.pop("sampling")
+    sampling: dict[str, Any] = asked.pop("sampling")
     if suite.name:
         where: dict[str, Any] = {"suite": suite.name, "cases": dict(suite.benchmarks)}
     else:

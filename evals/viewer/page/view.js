@@ -1,8 +1,8 @@
 "use strict";
-// The page's state is its address: #store=...&show=...&find=...&group=..., so that a link shows what
-// was seen. Texts of a run are put in as text and never as markup.
+// The page's state is its address, #store=...&show=...&find=...&group=..., so that a link shows the same
+// view again. Texts of a run are put in as text and never as markup.
 
-// What the machinery failed at is neither right nor wrong.
+// An episode whose machinery failed is neither right nor wrong.
 const whole = (group) => group.episodes.filter((episode) => !episode.failure);
 const right = (group) => whole(group).filter((episode) => episode.correct).length;
 const SHOWS = {
@@ -32,7 +32,7 @@ function make(tag, about = {}, ...children) {
 
 function state() {
   const given = new URLSearchParams(location.hash.slice(1));
-  const store = STORES.includes(given.get("store")) ? given.get("store") : STORES[0];
+  const store = STORES.includes(given.get("store")) ? given.get("store") : FIRST;
   const show = Object.hasOwn(SHOWS, given.get("show")) ? given.get("show") : "all";
   return { store, show, find: given.get("find") || "", group: Number(given.get("group")) || 0 };
 }
@@ -46,7 +46,7 @@ function go(changes) {
   render();
 }
 
-// Draws what the address says, once its store is there: by then the address may say something else.
+// Draws what the address says, once its store is loaded. By then the address may have changed.
 function render() {
   const now = state();
   if (now.store in read) return draw(now);
@@ -56,7 +56,7 @@ function render() {
   const script = make("script", { src: file });
   script.onload = render;
   script.onerror = () => document.getElementById("group").replaceChildren(
-    `${file} is not beside this page: write the page again, or copy all of its folder.`);
+    `${file} is not in the folder of this page. Write the page again, or copy the whole folder.`);
   document.head.append(script);
 }
 
@@ -79,7 +79,7 @@ function draw(now) {
   document.getElementById("count").textContent =
     `${chosen.length} groups, ${episodes.length} episodes, ${correct} right`;
   const main = document.getElementById("group");
-  if (here === null) return main.replaceChildren("No group is like that.");
+  if (here === null) return main.replaceChildren("No group matches.");
   const group = groups[here];
   main.replaceChildren(
     about(group, cases[group.case], texts),
@@ -113,7 +113,7 @@ function about(group, gold, texts) {
   const told = parts.map((part) => texts[part.turns[0].text]);
   const words = make("div", { class: "words" }, make("h2", {}, group.case));
   if (!gold) {
-    words.append(make("p", { class: "told" }, "The case is not at hand: its gold is not shown."));
+    words.append(make("p", { class: "told" }, "The case cannot be found, so its gold is not shown."));
     return make("section", { class: "case" }, words);
   }
   const options = gold.options.map((text, at) => `${String.fromCharCode(65 + at)}.\u00a0${text}`);
