@@ -122,13 +122,13 @@ def evaluate(
         start = time.monotonic()
         found = _judged(run, player, suite, benchmarks, seed, folder)
         seconds = {"judge": round(time.monotonic() - start, 1)}
-    told = results(_asked(suite, seed), _figures(suite, found), seconds)
+    content = results(_asked(suite, seed), _figures(suite, found), seconds)
     if folder is not None:
-        folder.write_json(RESULTS, told)
+        folder.write_json(RESULTS, content)
         folder.finish()
-        told["out"] = str(folder.path)
+        content["out"] = str(folder.path)
     if as_json:
-        print_json(told)
+        print_json(content)
     else:
         _print(suite, found)
 

@@ -33,7 +33,7 @@ def judge(
 
     Arguments and errors are those of `medgym.judge.Judge`.
     """
-    played: list[Trajectory] = []
+    trajectories: list[Trajectory] = []
     for trajectory in collect(
         cases, policy, rules, sampling=sampling, seed=seed, on_messages=on_messages, ordered=True
     ):
@@ -42,37 +42,37 @@ def judge(
                 f"the episode of {trajectory.case_id} failed ({trajectory.failure}), and a failed "
                 "episode is not a wrong answer; fix: remove the cause and judge again"
             )
-        played.append(trajectory)
+        trajectories.append(trajectory)
         if on_progress is not None:
-            on_progress(len(played))
-    return judgement(policy.spec, cases, played)
+            on_progress(len(trajectories))
+    return judgement(policy.spec, cases, trajectories)
 
 
-def judgement(policy: str, cases: Sequence[Case], played: Sequence[Trajectory]) -> Judgement:
+def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Trajectory]) -> Judgement:
     """The figures of trajectories.
 
     Args:
         policy: the policy's spec.
         cases: the cases that were judged.
-        played: a trajectory of each case, in the same order.
+        trajectories: a trajectory of each case, in the same order.
     """
-    if not played:
+    if not trajectories:
         raise UserError("there is no case to judge on; fix: widen the slice")
-    pairs = list(zip(cases, played, strict=True))
+    pairs = list(zip(cases, trajectories, strict=True))
     hits = [seen for case, t in pairs if (seen := hit(case, t)) is not None]
-    rewards = [t.reward for t in played if t.reward is not None]
+    rewards = [t.reward for t in trajectories if t.reward is not None]
     return Judgement(
         policy=policy,
-        accuracy=Rate.of(t.correct for t in played),
-        answered=fmean(t.answer is not None for t in played),
-        looked=fmean(bool(t.looks) for t in played),
+        accuracy=Rate.of(t.correct for t in trajectories),
+        answered=fmean(t.answer is not None for t in trajectories),
+        looked=fmean(bool(t.looks) for t in trajectories),
         hit=fmean(hits) if hits else None,
         by_answer=_by_answer(pairs),
-        turns=fmean(t.turns for t in played),
-        calls=fmean(sum(len(part.calls) for _, part in t.parts()) for t in played),
-        tokens=fmean(t.tokens for t in played),
-        roles=_roles(played),
-        trajectories=tuple(played),
+        turns=fmean(t.turns for t in trajectories),
+        calls=fmean(sum(len(part.calls) for _, part in t.parts()) for t in trajectories),
+        tokens=fmean(t.tokens for t in trajectories),
+        roles=_roles(trajectories),
+        trajectories=tuple(trajectories),
         reward=fmean(rewards) if rewards else None,
         scorers=scorer_versions(cases),
     )
@@ -92,11 +92,11 @@ def _by_answer(pairs: Sequence[tuple[Case, Trajectory]]) -> dict[str, Rate]:
     return {answer: Rate.of(right[answer]) for answer in sorted(right)}
 
 
-def _roles(played: Sequence[Trajectory]) -> dict[str, RoleJudgement]:
+def _roles(trajectories: Sequence[Trajectory]) -> dict[str, RoleJudgement]:
     """How each role did, in the order in which they usually act."""
     parts: dict[str, list[tuple[float, Trajectory]]] = {}
     places: dict[str, list[int]] = {}
-    for trajectory in played:
+    for trajectory in trajectories:
         for place, branch in enumerate(trajectory.branches):
             role = branch.role.partition("/")[0]  # votes of a majority are numbered
             parts.setdefault(role, []).append((branch.seconds, trajectory.part(branch)))

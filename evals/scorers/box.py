@@ -27,7 +27,7 @@ class BoxOverlap(Exact):
     version = "1"
 
     def __call__(self, case: Case, answer: str) -> Grade:
-        """Compare the boxes. An answer that is no box, or an empty one, is unparsed."""
+        """Compare the boxes. An answer that is not a box of some area is unparsed."""
         gold = _read(case.answer)
         if gold is None:
             return super().__call__(case, answer)

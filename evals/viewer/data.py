@@ -74,16 +74,16 @@ class PageData:
     def facts(self) -> list[tuple[str, str]]:
         """The head of the page: what was asked, which versions ran it, and whether it is done."""
         asked, manifest = self.asked, self._folder.manifest
-        told = [("recipe", asked.get("name"))]
-        told += [(name, value) for name in ASKED if not isinstance(value := asked.get(name), dict)]
+        found = [("recipe", asked.get("name"))]
+        found += [(name, value) for name in ASKED if not isinstance(value := asked.get(name), dict)]
         if isinstance(cases := asked.get("cases"), dict):
-            told += [(f"cases, {name}", cases.get(name)) for name in _shown(cases)]
-        told += [(name, manifest.get(name)) for name in ("status", "started", "medgym", "commit")]
+            found += [(f"cases, {name}", cases.get(name)) for name in _shown(cases)]
+        found += [(name, manifest.get(name)) for name in ("status", "started", "medgym", "commit")]
         # An episode that failed for good is in no store.
-        told += [("failed", len(manifest.get("failed") or ()) or None)]
+        found += [("failed", len(manifest.get("failed") or ()) or None)]
         return [
             (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
-            for name, value in told
+            for name, value in found
             if value is not None
         ]
 
@@ -146,7 +146,7 @@ class _Episodes:
         return who | _outcome(part) | {"tokens": part.tokens, "turns": turns}
 
     def _turn(self, node: Node, part: Trajectory) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        shown: dict[str, Any] = {
             "role": node.role,
             "text": self.texts.setdefault(node.text, len(self.texts)),
             "images": [
@@ -155,8 +155,8 @@ class _Episodes:
             ],
         }
         if node.logprobs and (pieces := self._pieces.of(part.policy, node)):
-            told["pieces"] = pieces
-        return told
+            shown["pieces"] = pieces
+        return shown
 
 
 def _asked(folder: RunFolder) -> dict[str, Any]:
@@ -215,14 +215,14 @@ def _case(case: Case) -> dict[str, Any]:
     }
 
 
-def _outcome(played: Trajectory) -> dict[str, Any]:
+def _outcome(trajectory: Trajectory) -> dict[str, Any]:
     return {
-        "answer": played.answer,
-        "correct": played.correct,
-        "reward": played.reward,
-        "terms": dict(played.terms or {}),
-        "truncated": played.truncated,
-        "faults": list(played.faults),
-        "failure": played.failure,
-        "looks": [{"tool": k.tool, "image": k.image, "box": k.box_px} for k in played.looks],
+        "answer": trajectory.answer,
+        "correct": trajectory.correct,
+        "reward": trajectory.reward,
+        "terms": dict(trajectory.terms or {}),
+        "truncated": trajectory.truncated,
+        "faults": list(trajectory.faults),
+        "failure": trajectory.failure,
+        "looks": [{"tool": k.tool, "image": k.image, "box": k.box_px} for k in trajectory.looks],
     }

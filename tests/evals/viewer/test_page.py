@@ -508,7 +508,7 @@ def test_a_consultation_is_a_row_of_parts_and_triage_has_its_own_question(tmp_pa
     TrajectoryStore(folder.path / "worse").write([*broken[:1], *choices[1:]])
     write_page(folder)
     parts = """[...document.querySelectorAll(".part")].map((part) => [
-      part.querySelector(".told").textContent.split(" ")[0], part.getBoundingClientRect().left])"""
+      part.querySelector(".note").textContent.split(" ")[0], part.getBoundingClientRect().left])"""
     told = found(folder, "#store=trajectories", tmp_path, parts)
     role = "specialist:ophthalmologist"
     assert [name for name, _ in told] == ["triage", role, role, "attending"]
