@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medgym.errors import UserError
-from medgym.policy import Policy, load_policy, split_adapter
+from medgym.policy import Policy, load_policy
+from medgym.spec import split_spec, write_spec
 from medgym.storage.adapters import name_of
 
 from .roles import Role
@@ -23,22 +24,20 @@ class Players:
         Raises:
             UserError: nobody does, a person is to, or what is named cannot be had.
         """
-        scheme, colon, rest = role.spec(specialty).partition(":")
-        named, adapter = split_adapter(rest)
+        scheme, named, adapter = split_spec(role.spec(specialty))
         adapter = adapter or role.folder(specialty)
-        base = self.base(f"{scheme}{colon}{named}")
+        base = self.base(write_spec(scheme, named))
         if adapter is None:
             return base
         key = (base.spec, adapter)
         if key not in self._adapted:
-            with_adapter = getattr(base, "with_adapter", None)
-            if with_adapter is None:
+            if not base.takes_adapters:
                 raise UserError(
                     f"{base.spec} takes no adapter, and the {role.name} is to play by {adapter}; "
                     "fix: name a policy with a model"
                 )
             folder = Path(adapter).expanduser()
-            self._adapted[key] = with_adapter(name_of(folder), folder)
+            self._adapted[key] = base.with_adapter(name_of(folder), folder)
         return self._adapted[key]
 
     def base(self, spec: str) -> Policy:
