@@ -4,6 +4,7 @@ A suite is registered in the entry-point group `medgym.suites`, as a function wi
 returns a `Suite`. `medgym eval NAME --policy SPEC` runs its benchmarks one by one.
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -45,8 +46,19 @@ class Suite:
 
 
 def load_suite(name: str) -> Suite:
-    """The suite that is registered as `name`; `UserError` names the nearest one where none is."""
+    """The suite that is registered as `name`.
+
+    Raises:
+        UserError: no suite has that name (the nearest one is named), or what is registered does not
+            return a suite.
+    """
     from medgym.registry import load
 
-    suite: Suite = load("suites", name)()
+    make = load("suites", name)
+    suite = make() if not inspect.signature(make).parameters else None
+    if not isinstance(suite, Suite):
+        raise UserError(
+            f"what medgym.suites has as {name!r} does not return a Suite; fix: return one, or "
+            "register a judge in medgym.judges"
+        )
     return suite

@@ -122,7 +122,7 @@ def evaluate(
         start = time.monotonic()
         found = _judged(run, player, suite, benchmarks, seed, folder)
         seconds = {"judge": round(time.monotonic() - start, 1)}
-    content = results(_asked(suite, seed), _figures(suite, found), seconds)
+    content = _results(suite, found, seed, seconds)
     if folder is not None:
         folder.write_json(RESULTS, content)
         folder.finish()
@@ -213,9 +213,12 @@ def _recipe(
     return asked | sampling | where | {"policy": policy.spec} | policy.describe()
 
 
-def _figures(suite: Suite, found: Mapping[str, Judgement]) -> dict[str, Any]:
-    """The figures, as `results.json` holds them."""
+def _results(
+    suite: Suite, found: Mapping[str, Judgement], seed: int, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """The content of `results.json`."""
     way = "sampled" if suite.sampling.temperature else "greedy"
+    asked = _asked(suite, seed)
     parts: dict[str, dict[str, Any]] = {
         name: {
             "cases": suite.benchmarks[name],
@@ -223,9 +226,10 @@ def _figures(suite: Suite, found: Mapping[str, Judgement]) -> dict[str, Any]:
         }
         for name, judgement in found.items()
     }
-    if not suite.name:
-        return parts[""]
-    return {"suite": suite.name, "unit": suite.unit, "benchmarks": parts}
+    if suite.name:
+        asked |= {"suite": suite.name, "unit": suite.unit}
+        return results(asked, parts, seconds, of="benchmarks")
+    return results(asked | {"cases": parts[""]["cases"]}, parts[""]["policies"], seconds)
 
 
 def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:

@@ -30,7 +30,7 @@ training.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medgym.errors import UserError
 
@@ -39,22 +39,27 @@ RESULTS = "results.json"
 
 
 def results(
-    asked: Mapping[str, Any], figures: Mapping[str, Any], seconds: Mapping[str, float]
+    asked: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    *,
+    of: Literal["policies", "benchmarks"] = "policies",
 ) -> dict[str, Any]:
     """The content of `results.json`.
 
     Args:
         asked: what was asked: `command`, `recipe`, `seed`, `cases`, `tools`, `rubric`, `judge`,
-            `sampling`, as far as it applies.
-        figures: `policies`, for each name `{"sampled": judgement.as_dict(), "greedy": ...}`; or
-            `suite` and `benchmarks`.
+            `sampling`, `suite`, as far as it applies.
+        figures: for each policy `{"sampled": judgement.as_dict(), "greedy": ...}`; or for each
+            benchmark `{"cases": spec, "policies": {...}}`.
         seconds: of each stage; the total is added.
+        of: whether the figures are of policies or of a suite's benchmarks.
     """
     import medgym
 
     total = {"total": round(sum(seconds.values()), 1)}
     head = {"format": FORMAT, "medgym": medgym.__version__}
-    return head | dict(asked) | dict(figures) | {"seconds": dict(seconds) | total}
+    return head | dict(asked) | {of: dict(figures), "seconds": dict(seconds) | total}
 
 
 def read_results(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from medgym.cases import open_cases
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.evals.tables import role_rows, rows
-from medgym.judge import Judgement, RoleJudgement
+from medgym.judge import Judgement, RoleJudgement, load_judge
 from medgym.metrics.rate import Rate
 from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
@@ -139,6 +139,14 @@ def test_the_suite_that_ships_names_cases_that_are_there() -> None:
     suite = load_suite("phantom")
     assert [len(open_cases(spec)) for spec in suite.benchmarks.values()] == [200] * 4
     assert suite.sampling.temperature == 0
+
+
+def test_a_judge_among_the_suites_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a suite meant a set of benchmarks, the group `medgym.suites` held judges."""
+    judge = load_judge()
+    monkeypatch.setattr("medgym.registry.load", lambda kind, name: judge)
+    with pytest.raises(UserError, match=r"does not return a Suite; fix: .* in medgym\.judges"):
+        load_suite("mine")
 
 
 def test_a_suite_without_a_benchmark_is_refused() -> None:
