@@ -2,7 +2,7 @@
 
 R = R_format + R_accuracy with R_format in {0, 0.5} and R_accuracy in {0, 1}. The paper's triage
 names one department; ours may name several, joined by commas, and right is then the share of the
-named ones that the case needs: naming all specialties earns little.
+named ones that the case needs, so that naming all of them earns little.
 """
 
 from typing import TYPE_CHECKING
