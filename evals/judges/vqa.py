@@ -74,7 +74,7 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
         roles=_roles(trajectories),
         trajectories=tuple(trajectories),
         reward=fmean(rewards) if rewards else None,
-        scorers=scorer_versions(cases),
+        scorers=scorer_versions(case for case, _ in pairs),
     )
 
 

@@ -18,7 +18,7 @@ DIGITS = 3
 """Decimal places of a probability on the page."""
 
 OWN = "cold_start"
-"""The folder of the base model in the folder of a training."""
+"""The folder of a training's base, in its run's folder."""
 
 
 class Pieces:
