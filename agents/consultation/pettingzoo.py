@@ -28,7 +28,7 @@ from medgym.consultation.opinions import Opinion
 from medgym.consultation.recipe import ConsultationRecipe, consultation_of
 from medgym.env import canvas
 from medgym.episode import Episode, Rules
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.messages import MAX_TEXT, Message
 from medgym.rollout.record import looks_of
 from medgym.spaces import AnyText
@@ -36,7 +36,7 @@ from medgym.spaces import AnyText
 try:
     from pettingzoo import AECEnv
 except ModuleNotFoundError as error:
-    raise missing_extra("pettingzoo", error) from error
+    raise missing_library(error) from error
 
 
 class ConsultationAEC(AECEnv):  # type: ignore[misc]

@@ -35,9 +35,10 @@ from medgym.consultation.team import ConsultationTeam, Play, Team
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
-from medgym.policy import Sampling, without_credentials
+from medgym.policy import Sampling
 from medgym.rollout.record import joined
 from medgym.seeds import seed_of
+from medgym.spec import without_credentials
 from medgym.trajectory import Trajectory, failed_trajectory
 
 from .refer import Refer

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, with_adapter
+from medgym.policy import Policy, Sampling
+from medgym.spec import with_adapter
 from medgym.storage.adapters import check_shapes, content
 
 if TYPE_CHECKING:

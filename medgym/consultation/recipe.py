@@ -41,8 +41,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from medgym.consultation.opinions import SPECIALTIES
 from medgym.consultation.role import ATTENDING, Role, role_of, table_of
 from medgym.errors import UserError, unknown
-from medgym.policy import without_credentials
 from medgym.registry import load, names
+from medgym.spec import without_credentials
 from medgym.storage.run_folder import RunFolder
 from medgym.toml import read_table, read_toml
 

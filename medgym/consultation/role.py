@@ -18,6 +18,7 @@ from medgym.errors import UserError
 from medgym.policy import Sampling
 from medgym.registry import load, names
 from medgym.rubric import load_rubric
+from medgym.spec import fill_spec
 from medgym.toml import read_table
 from medgym.tool import load_tools
 
@@ -88,7 +89,7 @@ class Role:
                 f"no policy plays the {self.name}; fix: write policy = ... under "
                 f"[roles.{self.name}]"
             )
-        return self.policy.replace("{specialty}", specialty)
+        return fill_spec(self.policy, specialty=specialty)
 
     def folder(self, specialty: str = "") -> str | None:
         """The folder of its adapter, in whose name a specialty has no spaces."""
@@ -175,7 +176,7 @@ def role_of(name: str, table: object, where: str, base: Path | None = None) -> R
     if base is not None and given.adapter and not Path(given.adapter).expanduser().is_absolute():
         changes["adapter"] = str(base.resolve() / given.adapter)
     if base is not None and given.policy:
-        changes["policy"] = given.policy.replace("{here}", str(base.resolve()))
+        changes["policy"] = fill_spec(given.policy, here=base.resolve())
     return replace(made, name=name, **changes)
 
 

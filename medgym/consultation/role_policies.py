@@ -5,7 +5,8 @@ from pathlib import Path
 
 from medgym.consultation.role import Role
 from medgym.errors import UserError
-from medgym.policy import Policy, load_policy, split_adapter
+from medgym.policy import Policy, load_policy
+from medgym.spec import split_spec, write_spec
 from medgym.storage.adapters import name_of
 
 
@@ -22,10 +23,9 @@ class RolePolicies:
         Raises:
             UserError: the role names none, or a person, or what it names cannot be loaded.
         """
-        scheme, colon, rest = role.spec(specialty).partition(":")
-        named, adapter = split_adapter(rest)
+        scheme, named, adapter = split_spec(role.spec(specialty))
         adapter = adapter or role.folder(specialty)
-        base = self.base(f"{scheme}{colon}{named}")
+        base = self.base(write_spec(scheme, named))
         if adapter is None:
             return base
         key = (base.spec, adapter)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medgym.errors import RunError, missing_extra
+from medgym.errors import RunError, missing_library
 
 if TYPE_CHECKING:
     from .checks import Check
@@ -43,7 +43,7 @@ def doctor(
     try:
         from .subject import subject_of
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     found = examine(subject_of(named, cases))
     if as_json:
         print(json.dumps([asdict(check) for check in found], indent=2, ensure_ascii=False))

@@ -26,9 +26,10 @@ from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
 from medgym.local_model import local_model
 from medgym.messages import Calls, Message, Reply, parse_action, render_answer
-from medgym.policy import Policy, Sampling, load_policy, split_adapter
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import names
 from medgym.rollout import roll_out
+from medgym.spec import split_adapter
 from medgym.storage.adapters import check_fit, published
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
@@ -240,7 +241,8 @@ def subject_of(named: str, cases: str | None) -> Subject:
         named = rest
     elif (Path(named).expanduser() / "manifest.json").is_file():
         return _of_run(RunFolder.open(Path(named).expanduser()), cases)
-    path, adapter = split_adapter(named)
+    is_folder = not colon and Path(named).expanduser().is_dir()
+    path, adapter = (named, None) if is_folder else split_adapter(named)
     asked, rules = cases_and_rules(cases or CASES, tools=DEFAULT_TOOLS, max_turns=3)
     return Subject(*_loaded(path, adapter), asked, rules)
 
