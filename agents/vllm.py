@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
+from medgym.models import find_model
 from medgym.policy import Policy, Sampling
 from medgym.spec import read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
@@ -68,6 +69,7 @@ class VLLMPolicy(Policy):
 
     kind: ClassVar[Literal["sampled"]] = "sampled"  # type: ignore[misc]
     local_model: ClassVar[bool] = True  # type: ignore[misc]
+    takes_adapters: ClassVar[bool] = True  # type: ignore[misc]
 
     def __init__(self, path: str, *, lora: bool = False, **settings: Setting) -> None:
         try:
@@ -124,10 +126,7 @@ class VLLMPolicy(Policy):
     def from_spec(cls, rest: str, adapter: str | None) -> "VLLMPolicy":
         """`PATH[?setting=value&...]`; an adapter is a PEFT adapter's folder."""
         path, _, query = rest.partition("?")
-        path = str(Path(path).expanduser()) if path.startswith("~") else path
-        if (path.startswith((".", "/")) or path.count("/") > 1) and not Path(path).is_dir():
-            other = ", or write ?adapter= where the @ belongs to it" if adapter else ""
-            raise UserError(f"no such model folder: {path}; fix: check the path{other}")
+        path = find_model(path).path
         settings = read_options("vllm", query, _SETTINGS)
         folder = Path(adapter).expanduser() if adapter is not None else None
         name = name_of(folder) if folder is not None else ""  # an error before the engine starts

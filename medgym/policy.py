@@ -1,9 +1,11 @@
 """What a policy is: something that reads a conversation and writes a reply."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from medgym.cases import Case
 from medgym.errors import UserError
@@ -14,10 +16,15 @@ from medgym.spec import split_spec, without_credentials
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a reply is drawn. `temperature` 0 is greedy; `seed` fixes the draw of this one reply.
+    """How a reply is sampled.
 
-    `max_context` bounds prompt and `max_tokens` together: a policy that counts tokens answers a
-    prompt that is too long for that with `Reply(full=True)`.
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: the share of the probability from which tokens are sampled.
+        max_tokens: the longest reply.
+        seed: fixes the tokens of this one reply.
+        max_context: bounds the prompt and `max_tokens` together. A policy that counts tokens
+            answers a prompt that is too long for it with `Reply(full=True)`.
     """
 
     temperature: float = 1.0
@@ -39,17 +46,21 @@ class Sampling:
 class Policy(ABC):
     """A policy, named by a spec: `scripted:oracle`, `hf:PATH`, `hf:PATH@ADAPTER`.
 
-    Registered in the entry-point group `medgym.policies` under the part before the colon.
+    Registered in the entry-point group `medgym.policies` under the part before the colon. All that
+    medgym ever asks of a policy is declared here, with a default for what most policies lack.
 
     Attributes:
         spec: the spec that names it, as trajectories record it.
-        needs_gold: whether it plays with the gold before it, as the oracle does; such a policy is
-            asked for a player of each case by `for_case`, and never trains as a sampler.
+        needs_gold: whether it needs the gold answer, as the oracle does. Such a policy is asked for
+            a player of each case by `for_case`, and never trains as a sampler.
         kind: whether its replies carry tokens that it `sampled`, tokens of a `demonstration`, or
-            `text` alone. Trajectories of the first kind alone train by reinforcement.
+            only `text`. Only trajectories of the first kind train by reinforcement.
         vision_token_ids: tokens that stand for images, the placeholder first; never sampled.
         version: of the adapter that plays, empty without one.
-        local_model: whether it holds a model that is to be in memory once: on Ray, in an actor.
+        local_model: whether it holds a model that must be in memory only once: on Ray, in an actor.
+        takes_adapters: whether `with_adapter` loads adapters while it runs.
+        drifts: how many of its prompts did not continue the tokens before them; None where it does
+            not count them.
     """
 
     spec: str = ""
@@ -58,33 +69,35 @@ class Policy(ABC):
     vision_token_ids: tuple[int, ...] = ()
     version: str = ""
     local_model: bool = False
+    takes_adapters: bool = False
+    drifts: int | None = None
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "Policy":
         """Build it from what follows the colon.
 
         Raises:
-            UserError: that names nothing; or, as here, the policy is built in code alone.
+            UserError: that names nothing; or, as here, the policy can only be built in code.
         """
         raise UserError(
-            f"the policy {cls.__name__} is built in code and has no spec; fix: build it there, or "
-            "give its class a from_spec"
+            f"the policy {cls.__name__} can only be built in code and has no spec; fix: build it "
+            "there, or give its class a from_spec"
         )
 
-    @classmethod  # noqa: B027 - most policies have no weights that could be left away
+    @classmethod  # noqa: B027 - most policies have no weights that could be omitted
     def check_spec(cls, rest: str, adapter: str | None) -> None:
-        """Refuse what `from_spec` would, as far as it shows without the weights of a model.
+        """Refuse what `from_spec` would refuse, as far as that shows without a model's weights.
 
-        Asked in this process of a policy with a `local_model` that is loaded on Ray alone.
+        Asked in this process of a policy with a `local_model` that is loaded only on Ray.
 
         Raises:
             UserError: the model or its adapter is missing, does not fit, ...
         """
 
-    def describe(self) -> dict[str, Any]:
-        """What its spec leads to and does not say itself, as the contents of a file that it names.
+    def describe(self) -> dict[str, object]:
+        """What its spec refers to but does not contain, such as the contents of a file.
 
-        A run records it with what was asked, so that no other policy goes on with the run.
+        A run records it beside its settings, so that no other policy resumes the run.
         """
         return {}
 
@@ -121,6 +134,21 @@ class Policy(ABC):
         """The player of one case; a policy that does not need gold is its own."""
         return self
 
+    def with_adapter(self, name: str, path: Path) -> "Policy":
+        """The policy that plays by an adapter over the same model.
+
+        Raises:
+            UserError: the adapter does not fit, `name` is the name of another adapter, or, as here,
+                the policy takes no adapters while it runs.
+        """
+        raise UserError(
+            f"{self.spec or type(self).__name__} takes no adapters while it runs; fix: name a "
+            "policy with a model: hf:, vllm:, or openai: with a vLLM server"
+        )
+
+    def drop_adapter(self, name: str) -> None:  # noqa: B027 - most policies hold no adapters
+        """Forget an adapter by which nothing plays any more. Unknown names are ignored."""
+
     def enter(self) -> None:  # noqa: B027 - most policies answer each request by itself
         """An episode begins: a policy that answers many at once may wait for its requests."""
 
@@ -129,6 +157,92 @@ class Policy(ABC):
 
     def close(self) -> None:  # noqa: B027 - most policies hold nothing that needs closing
         """Give back what it holds."""
+
+
+class _Forwarded:
+    """An attribute of a `WrappedPolicy` that reads as its policy's, until it is set on the wrapper.
+
+    On the class itself it reads as `Policy`'s default.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, wrapper: "WrappedPolicy | None", owner: type | None = None) -> object:
+        return getattr(Policy if wrapper is None else wrapper.policy, self._name)
+
+
+def _forwarded() -> Any:
+    return _Forwarded()
+
+
+class WrappedPolicy(Policy):
+    """A policy around another one: what a subclass does not say itself, the inner policy says.
+
+    Attributes:
+        policy: the inner policy.
+    """
+
+    spec: str = _forwarded()
+    needs_gold: bool = _forwarded()
+    kind: Literal["sampled", "demonstration", "text"] = _forwarded()
+    vision_token_ids: tuple[int, ...] = _forwarded()
+    version: str = _forwarded()
+    local_model: bool = _forwarded()
+    takes_adapters: bool = _forwarded()
+    drifts: int | None = _forwarded()
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def around(self, policy: Policy) -> Self:
+        """The same wrapper around another policy."""
+        if policy is self.policy:
+            return self
+        other = copy.copy(self)
+        other.policy = policy
+        return other
+
+    def describe(self) -> dict[str, object]:
+        """See `Policy`."""
+        return self.policy.describe()
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """See `Policy`."""
+        return await self.policy.act(conversation, sampling)
+
+    async def check(self) -> None:
+        """See `Policy`."""
+        await self.policy.check()
+
+    def require_training(self) -> None:
+        """See `Policy`; a wrapper whose own replies carry no sampled tokens refuses as well."""
+        self.policy.require_training()
+        super().require_training()
+
+    def for_case(self, case: Case) -> Policy:
+        """The same wrapper around the player of one case."""
+        return self.around(self.policy.for_case(case))
+
+    def with_adapter(self, name: str, path: Path) -> Policy:
+        """The same wrapper around the policy that plays by an adapter."""
+        return self.around(self.policy.with_adapter(name, path))
+
+    def drop_adapter(self, name: str) -> None:
+        """See `Policy`."""
+        self.policy.drop_adapter(name)
+
+    def enter(self) -> None:
+        """See `Policy`."""
+        self.policy.enter()
+
+    def leave(self) -> None:
+        """See `Policy`."""
+        self.policy.leave()
+
+    def close(self) -> None:
+        """See `Policy`."""
+        self.policy.close()
 
 
 def load_policy(spec: str) -> Policy:

@@ -8,19 +8,18 @@ vote.
 import asyncio
 import time
 from collections import Counter
-from typing import Literal
 
 from medgym.cases import Answer, Case, normalised
 from medgym.consultation.team import Play, Team
 from medgym.episode import Rules
 from medgym.errors import UserError
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.rollout.record import joined
 from medgym.spec import write_spec
 from medgym.trajectory import Trajectory
 
 
-class Majority(Team):
+class Majority(Team, WrappedPolicy):
     """The commonest answer of several episodes.
 
     Args:
@@ -28,8 +27,9 @@ class Majority(Team):
     """
 
     def __init__(self, policy: Policy, votes: int) -> None:
-        self.policy = policy
+        super().__init__(policy)
         self.votes = votes
+        self.spec = f"majority:{votes}:{policy.spec}"
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "Majority":
@@ -39,33 +39,6 @@ class Majority(Team):
             raise UserError(f"cannot read majority:{rest}; fix: write majority:N:SPEC, N from 1")
         scheme, _, rest = spec.partition(":")
         return cls(load_policy(write_spec(scheme, rest, adapter)), int(count))
-
-    @property
-    def kind(self) -> Literal["sampled", "demonstration", "text"]:  # type: ignore[override]
-        """That of its policy."""
-        return self.policy.kind
-
-    @property
-    def local_model(self) -> bool:  # type: ignore[override]
-        """Whether its policy holds a model."""
-        return self.policy.local_model
-
-    @property
-    def needs_gold(self) -> bool:  # type: ignore[override]
-        """Whether its policy plays with the gold before it."""
-        return self.policy.needs_gold
-
-    def describe(self) -> dict[str, object]:
-        """As its policy describes itself."""
-        return self.policy.describe()
-
-    async def check(self) -> None:
-        """Its policy is ready to play."""
-        await self.policy.check()
-
-    def close(self) -> None:
-        """Close its policy."""
-        self.policy.close()
 
     async def consult(
         self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int

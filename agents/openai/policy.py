@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from medgym.errors import UserError, missing_library
@@ -69,6 +69,8 @@ class OpenAIPolicy(Policy):
     """
 
     kind: Literal["sampled", "demonstration", "text"] = "text"
+    takes_adapters: ClassVar[bool] = True  # type: ignore[misc]
+    drifts: int
 
     def __init__(self, url: str, model: str, options: EndpointOptions | None = None) -> None:
         try:

@@ -30,14 +30,13 @@ class RolePolicies:
             return base
         key = (base.spec, adapter)
         if key not in self._adapted:
-            with_adapter = getattr(base, "with_adapter", None)
-            if with_adapter is None:
+            if not base.takes_adapters:
                 raise UserError(
                     f"{base.spec} takes no adapter, and the {role.name} is to play by {adapter}; "
                     "fix: name a policy with a model"
                 )
             folder = Path(adapter).expanduser()
-            self._adapted[key] = with_adapter(name_of(folder), folder)
+            self._adapted[key] = base.with_adapter(name_of(folder), folder)
         return self._adapted[key]
 
     def base(self, spec: str) -> Policy:

@@ -178,7 +178,7 @@ def engine_of(recipe: Recipe, place: "Place") -> Policy | None:
     policy = load_policy(fill_spec(recipe.rollout.policy, base=place.cold_start))
     asyncio.run(policy.check())
     policy.require_training()
-    if not hasattr(policy, "with_adapter"):
+    if not policy.takes_adapters:
         raise UserError(
             f"{policy.spec} takes no adapters while it runs; fix: [rollout] policy of vllm: or "
             "openai:"

@@ -21,7 +21,7 @@ from medgym.cases import open_cases
 from medgym.episode import DEFAULT_VIEW_SIZE, Rules
 from medgym.errors import UserError
 from medgym.judge import Judgement, load_judge
-from medgym.local_model import local_model
+from medgym.local_model import load_local_model, local_model
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.seeds import seed_of
@@ -319,15 +319,8 @@ def figures_of(drawn: Judgement, greedy: Judgement) -> dict[str, Any]:
 
 def model_policy(spec: str) -> Policy:
     """The policy of a model folder, with `@ADAPTER` if any, as this room loads models."""
-    from ..models.checkpoint import load_model
-
     path, adapter = (spec, None) if Path(spec).is_dir() else split_adapter(spec)
-    model, processor = load_model(path)
-    if adapter:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, adapter)
-    policy = local_model(model, processor, patience=None)
+    policy = load_local_model(path, adapter, patience=None)
     policy.spec = f"hf:{spec}"
     return policy
 

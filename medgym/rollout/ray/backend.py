@@ -102,7 +102,7 @@ class RayBackend(Backend):
                 f"{policy.spec or 'the team'} holds models of its own, and a team's are not shared "
                 "on Ray; fix: serve them (openai:URL#MODEL), or use the back end local"
             )
-        self.drifts = 0 if hasattr(policy, "drifts") else None
+        self.drifts = None if policy.drifts is None else 0
         self._stored = stored
         self._lease = lease
         self._slots = math.ceil(concurrency / workers)

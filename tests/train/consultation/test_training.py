@@ -166,11 +166,16 @@ def test_what_was_trained_is_played_by_the_folders_name(run: Any) -> None:
     policy = load_policy(f"consultation:{folder}")
     assert isinstance(policy, Team)
     cases = open_cases(f"{DIAGNOSES}:test[20:23]")
+    versions: dict[str, set[str]] = {"triage": set(), "attending": set()}
     for trajectory in collect(cases, policy, Rules(view_size=64)):
         validate(trajectory)
         parts = dict(trajectory.parts())
-        assert parts["triage"].version == parts["triage"].version != ""
-        assert parts["attending"].version != parts["triage"].version
+        for role, seen in versions.items():
+            seen.add(parts[role].version)
+    # One adapter for each role, whatever the case, and no two roles share one.
+    (triage,), (attending_version,) = versions["triage"], versions["attending"]
+    assert "" not in (triage, attending_version)
+    assert triage != attending_version
     tables = tomllib.loads((folder / "consultation.toml").read_text())
     assert tables["roles"]["triage"]["adapter"] == "adapters/triage/2"
     assert "max_turns" not in tables["roles"]["triage"]
