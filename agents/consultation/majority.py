@@ -8,6 +8,7 @@ have no vote.
 import asyncio
 import time
 from collections import Counter
+from pathlib import Path
 
 from medgym.cases import Answer, Case, normalised
 from medgym.consultation.opinions import Play, Team
@@ -37,6 +38,10 @@ class Majority(Team, WrappedPolicy):
         if not count.isdecimal() or int(count) < 1 or not spec:
             raise UserError(f"cannot read majority:{rest}; fix: write majority:N:SPEC, N from 1")
         return cls(load_policy(spec if adapter is None else f"{spec}@{adapter}"), int(count))
+
+    def with_adapter(self, name: str, path: Path) -> Policy:
+        """The votes of the policy that plays by an adapter."""
+        return Majority(self.policy.with_adapter(name, path), self.votes)
 
     async def consult(
         self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int
