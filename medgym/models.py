@@ -16,7 +16,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from medgym.errors import RunError, UserError, missing_extra
+from medgym.errors import RunError, UserError, missing_library
 from medgym.failures import reason_of
 from medgym.registry import load, names
 from medgym.storage.adapters import check_fit, check_shapes, content, name_of
@@ -55,12 +55,16 @@ class LoadedModel(NamedTuple):
     version: str
 
 
-def find_model(name: str) -> FoundModel:
+def find_model(name: str, adapter: str | None = None) -> FoundModel:
     """Where the model of a name is: the built-in model, the folder, or else the hub.
 
     A built-in model is registered in the entry-point group `medgym.models`: a function without
     required arguments that returns the model's folder. It is built on first use and cached. A
     folder of the same name is written `./NAME`.
+
+    Args:
+        name: of the model.
+        adapter: what its spec names as the adapter, for the error.
 
     Raises:
         UserError: the name looks like a path, and no folder is there.
@@ -72,7 +76,8 @@ def find_model(name: str) -> FoundModel:
     if name and Path(path).is_dir():
         return FoundModel(path)
     if _is_path(path):
-        raise UserError(f"no such model folder: {name}; fix: check the path")
+        other = ", or write ?adapter= where the @ belongs to it" if adapter else ""
+        raise UserError(f"no such model folder: {name}; fix: check the path{other}")
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
             return FoundModel(path, f"it is not in the cache of the hub, and {variable} is set")
@@ -136,7 +141,7 @@ def load_model(
     Raises:
         UserError: there is no such model, it cannot be loaded, or the adapter does not fit.
     """
-    found = find_model(name)
+    found = find_model(name, adapter)
     folder = Path(adapter).expanduser() if adapter is not None else None
     version = name_of(folder) if folder is not None else ""
     try:
@@ -144,7 +149,7 @@ def load_model(
     except (UserError, RunError):
         raise
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     except Exception as error:  # damaged weights, unknown classes, ...
         reason = found.offline or (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(

@@ -1,8 +1,6 @@
 """What a policy is: something that reads a conversation and writes a reply."""
 
 import copy
-import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +10,8 @@ from typing import Any, Literal, Self
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
+from medgym.registry import load, names
+from medgym.spec import split_spec, without_credentials
 
 
 @dataclass(frozen=True)
@@ -246,10 +246,10 @@ class WrappedPolicy(Policy):
 
 
 def load_policy(spec: str) -> Policy:
-    """The policy that a spec names: `SCHEME:NAME`, or the scheme alone where it needs no name.
+    """The policy that a spec names: `SCHEME:NAME`, or the scheme only where it needs no name.
 
-    `NAME@ADAPTER` plays by an adapter; `split_adapter` says how that is read. Its `spec` is the
-    given one without the password that a URL may hold: runs record it.
+    `NAME@ADAPTER` and `NAME?adapter=PATH` play by an adapter; `medgym.spec` says how that is read.
+    Its `spec` is the given one without the password that a URL may hold: runs record it.
 
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
@@ -267,57 +267,16 @@ def read_spec(spec: str) -> tuple[type[Policy], str, str | None]:
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or an adapter without a name.
     """
-    from medgym.registry import load, names
-
-    scheme, colon, rest = spec.partition(":")
-    if (not rest) if colon else (scheme not in names("policies")):
+    scheme, rest, adapter = split_spec(spec)
+    if (not rest) if ":" in spec else (scheme not in names("policies")):
         known = ", ".join(names("policies"))
-        raise UserError(f"cannot read the policy {spec!r}; write SCHEME:NAME, schemes: {known}")
-    named, adapter = split_adapter(rest)
+        raise UserError(
+            f"cannot read the policy {without_credentials(spec)!r}; fix: write SCHEME:NAME, where "
+            f"SCHEME is one of {known}"
+        )
     if adapter == "":
-        raise UserError(f"{spec} names no adapter; fix: name one behind the @, or leave it away")
+        raise UserError(
+            f"{without_credentials(spec)} names no adapter; fix: name one after the @, or omit it"
+        )
     kind: type[Policy] = load("policies", scheme)
-    return kind, named, adapter
-
-
-def without_credentials(text: str) -> str:
-    """A spec, or any text that holds some, without the user and the password of its URLs."""
-    return _CREDENTIALS.sub("", text)
-
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s\"']*@")
-
-
-def split_adapter(rest: str) -> tuple[str, str | None]:
-    """What stands behind a spec's scheme, as (model, adapter); None where no adapter is named.
-
-    An adapter follows an `@`, which paths, passwords and names may hold as well. It is found so:
-
-    1. In a URL (`http://...`) only what follows its first `#` is looked at, so that an `@` before
-       the host or in the path never counts. An `@` at the very beginning never counts either.
-    2. Behind options (`?`) it is the first `@` after them.
-    3. Else it is the last `@` that follows the path of an existing folder. Where the whole is such
-       a path there is no adapter.
-    4. Where no folder is named it is the first `@`: names on hubs hold none, and one in the name of
-       a served model is written `%40`, as in any URL.
-
-    So nothing has to be escaped in paths, of models or of adapters: model folders exist.
-    """
-    address, mark, name = rest.partition("#") if _URL.match(rest) else ("", "", rest)
-    path = name.partition("?")[0]
-    at = name.find("@", len(path))
-    if at == -1:
-        signs = [place for place, sign in enumerate(path) if sign == "@" and place]
-        ends = [len(path), *reversed(signs)]
-        first = signs[0] if signs else len(path)
-        at = next((end for end in ends if os.path.isdir(os.path.expanduser(path[:end]))), first)
-    if name[at : at + 1] != "@":
-        return rest, None
-    return address + mark + name[:at], name[at + 1 :]
-
-
-def with_adapter(spec: str, adapter: str) -> str:
-    """A policy's spec with this adapter in the place of its own, if it has one."""
-    scheme, _, rest = spec.partition(":")
-    return f"{scheme}:{split_adapter(rest)[0]}@{adapter}"
+    return kind, rest, adapter

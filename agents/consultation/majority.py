@@ -16,6 +16,7 @@ from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.rollout.record import joined
+from medgym.spec import write_spec
 from medgym.trajectory import Trajectory
 
 
@@ -37,7 +38,8 @@ class Majority(Team, WrappedPolicy):
         count, _, spec = rest.partition(":")
         if not count.isdecimal() or int(count) < 1 or not spec:
             raise UserError(f"cannot read majority:{rest}; fix: write majority:N:SPEC, N from 1")
-        return cls(load_policy(spec if adapter is None else f"{spec}@{adapter}"), int(count))
+        scheme, _, rest = spec.partition(":")
+        return cls(load_policy(write_spec(scheme, rest, adapter)), int(count))
 
     def with_adapter(self, name: str, path: Path) -> Policy:
         """The votes of the policy that plays by an adapter."""

@@ -33,7 +33,7 @@ from medgym.consultation.opinions import (
 )
 from medgym.env import canvas
 from medgym.episode import DEFAULT_VIEW_SIZE, Episode, Rules
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.messages import MAX_TEXT
 from medgym.rollout.record import looks_of
 from medgym.rubric import load_rubric
@@ -46,7 +46,7 @@ from .roles import Role
 try:
     from pettingzoo import AECEnv
 except ModuleNotFoundError as error:
-    raise missing_extra("pettingzoo", error) from error
+    raise missing_library(error) from error
 
 
 class ConsultationAEC(AECEnv):  # type: ignore[misc]

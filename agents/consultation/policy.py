@@ -37,9 +37,10 @@ from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
 from medgym.messages import parse_action
-from medgym.policy import Sampling, without_credentials
+from medgym.policy import Sampling
 from medgym.rollout.record import joined
 from medgym.seeds import seed_of
+from medgym.spec import without_credentials
 from medgym.trajectory import Trajectory, failed_trajectory
 
 from .recipe import ConsultationRecipe, read_recipe, recipe_of

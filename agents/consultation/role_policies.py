@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medgym.errors import UserError
-from medgym.policy import Policy, load_policy, split_adapter
+from medgym.policy import Policy, load_policy
+from medgym.spec import split_spec, write_spec
 from medgym.storage.adapters import name_of
 
 from .roles import Role
@@ -23,10 +24,9 @@ class Players:
         Raises:
             UserError: nobody does, a person is to, or what is named cannot be had.
         """
-        scheme, colon, rest = role.spec(specialty).partition(":")
-        named, adapter = split_adapter(rest)
+        scheme, named, adapter = split_spec(role.spec(specialty))
         adapter = adapter or role.folder(specialty)
-        base = self.base(f"{scheme}{colon}{named}")
+        base = self.base(write_spec(scheme, named))
         if adapter is None:
             return base
         key = (base.spec, adapter)

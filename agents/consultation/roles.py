@@ -18,6 +18,7 @@ from medgym.errors import UserError
 from medgym.policy import Sampling
 from medgym.registry import load
 from medgym.rubric import load_rubric
+from medgym.spec import fill_spec
 from medgym.toml import read_table
 from medgym.tool import load_tools
 
@@ -60,7 +61,7 @@ class Role:
             raise UserError(
                 f"nobody plays the {self.name}; fix: write policy = ... under [roles.{self.name}]"
             )
-        return self.policy.replace("{specialty}", specialty)
+        return fill_spec(self.policy, specialty=specialty)
 
     def folder(self, specialty: str = "") -> str | None:
         """The folder of its adapter, in whose name a specialty has no spaces."""
@@ -149,5 +150,5 @@ def role_of(name: str, table: Mapping[str, Any], where: str, base: Path | None =
     if base is not None and given.adapter and not Path(given.adapter).expanduser().is_absolute():
         changes["adapter"] = str(base.resolve() / given.adapter)
     if base is not None and given.policy:
-        changes["policy"] = given.policy.replace("{here}", str(base.resolve()))
+        changes["policy"] = fill_spec(given.policy, here=base.resolve())
     return replace(made, name=name, **changes)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, WrappedPolicy, with_adapter
+from medgym.policy import Policy, Sampling, WrappedPolicy
+from medgym.spec import with_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

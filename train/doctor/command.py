@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medgym.errors import RunError, missing_extra
+from medgym.errors import RunError, missing_library
 
 if TYPE_CHECKING:
     from .checks import Check
@@ -47,7 +47,7 @@ def doctor(
     try:
         found = examine(subject_of(named, cases))
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     if as_json:
         print(json.dumps([asdict(check) for check in found], indent=2, ensure_ascii=False))
     else:

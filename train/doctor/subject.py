@@ -27,9 +27,10 @@ from medgym.local_model import LocalModel, local_model
 from medgym.messages import Calls, Message, Reply, parse_action, render_answer
 from medgym.metrics.recorded_tokens import RecordedTokens, kinds_of
 from medgym.models import load_model
-from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy, split_adapter
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.registry import names
 from medgym.rollout import roll_out
+from medgym.spec import split_adapter
 from medgym.storage.adapters import published
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
@@ -235,7 +236,8 @@ def subject_of(named: str, cases: str | None) -> Subject:
         named = rest
     elif (Path(named).expanduser() / "manifest.json").is_file():
         return _of_run(RunFolder.open(Path(named).expanduser()), cases)
-    path, adapter = split_adapter(named)
+    is_folder = not colon and Path(named).expanduser().is_dir()
+    path, adapter = (named, None) if is_folder else split_adapter(named)
     asked, rules = cases_and_rules(cases or CASES, tools=DEFAULT_TOOLS, max_turns=3)
     model, processor, _ = load_model(path, adapter)
     return Subject(model, processor, asked, rules)
