@@ -122,6 +122,24 @@ def _why_no_hub(name: str) -> str:
     return reason and f"it is no folder, and the hub {hub} cannot be reached: {reason}"
 
 
+def load_processor(name: str) -> "ProcessorMixin":
+    """The processor of a model, without the model itself.
+
+    Raises:
+        UserError: there is no such model, or it has no processor.
+    """
+    found = find_model(name)
+    try:
+        return _processor(found)
+    except ModuleNotFoundError as error:
+        raise missing_library(error) from error
+    except Exception as error:  # not found, damaged, ...
+        raise UserError(
+            f"cannot load the processor of {name!r} ({_reason(found, error)}); fix: name a folder "
+            "or a hub model with a processor"
+        ) from error
+
+
 def load_model(
     name: str,
     adapter: str | None = None,
@@ -151,14 +169,30 @@ def load_model(
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     except Exception as error:  # damaged weights, unknown classes, ...
-        reason = found.offline or (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"cannot load the model {name!r} ({reason[:160]}); fix: name a folder or a hub model "
-            f"with weights and a processor, or a built-in model ({', '.join(names('models'))})"
+            f"cannot load the model {name!r} ({_reason(found, error)}); fix: name a folder or a "
+            f"hub model with weights and a processor, or a built-in model ({_built_in()})"
         ) from error
     if folder is not None:
         model = add_adapter(model, folder, "default")
     return LoadedModel(model, processor, version)
+
+
+def _built_in() -> str:
+    return ", ".join(names("models"))
+
+
+def _reason(found: FoundModel, error: Exception) -> str:
+    return (found.offline or (str(error).splitlines() or [type(error).__name__])[0])[:160]
+
+
+def _processor(found: FoundModel) -> "ProcessorMixin":
+    from transformers import AutoProcessor
+
+    processor: ProcessorMixin = AutoProcessor.from_pretrained(
+        found.path, local_files_only=bool(found.offline)
+    )
+    return processor
 
 
 def _loaded(
@@ -169,13 +203,13 @@ def _loaded(
 ) -> "tuple[PreTrainedModel, ProcessorMixin]":
     import torch
     import transformers
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     transformers.logging.disable_progress_bar()  # medgym shows its own
     only_local = bool(found.offline)
-    processor = AutoProcessor.from_pretrained(found.path, local_files_only=only_local)
+    processor = _processor(found)
     if check is not None:
         check(processor)
     if adapter is not None and Path(found.path).is_dir():
