@@ -12,16 +12,15 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import RunError
+from medgym.models import find_model
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.registry import load
 from medgym.rollout import collect
-from medgym.tool import Tool, ToolResult
+from medgym.tool import Tool, ToolResult, load_tools
 from medgym.trajectory import Trajectory
 from medgym.workspace import Workspace
 
@@ -43,7 +42,7 @@ class Slow(Tool):
     name = "zoom"
 
     def __init__(self, seconds: float) -> None:
-        self._zoom: Tool = load("tools", "zoom")()
+        (self._zoom,) = load_tools(["zoom"])
         self._seconds = seconds
         vars(self)["Args"] = self._zoom.Args
 
@@ -64,8 +63,8 @@ def against_trl(
     """Play with a slow and with a fast tool, both sides in turns."""
     rows = []
     some = open_cases(f"{CASES}[:{cases}]")
-    with TemporaryDirectory() as folder, silence():
-        model = load("models", "looker")(Path(folder))
+    with silence():
+        model = Path(find_model("looker").path)
         for delay, repetitions in (delays or DELAYS).items():
             rows += _rows(model, some, group_size, delay, repetitions)
     return rows
