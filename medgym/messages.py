@@ -22,7 +22,7 @@ from PIL import Image
 
 from medgym.imaging.lazy_image import Picture
 
-Role = Literal["system", "user", "assistant", "tool"]
+MessageRole = Literal["system", "user", "assistant", "tool"]
 
 MAX_CALLS = 4
 """Tool calls in one reply."""
@@ -91,7 +91,7 @@ class Reply:
 class Message:
     """One turn of the conversation: images first, then text."""
 
-    role: Role
+    role: MessageRole
     content: tuple[TextPart | ImagePart, ...]
     reply: Reply | None = None
 
@@ -116,7 +116,7 @@ class Message:
         return {"role": self.role, "content": content}
 
 
-def message(role: Role, text: str, images: Sequence[ImagePart] = ()) -> Message:
+def message(role: MessageRole, text: str, images: Sequence[ImagePart] = ()) -> Message:
     """A message of images, then text."""
     return Message(role, (*images, TextPart(text)))
 

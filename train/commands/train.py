@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 
 from ..rubric_audit.audit import audit
 
@@ -69,13 +69,13 @@ def train(
     try:
         from ..consultation import report as consult_report
         from ..consultation.check import check as check_consultation
-        from ..consultation.training import run_consultation
+        from ..consultation.run import run_consultation
         from ..recipe.schema import load_recipe
         from ..run import report
         from ..run.processes import is_first
         from ..run.stages import check, run
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     loaded, text = load_recipe(recipe, seed=seed)
     check(loaded)
     consults = loaded.consultation is not None
@@ -101,7 +101,7 @@ def train(
 
 def _open(folder: Path, recipe: Any, text: str, resume: bool) -> Any:
     """The run's folder, new or gone on with, into which no other process writes meanwhile."""
-    from medgym.policy import without_credentials
+    from medgym.spec import without_credentials
     from medgym.storage.run_folder import RunFolder
 
     text = without_credentials(text)
@@ -139,7 +139,7 @@ def ablate(
         from ..run.processes import is_first
         from ..run.stages import check
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     loaded, _ = load_recipe(recipe, seed=seed)
     check(loaded)
     ablation.variants(loaded)  # which refuses what has nothing to leave out
@@ -148,7 +148,7 @@ def ablate(
     if not is_first():
         return
     if as_json:
-        print(json.dumps([{"name": row.name} | row.figures for row in rows]))
+        print(json.dumps([row.as_dict() for row in rows]))
     else:
         ablation.print_rows(rows)
 
@@ -167,5 +167,5 @@ def merge(
     try:
         from ..models.lora import merge as merged
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     print(merged(adapter, out))

@@ -21,6 +21,7 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
+from medgym.spec import fill_spec
 from medgym.storage.adapters import published
 from medgym.storage.trajectories import ImageStore, TrajectoryStore
 from medgym.trajectory import Trajectory
@@ -174,10 +175,10 @@ def engine_of(recipe: Recipe, place: "Place") -> Policy | None:
             "[rollout] policy needs [lora]: only adapters are handed to an engine that runs; "
             "fix: add [lora], or leave the policy out"
         )
-    policy = load_policy(recipe.rollout.policy.replace("{base}", str(place.cold_start)))
+    policy = load_policy(fill_spec(recipe.rollout.policy, base=place.cold_start))
     asyncio.run(policy.check())
     policy.require_training()
-    if not hasattr(policy, "with_adapter"):
+    if not policy.takes_adapters:
         raise UserError(
             f"{policy.spec} takes no adapters while it runs; fix: [rollout] policy of vllm: or "
             "openai:"

@@ -21,10 +21,11 @@ from medgym.cases import open_cases
 from medgym.episode import DEFAULT_VIEW_SIZE, Rules
 from medgym.errors import UserError
 from medgym.judge import Judgement, load_judge
-from medgym.local_model import local_model
-from medgym.policy import Policy, Sampling, load_policy, split_adapter
+from medgym.local_model import load_local_model, local_model
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.seeds import seed_of
+from medgym.spec import split_adapter, write_spec
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
 from medgym.tool import load_tools
@@ -84,7 +85,7 @@ class Place:
             return str(whole)
         versions = self.folder / "adapters" / self.role
         newest = max(int(path.name) for path in versions.glob("*") if path.is_dir())
-        return f"{self.cold_start}@{versions / str(newest)}"
+        return write_spec("hf", str(self.cold_start), str(versions / str(newest)))[3:]
 
     def stages(self) -> dict[str, float]:
         """Seconds of each finished stage."""
@@ -156,8 +157,7 @@ def check(recipe: Recipe) -> None:
 
 
 PROCESSES = "WORLD_SIZE"
-"""What a launcher of several processes sets. There the libraries' configurations are made when
-their turn comes: making one joins the processes."""
+"""Set by a launcher of several processes. There, making a library's configuration joins them."""
 
 
 def check_grpo(recipe: Recipe) -> None:
@@ -319,15 +319,8 @@ def figures_of(drawn: Judgement, greedy: Judgement) -> dict[str, Any]:
 
 def model_policy(spec: str) -> Policy:
     """The policy of a model folder, with `@ADAPTER` if any, as this room loads models."""
-    from ..models.checkpoint import load_model
-
-    path, adapter = split_adapter(spec)
-    model, processor = load_model(path)
-    if adapter:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, adapter)
-    policy = local_model(model, processor, patience=None)
+    path, adapter = (spec, None) if Path(spec).is_dir() else split_adapter(spec)
+    policy = load_local_model(path, adapter, patience=None)
     policy.spec = f"hf:{spec}"
     return policy
 
