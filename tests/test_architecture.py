@@ -43,7 +43,8 @@ DEFAULTS = {
     ("medgym/consultation/team.py", "policies", "consultation"),
     ("medgym/consultation/team.py", "policies", "majority"),
 }
-"""The names that the ground floor takes from a room: what serves a typed contract by default."""
+"""The names that the ground floor takes from a room: each is what serves a contract by default, and
+the same file says its type."""
 
 VAGUE = {"common", "helper", "helpers", "manager", "misc", "util", "utils"}
 HEAVY = {
