@@ -1,8 +1,8 @@
 """Majority vote of one policy with itself: `majority:N:SPEC` plays a case N times and takes the
 commonest answer (test-time scaling; self-consistency, arXiv 2203.11171).
 
-Of several equally common answers the one that was given first counts; episodes without an answer
-have no vote.
+Of several equally common answers the first one given counts. Episodes without an answer have no
+vote.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 from collections import Counter
 
 from medgym.cases import Answer, Case, normalised
-from medgym.consultation.opinions import Play, Team
+from medgym.consultation.team import Play, Team
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
@@ -23,7 +23,7 @@ class Majority(Team, WrappedPolicy):
     """The commonest answer of several episodes.
 
     Args:
-        policy: who plays them. votes: how many.
+        policy: plays them. votes: how many.
     """
 
     def __init__(self, policy: Policy, votes: int) -> None:
@@ -33,7 +33,7 @@ class Majority(Team, WrappedPolicy):
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "Majority":
-        """`N:SPEC`, an adapter at the end being that of SPEC."""
+        """`N:SPEC`; an adapter at the end is that of SPEC."""
         count, _, spec = rest.partition(":")
         if not count.isdecimal() or int(count) < 1 or not spec:
             raise UserError(f"cannot read majority:{rest}; fix: write majority:N:SPEC, N from 1")
@@ -51,7 +51,7 @@ class Majority(Team, WrappedPolicy):
             played = await play(case, self.policy, rules, role=name, sampling=sampling)
             return name, 0, time.monotonic() - start, played
 
-        # A model that does not draw would say the same each time.
+        # At temperature 0 a model would say the same each time.
         greedy = self.policy.kind == "sampled" and sampling is not None and not sampling.temperature
         votes = 1 if greedy else self.votes
         parts = list(await asyncio.gather(*map(vote, range(votes))))

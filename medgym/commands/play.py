@@ -25,7 +25,7 @@ from medgym.commands.shared_options import (
     refuse_gold_player,
     tool_names,
 )
-from medgym.consultation.opinions import Team
+from medgym.consultation.team import Team
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure

@@ -69,7 +69,7 @@ def train(
     try:
         from ..consultation import report as consult_report
         from ..consultation.check import check as check_consultation
-        from ..consultation.training import run_consultation
+        from ..consultation.run import run_consultation
         from ..recipe.schema import load_recipe
         from ..run import report
         from ..run.processes import is_first
@@ -148,7 +148,7 @@ def ablate(
     if not is_first():
         return
     if as_json:
-        print(json.dumps([{"name": row.name} | row.figures for row in rows]))
+        print(json.dumps([row.as_dict() for row in rows]))
     else:
         ablation.print_rows(rows)
 

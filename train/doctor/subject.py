@@ -19,7 +19,8 @@ from PIL import Image
 
 from medgym.cases import LETTERS, Case, CaseList, open_cases
 from medgym.commands.shared_options import cases_and_rules
-from medgym.consultation.opinions import ATTENDING, advised_case
+from medgym.consultation.opinions import advised_case
+from medgym.consultation.role import ATTENDING
 from medgym.episode import DEFAULT_TOOLS, Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure

@@ -13,19 +13,17 @@ from dataclasses import dataclass, replace
 
 from medgym.cases import LETTERS, Case
 from medgym.consultation.opinions import (
-    ATTENDING,
     SPECIALTIES,
-    TRIAGE,
     Opinion,
     advised_case,
     opinion_of,
     shuffled,
     triage_case,
 )
+from medgym.consultation.role import ATTENDING, TRIAGE, load_role
 from medgym.episode import Rules
 from medgym.messages import Calls, Final, Message, Reply, parse_action, render_call
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
-from medgym.registry import load
 from medgym.rollout import collect
 from medgym.seeds import seed_of
 from medgym.tool import load_tools
@@ -143,8 +141,7 @@ def _triage_rules(view_size: int) -> Rules:
 
 
 def _prompt(role: str) -> str:
-    prompt: str = load("roles", role)().prompt
-    return prompt
+    return load_role(role).prompt
 
 
 class Stubborn(WrappedPolicy):

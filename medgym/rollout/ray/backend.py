@@ -25,7 +25,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from medgym.cases import Case
-from medgym.consultation.opinions import Team
+from medgym.consultation.team import Team
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
