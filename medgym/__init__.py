@@ -14,7 +14,6 @@ import gymnasium
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Answer": "cases",
     "Case": "cases",
     "CaseList": "cases",
     "CaseView": "cases",
@@ -89,7 +88,6 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are those of the
 
 if TYPE_CHECKING:
     from medgym.cases import (
-        Answer,
         Case,
         CaseList,
         CaseView,

@@ -19,7 +19,13 @@ from medgym.errors import UserError, unknown
 from medgym.imaging.study import Box, ImageRef
 from medgym.spec import read_pairs
 
-AnswerType = Literal["choice", "closed", "open", "region", "report"]
+AnswerType = Literal["choice", "closed", "number", "set", "open", "region", "report"]
+"""What kind of answer a case asks for. It decides which scorer compares the answer with the gold:
+
+choice: one of `options`, by letter or text. closed: yes or no, or another word of a small set.
+number: a number, with or without a unit. set: several items, in any order. open: a few words.
+region: a box or a mask. report: a text of several sentences."""
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -88,6 +94,7 @@ class Case(BaseModel):
         views: of regions of them, shown from the start beside the whole images.
         question, options, context: shown to the policy (`context`: history, indication).
         answer: gold, never shown; of a `choice` the text of the right option.
+        answer_type: what kind of answer is asked for; it decides how an answer is scored.
         regions: gold findings, never shown.
         modality: DICOM modality code. specialty: who reads it, triage's gold.
         group: patient (or image) key: the unit for splitting, for clustered statistics and for the
@@ -119,37 +126,8 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalised(text: str) -> str:
-    """Lower case, single spaces, no full stop at the end: what must not decide about an answer."""
+    """A text as answers are compared: lower case, single spaces, no full stop at the end."""
     return _SPACE.sub(" ", text).strip().rstrip(".").strip().casefold()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A gold answer and the one strict rule of what counts as giving it.
-
-    For a `choice` the reply must be the right option's letter or its text and nothing else; for the
-    other types it must equal the text. Case, white space and a final full stop do not count.
-    There is no substring and no nearest-option rule: "no" does not match inside "normal".
-    """
-
-    text: str
-    type: AnswerType
-    options: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, case: Case) -> "Answer":
-        """The gold of `case`."""
-        return cls(case.answer, case.answer_type, case.options)
-
-    def option(self, reply: str) -> str | None:
-        """The option that `reply` names by letter or text, None where it names none."""
-        return option_of(reply, self.options)
-
-    def matches(self, reply: str) -> bool:
-        """Whether `reply` gives this answer."""
-        if self.options:
-            return self.option(reply) == self.text
-        return normalised(reply) == normalised(self.text)
 
 
 def option_of(reply: str, options: Sequence[str]) -> str | None:

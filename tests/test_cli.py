@@ -424,7 +424,11 @@ WRONG = {
     "case": ((*PHANTOM, "scripted:oracle", "--case", "x"), "no case 'x' among these; fix"),
     "view": ((*PHANTOM, "scripted:oracle", "--view-size", "448"), "only at a view_size of 32, 64"),
     "rubric": ((*PHANTOM, "scripted:oracle", "--rubric", "outcom"), "unknown rubric 'outcom'; did"),
-    "suite": (("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--suite", "q"), "suite"),
+    "judge": (("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--judge", "q"), "judge"),
+    "suite": (("eval", "phantm", "--policy", "scripted:prior"), "no suite has that name; fix: wri"),
+    "suite's own": (
+        ("eval", "phantom", "--policy", "scripted:prior", "--greedy"),
+        "the suite phantom sets its own protocol; fix: omit --greedy"),
     "recipe": (("train", "tinny"), "unknown recipe 'tinny'; did you mean 'tiny'"),
     "recipe key": (("train", "recipe.toml", "--out", "new"), "max_stepz.* mean .*max_steps'"),
     "command": (("plya",), "unknown command 'plya'; did you mean 'play'"),
