@@ -24,8 +24,8 @@ from medgym.tool import Tool, ToolResult, load_tools
 from medgym.trajectory import Trajectory
 from medgym.workspace import Workspace
 
-from .played import Played, mean
-from .rows import Row, in_turns
+from .comparison import Comparison, in_turns
+from .episode_size import EpisodeSize, mean
 from .silence import silence
 
 CASES = "phantom,look=radiograph,question=kind:train"
@@ -59,7 +59,7 @@ class Slow(Tool):
 
 def against_trl(
     cases: int = 4, group_size: int = 8, delays: dict[int, int] | None = None
-) -> list[Row]:
+) -> list[Comparison]:
     """Play with a slow and with a fast tool, both sides in turns."""
     rows = []
     some = open_cases(f"{CASES}[:{cases}]")
@@ -72,13 +72,13 @@ def against_trl(
 
 def _rows(
     model: Path, cases: Sequence[Case], group_size: int, delay: int, repetitions: int
-) -> list[Row]:
+) -> list[Comparison]:
     from .trl_loop import trl_loop
 
     rules = Rules(tools=(Slow(delay / 1000),), max_turns=MAX_TURNS, view_size=64)
     ours = _Side(load_policy(f"hf:{model}"), cases, rules, group_size)
     rival = trl_loop(model, cases, rules, group_size)
-    played: dict[str, list[Played]] = {}
+    played: dict[str, list[EpisodeSize]] = {}
     seeds = {"ours": 0, "rival": 0}
 
     def rate(side: str, play: Any) -> float:
@@ -97,15 +97,17 @@ def _rows(
     )
     name = f"rollout.tools_{delay}ms"
     loop = f"TRL {version('trl')}: GRPOTrainer, environment_factory"
-    rows = [Row(name, first, "trajectories/s", loop, second)]
+    rows = [Comparison(name, first, "trajectories/s", loop, second)]
     for figure in ("turns", "sampled", "tokens", "images"):
         means = (mean([getattr(each, figure) for each in played[side]]) for side in seeds)
-        rows.append(Row(f"{name}.{figure}", next(means), "per trajectory", loop, next(means)))
+        rows.append(
+            Comparison(f"{name}.{figure}", next(means), "per trajectory", loop, next(means))
+        )
     return rows
 
 
 class _Side:
-    """Ours: `collect`, as anybody calls it."""
+    """Ours: `collect`, as any caller calls it."""
 
     def __init__(
         self, policy: Policy, cases: Sequence[Case], rules: Rules, group_size: int
@@ -115,7 +117,7 @@ class _Side:
         self._rules = rules
         self._group_size = group_size
 
-    def play(self, seed: int) -> list[Played]:
+    def play(self, seed: int) -> list[EpisodeSize]:
         """Play all cases; returns what was played."""
         stream = collect(
             self._cases,
@@ -125,7 +127,7 @@ class _Side:
             sampling=Sampling(max_tokens=MAX_TOKENS),
             seed=seed,
         )
-        return [Played.of(_whole(trajectory)) for trajectory in stream]
+        return [EpisodeSize.of(_whole(trajectory)) for trajectory in stream]
 
 
 def _whole(trajectory: Trajectory) -> Trajectory:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from medgym.cases import Answer, Case, normalised
+from medgym.cases import Case, normalised, option_of
 from medgym.consultation.team import Play, Team
 from medgym.episode import Rules
 from medgym.errors import UserError
@@ -60,13 +60,12 @@ class Majority(Team, WrappedPolicy):
         greedy = self.policy.kind == "sampled" and sampling is not None and not sampling.temperature
         votes = 1 if greedy else self.votes
         parts = list(await asyncio.gather(*map(vote, range(votes))))
-        gold = Answer.of(case)
 
         def said(part: tuple[str, int, float, Trajectory]) -> str | None:
             answer = part[3].answer
             if answer is None:
                 return None
-            return gold.option(answer) if gold.options else normalised(answer)
+            return option_of(answer, case.options) if case.options else normalised(answer)
 
         counts = Counter(text for part in parts if (text := said(part)) is not None)
         if counts:

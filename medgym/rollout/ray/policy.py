@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy, read_spec
-from medgym.rollout.ray.wire import Home, Part, Unpacked, packed, sendable, unwrapped
+from medgym.rollout.ray.wire import Home, Packed, Unpacked, packed, sendable, unwrapped
 
 FACTS = ("kind", "vision_token_ids", "version")
 """What trajectories record of a policy beside its spec."""
@@ -25,7 +25,7 @@ RETRIES = 3
 reply, so that it may be asked any number of times."""
 
 
-def packed_policy(policy: Policy) -> Part:
+def packed_policy(policy: Policy) -> Packed:
     """A policy as it is sent: itself where it can be pickled, else its spec.
 
     Raises:
@@ -111,7 +111,7 @@ class PolicyActor:
         self._unpacked = Unpacked("policy")
         self._held: dict[int, _Held] = {}
 
-    async def ready(self, part: Part) -> dict[str, Any]:
+    async def ready(self, part: Packed) -> dict[str, Any]:
         """What trajectories record of the policy, once it is made."""
         policy = await self._unpacked.made(part)
         return {name: getattr(policy, name) for name in FACTS}
@@ -129,7 +129,7 @@ class PolicyActor:
             held.context.run(self._unpacked.thing.leave)
 
     async def act(
-        self, part: Part, lease: int, sent: int, new: Sequence[Message], sampling: Sampling
+        self, part: Packed, lease: int, sent: int, new: Sequence[Message], sampling: Sampling
     ) -> Reply | None:
         """The next reply of a conversation of `sent` messages that were sent before and `new` ones;
         None where those before are lost."""
