@@ -14,8 +14,8 @@ from medgym.policy import load_policy
         ("vllm:/none", "no such model folder: /none; fix: check the path"),
         (
             "vllm:/me@corp/base",
-            "no such model folder: /me; fix: check the path, or write ?adapter= where the @ belongs "
-            "to it",
+            "no such model folder: /me; fix: check the path, or write ?adapter= where the @ "
+            "belongs to it",
         ),
     ],
 )

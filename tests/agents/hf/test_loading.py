@@ -73,7 +73,7 @@ def test_what_cannot_be_loaded_is_named(tiny_folder: Path, tmp_path: Path) -> No
     for spec, said in {
         f"hf:{tmp_path / 'none'}": "no such model folder",
         "hf:~/no-such-model": "no such model folder",
-        f"hf:{tmp_path / 'me'}@corp/base": r"no such model .*me; fix: .*, or write \?adapter= where",
+        f"hf:{tmp_path / 'me'}@corp/base": r"no such model .*me; fix: .*, or write \?adapter=",
         f"hf:{tiny_folder}?dtype=bfloat16": "unknown option of hf 'dtype'; known: none",
         f"hf:{tmp_path / 'empty'}": "cannot load the model",
         f"hf:{damaged}": "cannot load the model",
