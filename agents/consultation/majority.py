@@ -8,6 +8,7 @@ vote.
 import asyncio
 import time
 from collections import Counter
+from pathlib import Path
 
 from medgym.cases import Case, normalised, option_of
 from medgym.consultation.team import Play, Team
@@ -39,6 +40,10 @@ class Majority(Team, WrappedPolicy):
             raise UserError(f"cannot read majority:{rest}; fix: write majority:N:SPEC, N from 1")
         scheme, _, rest = spec.partition(":")
         return cls(load_policy(write_spec(scheme, rest, adapter)), int(count))
+
+    def with_adapter(self, name: str, path: Path) -> Policy:
+        """The votes of the policy that plays by an adapter."""
+        return Majority(self.policy.with_adapter(name, path), self.votes)
 
     async def consult(
         self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int

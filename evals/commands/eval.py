@@ -27,7 +27,6 @@ from medgym.commands.shared_options import (
     ToolNames,
     ViewSize,
     cases_and_rules,
-    ready,
     tool_names,
 )
 from medgym.episode import Rules
@@ -36,6 +35,7 @@ from medgym.judge import Judge, Judgement, load_judge
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.registry import names
+from medgym.rollout.request import ready
 from medgym.storage.results import RESULTS, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, save
