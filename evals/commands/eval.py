@@ -62,8 +62,8 @@ def evaluate(
         str,
         typer.Argument(
             metavar="CASES|SUITE",
-            help="SOURCE[,key=value]:SPLIT, followed by a slice if wanted; a .jsonl file; or the "
-            "name of a suite.",
+            help="SOURCE[,key=value]:SPLIT or FILE.jsonl (a slice such as [:100] may follow), or a "
+            "suite.",
         ),
     ],
     policy: PolicySpec,
