@@ -1,11 +1,13 @@
 """The store: each content once, whole files or none, and what is read is what was written."""
 
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,6 +55,10 @@ trajectories = st.builds(
     malformed=st.integers(0, 9),
     faults=st.lists(text, max_size=2).map(tuple),
     failure=st.none() | text,
+    system=text,
+    question=text,
+    options=st.lists(text, max_size=3).map(tuple),
+    gold=st.none() | text,
 )
 ONE = Trajectory("a/train/0", "p", 1, 0, "text", (Node(-1, "user", "?"),), reward=0.5, terms={})
 
@@ -174,6 +180,41 @@ def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:
         ImageStore(tmp_path).get("abcdef" * 10 + "0000")
 
 
+def test_a_part_without_the_columns_of_the_case_is_read(tmp_path: Path) -> None:
+    """As runs have them that were written before these columns existed; both kinds mix."""
+    store = TrajectoryStore(tmp_path)
+    asked = replace(ONE, member=1, system="s", question="q", options=("a", "b"), gold="a")
+    store.write([ONE])
+    old = pyarrow.parquet.read_table(store.parts()[0])
+    old = old.drop_columns(["system", "question", "options", "gold"])
+    pyarrow.parquet.write_table(old, store.parts()[0])
+    store.write([asked])
+    assert list(store) == [ONE, asked]
+    assert store.table()["gold"].to_pylist() == [None, "a"]
+
+
+def test_rows_are_read_without_the_training_libraries(tmp_path: Path) -> None:
+    TrajectoryStore(tmp_path).write([replace(ONE, terms={"answer": 1.0})])
+    program = f"""
+import sys
+from pathlib import Path
+for name in ("torch", "datasets", "trl", "transformers"):
+    sys.modules[name] = None
+from medgym.storage.trajectories import TrajectoryStore
+store = TrajectoryStore(Path({str(tmp_path)!r}))
+assert store.table().num_rows == 1
+assert store.frame()["terms"][0] == {{"answer": 1.0}}
+sys.modules["pandas"] = None
+try:
+    store.frame()
+except Exception as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.startswith("pandas is not installed; fix: pip install "), done
+    assert "[frames]" in done.stdout
+
+
 def test_a_store_says_how_many_it_holds_and_gives_them_as_tables(tmp_path: Path) -> None:
     store = TrajectoryStore(tmp_path)
     assert len(store) == 0
@@ -194,7 +235,7 @@ def test_a_table_needs_trajectories_and_its_library(
         getattr(store, table)()
     store.write([ONE])
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(UserError, match=rf"{library}.*medgym\[train\]") as error:
+    with pytest.raises(UserError, match=rf"{library} is not installed; fix: pip install ") as error:
         getattr(store, table)()
     assert isinstance(error.value.__cause__, ModuleNotFoundError)
 

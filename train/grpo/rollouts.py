@@ -15,7 +15,7 @@ from PIL import Image
 from medgym.episode import Rules
 from medgym.messages import ImagePart, Message
 from medgym.policy import Policy, Sampling
-from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.collection import BackendName, Tally, settle
 from medgym.rollout.local import LocalBackend
 from medgym.rollout.sync import drive
@@ -77,7 +77,7 @@ class Player:
 
     async def _settle(
         self, jobs: Sequence[Job], policy: Policy, rules: Rules, seed: int
-    ) -> AsyncGenerator[Played, None]:
+    ) -> AsyncGenerator[Finished, None]:
         backend = self._make(policy, rules, seed, len(jobs))
         stream = settle(jobs, backend, policy=policy.spec, seed=seed, tally=self.tally)
         async for played in stream:

@@ -101,6 +101,7 @@ def test_the_run_leaves_what_the_docs_name(undisturbed: Path) -> None:
     assert len(played) == 16
     played += TrajectoryStore(undisturbed / "judged" / "grpo")
     assert len(played) == 20
+    assert {each.version for each in played[16:]} == {"policy-4"}, "the adapter that was judged"
     shown = {use.sha256 for t in played for node in t.nodes for use in node.images}
     store = RunFolder.open(undisturbed).images
     assert all(store.get(sha256) for sha256 in shown)
