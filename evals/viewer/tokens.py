@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from medgym.policy import split_adapter
+from medgym.storage.layout import Place
 from medgym.trajectory import Node
 
 DIGITS = 3
 """Decimal places of a probability on the page."""
-
-OWN = "cold_start"
-"""The folder of a training's base, in its run's folder."""
 
 
 class Pieces:
@@ -28,7 +26,7 @@ class Pieces:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._own = folder / OWN
+        self._own = Place(folder).cold_start
         self._tokenizers: dict[Path, Any] = {}
 
     def of(self, policy: str, node: Node) -> list[tuple[str, float]]:
@@ -61,7 +59,7 @@ class Pieces:
         folder = self._own
         if scheme in ("hf", "vllm") and rest:
             folder = Path(split_adapter(rest)[0]).expanduser()
-            if folder.name == OWN and not folder.is_dir():  # the run was moved
+            if folder.name == self._own.name and not folder.is_dir():  # the run was moved
                 folder = self._own
         if folder not in self._tokenizers:
             self._tokenizers[folder] = self._load(folder / "tokenizer.json")

@@ -18,8 +18,7 @@ from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
 
-from ..data.order import gold_cases
-from ..run.stages import figures_of, rules_of, sampling_of
+from ..run.judging import Judged, figures_of
 from .curriculum import DIFFICULTIES, difficulty
 
 if TYPE_CHECKING:
@@ -39,11 +38,11 @@ def players(training: "Training", cases: Sequence[Case], base: Policy) -> dict[s
     """Everybody who is judged, all adapters over one base."""
     recipe, consultation = training.recipe, training.consultation
     after, before = training.team(base), training.team(base, without=(ATTENDING,))
-    rules = rules_of(recipe)
+    rules = training.run.rules(training.run.test)
     alone = [advised_case(case, []) for case in cases]
 
     def drawn(greedy: bool) -> Sampling:
-        return sampling_of(recipe, greedy=greedy)
+        return training.run.sampling(greedy=greedy)
 
     def of(role: str) -> Callable[[bool], Sampling]:
         return lambda greedy: training.sampling(role, greedy=greedy)
@@ -94,7 +93,7 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
         RunError: the machinery failed at a part for good. A consultation goes on without it, but
             its figures would be those of another one.
     """
-    cases = gold_cases(training.recipe.cases.test)
+    cases = training.run.test
     judge = load("suites", "vqa")
     figures: dict[str, Any] = {}
     played: dict[str, Judgement] = {}
@@ -120,7 +119,7 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
             TrajectoryStore(training.folder / "judged" / name.replace(":", "-")).write(
                 drawn.trajectories, number=0
             )
-            figures[name] = figures_of(drawn, greedy)
+            figures[name] = figures_of(Judged(drawn, greedy))
             played[name] = drawn
     for name in ("attending", "attending_before", "majority"):
         figures[name] |= by_opinions(cases, played["attending"], played[name])

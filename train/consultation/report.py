@@ -8,10 +8,10 @@ import numpy as np
 
 from medgym.commands.printing import percent, print_columns
 from medgym.consultation.opinions import ATTENDING, TRIAGE
+from medgym.storage.layout import Place
 
 from ..recipe.schema import Recipe
 from ..run.report import RATES, print_end, rate_cells
-from ..run.stages import Place
 from .curriculum import DIFFICULTIES
 from .judging import SINGLE, VOTES
 

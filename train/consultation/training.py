@@ -28,12 +28,16 @@ from medgym.policy import Policy, Sampling
 from medgym.registry import load
 from medgym.seeds import seed_of
 from medgym.storage.adapters import published
+from medgym.storage.layout import Place
 from medgym.storage.run_folder import toml
 from medgym.storage.trajectories import write_atomic
 
-from ..data.order import gold_cases, needed, ordered
+from ..data.order import needed, ordered
 from ..recipe.schema import Recipe
-from ..run.stages import Place, begin, model_policy, once, results_of, rules_of, sampling_of
+from ..run.judging import model_policy, write_results
+from ..run.opened import Run
+from ..run.stage import do, once
+from ..run.stages import START
 from .curriculum import Entropy, difficulty, staged
 from .judging import SINGLE, judged
 from .opinions import Advice
@@ -58,7 +62,8 @@ class Training:
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe = recipe
         self.folder = folder
-        self.place = Place(folder)
+        self.run = Run(recipe, folder)
+        self.place = self.run.place
         tables = {"consultation": recipe.consultation, "roles": recipe.roles}
         self._class: Any = load("policies", "consultation")
         self.consultation = self._class.read(tables, recipe.name)
@@ -143,12 +148,14 @@ class Training:
 
     def rules(self, role: str, specialty: str = "") -> Rules:
         """By which a role plays: its own where it says so, else the recipe's."""
-        found: Rules = getattr(self.consultation, role).rules(rules_of(self.recipe), specialty)
+        found: Rules = getattr(self.consultation, role).rules(
+            self.run.rules(self.run.train), specialty
+        )
         return found
 
     def sampling(self, role: str, *, greedy: bool = False) -> Sampling:
         """How a role's replies are drawn."""
-        drawn: Sampling = getattr(self.consultation, role).sampling(sampling_of(self.recipe))
+        drawn: Sampling = getattr(self.consultation, role).sampling(self.run.sampling())
         return replace(drawn, temperature=0.0) if greedy else drawn
 
     def train(
@@ -213,18 +220,18 @@ class Training:
     def cases(self, role: str, specialty: str | None = None) -> list[Case]:
         """The cases that a role is trained on, in order, before anything is done to them."""
         recipe = self.of_role(role)
-        cases = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
+        cases: Sequence[Case] = ordered(self.run.train, recipe.cases.order, recipe.seed)
         if specialty is not None:
             cases = [case for case in cases if case.specialty == specialty]
-        return cases[: needed(recipe.grpo, len(cases))]
+        return list(cases[: needed(recipe.grpo, len(cases))])
 
     def advice(self, team: Any, purpose: str) -> Advice:
         """Whom the cases of training are shown to; `purpose` is in the seed of what they say."""
         return Advice(
             team,
             self.folder / "opinions",
-            rules_of(self.recipe),
-            sampling_of(self.recipe),
+            self.run.rules(self.run.train),
+            self.run.sampling(),
             seed_of(self.recipe.seed, purpose),
         )
 
@@ -269,7 +276,7 @@ class Training:
     def opinions(self, number: int) -> None:
         """Collect the opinions that the attending learns from, and write the cases with them."""
         recipe = self.of_role(ATTENDING)
-        pool = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
+        pool = ordered(self.run.train, recipe.cases.order, recipe.seed)
         with self.sampler() as base:
             advice = self.advice(self.team(base), f"opinions {number}")
             advised = advice.triaged(pool[: self.recipe.marl.cases])
@@ -311,9 +318,9 @@ class Training:
     def single(self) -> None:
         """The baseline: the same base and cases, without colleagues."""
         cases = self.cases(SINGLE)
-        rules = rules_of(self.recipe)
+        rules = self.run.rules(self.run.train)
         last = self.recipe.marl.rounds - 1
-        self.train(SINGLE, cases, rules, sampling_of(self.recipe), number=last)
+        self.train(SINGLE, cases, rules, self.run.sampling(), number=last)
 
     def describe(self) -> None:
         """Write `consultation.toml`, by which the folder is played as `consultation:FOLDER`.
@@ -347,21 +354,21 @@ def run_consultation(recipe: Recipe, folder: Path) -> dict[str, Any]:
     if recipe.model.build is not None:
         torch.set_num_threads(1)  # as for a single policy
 
-    begin(recipe, place)
+    do(START, training.run)
     for number in range(recipe.marl.rounds):
         mark = f" {number + 1}" if recipe.marl.rounds > 1 else ""
         # By outcome, triage is rewarded for what the specialists know: they learn first.
         if SPECIALIST in training.trained:
             learn = partial(training.specialists, number)
-            once(place, f"specialists{mark}", learn, alone=False)
+            once(place, f"specialists{mark}", learn, together=True)
         if TRIAGE in training.trained:
             if recipe.marl.triage_reward == "outcome":
                 once(place, f"outcomes{mark}", partial(training.outcomes, number))
-            once(place, f"triage{mark}", partial(training.triage, number), alone=False)
+            once(place, f"triage{mark}", partial(training.triage, number), together=True)
         once(place, f"opinions{mark}", partial(training.opinions, number))
-        once(place, f"attending{mark}", partial(training.attending, number), alone=False)
+        once(place, f"attending{mark}", partial(training.attending, number), together=True)
     if recipe.marl.single:
-        once(place, SINGLE, training.single, alone=False)
+        once(place, SINGLE, training.single, together=True)
 
     def judge() -> None:
         training.describe()
@@ -370,4 +377,4 @@ def run_consultation(recipe: Recipe, folder: Path) -> dict[str, Any]:
         write_atomic(folder / "judged.json", json.dumps(figures, indent=1).encode())
 
     once(place, "judge", judge)
-    return results_of(recipe, place)
+    return write_results(training.run)

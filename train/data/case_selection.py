@@ -30,7 +30,7 @@ from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.progress import progress
 
-from ..sft.stage import Collator, Sample
+from ..sft.samples import Collator, Sample
 
 PROTOTYPES = 32
 OUTLIERS, SUPPORT = 0.95, 0.85

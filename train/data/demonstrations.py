@@ -9,12 +9,12 @@ from are named in `selection.jsonl`. A run that is resumed plays what is missing
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
+from medgym.local_model import LocalModel
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
@@ -23,8 +23,11 @@ from medgym.rollout.sync import drive
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
-from ..grpo.dynamic_sampling import Records
 from ..recipe.schema import DemonstrationsTable
+from .records import Record, Records
+
+SELF = "self"
+"""The base itself, in `[demonstrations] policy`: its own samples are imitated."""
 
 PART = 256
 """Replayed episodes that are written together."""
@@ -33,7 +36,7 @@ PART = 256
 def demonstrations(
     table: DemonstrationsTable,
     cases: Sequence[Case],
-    student: Any,
+    student: LocalModel,
     rules: Rules,
     sampling: Sampling,
     run: RunFolder,
@@ -82,7 +85,7 @@ def demonstrations(
 def _played(
     table: DemonstrationsTable,
     cases: Sequence[Case],
-    student: Any,
+    student: LocalModel,
     rules: Rules,
     sampling: Sampling,
     run: RunFolder,
@@ -93,7 +96,8 @@ def _played(
         return
     assert table.policy is not None
     teacher = None
-    if table.policy == "self":
+    policy: Policy
+    if table.policy == SELF:
         policy = student
     else:
         teacher = load_policy(table.policy)
@@ -125,7 +129,7 @@ def _fault(trajectory: Trajectory, keep: str | float) -> str | None:
     return None if earned >= least else f"earned {earned:g}, less than {least:g}"
 
 
-def _row(trajectory: Trajectory, why: str) -> dict[str, Any]:
+def _row(trajectory: Trajectory, why: str) -> Record:
     return {"case": trajectory.case_id, "member": trajectory.member, "why": why}
 
 
@@ -170,7 +174,7 @@ class Spoken(Policy):
 async def _replayed(
     source: RunFolder,
     cases: Sequence[Case],
-    student: Any,
+    student: LocalModel,
     rules: Rules,
     run: RunFolder,
     seed: int,

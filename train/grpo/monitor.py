@@ -23,8 +23,8 @@ EPISODES = 16
 """Episodes that are played with exchanged views, of the same cases."""
 
 
-class Watching:
-    """Looks every so many steps; what `LookingTrainer` takes as `watch`.
+class SightMonitor:
+    """Looks every so many steps; what `LookingTrainer` takes as `monitor`.
 
     Args:
         table: how often, and what counts as blind.

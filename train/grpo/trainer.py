@@ -35,16 +35,17 @@ from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import WholeCheckpoints
 from ..sight import hold_images
-from .batch import Row, as_trl, check_images, filled, reward_functions, rows_of, shortest
+from .batch import BatchRow, as_trl, check_images, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
-from .rollouts import Player
+from .rollouts import StepRollouts
 
 SUPPORTED_TRL = "1.16"
 SIGNATURE = "(self, prompts: list)"
 
 OnStep = Callable[[int, Sequence[tuple[Case, Trajectory]]], None]
 Select = Callable[[int, list[Group], Play], list[Group]]
-Watch = Callable[["LookingTrainer", Sequence[tuple[Case, Trajectory]]], Mapping[str, float]]
+Monitor = Callable[["LookingTrainer", Sequence[tuple[Case, Trajectory]]], Mapping[str, float]]
+"""Gives figures of what a step played; it may stop the run."""
 
 
 class Publisher(Protocol):
@@ -88,7 +89,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         images: where the images that were seen are kept, if they are to be kept.
         select: may exchange groups for others; receives the step, the groups that did not fail and
             how to play more, and returns as many groups as it received.
-        watch: figures of its own that are logged, of what was played; it may stop the run.
+        monitor: gives figures of what was played, which are logged; it may stop the run.
         on_step: receives the step and what was played and is trained on, after every generation.
         args, model, processing_class, peft_config, callbacks: as TRL's.
     """
@@ -110,7 +111,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         overlong: Literal["reward", "mask"] = "reward",
         images: ImageStore | None = None,
         select: Select | None = None,
-        watch: Watch | None = None,
+        monitor: Monitor | None = None,
         on_step: OnStep | None = None,
         **kwargs: Any,
     ) -> None:
@@ -135,10 +136,10 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         self.publisher = publisher
         self._overlong = overlong
         self._select = select
-        self._watch = watch
+        self._monitor = monitor
         self._on_step = on_step
-        self._rows: list[Row] = []
-        self._player = Player(
+        self._rows: list[BatchRow] = []
+        self._rollouts = StepRollouts(
             sampling, images=images, backend=backend, workers=workers, ray_address=ray_address
         )
         model = self.accelerator.unwrap_model(self.model)
@@ -157,11 +158,11 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
     @property
     def pictures(self) -> Mapping[str, Any]:
         """The images that this step's episodes showed, by content hash."""
-        return self._player.pictures
+        return self._rollouts.pictures
 
     def close(self) -> None:
         """Give back what playing holds: a Ray cluster that was started."""
-        self._player.close()
+        self._rollouts.close()
 
     def played(self, cases: Sequence[Case], rules: Rules, *purpose: object) -> Group:
         """Play some cases by who plays now, each as often as it is given.
@@ -176,7 +177,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         step, process = self.state.global_step, self.accelerator.process_index
         seed = seed_of(self.args.seed, step, process, *purpose)
         with self.accelerator.autocast():  # in process, the sampler computes as the trainer does
-            trajectories = self._player.play(jobs, self._policy, rules, seed=seed)
+            trajectories = self._rollouts.play(jobs, self._policy, rules, seed=seed)
         return list(zip(cases, trajectories, strict=True))
 
     def rules_now(self) -> Rules:
@@ -185,7 +186,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         return replace(self._rules, rubric=self._rules.rubric.at(min(progress, 1.0)))
 
     def _generate(self, prompts: list) -> Any:  # type: ignore[type-arg]
-        self._player.begin()
+        self._rollouts.begin()
         step = self.state.global_step
         if self.publisher is not None:
             self._policy = self.publisher.player(self.accelerator.unwrap_model(self.model), step)
@@ -200,10 +201,10 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         everyone = gather_object(pairs) if self.accelerator.num_processes > 1 else pairs
         if self._on_step is not None and self.accelerator.is_main_process:
             self._on_step(step, everyone)
-        if self._watch is not None:
+        if self._monitor is not None:
             whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
             with self.accelerator.autocast():
-                figures = self._watch(self, whole)
+                figures = self._monitor(self, whole)
             self._log(figures)
         trajectories = [trajectory for _, trajectory in pairs]
         silent = [
@@ -236,7 +237,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         lost = [trajectory.failure is not None for trajectory in trajectories]
         everyone = self.accelerator.gather(torch.tensor(lost, device=self.accelerator.device))
         groups = everyone.view(-1, size).any(dim=1)
-        failures = self._player.tally.failures.items()
+        failures = self._rollouts.tally.failures.items()
         self._log({f"failures/{boundary}": float(count) for boundary, count in failures})
         self._metrics[self._mode]["failures/left_out"].append(groups.float().mean().item())
         if bool(groups.all()):

@@ -31,7 +31,7 @@ from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import save_model
-from ..sft.stage import supervised
+from ..sft.trainer import supervised
 from .dialogues import Dialogues, consulting, heard, looking, spoiling
 from .model import TinyConfig, build_model
 from .tokenizer import build_processor
@@ -43,7 +43,8 @@ MADE_BY = (
     "tiny/model",
     "tiny/tokenizer",
     "tiny/warmup",
-    "sft/stage",
+    "sft/samples",
+    "sft/trainer",
 )
 """The files of this room that make a base."""
 

@@ -86,9 +86,9 @@ def judge_by(
 ) -> Any:
     player = (team, CASES[:2], RULES, lambda greedy: Sampling())
     monkeypatch.setattr(consult_judge, "players", lambda *_: dict.fromkeys(names, player))
-    monkeypatch.setattr(consult_judge, "gold_cases", lambda _: CASES[:2])
     recipe = SimpleNamespace(cases=SimpleNamespace(test=""), seed=0)
-    training: Any = SimpleNamespace(recipe=recipe, folder=folder)
+    run = SimpleNamespace(test=CASES[:2])
+    training: Any = SimpleNamespace(recipe=recipe, folder=folder, run=run)
     return consult_judge.judged(training, team)
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from medgym.cases import open_cases, write_cases
 from medgym.train.recipe.schema import parse_recipe
+from medgym.train.run.opened import Run
 from medgym.train.run.report import draw_report
 
 ROW = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 2, "greedy": 0.5, "looked": 0.0, "hit": None}
@@ -31,4 +32,4 @@ def test_cases_without_regions_and_with_many_answers_have_a_report(
     (tmp_path / "results.json").write_text(json.dumps(results))
     metrics = [{"step": step, "accuracy": 0.5} for step in (1, 2)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, metrics)))
-    assert Image.open(draw_report(parse_recipe(data, "bare"), tmp_path)).size[0] > 1000
+    assert Image.open(draw_report(Run(parse_recipe(data, "bare"), tmp_path))).size[0] > 1000

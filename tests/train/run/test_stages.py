@@ -19,13 +19,14 @@ from medgym.cases import open_cases, write_cases
 from medgym.cli import app
 from medgym.errors import RunError, UserError
 from medgym.rubric import Rubric, Term
+from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
-from medgym.train.grpo.dynamic_sampling import Records
+from medgym.train.data.records import Records
 from medgym.train.grpo.monitor import EPISODES
 from medgym.train.grpo.trainer import LookingTrainer
-from medgym.train.run import stages as pipeline
-from medgym.train.run.stages import Place
+from medgym.train.recipe import rules as recipe_rules
+from medgym.train.sft import stage as sft_stage
 
 RECIPE = """
 name = "small"
@@ -158,7 +159,7 @@ def same_end(mine: Path, theirs: Path) -> None:
 KILLED = """
 import os, signal, sys
 from medgym.cli import main
-from medgym.train.grpo import LookingTrainer
+from medgym.train import LookingTrainer
 
 generate = LookingTrainer._generate
 
@@ -268,7 +269,7 @@ def test_a_disk_that_fills_in_the_cold_start_leaves_no_half_model(
     folder = tmp_path / "full"
     words = ["train", str(recipe), "--out", str(folder)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    rename = pipeline.shutil.rmtree
+    rename = sft_stage.shutil.rmtree
 
     def filling(path: Path, **options: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
@@ -276,7 +277,7 @@ def test_a_disk_that_fills_in_the_cold_start_leaves_no_half_model(
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(pipeline.shutil, "rmtree", filling)
+            patch.setattr(sft_stage.shutil, "rmtree", filling)
             result = CliRunner().invoke(app, words)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -301,7 +302,9 @@ def test_a_term_that_raises_stops_the_run_and_names_itself(
         return 1.0
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "rubric_of", lambda _: Rubric("mine", (Term("odd", 1.0, judge),)))
+        patch.setattr(
+            recipe_rules, "rubric_of", lambda _: Rubric("mine", (Term("odd", 1.0, judge),))
+        )
         result = CliRunner().invoke(app, words)
     assert isinstance(result.exception, RunError)
     said = str(result.exception)
