@@ -20,13 +20,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from medgym.cases import Case, open_cases, write_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.imaging.study import open_image
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
+from medgym.tool import load_tools
 
 from .pictures import noise_cases
 from .rows import Row, in_turns
@@ -94,7 +94,7 @@ async def _play(
     before = _mark()
     threads = ThreadPoolExecutor(trajectories)  # as `collect` has them
     jobs = [
-        rollout(case, policy, rules, member=member, studies=studies[case.id], threads=threads)
+        roll_out(case, policy, rules, member=member, studies=studies[case.id], threads=threads)
         for case in cases
         for member in range(trajectories // len(cases))
     ]

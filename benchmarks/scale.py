@@ -17,13 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from medgym.cases import Case
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
 from medgym.seeds import seed_of
+from medgym.tool import load_tools
 
 from .pictures import noise_cases
 from .ray_workers import ray_workers

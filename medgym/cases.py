@@ -259,14 +259,36 @@ def parse_spec(spec: str) -> CaseSpec:
     )
 
 
-def open_cases(spec: str) -> CaseList:
+def open_cases(cases: "str | Path | Sequence[Case]") -> CaseList:
     """The cases that a spec names, lazily: `phantom:train`, `phantom,look=ct:test[:200]`.
 
-    A spec that ends in `.jsonl` is a file of cases as `write_cases` writes it.
+    A spec that ends in `.jsonl` is a file of cases as `write_cases` writes it; a slice may follow.
+    A sequence of cases is taken as it is.
 
     Raises:
-        UserError: unknown source, split or option, or a malformed spec.
+        UserError: an unknown source, split or option, a malformed spec, or one that names no case.
     """
+    if not isinstance(cases, str | Path):
+        return _listed(cases)
+    found = _opened(str(cases))
+    if not found:
+        raise UserError(f"{str(cases)!r} names no case; fix: widen the slice")
+    return found
+
+
+def _listed(cases: Sequence[Case]) -> CaseList:
+    """A sequence of cases as a `CaseList`; only its first one is looked at."""
+    if isinstance(cases, CaseList):
+        return cases
+    if not isinstance(cases, Sequence) or (len(cases) and not isinstance(cases[0], Case)):
+        raise UserError(
+            f"cannot read cases from a {type(cases).__name__}; fix: give a spec as "
+            "'phantom:train[:10]', or a list of medgym.Case"
+        )
+    return CaseList(cases)
+
+
+def _opened(spec: str) -> CaseList:
     if spec.endswith(".jsonl"):
         return CaseList(read_cases(Path(spec)))
     parts = parse_spec(spec)

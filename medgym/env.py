@@ -17,22 +17,16 @@ from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 from PIL import Image
 
-from medgym.cases import Case, CaseList, open_cases
-from medgym.episode import Episode, Rules
+from medgym.cases import Case, open_cases
+from medgym.episode import DEFAULT_MAX_TURNS, DEFAULT_TOOLS, Episode, Rules
 from medgym.errors import UserError
 from medgym.messages import MAX_TEXT
-from medgym.rubric import Rubric, load_rubric
+from medgym.rubric import Rubric
 from medgym.spaces import AnyText
 from medgym.tool import Tool
 from medgym.workspace import Coordinates, Workspace
 
 Observation = dict[str, Any]
-
-DEFAULT_VIEW_SIZE = 448
-"""Side of the canvas where neither the caller nor the cases say otherwise: 16 x 16 visual tokens of
-28 pixels, as Qwen-VL counts them."""
-
-DEFAULT_TOOLS = ("zoom",)
 
 
 class MedEnv(gymnasium.Env[Observation, str]):
@@ -68,29 +62,22 @@ class MedEnv(gymnasium.Env[Observation, str]):
         tools: Sequence[str | Tool] = DEFAULT_TOOLS,
         rubric: str | Rubric = "outcome",
         *,
-        max_turns: int = 6,
+        max_turns: int = DEFAULT_MAX_TURNS,
         max_tokens: int | None = None,
         view_size: int | None = None,
         coordinates: Coordinates = "thousandths",
         render_mode: str | None = None,
     ) -> None:
-        if max_turns < 1:
-            raise UserError(f"max_turns is {max_turns}; fix: allow at least one turn")
-        if view_size is not None and view_size < 1:
-            raise UserError(f"view_size is {view_size}; fix: show at least one pixel")
-        if coordinates not in ("thousandths", "pixel"):
-            raise UserError(f"unknown coordinates {coordinates!r}; known: thousandths, pixel")
-        asked = repr(cases) if isinstance(cases, str) else "the sequence of cases"
-        cases = open_cases(cases) if isinstance(cases, str) else cases
-        self.cases = cases if isinstance(cases, CaseList) else CaseList(cases)
-        if not len(self.cases):
-            raise UserError(f"{asked} names no case; fix: widen the slice")
-        self.rules = Rules(
-            tools=load_tools(tools),
-            rubric=load_rubric(rubric),
+        self.cases = open_cases(cases)
+        if not self.cases:
+            raise UserError("the sequence of cases names no case; fix: give at least one")
+        self.rules = Rules.for_cases(
+            self.cases,
+            tools=tools,
+            rubric=rubric,
             max_turns=max_turns,
             max_tokens=max_tokens,
-            view_size=view_size or self.cases.view_size or DEFAULT_VIEW_SIZE,
+            view_size=view_size,
             coordinates=coordinates,
         )
         self.render_mode = render_mode
@@ -171,26 +158,6 @@ def canvas(workspace: Workspace, side: int) -> NDArray[np.uint8]:
     if shown is not None:
         blank[: shown.height, : shown.width] = np.asarray(shown)
     return blank
-
-
-def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
-    """Tools by registered name, or as they are; `UserError` where one is unknown or named twice."""
-    from medgym.registry import load
-
-    # A class is registered, or a tool itself, as `@medgym.tool` makes it of a function.
-    found = [load("tools", tool) if isinstance(tool, str) else tool for tool in tools]
-    made = tuple(tool if isinstance(tool, Tool) else tool() for tool in found)
-    names = [tool.name for tool in made]
-    for asked, name in zip(tools, names, strict=True):
-        if isinstance(asked, str) and asked != name:  # a policy would read one and be shown another
-            raise UserError(
-                f"the tool registered as {asked!r} calls itself {name!r}; fix: register it by its "
-                "own name"
-            )
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"the tool {name!r} is given twice; fix: give it once")
-    return made
 
 
 def make(cases: str, **options: Any) -> "gymnasium.Env[Observation, str]":

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from medgym.cases import LETTERS, Case
-from medgym.errors import UserError
+from medgym.cases import LETTERS, Case, open_cases
+from medgym.errors import Fault, ToolError, UserError
 from medgym.imaging.study import Study, open_image
 from medgym.messages import (
     MAX_CALLS,
@@ -29,9 +29,17 @@ from medgym.messages import (
     message,
     parse_action,
 )
-from medgym.rubric import Rubric, Score, outcome
-from medgym.tool import Fault, Tool, ToolArgs, ToolError, ToolResult
+from medgym.rubric import Rubric, Score, load_rubric, outcome
+from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
 from medgym.workspace import Coordinates, View, Workspace
+
+DEFAULT_TOOLS = ("zoom",)
+
+DEFAULT_MAX_TURNS = 6
+
+DEFAULT_VIEW_SIZE = 448
+"""Side of a view where neither the caller nor the cases say otherwise: 16 x 16 visual tokens of
+28 pixels, as Qwen-VL counts them."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +74,66 @@ class Turn:
 class Rules:
     """Everything about playing that does not depend on the case.
 
-    `prompt` says who plays, as a role's does; it goes before the instructions.
+    `Rules.for_cases` takes names of tools and of a rubric, and finds the view size of the cases.
+
+    Attributes:
+        tools: what a reply may call.
+        rubric: what is rewarded.
+        max_turns: replies after which the episode is truncated.
+        max_tokens: token budget of an episode, prompts and images included; None for no limit.
+        view_size: greatest side of a view, in pixels.
+        coordinates: how a policy writes boxes: in `"thousandths"` of a view, or in its `"pixel"`s.
+        prompt: who plays, as a role's prompt says; it goes before the instructions.
     """
 
     tools: tuple[Tool, ...] = ()
     rubric: Rubric = field(default_factory=outcome)
-    max_turns: int = 6
+    max_turns: int = DEFAULT_MAX_TURNS
     max_tokens: int | None = None
-    view_size: int = 448
+    view_size: int = DEFAULT_VIEW_SIZE
     coordinates: Coordinates = "thousandths"
     prompt: str = ""
+
+    @classmethod
+    def for_cases(
+        cls,
+        cases: str | Sequence[Case],
+        *,
+        tools: Sequence[str | Tool] = DEFAULT_TOOLS,
+        rubric: str | Rubric = "outcome",
+        max_turns: int = DEFAULT_MAX_TURNS,
+        max_tokens: int | None = None,
+        view_size: int | None = None,
+        coordinates: Coordinates = "thousandths",
+        prompt: str = "",
+    ) -> "Rules":
+        """The rules of play for these cases: the one home of the defaults.
+
+        Args:
+            cases: a spec such as `"phantom:train"`, or a sequence of cases. They set the view size
+                where `view_size` is None: that of their source, else `DEFAULT_VIEW_SIZE`.
+            tools: names of registered tools, or `Tool` objects.
+            rubric: the name of a registered rubric, or a `Rubric`.
+            max_turns, max_tokens, coordinates, prompt: as the attributes of `Rules`.
+
+        Raises:
+            UserError: unknown cases, tool or rubric, or a value out of range.
+        """
+        if max_turns < 1:
+            raise UserError(f"max_turns is {max_turns}; fix: allow at least one turn")
+        if view_size is not None and view_size < 1:
+            raise UserError(f"view_size is {view_size}; fix: show at least one pixel")
+        if coordinates not in ("thousandths", "pixel"):
+            raise UserError(f"unknown coordinates {coordinates!r}; known: thousandths, pixel")
+        return Rules(
+            tools=load_tools(tools),
+            rubric=load_rubric(rubric),
+            max_turns=max_turns,
+            max_tokens=max_tokens,
+            view_size=view_size or open_cases(cases).view_size or DEFAULT_VIEW_SIZE,
+            coordinates=coordinates,
+            prompt=prompt,
+        )
 
     @cached_property
     def instructions(self) -> str:

@@ -2,11 +2,12 @@
 
 Each carries one line that names the thing and the fix; the command prints that line alone, without
 a traceback, and turns the class into its exit status. A policy never sees these: what a policy does
-wrong is an observation (`medgym.tool.ToolError`).
+wrong is an observation (`ToolError`).
 """
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
 
 
 class UserError(Exception):
@@ -15,6 +16,19 @@ class UserError(Exception):
 
 class RunError(Exception):
     """It was asked rightly and failed all the same. Exit status 1."""
+
+
+Fault = Literal["name", "type", "value"]
+"""What was wrong with a call: a name (of the tool or of an argument), an argument's type, or a
+value that the schema admits and these images do not (a box outside the view)."""
+
+
+class ToolError(Exception):
+    """A policy's mistake in a call. Its text is the observation; it says what was expected."""
+
+    def __init__(self, text: str = "", fault: Fault = "value") -> None:
+        super().__init__(text)
+        self.fault: Fault = fault
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> UserError:

@@ -1,58 +1,35 @@
-"""What a suite is: something that judges a policy on cases and says how sure it is."""
+"""What a judge is: it runs a policy on cases and says how well the policy did, with an interval.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+A judge is registered in the entry-point group `medgym.judges`; `medgym eval --judge NAME` runs it.
+What counts as right is a scorer's word (`medgym.scorer`), never the judge's own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from medgym.cases import Case
 from medgym.episode import Rules
+from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages
 from medgym.trajectory import Trajectory
 
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A share of cases with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @classmethod
-    def of(cls, outcomes: Iterable[bool]) -> "Rate":
-        """The share of True with its Wilson score interval (no continuity correction).
-
-        Unlike the normal approximation it stays within 0..1 and has a width at 0 % and 100 % too.
-        It takes the outcomes as independent: cases of one patient would need a clustered interval.
-        For no outcomes the share is 0 and the interval says nothing: 0..1.
-        """
-        from scipy.stats import binomtest
-
-        seen = [bool(outcome) for outcome in outcomes]
-        if not seen:
-            return cls(0.0, 0.0, 1.0, 0)
-        test = binomtest(sum(seen), len(seen))
-        interval = test.proportion_ci(CONFIDENCE, method="wilson")
-        return cls(sum(seen) / len(seen), float(interval.low), float(interval.high), len(seen))
-
 
 @dataclass(frozen=True)
 class RoleJudgement:
-    """How one role of a consultation did, over all parts that it played.
+    """How one role of a consultation did, over all its episodes.
 
     Attributes:
         right: share of right answers to what the role was asked (triage: for a specialty), over the
-            parts that the machinery did not fail; one without an answer is wrong.
+            episodes whose machinery did not fail. An episode without an answer is wrong.
         answered: share of these that ended with an answer.
-        failed: parts that the machinery failed for good, which count as nothing.
-        turns, calls, tokens, seconds: means of a part: replies, tool calls, tokens (see
-            `Trajectory.tokens`), and how long it took beside the others.
+        failed: number of episodes whose machinery failed for good. The other figures leave them
+            out.
+        turns, calls, tokens, seconds: means of an episode: replies, tool calls, tokens (see
+            `Trajectory.tokens`), and wall-clock time, other episodes running beside it.
 
-    Where all parts failed there is no share and no mean: None.
+    Where every episode failed there is no share and no mean: None.
     """
 
     right: Rate
@@ -63,22 +40,30 @@ class RoleJudgement:
     tokens: float | None
     seconds: float | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as `results.json` holds them."""
+        return vars(self) | {"right": self.right.as_dict()}
+
 
 @dataclass(frozen=True)
 class Judgement:
     """How a policy did on cases.
 
     Attributes:
-        policy: the spec of who played.
-        accuracy: share of right answers, over all cases; one that was not answered is wrong.
+        policy: the policy's spec.
+        accuracy: share of right answers, over all cases. A case without an answer is wrong.
         answered: share of episodes that ended with an answer.
         looked: share of episodes in which a tool showed something.
-        hit: share of the cases with gold regions in which a look showed a whole region.
+        hit: share of the cases with gold regions in which a look showed a whole region. None where
+            no case has a gold region.
         by_answer: accuracy among the cases of each gold answer, of `choice` and `closed` cases.
-        turns, calls, tokens: means of a case: replies, tool calls, tokens (see
-            `Trajectory.tokens`); of a consultation over all roles.
-        roles: of a consultation, how each role did; empty for one policy.
-        trajectories: what was played, in the order of the cases.
+        turns, calls, tokens: means of an episode: replies, tool calls, tokens (see
+            `Trajectory.tokens`). Of a consultation: over all roles together.
+        roles: of a consultation, how each role did; empty for a single policy.
+        trajectories: the episodes, in the order of the cases.
+        reward: mean reward by the rubric of the rules.
+        metrics: what this judge measures beyond the above, by name: a share with its interval, or a
+            number. The table of `medgym eval` and `results.json` show them.
     """
 
     policy: str
@@ -92,10 +77,38 @@ class Judgement:
     tokens: float
     roles: Mapping[str, RoleJudgement]
     trajectories: tuple[Trajectory, ...]
+    reward: float | None = None
+    metrics: Mapping[str, Rate | float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as every `results.json` holds them (see `medgym.storage.results`), without
+        the trajectories."""
+        return {
+            "policy": self.policy,
+            "accuracy": self.accuracy.as_dict(),
+            "reward": self.reward,
+            "answered": self.answered,
+            "looked": self.looked,
+            "hit": self.hit,
+            "turns": self.turns,
+            "calls": self.calls,
+            "tokens": self.tokens,
+            "by_answer": {answer: rate.as_dict() for answer, rate in self.by_answer.items()},
+            "roles": {role: figures.as_dict() for role, figures in self.roles.items()},
+            "metrics": {
+                name: value.as_dict() if isinstance(value, Rate) else value
+                for name, value in self.metrics.items()
+            },
+        }
 
 
-class Suite(Protocol):
-    """Registered in the entry-point group `medgym.suites`."""
+class Judge(Protocol):
+    """A function that judges; registered in the entry-point group `medgym.judges`.
+
+    To write one: roll the policy out with `medgym.collect(cases, policy, rules, ..., ordered=True)`
+    and make a `Judgement` of the trajectories. `medgym.evals.judges.vqa.judgement` makes the usual
+    figures of trajectories; `dataclasses.replace(judgement, metrics={...})` adds a judge's own.
+    """
 
     def __call__(
         self,
@@ -108,8 +121,27 @@ class Suite(Protocol):
         on_progress: Callable[[int], None] | None = None,
         on_messages: OnMessages | None = None,
     ) -> Judgement:
-        """Play every case once and judge.
+        """Run the policy once on every case and judge it.
 
-        `on_progress` receives the number of cases done, `on_messages` each finished conversation.
+        Args:
+            policy: what is judged.
+            cases: the cases, with their gold.
+            rules: tools, rubric, budgets, view size.
+            sampling: how replies are sampled; temperature 0 is greedy.
+            seed: the same seed gives the same episodes.
+            on_progress: is called with the number of cases done.
+            on_messages: is called with each finished conversation; a store of images takes it.
+
+        Raises:
+            UserError: there is no case.
+            RunError: the machinery failed on a case for good.
         """
         ...
+
+
+def load_judge(name: str = "vqa") -> Judge:
+    """The judge that is registered as `name`; `UserError` names the nearest one where none is."""
+    from medgym.registry import load
+
+    judge: Judge = load("judges", name)
+    return judge

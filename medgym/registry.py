@@ -16,6 +16,8 @@ KINDS = (
     "roles",
     "sources",
     "rubrics",
+    "scorers",
+    "judges",
     "suites",
     "recipes",
     "models",

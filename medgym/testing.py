@@ -14,8 +14,9 @@ from typing import Any, get_args
 import numpy as np
 
 from medgym.cases import open_cases
+from medgym.errors import ToolError
 from medgym.imaging.study import Study, open_image
-from medgym.tool import Fidelity, Tool, ToolError, ToolResult
+from medgym.tool import Fidelity, Tool, ToolResult
 from medgym.workspace import Workspace
 
 CASES = "phantom,question=kind:train[:3]"

@@ -5,8 +5,6 @@ which holds no gold. Its docstring is what the policy reads; the JSON schema com
 """
 
 import inspect
-import sys
-import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hi
 
 from annotated_types import Len
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from medgym.errors import ToolError, UserError
 
 if TYPE_CHECKING:
     from medgym.workspace import View, Workspace
@@ -25,19 +25,6 @@ ViewNumber = Annotated[int, Field(ge=0, description="number of a view")]
 
 BoxArgument = Annotated[list[float], Len(4, 4), Field(description="[x0, y0, x1, y1] in the view")]
 """The argument that is a box in the addressed view, in the environment's coordinates."""
-
-
-Fault = Literal["name", "type", "value"]
-"""What was wrong with a call: a name (of the tool or of an argument), an argument's type, or a
-value that the schema admits and these images do not (a box outside the view)."""
-
-
-class ToolError(Exception):
-    """A policy's mistake in a call. Its text is the observation; it says what was expected."""
-
-    def __init__(self, text: str = "", fault: Fault = "value") -> None:
-        super().__init__(text)
-        self.fault: Fault = fault
 
 
 class ToolArgs(BaseModel):
@@ -135,8 +122,8 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in schema.items() if k != "title"}
 
 
-def tool(function: Callable[..., ToolResult | str]) -> Tool:
-    """Make a tool of a typed function; `@medgym.tool` as a decorator.
+def as_tool(function: Callable[..., ToolResult | str]) -> Tool:
+    """Make a tool of a typed function; `@medgym.as_tool` as a decorator.
 
     The parameters become the arguments, except one called `workspace`, which receives the episode's
     workspace. The docstring is what the policy reads. A plain `str` is returned as text.
@@ -173,11 +160,21 @@ def tool(function: Callable[..., ToolResult | str]) -> Tool:
     return result
 
 
-class _CallableModule(types.ModuleType):
-    """`medgym.tool` names this module and, as in `@medgym.tool`, the decorator within it."""
+def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
+    """Tools by registered name, or as they are; `UserError` where one is unknown or named twice."""
+    from medgym.registry import load
 
-    def __call__(self, function: Callable[..., ToolResult | str]) -> Tool:
-        return tool(function)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+    # A class is registered, or a tool itself, as `@medgym.as_tool` makes it of a function.
+    found = [load("tools", tool) if isinstance(tool, str) else tool for tool in tools]
+    made = tuple(tool if isinstance(tool, Tool) else tool() for tool in found)
+    names = [tool.name for tool in made]
+    for asked, name in zip(tools, names, strict=True):
+        if isinstance(asked, str) and asked != name:  # a policy would read one and be shown another
+            raise UserError(
+                f"the tool registered as {asked!r} calls itself {name!r}; fix: register it by its "
+                "own name"
+            )
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"the tool {name!r} is given twice; fix: give it once")
+    return made

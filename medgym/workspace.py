@@ -14,10 +14,9 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from PIL import Image
 
-from medgym.errors import UserError
+from medgym.errors import ToolError, UserError
 from medgym.imaging.lazy_image import Picture
 from medgym.imaging.study import Box, Study
-from medgym.tool import ToolError
 
 Coordinates = Literal["thousandths", "pixel"]
 

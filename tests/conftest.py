@@ -38,8 +38,8 @@ settings.load_profile("repeatable")
 @pytest.fixture(scope="session")
 def tiny_processor() -> Any:
     """A real Qwen3-VL processor with a byte-level tokenizer, for views of up to 64 x 64 pixels."""
-    from medgym.env import load_tools
     from medgym.episode import instructions
+    from medgym.tool import load_tools
     from medgym.train.tiny.tokenizer import build_processor, call_pieces
 
     told = instructions(load_tools(["zoom"])).splitlines(keepends=True)

@@ -18,7 +18,7 @@ from medgym.env import MedEnv, contact_sheet
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 from medgym.messages import MAX_TEXT, render_call
-from medgym.tool import ToolResult, tool
+from medgym.tool import ToolResult, as_tool
 from medgym.workspace import Workspace
 
 LOOK = render_call("zoom", {"view": 0, "box": [250, 250, 500, 500]})
@@ -41,7 +41,7 @@ def odd_cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     ]  # fmt: skip
 
 
-@tool
+@as_tool
 def echo(text: str) -> str:
     """Says it again."""
     return text
@@ -279,7 +279,7 @@ def test_a_tool_object_and_a_name_do_the_same() -> None:
 
 
 def test_an_own_tool_may_want_the_workspace(odd_cases: list[Case]) -> None:
-    @tool
+    @as_tool
     def whole(workspace: Workspace) -> ToolResult:
         """Shows all of it again."""
         view = workspace.look(0, workspace.view(0).box_px, enlarge=True, made_by="whole")

@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from medgym.cases import Case, CaseView
-from medgym.env import MedEnv, load_tools
+from medgym.cases import Case, CaseView, open_cases
+from medgym.env import MedEnv
 from medgym.episode import Episode, Rules, instructions
-from medgym.errors import UserError
+from medgym.errors import ToolError, UserError
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import MAX_TEXT, Calls, Malformed, Reply, render_answer, render_call
 from medgym.registry import names
 from medgym.rollout.record import looks_of
-from medgym.tool import Tool, ToolArgs, ToolError, ToolResult, tool
+from medgym.tool import Tool, ToolArgs, ToolResult, as_tool, load_tools
 from medgym.workspace import View, Workspace
 
 ACTIONS = 100_000
@@ -213,7 +213,7 @@ def test_lone_surrogates_end_at_the_door() -> None:
 
 
 def test_long_texts_of_tools_are_cut() -> None:
-    @tool
+    @as_tool
     def talk(words: int) -> str:
         """Talks."""
         return "w" * words
@@ -226,7 +226,7 @@ def test_long_texts_of_tools_are_cut() -> None:
 
 
 def test_a_long_error_of_a_tool_is_cut() -> None:
-    @tool
+    @as_tool
     def fail(words: int) -> str:
         """Fails."""
         raise ToolError("w" * words)
@@ -237,7 +237,7 @@ def test_a_long_error_of_a_tool_is_cut() -> None:
 
 
 def test_a_fault_in_a_tool_is_not_taken_for_the_policys() -> None:
-    @tool
+    @as_tool
     def broken(x: int) -> str:
         """Breaks."""
         return str(1 / 0)
@@ -247,7 +247,7 @@ def test_a_fault_in_a_tool_is_not_taken_for_the_policys() -> None:
 
 
 def test_a_view_that_shows_too_much_is_the_tools_fault() -> None:
-    @tool
+    @as_tool
     def poster(workspace: Workspace) -> ToolResult:
         """Shows more than a view may."""
         picture = Image.new("RGB", (17, 4))
@@ -457,3 +457,28 @@ def test_the_fuzz_draws_what_it_should() -> None:
     assert any("\x00" in text for text in drawn)
     assert any("NaN" in text for text in drawn)
     assert drawn == list(actions(seed=1, count=3000))
+
+
+def test_rules_for_cases_find_the_view_size_and_load_what_is_named() -> None:
+    rules = Rules.for_cases("phantom:train[:3]", tools=["crop"], rubric="vitar", max_turns=2)
+    assert rules.view_size == open_cases("phantom:train").view_size == 64
+    assert [tool.name for tool in rules.tools] == ["crop"]
+    assert (rules.rubric.name, rules.max_turns) == ("vitar", 2)
+    assert Rules.for_cases("phantom:train", view_size=32).view_size == 32
+    assert Rules.for_cases([a_case()]).view_size == 448  # cases that do not say
+    plain = Rules.for_cases([a_case()])
+    assert [tool.name for tool in plain.tools] == ["zoom"]
+    assert plain.rubric.name == "outcome"
+
+
+@pytest.mark.parametrize(
+    ("cases", "said"),
+    [
+        ("phantom:test[5:5]", "'phantom:test\\[5:5\\]' names no case; fix: widen the slice"),
+        (7, "cannot read cases from a int"),
+        (["phantom:test"], "cannot read cases from a list"),
+    ],
+)
+def test_what_is_no_case_is_refused(cases: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Rules.for_cases(cases)

@@ -36,7 +36,7 @@ from medgym.episode import Episode, Rules
 from medgym.imaging.study import ImageRef
 from medgym.messages import ImagePart, Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
 from medgym.storage.trajectories import ImageStore
 from medgym.tool import Tool, ToolResult
 from medgym.workspace import View, Workspace
@@ -122,7 +122,7 @@ def played(case: Case, plant: Plant | None = None) -> Played:
     spy, size = Spy(), 64 if case.source == "phantom" else 32
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Rules, "begin", planted)
-        asyncio.run(rollout(case, spy, Rules(tools=tools, max_turns=99, view_size=size)))
+        asyncio.run(roll_out(case, spy, Rules(tools=tools, max_turns=99, view_size=size)))
         env = MedEnv([case], tools, max_turns=99, view_size=size, render_mode="ansi")
         observation, info = env.reset(seed=0)
         info.pop("case")  # the case's id, for whoever keeps records; the episode says it nowhere

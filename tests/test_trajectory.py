@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medgym.cases import Case, Region
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.metrics.looking import hit
 from medgym.policy import Policy, Sampling
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
+from medgym.tool import load_tools
 from medgym.trajectory import (
     ImageUse,
     InvariantError,
@@ -70,7 +70,7 @@ class Recited(Policy):
 def played(renderer: Renderer, replies: Sequence[tuple[str, int]]) -> tuple[Trajectory, Recited]:
     rules = Rules(tools=load_tools(["zoom", "crop"]), max_turns=len(replies), view_size=48)
     policy = Recited(renderer, replies)
-    return asyncio.run(rollout(CASE, policy, rules, studies=STUDIES)), policy
+    return asyncio.run(roll_out(CASE, policy, rules, studies=STUDIES)), policy
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,7 @@ def test_a_prompt_that_drifts_is_refused_when_it_is_recorded(renderer: Renderer)
     rules = Rules(tools=load_tools(["zoom"]), view_size=48)
     policy = Drifting(renderer, [(LOOK, 0), ("<answer>B</answer>", 0)])
     with pytest.raises(InvariantError, match=r"invariant 1.*does not continue"):
-        asyncio.run(rollout(CASE, policy, rules, studies=STUDIES))
+        asyncio.run(roll_out(CASE, policy, rules, studies=STUDIES))
 
 
 def test_an_image_that_was_not_encoded_is_refused_when_it_is_recorded(renderer: Renderer) -> None:
@@ -275,7 +275,7 @@ def test_an_image_that_was_not_encoded_is_refused_when_it_is_recorded(renderer: 
 
     policy = Blind(renderer, [("<answer>B</answer>", 0)])
     with pytest.raises(InvariantError, match="invariant 3"):
-        asyncio.run(rollout(CASE, policy, Rules(view_size=48), studies=STUDIES))
+        asyncio.run(roll_out(CASE, policy, Rules(view_size=48), studies=STUDIES))
 
 
 def test_a_failure_carries_no_reward_and_may_be_empty() -> None:

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from medgym.errors import UserError
+from medgym.errors import ToolError, UserError
 from medgym.imaging.study import Study
-from medgym.tool import ToolError
 from medgym.workspace import MAX_ASPECT, View, Workspace
 
 sides = st.integers(1, 200)

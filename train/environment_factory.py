@@ -19,9 +19,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from medgym.cases import Case
-from medgym.env import DEFAULT_TOOLS, MedEnv
-from medgym.episode import Episode, Rules
+from medgym.cases import Case, open_cases
+from medgym.episode import DEFAULT_TOOLS, Episode, Rules
 from medgym.errors import UserError, missing_extra
 from medgym.messages import render_answer, render_call
 from medgym.rubric import Rubric
@@ -57,20 +56,21 @@ def trl_environment(
         cases: a case spec, or a sequence of cases.
         tools: names of registered tools, or `Tool` objects.
         rubric: name of a registered rubric, or a `Rubric`: its total is the reward.
-        view_size, coordinates: as in `MedEnv`.
+        view_size, coordinates: as in `Rules`.
 
     Raises:
         UserError: unknown cases, tool or rubric, or a tool whose arguments TRL cannot describe.
     """
-    env = MedEnv(
-        cases,
-        tools,
-        rubric,
+    found = open_cases(cases)
+    rules = Rules.for_cases(
+        found,
+        tools=tools,
+        rubric=rubric,
         max_turns=sys.maxsize,  # TRL counts the turns
         view_size=view_size,
         coordinates=coordinates,
     )
-    return Environments(env.cases, env.rules)
+    return Environments(found, rules)
 
 
 class Environments:

@@ -31,13 +31,14 @@ from medgym.consultation.opinions import (
     opinion_of,
     triage_case,
 )
-from medgym.env import DEFAULT_VIEW_SIZE, canvas, load_tools
-from medgym.episode import Episode, Rules
+from medgym.env import canvas
+from medgym.episode import DEFAULT_VIEW_SIZE, Episode, Rules
 from medgym.errors import UserError, missing_extra
 from medgym.messages import MAX_TEXT
 from medgym.rollout.record import looks_of
 from medgym.rubric import load_rubric
 from medgym.spaces import AnyText
+from medgym.tool import load_tools
 
 from .recipe import read_recipe
 from .roles import Role

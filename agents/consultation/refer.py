@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pydantic import Field, create_model
 
 from medgym.consultation.opinions import Opinion
-from medgym.tool import Tool, ToolArgs, ToolError, ToolResult
+from medgym.errors import ToolError
+from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
 
 Ask = Callable[[str, int], Awaitable[Opinion]]

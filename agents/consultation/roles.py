@@ -13,13 +13,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from medgym.consultation.opinions import ATTENDING, SPECIALIST, TRIAGE
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import Sampling
 from medgym.registry import load
 from medgym.rubric import load_rubric
 from medgym.toml import read_table
+from medgym.tool import load_tools
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from medgym.commands.shared_options import (
     ready,
     tool_names,
 )
-from medgym.judge import Judgement, Rate, Suite
+from medgym.judge import Judgement, load_judge
+from medgym.metrics.rate import Rate
 from medgym.policy import Sampling, load_policy
 from medgym.progress import progress
-from medgym.registry import load
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import save
 
@@ -47,7 +47,7 @@ def evaluate(
     greedy: Annotated[bool, typer.Option("--greedy", help="The same as --temperature 0.")] = False,
     max_tokens: MaxTokens = 512,
     seed: Seed = 0,
-    suite: Annotated[str, typer.Option("--suite", help="Who judges: a registered suite.")] = "vqa",
+    judge: Annotated[str, typer.Option("--judge", help="A registered judge.")] = "vqa",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="runs/NAME", help="Keep what was played in this new folder."),
@@ -63,20 +63,20 @@ def evaluate(
     played, rules = cases_and_rules(
         cases, tools=chosen, rubric=rubric, max_turns=max_turns, view_size=view_size
     )
-    judge: Suite = load("suites", suite)
+    run_judge = load_judge(judge)
     player = ready(load_policy(policy))
     folder = None
     if out is not None:
         asked: dict[str, Any] = {
             "command": "eval", "cases": cases, "policy": player.spec, "tools": list(chosen),
-            "rubric": rubric, "suite": suite, "max_turns": max_turns, "view_size": rules.view_size,
+            "rubric": rubric, "judge": judge, "max_turns": max_turns, "view_size": rules.view_size,
             "temperature": temperature, "max_tokens": max_tokens, "seed": seed,
             **player.describe(),
         }  # fmt: skip
         folder = RunFolder.create(out, asked, seeds={"run": seed})
     sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
     with progress("cases", len(played)) as advance:
-        judgement = judge(
+        judgement = run_judge(
             player,
             played,
             rules,

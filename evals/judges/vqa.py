@@ -10,8 +10,9 @@ from statistics import fmean
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
-from medgym.judge import Judgement, Rate, RoleJudgement
+from medgym.judge import Judgement, RoleJudgement
 from medgym.metrics.looking import hit
+from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages, collect
 from medgym.trajectory import Trajectory

@@ -32,7 +32,7 @@ from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
 from medgym.rubric import Rubric
 from medgym.trajectory import Trajectory
 
@@ -102,7 +102,7 @@ def play(
         )
     _make_folder(out)
     watched = None if isinstance(player, Team) else Watched(player, out, say=not as_json)
-    playing = rollout(
+    playing = roll_out(
         played,
         watched or player,
         rules,

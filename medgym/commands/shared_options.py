@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from medgym.cases import Case, CaseList
-from medgym.env import DEFAULT_TOOLS, MedEnv
-from medgym.episode import Rules
+from medgym.cases import Case, CaseList, open_cases
+from medgym.episode import DEFAULT_TOOLS, Rules
 from medgym.errors import UserError
 from medgym.policy import Policy
 
@@ -66,9 +65,12 @@ def cases_and_rules(
     max_turns: int = 6,
     view_size: int | None = None,
 ) -> tuple[CaseList, Rules]:
-    """The cases that a spec names and the rules of play, as `MedEnv` reads both."""
-    env = MedEnv(spec, tools, rubric, max_turns=max_turns, view_size=view_size)
-    return env.cases, env.rules
+    """The cases that a spec names, and the rules of play for them."""
+    cases = open_cases(spec)
+    rules = Rules.for_cases(
+        cases, tools=tools, rubric=rubric, max_turns=max_turns, view_size=view_size
+    )
+    return cases, rules
 
 
 def ready(policy: Policy) -> Policy:

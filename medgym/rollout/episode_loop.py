@@ -25,7 +25,7 @@ OnMessages = Callable[[Sequence[Message]], None]
 """What is called with a finished episode's messages, as a store of their images is."""
 
 
-async def rollout(
+async def roll_out(
     case: Case,
     policy: Policy,
     rules: Rules,
@@ -129,7 +129,7 @@ class _Part:
         sampling: Sampling | None,
         threads: Executor | None = None,
     ) -> Trajectory:
-        return await rollout(
+        return await roll_out(
             case,
             policy,
             rules,

@@ -18,7 +18,7 @@ from medgym.imaging.study import Study, open_image
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Job, Played
-from medgym.rollout.episode_loop import OnMessages, rollout
+from medgym.rollout.episode_loop import OnMessages, roll_out
 from medgym.rollout.tool_batches import batched, close_batches
 from medgym.storage.trajectories import png_bytes
 
@@ -71,7 +71,7 @@ class LocalBackend(Backend):
                 self._on_messages(messages)
 
         wanted = self._stored is not None or self._on_messages is not None
-        trajectory = await rollout(
+        trajectory = await roll_out(
             job.case,
             self._policy,
             self._rules,

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medgym.episode import Rules
-from medgym.tool import Tool, ToolError, ToolResult
+from medgym.errors import ToolError
+from medgym.tool import Tool, ToolResult
 from medgym.workspace import Workspace
 
 WAIT = 0.005

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.imaging.study import Study, open_image
@@ -15,6 +14,7 @@ from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.metrics.counterfactual import exchanged
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
+from medgym.tool import load_tools
 
 CASES = list(open_cases("phantom,look=radiograph,question=kind:test[:24]"))
 RULES = Rules(tools=load_tools(["zoom", "segment"]), view_size=64)

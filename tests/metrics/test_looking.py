@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from medgym.cases import Case, Region
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import MAX_CALLS, render_answer, render_call
 from medgym.metrics.looking import best_iou, errors, hit, metrics
 from medgym.rollout.record import record
+from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, failed_trajectory
 
 CASE = Case(

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure
@@ -24,7 +23,7 @@ from medgym.rollout import Tally, collect
 from medgym.rollout import collection as collecting
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
-from medgym.tool import Tool, ToolArgs, ToolResult
+from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
 from medgym.trajectory import validate
 
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pytest
 
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.imaging import lazy_image as picture
 from medgym.imaging.study import Study, open_image
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
+from medgym.tool import load_tools
 
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
 
@@ -45,7 +45,7 @@ def test_views_are_drawn_and_hashed_in_threads(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(picture, "image_hash", hashing)
     case = open_cases("phantom:train")[0]
     studies = [open_image(ref) for ref in case.images]
-    trajectory = asyncio.run(rollout(case, Looker(), RULES, studies=studies))
+    trajectory = asyncio.run(roll_out(case, Looker(), RULES, studies=studies))
     shown = [image.sha256 for node in trajectory.nodes for image in node.images]
     assert len(shown) == len(set(shown)) == len(drawn_by) == len(hashed_by) == 2
     assert threading.main_thread() not in (*drawn_by, *hashed_by)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import collect, local, rollout
+from medgym.rollout import collect, local, roll_out
 from medgym.rollout import collection as collecting
+from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
 
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
@@ -263,12 +263,12 @@ def test_a_stream_that_is_left_inside_a_running_event_loop_plays_nothing_on() ->
 
 
 def test_one_with_an_event_loop_plays_as_a_coroutine() -> None:
-    alone = asyncio.run(rollout(cases(1)[0], Waiting(), RULES))
+    alone = asyncio.run(roll_out(cases(1)[0], Waiting(), RULES))
     assert [alone] == list(collect(cases(1), Waiting(), RULES))
 
 
 def test_images_may_be_given_decoded() -> None:
     case = cases(1)[0].model_copy(update={"images": (ImageRef(uri="gone:0"),)})
     study = Study(np.zeros((64, 64), np.uint8))
-    played = asyncio.run(rollout(case, Waiting(), RULES, studies=[study]))
+    played = asyncio.run(roll_out(case, Waiting(), RULES, studies=[study]))
     assert played.looks[0].box_px == (0, 0, 32, 32)

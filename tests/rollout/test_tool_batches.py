@@ -11,12 +11,13 @@ import pytest
 
 from medgym.cases import open_cases
 from medgym.episode import Rules
+from medgym.errors import ToolError
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
 from medgym.rollout.tool_batches import Batched, Batcher, batched, close_batches
 from medgym.testing import check_tool
-from medgym.tool import Tool, ToolArgs, ToolError, ToolResult
+from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
 
 

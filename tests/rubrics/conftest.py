@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from medgym.cases import Case, Region
-from medgym.env import load_tools
 from medgym.episode import Episode, Rules
 from medgym.imaging.study import ImageRef, Study
 from medgym.rubric import Rubric, load_rubric
+from medgym.tool import load_tools
 
 CASE = Case(
     id="a/train/0", images=(ImageRef(uri="a:0"), ImageRef(uri="a:1")), question="?",

@@ -20,12 +20,12 @@ from transformers import AutoProcessor
 
 from medgym.cases import Case, open_cases
 from medgym.consultation.opinions import SPECIALTIES, triage_case
-from medgym.env import load_tools
 from medgym.episode import Rules, instructions
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.train.sft.samples import Collator, sample_of
 from medgym.train.sft.trainer import supervised
 from medgym.train.tiny.model import TinyConfig, build_model

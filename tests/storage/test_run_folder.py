@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 import medgym
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import load_policy
 from medgym.rollout import collect
 from medgym.storage.run_folder import RunFolder, commit, content, toml
+from medgym.tool import load_tools
 
 
 def test_a_new_folder_says_what_was_asked_and_what_it_was_done_with(tmp_path: Path) -> None:

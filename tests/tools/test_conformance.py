@@ -7,9 +7,10 @@ from PIL import ImageDraw
 
 import medgym
 from medgym import load, names
+from medgym.errors import ToolError
 from medgym.imaging.study import Box
 from medgym.testing import check_tool
-from medgym.tool import Tool, ToolArgs, ToolError, ToolResult, ViewNumber
+from medgym.tool import Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import View, Workspace
 
 
@@ -19,7 +20,7 @@ def test_what_ships_keeps_the_contract(name: str) -> None:
 
 
 def test_a_function_can_be_a_tool() -> None:
-    @medgym.tool
+    @medgym.as_tool
     def count(workspace: Workspace, view: ViewNumber = 0) -> str:
         """Count the pixels of a view."""
         return str(workspace.view(view).size)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medgym import load
+from medgym.errors import ToolError
 from medgym.imaging.study import Study
-from medgym.tool import Tool, ToolError
+from medgym.tool import Tool
 from medgym.workspace import View, Workspace
 
 zoom: Tool = load("tools", "zoom")()

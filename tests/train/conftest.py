@@ -10,9 +10,9 @@ import pytest
 @pytest.fixture
 def uneven() -> Any:
     """Rules under which random replies earn unequally, so that there is something to learn."""
-    from medgym.env import load_tools
     from medgym.episode import Rules
     from medgym.rubric import Rubric, Term
+    from medgym.tool import load_tools
 
     term = Term("uneven", 1.0, lambda _, episode: sum(map(ord, episode.turns[0].reply)) % 7 / 7)
     rubric = Rubric("uneven", (term,))
@@ -32,8 +32,8 @@ def make_trainer(tiny_folder: Path, tmp_path: Path) -> Callable[..., Any]:
     from trl import GRPOConfig
 
     from medgym import Sampling, open_cases
-    from medgym.env import load_tools
     from medgym.episode import Rules
+    from medgym.tool import load_tools
     from medgym.train.grpo.trainer import LookingTrainer
     from medgym.train.models.checkpoint import load_model
 

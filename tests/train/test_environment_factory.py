@@ -117,19 +117,19 @@ class Odd(medgym.Tool):
         return ToolResult("odd")
 
 
-@medgym.tool
+@medgym.as_tool
 def mode(kind: Literal["a", "b"] = "a") -> str:
     """Says what it was asked."""
     return kind
 
 
-@medgym.tool
+@medgym.as_tool
 def crash() -> str:
     """Crashes."""
     raise OSError("no server")
 
 
-@medgym.tool
+@medgym.as_tool
 def answer(text: str) -> str:
     """Answers otherwise."""
     return text

@@ -15,11 +15,11 @@ pytest.importorskip("trl")
 import torch
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
+from medgym.tool import load_tools
 from medgym.train.forcing import KINDS, forced, givens, kinds_of, model_inputs
 from medgym.train.grpo.batch import LostImages
 from medgym.train.models.checkpoint import load_model
@@ -53,7 +53,7 @@ def play(policy: Policy, cases: Sequence[Case] = CASES) -> tuple[Played, dict[st
     async def all_of_them() -> list[Trajectory]:
         sampling = Sampling(max_tokens=12)
         return await asyncio.gather(
-            *(rollout(c, policy, RULES, sampling=sampling, on_messages=keep) for c in cases)
+            *(roll_out(c, policy, RULES, sampling=sampling, on_messages=keep) for c in cases)
         )
 
     return list(zip(cases, asyncio.run(all_of_them()), strict=True)), pictures

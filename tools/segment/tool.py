@@ -18,8 +18,9 @@ from PIL import Image
 from pydantic import Field
 
 from medgym.cases import Mask
+from medgym.errors import ToolError
 from medgym.imaging.study import Box, Study
-from medgym.tool import BoxArgument, Tool, ToolArgs, ToolError, ToolResult, ViewNumber
+from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import View, Workspace
 
 WORK_SIDE = 256

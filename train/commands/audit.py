@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from medgym.cases import Case
+from medgym.cases import Case, open_cases
 from medgym.commands.printing import percent, print_json
 from medgym.commands.shared_options import AsJson, ToolNames, tool_names
-from medgym.env import DEFAULT_TOOLS, MedEnv
-from medgym.episode import Rules
+from medgym.episode import DEFAULT_MAX_TURNS, DEFAULT_TOOLS, Rules
 from medgym.errors import RunError, UserError
 from medgym.rubric import Rubric, load_rubric
 
@@ -75,7 +74,7 @@ def _asked(
     """The rubric, the cases and the rules of play; what is asked for goes before a recipe's."""
     judged = load_rubric(rubric) if rubric is not None else None
     names: Sequence[str] = DEFAULT_TOOLS
-    turns, view_size, most = 6, None, None
+    turns, view_size, most = DEFAULT_MAX_TURNS, None, None
     if recipe is not None:
         from ..recipe.rubric import rubric_of
         from ..recipe.schema import load_recipe
@@ -87,15 +86,16 @@ def _asked(
         if spec is None:
             spec, most = loaded.cases.train, MOST
     judged = judged or load_rubric("outcome")
-    env = MedEnv(
-        spec or CASES,
-        names if tools is None else tool_names(tools, False),
-        judged,
+    found = open_cases(spec or CASES)
+    rules = Rules.for_cases(
+        found,
+        tools=names if tools is None else tool_names(tools, False),
+        rubric=judged,
         max_turns=max_turns or turns,
         view_size=view_size,
     )
-    step = 1 if most is None else max(1, len(env.cases) // most)
-    return judged, list(env.cases[::step][:most]), env.rules
+    step = 1 if most is None else max(1, len(found) // most)
+    return judged, list(found[::step][:most]), rules
 
 
 def _print(rubric: Rubric, earnings: Sequence[Earning], floor: float, count: int) -> None:

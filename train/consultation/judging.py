@@ -8,7 +8,8 @@ from medgym.cases import Case
 from medgym.consultation.opinions import ATTENDING, SPECIALIST, TRIAGE, advised_case, triage_case
 from medgym.episode import Rules
 from medgym.errors import RunError
-from medgym.judge import Judgement, Rate
+from medgym.judge import Judgement, load_judge
+from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling
 from medgym.progress import progress
 from medgym.registry import load
@@ -94,13 +95,17 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
             its figures would be those of another one.
     """
     cases = training.run.test
-    judge = load("suites", "vqa")
+    judge = load_judge()
     figures: dict[str, Any] = {}
     played: dict[str, Judgement] = {}
     found = players(training, cases, base)
     keep = RunFolder(training.folder).keep_images
     with progress("judging", 2 * sum(len(player[1]) for player in found.values())) as advance:
         for name, (policy, some, rules, sampling) in found.items():
+
+            def advanced(_: int, name: str = name) -> None:
+                advance(1, policy=name)
+
             drawn, greedy = (
                 judge(
                     policy,
@@ -108,7 +113,7 @@ def judged(training: "Training", base: Policy) -> dict[str, Any]:
                     rules,
                     sampling=sampling(is_greedy),
                     seed=seed_of(training.recipe.seed, "judge"),
-                    on_progress=lambda _, name=name: advance(1, policy=name),
+                    on_progress=advanced,
                     on_messages=None if is_greedy else keep,
                 )
                 for is_greedy in (False, True)

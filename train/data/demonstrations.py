@@ -18,7 +18,7 @@ from medgym.local_model import LocalModel
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
-from medgym.rollout import collect, rollout
+from medgym.rollout import collect, roll_out
 from medgym.rollout.sync import drive
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
@@ -189,7 +189,7 @@ async def _replayed(
         said = [node.text for node in told.nodes if node.role == "assistant"]
         case = known[told.case_id]
         try:
-            played = await rollout(
+            played = await roll_out(
                 case,
                 student.imitating(Spoken(told.policy, said)),
                 rules,

@@ -34,7 +34,7 @@ class GoldCases(Sequence[Case]):
         spec: a case spec.
 
     Attributes:
-        view_size: the greatest view size that the cases' source allows; None where any will do.
+        listed: the cases as the spec names them, made at each access.
 
     Raises:
         UserError: the spec names no cases; and, when it is made, a case has no gold.
@@ -42,14 +42,11 @@ class GoldCases(Sequence[Case]):
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
-        self._cases = open_cases(spec)
+        self.listed = open_cases(spec)
         self._made: dict[int, Case] = {}
-        self.view_size = self._cases.view_size
-        if not len(self._cases):
-            raise UserError(f"there are no cases in {spec}; fix: check its slice")
 
     def __len__(self) -> int:
-        return len(self._cases)
+        return len(self.listed)
 
     @overload
     def __getitem__(self, index: int) -> Case: ...
@@ -60,7 +57,7 @@ class GoldCases(Sequence[Case]):
             return OrderedCases(self, range(len(self))[index])
         place = range(len(self))[index]
         if place not in self._made:
-            case = self._cases[place]
+            case = self.listed[place]
             if not has_gold(case):
                 raise UserError(
                     f"{case.id} of {self.spec} has no gold answer; fix: choose a split with answers"
@@ -72,7 +69,7 @@ class GoldCases(Sequence[Case]):
     def facts(self) -> tuple[CaseFacts, ...]:
         """The facts of each case, read in one walk."""
         return tuple(
-            CaseFacts(case.id, case.answer, case.specialty, has_gold(case)) for case in self._cases
+            CaseFacts(case.id, case.answer, case.specialty, has_gold(case)) for case in self.listed
         )
 
     def check(self) -> None:
@@ -81,7 +78,7 @@ class GoldCases(Sequence[Case]):
         Raises:
             UserError: some have none.
         """
-        if self._cases.all_gold:
+        if self.listed.all_gold:
             return
         bare = [facts.id for facts in self.facts if not facts.has_gold]
         if bare:

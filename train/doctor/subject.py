@@ -20,15 +20,14 @@ from PIL import Image
 from medgym.cases import LETTERS, Case, CaseList, open_cases
 from medgym.commands.shared_options import cases_and_rules
 from medgym.consultation.opinions import ATTENDING, advised_case
-from medgym.env import DEFAULT_TOOLS
-from medgym.episode import Rules
+from medgym.episode import DEFAULT_TOOLS, Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
 from medgym.local_model import local_model
 from medgym.messages import Calls, Message, Reply, parse_action, render_answer
 from medgym.policy import Policy, Sampling, load_policy, split_adapter
 from medgym.registry import names
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
 from medgym.storage.adapters import check_fit
 from medgym.storage.layout import ROLE, Place
 from medgym.storage.run_folder import RunFolder
@@ -165,7 +164,7 @@ class Subject:
         async def show(case: Case) -> Shown:
             kept: list[Sequence[Message]] = []
             try:
-                trajectory = await rollout(case, player, self.rules, on_messages=kept.append)
+                trajectory = await roll_out(case, player, self.rules, on_messages=kept.append)
             except (Failure, RunError) as error:  # not tried again: the doctor wants to see it
                 return Shown(case, failure=str(error))
             return Shown(case, trajectory, kept[0])

@@ -1,7 +1,7 @@
 """How the policies of a run are judged: one after another, each loaded, judged and closed."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 from medgym.cases import Case
 from medgym.episode import Rules
-from medgym.judge import Judgement
+from medgym.judge import Judgement, load_judge
 from medgym.local_model import LocalModel, local_model
 from medgym.policy import Policy, Sampling, load_policy, split_adapter
 from medgym.progress import Advance, progress
-from medgym.registry import load
 from medgym.storage.adapters import name_of
 from medgym.storage.layout import Place
+from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
 
@@ -23,8 +23,10 @@ from .opened import Run
 from .processes import is_first
 from .stage import Stage
 
-Results = dict[str, Any]
-"""What `results.json` holds."""
+Figures = dict[str, Any]
+"""Figures as `results.json` holds them; see `medgym.storage.results`."""
+
+JUDGE = "vqa"
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def judge_each(
 
 
 def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judged:
-    judge = load("suites", "vqa")
+    judge = load_judge(JUDGE)
     keep = RunFolder(place.folder).keep_images
     policy = each.policy()
     try:
@@ -123,24 +125,9 @@ def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judge
     return Judged(sampled, greedy)
 
 
-def figures_of(judged: Judged) -> dict[str, Any]:
-    """How a policy did, as `results.json` has it: sampled, with its interval, and greedy."""
-    sampled, greedy = judged.sampled, judged.greedy
-    return {
-        "accuracy": sampled.accuracy.value,
-        "low": sampled.accuracy.low,
-        "high": sampled.accuracy.high,
-        "n": sampled.accuracy.n,
-        "greedy": greedy.accuracy.value,
-        "greedy_low": greedy.accuracy.low,
-        "greedy_high": greedy.accuracy.high,
-        "looked": sampled.looked,
-        "hit": sampled.hit,
-        "turns": sampled.turns,
-        "calls": sampled.calls,
-        "tokens": sampled.tokens,
-        "by_answer": {k: rate.value for k, rate in sampled.by_answer.items()},
-    }
+def figures_of(judged: Judged) -> Figures:
+    """How a policy did, as `results.json` has it."""
+    return {"sampled": judged.sampled.as_dict(), "greedy": judged.greedy.as_dict()}
 
 
 def model_policy(spec: str) -> LocalModel:
@@ -160,20 +147,27 @@ def model_policy(spec: str) -> LocalModel:
     return policy
 
 
-def write_figures(figures: Results, place: Place) -> None:
+def write_figures(figures: Mapping[str, Figures], place: Place) -> None:
     """Keep the figures of the judging, from which `results.json` is written."""
     write_atomic(place.figures, json.dumps(figures, indent=1).encode())
 
 
-def write_results(run: Run) -> Results:
+def write_results(run: Run) -> Figures:
     """Write `results.json`, once all policies are judged; returns what it holds."""
-    seconds = run.place.stages()
-    results: Results = {
-        "recipe": run.recipe.name,
-        "seed": run.recipe.seed,
-        "policies": json.loads(run.place.figures.read_text()),
-        "seconds": seconds | {"total": round(sum(seconds.values()), 1)},
+    recipe, sampling = run.recipe, run.sampling()
+    asked = {
+        "command": "train",
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "cases": recipe.cases.test,
+        "tools": list(recipe.tools.names),
+        "rubric": run.rules(run.test).rubric.name,
+        "judge": JUDGE,
+        "sampling": {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens},
     }
+    judged = json.loads(run.place.figures.read_text())
+    policies = {name: in_format_1(name, figures) for name, figures in judged.items()}
+    found = results(asked, policies, run.place.stages())
     if is_first():
-        write_atomic(run.place.results, json.dumps(results, indent=1).encode())
-    return results
+        write_atomic(run.place.results, json.dumps(found, indent=1).encode())
+    return found

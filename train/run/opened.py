@@ -64,7 +64,7 @@ class Run:
 
     def rules(self, cases: GoldCases, *, tools: bool = True) -> Rules:
         """The rules of an episode on some of the recipe's cases, by their own view size."""
-        return rules_of(self.recipe, cases.view_size, tools=tools)
+        return rules_of(self.recipe, cases.listed, tools=tools)
 
     def sampling(self, *, greedy: bool = False) -> Sampling:
         """How the policy samples its replies."""

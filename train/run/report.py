@@ -1,6 +1,5 @@
 """What a training run shows: a table in the terminal and `report.png`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +11,10 @@ from medgym.cases import Case
 from medgym.commands.printing import percent, print_columns
 from medgym.imaging.study import open_image
 from medgym.rollout import collect
+from medgym.storage.results import read_results
 from medgym.trajectory import Trajectory
 
-from .judging import Results, model_policy
+from .judging import Figures, model_policy
 from .opened import Run
 from .stage import Panel
 from .stages import STAGES
@@ -34,25 +34,31 @@ _EPISODES = 16
 _ANSWERS = 12
 
 
-def print_results(results: Results, folder: Path) -> None:
+def print_results(results: Figures, folder: Path) -> None:
     """The table of policies, and where the run lies."""
     policies = results["policies"]
     rows = [
-        (_NAMES.get(name, name), *rate_cells(row), percent(row["looked"]), percent(row["hit"]))
+        (
+            _NAMES.get(name, name),
+            *rate_cells(row),
+            percent(row["sampled"]["looked"]),
+            percent(row["sampled"]["hit"]),
+        )
         for name, row in policies.items()
     ]
     print_columns((f"{results['recipe']}, seed {results['seed']}", *RATES, "looked", "hit"), rows)
-    print_end(policies["grpo"]["n"], results["seconds"]["total"], folder)
+    print_end(policies["grpo"]["sampled"]["accuracy"]["n"], results["seconds"]["total"], folder)
 
 
 RATES = ("sampled", "95 % interval", "greedy")
 """Headings of `rate_cells`."""
 
 
-def rate_cells(row: Results) -> tuple[str, str, str]:
+def rate_cells(row: Figures) -> tuple[str, str, str]:
     """How often a policy is right: sampled, that figure's interval, greedy."""
-    interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
-    return percent(row["accuracy"]), interval, percent(row["greedy"])
+    sampled, greedy = row["sampled"]["accuracy"], row["greedy"]["accuracy"]
+    interval = f"{100 * sampled['low']:.1f} to {100 * sampled['high']:.1f}"
+    return percent(sampled["value"]), interval, percent(greedy["value"])
 
 
 def print_end(count: int, seconds: float, folder: Path) -> None:
@@ -67,7 +73,7 @@ def draw_report(run: Run) -> Path:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    results = json.loads(run.place.results.read_text())
+    results = read_results(run.folder)
     panels = [panel for stage in STAGES for panel in stage.panels(run)]
     panels.append(Panel(lambda axes: _by_answer(axes, results["policies"])))
     figure = pyplot.figure(figsize=(max(18, 4.5 * len(panels)), 10), layout="constrained")
@@ -82,11 +88,12 @@ def draw_report(run: Run) -> Path:
     return path
 
 
-def _by_answer(axes: "Axes", policies: Mapping[str, Results]) -> None:
-    answers = sorted(policies["grpo"]["by_answer"])[:_ANSWERS]
+def _by_answer(axes: "Axes", policies: Mapping[str, Figures]) -> None:
+    rates = {name: row["sampled"]["by_answer"] for name, row in policies.items()}
+    answers = sorted(rates["grpo"])[:_ANSWERS]
     places = np.arange(len(answers))
     for shift, name, colour in ((-0.2, "cold_start", _GREY), (0.2, "grpo", _BLUE)):
-        values = [policies[name]["by_answer"].get(answer, 0.0) for answer in answers]
+        values = [rates[name].get(answer, {"value": 0.0})["value"] for answer in answers]
         axes.bar(places + shift, values, 0.4, color=colour, label=_NAMES[name])
     axes.set_xticks(places, answers)
     axes.set(title="Accuracy by answer (held out, sampled)", ylim=(0, 1.15))

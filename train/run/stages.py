@@ -12,7 +12,7 @@ from ..data.curriculum import Curriculum
 from ..grpo.stage import Grpo
 from ..sft.stage import ColdStart
 from .base import Base
-from .judging import Judging, Results, write_results
+from .judging import Figures, Judging, write_results
 from .opened import Run
 from .stage import Stage, do
 
@@ -53,7 +53,7 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
             stage.check(run)
 
 
-def train(run: Run) -> Results:
+def train(run: Run) -> Figures:
     """Do every stage that is not done yet; returns what `results.json` holds."""
     if run.recipe.model.build is not None:
         # So small a model gains nothing from a second thread, and one thread rounds alike anywhere.

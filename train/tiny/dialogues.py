@@ -22,13 +22,13 @@ from medgym.consultation.opinions import (
     shuffled,
     triage_case,
 )
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.messages import Calls, Final, Message, Reply, parse_action, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
 from medgym.rollout import collect
 from medgym.seeds import seed_of
+from medgym.tool import load_tools
 
 from .tokenizer import answer_pieces, call_pieces
 

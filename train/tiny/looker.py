@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from medgym.cases import LETTERS, open_cases
-from medgym.env import load_tools
 from medgym.episode import instructions
+from medgym.tool import load_tools
 
 from ..models.checkpoint import save_model
 from .model import TinyConfig, build_model

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from medgym.errors import ToolError
 from medgym.imaging.study import Study
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.wire import Home, Part, Unpacked, sendable, unwrapped
 from medgym.rollout.tool_batches import Batcher, StandIn
-from medgym.tool import Tool, ToolError, ToolResult
+from medgym.tool import Tool, ToolResult
 from medgym.workspace import Workspace
 
 RETRIES = 3

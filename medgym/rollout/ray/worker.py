@@ -17,7 +17,7 @@ from medgym.imaging.study import Study
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Job, Played
-from medgym.rollout.episode_loop import rollout
+from medgym.rollout.episode_loop import roll_out
 from medgym.rollout.local import THREADS, decoded, encoded
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.policy import RemotePolicy
@@ -114,7 +114,7 @@ class EnvWorker:
         try:
             opened = await studies[0]
             remember(opened, studies[0])
-            trajectory = await rollout(
+            trajectory = await roll_out(
                 job.case,
                 self._player(plan, lease),
                 self._rules.thing,

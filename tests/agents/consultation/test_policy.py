@@ -15,7 +15,6 @@ from medgym.agents.consultation.role_policies import Players
 from medgym.cases import open_cases
 from medgym.cli import main
 from medgym.consultation.opinions import read_opinions
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
@@ -23,6 +22,7 @@ from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
 from medgym.storage.run_folder import RunFolder, content
+from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
 
 CASES = open_cases("phantom,look=radiograph+fundus+histology,question=diagnosis:test[:30]")

@@ -13,10 +13,10 @@ import pytest
 from medgym.agents.openai.capabilities import served
 from medgym.agents.openai.policy import OpenAIPolicy
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.policy import Sampling, load_policy
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
 
 URL = os.environ.get("MEDGYM_VLLM_URL", "")

@@ -12,13 +12,13 @@ from PIL import Image
 
 from medgym.agents.hf.policy import HFPolicy
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.messages import ImagePart, message
 from medgym.policy import Sampling, load_policy
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
 from medgym.storage.adapters import Samplers, publish
+from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
 
 QUESTION = (message("user", "What?", [ImagePart(0, Image.new("RGB", (32, 32), "red"))]),)
@@ -88,7 +88,7 @@ def test_trajectories_record_the_version_that_played(
 
     async def side_by_side() -> list[Trajectory]:
         sampling = Sampling(max_tokens=8)
-        played = (rollout(c, p, rules, sampling=sampling) for p in players for c in cases)
+        played = (roll_out(c, p, rules, sampling=sampling) for p in players for c in cases)
         return list(await asyncio.gather(*played))
 
     played = asyncio.run(side_by_side())
@@ -99,7 +99,7 @@ def test_trajectories_record_the_version_that_played(
         policy = open_policy(alone)
         mine = [t for t in played if t.version == policy.version]
         ids = [[node.token_ids for node in t.nodes] for t in mine]
-        again = (rollout(c, policy, rules, sampling=Sampling(max_tokens=8)) for c in cases)
+        again = (roll_out(c, policy, rules, sampling=Sampling(max_tokens=8)) for c in cases)
         assert ids == [[n.token_ids for n in asyncio.run(each).nodes] for each in again]
 
 

@@ -19,11 +19,11 @@ from medgym.agents.hf.inputs import model_inputs
 from medgym.agents.hf.policy import HFPolicy
 from medgym.agents.rendering import Prompt
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.messages import Message, message, render_answer
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
 
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=3)

@@ -13,7 +13,7 @@ from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.messages import Message, Reply, TextPart, message
 from medgym.policy import Policy, load_policy
-from medgym.rollout import rollout
+from medgym.rollout import roll_out
 from medgym.storage.adapters import Samplers, publish
 from medgym.trajectory import Trajectory
 from tests.serving.fake_server import CHAT, QUESTION, FakeVLLM, Server, ask
@@ -186,7 +186,7 @@ def test_two_roles_play_side_by_side_from_one_base(
         return await asyncio.gather(*(all_of(each) for each in (base, *players.values())))
 
     async def all_of(player: Policy) -> list[Trajectory]:
-        return [await rollout(case, player, rules) for case in cases]
+        return [await roll_out(case, player, rules) for case in cases]
 
     for (name, says), played in zip(
         {"": "A", "triage-1": "B", "attending-1": "C"}.items(),

@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
 from medgym.messages import ImagePart, Message, Reply, TextPart, message, render_call
 from medgym.policy import Sampling, load_policy
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from tests.serving.fake_server import (
     BOX,
     CHAT,

@@ -25,13 +25,13 @@ from medgym.agents.openai.capabilities import served, try_chat
 from medgym.agents.openai.policy import OpenAIPolicy
 from medgym.agents.rendering import Prompt
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
 from medgym.storage.adapters import Samplers, publish
+from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
 
 URL = os.environ.get("MEDGYM_VLLM_URL", "")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from medgym.cases import Case, Region, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef, Study
 from medgym.metrics.looking import hit
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.trajectory import Trajectory
 
 ZOOM = Rules(tools=load_tools(["zoom"]), view_size=64)

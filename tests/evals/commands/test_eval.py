@@ -6,7 +6,8 @@ import pytest
 
 from medgym.cli import main
 from medgym.evals.commands.eval import role_rows
-from medgym.judge import Judgement, Rate, RoleJudgement
+from medgym.judge import Judgement, RoleJudgement
+from medgym.metrics.rate import Rate
 from medgym.storage.run_folder import RunFolder
 
 Capture = pytest.CaptureFixture[str]

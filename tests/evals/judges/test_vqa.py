@@ -6,15 +6,14 @@ from typing import Any
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.judges.vqa import judge, judgement
 from medgym.failures import Failure
-from medgym.judge import Judgement, Suite
+from medgym.judge import Judgement, load_judge
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.registry import load
+from medgym.tool import load_tools
 
 CASES = open_cases("phantom,question=kind:test[:24]")
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
@@ -36,9 +35,8 @@ def judged(policy: Policy, cases: Sequence[Case] = CASES, rules: Rules = RULES) 
     return judge(policy, cases, rules, sampling=Sampling())
 
 
-def test_it_is_the_suite_vqa() -> None:
-    suite: Suite = load("suites", "vqa")
-    assert suite is judge
+def test_it_is_the_judge_vqa() -> None:
+    assert load_judge() is load_judge("vqa") is judge
 
 
 def test_the_oracle_is_always_right_and_looks() -> None:

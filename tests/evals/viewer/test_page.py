@@ -21,7 +21,6 @@ from tokenizers import Tokenizer, decoders, models
 from medgym.cases import Case, Mask, Region, open_cases, write_cases
 from medgym.cli import main
 from medgym.consultation.opinions import triage_case
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.commands.view import write_page
@@ -34,6 +33,7 @@ from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
+from medgym.tool import load_tools
 from medgym.trajectory import Node, Trajectory
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)

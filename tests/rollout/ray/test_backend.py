@@ -25,9 +25,8 @@ if importlib.util.find_spec("ray") is None:  # not imported: medgym sets how it 
     pytest.skip("Ray is not installed", allow_module_level=True)
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
-from medgym.errors import RunError, UserError
+from medgym.errors import RunError, ToolError, UserError
 from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, open_image
 from medgym.messages import Message, Reply, render_answer, render_call
@@ -42,7 +41,7 @@ from medgym.rollout.ray.policy import NamedPolicy, PolicyActor, named, packed_po
 from medgym.rollout.ray.wire import Unpacked, packed, sendable, unwrapped
 from medgym.rollout.sync import drive
 from medgym.storage.run_folder import RunFolder, content
-from medgym.tool import Tool, ToolArgs, ToolError, ToolResult
+from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
 from medgym.trajectory import InvariantError, Trajectory, validate
 from medgym.workspace import Workspace
 

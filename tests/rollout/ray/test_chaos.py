@@ -21,7 +21,6 @@ if importlib.util.find_spec("ray") is None:  # not imported: medgym sets how it 
     pytest.skip("Ray is not installed", allow_module_level=True)
 
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.messages import render_answer, render_call
 from medgym.policy import Policy, load_policy
@@ -30,7 +29,7 @@ from medgym.rollout import collection as collecting
 from medgym.rollout.ray.cluster import join, ray
 from medgym.storage.run_folder import RunFolder, content
 from medgym.storage.trajectories import ImageStore, TrajectoryStore
-from medgym.tool import Tool, ToolArgs, ToolResult
+from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
 from medgym.trajectory import Trajectory, validate
 from medgym.workspace import Workspace
 from tests.serving.fake_server import Handler, answer, failing, hang, running

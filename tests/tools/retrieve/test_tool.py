@@ -11,9 +11,9 @@ from PIL import Image
 
 from medgym import load
 from medgym.cases import Case, open_cases, write_cases
-from medgym.errors import UserError
+from medgym.errors import ToolError, UserError
 from medgym.imaging.study import ImageRef, open_image
-from medgym.tool import Tool, ToolError, ToolResult
+from medgym.tool import Tool, ToolResult
 from medgym.workspace import Workspace
 
 Retrieve = load("tools", "retrieve")

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from medgym import load
 from medgym.cases import Mask, open_cases
+from medgym.errors import ToolError
 from medgym.imaging.study import Study, open_image
-from medgym.tool import Tool, ToolError, ToolResult
+from medgym.tool import Tool, ToolResult
 from medgym.workspace import Workspace
 
 segment: Tool = load("tools", "segment")()

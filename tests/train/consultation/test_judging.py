@@ -9,13 +9,13 @@ import pytest
 from medgym.agents.consultation.policy import Consultation
 from medgym.agents.consultation.recipe import recipe_of
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import RunError
 from medgym.failures import Failure
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
 from medgym.storage.trajectories import TrajectoryStore
+from medgym.tool import load_tools
 from medgym.train.consultation import judging as consult_judge
 from medgym.train.consultation.judging import by_opinions
 

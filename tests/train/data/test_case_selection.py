@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.registry import load
+from medgym.tool import load_tools
 from medgym.train.data.case_selection import Matrix, curate, represent
 from tests.families import FAMILIES, build
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.policy import Sampling
 from medgym.registry import load
 from medgym.storage.run_folder import RunFolder
+from medgym.tool import load_tools
 from medgym.train.data.curriculum import arrange, arranged, asked_for
 from medgym.train.data.order import needed
 from medgym.train.data.records import Records
@@ -141,5 +141,5 @@ def test_cases_without_gold_are_refused(tmp_path: Path) -> None:
     write_cases([CASES[2], *bare], tmp_path / "some.jsonl")
     with pytest.raises(UserError, match=r"2 of 3 cases of .* have no gold answer \(the first is"):
         GoldCases(str(tmp_path / "some.jsonl")).check()
-    with pytest.raises(UserError, match="there are no cases in"):
+    with pytest.raises(UserError, match="names no case"):
         GoldCases("phantom:train[5:5]")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
@@ -15,6 +14,7 @@ from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
 from medgym.rollout import collect
 from medgym.storage.run_folder import RunFolder
+from medgym.tool import load_tools
 from medgym.train.data.demonstrations import Plain, demonstrations
 from medgym.train.data.records import Records
 from medgym.train.recipe.schema import DemonstrationsTable

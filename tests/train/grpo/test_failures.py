@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from medgym import RunError, Sampling, Term, UserError, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.messages import Message, Reply, render_answer
 from medgym.policy import Policy
 from medgym.registry import load
 from medgym.rollout import collection as collecting
 from medgym.rubric import Rubric, outcome
+from medgym.tool import load_tools
 from medgym.train.grpo.batch import LostImages, check_images
 from medgym.train.models.checkpoint import load_model
 from tests.train.grpo.test_trainer import Probe

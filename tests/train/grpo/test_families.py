@@ -14,10 +14,10 @@ import torch
 from medgym import Sampling
 from medgym.agents.hf.inputs import model_inputs
 from medgym.agents.hf.policy import HFPolicy
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy
+from medgym.tool import load_tools
 from medgym.train.models.lora import lora_config, part_of
 from tests.families import FAMILIES, build
 from tests.train.grpo.test_trainer import Probe

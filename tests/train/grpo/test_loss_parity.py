@@ -15,9 +15,9 @@ from PIL import Image
 from trl import GRPOConfig, GRPOTrainer
 
 from medgym import Case, Sampling, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.imaging.lazy_image import image_hash
+from medgym.tool import load_tools
 from medgym.train import trl_environment
 from medgym.train.grpo.dynamic_sampling import Group
 from medgym.train.grpo.trainer import LookingTrainer

@@ -14,7 +14,7 @@ from pathlib import Path
 from peft import LoraConfig
 from trl import GRPOConfig
 from medgym import Sampling, open_cases
-from medgym.env import load_tools
+from medgym.tool import load_tools
 from medgym.episode import Rules
 from medgym.rollout import collecting
 from medgym.rubric import Rubric, Term

@@ -11,8 +11,8 @@ from peft import LoraConfig
 from trl import GRPOConfig, GRPOTrainer
 
 from medgym import Case, Sampling, UserError, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
+from medgym.tool import load_tools
 from medgym.train.grpo import trainer as grpo
 from medgym.train.grpo.trainer import SIGNATURE, LookingTrainer, check_trl
 from medgym.trajectory import Trajectory

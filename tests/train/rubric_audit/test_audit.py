@@ -10,12 +10,12 @@ import typer
 from PIL import Image
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Episode, Rules
 from medgym.errors import RunError, UserError
 from medgym.imaging.study import ImageRef
 from medgym.registry import names
 from medgym.rubric import Rubric, Term, load_rubric, outcome
+from medgym.tool import load_tools
 from medgym.train.commands.audit import MOST, _asked, audit
 from medgym.train.rubric_audit.audit import FLOOR, Earning, audited, verdict
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.train.rubric_audit.cheats import CHEATS, Cheat, HonestOracle, draws
 from medgym.trajectory import Trajectory
 

@@ -82,11 +82,14 @@ def test_results_hold_every_policy_with_its_interval(undisturbed: Path) -> None:
     results = json.loads((undisturbed / "results.json").read_text())
     assert results["policies"].keys() == POLICIES
     for figures in results["policies"].values():
-        assert 0 <= figures["low"] <= figures["accuracy"] <= figures["high"] <= 1
-        assert figures["n"] == 4
-        assert 0 <= figures["greedy"] <= 1
-    assert results["policies"]["oracle"]["accuracy"] == 1
-    assert results["policies"]["no_tools"]["looked"] == 0
+        for judgement in (figures["sampled"], figures["greedy"]):
+            rate = judgement["accuracy"]
+            assert 0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1
+            assert rate["n"] == 4
+    assert results["policies"]["oracle"]["sampled"]["accuracy"]["value"] == 1
+    assert results["policies"]["no_tools"]["sampled"]["looked"] == 0
+    asked = {"command": "train", "recipe": "small", "seed": 0, "tools": ["zoom"], "judge": "vqa"}
+    assert asked.items() <= results.items()
     assert results["seconds"].keys() == {"base", "cold_start", "grpo", "judge", "total"}
 
 
@@ -102,6 +105,11 @@ def test_the_run_leaves_what_the_docs_name(undisturbed: Path) -> None:
     assert len(played) == 16
     played += TrajectoryStore(undisturbed / "judged" / "grpo")
     assert len(played) == 20
+    versions = {
+        name: {t.version for t in TrajectoryStore(undisturbed / "judged" / name)}
+        for name in ("no_tools", "cold_start", "grpo")
+    }
+    assert versions == {"no_tools": {"policy-4"}, "cold_start": {""}, "grpo": {"policy-4"}}
     shown = {use.sha256 for t in played for node in t.nodes for use in node.images}
     store = RunFolder.open(undisturbed).images
     assert all(store.get(sha256) for sha256 in shown)

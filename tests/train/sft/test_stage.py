@@ -11,12 +11,12 @@ from PIL import Image
 from transformers.trainer_utils import get_last_checkpoint
 
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import load_policy
 from medgym.registry import load
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.train.sft.config import sft_config
 from medgym.train.sft.samples import Collator, Sample, sample_of
 from medgym.train.sft.trainer import Imitator, supervised

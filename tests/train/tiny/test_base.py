@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import load_policy
 from medgym.registry import load
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.train.models.checkpoint import load_model
 from medgym.train.tiny import base as module
 from medgym.train.tiny.base import BaseConfig, tiny_base

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from medgym import Sampling, collect, load_policy, open_cases, validate
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.registry import load
+from medgym.tool import load_tools
 from medgym.train.tiny.looker import LookerConfig, looker
 
 CASES = "phantom,look=radiograph,question=kind:train[:2]"

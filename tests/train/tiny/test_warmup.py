@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from medgym.cases import open_cases
-from medgym.env import load_tools
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import load_policy
 from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.train.tiny.model import TinyConfig, build_model
 from medgym.train.tiny.warmup import BINS, CELLS, Glimpse, _targets, coverage, glimpses, warm_up
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgym.judge import Rate
+from medgym.metrics.rate import Rate
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""`results.json`: the figures of a run, in one schema for whatever judges.
+
+    {
+      "format": 1,
+      "medgym": "0.1.0",
+      "command": "eval",                       what wrote it: `eval` or `train`
+      "recipe": "tiny",                        of a training
+      "seed": 0,
+      "cases": "phantom:test[:200]",           the cases of the judging
+      "tools": ["zoom"],
+      "rubric": "outcome",
+      "judge": "vqa",
+      "scorers": {"choice": "choice 1"},       name and version, by answer type
+      "sampling": {"temperature": 1.0, "max_tokens": 512},
+      "policies": {
+        NAME: {"sampled": JUDGEMENT, "greedy": JUDGEMENT}
+      },
+      "seconds": {"judge": 12.3, "total": 12.3}
+    }
+
+A policy has `sampled` where its replies were sampled, `greedy` where temperature was 0, and both
+where it was judged twice. A JUDGEMENT is what `Judgement.as_dict` gives; figures that only some
+runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a consultation's
+training.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medgym.errors import UserError
+
+FORMAT = 1
+RESULTS = "results.json"
+
+
+def results(
+    asked: Mapping[str, Any], policies: Mapping[str, Any], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """The content of `results.json`.
+
+    Args:
+        asked: what was asked: `command`, `recipe`, `seed`, `cases`, `tools`, `rubric`, `judge`,
+            `sampling`, as far as it applies.
+        policies: for each name `{"sampled": judgement.as_dict(), "greedy": ...}`.
+        seconds: of each stage; the total is added.
+    """
+    import medgym
+
+    total = {"total": round(sum(seconds.values()), 1)}
+    head = {"format": FORMAT, "medgym": medgym.__version__}
+    return head | dict(asked) | {"policies": dict(policies), "seconds": dict(seconds) | total}
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """What a run's `results.json` holds, in today's schema, also where an older medgym wrote it.
+
+    Raises:
+        UserError: the folder has no readable `results.json`, or a newer medgym wrote it.
+    """
+    path = folder / RESULTS
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} ({error}); fix: name the folder of a run") from error
+    if found.get("format", 0) > FORMAT:
+        raise UserError(f"{path} has the format {found['format']}; fix: install a newer medgym")
+    if "format" in found:
+        return found
+    if "policies" not in found:  # of `medgym eval`: one policy, its figures beside what was asked
+        asked = {key: found.pop(key) for key in ("policy", "cases") if key in found}
+        name = str(asked.pop("policy", "policy"))
+        judgement = {"policy": name, "reward": None, "metrics": {}} | found
+        return {"command": "eval"} | asked | {"policies": {name: {"sampled": judgement}}}
+    policies = {name: in_format_1(name, row) for name, row in found["policies"].items()}
+    return {"command": "train"} | found | {"policies": policies}
+
+
+def in_format_1(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """One policy's figures in today's schema, also where they are of an older training."""
+    if "sampled" in row or ("greedy" in row and isinstance(row["greedy"], Mapping)):
+        return dict(row)
+    left = dict(row)
+    keys = {"value": "accuracy", "low": "low", "high": "high"}
+    count = left.pop("n")
+    sampled = {key: left.pop(old) for key, old in keys.items()} | {"n": count}
+    greedy = {key: left.pop(f"greedy_{key}", None) for key in ("low", "high")}
+    greedy = {"value": left.pop("greedy"), **greedy, "n": count}
+    known = ("looked", "hit", "turns", "calls", "tokens")
+    figures = {key: left.pop(key) for key in known if key in left}
+    by_answer = {
+        answer: {"value": value, "low": None, "high": None, "n": None}
+        for answer, value in left.pop("by_answer", {}).items()
+    }
+    metrics = {f"difficulty/{level}": rate for level, rate in left.pop("by_difficulty", {}).items()}
+    metrics |= left
+    judged = {"policy": name, "accuracy": sampled, **figures, "by_answer": by_answer}
+    return {
+        "sampled": judged | {"metrics": metrics},
+        "greedy": {"policy": name, "accuracy": greedy},
+    }
