@@ -12,7 +12,7 @@ PYTEST_FLAGS ?= -n logical --maxprocesses 4 --dist loadfile
 export OMP_WAIT_POLICY ?= PASSIVE
 export KMP_BLOCKTIME ?= 0
 
-.PHONY: train test lint types format install clean
+.PHONY: train test lint types mutants format install clean
 
 train: $(STAMP)
 	$(BIN)/medgym train tiny $(FLAGS)
@@ -28,8 +28,19 @@ lint: $(STAMP)
 types: $(STAMP)
 	@rm -rf .types && mkdir -p .types/medgym
 	@ln -s "$(CURDIR)"/medgym/* .types/medgym/
-	@for wing in agents benchmarks evals tools train; do ln -s "$(CURDIR)/$$wing" .types/medgym/; done
+	@for room in agents benchmarks evals tools train; do ln -s "$(CURDIR)/$$room" .types/medgym/; done
 	cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p medgym
+
+# Mutation testing of the ground floor: about an hour, not part of CI; docs/mutants.md says what
+# survives. MUTANTS="medgym.metrics.*" runs some; a second run asks only about what has changed.
+mutants: $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet mutmut==3.8.1
+	@mkdir -p .mutants && rm -rf .mutants/medgym .mutants/tests
+	@cp -R medgym .mutants/medgym && cp -R tests .mutants/tests
+	@for room in agents benchmarks evals tools train; do cp -R $$room .mutants/medgym/; done
+	@cp tests/mutants/pyproject.toml .mutants/
+	cd .mutants && OMP_NUM_THREADS=1 ../$(BIN)/python -m mutmut run --max-children 1 $(MUTANTS)
+	cd .mutants && ../$(BIN)/python -m mutmut results
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
@@ -60,4 +71,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .types .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .types .mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

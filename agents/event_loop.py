@@ -1,14 +1,14 @@
-"""One event loop on a thread of its own, for what must outlive its callers' loops.
+"""One event loop on a thread of its own, for what must outlive the loops of its callers.
 
-Connections and engines belong to the loop that they were made on, while a policy may be asked from
-several: every `collect` brings its own. What needs one loop for life runs on this one; callers wait
-for it on theirs.
+Connections and engines belong to the loop on which they were made, but a policy may be asked from
+several loops: every `collect` brings its own. What needs one loop for life runs on this one.
+Callers wait for it on theirs.
 """
 
 import asyncio
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class BackgroundLoop:
         self._thread: threading.Thread | None = None
 
     def __reduce__(self) -> tuple[type["BackgroundLoop"], tuple[str]]:
-        return BackgroundLoop, (self._name,)  # in another process, one of its own
+        return BackgroundLoop, (self._name,)  # another process starts its own loop
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -35,16 +35,16 @@ class BackgroundLoop:
                 self._thread.start()
             return self._loop
 
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work` there; cancelling the caller cancels it."""
+    async def run(self, work: Coroutine[object, object, T]) -> T:
+        """Await `work` on the loop. Cancelling the caller cancels it."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running()))
 
-    def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Block until `work` is done there; not to be called from the loop itself."""
+    def wait(self, work: Coroutine[object, object, T]) -> T:
+        """Block until `work` is done on the loop. Not to be called from the loop itself."""
         return asyncio.run_coroutine_threadsafe(work, self._running()).result()
 
-    def close(self, last: Coroutine[Any, Any, object] | None = None) -> None:
-        """Cancel what runs, await `last`, stop the thread; the next use starts a new one."""
+    def close(self, last: Coroutine[object, object, object] | None = None) -> None:
+        """Cancel what runs, await `last` and stop the thread. The next use starts a new one."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
@@ -58,7 +58,7 @@ class BackgroundLoop:
         loop.close()
 
 
-async def _wind_up(last: Coroutine[Any, Any, object] | None) -> None:
+async def _wind_up(last: Coroutine[object, object, object] | None) -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

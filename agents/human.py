@@ -1,7 +1,7 @@
 """A person as a policy: `human` reads replies from the terminal.
 
-People play an environment to understand it. A line is a reply as a model would write it, or
-short for one: `zoom 0 120 300 380 560` calls a tool on a box of a view; anything else answers.
+People play an environment to understand it. A line is a reply as a model would write it, or a short
+form: `zoom 0 120 300 380 560` calls a tool on a box of a view, and any other line is an answer.
 """
 
 import re
@@ -15,15 +15,17 @@ _SHORT = re.compile(r"([a-z]\w*) (\d+)((?: \d+(?:\.\d+)?){4})")
 
 
 class Human(Policy):
-    """Whoever sits before the terminal."""
+    """A person at the terminal."""
 
     spec = "human"
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "Human":
-        """`human`, and nothing behind it."""
+        """`human`, with nothing after it."""
         if rest or adapter:
-            raise UserError(f"human takes nothing behind it, not {rest!r}; fix: write human")
+            raise UserError(
+                f"human takes nothing after it, not {rest or adapter!r}; fix: write human"
+            )
         return cls()
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:

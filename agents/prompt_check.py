@@ -1,8 +1,8 @@
-"""What every engine that is given token ids has in common: it must have read exactly those.
+"""The check of every engine that is sent token ids: it must have read exactly those.
 
 Engines take one placeholder for each image and expand it themselves. The prompt that they report
-back has to equal the renderer's, token for token, on every request: an engine that misses an image,
-or that was given expanded placeholders and expanded them again, says nothing and answers.
+back must equal the renderer's, token for token, on every request. An engine that misses an image,
+or that expands placeholders twice, reports no error and answers.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .rendering import Prompt, Renderer
 
 
 class DriftError(Failure):
-    """The engine read other tokens than those that were held; such a reply must not train."""
+    """The engine read other tokens than those of the prompt. Such a reply must not train."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("policy", reason)
@@ -34,29 +34,32 @@ def one_placeholder_each(prompt: Prompt, image_token_id: int) -> list[int]:
 
 
 def check_prompt(read: Sequence[int] | None, prompt: Prompt, where: str) -> None:
-    """Hold the tokens that the engine `where` read against the prompt.
+    """Compare the tokens that the engine `where` read with the prompt.
 
     Raises:
-        DriftError: they differ, or the engine does not say what it read.
+        DriftError: they differ, or the engine does not report what it read.
     """
     if read is None:
-        raise DriftError(f"{where} does not say which tokens it read")
+        raise DriftError(f"{where} does not report which tokens it read")
     if tuple(read) != prompt.ids:
         pairs = zip(read, prompt.ids, strict=False)
         at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(read), len(prompt.ids)))
         raise DriftError(
-            f"{where} read {len(read)} tokens where {len(prompt.ids)} are held; "
+            f"{where} read {len(read)} tokens where the prompt has {len(prompt.ids)}; "
             f"they differ from token {at} on"
         )
 
 
 def text_of(renderer: Renderer, ids: Sequence[int], *, stopped: bool) -> str:
-    """The text of sampled tokens. What `stopped` a reply is its last token: the template's end, or
-    another of those that the checkpoint's generation_config names, which engines stop at too."""
+    """The text of sampled tokens.
+
+    The token that `stopped` a reply is its last one: the template's end, or another that the
+    checkpoint's generation_config names, since engines stop at these too.
+    """
     return renderer.decode_reply(ids[:-1] if stopped else ids)
 
 
 def vision_words(renderer: Renderer) -> list[str]:
-    """The vision tokens as engines take what must not be sampled (`bad_words`)."""
+    """The vision tokens in the form in which engines take `bad_words`: never sampled."""
     words: list[str] = renderer.tokenizer.convert_ids_to_tokens(list(renderer.vision_token_ids))
     return words

@@ -1,14 +1,14 @@
 """From a conversation to the tokens that a model is given, append-only.
 
 The first prompt comes from the model's chat template. Every later turn adds tokens to those already
-held: the reply exactly as it was sampled, then the template's rendering of the new message alone.
+held: the reply exactly as it was sampled, then the template's rendering of only the new message.
 Nothing is rendered or tokenised twice, so nothing can drift between turns.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -16,6 +16,12 @@ from medgym.errors import UserError
 from medgym.imaging.lazy_image import Picture
 from medgym.messages import Message
 from medgym.policy import Sampling
+
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin
+
+ChatMessage = dict[str, Any]
+"""A message as chat templates take it."""
 
 _VISION = re.compile(r"vision|image|video|img|soft_token", re.IGNORECASE)
 _TAGS = {f"<{end}{tag}>" for end in ("", "/") for tag in ("think", "tool_call", "answer")}
@@ -29,10 +35,12 @@ class Prompt:
     """What a sampler is given: all token ids, and the images that have placeholders among them.
 
     Attributes:
-        ids: all tokens. pictures: the images, drawn when somebody looks at them.
-        image_tokens: placeholders of each image.
+        ids: all tokens.
+        pictures: the images; their pixels are made when they are first needed.
+        image_tokens: the number of placeholders of each image.
         held: how many of `ids` the turn before this one held already, its reply included; 0 in a
-            prompt that was rendered from the start. held_images: how many images are among those.
+            prompt that was rendered from the start.
+        held_images: how many images are among those.
     """
 
     ids: tuple[int, ...]
@@ -64,15 +72,16 @@ class Renderer:
         vision_token_ids: every special token that stands for images, the placeholder first.
         eos_token_id: the token with which the template ends a reply.
         stop_token_ids: all tokens that end one, that of the template among them.
-        opening: what the template writes at the start of every reply, as `<think>` and a new line:
-            part of a reply's text, but not of its tokens.
+        opening: what the template writes at the start of every reply, such as `<think>` and a new
+            line: part of a reply's text, but not of its tokens.
         tool_role: the role under which tools' images are shown: `tool` where the chat template
             places images there, else `user`.
 
     Args:
-        processor: of the model. stops: tokens that end a reply beside the template's own.
-        on_pixels: receives what the processor made of images whose placeholders it wrote, for who
-            will need it: making it is most of the work.
+        processor: of the model.
+        stops: tokens that end a reply beside the template's own.
+        on_pixels: receives the pixels that the processor made when it wrote an image's
+            placeholders. Making them is most of the work, and the model needs them soon.
 
     Raises:
         UserError: no vision-language processor, or its chat template is missing, shows no images,
@@ -81,15 +90,15 @@ class Renderer:
 
     def __init__(
         self,
-        processor: Any,
+        processor: "ProcessorMixin",
         stops: Collection[int] = (),
-        on_pixels: Callable[[Sequence[Picture], dict[str, Any]], None] | None = None,
+        on_pixels: Callable[[Sequence[Picture], Mapping[str, object]], None] | None = None,
     ) -> None:
         if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
             raise UserError(
                 "the model reads no images; fix: choose a vision-language model with a processor"
             )
-        self.processor = processor
+        self.processor: Any = processor  # each family has members of its own
         self.tokenizer = processor.tokenizer
         if not getattr(processor, "chat_template", None):
             raise UserError(
@@ -99,7 +108,7 @@ class Renderer:
         self.image_token_id = _placeholder(processor)
         special = set(self.tokenizer.all_special_tokens)
         special |= {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special}
-        self._vision = {t for t in special if _VISION.search(t)} | {str(processor.image_token)}
+        self._vision = {t for t in special if _VISION.search(t)} | {_image_token(processor)}
         vision = {int(self.tokenizer.convert_tokens_to_ids(token)) for token in self._vision}
         self.vision_token_ids = (self.image_token_id, *sorted(vision - {self.image_token_id}))
         names = sorted((special | self._vision) - _TAGS, key=len, reverse=True)
@@ -123,10 +132,10 @@ class Renderer:
             raise UserError(
                 "the model's chat template shows no images; fix: choose a vision-language model"
             )
-        self._encoded: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._encoded: dict[Hashable, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._on_pixels = on_pixels
 
-    def _template(self, messages: Sequence[dict[str, Any]], *, generate: bool) -> str:
+    def _template(self, messages: Sequence[ChatMessage], *, generate: bool) -> str:
         text = self.processor.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=generate
         )
@@ -134,7 +143,7 @@ class Renderer:
         return text
 
     def _find_end_of_reply(self) -> str:
-        """What the template writes after a reply's text, as `<|im_end|>` and a new line."""
+        """What the template writes after a reply's text, such as `<|im_end|>` and a new line."""
         text = self._template(_dialogue(), generate=False)
         if _PROBE not in text:
             raise UserError("the model's chat template drops the assistant's text; fix: another")
@@ -157,14 +166,14 @@ class Renderer:
     def _tool_shows_images(self) -> bool:
         try:
             return self._shows_image(self._added([_picture("tool")]))
-        except Exception:  # as they do on a role that they do not know
+        except Exception:  # templates raise on a role that they do not know
             return False
 
     def _shows_image(self, text: str) -> bool:
         return any(token in text for token in self._vision) and "seen" in text
 
-    def _added(self, messages: Sequence[dict[str, Any]]) -> str:
-        """What the template writes for messages after a reply, up to the next one."""
+    def _added(self, messages: Sequence[ChatMessage]) -> str:
+        """What the template writes for messages after a reply, up to the next reply."""
         head = self._template(_dialogue(), generate=False)
         whole = self._template([*_dialogue(), *messages], generate=True)
         if not whole.startswith(head):
@@ -177,8 +186,8 @@ class Renderer:
     def prompt(self, conversation: Sequence[Message]) -> Prompt:
         """All tokens up to the next reply.
 
-        The last reply's held tokens are continued; where the conversation has no tokens yet, or its
-        replies came without them, it is rendered from the start.
+        The tokens of the last reply are continued. A conversation without tokens, or whose replies
+        came without them, is rendered from the start.
         """
         pictures = tuple(part.picture for message in conversation for part in message.images)
         last = max((i for i, m in enumerate(conversation) if m.reply is not None), default=-1)
@@ -214,16 +223,16 @@ class Renderer:
         return self._remember((ended, *map(_key, messages)), text, pictures)
 
     def _remember(
-        self, key: Any, text: Callable[[], str], pictures: Sequence[Picture]
+        self, key: Hashable, text: Callable[[], str], pictures: Sequence[Picture]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Encode what the members of a group, and many turns, have in common once."""
+        """Encode once what the members of a group, and many turns, have in common."""
         if key not in self._encoded:
             if len(self._encoded) >= _REMEMBERED:
                 self._encoded.clear()
             self._encoded[key] = self._encode(text(), pictures)
         return self._encoded[key]
 
-    def _chat(self, message: Message) -> dict[str, Any]:
+    def _chat(self, message: Message) -> ChatMessage:
         chat = message.chat()
         if chat["role"] == "tool":
             chat["role"] = self.tool_role
@@ -253,18 +262,19 @@ class Renderer:
         return ids, self.count_features(images)
 
     def count_features(self, images: Sequence[Image.Image]) -> tuple[int, ...]:
-        """How many features the image processor makes of each image: counted from its sizes, not
-        from the placeholders in the text, so that the two can be held against each other."""
+        """How many features the image processor makes of each image: counted from its size, not
+        from the placeholders in the text, so that the two can be compared."""
         sizes = [(image.height, image.width) for image in images]
         counts = self.processor._get_num_multimodal_tokens(image_sizes=sizes)
-        # InternVL's count has the two tokens in it that stand around an image.
+        # InternVL counts the two tokens before and after an image as well.
         around = 2 if hasattr(self.processor, "start_image_token") else 0
         return tuple(int(n) - around for n in counts["num_image_tokens"])
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
         """The tokens of a reply that was written, not sampled, with its end.
 
-        Where the template opens a thought, that of the text is continued, or an empty one closed.
+        Where the template opens a thought, the thought of the text continues it; a text without
+        one closes it at once.
         """
         if self.opening:
             thought = text.lstrip()
@@ -283,11 +293,11 @@ class Renderer:
         return self.opening + text
 
 
-def _settle_images(processor: Any) -> None:
+def _settle_images(processor: "ProcessorMixin") -> None:
     """Write a processor's own defaults for images into its image processor.
 
-    They hold where the processor is called, and not where its image processor is, as trainers do:
-    InternVL's would cut an image into tiles here and not there.
+    A processor applies them, but its image processor, which trainers call, does not: InternVL's
+    would cut an image into tiles in the one and not in the other.
     """
     defaults = getattr(type(processor), "images_kwargs", None)
     if defaults is None:  # where transformers before 5.20 has them
@@ -297,23 +307,27 @@ def _settle_images(processor: Any) -> None:
         setattr(processor.image_processor, name, value)
 
 
+def _image_token(processor: Any) -> str:
+    return str(processor.image_token)
+
+
 def _placeholder(processor: Any) -> int:
     """The token that stands for one image feature; Gemma 3's `image_token` only announces them."""
     ids = getattr(processor, "image_token_ids", None)
     return int(ids[0] if ids else processor.tokenizer.convert_tokens_to_ids(processor.image_token))
 
 
-def _key(message: Message) -> tuple[Any, ...]:
-    """All that tokens depend on: images count by their size alone."""
+def _key(message: Message) -> Hashable:
+    """All that tokens depend on: of images, only the size counts."""
     return (message.role, message.text, *(part.size for part in message.images))
 
 
-def _picture(role: str) -> dict[str, Any]:
+def _picture(role: str) -> ChatMessage:
     return {"role": role, "content": [{"type": "image"}, {"type": "text", "text": "seen"}]}
 
 
-def _dialogue() -> list[dict[str, Any]]:
-    """The least conversation that ends with a reply: what additions are rendered after."""
+def _dialogue() -> list[ChatMessage]:
+    """The shortest conversation that ends with a reply; additions are rendered after it."""
     return [
         {"role": "user", "content": [{"type": "text", "text": "question"}]},
         {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]},

@@ -1,29 +1,33 @@
 """vLLM's asynchronous engine as a policy, in this process: `vllm:PATH`, `vllm:PATH@ADAPTER`.
 
-Prompts go in as token ids with one placeholder for each image; the engine expands them and has to
-have read exactly what the renderer holds. Log-probabilities are those of the distribution that is
-drawn from, and vision tokens cannot be sampled. Settings of vLLM's own may stand behind a `?`:
+Prompts are token ids with one placeholder for each image. The engine expands the placeholders and
+must have read exactly the prompt of the renderer. Log-probabilities are of the distribution from
+which it samples, and vision tokens cannot be sampled. Settings of vLLM are options of the spec:
 `vllm:PATH?max_model_len=4096&max_loras=4`.
 """
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, with_adapter
-from medgym.spec import read_options
+from medgym.models import find_model
+from medgym.policy import Policy, Sampling
+from medgym.spec import read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
 
 from .event_loop import BackgroundLoop
 from .prompt_check import check_prompt, one_placeholder_each, text_of, vision_words
 from .rendering import Renderer
 
-_SETTINGS: dict[str, Callable[[str], Any]] = {
+Setting = str | int | float | bool
+"""The value of one of vLLM's settings."""
+
+_SETTINGS: dict[str, type[str] | type[int] | type[float]] = {
     "dtype": str,
     "gpu_memory_utilization": float,
     "max_lora_rank": int,
@@ -32,25 +36,32 @@ _SETTINGS: dict[str, Callable[[str], Any]] = {
     "max_num_seqs": int,
     "tensor_parallel_size": int,
 }
-"""Settings of vLLM's that a spec may name, by their names there."""
+"""The settings of vLLM that a spec may give, under vLLM's own names."""
 
 IMAGES = 16
-"""Images that one conversation may hold."""
+"""Images in one conversation, at most."""
 
 MAX_LORAS, MAX_LORA_RANK = 6, 32
-"""Adapters held at once (two versions for each of two roles, and room for the next); their rank."""
+"""Adapters loaded at once (two versions for each of two roles, and two more), and their rank."""
 
 PATIENCE = 30.0
-"""Seconds that the engine's processes get to end."""
+"""Seconds in which the engine's processes have to end."""
+
+
+class _Adapter(Protocol):
+    """vLLM's `LoRARequest`: an adapter that an engine has loaded."""
+
+    lora_int_id: int
+    lora_path: str
 
 
 class VLLMPolicy(Policy):
-    """A model in a vLLM engine of our own.
+    """A model in a vLLM engine of this process.
 
     Args:
         path: the model's folder or hub name.
-        lora: whether adapters can be loaded; what that costs, the base pays as well.
-        settings: vLLM's own, as `max_model_len`.
+        lora: whether adapters can be loaded. This makes the base slower, too.
+        settings: settings of vLLM, such as `max_model_len`.
 
     Attributes:
         version: the adapter's name where one plays, else "".
@@ -58,32 +69,33 @@ class VLLMPolicy(Policy):
 
     kind: ClassVar[Literal["sampled"]] = "sampled"  # type: ignore[misc]
     local_model: ClassVar[bool] = True  # type: ignore[misc]
+    takes_adapters: ClassVar[bool] = True  # type: ignore[misc]
 
-    def __init__(self, path: str, *, lora: bool = False, **settings: Any) -> None:
+    def __init__(self, path: str, *, lora: bool = False, **settings: Setting) -> None:
         try:
             from vllm import AsyncEngineArgs
             from vllm.platforms import current_platform
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
-            raise missing_extra("vllm", error) from error
+            raise missing_library(error) from error
         from transformers import AutoProcessor
 
-        asked: dict[str, Any] = {
+        asked: dict[str, object] = {
             "model": path,
             "limit_mm_per_prompt": {"image": IMAGES, "video": 0},
             "logprobs_mode": "processed_logprobs",
-            "generation_config": "vllm",  # none of the checkpoint's own settings
+            "generation_config": "vllm",  # not the settings of the checkpoint
             "enable_lora": lora,
         }
         on_cpu = current_platform.is_cpu()
         if on_cpu:
-            # There, vLLM 0.32 dies of a request with a seed whose prompt it reads in parts.
+            # There, vLLM 0.32 crashes on a request with a seed whose prompt it reads in chunks.
             asked |= {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
-        self._room = settings.pop("max_loras", MAX_LORAS)
+        self._max_loras = int(settings.pop("max_loras", MAX_LORAS))
         if lora:
-            # On a CPU, vLLM 0.32 answers the base's requests by the adapter in the last place, if
+            # On a CPU, vLLM 0.32 answers requests for the base by the adapter in the last place if
             # they share a batch with an adapter's (vllm-project/vllm#48421): it stays empty.
-            asked |= {"max_loras": self._room + on_cpu, "max_lora_rank": MAX_LORA_RANK}
+            asked |= {"max_loras": self._max_loras + on_cpu, "max_lora_rank": MAX_LORA_RANK}
         try:
             self.renderer = Renderer(AutoProcessor.from_pretrained(path))
         except UserError:
@@ -94,14 +106,14 @@ class VLLMPolicy(Policy):
         self.version = ""
         self.vision_token_ids = self.renderer.vision_token_ids
         self._path = Path(path)
-        self._words = vision_words(self.renderer)
-        self._numbers = itertools.count(1)
-        self._adapter: Any = None
-        self._adapters: dict[str, Any] = {}
+        self._bad_words = vision_words(self.renderer)
+        self._ids = itertools.count(1)
+        self._adapter: _Adapter | None = None
+        self._adapters: dict[str, _Adapter] = {}
         self._owns_engine = True
         self._background = BackgroundLoop("medgym vllm")
 
-        async def start() -> Any:  # there, for the engine belongs to that loop
+        async def start() -> Any:  # on the loop to which the engine belongs
             return AsyncLLM.from_engine_args(AsyncEngineArgs(**asked | settings))
 
         try:
@@ -114,12 +126,10 @@ class VLLMPolicy(Policy):
     def from_spec(cls, rest: str, adapter: str | None) -> "VLLMPolicy":
         """`PATH[?setting=value&...]`; an adapter is a PEFT adapter's folder."""
         path, _, query = rest.partition("?")
-        path = str(Path(path).expanduser()) if path.startswith("~") else path
-        if (path.startswith((".", "/")) or path.count("/") > 1) and not Path(path).is_dir():
-            raise UserError(f"no such model folder: {path}; fix: check the path")
+        path = find_model(path).path
         settings = read_options("vllm", query, _SETTINGS)
         folder = Path(adapter).expanduser() if adapter is not None else None
-        name = name_of(folder) if folder is not None else ""  # refused before the engine starts
+        name = name_of(folder) if folder is not None else ""  # an error before the engine starts
         if folder is not None and Path(path).is_dir():
             check_fit(folder, Path(path))
         policy = cls(path, lora=folder is not None or "max_loras" in settings, **settings)
@@ -132,7 +142,7 @@ class VLLMPolicy(Policy):
         """Sample the next reply.
 
         Raises:
-            DriftError: the engine read other tokens than those that are held.
+            DriftError: the engine read other tokens than those of the prompt.
             Failure: the engine failed, or the conversation is longer than it takes.
         """
         return await self._background.run(self._act(tuple(conversation), sampling))
@@ -144,7 +154,7 @@ class VLLMPolicy(Policy):
         prompt = self.renderer.prompt(conversation)
         if prompt.leaves_no_room(sampling):
             return Reply("", full=True)
-        asked: dict[str, Any] = {
+        asked: dict[str, object] = {
             "prompt_token_ids": one_placeholder_each(prompt, self.renderer.image_token_id)
         }
         if prompt.images:
@@ -155,32 +165,32 @@ class VLLMPolicy(Policy):
             max_tokens=sampling.max_tokens,
             seed=sampling.seed,
             logprobs=0,
-            bad_words=self._words,
+            bad_words=self._bad_words,
             stop_token_ids=[self.renderer.eos_token_id],
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        number = f"reply-{next(self._numbers)}"
+        request = f"reply-{next(self._ids)}"
         result: Any = None
         try:
-            replies = self._engine.generate(asked, params, number, lora_request=self._adapter)
+            replies = self._engine.generate(asked, params, request, lora_request=self._adapter)
             async for each in replies:  # one, for FINAL_ONLY
                 result = each
         except Exception as error:
             raise Failure("policy", f"{self.spec}: {reason_of(error)}"[:200]) from error
         check_prompt(result.prompt_token_ids, prompt, self.spec)
-        drawn = result.outputs[0]
-        if drawn.finish_reason not in ("stop", "length"):
-            raise Failure("policy", f"{self.spec} broke off: {drawn.finish_reason}")
-        ids = tuple(drawn.token_ids)
-        values = zip(ids, drawn.logprobs, strict=True)
+        sampled = result.outputs[0]
+        if sampled.finish_reason not in ("stop", "length"):
+            raise Failure("policy", f"{self.spec} ended a reply by {sampled.finish_reason!r}")
+        ids = tuple(sampled.token_ids)
+        values = zip(ids, sampled.logprobs, strict=True)
         return Reply(
-            text=text_of(self.renderer, ids, stopped=drawn.finish_reason == "stop"),
+            text=text_of(self.renderer, ids, stopped=sampled.finish_reason == "stop"),
             prompt_ids=prompt.ids,
             token_ids=ids,
             logprobs=tuple(min(float(each[token].logprob), 0.0) for token, each in values),
             image_tokens=prompt.image_tokens,
-            cut=drawn.finish_reason == "length",
+            cut=sampled.finish_reason == "length",
         )
 
     def with_adapter(self, name: str, path: Path) -> "VLLMPolicy":
@@ -196,24 +206,24 @@ class VLLMPolicy(Policy):
         policy._owns_engine = False
         return policy
 
-    def _load(self, name: str, path: Path) -> Any:
+    def _load(self, name: str, path: Path) -> _Adapter:
         from vllm.lora.request import LoRARequest
 
         path = path.resolve()
-        held = self._adapters.get(name)
-        if held is not None:
-            if held.lora_path != str(path):
+        loaded = self._adapters.get(name)
+        if loaded is not None:
+            if loaded.lora_path != str(path):
                 raise UserError(f"{name} is another adapter; fix: publish under a new step")
-            return held
-        if len(self._adapters) >= self._room:
+            return loaded
+        if len(self._adapters) >= self._max_loras:
             raise UserError(
-                f"{self.spec} holds {self._room} adapters; fix: drop one, or start with more: "
+                f"{self.spec} has {self._max_loras} adapters loaded; fix: drop one, or start with "
                 "?max_loras=N"
             )
         content(path)
         if self._path.is_dir():
             check_fit(path, self._path)
-        request = LoRARequest(name, next(self._numbers), str(path))
+        request: _Adapter = LoRARequest(name, next(self._ids), str(path))
         try:
             self._background.wait(self._engine.add_lora(request))
         except Exception as error:
@@ -225,13 +235,13 @@ class VLLMPolicy(Policy):
         return request
 
     def drop_adapter(self, name: str) -> None:
-        """Have the engine forget an adapter; one that it does not know is none."""
+        """Have the engine unload an adapter. Unknown names are ignored."""
         request = self._adapters.pop(name, None)
         if request is not None:
             self._background.wait(self._engine.remove_lora(request.lora_int_id))
 
     def close(self) -> None:
-        """Stop the engine; what still waits for a reply is broken off."""
+        """Stop the engine. Requests that wait for a reply are interrupted."""
         if not self._owns_engine:
             return
         self._owns_engine = False

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from medgym.errors import RunError, UserError, closed_output, missing_extra, unknown
+from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view")
 """The order in which help lists the commands that one meets first; others follow by name."""
@@ -142,7 +142,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except typer.Abort:
         return _say("interrupted", 130)
     except ModuleNotFoundError as error:
-        return _say(missing_extra("train", error), 2)
+        return _say(missing_library(error), 2)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the parser's own
             return _say(error, 2, f"{error.format_message().rstrip('.')}; {_fix(error)}")

@@ -1,21 +1,22 @@
 """The two ways in which medgym says no to its user.
 
-Each carries one line that names the thing and the fix; the command prints that line alone, without
-a traceback, and turns the class into its exit status. A policy never sees these: what a policy does
+Each carries one line that names the thing and the fix. The command prints only that line, without a
+traceback, and turns the class into its exit status. A policy never sees these: what a policy does
 wrong is an observation (`ToolError`).
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Literal
 
 
 class UserError(Exception):
-    """It was asked wrongly: a bad spec, a missing file, a wrong key. Exit status 2."""
+    """What was asked is wrong: a bad spec, a missing file, a wrong key. Exit status 2."""
 
 
 class RunError(Exception):
-    """It was asked rightly and failed all the same. Exit status 1."""
+    """What was asked is right and failed nevertheless. Exit status 1."""
 
 
 Fault = Literal["name", "type", "value"]
@@ -32,7 +33,7 @@ class ToolError(Exception):
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not known: it names the nearest known one, else all of them."""
+    """The error for an unknown name. It gives the nearest known name, else all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
     fix = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
@@ -40,10 +41,74 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
 
 
 def closed_output() -> RunError:
-    """The error for an output that nobody reads any more, as that of `medgym ... | head`."""
+    """The error for an output that is closed before its end, as by `medgym ... | head`."""
     return RunError("the output was closed before its end; fix: let it be read whole")
 
 
-def missing_extra(extra: str, error: ImportError) -> UserError:
-    """The error for a library that an optional part needs and that is not installed."""
-    return UserError(f"{error.name or error} is not installed; fix: pip install 'medgym[{extra}]'")
+def missing_library(error: ImportError) -> UserError:
+    """The error for an import that failed. It says what to install.
+
+    What medgym's own code imports comes with one of medgym's extras. What a plug-in or another
+    library imports is named by itself.
+    """
+    library = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or error.name != library:  # it is there in part
+        said = (str(error).splitlines() or ["an import failed"])[0]
+        needed = f"{library} or of what imports it" if library else "that library"
+        return UserError(f"{said}; fix: install another version of {needed}")
+    extra = _extras().get(library) if _is_ours(error) else None
+    wanted = library if extra is None else _with_extra(extra)
+    return UserError(f"{library} is not installed; fix: pip install {wanted}")
+
+
+_COME_WITH = dict.fromkeys(("huggingface_hub", "pandas", "safetensors", "tokenizers"), "train")
+"""The extras of libraries that others of the same extra require."""
+
+
+def _is_ours(error: ImportError) -> bool:
+    """Whether the import that failed stands in medgym's own code."""
+    importer, trace = "medgym", error.__traceback__
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if name.partition(".")[0] != "importlib":
+            importer = name
+        trace = trace.tb_next
+    return importer.partition(".")[0] == "medgym"
+
+
+def _extras() -> dict[str, str]:
+    """The extra that brings each optional library, as medgym's own metadata has it."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        required = requires("medgym") or []
+    except PackageNotFoundError:
+        required = []
+    extras: dict[str, str] = {}
+    for line in required:
+        found = re.match(r"([\w.-]+).*;.*extra == ['\"](\w+)['\"]", line)
+        if found is not None and found[2] != "dev":
+            extras.setdefault(found[1].replace("-", "_"), found[2])
+    return _COME_WITH | extras
+
+
+def _with_extra(extra: str) -> str:
+    """What to give to pip for medgym with an extra, from where medgym was installed."""
+    import json
+    import shlex
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        origin = json.loads(distribution("medgym").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        origin = {}
+    url = str(origin.get("url", ""))
+    if not url:
+        return f"'medgym[{extra}]'"
+    if "dir_info" in origin:
+        flag = "-e " if origin["dir_info"].get("editable") else ""
+        return flag + shlex.quote(f"{unquote(urlsplit(url).path)}[{extra}]")
+    vcs = origin.get("vcs_info", {})
+    revision = f"@{vcs['commit_id']}" if "commit_id" in vcs else ""
+    return shlex.quote(f"medgym[{extra}] @ {vcs['vcs'] + '+' if vcs else ''}{url}{revision}")

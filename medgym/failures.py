@@ -1,7 +1,7 @@
 """Failures of the machinery, typed by the boundary at which they happened.
 
-A policy's mistakes are observations and a user's are `UserError`s; what is left is the machinery:
-an endpoint that hangs, a tool that crashes, a worker that is killed, a disk that is full. Such a
+A policy's mistakes are observations, and a user's are `UserError`s. The rest is the machinery: an
+endpoint that hangs, a tool that crashes, a worker that is killed, a disk that is full. Such a
 failure is retried from a fresh environment, counted, and never scored.
 """
 
@@ -15,9 +15,9 @@ Boundary = Literal["policy", "tool", "environment", "worker", "store"]
 
 
 class Failure(Exception):
-    """Something of the machinery failed: `boundary` says where, `reason` what, in one line.
+    """A part of the machinery failed: `boundary` says where and `reason` why, in one line.
 
-    One that is `final` (an image that does not exist) is not worth another attempt.
+    A `final` failure (an image that does not exist) is not attempted again.
     """
 
     def __init__(self, boundary: Boundary, reason: str, final: bool = False) -> None:
@@ -31,7 +31,7 @@ class Failure(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """An exception as a part of one line, of at most 200 characters: its type and first line."""
+    """An exception in at most 200 characters of one line: its type and its first line."""
     first = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"[:200].removesuffix(".")
 
@@ -40,7 +40,7 @@ def reason_of(error: BaseException) -> str:
 def at(boundary: Boundary) -> Iterator[None]:
     """Turn any exception into a `Failure` at `boundary`.
 
-    What is a failure already, what the user has to fix, and cancelling pass through.
+    Failures, errors of the user and cancellation pass through unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What policy and environment say to each other, and the one strict reading of an action.
+"""The messages between policy and environment, and the one strict parser of actions.
 
 A reply holds one to four tool calls, or one answer, after an optional thought:
 
@@ -7,9 +7,9 @@ A reply holds one to four tool calls, or one answer, after an optional thought:
 
     <think>...</think><answer>B</answer>
 
-Reading is anchored at both ends: nothing may stand outside the tags, and a reply that holds both a
-call and an answer is malformed and its answer counts for nothing (an answer beside a call, paid in
-full, is a hole that a policy finds within a hundred steps of training).
+Parsing is anchored at both ends: nothing may stand outside the tags. A reply that holds both a call
+and an answer is malformed, and its answer does not count: if an answer beside a call earned its
+reward, a policy would exploit that within a hundred steps of training.
 """
 
 import json
@@ -22,7 +22,7 @@ from PIL import Image
 
 from medgym.imaging.lazy_image import Picture
 
-Role = Literal["system", "user", "assistant", "tool"]
+MessageRole = Literal["system", "user", "assistant", "tool"]
 
 MAX_CALLS = 4
 """Tool calls in one reply."""
@@ -39,7 +39,7 @@ class TextPart:
 
 
 class ImagePart:
-    """A view in a message, at its own size; its pixels are there when they are looked at."""
+    """A view in a message, at its own size. Its pixels are drawn when they are needed."""
 
     def __init__(self, view: int, image: Image.Image | Picture) -> None:
         self.view = view
@@ -70,11 +70,12 @@ class Reply:
         prompt_ids: every token that the sampler was given, from the start of the conversation,
             image placeholders expanded; None for a policy without tokens.
         token_ids: every token that it sampled, the end-of-turn token included.
-        logprobs: the log-probability of each of `token_ids` under the distribution that it was
-            drawn from.
-        image_tokens: placeholder tokens of each image of the conversation so far, in order.
-        cut: the token limit ended the reply, not the policy.
-        full: the prompt left no room for a reply (`Sampling.max_context`), so nothing was sampled.
+        logprobs: the log-probability of each of `token_ids` under the distribution from which it
+            was sampled.
+        image_tokens: how many placeholder tokens each image of the conversation has, in order.
+        cut: whether the token limit ended the reply, and not the policy.
+        full: whether the prompt left no room for a reply (`Sampling.max_context`), so that nothing
+            was sampled.
     """
 
     text: str
@@ -90,7 +91,7 @@ class Reply:
 class Message:
     """One turn of the conversation: images first, then text."""
 
-    role: Role
+    role: MessageRole
     content: tuple[TextPart | ImagePart, ...]
     reply: Reply | None = None
 
@@ -115,14 +116,14 @@ class Message:
         return {"role": self.role, "content": content}
 
 
-def message(role: Role, text: str, images: Sequence[ImagePart] = ()) -> Message:
+def message(role: MessageRole, text: str, images: Sequence[ImagePart] = ()) -> Message:
     """A message of images, then text."""
     return Message(role, (*images, TextPart(text)))
 
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call that a policy asks for; its arguments are as yet unchecked."""
+    """One call that a policy asks for. Its arguments are not checked yet."""
 
     name: str
     arguments: dict[str, Any]
@@ -145,13 +146,13 @@ class Final:
 
 
 MalformedKind = Literal["form", "both", "json", "call", "length"]
-"""What was wrong with a reply: its form as a whole, a call and an answer at once, a call that is no
-JSON, a call of another form, or its length."""
+"""What was wrong with a reply: its form as a whole, a call and an answer in one reply, a call that
+is not JSON, a call of another form, or its length."""
 
 
 @dataclass(frozen=True)
 class Malformed:
-    """A reply that could not be read; `error` says what was expected, `kind` names the fault."""
+    """A reply that could not be parsed. `error` says what was expected, `kind` names the fault."""
 
     kind: MalformedKind
     error: str
@@ -172,7 +173,7 @@ _TAG = re.compile(r"</?(?:think|tool_call|answer)>")
 
 
 def parse_action(text: str) -> Action:
-    """Read a policy's reply. Never raises: what cannot be read is `Malformed`."""
+    """Parse a policy's reply. Never raises: a reply that cannot be parsed is `Malformed`."""
     if len(text) > MAX_TEXT:
         return Malformed("length", f"the reply has over {MAX_TEXT} characters; {_EXPECTED}")
     think, body = None, text
@@ -244,14 +245,14 @@ def _finite(digits: str) -> float:
 
 
 def render_call(name: str, arguments: Mapping[str, Any], think: str | None = None) -> str:
-    """The text of one call, as `parse_action` reads it."""
+    """The text of one call, which `parse_action` parses back."""
     body = json.dumps({"name": name, "arguments": dict(arguments)}, ensure_ascii=False)
     body = body.replace("</tool_call>", "\\u003c/tool_call>")  # the same text, but no tag
     return _thought(think) + f"<tool_call>{body}</tool_call>"
 
 
 def render_answer(answer: str, think: str | None = None) -> str:
-    """The text of an answer, as `parse_action` reads it."""
+    """The text of an answer, which `parse_action` parses back."""
     return _thought(think) + f"<answer>{answer}</answer>"
 
 

@@ -1,23 +1,30 @@
 """What a policy is: something that reads a conversation and writes a reply."""
 
-import os
-import re
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
+from medgym.registry import load, names
+from medgym.spec import split_spec, without_credentials
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a reply is drawn. `temperature` 0 is greedy; `seed` fixes the draw of this one reply.
+    """How a reply is sampled.
 
-    `max_context` bounds prompt and `max_tokens` together: a policy that counts tokens answers a
-    prompt that is too long for that with `Reply(full=True)`.
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: the share of the probability from which tokens are sampled.
+        max_tokens: the longest reply.
+        seed: fixes the tokens of this one reply.
+        max_context: bounds the prompt and `max_tokens` together. A policy that counts tokens
+            answers a prompt that is too long for it with `Reply(full=True)`.
     """
 
     temperature: float = 1.0
@@ -39,17 +46,21 @@ class Sampling:
 class Policy(ABC):
     """A policy, named by a spec: `scripted:oracle`, `hf:PATH`, `hf:PATH@ADAPTER`.
 
-    Registered in the entry-point group `medgym.policies` under the part before the colon.
+    Registered in the entry-point group `medgym.policies` under the part before the colon. All that
+    medgym ever asks of a policy is declared here, with a default for what most policies lack.
 
     Attributes:
         spec: the spec that names it, as trajectories record it.
-        needs_gold: whether it plays with the gold before it, as the oracle does; such a policy is
-            asked for a player of each case by `for_case`, and never trains as a sampler.
+        needs_gold: whether it needs the gold answer, as the oracle does. Such a policy is asked for
+            a player of each case by `for_case`, and never trains as a sampler.
         kind: whether its replies carry tokens that it `sampled`, tokens of a `demonstration`, or
-            `text` alone. Trajectories of the first kind alone train by reinforcement.
+            only `text`. Only trajectories of the first kind train by reinforcement.
         vision_token_ids: tokens that stand for images, the placeholder first; never sampled.
         version: of the adapter that plays, empty without one.
-        local_model: whether it holds a model that is to be in memory once: on Ray, in an actor.
+        local_model: whether it holds a model that must be in memory only once: on Ray, in an actor.
+        takes_adapters: whether `with_adapter` loads adapters while it runs.
+        drifts: how many of its prompts did not continue the tokens before them; None where it does
+            not count them.
     """
 
     spec: str = ""
@@ -58,33 +69,35 @@ class Policy(ABC):
     vision_token_ids: tuple[int, ...] = ()
     version: str = ""
     local_model: bool = False
+    takes_adapters: bool = False
+    drifts: int | None = None
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "Policy":
         """Build it from what follows the colon.
 
         Raises:
-            UserError: that names nothing; or, as here, the policy is built in code alone.
+            UserError: that names nothing; or, as here, the policy can only be built in code.
         """
         raise UserError(
-            f"the policy {cls.__name__} is built in code and has no spec; fix: build it there, or "
-            "give its class a from_spec"
+            f"the policy {cls.__name__} can only be built in code and has no spec; fix: build it "
+            "there, or give its class a from_spec"
         )
 
-    @classmethod  # noqa: B027 - most policies have no weights that could be left away
+    @classmethod  # noqa: B027 - most policies have no weights that could be omitted
     def check_spec(cls, rest: str, adapter: str | None) -> None:
-        """Refuse what `from_spec` would, as far as it shows without the weights of a model.
+        """Refuse what `from_spec` would refuse, as far as that shows without a model's weights.
 
-        Asked in this process of a policy with a `local_model` that is loaded on Ray alone.
+        Asked in this process of a policy with a `local_model` that is loaded only on Ray.
 
         Raises:
             UserError: the model or its adapter is missing, does not fit, ...
         """
 
-    def describe(self) -> dict[str, Any]:
-        """What its spec leads to and does not say itself, as the contents of a file that it names.
+    def describe(self) -> dict[str, object]:
+        """What its spec refers to but does not contain, such as the contents of a file.
 
-        A run records it with what was asked, so that no other policy goes on with the run.
+        A run records it beside its settings, so that no other policy resumes the run.
         """
         return {}
 
@@ -121,6 +134,21 @@ class Policy(ABC):
         """The player of one case; a policy that does not need gold is its own."""
         return self
 
+    def with_adapter(self, name: str, path: Path) -> "Policy":
+        """The policy that plays by an adapter over the same model.
+
+        Raises:
+            UserError: the adapter does not fit, `name` is the name of another adapter, or, as here,
+                the policy takes no adapters while it runs.
+        """
+        raise UserError(
+            f"{self.spec or type(self).__name__} takes no adapters while it runs; fix: name a "
+            "policy with a model: hf:, vllm:, or openai: with a vLLM server"
+        )
+
+    def drop_adapter(self, name: str) -> None:  # noqa: B027 - most policies hold no adapters
+        """Forget an adapter by which nothing plays any more. Unknown names are ignored."""
+
     def enter(self) -> None:  # noqa: B027 - most policies answer each request by itself
         """An episode begins: a policy that answers many at once may wait for its requests."""
 
@@ -131,11 +159,97 @@ class Policy(ABC):
         """Give back what it holds."""
 
 
-def load_policy(spec: str) -> Policy:
-    """The policy that a spec names: `SCHEME:NAME`, or the scheme alone where it needs no name.
+class _Forwarded:
+    """An attribute of a `WrappedPolicy` that reads as its policy's, until it is set on the wrapper.
 
-    `NAME@ADAPTER` plays by an adapter; `split_adapter` says how that is read. Its `spec` is the
-    given one without the password that a URL may hold: runs record it.
+    On the class itself it reads as `Policy`'s default.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, wrapper: "WrappedPolicy | None", owner: type | None = None) -> object:
+        return getattr(Policy if wrapper is None else wrapper.policy, self._name)
+
+
+def _forwarded() -> Any:
+    return _Forwarded()
+
+
+class WrappedPolicy(Policy):
+    """A policy around another one: what a subclass does not say itself, the inner policy says.
+
+    Attributes:
+        policy: the inner policy.
+    """
+
+    spec: str = _forwarded()
+    needs_gold: bool = _forwarded()
+    kind: Literal["sampled", "demonstration", "text"] = _forwarded()
+    vision_token_ids: tuple[int, ...] = _forwarded()
+    version: str = _forwarded()
+    local_model: bool = _forwarded()
+    takes_adapters: bool = _forwarded()
+    drifts: int | None = _forwarded()
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def around(self, policy: Policy) -> Self:
+        """The same wrapper around another policy."""
+        if policy is self.policy:
+            return self
+        other = copy.copy(self)
+        other.policy = policy
+        return other
+
+    def describe(self) -> dict[str, object]:
+        """See `Policy`."""
+        return self.policy.describe()
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """See `Policy`."""
+        return await self.policy.act(conversation, sampling)
+
+    async def check(self) -> None:
+        """See `Policy`."""
+        await self.policy.check()
+
+    def require_training(self) -> None:
+        """See `Policy`; a wrapper whose own replies carry no sampled tokens refuses as well."""
+        self.policy.require_training()
+        super().require_training()
+
+    def for_case(self, case: Case) -> Policy:
+        """The same wrapper around the player of one case."""
+        return self.around(self.policy.for_case(case))
+
+    def with_adapter(self, name: str, path: Path) -> Policy:
+        """The same wrapper around the policy that plays by an adapter."""
+        return self.around(self.policy.with_adapter(name, path))
+
+    def drop_adapter(self, name: str) -> None:
+        """See `Policy`."""
+        self.policy.drop_adapter(name)
+
+    def enter(self) -> None:
+        """See `Policy`."""
+        self.policy.enter()
+
+    def leave(self) -> None:
+        """See `Policy`."""
+        self.policy.leave()
+
+    def close(self) -> None:
+        """See `Policy`."""
+        self.policy.close()
+
+
+def load_policy(spec: str) -> Policy:
+    """The policy that a spec names: `SCHEME:NAME`, or the scheme only where it needs no name.
+
+    `NAME@ADAPTER` and `NAME?adapter=PATH` play by an adapter; `medgym.spec` says how that is read.
+    Its `spec` is the given one without the password that a URL may hold: runs record it.
 
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
@@ -153,57 +267,16 @@ def read_spec(spec: str) -> tuple[type[Policy], str, str | None]:
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or an adapter without a name.
     """
-    from medgym.registry import load, names
-
-    scheme, colon, rest = spec.partition(":")
-    if (not rest) if colon else (scheme not in names("policies")):
+    scheme, rest, adapter = split_spec(spec)
+    if (not rest) if ":" in spec else (scheme not in names("policies")):
         known = ", ".join(names("policies"))
-        raise UserError(f"cannot read the policy {spec!r}; write SCHEME:NAME, schemes: {known}")
-    named, adapter = split_adapter(rest)
+        raise UserError(
+            f"cannot read the policy {without_credentials(spec)!r}; fix: write SCHEME:NAME, where "
+            f"SCHEME is one of {known}"
+        )
     if adapter == "":
-        raise UserError(f"{spec} names no adapter; fix: name one behind the @, or leave it away")
+        raise UserError(
+            f"{without_credentials(spec)} names no adapter; fix: name one after the @, or omit it"
+        )
     kind: type[Policy] = load("policies", scheme)
-    return kind, named, adapter
-
-
-def without_credentials(text: str) -> str:
-    """A spec, or any text that holds some, without the user and the password of its URLs."""
-    return _CREDENTIALS.sub("", text)
-
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s\"']*@")
-
-
-def split_adapter(rest: str) -> tuple[str, str | None]:
-    """What stands behind a spec's scheme, as (model, adapter); None where no adapter is named.
-
-    An adapter follows an `@`, which paths, passwords and names may hold as well. It is found so:
-
-    1. In a URL (`http://...`) only what follows its first `#` is looked at, so that an `@` before
-       the host or in the path never counts. An `@` at the very beginning never counts either.
-    2. Behind options (`?`) it is the first `@` after them.
-    3. Else it is the last `@` that follows the path of an existing folder. Where the whole is such
-       a path there is no adapter.
-    4. Where no folder is named it is the first `@`: names on hubs hold none, and one in the name of
-       a served model is written `%40`, as in any URL.
-
-    So nothing has to be escaped in paths, of models or of adapters: model folders exist.
-    """
-    address, mark, name = rest.partition("#") if _URL.match(rest) else ("", "", rest)
-    path = name.partition("?")[0]
-    at = name.find("@", len(path))
-    if at == -1:
-        signs = [place for place, sign in enumerate(path) if sign == "@" and place]
-        ends = [len(path), *reversed(signs)]
-        first = signs[0] if signs else len(path)
-        at = next((end for end in ends if os.path.isdir(os.path.expanduser(path[:end]))), first)
-    if name[at : at + 1] != "@":
-        return rest, None
-    return address + mark + name[:at], name[at + 1 :]
-
-
-def with_adapter(spec: str, adapter: str) -> str:
-    """A policy's spec with this adapter in the place of its own, if it has one."""
-    scheme, _, rest = spec.partition(":")
-    return f"{scheme}:{split_adapter(rest)[0]}@{adapter}"
+    return kind, rest, adapter

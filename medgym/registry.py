@@ -1,4 +1,4 @@
-"""Plug-ins by name: where the folders of the house meet, and where a stranger's plug-in joins them.
+"""Plug-ins by name: where the folders of the house meet, and where other packages join them.
 
 Everything that medgym ships is registered by entry points in pyproject.toml, in the groups
 `medgym.KIND`, exactly as another package would do it. Nothing is imported before it is asked for.
@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from medgym.errors import UserError, missing_extra, unknown
+from medgym.errors import UserError, missing_library, unknown
 
 KINDS = (
     "tools",
@@ -26,11 +26,21 @@ KINDS = (
 )
 
 
+def singular(kind: str) -> str:
+    """One of a kind, in words: `policy` for `policies`, `local model` for `local_models`."""
+    one = f"{kind.removesuffix('ies')}y" if kind.endswith("ies") else kind.removesuffix("s")
+    return one.replace("_", " ")
+
+
 @cache
-def _group(kind: str) -> dict[str, EntryPoint]:
+def _group(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
+    """Each registered name of a kind, with every entry point that registers it."""
     if kind not in KINDS:
         raise unknown("kind of plug-in", kind, KINDS)
-    return {point.name: point for point in entry_points(group=f"medgym.{kind}")}
+    group: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=f"medgym.{kind}"):
+        group[point.name] = (*group.get(point.name, ()), point)
+    return group
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -42,25 +52,32 @@ def load(kind: str, name: str) -> Any:
     """The object registered as `name` in the entry-point group `medgym.KIND`.
 
     Raises:
-        UserError: unknown kind or name (the nearest one is named), what the name points at does not
-            exist, or an optional library is missing.
+        UserError: the kind or the name is unknown (the nearest one is named), two packages register
+            the name, what it points at does not exist, or a library is missing.
     """
     group = _group(kind)
     if name not in group:
-        raise unknown(kind.removesuffix("s").replace("policie", "policy"), name, group)
-    point = group[name]
+        raise unknown(singular(kind), name, group)
+    point, *others = group[name]
+    if others:
+        owners = sorted(each.dist.name if each.dist else each.value for each in group[name])
+        raise UserError(
+            f"the {singular(kind)} {name!r} is registered by {' and by '.join(owners)}; fix: "
+            "uninstall one of them, or have it register another name"
+        )
     lost: Exception
     try:
         return point.load()
-    except ModuleNotFoundError as error:
-        if error.name != point.module and not point.module.startswith(f"{error.name}."):
-            raise missing_extra("train", error) from error
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        if not missing or not f"{point.module}.".startswith(f"{error.name}."):
+            raise missing_library(error) from error
         lost = error
     except AttributeError as error:
         if error.name != point.attr:
             raise  # a fault inside the plug-in
         lost = error
     raise UserError(
-        f"the plug-in {name!r} of medgym.{kind} points at {point.value!r}, which does not exist; "
+        f"the {singular(kind)} {name!r} points at {point.value!r}, which does not exist; "
         "fix: reinstall the package that registers it"
     ) from lost

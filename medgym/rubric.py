@@ -6,16 +6,16 @@ inside a term, so that the reward always is the weighted sum of the terms that a
 """
 
 import bisect
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medgym.cases import Answer, Case, option_of
 from medgym.errors import RunError, UserError, unknown
 from medgym.messages import Malformed
+from medgym.spec import kinds_of, read_options
 
 if TYPE_CHECKING:
     from medgym.episode import Episode
@@ -189,25 +189,8 @@ def load_rubric(name: "str | Rubric") -> Rubric:
         return name
     from medgym.registry import load
 
-    plain, *pairs = name.split(",")
+    plain, _, text = name.partition(",")
     make = load("rubrics", plain)
-    made = make(**_options(plain, make, pairs)) if pairs else make()
+    made = make(**read_options(f"the rubric {plain}", text, kinds_of(make), ","))
     assert isinstance(made, Rubric)
     return made
-
-
-def _options(name: str, make: Callable[..., Rubric], pairs: list[str]) -> dict[str, Any]:
-    known = inspect.signature(make).parameters
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        key, _, value = pair.partition("=")
-        if key not in known:
-            raise unknown(f"option of the rubric {name}", key, known)
-        kind = type(known[key].default)
-        try:
-            options[key] = kind(value)
-        except ValueError:
-            raise UserError(
-                f"the rubric {name}: {key}={value!r} is no {kind.__name__}; fix: write one"
-            ) from None
-    return options

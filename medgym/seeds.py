@@ -1,7 +1,7 @@
-"""The one seed rule: every source of chance is seeded from what it is for, by a hash.
+"""The one rule for seeds: a random generator's seed is a hash of what the generator is for.
 
-`seed_of(run seed, case id, role, group member)` differs between members of a group and is the same
-in every re-run, in any order, on any number of workers.
+`seed_of(run seed, case id, role, group member)` differs between the members of a group. It is the
+same in every re-run, in any order and with any number of workers.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
 """A Gymnasium space of arbitrary text that survives vectorisation.
 
-Gymnasium's `Text` knows a fixed set of characters, and its shared memory turns every other
-character into zeros without a word; besides, it reads text once, when the vector environment is
-built, and hands that out for ever. `AnyText` holds any Unicode text up to a length, moves it
-through shared memory as code points with their count, and reads it anew at each step, so that text
-is intact in `SyncVectorEnv` and in both modes of `AsyncVectorEnv`.
+Gymnasium's `Text` has a fixed set of characters, and its shared memory silently turns every other
+character into zeros. It also reads the text only once, when the vector environment is built, and
+returns that at every step. `AnyText` holds any Unicode text up to a length. It passes text through
+shared memory as code points with their count, and reads it again at each step. So text is intact in
+`SyncVectorEnv` and in both modes of `AsyncVectorEnv`.
 """
 
 import multiprocessing
@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 
 
 class AnyText(Text):
-    """Any text of at most `max_length` characters, lone surrogates excepted.
+    """Any text of at most `max_length` characters, without lone surrogates.
 
-    Samples are drawn from printable ASCII; membership is by length alone.
+    `sample` returns printable ASCII; `contains` accepts any characters.
     """
 
     def __init__(self, max_length: int, *, seed: int | np.random.Generator | None = None) -> None:
         super().__init__(max_length, min_length=0, charset=string.printable, seed=seed)
 
     def contains(self, x: Any) -> bool:
-        """Whether `x` is a text short enough that UTF-8 can hold."""
+        """Whether `x` is text, short enough, and can be encoded as UTF-8."""
         if not isinstance(x, str) or len(x) > self.max_length:
             return False
         try:
@@ -71,10 +71,10 @@ def _create(space: AnyText, n: int = 1, ctx: Any = multiprocessing) -> Any:
 
 
 class _SharedTexts(Sequence[str]):
-    """The texts in shared memory as they are now; a copy is a plain tuple that no longer changes.
+    """The texts that are in shared memory now. A deep copy is a plain tuple that does not change.
 
-    `AsyncVectorEnv` keeps what `read_from_shared_memory` returned when it was built, and hands out
-    a deep copy of it at each step.
+    `AsyncVectorEnv` keeps what `read_from_shared_memory` returned when it was built, and returns a
+    deep copy of it at each step.
     """
 
     def __init__(self, rows: NDArray[np.int32]) -> None:

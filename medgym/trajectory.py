@@ -22,7 +22,7 @@ import numpy as np
 from medgym.cases import Case
 from medgym.errors import RunError
 from medgym.imaging.study import Box
-from medgym.messages import Role
+from medgym.messages import MessageRole
 
 Kind = Literal["sampled", "demonstration", "text"]
 
@@ -60,7 +60,7 @@ class Node:
     """
 
     parent: int
-    role: Role
+    role: MessageRole
     text: str
     token_ids: tuple[int, ...] = ()
     loss_mask: tuple[int, ...] = ()

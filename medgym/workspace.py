@@ -1,9 +1,9 @@
 """The numbered views of an episode, each mapped to the original pixels.
 
-An episode starts with one view for each image; a tool that shows something adds a view, and earlier
+An episode starts with one view for each image. A tool that shows something adds a view, and earlier
 views stay addressable. Every view is rendered from the original pixels, within `view_size`. The
-workspace holds no gold: it is what tools, and through them a policy, may know. Names are gold too,
-where a file is called pneumonia_12.png: of ids, groups and URIs it holds hashes alone.
+workspace holds no gold: it is what tools, and through them a policy, may know. A name can be gold
+too, such as the file name pneumonia_12.png, so it holds only hashes of ids, groups and URIs.
 """
 
 import math
@@ -21,19 +21,19 @@ from medgym.imaging.study import Box, Study
 Coordinates = Literal["thousandths", "pixel"]
 
 MAX_ASPECT = 16
-"""Long side over short side of a rendered view. A sliver is stretched to it, because image
-processors refuse slivers (Qwen-VL's from 200 on) and nothing that a policy asks for may raise."""
+"""The greatest ratio of a rendered view's sides. A sliver is stretched to it, because image
+processors refuse slivers (Qwen-VL's from a ratio of 200) and no request of a policy may raise."""
 
 
 class View:
-    """One picture that the policy was shown. It does not change.
+    """One picture that the policy was shown. A view does not change.
 
     Attributes:
         number: how calls address it; -1 before the episode has numbered it.
         image: which of the case's images it comes from.
         box_px: the region of that image that it shows, in original pixels. Together with the size
             of the picture this is the affine map from the view to the original.
-        shown: the picture, RGB, at most `view_size` on each side, drawn when it is looked at.
+        shown: the picture, RGB, at most `view_size` on each side, drawn when its pixels are needed.
         made_by: the tool that made it; None for the views that an episode starts with.
     """
 
@@ -95,8 +95,8 @@ class Workspace:
         coordinates: what boxes in calls are measured in: thousandths of the view, or view pixels.
 
     Args:
-        names: by which the case is known: its id, its group, its images' URIs. A tool that must not
-            hand a case back to itself asks `is_named`.
+        names: the names of the case: its id, its group, its images' URIs. A tool that must not
+            return the case that is played asks `is_named`.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Workspace:
             self.add(self.look(image, box_px, enlarge=False, made_by=None))
 
     def show(self, image: int, box_px: Box) -> View:
-        """Add a view of a region that the episode starts with, enlarged as a zoom enlarges it.
+        """Add a view of a region that the episode starts with, enlarged as by the tool `zoom`.
 
         Raises:
             ValueError: no such image, or a box that is empty or reaches outside it.
@@ -139,8 +139,7 @@ class Workspace:
         return self.add(self.look(image, box_px, enlarge=True, made_by=None))
 
     def is_named(self, name: str | None) -> bool:
-        """Whether the case that is played is known by this name: as its id, its group or the URI
-        of one of its images."""
+        """Whether this names the case that is played: its id, its group or an image's URI."""
         return name is not None and _hash(name) in self._names
 
     @property
@@ -149,7 +148,7 @@ class Workspace:
         return tuple(self._views)
 
     def add(self, view: View) -> View:
-        """Number a view and keep it. The episode does this with what a tool returns."""
+        """Number a view and keep it. The episode adds the views that a tool returns."""
         if max(view.size) > self.view_size or view.shown.mode != "RGB":
             raise ValueError(
                 f"{view.made_by} made a view of {view.size}, {view.shown.mode}; a view is RGB and "
@@ -160,14 +159,14 @@ class Workspace:
         return numbered
 
     def view(self, number: int) -> View:
-        """The view of that number; `ToolError` where there is none."""
+        """The view of that number; `ToolError` if there is none."""
         if not 0 <= number < len(self._views):
             last = len(self._views) - 1
             raise ToolError(f"there is no view {str(number)[:12]}; expected 0 to {last}")
         return self._views[number]
 
     def scale(self, view: View) -> tuple[float, float]:
-        """What the sides of a view measure in a call's coordinates."""
+        """The width and height of a view in the coordinates of calls."""
         if self.coordinates == "thousandths":
             return 1000.0, 1000.0
         return float(view.size[0]), float(view.size[1])
@@ -195,8 +194,8 @@ class Workspace:
     def look(self, image: int, box_px: Box, *, enlarge: bool, made_by: str | None) -> View:
         """A new, unnumbered view of a region of an image.
 
-        The aspect is kept. With `enlarge` the region fills `view_size`; without, it is never shown
-        larger than its original pixels.
+        The aspect is kept. With `enlarge` the region fills `view_size`; without it, the region is
+        never shown larger than its original pixels.
         """
         width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
         factor = self.view_size / max(width, height)
@@ -209,7 +208,7 @@ class Workspace:
         return View(-1, image, box_px, picture, made_by)
 
     def overlay(self, view: View, picture: Image.Image, made_by: str) -> View:
-        """A new, unnumbered view of the same region with other pixels drawn, as an outline."""
+        """A new, unnumbered view of the same region with other pixels, such as an outline."""
         return View(-1, view.image, view.box_px, picture.convert("RGB"), made_by)
 
 
@@ -223,8 +222,10 @@ _PICTURES: WeakKeyDictionary[Study, WeakValueDictionary[tuple[Box, tuple[int, in
 
 
 def _picture(study: Study, box_px: Box, size: tuple[int, int]) -> Picture:
-    """A region as a picture: the same one for all who look there, so that the members of a group,
-    who share their studies, draw and hash their first views once."""
+    """A region as a picture, shared by all views of it.
+
+    The members of a group share their studies, so they draw and hash their first views once.
+    """
     pictures = _PICTURES.get(study)
     if pictures is None:
         pictures = _PICTURES.setdefault(study, WeakValueDictionary())

@@ -37,8 +37,8 @@ def commands(text: str) -> list[tuple[str, str]]:
     for line in text.splitlines(keepends=True):
         if line.startswith("$ "):
             found.append((line[2:], ""))
-        elif line.startswith("> ") and not found[-1][1]:
-            found[-1] = (found[-1][0] + line[2:], "")
+        elif (line.startswith("> ") or line == ">\n") and not found[-1][1]:
+            found[-1] = (found[-1][0] + (line[2:] or "\n"), "")
         else:
             found[-1] = (found[-1][0], found[-1][1] + line)
     return found
@@ -117,10 +117,68 @@ def test_what_a_page_shows_is_true(page: Path, tmp_path: Path) -> None:
                 assert fits(after.text, printed), printed
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    text = FENCE.sub("", page.read_text("utf-8"))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
+
+
+def lost(page: Path) -> list[str]:
+    """The links of a page that lead nowhere; those into the web are not followed."""
+    found = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        aim = page.parent / path if path else page
+        if not aim.exists() or (anchor and anchor not in anchors(aim)):
+            found.append(target)
+    return found
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        assert not lost(page), page.name
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "there.md").write_text("# The `one` that is there\n```sh\n# no heading\n```\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md) [b](there.md#the-one-that-is-there) [c](https://example.org/x#y)\n"
+        "[d](nowhere.md) [e](there.md#no-heading) [f](#nothing)\n"
+    )
+    assert lost(page) == ["nowhere.md", "there.md#no-heading", "#nothing"]
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    targets = re.findall(r"\]\(docs/([\w-]+\.md)", (ROOT / "README.md").read_text("utf-8"))
+    # How the tests themselves are tested concerns those who change medgym.
+    assert set(targets) == {page.name for page in (ROOT / "docs").glob("*.md")} - {"mutants.md"}
+
+
+@pytest.mark.slow
+def test_the_plug_in_of_the_docs_can_be_built_a_second_time(tmp_path: Path) -> None:
+    """After its commands have made folders beside it, as they do when a reader tries them."""
+    project, code, *_ = blocks(ROOT / "docs" / "plug-ins.md")
+    package = tmp_path / "package"
+    for folder in ("runs", "slides"):
+        (package / folder).mkdir(parents=True)
+    (package / "pyproject.toml").write_text(project.text)
+    (package / "spots.py").write_text(code.text)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"),
+            *("--no-index", "--wheel-dir", str(tmp_path / "wheels"), str(package)),
+        ],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    (wheel,) = (tmp_path / "wheels").iterdir()
+    assert wheel.name == "spots-0.1.0-py3-none-any.whl"
 
 
 @pytest.mark.parametrize(

@@ -206,8 +206,9 @@ def test_an_episode_without_a_reply_earns_nothing() -> None:
     ("spec", "error"),
     [
         ("grounded,wieght=1", "option of the rubric grounded 'wieght'; did you mean 'weight'"),
-        ("grounded,weight=much", "weight='much' is no float; fix"),
-        ("vista,words=2.5", "words='2.5' is no int"),
+        ("grounded,weight=much", "weight='much' is not a number; fix"),
+        ("vista,words=2.5", "words='2.5' is not a whole number; fix"),
+        ("grounded,weight=1,weight=2", "weight is given twice; fix"),
         ("outcome,weight=1", "unknown option of the rubric outcome"),
         ("outcom,weight=1", "did you mean 'outcome'"),
     ],

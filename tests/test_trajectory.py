@@ -19,6 +19,7 @@ from medgym.policy import Policy, Sampling
 from medgym.rollout import roll_out
 from medgym.tool import load_tools
 from medgym.trajectory import (
+    Branch,
     ImageUse,
     InvariantError,
     Look,
@@ -323,3 +324,75 @@ def test_a_hit_is_a_closer_look_at_the_region(
 
 def test_the_gain_of_a_look_is_how_much_finer_it_is(sound: Trajectory) -> None:
     assert sound.looks[0] == Look("zoom", 0, (0, 0, 45, 30), pytest.approx(2, rel=0.1))
+
+
+# The parts of a consultation.
+
+
+def part_of(*roles: str) -> tuple[tuple[Node, ...], Trajectory]:
+    """A part of text as it stands in its own chain, and its record without nodes."""
+    nodes = tuple(Node(place - 1, role, role) for place, role in enumerate(roles))  # type: ignore[arg-type]
+    return nodes, Trajectory("a", "p", 0, 0, "text", ())
+
+
+def consultation() -> Trajectory:
+    """Two parts, of two and of three nodes, in one graph; between them one that never began."""
+    (first, record), (second, _) = (
+        part_of("user", "assistant"),
+        part_of("user", "tool", "assistant"),
+    )
+    shifted = tuple(
+        replace(node, parent=node.parent + 2 if node.parent >= 0 else -1) for node in second
+    )
+    branches = (
+        Branch("triage", 1, record),
+        Branch("specialist", -1, replace(record, failure="worker died")),
+        Branch("attending", 4, record, round=1),
+    )
+    return replace(record, nodes=(*first, *shifted), branches=branches)
+
+
+def test_the_parts_of_a_sound_consultation_are_its_graph() -> None:
+    whole = consultation()
+    validate(whole)
+    parts = dict(whole.parts())
+    assert {role: [n.text for n in part.nodes] for role, part in parts.items()} == {
+        "triage": ["user", "assistant"],
+        "specialist": [],
+        "attending": ["user", "tool", "assistant"],
+    }
+    assert [node.parent for node in parts["attending"].nodes] == [-1, 0, 1]
+    assert parts["triage"].parts() == (("policy", parts["triage"]),)
+    assert (whole.turns, whole.tokens) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: replace(t, nodes=(*t.nodes, Node(4, "tool", "?"))), "belongs to no branch"),
+        (lambda t: replace(t, branches=t.branches[:1]), "belongs to no branch"),
+        (lambda t: replace(t, branches=t.branches[1:]), "are not the graph"),
+        (lambda t: replace(t, branches=(*t.branches, t.branches[-1])), "are not the graph"),
+        (lambda t: replace(t, branches=t.branches[::-1]), "are not the graph"),
+        (lambda t: with_node(t, 2, parent=1), "are not the graph"),
+    ],
+)
+def test_parts_that_are_not_the_graph_are_caught(
+    change: Callable[[Trajectory], Trajectory], says: str
+) -> None:
+    with pytest.raises(InvariantError, match=rf"^invariant 1: a: .*{says}") as error:
+        validate(change(consultation()))
+    assert error.value.invariant == 1
+
+
+def test_every_part_is_held_to_the_invariants() -> None:
+    whole = consultation()
+    failed = replace(whole.branches[1].record, reward=1.0)
+    paid = (whole.branches[0], replace(whole.branches[1], record=failed), whole.branches[2])
+    with pytest.raises(InvariantError, match="invariant 5"):
+        validate(replace(whole, branches=paid))
+
+
+def test_tokens_are_counted_once(sound: Trajectory) -> None:
+    whole = [token for node in sound.branch() for token in node.token_ids]
+    assert sound.tokens == len(whole) > 0

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgym.cases import Case, open_cases
 from medgym.episode import DEFAULT_TOOLS, Episode, Rules
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.messages import render_answer, render_call
 from medgym.rubric import Rubric
 from medgym.tool import Tool
@@ -107,7 +107,7 @@ class Environments:
         try:
             from datasets import Dataset
         except ModuleNotFoundError as error:
-            raise missing_extra("train", error) from error
+            raise missing_library(error) from error
         return Dataset.from_dict({"case": range(len(self._cases))})
 
     def case(self, row: int | None, number: int) -> Case:
@@ -225,7 +225,7 @@ def _check(tool: Tool, method: Callable[..., Any]) -> None:
     try:
         from transformers.utils import get_json_schema
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     try:
         get_json_schema(method)
     except Exception as error:

@@ -1,69 +1,44 @@
 """Majority vote of one policy with itself: `majority:N:SPEC` plays a case N times and takes the
 commonest answer (test-time scaling; self-consistency, arXiv 2203.11171).
 
-Of several equally common answers the one that was given first counts; episodes without an answer
-have no vote.
+Of several equally common answers the first one given counts. Episodes without an answer have no
+vote.
 """
 
 import asyncio
 import time
 from collections import Counter
-from typing import Any
 
 from medgym.cases import Answer, Case, normalised
-from medgym.consultation.opinions import Play, Team
+from medgym.consultation.team import Play, Team
 from medgym.episode import Rules
 from medgym.errors import UserError
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.rollout.record import joined
+from medgym.spec import write_spec
 from medgym.trajectory import Trajectory
 
 
-class Majority(Team):
+class Majority(Team, WrappedPolicy):
     """The commonest answer of several episodes.
 
     Args:
-        policy: who plays them. votes: how many.
+        policy: plays them. votes: how many.
     """
 
     def __init__(self, policy: Policy, votes: int) -> None:
-        self.policy = policy
+        super().__init__(policy)
         self.votes = votes
+        self.spec = f"majority:{votes}:{policy.spec}"
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "Majority":
-        """`N:SPEC`, an adapter at the end being that of SPEC."""
+        """`N:SPEC`; an adapter at the end is that of SPEC."""
         count, _, spec = rest.partition(":")
         if not count.isdecimal() or int(count) < 1 or not spec:
             raise UserError(f"cannot read majority:{rest}; fix: write majority:N:SPEC, N from 1")
-        return cls(load_policy(spec if adapter is None else f"{spec}@{adapter}"), int(count))
-
-    @property
-    def kind(self) -> Any:  # type: ignore[override]
-        """That of its policy."""
-        return self.policy.kind
-
-    @property
-    def local_model(self) -> bool:  # type: ignore[override]
-        """Whether its policy holds a model."""
-        return self.policy.local_model
-
-    @property
-    def needs_gold(self) -> bool:  # type: ignore[override]
-        """Whether its policy plays with the gold before it."""
-        return self.policy.needs_gold
-
-    def describe(self) -> dict[str, Any]:
-        """What its policy says."""
-        return self.policy.describe()
-
-    async def check(self) -> None:
-        """Its policy is ready to play."""
-        await self.policy.check()
-
-    def close(self) -> None:
-        """Close its policy."""
-        self.policy.close()
+        scheme, _, rest = spec.partition(":")
+        return cls(load_policy(write_spec(scheme, rest, adapter)), int(count))
 
     async def consult(
         self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int
@@ -76,7 +51,7 @@ class Majority(Team):
             played = await play(case, self.policy, rules, role=name, sampling=sampling)
             return name, 0, time.monotonic() - start, played
 
-        # A model that does not draw would say the same each time.
+        # At temperature 0 a model would say the same each time.
         greedy = self.policy.kind == "sampled" and sampling is not None and not sampling.temperature
         votes = 1 if greedy else self.votes
         parts = list(await asyncio.gather(*map(vote, range(votes))))

@@ -1,7 +1,7 @@
 """`refer`: the attending's tool in a dynamic consultation; it asks one more specialist.
 
-The tool is made anew for each consultation and belongs to it: what it asks for becomes a part of
-that consultation's trajectory.
+Each consultation has its own tool: what it asks for becomes a part of that consultation's
+trajectory.
 """
 
 import asyncio
@@ -19,6 +19,12 @@ Ask = Callable[[str, int], Awaitable[Opinion]]
 """Asks a specialist, in a round; rounds count from 1."""
 
 
+class ReferArgs(ToolArgs):
+    """What a call names; a consultation's own tool takes only its specialties."""
+
+    specialty: str
+
+
 class Refer(Tool):
     """Ask one more specialist for an opinion on the case.
 
@@ -34,14 +40,14 @@ class Refer(Tool):
         self._asked = 0
         literal: Any = Literal
         whom = (literal[tuple(specialties)], Field(description="whom to ask"))
-        self.Args = create_model("Args", __base__=ToolArgs, specialty=whom)  # type: ignore[misc]
+        self.Args = create_model("Args", __base__=ReferArgs, specialty=whom)  # type: ignore[misc]
 
     @property
     def description(self) -> str:
         """What it is for, and how often."""
         return f"{super().description} At most {self._most} times."
 
-    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+    def __call__(self, args: ReferArgs, workspace: Workspace) -> ToolResult:
         """The opinion as a line of text, and where that specialist looked last.
 
         It is called in a thread, off the consultation's loop.

@@ -1,15 +1,16 @@
-"""Whether a model's state may be held between turns: found by trying, not from a list of names.
+"""Whether a model's keys and values can be kept between turns: found by trying, not from a list.
 
-A model may place its tokens, or mask its images, in ways that go wrong when it reads on from keys
-and values instead of reading everything anew; or it may keep something else than keys and values
-(recurrent states). So at a policy's first use a short dialogue with images is read twice: at once,
-as a trainer reads it, and turn by turn beside other rows, as `Decoder` does. Only where both say
-the same is anything held; other models are read anew at every turn, by transformers' `generate`.
+A model may place its tokens, or mask its images, in ways that go wrong when a prefill continues
+cached keys and values; or its state may be another one (recurrent states). So at a policy's first
+use a short dialogue with images is read twice: at once, as a trainer reads it, and turn by turn
+beside other rows, as `Decoder` reads it. Only where both give the same log-probabilities is a
+prefix cache used. Other models prefill the whole conversation at every turn, by transformers'
+`generate`.
 """
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,44 +21,53 @@ from medgym.failures import reason_of
 from medgym.messages import ImagePart, Message, Reply, TextPart, message
 
 from ..rendering import Prompt, Renderer
-from .inputs import Pixels, base_of, model_inputs
-from .kv_cache import Geometry, NotHoldable
-from .prefill import Batch, Reader, Reading
+from .inputs import PixelCache, base_of, model_inputs
+from .kv_cache import KVLayout, NotCacheable
+from .prefill import Batch, ModelRunner, Prefill
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 LOG = logging.getLogger("medgym")
 
 LEAST = 1e-4
-"""Root mean square difference of log-probabilities that is never taken for a fault."""
+"""A root mean square difference of log-probabilities that is never a fault."""
 
 NOISE = 20
-"""So many times the difference that padding alone makes is none either."""
+"""So many times the difference that padding by itself makes is no fault either."""
 
 
-def reader_for(model: Any, renderer: Renderer, pixels: Pixels) -> Reader | None:
-    """What reads turn by turn; None for a model that has to read everything anew.
+def runner_for(
+    model: "PreTrainedModel", renderer: Renderer, pixels: PixelCache
+) -> ModelRunner | None:
+    """What runs the model turn by turn; None for one that has to prefill everything every time.
 
     The model is in eval mode, with the adapter active that is to play.
     """
     try:
-        difference, allowed, reader = _tried(model, renderer, pixels)
+        difference, allowed, runner = _tried(model, renderer, pixels)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # models fail in as many ways as there are models
         reason = reason_of(error)[:200]
     else:
         if difference <= allowed:
-            return reader
+            return runner
         reason = f"log-probabilities differ by {difference:.1e}, over {allowed:.1e}"
     name = type(base_of(model)).__name__
-    LOG.warning("%s reads everything anew at each turn: %s", name, reason)
+    LOG.warning("%s prefills the whole conversation at each turn: %s", name, reason)
     return None
 
 
-def _tried(model: Any, renderer: Renderer, pixels: Pixels) -> tuple[float, float, Reader]:
-    """How far the two readings differ, how far they may, and the reader."""
+def _tried(
+    model: "PreTrainedModel", renderer: Renderer, pixels: PixelCache
+) -> tuple[float, float, ModelRunner]:
+    """How far the two ways of reading differ, how far they may, and the runner."""
     base = base_of(model)
-    if any(getattr(c, "is_prompt_learning", False) for c in _adapters(model)):
-        raise NotHoldable("its adapter is a prompt")
+    if any(
+        getattr(c, "is_prompt_learning", False) for c in getattr(model, "peft_config", {}).values()
+    ):
+        raise NotCacheable("its adapter is a prompt")
     first, second, tail = _dialogue(renderer)
     whole = Prompt(second.ids + tail, second.pictures, second.image_tokens)
     with torch.no_grad():
@@ -68,32 +78,28 @@ def _tried(model: Any, renderer: Renderer, pixels: Pixels) -> tuple[float, float
         cache = DynamicCache()
         start = torch.tensor([whole.ids[:1]], device=model.device)
         base(input_ids=start, past_key_values=cache, use_cache=True)
-    reader = Reader(base, renderer, Geometry.of(cache), pixels)
+    runner = ModelRunner(base, renderer, KVLayout.of(cache), pixels)
     found: list[tuple[int, torch.Tensor]] = []
 
     def follow(batch: Batch, tokens: Sequence[int]) -> Batch:
-        """The first row is the dialogue; what stands beside it reads the same tokens."""
+        """The first row is the dialogue; the row beside it is given the same tokens."""
         found.append((batch.lengths[0] - 1, _logprobs(batch.scores[0])))
         for token in tokens:
             both = torch.full((len(batch.lengths), 1), token, device=model.device)
-            batch = reader.extend(batch, both, 8)
+            batch = runner.decode(batch, both, 8)
             found.append((batch.lengths[0] - 1, _logprobs(batch.scores[0])))
         return batch
 
     # Beside a longer one, so that the dialogue is padded, and its past lies beneath padding.
-    batch = reader.together([Reading(first), Reading(_longer(first))], 8)
+    batch = runner.prefill_together([Prefill(first), Prefill(_longer(first))], 8)
     batch = follow(batch, second.ids[len(first.ids) : second.held - 1])
-    readings = [
-        Reading(prompt, batch.held(line, len(first.pictures)))
-        for line, prompt in enumerate([second, _longer(second, tail * 2)])
+    prefills = [
+        Prefill(prompt, batch.prefix(row, len(first.pictures)))
+        for row, prompt in enumerate([second, _longer(second, tail * 2)])
     ]
-    follow(reader.together(readings, 8), tail)
+    follow(runner.prefill_together(prefills, 8), tail)
     difference = max(_rms(wanted[place], scores) for place, scores in found)
-    return difference, max(LEAST, 16 * torch.finfo(model.dtype).eps, NOISE * noise), reader
-
-
-def _adapters(model: Any) -> Any:
-    return getattr(model, "peft_config", {}).values()
+    return difference, max(LEAST, 16 * torch.finfo(model.dtype).eps, NOISE * noise), runner
 
 
 def _longer(prompt: Prompt, after: tuple[int, ...] = ()) -> Prompt:

@@ -1,8 +1,9 @@
-"""Replies, token by token, of many conversations at once: `Decoder`.
+"""Continuous batching: replies to many requests at once, token by token.
 
-Rows join while others are under way and leave when their reply ends. What a reply draws depends on
-its own scores and seed alone. No token is read twice: a conversation goes on from what its last
-turn left behind, and prompts that are the same, as those of a group's members, are read once.
+Requests join while others are under way and leave when their reply ends. The tokens sampled for a
+request depend only on its own scores and seed. No token is computed twice: a conversation continues
+from the prefix cache of its last turn, and equal prompts, such as those of a group's members, are
+prefilled once.
 """
 
 from collections.abc import Hashable, Sequence
@@ -13,168 +14,179 @@ import torch
 from medgym.policy import Sampling
 
 from ..rendering import Prompt
-from .kv_cache import Held, Holdings
-from .prefill import Batch, Reader, Reading
-from .sampling import Chance, draw
+from .kv_cache import CachedPrefix, PrefixCache
+from .prefill import Batch, ModelRunner, Prefill
+from .sampling import RequestRng, sample_tokens
 
-CROWD = 0.75
-"""Rows that are over are swept out when fewer than this part is still under way."""
+COMPACT_BELOW = 0.75
+"""Rows of finished requests are removed when fewer than this share of the rows is under way."""
 
 
 @dataclass(eq=False)
-class Row:
-    """One reply.
+class Request:
+    """One reply to be sampled.
 
     Attributes:
-        prompt, sampling: what it answers, and how it is drawn.
-        ticket: of its episode. player: which weights play; what is held under others is not used.
-        ids, logprobs: what was drawn so far.
-        holds: whether what it leaves behind may be continued.
+        prompt, sampling: what it answers, and how it is sampled.
+        episode: the number of its episode.
+        adapter: which weights play. A prefix that was cached under others is not used.
+        caches: whether its prompt and reply are put into the prefix cache.
+        ids, logprobs: what was sampled so far.
+        over: whether the reply has ended.
     """
 
     prompt: Prompt
     sampling: Sampling
-    ticket: int = 0
-    player: Hashable = None
-    holds: bool = False
+    episode: int = 0
+    adapter: Hashable = None
+    caches: bool = False
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     over: bool = False
 
     def __post_init__(self) -> None:
-        self.chance = Chance(self.sampling)
+        self.rng = RequestRng(self.sampling)
 
-    def began_with(self) -> Hashable:
-        """The key of what this prompt may continue: the turn before it, or itself where it is the
-        first. What is under a key covers all of the key's tokens but the last one."""
+    def prefix_key(self) -> Hashable:
+        """The key of the prefix that this prompt continues: the turn before it, or the prompt
+        itself where it is the first. The entry of a key covers all of the key's tokens except the
+        last one."""
         prompt = self.prompt
         if not prompt.held:
-            return self.player, prompt.ids, prompt.hashes()
-        return self.player, prompt.ids[: prompt.held], prompt.hashes(prompt.held_images)
+            return self.adapter, prompt.ids, prompt.hashes()
+        return self.adapter, prompt.ids[: prompt.held], prompt.hashes(prompt.held_images)
 
-    def ends_with(self) -> Hashable:
-        """The key of what it leaves behind."""
-        return self.player, self.prompt.ids + tuple(self.ids), self.prompt.hashes()
+    def reply_key(self) -> Hashable:
+        """The key of its prompt and reply, which the next turn continues."""
+        return self.adapter, self.prompt.ids + tuple(self.ids), self.prompt.hashes()
 
 
 class Decoder:
-    """Draws replies.
+    """Samples replies.
 
     Args:
-        reader: runs the model. holdings: what is held between turns.
-        stops: tokens that end a reply. banned: tokens that are never drawn.
+        runner: runs the model. prefix_cache: what is kept between turns.
+        stops: tokens that end a reply. banned: tokens that are never sampled.
     """
 
     def __init__(
-        self, reader: Reader, holdings: Holdings, stops: frozenset[int], banned: Sequence[int]
+        self,
+        runner: ModelRunner,
+        prefix_cache: PrefixCache,
+        stops: frozenset[int],
+        banned: Sequence[int],
     ) -> None:
-        self._reader = reader
-        self._holdings = holdings
+        self._runner = runner
+        self._prefix_cache = prefix_cache
         self._stops = stops
-        self._banned = torch.tensor(list(banned), device=reader.model.device)
-        self._rows: list[Row] = []
+        self._banned = torch.tensor(list(banned), device=runner.model.device)
+        self._requests: list[Request] = []
         self._batch: Batch | None = None
 
     @property
-    def live(self) -> list[Row]:
-        """The rows under way."""
-        return [row for row in self._rows if not row.over]
+    def live(self) -> list[Request]:
+        """The requests under way, in the order of their rows."""
+        return [request for request in self._requests if not request.over]
 
-    def clear(self) -> list[Row]:
-        """Break everything off; returns what was under way."""
-        live, self._rows, self._batch = self.live, [], None
+    def clear(self) -> list[Request]:
+        """Drop all requests; returns those that were under way."""
+        live, self._requests, self._batch = self.live, [], None
         return live
 
-    def admit(self, rows: Sequence[Row]) -> None:
-        """Read the rows' prompts and let them join."""
-        same: dict[Hashable, list[Row]] = {}
-        for row in rows:
-            key = row.player, row.prompt.ids, row.prompt.hashes()
-            same.setdefault(key, []).append(row)
+    def admit(self, requests: Sequence[Request]) -> None:
+        """Prefill the requests' prompts and let them join the batch."""
+        same: dict[Hashable, list[Request]] = {}
+        for request in requests:
+            key = request.adapter, request.prompt.ids, request.prompt.hashes()
+            same.setdefault(key, []).append(request)
         groups = list(same.values())
-        readings = [Reading(group[0].prompt, self._found(group)) for group in groups]
-        wanted = max(row.sampling.max_tokens for row in rows)
+        prefills = [Prefill(group[0].prompt, self._find(group)) for group in groups]
+        wanted = max(request.sampling.max_tokens for request in requests)
         joining: list[tuple[Batch, Sequence[int]]] = []
-        joined: list[Row] = []
-        for batch, places in self._reader.read(readings, wanted):
-            lines: list[int] = []
-            for line, place in enumerate(places):
+        joined: list[Request] = []
+        for batch, places in self._runner.prefill(prefills, wanted):
+            rows: list[int] = []
+            for row, place in enumerate(places):
                 members = groups[place]
-                self._hold_first(batch, line, members, readings[place].held)
-                lines += [line] * len(members)
+                self._cache_prompt(batch, row, members, prefills[place].cached)
+                rows += [row] * len(members)
                 joined += members
-            joining.append((batch, lines))
-        live = [line for line, row in enumerate(self._rows) if not row.over]
+            joining.append((batch, rows))
+        live = [row for row, request in enumerate(self._requests) if not request.over]
         if self._batch is not None and live:
             joining.insert(0, (self._batch, live))
-        if len(joining) == 1 and len(groups) == len(rows) and not live:
+        if len(joining) == 1 and len(groups) == len(requests) and not live:
             self._batch = joining[0][0]
         else:
-            self._batch = self._reader.join(joining, wanted)
-        self._rows = [*self.live, *joined]
+            self._batch = self._runner.join(joining, wanted)
+        self._requests = [*self.live, *joined]
 
-    def _found(self, group: Sequence[Row]) -> Held | None:
-        key = group[0].began_with()
-        held = None
-        for row in group:
-            held = self._holdings.find(key, row.ticket)
-            if row.prompt.held:
-                self._holdings.release(key, row.ticket)
-        return held
+    def _find(self, group: Sequence[Request]) -> CachedPrefix | None:
+        key = group[0].prefix_key()
+        found = None
+        for request in group:
+            found = self._prefix_cache.find(key, request.episode)
+            if request.prompt.held:
+                self._prefix_cache.release(key, request.episode)
+        return found
 
-    def _hold_first(self, batch: Batch, line: int, group: Sequence[Row], held: Held | None) -> None:
-        """Hold the first prompt of a case for members of its group that come later."""
-        prompt, users = group[0].prompt, {row.ticket for row in group if row.holds}
-        if users and not prompt.held and held is None:
-            first = batch.held(line, len(prompt.pictures), dropping=1)
-            first.users |= users
-            self._holdings.put(group[0].began_with(), first)
+    def _cache_prompt(
+        self, batch: Batch, row: int, group: Sequence[Request], found: CachedPrefix | None
+    ) -> None:
+        """Cache the first prompt of a case for members of its group that come later."""
+        prompt, users = group[0].prompt, {each.episode for each in group if each.caches}
+        if users and not prompt.held and found is None:
+            prefix = batch.prefix(row, len(prompt.pictures), dropping=1)
+            prefix.users |= users
+            self._prefix_cache.put(group[0].prefix_key(), prefix)
 
-    def step(self) -> list[Row]:
-        """Draw one token of every row; returns those whose reply ends with it."""
+    def step(self) -> list[Request]:
+        """Sample one token of every request; returns those whose reply ends with it."""
         batch = self._batch
         assert batch is not None
-        steps = [min(len(row.ids), row.sampling.max_tokens - 1) for row in self._rows]
-        chances = [row.chance for row in self._rows]
+        steps = [min(len(each.ids), each.sampling.max_tokens - 1) for each in self._requests]
+        rngs = [request.rng for request in self._requests]
         banned = self._banned.to(batch.scores.device)
-        tokens, logprobs = draw(batch.scores, chances, steps, banned)
+        tokens, logprobs = sample_tokens(batch.scores, rngs, steps, banned)
         # One transfer: a token's number is exact in float64.
-        drawn = torch.cat([tokens.to(logprobs.dtype), logprobs], dim=1).tolist()
+        sampled = torch.cat([tokens.to(logprobs.dtype), logprobs], dim=1).tolist()
         ended = []
-        for line, (row, (token, logprob)) in enumerate(zip(self._rows, drawn, strict=True)):
-            if row.over:
+        for row, (request, pair) in enumerate(zip(self._requests, sampled, strict=True)):
+            if request.over:
                 continue
-            row.ids.append(int(token))
-            row.logprobs.append(logprob)
-            if row.ids[-1] in self._stops or len(row.ids) == row.sampling.max_tokens:
-                row.over = True
-                ended.append(row)
-                self._hold(batch, line, row)
-        live = [line for line, row in enumerate(self._rows) if not row.over]
+            token, logprob = pair
+            request.ids.append(int(token))
+            request.logprobs.append(logprob)
+            if request.ids[-1] in self._stops or len(request.ids) == request.sampling.max_tokens:
+                request.over = True
+                ended.append(request)
+                self._cache_reply(batch, row, request)
+        live = [row for row, request in enumerate(self._requests) if not request.over]
         if not live:
             self.clear()
             return ended
-        wanted = max(self._rows[i].sampling.max_tokens - len(self._rows[i].ids) for i in live)
-        if len(live) < CROWD * len(self._rows):
-            batch = self._reader.join([(batch, live)], wanted)
+        left = (self._requests[row] for row in live)
+        wanted = max(request.sampling.max_tokens - len(request.ids) for request in left)
+        if len(live) < COMPACT_BELOW * len(self._requests):
+            batch = self._runner.join([(batch, live)], wanted)
             tokens = tokens[torch.tensor(live, device=tokens.device)]
-            self._rows = [self._rows[line] for line in live]
-        self._batch = self._reader.extend(batch, tokens, wanted)
+            self._requests = [self._requests[row] for row in live]
+        self._batch = self._runner.decode(batch, tokens, wanted)
         return ended
 
-    def _hold(self, batch: Batch, line: int, row: Row) -> None:
-        """Hold what a reply leaves behind: all but its last token, which was not read."""
-        if not row.holds:
+    def _cache_reply(self, batch: Batch, row: int, request: Request) -> None:
+        """Cache a prompt with its reply, except the last token, which no forward pass has seen."""
+        if not request.caches:
             return
-        key = row.ends_with()
-        if self._holdings.find(key, row.ticket) is None:
-            held = batch.held(line, len(row.prompt.pictures))
-            held.users.add(row.ticket)
-            self._holdings.put(key, held)
+        key = request.reply_key()
+        if self._prefix_cache.find(key, request.episode) is None:
+            prefix = batch.prefix(row, len(request.prompt.pictures))
+            prefix.users.add(request.episode)
+            self._prefix_cache.put(key, prefix)
 
 
-def answer(decoder: Decoder, rows: Sequence[Row]) -> None:
-    """Draw the rows' replies to their end."""
-    decoder.admit(rows)
+def decode_all(decoder: Decoder, requests: Sequence[Request]) -> None:
+    """Sample the requests' replies to their end."""
+    decoder.admit(requests)
     while decoder.live:
         decoder.step()

@@ -1,13 +1,13 @@
 """What a transformers model is called with: padding, pixels, token types and positions.
 
-`model_inputs` is for whole prompts, as any trainer makes them. `ChunkInputs` is for the tokens that
-come after others whose keys and values are there already.
+`token_inputs` and `model_inputs` are for whole conversations, as any trainer makes them.
+`ChunkInputs` is for tokens after a cached prefix.
 """
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -16,15 +16,22 @@ from medgym.imaging.lazy_image import Picture
 
 from ..rendering import Prompt, Renderer
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Tensors = dict[str, torch.Tensor]
+
 _REMEMBERED = 10_000
 
 _Pattern = tuple[tuple[bool, ...], tuple[tuple[int, ...], ...]]
 """Which tokens are of images, and the grid of each image: all that positions depend on."""
 
 
-def base_of(model: Any) -> Any:
+def base_of(model: "PreTrainedModel") -> "PreTrainedModel":
     """The model beneath its adapters."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    peft: Any = model
+    base: PreTrainedModel = peft.get_base_model() if hasattr(model, "get_base_model") else model
+    return base
 
 
 def pad_id(renderer: Renderer) -> int:
@@ -33,11 +40,27 @@ def pad_id(renderer: Renderer) -> int:
     return int(pad if pad is not None else renderer.eos_token_id)
 
 
-def model_inputs(model: Any, renderer: Renderer, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """What `model.forward` and `generate` take for prompts of different lengths, padded left."""
-    ids, mask = flush_right([prompt.ids for prompt in prompts], pad_id(renderer))
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+def model_inputs(
+    model: "PreTrainedModel", renderer: Renderer, prompts: Sequence[Prompt]
+) -> Tensors:
+    """`token_inputs` of prompts."""
     images = [image for prompt in prompts for image in prompt.images]
+    return token_inputs(model, renderer, [prompt.ids for prompt in prompts], images)
+
+
+def token_inputs(
+    model: "PreTrainedModel",
+    renderer: Renderer,
+    rows: Sequence[Sequence[int]],
+    images: Sequence[Image.Image],
+) -> Tensors:
+    """What `model.forward` and `generate` take for rows of different lengths, padded left.
+
+    Args:
+        images: of all rows, in the order of their placeholders.
+    """
+    ids, mask = right_aligned(rows, pad_id(renderer))
+    inputs: Tensors = {"input_ids": ids, "attention_mask": mask}
     if images:
         accepted = inspect.signature(base_of(model).forward).parameters
         inputs |= pixels(renderer, images, accepted)
@@ -47,7 +70,7 @@ def model_inputs(model: Any, renderer: Renderer, prompts: Sequence[Prompt]) -> d
     return {name: value.to(model.device) for name, value in inputs.items()}
 
 
-def flush_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def right_aligned(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids of rows of different lengths, padded left, and where they are: (rows, width)."""
     width = max(map(len, rows))
     ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows])
@@ -55,46 +78,48 @@ def flush_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, 
     return ids, mask
 
 
-def types_name(accepted: Any) -> str | None:
-    """Under which name a model takes what it has to know of its tokens' types."""
+def types_name(accepted: Collection[str]) -> str | None:
+    """The name under which a model takes the types of its tokens, if it takes them."""
     names = ("mm_token_type_ids", "token_type_ids")
     return next((name for name in names if name in accepted), None)
 
 
-def pixels(renderer: Renderer, images: Sequence[Image.Image], accepted: Any) -> dict[str, Any]:
+def pixels(renderer: Renderer, images: Sequence[Image.Image], accepted: Collection[str]) -> Tensors:
     """What the processor makes of images, as far as the model takes it."""
-    made = renderer.processor.image_processor(images=list(images), return_tensors="pt")
+    made: Mapping[str, torch.Tensor] = renderer.processor.image_processor(
+        images=list(images), return_tensors="pt"
+    )
     return {name: value for name, value in made.items() if name in accepted}
 
 
-class Pixels:
-    """What the processor made of images when their placeholders were written, until it is read.
+class PixelCache:
+    """Pixels that the processor made when it wrote an image's placeholders, until they are used.
 
     Attributes:
-        most: bytes that are kept; what was made first goes first, and is made again if need be.
+        limit: bytes that are kept. The oldest pixels are dropped first, and made again if needed.
     """
 
-    most = 256 * 2**20
+    limit = 256 * 2**20
 
     def __init__(self) -> None:
-        self._made: OrderedDict[tuple[str, ...], dict[str, torch.Tensor]] = OrderedDict()
+        self._made: OrderedDict[tuple[str, ...], Tensors] = OrderedDict()
         self._bytes = 0
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"_made": OrderedDict(), "_bytes": 0}
 
-    def keep(self, pictures: Sequence[Picture], made: dict[str, Any]) -> None:
-        """Keep what was made of some pictures together."""
+    def keep(self, pictures: Sequence[Picture], made: Mapping[str, object]) -> None:
+        """Keep what the processor made of some pictures together."""
         tensors = {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
         self._take(pictures)
         self._made[_hashes(pictures)] = tensors
         self._bytes += _bytes(tensors)
-        while self._bytes > self.most:
+        while self._bytes > self.limit:
             self._bytes -= _bytes(self._made.popitem(last=False)[1])
 
     def of(
-        self, renderer: Renderer, rows: Sequence[Sequence[Picture]], accepted: Any
-    ) -> dict[str, Any]:
+        self, renderer: Renderer, rows: Sequence[Sequence[Picture]], accepted: Collection[str]
+    ) -> Tensors:
         """What a model takes for the images of several rows, in this order."""
         shown = [row for row in rows if row]
         kept = [self._take(row) for row in shown]
@@ -111,7 +136,7 @@ class Pixels:
                 return {name: torch.cat([part[name] for part in parts]) for name in names}
         return pixels(renderer, [picture.image for row in shown for picture in row], accepted)
 
-    def _take(self, pictures: Sequence[Picture]) -> dict[str, torch.Tensor] | None:
+    def _take(self, pictures: Sequence[Picture]) -> Tensors | None:
         made = self._made.pop(_hashes(pictures), None)
         self._bytes -= _bytes(made or {})
         return made
@@ -121,26 +146,26 @@ def _hashes(pictures: Sequence[Picture]) -> tuple[str, ...]:
     return tuple(picture.sha256 for picture in pictures)
 
 
-def _bytes(tensors: dict[str, torch.Tensor]) -> int:
+def _bytes(tensors: Tensors) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 class ChunkInputs:
-    """The inputs of one model for tokens that follow others.
+    """The inputs of one model for tokens after a cached prefix.
 
     Args:
         model: any image-text-to-text model, without its adapters.
-        renderer: of its processor. pixels: what is made of images already.
+        renderer: of its processor. pixels: of images that the processor has read already.
     """
 
-    def __init__(self, model: Any, renderer: Renderer, pixels: Pixels) -> None:
+    def __init__(self, model: "PreTrainedModel", renderer: Renderer, pixels: PixelCache) -> None:
         self._renderer = renderer
         self._pixels = pixels
         self._pad = pad_id(renderer)
         self.accepted = inspect.signature(model.forward).parameters
         self._types = types_name(self.accepted)
         owners = (model, getattr(model, "model", None))
-        self._rope = next((o for o in owners if hasattr(o, "get_rope_index")), None)
+        self._rope: Any = next((o for o in owners if hasattr(o, "get_rope_index")), None)
         self._known: dict[_Pattern, tuple[torch.Tensor, int]] = {}
 
     def make(
@@ -149,7 +174,7 @@ class ChunkInputs:
         pictures: Sequence[Sequence[Picture]],
         positions: Sequence[int],
         mask: torch.Tensor,
-    ) -> tuple[dict[str, torch.Tensor], list[int]]:
+    ) -> tuple[Tensors, list[int]]:
         """What `forward` takes, and the position that follows each row.
 
         Args:
@@ -157,9 +182,9 @@ class ChunkInputs:
             positions: of each row's first new token.
             mask: (rows, columns) of all tokens, the new ones in the last columns.
         """
-        ids, real = flush_right(chunks, self._pad)
+        ids, real = right_aligned(chunks, self._pad)
         shown = any(pictures)
-        inputs = self._pixels.of(self._renderer, pictures, self.accepted) if shown else {}
+        inputs: Tensors = self._pixels.of(self._renderer, pictures, self.accepted) if shown else {}
         grids = inputs["image_grid_thw"].tolist() if "image_grid_thw" in inputs else []
         inputs |= {"input_ids": ids, "attention_mask": mask}
         if shown and self._types is not None:
@@ -186,8 +211,8 @@ class ChunkInputs:
     ) -> tuple[torch.Tensor, int]:
         """Positions of a chunk that begins at 0, and the one that follows it.
 
-        Those of images are the model's own business; from wherever a chunk begins, they are the
-        same ones shifted.
+        The model itself gives those of images. A chunk that begins elsewhere has the same ones,
+        shifted.
         """
         count = len(chunk)
         if self._rope is None:

@@ -1,42 +1,41 @@
-"""Keys and values of conversations: laid side by side while tokens are made, held between turns.
+"""The keys and values of conversations: a batched KV cache, and a prefix cache between turns.
 
-An `Arena` is what a forward pass reads and extends. Every row ends in the same column, and within a
-row nothing lies between two tokens: whoever masks by the distance of columns (sliding windows) or
-by a two-dimensional mask (all models of transformers) reads it rightly. All tokens of all layers
-are there, in sliding layers too.
+A `BatchedKVCache` is what a forward pass reads and extends. Rows are right-aligned, so that a new
+token is the same column for all, and the tokens of a row are adjacent: masks that go by the
+distance of columns (sliding windows) and two-dimensional masks (all models of transformers) are
+right. The tokens of all layers are kept, in sliding layers too.
 
-A `Held` is one row, cut out. `Holdings` keeps those that an episode may continue, found by all
-tokens that they cover and the images among them, within a bound.
+A `CachedPrefix` is a copy of one row. The `PrefixCache` keeps those that an episode may continue.
+They are found by all tokens that they cover and the images among them, and their size is bounded.
 """
 
 import os
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from transformers import Cache
+from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 SHARE = 8
-"""At most this part (1 / 8) of the machine's memory, or of what is free on a GPU, is held."""
+"""The prefix cache takes at most 1 / 8 of the machine's memory, or of what is free on a GPU."""
 
 SPARE = 64
-"""Columns for new tokens that are made at once; more, where rows are long."""
+"""Columns for new tokens that are allocated at once; more, where rows are long."""
 
 Planes = tuple[torch.Tensor, ...]
 """Tensors of shape (tensors, rows, heads, columns, width): one plane for each shape that a layer's
 keys or values have (nearly always one in all), so that a row is moved in one piece."""
 
 
-class NotHoldable(Exception):
-    """The model keeps something else than keys and values of tokens."""
+class NotCacheable(Exception):
+    """The model's state is not keys and values of tokens."""
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """What one token leaves behind in a model.
+class KVLayout:
+    """What a model keeps of one token.
 
     Attributes:
         planes: of each plane (tensors, heads, width), number type and device.
@@ -47,9 +46,9 @@ class Geometry:
     layers: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
 
     @classmethod
-    def of(cls, cache: Any) -> "Geometry":
-        """Read off a `DynamicCache` that a forward pass has filled."""
-        kinds: dict[Any, int] = {}
+    def of(cls, cache: DynamicCache) -> "KVLayout":
+        """The layout of a cache that a forward pass has filled."""
+        kinds: dict[tuple[int, int, torch.dtype, torch.device], int] = {}
         counts: list[int] = []
         layers = []
         for layer in cache.layers:
@@ -64,7 +63,7 @@ class Geometry:
                 places.append((plane, counts[plane]))
                 counts[plane] += 1
             if len(places) < 2:
-                raise NotHoldable(f"a layer keeps no keys and values: {layer}")
+                raise NotCacheable(f"a layer keeps no keys and values: {layer}")
             layers.append((places[0], places[1]))
         planes = tuple(
             ((count, kind[0], kind[1]), kind[2], kind[3])
@@ -73,7 +72,7 @@ class Geometry:
         return cls(planes, tuple(layers))
 
     def zeros(self, rows: int, columns: int) -> Planes:
-        """Planes in which nothing stands: finite, for what is masked still enters a sum."""
+        """Empty planes: finite numbers, since what is masked still enters a sum."""
         return tuple(
             torch.zeros(count, rows, heads, columns, width, dtype=dtype, device=device)
             for (count, heads, width), dtype, device in self.planes
@@ -81,13 +80,13 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Rows to be laid into an arena.
+class RowSlice:
+    """Rows to be copied into a batched cache.
 
     Attributes:
         planes: where they are. rows: which of them.
         stop, width: the columns [stop - width, stop) of `planes` are copied,
-        end: to where they end in the new arena.
+        end: to where they end in the new cache.
     """
 
     planes: Planes
@@ -97,56 +96,56 @@ class Piece:
     end: int
 
 
-class _Columns(DynamicLayer):
-    """One layer of an arena, as a model extends and reads it."""
+class _CacheLayer(DynamicLayer):
+    """One layer of a batched cache, as a model extends and reads it."""
 
-    def __init__(self, arena: "Arena", keys: torch.Tensor, values: torch.Tensor) -> None:
+    def __init__(self, cache: "BatchedKVCache", keys: torch.Tensor, values: torch.Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._arena = arena
+        self._cache = cache
         self._states = keys, values
         self.keys, self.values = keys, values
         self.is_initialized = True
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        start = self._arena.used
+        start = self._cache.used
         end = start + key_states.shape[2]
         for held, new in zip(self._states, (key_states, value_states), strict=True):
             place = held[:, :, start:end]
-            if self._arena.real is not None:
-                new = torch.where(self._arena.real.to(new.device), new, place)
+            if self._cache.real is not None:
+                new = torch.where(self._cache.real.to(new.device), new, place)
             place.copy_(new)
         keys, values = self._states
         return keys[:, :, :end], values[:, :, :end]
 
     def get_seq_length(self) -> int:
-        return self._arena.used
+        return self._cache.used
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._arena.used + query_length, 0
+        return self._cache.used + query_length, 0
 
 
-class Arena(Cache):
-    """Rows of keys and values, flush right.
+class BatchedKVCache(Cache):
+    """Keys and values of several rows, right-aligned.
 
-    New tokens of different numbers are laid in flush right as well: a row with fewer of them has
-    its past further right, where the others have their first new ones, and `real` keeps what the
-    model computes for its padding from overwriting that.
+    New tokens of different numbers are right-aligned as well: a row with fewer new ones has its
+    past further right, where the others have their first new ones. `real` keeps what the model
+    computes for its padding from overwriting that past.
 
     Attributes:
         planes: the tensors. used: columns that are filled.
-        real: (rows, 1, new, 1), which of the tokens now computed are none of padding; None for all.
+        real: (rows, 1, new, 1), which of the tokens now computed are no padding; None for all.
     """
 
-    def __init__(self, geometry: Geometry, planes: Planes, used: int) -> None:
-        self.geometry = geometry
+    def __init__(self, layout: KVLayout, planes: Planes, used: int) -> None:
+        self.layout = layout
         self.planes = planes
         self.used = used
         self.real: torch.Tensor | None = None
         super().__init__(
             layers=[
-                _Columns(self, planes[k[0]][k[1]], planes[v[0]][v[1]]) for k, v in geometry.layers
+                _CacheLayer(self, planes[k[0]][k[1]], planes[v[0]][v[1]]) for k, v in layout.layers
             ]
         )
 
@@ -157,23 +156,23 @@ class Arena(Cache):
 
     @classmethod
     def join(
-        cls, geometry: Geometry, pieces: Sequence[Piece | None], used: int, spare: int
-    ) -> "Arena":
-        """Lay pieces below one another; for None one row without any past."""
-        count = sum(1 if piece is None else len(piece.rows) for piece in pieces)
-        planes = geometry.zeros(count, used + spare)
+        cls, layout: KVLayout, slices: Sequence[RowSlice | None], used: int, spare: int
+    ) -> "BatchedKVCache":
+        """Copy slices below one another; for None one row without any past."""
+        count = sum(1 if each is None else len(each.rows) for each in slices)
+        planes = layout.zeros(count, used + spare)
         at = 0
-        for piece in pieces:
-            if piece is None:
+        for each in slices:
+            if each is None:
                 at += 1
                 continue
-            columns = slice(piece.stop - piece.width, piece.stop)
-            for new, old in zip(planes, piece.planes, strict=True):
-                index = torch.tensor(list(piece.rows), device=old.device)
-                place = new[:, at : at + len(piece.rows), :, piece.end - piece.width : piece.end]
+            columns = slice(each.stop - each.width, each.stop)
+            for new, old in zip(planes, each.planes, strict=True):
+                index = torch.tensor(list(each.rows), device=old.device)
+                place = new[:, at : at + len(each.rows), :, each.end - each.width : each.end]
                 place.copy_(old[:, :, :, columns].index_select(1, index))
-            at += len(piece.rows)
-        return cls(geometry, planes, used)
+            at += len(each.rows)
+        return cls(layout, planes, used)
 
     def take(self, row: int, length: int, stop: int) -> Planes:
         """A copy of one row's `length` columns before `stop`."""
@@ -181,19 +180,19 @@ class Arena(Cache):
 
 
 def spare(used: int, wanted: int) -> int:
-    """Columns to make for up to `wanted` further tokens: not all at once, for most replies are far
+    """Columns to allocate for up to `wanted` further tokens. Not all at once: most replies are far
     shorter than their limit."""
     return min(wanted, max(SPARE, used // 4))
 
 
 @dataclass
-class Held:
-    """What one conversation left behind, up to some token.
+class CachedPrefix:
+    """The keys and values of a conversation up to some token.
 
     Attributes:
         planes: one row, without padding. length: tokens it covers.
         position: of the next token. images: how many it covers.
-        users: tickets of the episodes that may continue it.
+        users: the numbers of the episodes that may continue it.
     """
 
     planes: Planes
@@ -208,68 +207,68 @@ class Held:
         return sum(plane.numel() * plane.element_size() for plane in self.planes)
 
 
-class Holdings:
-    """What is held between turns, by a key that says exactly what it covers.
+class PrefixCache:
+    """Prefixes that the next turns continue, by a key that says exactly what each covers.
 
-    Whatever is not there (any more) is computed anew, with the same result: so it may be dropped at
-    any time, and what was unused for longest is, where the bound is met.
+    A prefix that is not there (any more) is computed again, with the same result. So entries may be
+    dropped at any time; the least recently used ones are dropped where the bound is met.
     """
 
     def __init__(self) -> None:
-        self._held: OrderedDict[Hashable, Held] = OrderedDict()
+        self._entries: OrderedDict[Hashable, CachedPrefix] = OrderedDict()
         self._bytes = 0
-        self._most: int | None = None
+        self._limit: int | None = None
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._entries)
 
-    def put(self, key: Hashable, held: Held) -> None:
-        """Hold it."""
-        if self._most is None:
-            self._most = _most(held.planes[0].device)
-        if held.bytes > self._most:
+    def put(self, key: Hashable, prefix: CachedPrefix) -> None:
+        """Keep a prefix."""
+        if self._limit is None:
+            self._limit = _limit_on(prefix.planes[0].device)
+        if prefix.bytes > self._limit:
             return
-        self._forget(key)
-        self._held[key] = held
-        self._bytes += held.bytes
-        while self._bytes > self._most:
-            self._forget(next(iter(self._held)))
+        self._drop(key)
+        self._entries[key] = prefix
+        self._bytes += prefix.bytes
+        while self._bytes > self._limit:
+            self._drop(next(iter(self._entries)))
 
-    def find(self, key: Hashable, user: int) -> Held | None:
-        """What is held under a key; `user` is now one of those who may continue it."""
-        held = self._held.get(key)
-        if held is not None:
-            self._held.move_to_end(key)
-            held.users.add(user)
-        return held
+    def find(self, key: Hashable, user: int) -> CachedPrefix | None:
+        """The entry of a key; from now on `user` is one of the episodes that may continue it."""
+        prefix = self._entries.get(key)
+        if prefix is not None:
+            self._entries.move_to_end(key)
+            prefix.users.add(user)
+        return prefix
 
     def release(self, key: Hashable, user: int) -> None:
-        """`user` has continued it and will not again; what nobody may continue is dropped."""
-        held = self._held.get(key)
-        if held is not None:
-            held.users.discard(user)
-            if not held.users:
-                self._forget(key)
+        """`user` has continued the entry and will not again; without users it is dropped."""
+        prefix = self._entries.get(key)
+        if prefix is not None:
+            prefix.users.discard(user)
+            if not prefix.users:
+                self._drop(key)
 
     def leave(self, user: int) -> None:
-        """Drop what nobody but `user` could have continued."""
-        for key in [key for key, held in self._held.items() if user in held.users]:
+        """Drop the entries that only `user` could have continued."""
+        for key in [key for key, prefix in self._entries.items() if user in prefix.users]:
             self.release(key, user)
 
     def clear(self) -> None:
         """Drop everything."""
-        self._held.clear()
+        self._entries.clear()
         self._bytes = 0
-        self._most = None  # on a GPU what is free changes
+        self._limit = None  # on a GPU what is free changes
 
-    def _forget(self, key: Hashable) -> None:
-        held = self._held.pop(key, None)
-        if held is not None:
-            self._bytes -= held.bytes
+    def _drop(self, key: Hashable) -> None:
+        prefix = self._entries.pop(key, None)
+        if prefix is not None:
+            self._bytes -= prefix.bytes
 
 
-def _most(device: torch.device) -> int:
-    """Bytes that may be held on a device."""
+def _limit_on(device: torch.device) -> int:
+    """The greatest size of a prefix cache on a device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] // SHARE)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // SHARE

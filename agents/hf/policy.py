@@ -1,52 +1,57 @@
-"""A transformers model as a policy, in process: `hf:PATH`, `hf:PATH@ADAPTER`.
+"""A transformers model as a policy, in this process: `hf:PATH`, `hf:PATH@ADAPTER`.
 
-Requests of concurrent episodes are joined into batches. Each reply's chance comes from its own
-seed, by inverse transform of one uniform number a token, so that a draw does not depend on which
-other requests share the batch. Vision tokens cannot be sampled. What a turn leaves behind in the
-model is held for the next one, until its episode leaves or the weights change.
+Requests of concurrent episodes are joined into batches. Each request has its own random generator,
+from its own seed, so that its tokens do not depend on the other requests of its batch. Vision
+tokens cannot be sampled. The keys and values of a turn are kept in a prefix cache for the next one,
+until its episode leaves or the weights change.
 """
 
 import asyncio
 import time
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
+from PIL import Image
 
 from medgym.errors import UserError
-from medgym.local_model import PATIENCE, LocalModel
+from medgym.local_model import PATIENCE, ForcedTokens, LocalModel
 from medgym.messages import Message, Reply
+from medgym.models import add_adapter, load_model
 from medgym.policy import Policy, Sampling
-from medgym.storage.adapters import check_fit, name_of
 
 from ..imitation import Imitation
 from ..rendering import Prompt, Renderer
-from .adapters import AdaptedHF, add_adapter, playing_by
-from .capabilities import reader_for
-from .decoder import Decoder, Row, answer
-from .generate import answer_anew
-from .inputs import Pixels, base_of
-from .kv_cache import Holdings
-from .prefill import Reader
+from .adapters import AdaptedHF, playing_by
+from .capabilities import runner_for
+from .decoder import Decoder, Request, decode_all
+from .generate import generate_replies
+from .inputs import PixelCache, base_of
+from .kv_cache import PrefixCache
+from .logprobs import count_image_features, forced, in_mode
+from .prefill import ModelRunner
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
 
 TICK = 0.0005
-"""Seconds between two looks at who is waiting."""
+"""Seconds between two looks at which requests are waiting."""
 
 BURST = 0.02
-"""Seconds for which tokens are made at a stretch, before tools and newcomers get their turn."""
+"""Seconds for which tokens are sampled at once, before tools and new requests get their turn."""
 
-_TICKET: ContextVar[int] = ContextVar("ticket", default=0)
-"""The place of this task's episode among those that entered."""
+_EPISODE: ContextVar[int] = ContextVar("episode", default=0)
+"""The number of this task's episode, counted in the order in which episodes entered."""
 
 
 @dataclass(eq=False)
-class _Request:
-    row: Row
+class _PendingRequest:
+    request: Request
     answer: "asyncio.Future[Reply]"
     adapter: str | None = None  # by name; "" for the bare base, None for the model as it is
     since: float = field(default_factory=time.monotonic)
@@ -59,78 +64,71 @@ class HFPolicy(LocalModel):
         model: any transformers image-text-to-text model, with or without a PEFT adapter.
         processor: its processor, with a chat template.
         batch_size: requests answered at once.
-        patience: seconds without a new request after which those that wait are answered, though
-            some episodes are still busy with tools. None waits for every episode, so that batches,
-            and with them the last bits of every number, do not depend on the clock: for training.
+        patience: seconds without a new request after which the requests that wait are answered,
+            though some episodes are still busy with tools. None waits for every episode, so that
+            batches, and with them the last bits of every number, do not depend on the clock: for
+            training.
     """
 
     kind: ClassVar[Literal["sampled"]] = "sampled"  # type: ignore[misc]
 
     def __init__(
         self,
-        model: Any,
-        processor: Any,
+        model: "PreTrainedModel",
+        processor: "ProcessorMixin",
         *,
         batch_size: int = 64,
         patience: float | None = PATIENCE,
     ) -> None:
         self.model = model
         self.processor = processor
-        self._pixels = Pixels()
+        self._pixels = PixelCache()
         self.renderer = Renderer(processor, _stops_of(model), self._pixels.keep)
         self.vision_token_ids = self.renderer.vision_token_ids
+        self.tool_role = self.renderer.tool_role
         self._batch_size = batch_size
         self._patience = patience
         self._playing = 0
         self._entered = 0
-        self._waiting: list[_Request] = []
-        self._underway: list[_Request] = []
+        self._waiting: list[_PendingRequest] = []
+        self._underway: list[_PendingRequest] = []
         self._server: asyncio.Task[None] | None = None
-        self._holdings = Holdings()
+        self._prefix_cache = PrefixCache()
         self._weights: list[torch.Tensor] | None = None
-        self._state: Hashable = None  # of the weights, when something was last held
+        self._state: Hashable = None  # of the weights, when a prefix was last cached
         self._decoder: Decoder | None = None
-        self._reader: tuple[Hashable, Reader | None] | None = None  # what it was found for
+        self._runner: tuple[Hashable, ModelRunner | None] | None = None  # what it was found for
         self._adapters: dict[str, Path] = {}
-        self._own: str | None = None  # what our own requests play by, as `_Request.adapter`
+        self._own: str | None = None  # what our own requests play by, as `_PendingRequest.adapter`
 
-    def __getstate__(self) -> dict[str, Any]:
-        # What travels to another process is the model; who waits for it here stays.
-        left: dict[str, Any] = {"_playing": 0, "_waiting": [], "_underway": [], "_server": None}
-        left |= {"_holdings": Holdings(), "_weights": None, "_decoder": None, "_reader": None}
+    def __getstate__(self) -> dict[str, object]:
+        # The model travels to another process; the requests that wait for it here stay.
+        left: dict[str, object] = {"_playing": 0, "_waiting": [], "_underway": [], "_server": None}
+        left |= {
+            "_prefix_cache": PrefixCache(),
+            "_weights": None,
+            "_decoder": None,
+            "_runner": None,
+        }
         return vars(self) | left
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "HFPolicy":
-        """Load a model folder (or hub name) and, with `@ADAPTER`, a PEFT adapter's folder."""
-        from transformers import AutoModelForImageTextToText
-
-        on_gpu = torch.cuda.is_available()
-        dtype: Any = "auto" if on_gpu else torch.float32
-
-        def load(path: str) -> Any:
-            return AutoModelForImageTextToText.from_pretrained(path, dtype=dtype)
-
-        model, processor, version = _made(rest, adapter, load)
-        policy = cls(model.to("cuda" if on_gpu else "cpu").eval(), processor)
+        """Load a model by name and, with `@ADAPTER`, a PEFT adapter's folder."""
+        model, processor, version = load_model(rest, adapter, check=Renderer)
+        policy = cls(model, processor)
         policy.version = version
         return policy
 
     @classmethod
     def check_spec(cls, rest: str, adapter: str | None) -> None:
-        """Make all of it with a model that has shapes and no weights, from its config alone."""
-        from transformers import AutoConfig, AutoModelForImageTextToText
-
-        def outline(path: str) -> Any:
-            with torch.device("meta"):
-                return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(path))
-
+        """Make all of it with a model that has shapes and no weights, from its config."""
         with warnings.catch_warnings():  # PyTorch's, that no weights of an adapter go in there
             warnings.simplefilter("ignore")
-            _made(rest, adapter, outline)
+            load_model(rest, adapter, check=Renderer, weights=False)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-        """Sample the next reply, together with whatever else is waiting for one."""
+        """Sample the next reply, together with the other requests that wait."""
         return await self.ask(conversation, sampling, self._own)
 
     async def ask(
@@ -141,8 +139,8 @@ class HFPolicy(LocalModel):
         if prompt.leaves_no_room(sampling):
             return Reply("", full=True)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        row = Row(prompt, sampling, _TICKET.get(), holds=self._playing > 0)
-        self._waiting.append(_Request(row, future, adapter))
+        request = Request(prompt, sampling, _EPISODE.get(), caches=self._playing > 0)
+        self._waiting.append(_PendingRequest(request, future, adapter))
         if self._server is None or self._server.done():
             self._server = asyncio.create_task(self._serve())
         return await future
@@ -153,11 +151,11 @@ class HFPolicy(LocalModel):
                 await asyncio.sleep(0)  # tools start, and bring new requests
             else:
                 await self._gather()
-            # Whoever was cancelled (its run was broken off) waits no longer.
+            # A request that was cancelled (its run was interrupted) waits no longer.
             self._waiting = [r for r in self._waiting if not r.answer.done()]
-            for request in self._underway:
-                request.row.over |= request.answer.done()
-            self._underway = [r for r in self._underway if not r.row.over]
+            for pending in self._underway:
+                pending.request.over |= pending.answer.done()
+            self._underway = [r for r in self._underway if not r.request.over]
             newcomers = self._newcomers()
             if not newcomers and not self._underway:
                 continue
@@ -166,27 +164,31 @@ class HFPolicy(LocalModel):
             try:
                 self._play(newcomers)
             except Exception as error:
-                for request in self._underway:
-                    if not request.answer.done():
-                        request.answer.set_exception(error)
+                for pending in self._underway:
+                    if not pending.answer.done():
+                        pending.answer.set_exception(error)
                 self._underway, self._decoder = [], None
-                self._holdings.clear()
+                self._prefix_cache.clear()
 
     def enter(self) -> None:
-        """Count an episode whose requests are waited for, and give it its place in batches."""
+        """Count an episode whose requests are waited for, and number it."""
         self._playing += 1
         self._entered += 1
-        _TICKET.set(self._entered)
+        _EPISODE.set(self._entered)
 
     def leave(self) -> None:
-        """Wait for it no longer, and forget it."""
+        """Wait for it no longer, and drop its prefixes."""
         self._playing -= 1
-        self._holdings.leave(_TICKET.get())
+        self._prefix_cache.leave(_EPISODE.get())
         if not self._playing:
-            self._holdings.clear()
+            self._prefix_cache.clear()
+
+    def close(self) -> None:
+        """Drop all cached prefixes; the model itself is the caller's."""
+        self._prefix_cache.clear()
 
     async def _gather(self) -> None:
-        """Wait until every episode that plays is waiting, a batch is full, or patience ends."""
+        """Wait until every running episode is waiting, a batch is full, or patience ends."""
         seen, since = -1, time.monotonic()
         while True:
             await asyncio.sleep(0 if seen < 0 else TICK)
@@ -197,14 +199,14 @@ class HFPolicy(LocalModel):
             if self._patience is not None and time.monotonic() - since > self._patience:
                 return
 
-    def _newcomers(self) -> list[_Request]:
-        """Those who join what is under way; a batch is of one adapter."""
+    def _newcomers(self) -> list[_PendingRequest]:
+        """The requests that join those under way; a batch is of one adapter."""
         # Threads bring requests in any order; the same requests make the same batch.
-        self._waiting.sort(key=lambda request: request.row.ticket)
+        self._waiting.sort(key=lambda pending: pending.request.episode)
         if not self._waiting:
             return []
         if self._underway:
-            due = min(request.since for request in self._waiting) + (self._patience or 0)
+            due = min(pending.since for pending in self._waiting) + (self._patience or 0)
             coming = len(self._underway) + len(self._waiting) < self._playing
             others = any(r.adapter != self._underway[0].adapter for r in self._waiting)
             if others or (coming and time.monotonic() < due):
@@ -213,24 +215,24 @@ class HFPolicy(LocalModel):
         room = self._batch_size - len(self._underway)
         return [r for r in self._waiting if r.adapter == adapter][:room]
 
-    def _play(self, newcomers: Sequence[_Request]) -> None:
-        """Let the newcomers join, and make tokens for a while: until a reply ends or the burst is
+    def _play(self, newcomers: Sequence[_PendingRequest]) -> None:
+        """Let the newcomers join, and sample tokens for a while: until a reply ends or the burst is
         over, or without patience until all have ended."""
         adapter = self._underway[0].adapter
         adapter = self._own if adapter is None else adapter
-        rows = [request.row for request in newcomers]
+        requests = [pending.request for pending in newcomers]
         with self._sampling(adapter):
-            reader = self._found_reader()
-            if reader is None:
-                answer_anew(self.model, self.renderer, [r.row for r in self._underway])
+            runner = self._found_runner()
+            if runner is None:
+                generate_replies(self.model, self.renderer, [r.request for r in self._underway])
                 return self._deliver()
             if self._decoder is None:
-                self._decoder = self._decoder_of(reader, self._holdings)
-            if rows:
+                self._decoder = self._decoder_of(runner, self._prefix_cache)
+            if requests:
                 self._forget_if_changed()
-                for row in rows:
-                    row.player = adapter
-                self._decoder.admit(rows)
+                for request in requests:
+                    request.adapter = adapter
+                self._decoder.admit(requests)
             until = time.monotonic() + BURST
             while self._decoder.live:
                 ended = self._decoder.step()
@@ -239,19 +241,19 @@ class HFPolicy(LocalModel):
         self._deliver()
 
     def _deliver(self) -> None:
-        for request in self._underway:
-            if request.row.over and not request.answer.done():
-                request.answer.set_result(self._reply(request.row))
-        self._underway = [r for r in self._underway if not r.row.over]
+        for pending in self._underway:
+            if pending.request.over and not pending.answer.done():
+                pending.answer.set_result(self._reply(pending.request))
+        self._underway = [r for r in self._underway if not r.request.over]
 
-    def _reply(self, row: Row) -> Reply:
+    def _reply(self, request: Request) -> Reply:
         return Reply(
-            text=self.renderer.decode_reply(row.ids),
-            prompt_ids=row.prompt.ids,
-            token_ids=tuple(row.ids),
-            logprobs=tuple(row.logprobs),
-            image_tokens=row.prompt.image_tokens,
-            cut=row.ids[-1] not in self.renderer.stop_token_ids,
+            text=self.renderer.decode_reply(request.ids),
+            prompt_ids=request.prompt.ids,
+            token_ids=tuple(request.ids),
+            logprobs=tuple(request.logprobs),
+            image_tokens=request.prompt.image_tokens,
+            cut=request.ids[-1] not in self.renderer.stop_token_ids,
         )
 
     def generate(
@@ -261,29 +263,29 @@ class HFPolicy(LocalModel):
 
         A reply ends with a token that stops it, or without one where its limit came first.
         """
-        rows = [Row(*each) for each in zip(prompts, samplings, strict=True)]
+        requests = [Request(*each) for each in zip(prompts, samplings, strict=True)]
         with self._sampling(self._own):
-            reader = self._found_reader()
-            if reader is None:
-                answer_anew(self.model, self.renderer, rows)
+            runner = self._found_runner()
+            if runner is None:
+                generate_replies(self.model, self.renderer, requests)
             else:
-                answer(self._decoder_of(reader, Holdings()), rows)
-        return [tuple(row.ids) for row in rows], [tuple(row.logprobs) for row in rows]
+                decode_all(self._decoder_of(runner, PrefixCache()), requests)
+        return [tuple(each.ids) for each in requests], [tuple(each.logprobs) for each in requests]
 
-    def _decoder_of(self, reader: Reader, holdings: Holdings) -> Decoder:
-        return Decoder(reader, holdings, self.renderer.stop_token_ids, self.vision_token_ids)
+    def _decoder_of(self, runner: ModelRunner, prefix_cache: PrefixCache) -> Decoder:
+        return Decoder(runner, prefix_cache, self.renderer.stop_token_ids, self.vision_token_ids)
 
-    def _found_reader(self) -> Reader | None:
-        """What reads this model turn by turn, if it can be read so."""
+    def _found_runner(self) -> ModelRunner | None:
+        """What runs this model turn by turn, if that is possible."""
         base = base_of(self.model)
         found_for = (id(base), base.device, base.dtype)
-        if self._reader is None or self._reader[0] != found_for:
-            self._reader = (found_for, reader_for(self.model, self.renderer, self._pixels))
+        if self._runner is None or self._runner[0] != found_for:
+            self._runner = (found_for, runner_for(self.model, self.renderer, self._pixels))
             self._decoder = None
-        return self._reader[1]
+        return self._runner[1]
 
     def _forget_if_changed(self) -> None:
-        """Hold nothing that other weights have left behind."""
+        """Drop the prefixes that other weights have computed."""
         if self._weights is None:
             self._weights = list(self.model.parameters())
         state = [(weight.data_ptr(), weight._version) for weight in self._weights]
@@ -291,7 +293,7 @@ class HFPolicy(LocalModel):
         now = hash((tuple(state), None if callable(active) else str(active)))
         if now != self._state:
             self._state = now
-            self._holdings.clear()
+            self._prefix_cache.clear()
 
     @contextmanager
     def _sampling(self, adapter: str | None) -> Iterator[None]:
@@ -310,7 +312,7 @@ class HFPolicy(LocalModel):
         """The policy that plays by an adapter over the same model.
 
         Raises:
-            UserError: the adapter does not fit, or another one is called so.
+            UserError: the adapter does not fit, or `name` is the name of another adapter.
         """
         path = path.resolve()
         if self._adapters.setdefault(name, path) != path:
@@ -327,49 +329,44 @@ class HFPolicy(LocalModel):
         return AdaptedHF(self, name, path)
 
     def drop_adapter(self, name: str) -> None:
-        """Forget an adapter; one that is not known is none."""
+        """Remove an adapter from the model. Unknown names are ignored."""
         if self._adapters.pop(name, None) is not None:
             self.model.delete_adapter(name)
             self._weights = None
+
+    def prompt(self, conversation: Sequence[Message]) -> Prompt:
+        """See `LocalModel`."""
+        return self.renderer.prompt(conversation)
+
+    def encode_reply(self, text: str) -> tuple[int, ...]:
+        """See `LocalModel`."""
+        return self.renderer.encode_reply(text)
+
+    def logprobs(
+        self,
+        rows: Sequence[ForcedTokens],
+        images: Sequence[Sequence[Image.Image]] | None = None,
+        *,
+        temperature: float = 1.0,
+        banned: Sequence[int] = (),
+        training: bool = False,
+    ) -> list[list[float]]:
+        """See `LocalModel`."""
+        with in_mode(self.model, training=training):
+            return forced(
+                self.model, self.renderer, rows, images, temperature=temperature, banned=banned
+            )
+
+    def count_image_features(self, images: Sequence[Image.Image]) -> int:
+        """See `LocalModel`."""
+        return count_image_features(self.model, self.renderer, images)
 
     def imitating(self, policy: Policy) -> Policy:
         """A policy that plays as `policy` does, in this model's tokens: demonstrations for SFT."""
         return Imitation(self.renderer, policy)
 
 
-def _made(rest: str, adapter: str | None, load: Callable[[str], Any]) -> tuple[Any, Any, str]:
-    """What a spec names: the model that `load` makes of its path, with the adapter if there is one,
-    its processor, and the version that plays."""
-    from transformers import AutoProcessor
-
-    rest = str(Path(rest).expanduser()) if rest.startswith("~") else rest
-    if (rest.startswith((".", "/")) or rest.count("/") > 1) and not Path(rest).is_dir():
-        raise UserError(f"no such model folder: {rest}; fix: check the path")
-    folder = Path(adapter).expanduser() if adapter is not None else None
-    version = name_of(folder) if folder is not None else ""
-    try:
-        processor = AutoProcessor.from_pretrained(rest)
-        Renderer(processor)  # what does not fit is said before the weights are loaded
-        if folder is not None and Path(rest).is_dir():
-            check_fit(folder, Path(rest))
-        model = load(rest)
-    except UserError:
-        raise
-    except Exception as error:  # damaged weights, unknown classes, no network
-        raise UserError(
-            f"cannot load the model {rest!r} ({_first_line(error)}); "
-            "fix: name a folder or a hub model with weights and a processor"
-        ) from error
-    if folder is not None:
-        model = add_adapter(model, folder, "default")
-    return model, processor, version
-
-
-def _stops_of(model: Any) -> frozenset[int]:
-    """The tokens that end a reply by the checkpoint's own word: one, several or none."""
+def _stops_of(model: "PreTrainedModel") -> frozenset[int]:
+    """The tokens that end a reply according to the checkpoint: one, several or none."""
     stops = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return frozenset([stops] if isinstance(stops, int) else stops or ())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -1,8 +1,8 @@
-"""One token for each of several scores, and what it is recorded with.
+"""Sampling: one token for each row of scores, with the log-probability that it is recorded with.
 
-Each draw is by inverse transform of one uniform number in float64, over the tempered distribution
-without the banned tokens; greedy where the temperature is 0. So a draw depends on its own scores
-and its own seed, and on nothing else in the batch.
+A token is sampled by inverse transform of one uniform number in float64, over the tempered
+distribution without the banned tokens; greedily where the temperature is 0. So it depends on its
+own scores and its own seed, and on nothing else in the batch.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ import torch
 from medgym.policy import Sampling
 
 
-class Chance:
-    """The chance of one reply: its sampling, and one uniform number for each of its tokens."""
+class RequestRng:
+    """A request's random generator: its sampling, and one uniform number for each of its tokens."""
 
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
@@ -22,31 +22,32 @@ class Chance:
         self.uniform: list[float] = numbers.tolist()
 
 
-def draw(
-    scores: torch.Tensor, chances: Sequence[Chance], steps: Sequence[int], banned: torch.Tensor
+def sample_tokens(
+    scores: torch.Tensor, rngs: Sequence[RequestRng], steps: Sequence[int], banned: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw a token for each row.
+    """Sample a token for each row.
 
     Args:
         scores: (rows, vocabulary) raw scores of the model.
-        chances, steps: of each row, and which of the reply's tokens is drawn.
-        banned: ids of tokens that cannot be drawn.
+        rngs: the random generator of each row.
+        steps: which of the reply's tokens is sampled, for each row.
+        banned: ids of tokens that cannot be sampled.
 
     Returns:
         Tokens and their log-probabilities in float64, (rows, 1) each.
     """
     device = scores.device
     scores = scores.to(torch.float64, copy=True).index_fill_(1, banned, -torch.inf)
-    heats = [chance.sampling.temperature for chance in chances]
+    heats = [rng.sampling.temperature for rng in rngs]
     tempered = scores
     if any(heat not in (0.0, 1.0) for heat in heats):
         tempered = scores / torch.tensor([[heat or 1.0] for heat in heats], device=device)
     logprobs = torch.log_softmax(tempered, dim=-1)
-    if any(chance.sampling.top_p < 1 for chance in chances):
-        top_p = torch.tensor([[chance.sampling.top_p] for chance in chances], device=device)
+    if any(rng.sampling.top_p < 1 for rng in rngs):
+        top_p = torch.tensor([[rng.sampling.top_p] for rng in rngs], device=device)
         logprobs = _nucleus(logprobs, top_p)
     total = logprobs.exp().cumsum(dim=-1)
-    uniform = [[chance.uniform[step]] for chance, step in zip(chances, steps, strict=True)]
+    uniform = [[rng.uniform[step]] for rng, step in zip(rngs, steps, strict=True)]
     target = torch.tensor(uniform, dtype=torch.float64, device=device) * total[:, -1:]
     chosen = torch.searchsorted(total, target, right=True)
     if 0.0 in heats:

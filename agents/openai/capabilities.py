@@ -1,33 +1,37 @@
-"""What an OpenAI-compatible server can do for a model, found by asking it.
+"""The capabilities of an OpenAI-compatible server for a model, found by asking the server.
 
-A server that is down, wants a key or does not serve the model is the user's to fix: one line.
+A server that is down, wants a key or does not serve the model is an error of one line for the user.
 """
 
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
 from medgym.errors import UserError, unknown
 from medgym.messages import ImagePart, message
 
-from .chat_messages import VISION_TOKENS, Pictures, chat_messages
+from .chat_messages import VISION_TOKENS, ImageURIs, chat_messages
 from .http import Endpoint, Refused, Unreachable
 
 _PROBED = 1
-"""The token that probes have to sample; any id that every vocabulary has."""
+"""The token that probes let a model sample. Every vocabulary has this id."""
+
+_SHOWN = 10
+"""Models that an error lists at most."""
 
 
 @dataclass(frozen=True)
-class Offer:
+class ServerCapabilities:
     """What a server can do.
 
     Attributes:
         vllm: it is a vLLM server, and so takes vLLM's own parameters.
-        root: the folder or hub name of the base model, "" where the server does not say.
+        root: the folder or hub name of the base model, "" where the server does not report it.
         takes_ids: it takes token ids with images.
-        returns_ids: it says which tokens it read and sampled.
-        exact_logprobs: its log-probabilities are those of the distribution that is drawn from.
+        returns_ids: it reports which tokens it read and sampled.
+        exact_logprobs: its log-probabilities are of the distribution from which it samples.
         vision_words: the vision tokens that its tokenizer has.
     """
 
@@ -39,18 +43,18 @@ class Offer:
     vision_words: tuple[str, ...] = ()
 
 
-async def served(endpoint: Endpoint) -> dict[str, dict[str, Any]] | None:
-    """The models that a server lists, by name; None where it keeps no list.
+async def served_models(endpoint: Endpoint) -> dict[str, Mapping[str, object]] | None:
+    """The models that a server lists, by name. None where it has no list.
 
     Raises:
-        UserError: nothing answers there, or it wants a key.
+        UserError: nothing answers at the URL, or the server wants a key.
     """
     try:
         reply = await endpoint.ask("GET", f"{endpoint.url}/models", retries=0)
         return {str(model["id"]): model for model in reply["data"]}
     except Refused as error:
         if error.status in (401, 403):
-            raise no_key(endpoint, error) from error
+            raise key_refused(endpoint, error) from error
         if error.status in (404, 405):
             return None
         raise UserError(
@@ -63,32 +67,34 @@ async def served(endpoint: Endpoint) -> dict[str, dict[str, Any]] | None:
         ) from error
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{endpoint.url} is no OpenAI-compatible server; fix: check the URL (it ends in /v1)"
+            f"{endpoint.url} is not an OpenAI-compatible server; "
+            "fix: check the URL (it ends in /v1)"
         ) from error
 
 
-def no_key(endpoint: Endpoint, error: Refused) -> UserError:
-    """The error for a server that does not let us in."""
+def key_refused(endpoint: Endpoint, error: Refused) -> UserError:
+    """The error for a server that wants a key, or another one."""
     return UserError(
-        f"{endpoint.url} refuses us ({str(error)[:120]}); fix: set MEDGYM_API_KEY or OPENAI_API_KEY"
+        f"{endpoint.url} refuses access ({str(error)[:120]}); "
+        "fix: set MEDGYM_API_KEY or OPENAI_API_KEY"
     )
 
 
-async def find_offer(endpoint: Endpoint, model: str) -> Offer:
+async def find_capabilities(endpoint: Endpoint, model: str) -> ServerCapabilities:
     """Ask a server what it can do for `model`.
 
     Raises:
-        UserError: nothing answers, it wants a key, or it does not serve that model.
+        UserError: nothing answers, the server wants a key, or it does not serve that model.
     """
-    models = await served(endpoint)
+    models = await served_models(endpoint)
     if not models or all(each.get("owned_by") != "vllm" for each in models.values()):
         if model not in (models or {}):  # only vLLM's list is known to be complete
             await _try(endpoint, model)
-        return Offer()
+        return ServerCapabilities()
     if model not in models:
         raise unknown(f"model at {endpoint.url}", model, models)
     entry = models[model]
-    entry = models.get(entry.get("parent") or "", entry)  # an adapter's base
+    entry = models.get(str(entry.get("parent") or ""), entry)  # an adapter's base
     try:
         words = [word for word in VISION_TOKENS if await _is_token(endpoint, model, word)]
         tokens = await _probe_tokens(endpoint, model)
@@ -96,7 +102,7 @@ async def find_offer(endpoint: Endpoint, model: str) -> Offer:
     except Unreachable as error:
         raise _silent(endpoint, model, error) from error
     read, logprob = probe
-    return Offer(
+    return ServerCapabilities(
         vllm=True,
         root=str(entry.get("root") or ""),
         takes_ids=tokens is not None,
@@ -107,31 +113,35 @@ async def find_offer(endpoint: Endpoint, model: str) -> Offer:
 
 
 async def _try(endpoint: Endpoint, model: str) -> None:
-    """Have the model say one token. Refusals for other reasons are for the first reply to tell."""
+    """Ask the model for one token. Refusals for other reasons show again at the first reply."""
     body = {"model": model, "messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
     try:
         await endpoint.ask("POST", f"{endpoint.url}/chat/completions", body)
     except Refused as error:
         if error.status in (401, 403):
-            raise no_key(endpoint, error) from error
+            raise key_refused(endpoint, error) from error
         if error.status == 404:
-            raise not_served(endpoint, model, error) from error
+            raise await not_served(endpoint, model, error) from error
     except Unreachable as error:
         raise _silent(endpoint, model, error) from error
 
 
 async def try_chat(endpoint: Endpoint, model: str, tool_role: str) -> None:
-    """Have a vLLM server read all that an episode sends it as messages, and say one token.
+    """Send a vLLM server every kind of message that an episode has, and ask for one token.
 
     Raises:
-        UserError: its chat template, or its model, does not take that.
+        UserError: its chat template or its model does not take them.
     """
     seen = [ImagePart(0, Image.new("RGB", (64, 64)))]
-    said = (
+    asked = (
         message("system", "?"), message("user", "?", seen), message("assistant", "?"),
         message("tool", "?", seen),
     )  # fmt: skip
-    body = {"model": model, "messages": chat_messages(said, Pictures(), tool_role), "max_tokens": 1}
+    body = {
+        "model": model,
+        "messages": chat_messages(asked, ImageURIs(), tool_role),
+        "max_tokens": 1,
+    }
     try:
         await endpoint.ask("POST", f"{endpoint.url}/chat/completions", body)
     except Refused as error:
@@ -143,12 +153,18 @@ async def try_chat(endpoint: Endpoint, model: str, tool_role: str) -> None:
         raise _silent(endpoint, model, error) from error
 
 
-def not_served(endpoint: Endpoint, model: str, error: Refused) -> UserError:
-    """The error for a server that does not know the model."""
-    return UserError(
-        f"{endpoint.url} does not serve {model} ({str(error)[:120]}); "
-        "fix: check the URL (it ends in /v1) and the name after #"
-    )
+async def not_served(endpoint: Endpoint, model: str, error: Refused) -> UserError:
+    """The error for a server that does not know the model. It lists the models that it has."""
+    try:
+        models = await served_models(endpoint) or {}
+    except UserError:
+        models = {}
+    said = f"{endpoint.url} does not serve {model} ({str(error)[:120]}); "
+    if not models or model in models:
+        return UserError(f"{said}fix: check the URL (it ends in /v1) and the name after #")
+    nearest = difflib.get_close_matches(model, models, n=_SHOWN, cutoff=0)
+    more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
+    return UserError(f"{said}fix: write one of its models after #: {', '.join(nearest)}{more}")
 
 
 def _silent(endpoint: Endpoint, model: str, error: Unreachable) -> UserError:
@@ -161,15 +177,16 @@ def _silent(endpoint: Endpoint, model: str, error: Unreachable) -> UserError:
 async def _is_token(endpoint: Endpoint, model: str, word: str) -> bool:
     body = {"model": model, "prompt": word, "add_special_tokens": False}
     try:
-        reply = await endpoint.ask("POST", f"{above_v1(endpoint.url)}/tokenize", body)
+        reply = await endpoint.ask("POST", f"{server_root(endpoint.url)}/tokenize", body)
         return len(reply["tokens"]) == 1
     except (Refused, KeyError, TypeError):
         return False
 
 
 async def _probe_tokens(endpoint: Endpoint, model: str) -> tuple[bool, float] | None:
-    """Whether it says what it read, and the log-probability of the one token that it may sample:
-    0 where that is of the draw, far below where it is of the model's raw scores."""
+    """Whether the server reports what it read, and the log-probability of the only token that it
+    may sample: 0 where it is of the sampled distribution, far below where it is of raw scores.
+    None where the server takes no token ids."""
     body = {
         "model": model,
         "token_ids": [_PROBED],
@@ -177,10 +194,12 @@ async def _probe_tokens(endpoint: Endpoint, model: str) -> tuple[bool, float] | 
         "sampling_params": {"max_tokens": 1, "logprobs": 0, "allowed_token_ids": [_PROBED]},
     }
     try:
-        reply = await endpoint.ask("POST", f"{above_v1(endpoint.url)}/inference/v1/generate", body)
+        reply = await endpoint.ask(
+            "POST", f"{server_root(endpoint.url)}/inference/v1/generate", body
+        )
         logprob = reply["choices"][0]["logprobs"]["content"][0]["logprob"]
         return reply["prompt_token_ids"] == [_PROBED], float(logprob)
-    except (Refused, KeyError, TypeError, IndexError):  # not offered, or an older protocol
+    except (Refused, KeyError, TypeError, IndexError):  # no such route, or an older protocol
         return None
 
 
@@ -202,6 +221,6 @@ async def _probe_chat(endpoint: Endpoint, model: str) -> tuple[bool, float]:
         return False, float("-inf")
 
 
-def above_v1(url: str) -> str:
+def server_root(url: str) -> str:
     """Where vLLM's own routes are: beside `/v1`, not below it."""
     return url.removesuffix("/v1")

@@ -1,7 +1,7 @@
-"""A conversation as OpenAI-compatible servers take it: messages with images inline; and the reply.
+"""A conversation as the messages of a chat request, with images inline; and the text of its reply.
 
-Nothing in a message's text spells a special token: a policy may write `<|image_pad|>` letter by
-letter, and the server would read it as an image that is not there.
+No text in a message spells a special token. A policy may write `<|image_pad|>` letter by letter,
+and a server would read it as an image that is not there.
 """
 
 import base64
@@ -9,7 +9,6 @@ import io
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from medgym.messages import ImagePart, Message
 
@@ -20,21 +19,21 @@ VISION_TOKENS = (
     "</img>", "<IMG_CONTEXT>", "<image_soft_token>", "<start_of_image>", "<end_of_image>",
     "<fake_token_around_image>", "[IMG]", "[IMG_BREAK]", "[IMG_END]",
 )  # fmt: skip
-"""Names of the tokens that stand for images in common models, for servers that do not say."""
+"""The tokens that stand for images in common models, for servers that do not report theirs."""
 
 _SPELLED = re.compile("|".join((r"<\|[^\s<>|]{1,40}\|>", *map(re.escape, VISION_TOKENS))))
 
 
-class Pictures:
-    """PNG data URIs of images, each encoded once while it is remembered.
+class ImageURIs:
+    """Images as PNG data URIs. Each is encoded once while it is in this cache.
 
     Args:
-        most: characters of all remembered URIs together; those unused for longest go first.
+        capacity: characters of all cached URIs together. The least recently used go first.
     """
 
-    def __init__(self, most: int = 64 * 2**20) -> None:
+    def __init__(self, capacity: int = 64 * 2**20) -> None:
         self._uris: OrderedDict[str, str] = OrderedDict()
-        self._left = most
+        self._left = capacity
 
     def uri(self, part: ImagePart) -> str:
         """The image as `data:image/png;base64,...`."""
@@ -42,7 +41,7 @@ class Pictures:
             self._uris.move_to_end(part.sha256)
             return self._uris[part.sha256]
         buffer = io.BytesIO()
-        part.image.save(buffer, "PNG", compress_level=1)  # bytes are cheaper than waiting
+        part.image.save(buffer, "PNG", compress_level=1)  # fast rather than small
         uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
         self._uris[part.sha256] = uri
         self._left -= len(uri)
@@ -52,37 +51,41 @@ class Pictures:
 
 
 def chat_messages(
-    conversation: Sequence[Message], pictures: Pictures, tool_role: str
-) -> list[dict[str, Any]]:
+    conversation: Sequence[Message], images: ImageURIs, tool_role: str
+) -> list[dict[str, object]]:
     """The conversation as the `messages` of a chat request.
 
     Args:
-        conversation: what was said. pictures: encodes its images.
-        tool_role: the role under which tools speak: `tool`, or `user` for servers that know a
-            tool's message only as the answer to a call of their own protocol.
+        conversation: the messages so far. images: encodes their images.
+        tool_role: the role of a tool's messages: `tool`, or `user` for servers that know a tool's
+            message only as the answer to a call of their own protocol.
     """
-    return [_message(each, pictures, tool_role) for each in conversation]
+    return [_message(each, images, tool_role) for each in conversation]
 
 
-def _message(message: Message, pictures: Pictures, tool_role: str) -> dict[str, Any]:
+def _message(message: Message, images: ImageURIs, tool_role: str) -> dict[str, object]:
     role = tool_role if message.role == "tool" else message.role
     text = plain(message.text)
     if not message.images:
         return {"role": role, "content": text}
-    content: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": pictures.uri(part)}} for part in message.images
+    content: list[dict[str, object]] = [
+        {"type": "image_url", "image_url": {"url": images.uri(part)}} for part in message.images
     ]
     return {"role": role, "content": [*content, {"type": "text", "text": text}]}
 
 
-def spoken(message: Mapping[str, Any]) -> str:
-    """What the policy wrote, of the message in a chat reply: `<think>...</think>` and the rest.
+def reply_text(message: Mapping[str, object]) -> str:
+    """What the policy wrote, from the message of a chat reply: `<think>...</think>` and the rest.
 
-    A server's reasoning parser takes the thought out, into `reasoning` or `reasoning_content`, as
-    servers differ. Without one, a template that opens `<think>` for the policy leaves a reply that
-    closes what it did not open.
+    A server's reasoning parser moves the thought into `reasoning` or `reasoning_content`. Without a
+    parser, where the template opens `<think>` for the policy, the reply only closes it.
+
+    Raises:
+        TypeError: the content is no text.
     """
     text = message.get("content") or ""
+    if not isinstance(text, str):
+        raise TypeError(f"the content is a {type(text).__name__}")
     thought = message.get("reasoning") or message.get("reasoning_content")
     if "<think>" in text:
         return text

@@ -1,8 +1,9 @@
 """An HTTP endpoint that may fail: retried with back-off, bounded, and every failure typed.
 
-A request is repeated after a connection error, a time-out, a reply that breaks off or is no JSON,
-and the statuses 408, 425, 429 and 5xx; it waits as long as `Retry-After` says, else twice as long
-each time, with a jitter that comes from a seed. Repeating is safe: what samples carries its seed.
+A request is retried after a connection error, a time-out, a reply that is interrupted or is not
+JSON, and the statuses 408, 425, 429 and 5xx. It waits as long as `Retry-After` says, else twice as
+long each time, with a jitter that comes from a seed. Retrying is safe: a request carries the seed
+of its sampling.
 """
 
 import asyncio
@@ -22,21 +23,21 @@ from medgym.seeds import seed_of
 from ..event_loop import BackgroundLoop
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
-"""Seconds before the first repetition, and at most before a later one."""
+"""Seconds before the first retry, and at most before a later one."""
 
 LONGEST_WAIT = 120.0
-"""Seconds that a server's Retry-After is obeyed for at most."""
+"""Seconds for which a server's Retry-After is obeyed at most."""
 
 IDLE = 3.0
-"""Seconds that an idle connection is kept: less than the 5 s after which uvicorn closes it, for a
-request on a connection that is just being closed fails."""
+"""Seconds for which an idle connection is kept. uvicorn closes one after 5 s, and a request on a
+connection that is being closed fails."""
 
-_AGAIN = {408, 425, 429}
+_RETRIED = {408, 425, 429}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Refused(Exception):
-    """The server answered with an error: its status, what it said, and how long it asks to wait."""
+    """The server answered with an error: its status, its message, and how long it asks to wait."""
 
     def __init__(self, status: int, said: str, retry_after: float | None = None) -> None:
         super().__init__(f"{status}: {said}")
@@ -45,7 +46,7 @@ class Refused(Exception):
 
 
 class Unreachable(Exception):
-    """No usable answer came, at the first attempt and at every repetition; says why."""
+    """No usable answer came, neither at the first attempt nor at any retry; says why."""
 
 
 class Endpoint:
@@ -55,12 +56,12 @@ class Endpoint:
         url: the URL without a password, as errors and runs may show it.
 
     Args:
-        url: where requests go, without a slash at the end; a user and a password that stand before
-            the host are sent with each request.
+        url: where requests go, without a slash at the end. A user and a password before the host
+            are sent with each request.
         key: sent as a bearer token, where there is one and the URL names no user.
-        concurrency: requests in flight at once; others wait.
-        timeout: seconds for one request, from sending to the last byte.
-        retries: repetitions of a request that failed.
+        concurrency: requests in flight at once. Others wait.
+        timeout: seconds for one request, from its first byte to the last byte of its reply.
+        retries: retries of a request that failed.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class Endpoint:
         self.url = parts._replace(netloc=place).geturl()
         self._headers = {}
         if user:
-            told = base64.b64encode(unquote(user).encode()).decode()
-            self._headers["Authorization"] = f"Basic {told}"
+            encoded = base64.b64encode(unquote(user).encode()).decode()
+            self._headers["Authorization"] = f"Basic {encoded}"
         elif key:
             self._headers["Authorization"] = f"Bearer {key}"
         self._concurrency = concurrency
@@ -84,8 +85,8 @@ class Endpoint:
         self.run = self._background.run
         self.wait = self._background.wait
 
-    def __getstate__(self) -> dict[str, Any]:
-        # What travels to another process is where to ask, and as whom; connections stay.
+    def __getstate__(self) -> dict[str, object]:
+        # Another process gets the address and the key, and opens its own connections.
         return vars(self) | {"_client": None, "_free": None}
 
     def _open(self) -> tuple[httpx2.AsyncClient, asyncio.Semaphore]:
@@ -97,9 +98,9 @@ class Endpoint:
             )
             self._client = httpx2.AsyncClient(
                 headers=self._headers,
-                timeout=None,  # `_once` holds the time of the whole request
+                timeout=None,  # `_once` bounds the whole request
                 limits=limits,
-                # A proxy of the environment does not know this machine's own addresses.
+                # A proxy of the environment does not know the addresses of this machine.
                 trust_env=urlsplit(self.url).hostname not in _LOOPBACK,
             )
             self._free = asyncio.Semaphore(self._concurrency)
@@ -109,7 +110,7 @@ class Endpoint:
         self,
         method: str,
         url: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, object] | None = None,
         *,
         seed: int = 0,
         retries: int | None = None,
@@ -118,14 +119,14 @@ class Endpoint:
         """Send a request, on the background loop, and return the JSON of the reply.
 
         Args:
-            method, url, body: what is sent, and where.
-            seed: of the jitter between repetitions.
-            retries: repetitions, where they differ from the endpoint's.
+            method, url, body: the request.
+            seed: of the jitter between retries.
+            retries: retries, where their number is not the endpoint's.
             want_json: False for a reply that may be any text.
 
         Raises:
-            Refused: an answer that repeating would not change.
-            Unreachable: no usable answer, however often.
+            Refused: an answer that no retry would change.
+            Unreachable: no usable answer after all retries.
         """
         left = self._retries if retries is None else retries
         attempt = 0
@@ -134,7 +135,7 @@ class Endpoint:
                 return await self._once(method, url, body, want_json)
             except Refused as error:
                 reason = str(error)
-                if error.status not in _AGAIN and error.status < 500:
+                if error.status not in _RETRIED and error.status < 500:
                     raise
                 delay = error.retry_after
             except (httpx2.HTTPError, TimeoutError, ValueError) as error:
@@ -150,23 +151,23 @@ class Endpoint:
             await asyncio.sleep(delay)
 
     async def _once(
-        self, method: str, url: str, body: Mapping[str, Any] | None, want_json: bool
+        self, method: str, url: str, body: Mapping[str, object] | None, want_json: bool
     ) -> Any:
         client, free = self._open()
         async with free, asyncio.timeout(self._timeout):
             reply = await client.request(method, url, json=body)
         if reply.status_code >= 300:
-            raise Refused(reply.status_code, _said(reply), _retry_after(reply))
+            raise Refused(reply.status_code, _message(reply), _retry_after(reply))
         return reply.json() if want_json else reply.text
 
     def close(self) -> None:
-        """Break off what runs and close all connections."""
+        """Interrupt all requests and close all connections."""
         client, self._client, self._free = self._client, None, None
         self._background.close(client.aclose() if client is not None else None)
 
 
-def _said(reply: httpx2.Response) -> str:
-    """What an error's body says, in one line: `{"error": {"message": ...}}` or as it is."""
+def _message(reply: httpx2.Response) -> str:
+    """The message in the body of an error, in one line: `{"error": {"message": ...}}`, or all."""
     try:
         value = reply.json()
         error = value.get("error", value)
@@ -177,7 +178,7 @@ def _said(reply: httpx2.Response) -> str:
 
 
 def _retry_after(reply: httpx2.Response) -> float | None:
-    """Seconds that the server asks us to wait, from a number or a date."""
+    """Seconds for which the server asks us to wait, from a number or a date."""
     value = reply.headers.get("retry-after", "")
     try:
         seconds = float(value)

@@ -1,12 +1,12 @@
 """Any OpenAI-compatible server as a policy: `openai:URL#MODEL`, `openai:URL#MODEL@ADAPTER`.
 
-Two ways lead to a model, and `check` finds out which one its server offers:
+There are two ways to ask a model, and `check` finds out which of them its server offers:
 
-- *tokens*: a vLLM server with `--enable-scale-out` is given the token ids that are held and the
-  images, and has to have read exactly those: fit for training;
-- *chat*: any server is given the messages and renders them itself. Where it says which tokens it
-  read, they are held against those that it read and sampled before: a difference is counted in
-  `drifts`, and in training it is an error.
+- *tokens*: a vLLM server with `--enable-scale-out` is sent token ids and images, and must have read
+  exactly those. Its replies can train.
+- *chat*: any server is sent messages and renders them itself. Where it reports which tokens it
+  read, they are compared with those that it read and sampled before. A difference is counted in
+  `drifts`, and is an error in training.
 """
 
 import asyncio
@@ -15,31 +15,34 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, with_adapter
-from medgym.spec import read_options
-from medgym.storage.adapters import CONFIG, check_fit, name_of
+from medgym.policy import Policy, Sampling
+from medgym.spec import kinds_of, read_options, with_adapter, without_credentials
+from medgym.storage.adapters import CONFIG, name_of
 
 from ..prompt_check import DriftError, check_prompt, one_placeholder_each, text_of, vision_words
 from ..rendering import Prompt, Renderer
-from .chat_messages import Pictures, chat_messages, spoken
+from .chat_messages import ImageURIs, chat_messages, reply_text
+
+if TYPE_CHECKING:
+    from .capabilities import ServerCapabilities
 
 
 @dataclass(frozen=True)
-class Options:
-    """What may stand behind the `?` of the URL.
+class EndpointOptions:
+    """The options after the `?` of the URL.
 
     Attributes:
         concurrency: requests in flight at once.
         timeout: seconds for one request.
-        retries: repetitions of a request that failed.
+        retries: retries of a request that failed.
         processor: folder or hub name of the model's processor, where it is not the folder that the
-            server itself names.
+            server names.
     """
 
     concurrency: int = 64
@@ -49,31 +52,32 @@ class Options:
 
 
 @dataclass(frozen=True)
-class _Heard(Reply):
-    """A reply of the chat way with all tokens that the server held after it."""
+class _ChatReply(Reply):
+    """A reply of the chat way with all tokens of the conversation up to its end."""
 
-    held: tuple[int, ...] = ()
+    context: tuple[int, ...] = ()
 
 
 class OpenAIPolicy(Policy):
     """A model behind an HTTP endpoint.
 
     Attributes:
-        model: what the server calls the model, or the adapter, that plays.
-        kind: what its replies carry; known after `check`, and `sampled` wherever `require_training`
-            has passed.
+        model: the server's name for the model, or for the adapter, that plays.
+        kind: what its replies carry. Known after `check`; `sampled` once `require_training` passed.
         version: the adapter's name where one plays, else "".
         drifts: replies of the chat way whose prompt did not continue the tokens before it.
     """
 
     kind: Literal["sampled", "demonstration", "text"] = "text"
+    takes_adapters: ClassVar[bool] = True  # type: ignore[misc]
+    drifts: int
 
-    def __init__(self, url: str, model: str, options: Options | None = None) -> None:
+    def __init__(self, url: str, model: str, options: EndpointOptions | None = None) -> None:
         try:
             from .http import Endpoint
         except ImportError as error:
-            raise missing_extra("openai", error) from error
-        options = options or Options()
+            raise missing_library(error) from error
+        options = options or EndpointOptions()
         self.model = model
         self.version = ""
         self.drifts = 0
@@ -88,57 +92,62 @@ class OpenAIPolicy(Policy):
         self._url = self._endpoint.url
         self.spec = f"openai:{self._url}#{model}"
         self._owns_endpoint = True
-        self._pictures = Pictures()
+        self._images = ImageURIs()
         self._renderer: Renderer | None = None
-        self._offer: Any = None
+        self._capabilities: ServerCapabilities | None = None
         self._adapter: Path | None = None
         self._why_not = ""
         self._strict = False
-        self._limit = "max_tokens"
+        self._limit_key = "max_tokens"
         self._checking = asyncio.Lock()
 
-    def __getstate__(self) -> dict[str, Any]:
-        # What travels to another process is what was found out; who waits here stays.
-        return vars(self) | {"_checking": asyncio.Lock(), "_pictures": Pictures()}
+    def __getstate__(self) -> dict[str, object]:
+        # Another process gets what was found out, and has no requests yet.
+        return vars(self) | {"_checking": asyncio.Lock(), "_images": ImageURIs()}
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "OpenAIPolicy":
-        """`URL[?option=value&...]#MODEL`; an adapter is the name that a server gives it, or a
-        folder that a vLLM server is to load."""
+        """`URL[?option=value&...]#MODEL`.
+
+        An adapter is the server's name for it, or, with a `/` in it, the folder from which a vLLM
+        server loads it.
+
+        Raises:
+            UserError: no URL, no model, an unknown option, or an adapter's folder without one.
+        """
         parts = urlsplit(rest)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(
-                f"openai:{rest} names no server; fix: write openai:http://HOST:PORT/v1#MODEL"
+                f"openai:{without_credentials(rest)} names no server; fix: write "
+                "openai:http://HOST:PORT/v1#MODEL"
             )
         if not parts.fragment:
-            raise UserError(f"openai:{rest} names no model; fix: add #MODEL")
+            raise UserError(f"openai:{without_credentials(rest)} names no model; fix: add #MODEL")
         url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
         policy = cls(url, unquote(parts.fragment), _options(parts.query))
         if adapter is not None:
-            if (Path(adapter).expanduser() / CONFIG).is_file():
-                policy._adapter = Path(adapter).expanduser().resolve()
-                policy.model = policy.version = name_of(policy._adapter)
-            else:
-                policy.model = policy.version = adapter
+            policy._adapter = _folder_of(adapter)
+            policy.version = adapter if policy._adapter is None else name_of(policy._adapter)
+            policy.model = policy.version
         return policy
 
     async def check(self) -> None:
-        """Ask the server what it can do; done at the first `act` where it is not done before.
+        """Ask the server what it can do. The first `act` does it where nothing did before.
 
         Raises:
-            UserError: nothing answers, it wants a key, it does not serve the model or cannot show
-                it a conversation, or the adapter does not fit.
+            UserError: nothing answers, the server wants a key, it does not serve the model or
+                cannot show it a conversation, or the adapter does not fit.
         """
         await self._endpoint.run(self._check())
 
     def require_training(self) -> None:
-        """Insist on exact tokens from here on: where the server renders, a drift is an error.
+        """Insist on exact tokens from now on: where the server renders, a drift is an error.
 
         Raises:
-            UserError: this server can be evaluated, but not trained with; says why.
+            UserError: this server can be used for evaluation, but not for training; says why.
         """
         if self._renderer is None:
-            self._offer = None  # look again: in training, a processor may come from the hub
+            self._capabilities = None  # ask again: in training, a processor may come from the hub
         self._endpoint.wait(self._check(training=True))
         if self._why_not:
             raise UserError(f"{self._url} can play, but not train: {self._why_not}")
@@ -147,46 +156,49 @@ class OpenAIPolicy(Policy):
 
     async def _check(self, *, training: bool = False) -> None:
         async with self._checking:
-            if self._offer is not None:
+            if self._capabilities is not None:
                 return
-            from .capabilities import find_offer, try_chat
+            from .adapter_loading import load_adapter
+            from .capabilities import find_capabilities, try_chat
 
             if self._adapter is not None:
-                await self._load(self.model, self._adapter)
-            offer = await find_offer(self._endpoint, self.model)
-            reason = "a hub name is followed in training alone"
-            source = self._options.processor or offer.root
-            if offer.vllm and (training or self._options.processor or Path(source).is_dir()):
+                await load_adapter(self._endpoint, self.model, self._adapter)
+            found = await find_capabilities(self._endpoint, self.model)
+            reason = "a hub name is only used in training"
+            source = self._options.processor or found.root
+            if found.vllm and (training or self._options.processor or Path(source).is_dir()):
                 self._renderer, reason = _renderer(source)
                 if self._renderer is None and self._options.processor:
                     raise UserError(f"no processor in {source} ({reason}); fix: check the path")
             if self._renderer is not None:
                 self.vision_token_ids = self._renderer.vision_token_ids
-            by_tokens = offer.takes_ids and self._renderer is not None
-            if offer.vllm and not by_tokens:
-                await try_chat(self._endpoint, self.model, self._tool_role(offer))
-            self._why_not = _why_not(offer, self._renderer, reason)
-            # Replies of the tokens way are exact as they come; those of the chat way only where
-            # a drift is an error.
+            by_tokens = found.takes_ids and self._renderer is not None
+            if found.vllm and not by_tokens:
+                await try_chat(self._endpoint, self.model, self._tool_role(found))
+            self._why_not = _why_not(found, self._renderer, reason)
+            # Replies of the tokens way are always exact, those of the chat way only where a drift
+            # is an error.
             self.kind = "sampled" if by_tokens and not self._why_not else "text"
-            self._offer = offer
+            self._capabilities = found
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Ask the server for the next reply.
 
         Raises:
             UserError: the server was never there, wants a key, or does not know the model.
-            DriftError: it read other tokens than those that are held.
-            Failure: whatever else goes wrong, after all repetitions.
+            DriftError: it read other tokens than those of the prompt.
+            Failure: anything else that goes wrong, after all retries.
         """
         return await self._endpoint.run(self._act(tuple(conversation), sampling))
 
     async def _act(self, conversation: tuple[Message, ...], sampling: Sampling) -> Reply:
         await self._check()
+        server = self._capabilities
+        assert server is not None, "it was checked"
         try:
-            if self._renderer is not None and self._offer.takes_ids:
+            if self._renderer is not None and server.takes_ids:
                 return await self._by_tokens(self._renderer, conversation, sampling)
-            return await self._by_chat(conversation, sampling)
+            return await self._by_chat(server, conversation, sampling)
         except (KeyError, IndexError, TypeError) as error:
             raise Failure("policy", f"{self._url}: unexpected reply, {reason_of(error)}") from error
 
@@ -201,7 +213,7 @@ class OpenAIPolicy(Policy):
             "model": self.model,
             "token_ids": one_placeholder_each(prompt, renderer.image_token_id),
             "content_parts": [
-                {"type": "image_url", "url": self._pictures.uri(part)} for part in images
+                {"type": "image_url", "url": self._images.uri(part)} for part in images
             ],
             "return_token_ids": True,
             "sampling_params": {
@@ -214,33 +226,35 @@ class OpenAIPolicy(Policy):
                 "stop_token_ids": [renderer.eos_token_id],
             },
         }
-        from .capabilities import above_v1
+        from .capabilities import server_root
 
-        url = f"{above_v1(self._url)}/inference/v1/generate"
+        url = f"{server_root(self._url)}/inference/v1/generate"
         reply = await self._ask(url, body, sampling.seed)
         check_prompt(reply["prompt_token_ids"], prompt, self._url)
         choice = reply["choices"][0]
         return self._exact(renderer, prompt, choice, choice["token_ids"])
 
-    async def _by_chat(self, conversation: tuple[Message, ...], sampling: Sampling) -> Reply:
-        renderer, vllm = self._renderer, self._offer.vllm
+    async def _by_chat(
+        self, server: "ServerCapabilities", conversation: tuple[Message, ...], sampling: Sampling
+    ) -> Reply:
+        renderer, vllm = self._renderer, server.vllm
         prompt = renderer.prompt(conversation) if self._strict and renderer is not None else None
         if prompt is not None and prompt.leaves_no_room(sampling):
             return Reply("", full=True)
-        body: dict[str, Any] = {
+        body: dict[str, object] = {
             "model": self.model,
-            "messages": chat_messages(conversation, self._pictures, self._tool_role(self._offer)),
+            "messages": chat_messages(conversation, self._images, self._tool_role(server)),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            self._limit: sampling.max_tokens,
-            "seed": sampling.seed if vllm else sampling.seed % 2**31,  # as others' seeds go
+            self._limit_key: sampling.max_tokens,
+            "seed": sampling.seed if vllm else sampling.seed % 2**31,  # others take no larger seed
         }
         if vllm:
-            # A checkpoint's own settings would change the distribution behind our back.
+            # A checkpoint's own settings would change the distribution unseen.
             body |= {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
             body |= {"presence_penalty": 0.0, "frequency_penalty": 0.0}
             body |= {"return_token_ids": True, "logprobs": self._strict}
-            body["bad_words"] = list(self._offer.vision_words)
+            body["bad_words"] = list(server.vision_words)
             if renderer is not None:
                 body |= {"bad_words": vision_words(renderer)}
                 body |= {"stop_token_ids": [renderer.eos_token_id]}
@@ -251,22 +265,22 @@ class OpenAIPolicy(Policy):
             check_prompt(read, prompt, self._url)
             return self._exact(renderer, prompt, choice, sampled)
         before = next((m.reply for m in reversed(conversation) if m.reply is not None), None)
-        if isinstance(before, _Heard) and read is not None:
-            self.drifts += tuple(read[: len(before.held)]) != before.held
-        held = (*read, *sampled) if read and sampled else ()
-        text = spoken(choice["message"])
-        return _Heard(text, cut=choice.get("finish_reason") == "length", held=held)
+        if isinstance(before, _ChatReply) and read is not None:
+            self.drifts += tuple(read[: len(before.context)]) != before.context
+        context = (*read, *sampled) if read and sampled else ()
+        text = reply_text(choice["message"])
+        return _ChatReply(text, cut=choice.get("finish_reason") == "length", context=context)
 
-    def _tool_role(self, offer: Any) -> str:
+    def _tool_role(self, server: "ServerCapabilities") -> str:
         if self._renderer is not None:
             return self._renderer.tool_role
-        return "tool" if offer.vllm else "user"
+        return "tool" if server.vllm else "user"
 
     def _exact(
         self, renderer: Renderer, prompt: Prompt, choice: Mapping[str, Any], sampled: Sequence[int]
     ) -> Reply:
         if choice["finish_reason"] not in ("stop", "length"):
-            raise Failure("policy", f"{self._url} broke off: {choice['finish_reason']}")
+            raise Failure("policy", f"{self._url} ended a reply by {choice['finish_reason']!r}")
         logprobs = tuple(float(each["logprob"]) for each in choice["logprobs"]["content"])
         if len(logprobs) != len(sampled):
             raise DriftError(
@@ -282,21 +296,21 @@ class OpenAIPolicy(Policy):
             cut=choice["finish_reason"] == "length",
         )
 
-    async def _ask(self, url: str, body: dict[str, Any], seed: int) -> Any:
-        from .capabilities import no_key, not_served
+    async def _ask(self, url: str, body: dict[str, object], seed: int) -> Any:
+        from .capabilities import key_refused, not_served
         from .http import Refused, Unreachable
 
         try:
             return await self._endpoint.ask("POST", url, body, seed=seed)
         except Refused as error:
             if error.status in (401, 403):
-                raise no_key(self._endpoint, error) from error
+                raise key_refused(self._endpoint, error) from error
             if error.status == 404:
-                raise not_served(self._endpoint, self.model, error) from error
-            if "max_completion_tokens" in str(error) and self._limit in body:
-                limit = body.pop(self._limit)  # some models know it by this name alone
-                self._limit = "max_completion_tokens"
-                return await self._ask(url, body | {self._limit: limit}, seed)
+                raise await not_served(self._endpoint, self.model, error) from error
+            if "max_completion_tokens" in str(error) and self._limit_key in body:
+                limit = body.pop(self._limit_key)  # some models only know this name
+                self._limit_key = "max_completion_tokens"
+                return await self._ask(url, body | {self._limit_key: limit}, seed)
             raise Failure("policy", f"{self._url} answers {error}"[:200]) from error
         except Unreachable as error:
             raise Failure("policy", f"{self._url}: {error}"[:200]) from error
@@ -305,94 +319,74 @@ class OpenAIPolicy(Policy):
         """The policy that plays by an adapter, which a vLLM server loads while it runs.
 
         Raises:
-            UserError: the adapter does not fit, the server cannot load it, or calls another so.
+            UserError: the adapter does not fit, the server cannot load it, or serves another under
+                that name.
         """
+        from .adapter_loading import load_adapter
+
         self._endpoint.wait(self._check())
-        self._endpoint.wait(self._load(name, path.resolve()))
+        self._endpoint.wait(load_adapter(self._endpoint, name, path.resolve()))
         policy = copy.copy(self)
-        policy._pictures = self._pictures
+        policy._images = self._images
         policy.spec = with_adapter(self.spec, name)
         policy.model = policy.version = name
         policy._owns_endpoint = False
         return policy
 
     def drop_adapter(self, name: str) -> None:
-        """Have the server forget an adapter; one that it does not know is none."""
-        from .http import Refused, Unreachable
+        """Have the server unload an adapter. Unknown names are ignored."""
+        from .adapter_loading import unload_adapter
 
-        url, body = f"{self._url}/unload_lora_adapter", {"lora_name": name}
-        try:
-            self._endpoint.wait(self._endpoint.ask("POST", url, body, want_json=False))
-        except Refused as error:
-            if error.status != 404:
-                raise Failure("policy", f"{self._url} keeps {name}: {error}"[:200]) from error
-        except Unreachable as error:
-            raise Failure("policy", f"{self._url}: {error}"[:200]) from error
-
-    async def _load(self, name: str, path: Path) -> None:
-        from .capabilities import served
-        from .http import Refused, Unreachable
-
-        models = await served(self._endpoint) or {}
-        if name not in models:
-            roots = [Path(str(m["root"])) for m in models.values() if not m.get("parent")]
-            for root in roots:
-                if root.is_dir():
-                    check_fit(path, root)
-            url = f"{self._url}/load_lora_adapter"
-            body = {"lora_name": name, "lora_path": str(path)}
-            refusal: Exception | None = None
-            try:
-                await self._endpoint.ask("POST", url, body, retries=0, want_json=False)
-            except (Refused, Unreachable) as error:
-                refusal = error
-            models = await served(self._endpoint) or {}  # another process may have been faster
-            if name not in models:
-                raise UserError(
-                    f"{self._url} does not load the adapter {path} ({str(refusal)[:120]}); fix: "
-                    "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
-                ) from refusal
-        if Path(str(models[name].get("root"))) != path:
-            raise UserError(
-                f"{self._url} calls another adapter {name} ({models[name].get('root')}); "
-                "fix: publish under a new step"
-            )
+        self._endpoint.wait(unload_adapter(self._endpoint, name))
 
     def close(self) -> None:
-        """Close all connections; what still waits for a reply is broken off."""
+        """Close all connections. Requests that wait for a reply are interrupted."""
         if self._owns_endpoint:
             self._endpoint.close()
             self._checking = asyncio.Lock()
 
 
-def _options(query: str) -> Options:
-    kinds = {"concurrency": int, "timeout": float, "retries": int, "processor": str}
-    options = Options(**read_options("openai", query, kinds))
+def _folder_of(adapter: str) -> Path | None:
+    """The folder that an adapter's text names, None where it is the server's name for it.
+
+    A name has no `/`, or one at most, as `org/adapter`.
+    """
+    folder = Path(adapter).expanduser()
+    is_path = adapter.startswith((".", "/", "~")) or adapter.count("/") > 1
+    if "/" in adapter and (is_path or (folder / CONFIG).is_file()):
+        return folder.resolve()
+    return None
+
+
+def _options(query: str) -> EndpointOptions:
+    options = EndpointOptions(**read_options("openai", query, kinds_of(EndpointOptions)))
     if options.concurrency < 1 or not options.timeout > 0 or options.retries < 0:
         raise UserError(
-            "openai: concurrency starts at 1, timeout above 0, retries at 0; fix: the URL's query"
+            f"openai: {query}: concurrency is at least 1, timeout above 0 and retries at least 0; "
+            "fix: correct the options after the ?"
         )
     return options
 
 
 def _renderer(source: str) -> tuple[Renderer | None, str]:
-    """The renderer of a model's own processor, or why there is none."""
+    """The renderer of a model's own processor, or the reason why there is none."""
     try:
         from transformers import AutoProcessor
 
         return Renderer(AutoProcessor.from_pretrained(source)), ""
-    except Exception as error:  # not installed, not found, without a template, of another kind
+    except Exception as error:  # not installed, not found, without a chat template
         return None, reason_of(error)
 
 
-def _why_not(offer: Any, renderer: Renderer | None, reason: str) -> str:
-    if not offer.vllm or not (offer.takes_ids or offer.returns_ids):
+def _why_not(server: "ServerCapabilities", renderer: Renderer | None, reason: str) -> str:
+    """Why replies of a server cannot train, empty where they can."""
+    if not server.vllm or not (server.takes_ids or server.returns_ids):
         return "it returns no token ids; fix: serve the model with vLLM (docs/serving.md)"
     if renderer is None:
         return f"no processor to render with ({reason}); fix: add ?processor=FOLDER to the URL"
-    if not offer.exact_logprobs:
+    if not server.exact_logprobs:
         return (
-            "its log-probabilities are not those of the draw; "
+            "its log-probabilities are not of the distribution from which it samples; "
             "fix: start vLLM with --logprobs-mode processed_logprobs"
         )
     return ""

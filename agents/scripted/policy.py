@@ -1,17 +1,16 @@
-"""Policies without a model: the oracle, chance, the prior, and demonstrators of mixed quality.
+"""Policies without a model: the oracle, random ones, the prior, demonstrators of mixed quality.
 
 `scripted:oracle` proves that every case can be solved: it looks at the gold region, then answers.
-`scripted:random` does anything that a policy may do, well formed or not.
+`scripted:random` takes any action that a policy can take, well formed or not.
 `scripted:prior` answers without looking, each option equally often.
-`scripted:demonstrator,good=0.2,random=0.4` looks at the gold region in a share `good` of its
-episodes, at a random place in a share `random`, and else guesses at once; after a look that shows
-the whole gold region it answers right, otherwise it guesses, or in a share `trusting` repeats one
-of the opinions that the question shows.
-`scripted:informed,right=0.6` answers at once: with the gold in a share `right`, else by chance.
-`scripted:specialist` and `scripted:vote`: see `doctors`.
+`scripted:demonstrator,good=0.2,random=0.4` looks at the gold region with probability `good`, at a
+random place with probability `random`, and otherwise does not look. After a look that shows the
+whole gold region it answers right. Otherwise it guesses, or with probability `trusting` repeats one
+of the opinions in the question.
+`scripted:informed,right=0.6` answers at once: with probability `right` the gold, else at random.
+`scripted:specialist` and `scripted:vote`: see `specialists`.
 
-The oracle, the demonstrator, the informed and the specialist are given the case's gold; nothing
-else is.
+Only the oracle, the demonstrator, the informed and the specialist see the case's gold.
 """
 
 import json
@@ -28,6 +27,7 @@ from medgym.errors import UserError, unknown
 from medgym.imaging.study import Box
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
+from medgym.spec import kinds_of, read_options
 
 from .specialists import Specialist, Vote
 from .windows import Lattice
@@ -36,25 +36,17 @@ _OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 _SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels\.$", re.MULTILINE)
 
 
-_OPTIONS: dict[str, dict[str, Callable[[str], Any]]] = {
-    "demonstrator": {
-        "good": float, "random": float, "trusting": float, "window": int, "steps": int,
-    },
-    "informed": {"right": float},
-    "specialist": {"specialty": str, "accuracy": float, "alike": float, "slip": float},
-}  # fmt: skip
-
-
 class Scripted(Policy):
-    """The scheme `scripted:`; what it builds is one of the classes below."""
+    """The scheme `scripted:`, which makes one of the classes below."""
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> Policy:
-        """`NAME` or `NAME,key=value,...`; the keys are the numbers that the class takes."""
+        """`NAME`, `NAME,key=value,...` or `NAME?key=value&...`: what its class takes, by name."""
         if adapter is not None:
-            raise UserError(f"scripted:{rest} takes no adapter; fix: leave '@{adapter}' away")
-        name, *pairs = rest.split(",")
-        kinds: dict[str, type[Policy]] = {
+            raise UserError(f"scripted:{rest} takes no adapter; fix: omit {adapter!r}")
+        separator = "&" if "?" in rest else ","
+        name, _, options = rest.partition("?" if "?" in rest else ",")
+        kinds: dict[str, Callable[..., Policy]] = {
             "oracle": Oracle,
             "random": Random,
             "prior": Prior,
@@ -65,29 +57,20 @@ class Scripted(Policy):
         }
         if name not in kinds:
             raise unknown("scripted policy", name, kinds)
-        options: dict[str, Any] = {}
-        for pair in pairs:
-            key, _, value = pair.partition("=")
-            known = _OPTIONS.get(name, {})
-            if key not in known:
-                raise unknown(f"option of scripted:{name}", key, known)
-            try:
-                options[key] = known[key](value)
-            except ValueError:
-                raise UserError(f"scripted:{name}: {key}={value!r} is not a number") from None
-        return kinds[name](**options)
+        make = kinds[name]
+        return make(**read_options(f"scripted:{name}", options, kinds_of(make), separator))
 
     @abstractmethod
     def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
         """The text of the next reply."""
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-        """The next reply; its chance comes from the sampling's seed alone."""
+        """The next reply. Its randomness comes only from the seed of the sampling."""
         return Reply(self.reply(conversation, np.random.default_rng(sampling.seed)))
 
 
 def letters(conversation: Sequence[Message]) -> list[str]:
-    """The letters of the options that the question offers."""
+    """The letters of the options in the question."""
     _, offered, options = conversation[1].text.rpartition("\nOptions:\n")
     return _OPTION.findall(options) if offered else []
 
@@ -103,12 +86,12 @@ class Prior(Scripted):
     spec = "scripted:prior"
 
     def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
-        """An answer by chance."""
+        """A random answer."""
         return render_answer(guess(conversation, rng))
 
 
 class Random(Scripted):
-    """Anything that a policy may do: calls with random arguments, answers, malformed replies."""
+    """Any action of a policy: calls with random arguments, answers, malformed replies."""
 
     spec = "scripted:random"
 
@@ -134,7 +117,7 @@ class Random(Scripted):
         return render_call(schema["name"], arguments)
 
 
-def _argument(name: str, field: dict[str, Any], views: int, rng: np.random.Generator) -> Any:
+def _argument(name: str, field: dict[str, Any], views: int, rng: np.random.Generator) -> object:
     for choice in field.get("anyOf", ()):
         if choice.get("type") != "null":
             return _argument(name, choice, views, rng)
@@ -167,10 +150,10 @@ class Oracle(Scripted):
 
     def for_case(self, case: Case) -> Policy:
         """The oracle of one case."""
-        return _OraclePlayer(case, Lattice())
+        return _CaseOracle(case, Lattice())
 
     def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
-        """The oracle plays by case."""
+        """Refused: the oracle needs the case, which `for_case` gives it."""
         raise UserError("the oracle needs the case; fix: play it through a rollout")
 
 
@@ -178,10 +161,10 @@ class Demonstrator(Oracle):
     """Shows a mixture of good looks, looks at random places, and guesses.
 
     Args:
-        good: share of episodes that look at the gold region.
-        random: share that look at a random window. The rest guess without looking.
-        trusting: share of the guesses that repeat an opinion, where there are any.
-        window, steps: the lattice on which it looks.
+        good: probability of a look at the gold region.
+        random: probability of a look at a random window. Other episodes guess without a look.
+        trusting: probability that a guess repeats an opinion, where there are any.
+        window, steps: the lattice of the windows at which it looks.
     """
 
     spec = "scripted:demonstrator"
@@ -195,32 +178,37 @@ class Demonstrator(Oracle):
         trusting: float = 0.0,
     ) -> None:
         if not (good >= 0 and random >= 0 and good + random <= 1):
-            raise UserError(f"good={good} and random={random} are shares of 1; fix: lower them")
+            raise UserError(
+                f"good={good} and random={random} are not probabilities of one choice; fix: write "
+                "two numbers from 0, with a sum of at most 1"
+            )
         self._shares = (good, random, trusting)
         self._lattice = Lattice(window, steps)
         self.spec = f"scripted:demonstrator,good={good:g},random={random:g}"
 
     def for_case(self, case: Case) -> Policy:
         """The demonstrator of one case."""
-        return _DemonstratorPlayer(case, self._lattice, *self._shares)
+        return _CaseDemonstrator(case, self._lattice, *self._shares)
 
 
 class Informed(Oracle):
-    """Answers at once, and right in a share `right`."""
+    """Answers at once, with probability `right` by the gold, else at random."""
 
     spec = "scripted:informed"
 
     def __init__(self, right: float = 1.0) -> None:
         if not 0 <= right <= 1:
-            raise UserError(f"scripted:informed: right={right} is no share; fix: 0 to 1")
+            raise UserError(
+                f"scripted:informed: right={right} is not a probability; fix: write 0 to 1"
+            )
         self._right = right
 
     def for_case(self, case: Case) -> Policy:
-        """The informed of one case."""
-        return _InformedPlayer(case, self._right)
+        """The informed policy of one case."""
+        return _CaseInformed(case, self._right)
 
 
-class _OraclePlayer(Scripted):
+class _CaseOracle(Scripted):
     def __init__(self, case: Case, lattice: Lattice) -> None:
         self._case = case
         self._lattice = lattice
@@ -246,7 +234,7 @@ class _OraclePlayer(Scripted):
         return self._gold()
 
 
-class _InformedPlayer(_OraclePlayer):
+class _CaseInformed(_CaseOracle):
     def __init__(self, case: Case, right: float) -> None:
         super().__init__(case, Lattice())
         self._right = right
@@ -258,13 +246,13 @@ class _InformedPlayer(_OraclePlayer):
 
 
 def _size(conversation: Sequence[Message], image: int) -> tuple[int, int]:
-    """(width, height) of an image in original pixels, as the question names it."""
+    """(width, height) of an image in original pixels, from the question."""
     sizes = {int(n): (int(w), int(h)) for n, w, h in _SIZE.findall(conversation[1].text)}
     return sizes[image]
 
 
 def _scale(conversation: Sequence[Message], view: int) -> tuple[float, float]:
-    """What the sides of one of the first views measure in the coordinates of this episode."""
+    """The sides of one of the first views in the coordinates of this episode."""
     if "in pixels of its view" not in conversation[0].text:
         return 1000.0, 1000.0
     width, height = conversation[1].images[view].image.size
@@ -272,7 +260,7 @@ def _scale(conversation: Sequence[Message], view: int) -> tuple[float, float]:
 
 
 def _zoom(conversation: Sequence[Message], view: int, box: Sequence[int]) -> str:
-    """A call on one of the first views; `box` is in thousandths."""
+    """A call on one of the first views. `box` is in thousandths."""
     scale = _scale(conversation, view)
     if scale == (1000.0, 1000.0):
         return render_call("zoom", {"view": view, "box": list(box)})
@@ -280,7 +268,7 @@ def _zoom(conversation: Sequence[Message], view: int, box: Sequence[int]) -> str
     return render_call("zoom", {"view": view, "box": scaled})
 
 
-class _DemonstratorPlayer(_OraclePlayer):
+class _CaseDemonstrator(_CaseOracle):
     def __init__(
         self, case: Case, lattice: Lattice, good: float, random: float, trusting: float
     ) -> None:
@@ -305,7 +293,7 @@ class _DemonstratorPlayer(_OraclePlayer):
         return render_answer(guess(conversation, rng))
 
     def _shown(self, made: Message, box_px: Box, conversation: Sequence[Message]) -> bool:
-        """Whether the box of the last call holds the whole gold region."""
+        """Whether the box of the last call contains the whole gold region."""
         good = self._look(box_px, conversation, 0)
         look = json.loads(made.text.removeprefix("<tool_call>").removesuffix("</tool_call>"))
         size, scale = _size(conversation, 0), _scale(conversation, 0)

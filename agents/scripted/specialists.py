@@ -1,13 +1,15 @@
-"""Scripted doctors of known accuracy, for consultations: a specialist, and the specialists' vote.
+"""Scripted policies of known accuracy, for consultations: a specialist, and a vote of specialists.
 
-`scripted:specialist,specialty=radiologist,accuracy=0.7,alike=0.25,slip=0.05` knows what its
-patients' records say and looks at the image from afar. On a case of its own specialty it is right
-in a share `accuracy`, else it names a near miss; in a share `alike` of the cases every specialist
-of that specialty names the same near miss; in a share `slip` it says anything. On a case of another
-specialty it only says anything. A near miss is a wrong option that shares with the gold what
-follows its last comma ("banded, late" for "granular, late"), or any wrong option where none does.
+`scripted:specialist,specialty=radiologist,accuracy=0.7,alike=0.25,slip=0.05` answers from the gold,
+without a look. With probability `slip` it names any option at random. Otherwise, on a case of its
+own specialty, it is right with probability `accuracy` and else names a near miss; but with
+probability `alike` a case is one on which all specialists of that specialty name the same near
+miss. On a case of another specialty it names any option at random. A near miss is a wrong option
+that shares with the gold what follows its last comma ("banded, late" for "granular, late"), or any
+wrong option where none does.
 
-`scripted:vote` is an attending who looks at nothing: the commonest opinion, of several by chance.
+`scripted:vote` is an attending who does not look: it answers with the commonest opinion, and picks
+one of several equally common ones at random.
 """
 
 from collections import Counter
@@ -24,13 +26,13 @@ from medgym.seeds import seed_of
 
 
 class Specialist(Policy):
-    """A specialist of known accuracy; see the module.
+    """A specialist of known accuracy. See the module.
 
     Args:
-        specialty: whose cases it knows.
-        accuracy: share of these on which it is right, beside those of `alike` and `slip`.
-        alike: share of cases on which all of its specialty name the same near miss.
-        slip: share of opinions that are any option.
+        specialty: the specialty whose cases it knows.
+        accuracy: probability that it is right on these, apart from `alike` and `slip`.
+        alike: probability of a case on which all of its specialty name the same near miss.
+        slip: probability that it names any option at random.
     """
 
     spec = "scripted:specialist"
@@ -39,22 +41,24 @@ class Specialist(Policy):
     def __init__(
         self, specialty: str = "", accuracy: float = 0.7, alike: float = 0.0, slip: float = 0.0
     ) -> None:
-        for name, share in (("accuracy", accuracy), ("alike", alike), ("slip", slip)):
-            if not 0 <= share <= 1:
-                raise UserError(f"scripted:specialist: {name}={share} is no share; fix: 0 to 1")
+        for name, value in (("accuracy", accuracy), ("alike", alike), ("slip", slip)):
+            if not 0 <= value <= 1:
+                raise UserError(
+                    f"scripted:specialist: {name}={value} is not a probability; fix: write 0 to 1"
+                )
         self.specialty = specialty
         self._accuracy, self._alike, self._slip = accuracy, alike, slip
 
     def for_case(self, case: Case) -> Policy:
-        """The specialist before one case."""
-        return _Opinionated(self, case)
+        """The specialist of one case."""
+        return _CaseSpecialist(self, case)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-        """A specialist speaks on a case."""
+        """Refused: a specialist needs the case, which `for_case` gives it."""
         raise UserError("a specialist needs the case; fix: play it through a rollout")
 
-    def says(self, case: Case, rng: np.random.Generator) -> str:
-        """The option (or, without options, the words) that it names."""
+    def opinion(self, case: Case, rng: np.random.Generator) -> str:
+        """The option that it names, or a text where the case has no options."""
         if not case.options:
             return case.answer if rng.random() < self._accuracy else "no finding"
         wrong = [option for option in case.options if option != case.answer]
@@ -71,23 +75,23 @@ class Specialist(Policy):
         return near[int(rng.integers(len(near)))]
 
 
-class _Opinionated(Policy):
-    def __init__(self, doctor: Specialist, case: Case) -> None:
-        self._doctor, self._case = doctor, case
+class _CaseSpecialist(Policy):
+    def __init__(self, specialist: Specialist, case: Case) -> None:
+        self._specialist, self._case = specialist, case
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-        said = self._doctor.says(self._case, np.random.default_rng(sampling.seed))
+        said = self._specialist.opinion(self._case, np.random.default_rng(sampling.seed))
         options = self._case.options
         return Reply(render_answer(LETTERS[options.index(said)] if said in options else said))
 
 
 class Vote(Policy):
-    """The commonest of the opinions shown; of several equally common ones any, by the draw."""
+    """The commonest opinion in the question; one of several equally common ones at random."""
 
     spec = "scripted:vote"
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-        """Its vote; "no opinion" where there are none."""
+        """The commonest opinion, or "no opinion" where there are none."""
         said = [answer for _, answer in read_opinions(conversation[1].text)]
         counts = Counter(answer for answer in said if answer != "no answer")
         if not counts:

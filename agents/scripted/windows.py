@@ -1,7 +1,7 @@
 """Windows on a lattice: the few places at which a scripted policy looks.
 
-A policy that learns from demonstrations learns faster where these look at few distinct boxes:
-square windows of `window` thousandths of the view at `steps` evenly spaced places along each axis.
+A policy learns faster from demonstrations that look at few distinct boxes. These are square windows
+of `window` thousandths of the view, at `steps` evenly spaced places along each axis.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class Lattice:
     def __post_init__(self) -> None:
         if not 1 <= self.window <= 1000 or self.steps < 2:
             raise UserError(
-                f"no lattice has window={self.window} and steps={self.steps}; fix: a window of 1 "
-                "to 1000, and 2 steps or more"
+                f"window={self.window} and steps={self.steps} make no lattice; fix: write a window "
+                "of 1 to 1000, and 2 steps or more"
             )
 
     @property
@@ -38,11 +38,11 @@ class Lattice:
         return [x, y, x + self.window, y + self.window]
 
     def random(self, rng: np.random.Generator) -> list[int]:
-        """A window drawn evenly."""
+        """A random window, each equally often."""
         return self.box(int(rng.integers(self.steps)), int(rng.integers(self.steps)))
 
     def around(self, box_view: Sequence[float]) -> list[int]:
-        """The window whose centre is nearest to that of a box; the box where no window holds it."""
+        """The window that contains a box and has the nearest centre, else the box itself."""
         x, y = (_best(self.starts, self.window, box_view[i], box_view[i + 2]) for i in (0, 1))
         if x is None or y is None:
             low = [max(int(np.floor(v)), 0) for v in box_view[:2]]

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from medgym.policy import split_adapter
+from medgym.errors import UserError
+from medgym.spec import split_adapter
 from medgym.storage.layout import Place
 from medgym.trajectory import Node
 
@@ -58,7 +59,10 @@ class Pieces:
         scheme, _, rest = policy.partition(":")
         folder = self._own
         if scheme in ("hf", "vllm") and rest:
-            folder = Path(split_adapter(rest)[0]).expanduser()
+            try:
+                folder = Path(split_adapter(rest)[0].partition("?")[0]).expanduser()
+            except UserError:  # an old spec in which several @s could name the adapter
+                return None
             if folder.name == self._own.name and not folder.is_dir():  # the run was moved
                 folder = self._own
         if folder not in self._tokenizers:

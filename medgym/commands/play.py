@@ -25,13 +25,13 @@ from medgym.commands.shared_options import (
     refuse_gold_player,
     tool_names,
 )
-from medgym.consultation.opinions import Team
+from medgym.consultation.team import Team
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.rollout import roll_out
 from medgym.rubric import Rubric
 from medgym.trajectory import Trajectory
@@ -136,7 +136,7 @@ def play(
         print(f"views and overviews are in {out}")
 
 
-class Watched(Policy):
+class Watched(WrappedPolicy):
     """Plays as another policy does, and shows the conversation as it grows.
 
     Args:
@@ -144,37 +144,19 @@ class Watched(Policy):
     """
 
     def __init__(self, policy: Policy, out: Path | None, *, say: bool) -> None:
-        self._policy, self._out, self._say = policy, out, say
-        self.spec, self.kind, self.needs_gold = policy.spec, policy.kind, policy.needs_gold
-        self.vision_token_ids, self.version = policy.vision_token_ids, policy.version
+        super().__init__(policy)
+        self._out, self._say = out, say
         self.messages: tuple[Message, ...] = ()
 
     def for_case(self, case: Case) -> "Watched":
         """Watch the player of one case."""
-        self._policy = self._policy.for_case(case)
-        self.kind = self._policy.kind
+        self.policy = self.policy.for_case(case)
         return self
-
-    async def check(self) -> None:
-        """As the policy itself says."""
-        await self._policy.check()
-
-    def require_training(self) -> None:
-        """As the policy itself says."""
-        self._policy.require_training()
-
-    def enter(self) -> None:
-        """As the policy itself does."""
-        self._policy.enter()
-
-    def leave(self) -> None:
-        """As the policy itself does."""
-        self._policy.leave()
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Show what is new, then let the policy reply."""
         self.show(conversation)
-        return await self._policy.act(conversation, sampling)
+        return await self.policy.act(conversation, sampling)
 
     def show(self, conversation: Sequence[Message]) -> None:
         """Print and save what the conversation has that was not shown yet."""

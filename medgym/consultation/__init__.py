@@ -1,1 +1,1 @@
-"""What the parts of a consultation are: roles, their recipe, the opinions that are told."""
+"""A consultation of several roles: the roles, their recipe, the flow, and the opinions."""

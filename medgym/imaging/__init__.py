@@ -1,1 +1,1 @@
-"""What has pixels: a study's files, images read when they are first needed, drawing."""
+"""Pixels: the files of a study, pictures drawn when they are needed, drawing for people."""

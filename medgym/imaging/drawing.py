@@ -1,7 +1,7 @@
 """Pictures for people: views drawn large, boxes on them, sheets of several with captions.
 
-Nothing here is shown to a policy. Boxes are given in the frame of what they are drawn on and pixels
-are enlarged whole, so that what one sees is what was there.
+Nothing here is shown to a policy. Pixels are enlarged by whole factors, so that a person sees the
+pixels that the policy saw.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from medgym.imaging.study import Box
 
 LOOKED = "#ff9d00"
-"""The colour of a box that a policy looked at."""
+"""The colour of a box at which a policy looked."""
 
 GOLD = "#00c853"
 """The colour of a gold region."""
 
 CAPTION = 16
-"""Height of a caption's letters in pixels."""
+"""The height of a caption's letters in pixels."""
 
 GAP = 8
 
@@ -27,7 +27,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class Mark:
-    """A box to draw, in original pixels, with its colour and what stands at its corner."""
+    """A box to draw, in original pixels, with its colour and the label at its corner."""
 
     box_px: Box
     colour: str = LOOKED
@@ -35,7 +35,7 @@ class Mark:
 
 
 def enlarged(picture: Image.Image, side: int) -> Image.Image:
-    """The picture with a longer side of about `side`: whole pixels where it grows."""
+    """The picture with a longer side of about `side`, enlarged only by whole factors."""
     longest = max(picture.size)
     if longest >= side:
         size = (max(1, picture.width * side // longest), max(1, picture.height * side // longest))
@@ -49,7 +49,9 @@ def marked(picture: Image.Image, frame_px: Box, marks: Sequence[Mark], side: int
     """A view drawn with a longer side of about `side`, with boxes on it.
 
     Args:
-        picture: the view. frame_px: the region of the original image that it shows.
+        picture: the view.
+        frame_px: the region of the original image that the view shows.
+        marks: the boxes.
     """
     drawn = enlarged(picture, side).convert("RGB")
     across = drawn.width / (frame_px[2] - frame_px[0])
@@ -69,7 +71,7 @@ def marked(picture: Image.Image, frame_px: Box, marks: Sequence[Mark], side: int
 
 
 def sheet(tiles: Sequence[tuple[str, Sequence[Image.Image]]], columns: int) -> Image.Image:
-    """Tiles on white, `columns` in a row, each some pictures side by side under a caption."""
+    """Tiles on white, `columns` in a row. A tile is a caption above pictures side by side."""
     font = ImageFont.load_default(CAPTION)
     drawn = [_tile(caption, pictures, font) for caption, pictures in tiles]
     width = max(tile.width for tile in drawn)

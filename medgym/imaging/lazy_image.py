@@ -1,8 +1,8 @@
-"""A picture that is drawn when somebody looks at it and forgotten when nobody holds it.
+"""A picture that is drawn when its pixels are needed, and freed when they are no longer used.
 
-Hundreds of episodes in flight show thousands of views; held as pixels they fill the memory of any
-machine. A view of an image is a few numbers and a study that is there anyway, so a `Picture` keeps
-how to draw it, and its pixels only as long as somebody else does.
+Hundreds of concurrent episodes show thousands of views, whose pixels would fill the memory of any
+machine. A view is only a few numbers and a study that is in memory anyway. So a `Picture` keeps the
+function that draws it, and only a weak reference to its pixels.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from threading import Lock
 from PIL import Image
 
 STRIP = 64
-"""Rows of pixels that are hashed at once."""
+"""How many rows of pixels are hashed at a time."""
 
 
 class Picture:
@@ -21,8 +21,8 @@ class Picture:
 
     Args:
         size: (width, height).
-        draw: makes the pixels; the same ones each time.
-        mode: of the pixels, as Pillow names it.
+        draw: makes the pixels, the same ones each time.
+        mode: the mode of the pixels, in Pillow's terms.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Picture:
 
     @classmethod
     def of(cls, image: "Image.Image | Picture") -> "Picture":
-        """A picture of pixels that nothing can draw again: these are kept."""
+        """A picture of given pixels, which it keeps because nothing can draw them again."""
         if isinstance(image, Picture):
             return image
         return cls(image.size, lambda: image, image.mode)
@@ -53,27 +53,29 @@ class Picture:
 
     @property
     def is_hashed(self) -> bool:
-        """Whether `sha256` is there without drawing anything."""
+        """Whether `sha256` is known, so that nothing has to be drawn for it."""
         return self._sha256 is not None
 
     @property
     def sha256(self) -> str:
         """The hash of the pixels, as the image store names them."""
-        # The members of a group ask at once; one draws, and other pictures wait for nobody.
+        # The members of a group ask at the same time: one of them draws, the others wait for it.
         with self._hashing:
             if self._sha256 is None:
                 self._sha256 = image_hash(self.image)
             return self._sha256
 
     def __reduce__(self) -> tuple[Callable[[Image.Image], "Picture"], tuple[Image.Image]]:
-        # What travels to another process is the picture, not the study that it is drawn from.
+        # To another process goes the picture, and not the study from which it is drawn.
         return Picture.of, (self.image,)
 
 
 def image_hash(image: Image.Image) -> str:
-    """sha256 over mode, size and pixels (hex): the same for the same pixels, however encoded."""
+    """sha256 over mode, size and pixels (hex), whatever file format they come from."""
     digest = hashlib.sha256(f"{image.mode}:{image.width}x{image.height}:".encode())
-    for top in range(0, image.height, STRIP):  # a copy of the whole would be as large again
+    for top in range(
+        0, image.height, STRIP
+    ):  # in strips, because a copy of the whole would double the memory
         bottom = min(top + STRIP, image.height)
         whole = bottom - top == image.height
         strip = image if whole else image.crop((0, top, image.width, bottom))

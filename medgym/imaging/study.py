@@ -1,9 +1,9 @@
-"""Images as the case's files hold them: opened safely, with spacing and window, rendered by area.
+"""Images as the case's files store them: opened safely, with spacing and window, and rendered.
 
 A `Study` holds original pixels and never changes. Everything that a policy sees comes from
-`Study.render`: it shrinks by area averaging (each output pixel is the mean of its own block and of
-nothing else, so that nothing aliases and nothing leaks across blocks) and enlarges bicubically,
-always from the original pixels.
+`Study.render`, which always starts from the original pixels. It shrinks by area averaging: each
+output pixel is the mean of only its own block, so nothing aliases and nothing leaks across blocks.
+It enlarges bicubically.
 """
 
 import math
@@ -21,17 +21,17 @@ from pydantic import BaseModel, ConfigDict
 from medgym.errors import UserError
 
 MAX_PIXELS = 178_956_970
-"""Pixels of one image above which a file is refused before it is decoded (about 13,000 x 13,000).
-Pillow itself refuses what is larger."""
+"""The most pixels of one image, about 13,000 x 13,000. A file with more is refused before it is
+decoded; Pillow itself refuses it too."""
 
 Box = tuple[float, float, float, float]
-"""(x0, y0, x1, y1), origin top left, end exclusive. Its frame is in the name of what holds it."""
+"""(x0, y0, x1, y1), origin top left, end exclusive. A variable's name says its frame (`_px`)."""
 
 
 class ImageRef(BaseModel):
     """Where one image of a case is, without its pixels.
 
-    `uri` is `file:PATH`, or `SCHEME:...` of a source that opens it (as `phantom:`).
+    `uri` is `file:PATH`, or `SCHEME:...` of a source that opens it, such as `phantom:...`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +44,7 @@ class ImageRef(BaseModel):
 
 @dataclass(frozen=True)
 class Window:
-    """The range of stored values that is shown: `centre` ± `width`/2 becomes 0..255."""
+    """The range of stored values that is shown: `centre` ± `width`/2 is mapped to 0..255."""
 
     centre: float
     width: float
@@ -57,11 +57,11 @@ class Study:
     Attributes:
         pixels: (height, width) or (height, width, 3) uint8, or (height, width) float32 together
             with a `window`. Read-only.
-        spacing_mm: millimetres a pixel as (row, column), None where unknown.
-        modality: DICOM modality code, None where unknown.
+        spacing_mm: millimetres per pixel as (row, column), None if unknown.
+        modality: DICOM modality code, None if unknown.
         window: how stored values become grey; None for uint8 pixels.
         view_sizes: the view sizes at which the whole image may be shown; None for any. A source
-            whose images must not give away at a glance what is to be looked for sets it.
+            sets it if an overview of another size would give away what a tool has to find.
     """
 
     pixels: NDArray[Any]
@@ -90,7 +90,7 @@ class Study:
             grey = (part - low) * (255.0 / self.window.width)
             part = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
         elif self.pixels.ndim == 2 and self.pixels.flags.c_contiguous:
-            # Pillow reads grey pixels where they lie, row by row, if whole rows follow each other.
+            # Pillow can use grey pixels without a copy if whole rows follow each other in memory.
             step = self.pixels.shape[1]
             rest = self.pixels.reshape(-1)[top * step + left :][: step * (bottom - top)]
             if len(rest) == step * (bottom - top):
@@ -101,9 +101,9 @@ class Study:
     def render(self, box_px: Box, size: tuple[int, int]) -> Image.Image:
         """The region `box_px` (original pixels) resampled to `size` (width, height), as RGB.
 
-        Where whole pixels shrink by whole factors, every output pixel comes from the sum of its own
-        block alone: the rounded mean, exactly so for factors that are powers of two. Only the
-        pixels under the box are touched, so the cost is that of a bare crop and resize.
+        If whole pixels shrink by whole factors, each output pixel is the rounded mean of only its
+        own block, exactly so for factors that are powers of two. Only the pixels under the box are
+        read, so it costs as much as a bare crop and resize.
         """
         x0, y0, x1, y1 = box_px
         width, height = self.size
@@ -118,7 +118,7 @@ class Study:
             inner = (0.0, 0.0, float(picture.width), float(picture.height))
         if size != picture.size or not _is_whole(picture, inner):
             picture = _resized(picture, inner, size)
-        # Merging writes the same bytes as converting grey does, in a third of the time.
+        # Merging gives the same bytes as converting grey, in a third of the time.
         return Image.merge("RGB", (picture,) * 3) if picture.mode == "L" else picture.convert("RGB")
 
 
@@ -131,8 +131,10 @@ def _factor(length: int, wanted: int) -> int:
 
 
 def _resized(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
-    """An axis that shrinks is averaged by area, one that grows is interpolated; both at once where
-    they agree, else the one that shrinks first."""
+    """Resample each axis: by area average if it shrinks, by interpolation if it grows.
+
+    Both axes are resampled at once if both shrink or both grow, else the one that shrinks first.
+    """
     x0, y0, x1, y1 = box
     across, down = size[0] <= x1 - x0, size[1] <= y1 - y0
     if across != down:
@@ -150,8 +152,8 @@ def open_image(ref: ImageRef) -> Study:
     """Decode the image that `ref` names.
 
     Raises:
-        UserError: no such file, not an image, too many pixels, a DICOM file without pixels, or a
-            URI whose scheme no source opens.
+        UserError: there is no such file, it is not an image, it has too many pixels, it is a DICOM
+            file without pixels, or no source opens the URI's scheme.
     """
     scheme, colon, rest = ref.uri.partition(":")
     if not colon:
@@ -170,9 +172,9 @@ def open_image(ref: ImageRef) -> Study:
 def open_file(path: Path, frame: int | None = None) -> Study:
     """Decode a PNG, JPEG or TIFF file, or a DICOM file. Errors as in `open_image`.
 
-    Pixels are those that the file stores: an EXIF orientation is not applied (viewers of medical
-    images do not turn them either, and boxes are in stored pixels), an alpha channel is left out,
-    CMYK and palettes become RGB. Of a file with several frames or pages `frame` names one.
+    The pixels are those that the file stores. An EXIF orientation is not applied: medical viewers
+    do not apply it either, and boxes are in stored pixels. An alpha channel is dropped; CMYK and
+    palettes become RGB. If the file has several frames or pages, `frame` chooses one.
     """
     try:
         with path.open("rb") as stream:
@@ -193,7 +195,7 @@ def open_file(path: Path, frame: int | None = None) -> Study:
         raise UserError(_bomb(path)) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         form = "DICOM image" if is_dicom else "PNG, JPEG, TIFF or DICOM image"
-        fix = "decompress it, as gdcmconv --raw does, or replace it" if is_dicom else "replace it"
+        fix = "decompress it (gdcmconv --raw FILE OUT) or replace it" if is_dicom else "replace it"
         raise UserError(
             f"{path} is not a readable {form} ({_first_line(error)}); fix: convert or {fix}"
         ) from error
@@ -201,10 +203,10 @@ def open_file(path: Path, frame: int | None = None) -> Study:
 
 def _open_picture(path: Path, frame: int | None) -> Study:
     with warnings.catch_warnings():
-        # Pillow only warns between its limit and twice it; ours is checked right below.
+        # Between its limit and twice that Pillow only warns; our own limit is checked right below.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as picture:
-            # Phones put previews behind a JPEG, and a PNG may move: only a TIFF has pages.
+            # Phones append previews to a JPEG, and a PNG may be animated: only a TIFF has pages.
             pages = int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
             picture.seek(_chosen(path, frame, pages))
             _refuse_bomb(path, *picture.size)
@@ -224,7 +226,7 @@ def _open_dicom(path: Path, frame: int | None) -> Study:
         raise UserError(f"{path} is a DICOM file without pixels; fix: choose an image object")
     chosen = _chosen(path, frame, int(dataset.get("NumberOfFrames") or 1))
     _refuse_bomb(path, int(dataset.Columns), int(dataset.Rows))
-    raw = pixel_array(dataset, index=chosen)  # YBR has become RGB in it
+    raw = pixel_array(dataset, index=chosen)  # it has converted YBR to RGB
     space = str(dataset.get("PhotometricInterpretation"))
     if space == "PALETTE COLOR":
         raw = apply_color_lut(raw, dataset)
@@ -262,7 +264,7 @@ def _stored(
     spacing_mm: tuple[float, float] | None = None,
     modality: str | None = None,
 ) -> Study:
-    """Grey values as the file stores them. What is not a number is shown as the least value."""
+    """Grey values as the file stores them; one that is not a number becomes the least one shown."""
     window = window or full_window(values)
     if not np.isfinite(values).all():
         low, high = window.centre - window.width / 2, window.centre + window.width / 2
@@ -287,7 +289,7 @@ def _header_window(dataset: Any) -> Window | None:
 
 
 def full_window(values: NDArray[Any]) -> Window:
-    """The window that shows all finite values: its ends are the least and the greatest."""
+    """The window from the least to the greatest of all finite values."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     return Window((low + high) / 2, max(high - low, 1e-6))

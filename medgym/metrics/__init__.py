@@ -1,1 +1,1 @@
-"""Figures of what a policy did: where it looked, overlap of regions, shares, sight."""
+"""Metrics of what a policy did: where it looked, overlap with gold regions, rates, sight."""

@@ -1,13 +1,12 @@
-"""What a policy earns when its tools show it another case: does it read what it looks at?
+"""What a policy earns when its tools show another case: does it use the views that it asks for?
 
-The overview and the question stay the case's own; whatever a tool shows or says comes from the same
-region of another case's images. A policy that reads its views falls to chance; one whose reward
-stays where it was does not need them.
+The overview and the question remain those of the case. Everything that a tool shows or says comes
+from the same region of another case's images. The accuracy of a policy that uses its views falls to
+chance; a policy whose reward does not change does not need them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import numpy as np
 
@@ -25,32 +24,32 @@ Images = tuple[ImageRef, ...]
 
 @dataclass(frozen=True)
 class ExchangedRules(Rules):
-    """Rules whose tools look at the images of `others`, by the id of the case that is played."""
+    """Rules whose tools show the images that `others` gives for the id of the played case."""
 
     others: Mapping[str, Images] = field(default_factory=dict)
 
     def begin(self, case: Case, studies: Sequence[Study] | None = None) -> Episode:
-        """A new episode of `case`, whose tools see another case's images."""
+        """A new episode of `case` whose tools show another case's images."""
         if case.id not in self.others:
             raise UserError(
-                f"no other case was chosen for {case.id}; fix: give `exchanged` all that is played"
+                f"no other case was chosen for {case.id}; fix: give `exchanged` all cases to play"
             )
         return _Exchanged(case, self, studies)
 
 
 def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
-    """The same rules, but tools show and tell of another case.
+    """The same rules, but the tools show and describe another case.
 
     Args:
         rules: tools, rubric, budgets.
-        cases: what is to be played. Each is given the images of another one of them, of another
-            group, with as many images and of the same modality where there is one; which one
-            follows from their ids.
+        cases: the cases to play. Each is given the images of another one of them, of another
+            group, and if possible of the same modality and with as many images. The choice depends
+            only on the ids.
 
     Raises:
-        UserError: no two of the cases differ in their group.
+        UserError: all cases are of one group.
     """
-    alike: dict[Any, list[Case]] = {}
+    alike: dict[tuple[str | None, int], list[Case]] = {}
     everything = sorted({c.id: c for c in cases}.values(), key=lambda c: seed_of("exchange", c.id))
     for case in everything:
         alike.setdefault((case.modality, len(case.images)), []).append(case)
@@ -70,7 +69,7 @@ def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
 
 
 class _Exchanged(Episode):
-    """An episode whose tools get a workspace over other images, with the same views in it."""
+    """An episode whose tools get a workspace of other images, with the same views in it."""
 
     def __init__(
         self, case: Case, rules: ExchangedRules, studies: Sequence[Study] | None = None
@@ -96,13 +95,13 @@ class _Exchanged(Episode):
 
 
 def _seen(view: View, study: Study) -> View:
-    """A view as it would be of another image: the same region at the same size."""
+    """The view of another image: the same region at the same size."""
     picture = Picture(view.size, lambda: study.render(view.box_px, view.size))
     return View(-1, view.image, view.box_px, picture, view.made_by)
 
 
 def _fitted(other: Study, own: Study) -> Study:
-    """The other image in the frame of the case's own: stretched to its size if need be."""
+    """The other image in the frame of the case's own, stretched to its size if they differ."""
     if other.size == own.size:
         return other
     width, height = other.size

@@ -1,4 +1,4 @@
-"""Whether a policy looked where there was something to see, and what it did wrong on the way."""
+"""Whether a policy looked at the gold regions, and which errors it made."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ ERRORS = {
 }
 """The errors of VISTA-Gym's taxonomy (arXiv 2511.19773) by the faults that a trajectory records:
 
-E1 a call that is malformed; E2 a wrong name, of the tool or of an argument; E3 an argument of a
-wrong type; E4 an argument with a value that cannot be; E5 the form of the output, which is also an
-answer that names none of the options; E6 a wrong answer after a tool has shown what was needed.
-The taxonomy has E3 and E4 together as argument values; how they are told apart is ours."""
+E1 a call is malformed; E2 the name of a tool or of an argument is wrong; E3 an argument has a wrong
+type; E4 an argument has an impossible value; E5 the output has a wrong form, or an answer names
+none of the options; E6 an answer is wrong although a tool has shown what was needed. The taxonomy
+has E3 and E4 together as argument values; the distinction between them is ours."""
 
 Played = Sequence[tuple[Case, Trajectory]]
 
@@ -29,9 +29,9 @@ Played = Sequence[tuple[Case, Trajectory]]
 def hit(case: Case, trajectory: Trajectory, slack_px: float = 0.5) -> bool | None:
     """Whether one look showed a whole gold region, None for a case without regions.
 
-    A view counts where its box holds the region's box to within `slack_px` original pixels, and
-    where it shows more than the view did that the episode started with: that one shows everything,
-    too small, and so does a crop or an overlay of the whole of it.
+    A look counts if its box holds the region's box to within `slack_px` original pixels, and if it
+    shows the region finer than the first view of the image does. The first view shows every region,
+    but too small; a crop or an overlay of the whole image shows it no finer.
     """
     regions = findings(case)
     if not regions:
@@ -58,7 +58,7 @@ def best_iou(case: Case, trajectory: Trajectory) -> float | None:
 
 
 def errors(case: Case, trajectory: Trajectory) -> frozenset[str]:
-    """Which of `ERRORS` occur in a trajectory."""
+    """The names of the `ERRORS` that occur in a trajectory."""
     found = {name for name, faults in ERRORS.items() if set(faults) & set(trajectory.faults)}
     answer = trajectory.answer
     if answer is not None and not trajectory.correct:
@@ -71,24 +71,26 @@ def errors(case: Case, trajectory: Trajectory) -> frozenset[str]:
 
 
 def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
-    """How a policy looked, as means over episodes; those that the machinery failed are left out.
+    """How a policy looked, as means over episodes. Failed episodes are omitted.
 
     Args:
         played: cases, each with a trajectory of it.
-        tools: tools whose calls are counted even where nobody called them. Calls of other names
-            are counted where they are registered or have shown something: a policy may call
-            anything, and what it writes names no metric.
+        tools: tools whose calls are counted even if they were never called. Calls of other names
+            are counted only if the name is registered or the tool has shown something: a policy can
+            call any name, and its text must not name a metric.
 
     Returns:
-        `looking/looked`: share of episodes in which a tool showed something.
-        `looking/answered_blind`: share that answered without that.
-        `looking/hit`, `looking/iou`: share in which a look showed a whole gold region, and the best
-            box IoU of a look with one; over the cases that have regions, absent without any.
-        `looking/distinct_views`: different regions looked at in an episode.
-        `looking/calls/TOOL`: calls of a tool in an episode.
-        `episode/turns`; `episode/malformed`, `episode/truncated`: share of episodes with a reply
-            that could not be read; that ran out of turns or tokens.
-        `errors/E1` to `errors/E6`: share of episodes in which it occurs, see `ERRORS`.
+        `looking/looked`: the share of episodes in which a tool showed something.
+        `looking/answered_blind`: the share that was answered without that.
+        `looking/hit`: the share in which a look showed a whole gold region.
+        `looking/iou`: the best box IoU of a look with a gold region. Like `looking/hit` it is over
+            the cases that have regions, and absent if there are none.
+        `looking/distinct_views`: how many different regions an episode looked at.
+        `looking/calls/TOOL`: how many calls of a tool an episode made.
+        `episode/turns`: replies in an episode.
+        `episode/malformed`: the share of episodes with a reply that could not be parsed.
+        `episode/truncated`: the share of episodes that ran out of turns or tokens.
+        `errors/E1` to `errors/E6`: the share of episodes with that error, see `ERRORS`.
     """
     pairs = [(case, trajectory) for case, trajectory in played if trajectory.failure is None]
     if not pairs:

@@ -1,8 +1,8 @@
 """How much of a gold region was looked at: boxes, masks and gaze maps in original pixels.
 
-A gaze map (where experts looked, and how long) is carried by a case's regions: those labelled
-`gaze` are the levels of a heat map, whose masks, or boxes, add up. It says where to look and not
-what is there, so it is no finding: `findings` leaves it out.
+A gaze map says where experts looked, and for how long. A case stores it in its regions: those
+labelled `gaze` are the levels of a heat map, whose masks or boxes add up. It says where to look and
+not what is there, so it is not a finding, and `findings` omits it.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,9 @@ def gaze_regions(heat: NDArray[np.floating], levels: int = 4, image: int = 0) ->
     """A gaze map as regions of a case, quantised to `levels` even steps.
 
     Args:
-        heat: (height, width) of the image in original pixels, 0 or more; its scale does not count.
+        heat: (height, width) of the image in original pixels, 0 or more, in any unit.
+        levels: how many steps.
+        image: the index of the image.
     """
     peak = float(heat.max())
     made = []
@@ -48,7 +50,7 @@ def gaze_regions(heat: NDArray[np.floating], levels: int = 4, image: int = 0) ->
 
 
 def area(box: Box) -> float:
-    """Of a box, in square pixels."""
+    """The area of a box in square pixels."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
@@ -67,7 +69,7 @@ def box_iou(one: Box, other: Box) -> float:
 
 
 def union_area(boxes: Sequence[Box]) -> float:
-    """The area that boxes cover together, exactly."""
+    """The exact area that boxes cover together."""
     if not boxes:
         return 0.0
     xs = np.unique([x for box in boxes for x in (box[0], box[2])])
@@ -81,9 +83,9 @@ def union_area(boxes: Sequence[Box]) -> float:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a looked-at area and gold have in common, in square pixels; gold may be a heat in 0..1.
+    """How far a looked-at area and gold overlap, in square pixels. Gold may be a heat in 0..1.
 
-    `shared` is the gold that was looked at, `gold` all of it, `looked` the looked-at area.
+    `shared` is the gold that was looked at, `gold` is all of it, `looked` is the looked-at area.
     """
 
     shared: float
@@ -92,7 +94,7 @@ class Overlap:
 
     @property
     def iou(self) -> float:
-        """Intersection over union; of a heat, its soft form (sum of products over the rest)."""
+        """Intersection over union; for a heat its soft form (sum of products over the rest)."""
         return self.shared / (self.gold + self.looked - self.shared) if self.gold else 0.0
 
     @property
@@ -102,10 +104,10 @@ class Overlap:
 
 
 def overlap(looks: Sequence[Look], regions: Sequence[Region]) -> Overlap:
-    """Of what looks showed together with gold regions together, over all images.
+    """The overlap of all looks together with all gold regions together, over all images.
 
-    The regions of a gaze map add up to a heat whose peak is 1; where there is one it is the gold,
-    and the findings are not. Others count where any of them is.
+    If there is a gaze map, only it is the gold: its regions add up to a heat whose peak is 1.
+    Otherwise gold is where any of the regions is.
     """
     gaze = [region for region in regions if region.label == GAZE]
     shared = gold = looked = peak = 0.0
@@ -128,7 +130,7 @@ def overlap(looks: Sequence[Look], regions: Sequence[Region]) -> Overlap:
 
 
 def regions_iou(some: Sequence[Region], others: Sequence[Region]) -> float:
-    """Intersection over union of regions with others, each side together, over all images."""
+    """Intersection over union of some regions together with others together, over all images."""
     shared = union = 0.0
     for image in {region.image for region in (*some, *others)}:
         sides = [[region for region in side if region.image == image] for side in (some, others)]
@@ -148,7 +150,7 @@ def _frame(regions: Sequence[Region]) -> tuple[int, int, int, int]:
 
 
 def _window(box: Box, frame: tuple[int, int, int, int]) -> tuple[slice, slice]:
-    """The rows and columns of a frame's pixels that a box holds."""
+    """The rows and columns of a frame's pixels that lie in a box."""
     x0, x1 = (max(0, round(x) - frame[0]) for x in (box[0], box[2]))
     y0, y1 = (max(0, round(y) - frame[1]) for y in (box[1], box[3]))
     return slice(y0, y1), slice(x0, x1)

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from medgym.cases import Case
-from medgym.consultation.opinions import Team
+from medgym.consultation.team import Team
 from medgym.episode import Episode, Rules
 from medgym.failures import Failure, at
 from medgym.imaging.study import Study
@@ -111,7 +111,7 @@ async def roll_out(
 
 @dataclass(frozen=True)
 class _Part:
-    """Plays the parts of one consultation: `medgym.consultation.opinions.Play`."""
+    """Plays the parts of one consultation: `medgym.consultation.team.Play`."""
 
     seed: int
     member: int

@@ -48,7 +48,7 @@ class LocalBackend(Backend):
         on_messages: OnMessages | None = None,
     ) -> None:
         self._policy = policy
-        self._drifted = getattr(policy, "drifts", 0)
+        self._drifted = policy.drifts or 0
         self._rules = batched(rules)
         self._sampling = sampling
         self._seed = seed
@@ -88,7 +88,7 @@ class LocalBackend(Backend):
         """End the threads."""
         close_batches(self._rules)
         self._threads.shutdown(wait=False, cancel_futures=True)
-        counted = getattr(self._policy, "drifts", None)
+        counted = self._policy.drifts
         self.drifts = None if counted is None else counted - self._drifted
 
 

@@ -72,11 +72,12 @@ def looks_of(episode: Episode) -> tuple[Look, ...]:
 
 
 def joined(parts: Sequence[tuple[str, int, float, Trajectory]], *, policy: str) -> Trajectory:
-    """The trajectory of a consultation.
+    """The trajectory of a team: a branch for each part.
 
     Args:
-        parts: role, round, seconds and trajectory of each part; the last one decides.
-        policy: the spec of the consultation.
+        parts: role, round, seconds and trajectory of each part. The answer, the reward and all
+            other fields of the whole are those of the last part.
+        policy: the spec of the team.
     """
     nodes: list[Node] = []
     branches = []

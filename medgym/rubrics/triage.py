@@ -2,7 +2,7 @@
 
 R = R_format + R_accuracy with R_format in {0, 0.5} and R_accuracy in {0, 1}. The paper's triage
 names one department; ours may name several, joined by commas, and right is then the share of the
-named ones that the case needs: naming everybody earns little.
+named ones that the case needs, so that naming all of them earns little.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def in_form(case: Case, episode: "Episode") -> float:
-    """1 where every reply could be read and the answer names known specialties alone, else 0."""
+    """1 where every reply could be read and the answer names only known specialties, else 0."""
     named = chosen(episode.answer, case.options, len(case.options))
     one = case.model_copy(update={"options": ()})
     return float(bool(named)) * well_formed(one, episode)

@@ -1,9 +1,9 @@
 """LoRA adapters as they change while they are trained: published, and loaded by running samplers.
 
-A version is written once, under a path (`adapters/ROLE/STEP`) and a name (`ROLE-STEP`) of its own:
-engines keep prefix caches by an adapter's name, and what is exchanged in place goes on answering by
-blocks of its old weights. A sampler is any policy with `with_adapter` and `drop_adapter`; several
-roles' adapters are served side by side from its one base.
+A version is written once, under a path (`adapters/ROLE/STEP`) and a name (`ROLE-STEP`) of its own.
+Engines keep prefix caches by an adapter's name: one that is replaced in place would still answer
+from cached blocks of its old weights. A sampler is any policy with `with_adapter` and
+`drop_adapter`. It serves the adapters of several roles side by side from one base.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from medgym.errors import UserError
 from medgym.policy import Policy
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-"""What a PEFT adapter's folder holds."""
+"""The files in the folder of a PEFT adapter."""
 
 _ROLE = re.compile(r"\w+(-\w+)*")
 
 
 @dataclass(frozen=True)
 class Version:
-    """A published adapter: whose it is, after which step it was written, and where it lies."""
+    """A published adapter: its role, the step after which it was written, and its folder."""
 
     role: str
     step: int
@@ -35,37 +35,40 @@ class Version:
 
     @property
     def name(self) -> str:
-        """What samplers call it and trajectories record: `ROLE-STEP`."""
+        """Its name for samplers and in trajectories: `ROLE-STEP`."""
         return f"{self.role}-{self.step}"
 
 
 class Sampler(Protocol):
-    """What a policy offers whose engine takes adapters while it runs."""
+    """A policy whose engine takes adapters while it runs."""
 
     def with_adapter(self, name: str, path: Path) -> Policy:
-        """The same engine's policy that plays by the adapter; loads it where that is needed."""
+        """The policy of the same engine that plays by the adapter, which is loaded if needed."""
 
     def drop_adapter(self, name: str) -> None:
-        """Forget the adapter; nothing may be playing by it."""
+        """Unload the adapter. No policy may be playing by it."""
 
 
 def publish(adapter: Path, run: Path, role: str, step: int) -> Version:
     """Write an adapter's folder as a new version into a run's folder, whole or not at all.
 
-    Publishing the same content again changes nothing, so that a run which was killed can repeat it.
+    Publishing the same content again changes nothing, so a run that was killed can repeat it.
 
     Raises:
-        UserError: no adapter there, a role that makes no name, or a version of other content.
+        UserError: no adapter in the folder, a role that cannot be part of a name, or a version with
+            other content.
     """
     if not _ROLE.fullmatch(role) or step < 0:
-        raise UserError(f"no version is called {role}-{step}; fix: letters, digits, a step from 0")
+        raise UserError(
+            f"{role}-{step} cannot name a version; fix: letters and digits, and a step from 0"
+        )
     digest = content(adapter)
     version = Version(role, step, run.resolve() / "adapters" / role / str(step))
     if version.path.exists():
         if content(version.path) != digest:
             raise UserError(
-                f"{version.path} holds another adapter; fix: publish under a new step, samplers "
-                "may still answer by the old one"
+                f"{version.path} holds another adapter; fix: publish under a new step, since "
+                "samplers may still answer by the old one"
             )
         return version
     version.path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +88,7 @@ def publish(adapter: Path, run: Path, role: str, step: int) -> Version:
 
 
 def published(run: Path, role: str) -> tuple[Version, ...]:
-    """A role's versions in a run's folder, the oldest first."""
+    """The versions of a role in a run's folder, the oldest first."""
     folder = run.resolve() / "adapters" / role
     steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
     return tuple(Version(role, step, folder / str(step)) for step in steps)
@@ -95,9 +98,9 @@ class Samplers:
     """Running samplers that follow what is published.
 
     Args:
-        samplers: policies that play by the base; each loads every version.
-        keep: versions of a role that stay loaded: episodes that began under the last one may still
-            be asking for it.
+        samplers: policies that play by the base. Each loads every version.
+        keep: versions of a role that stay loaded. Episodes that began with the last one may still
+            need it.
     """
 
     def __init__(self, samplers: Sequence[Sampler], keep: int = 2) -> None:
@@ -106,7 +109,7 @@ class Samplers:
         self._loaded: dict[str, list[str]] = {}
 
     def load(self, version: Version) -> tuple[Policy, ...]:
-        """Load a version everywhere, forget those too old, and return who plays by it.
+        """Load a version everywhere, unload old ones, and return the policies that play by it.
 
         Raises:
             UserError: the adapter does not fit a sampler's base, or a sampler cannot load any.
@@ -123,7 +126,7 @@ class Samplers:
 
 
 def name_of(folder: Path) -> str:
-    """What samplers call the adapter in a folder: a version's name, else one by its content."""
+    """The name of the adapter in a folder: its version's, else one with a hash of its content."""
     folder = folder.expanduser().resolve()
     digest = content(folder)
     if folder.parent.parent.name == "adapters" and folder.name.isdecimal():
@@ -132,7 +135,11 @@ def name_of(folder: Path) -> str:
 
 
 def content(folder: Path) -> str:
-    """The hash of an adapter's files; `UserError` where they are missing."""
+    """The hash of an adapter's files.
+
+    Raises:
+        UserError: they are missing.
+    """
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         try:
@@ -145,13 +152,13 @@ def content(folder: Path) -> str:
 
 
 def check_fit(adapter: Path, base: Path) -> None:
-    """Hold an adapter's weights against those of a base folder, by their headers alone.
+    """Compare an adapter's weights with those in a base's folder, by the headers of their files.
 
-    Engines are lenient: vLLM serves an adapter whose layers the base does not have, and answers as
+    Engines do not check: vLLM serves an adapter whose layers the base does not have, and answers as
     the base.
 
     Raises:
-        UserError: a layer that the base lacks, or of another shape.
+        UserError: the base lacks a layer, or has it in another shape.
     """
     from safetensors import SafetensorError
 
@@ -164,10 +171,10 @@ def check_fit(adapter: Path, base: Path) -> None:
 
 
 def check_shapes(adapter: Path, weights: Mapping[str, Sequence[int]], base: str) -> None:
-    """Hold an adapter's weights against those of a model, given by name and shape.
+    """Compare an adapter's weights with those of a model, given by name and shape.
 
     Raises:
-        UserError: a layer that the model lacks, or of another shape.
+        UserError: the model lacks a layer, or has it in another shape.
     """
     from safetensors import SafetensorError
 

@@ -96,18 +96,18 @@ class Place:
         return max(published(self.folder, self.role), key=lambda each: each.step, default=None)
 
     @property
-    def trained(self) -> str:
-        """The trained policy, as `BASE@ADAPTER` or a model's folder.
+    def trained(self) -> tuple[Path, Path | None]:
+        """The trained policy: a model's folder, and the adapter over it, if there is one.
 
         Raises:
             UserError: the run has trained nothing yet.
         """
         if self.whole.is_dir():
-            return str(self.whole)
+            return self.whole, None
         if self.newest is None:
             raise UserError(f"{self.folder} holds no trained policy yet; fix: let the run finish")
         adapter = self.folder / "adapters" / self.role / str(self.newest.step)
-        return f"{self.cold_start}@{adapter}"
+        return self.cold_start, adapter
 
     def stages(self) -> dict[str, float]:
         """Seconds of each finished stage."""

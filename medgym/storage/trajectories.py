@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.failures import reason_of
 from medgym.imaging.lazy_image import image_hash
 from medgym.messages import ImagePart
@@ -161,7 +161,7 @@ class TrajectoryStore:
         try:
             from datasets import Dataset
         except ModuleNotFoundError as error:
-            raise missing_extra("train", error) from error
+            raise missing_library(error) from error
         self._require_parts()
         made: datasets.Dataset = Dataset.from_parquet([str(part) for part in self.parts()])
         return made
@@ -175,7 +175,7 @@ class TrajectoryStore:
         try:
             import pandas
         except ModuleNotFoundError as error:
-            raise missing_extra("train", error) from error
+            raise missing_library(error) from error
         self._require_parts()
         return pandas.concat([pandas.read_parquet(p) for p in self.parts()], ignore_index=True)
 

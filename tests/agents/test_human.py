@@ -42,5 +42,5 @@ def test_the_end_of_the_input_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_human_is_the_whole_spec() -> None:
     assert isinstance(load_policy("human"), Human)
-    with pytest.raises(UserError, match="human takes nothing behind it"):
+    with pytest.raises(UserError, match="human takes nothing after it"):
         load_policy("human:me")

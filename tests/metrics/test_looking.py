@@ -9,12 +9,12 @@ import pytest
 
 from medgym.cases import Case, Region
 from medgym.episode import Rules
-from medgym.imaging.study import ImageRef, Study
+from medgym.imaging.study import Box, ImageRef, Study
 from medgym.messages import MAX_CALLS, render_answer, render_call
 from medgym.metrics.looking import best_iou, errors, hit, metrics
 from medgym.rollout.record import record
 from medgym.tool import load_tools
-from medgym.trajectory import Trajectory, failed_trajectory
+from medgym.trajectory import Look, Trajectory, failed_trajectory
 
 CASE = Case(
     id="a/train/0", images=(ImageRef(uri="a:0"),), question="?", options=("no", "yes"),
@@ -105,7 +105,7 @@ def test_means_are_over_episodes() -> None:
     }  # fmt: skip
 
 
-def test_what_nothing_can_be_said_of_is_left_away() -> None:
+def test_what_nothing_can_be_said_of_is_omitted() -> None:
     assert metrics([]) == {}
     found = metrics([(BARE, played([RIGHT], BARE))])
     assert "looking/hit" not in found
@@ -128,3 +128,33 @@ def test_the_best_look_counts_and_only_on_its_image() -> None:
     assert best_iou(CASE, trajectory) == 1
     looks = tuple(replace(look, image=1) for look in trajectory.looks)
     assert best_iou(CASE, replace(trajectory, looks=looks)) == 0
+
+
+def looked(box_px: Box, *, image: int = 0, gain: float = 2.0) -> Trajectory:
+    looks = (Look("zoom", image, box_px, gain),)
+    return replace(failed_trajectory(CASE, policy="p", seed=0, member=0, failure=""), looks=looks)
+
+
+@pytest.mark.parametrize("slack", [None, 0.5, 2.0])
+@pytest.mark.parametrize("side", range(4))
+def test_a_hit_may_miss_each_side_by_the_slack_and_no_more(side: int, slack: float | None) -> None:
+    given = {} if slack is None else {"slack_px": slack}
+    inwards = (1, 1, -1, -1)[side]
+    for short in (-5.0, 0.0, slack or 0.5):
+        assert hit(CASE, looked(moved(side, inwards * short)), **given) is True
+    assert hit(CASE, looked(moved(side, inwards * ((slack or 0.5) + 0.25))), **given) is False
+
+
+def moved(side: int, by: float) -> Box:
+    """The box of the gold region with one of its sides moved."""
+    box = [20.0, 20.0, 40.0, 40.0]
+    box[side] += by
+    return box[0], box[1], box[2], box[3]
+
+
+def test_a_hit_is_on_the_image_of_the_region_and_closer_than_the_overview() -> None:
+    box = (20.0, 20.0, 40.0, 40.0)
+    assert hit(CASE, looked(box)) is True
+    assert hit(CASE, looked(box, image=1)) is False
+    assert hit(CASE, looked(box, gain=1.0)) is False
+    assert hit(CASE, looked(box, gain=1.01)) is True

@@ -79,7 +79,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(("role", "step"), [("", 1), ("../x", 1), ("a b", 1), ("triage", -1)])
 def test_a_bad_name_is_refused(tmp_path: Path, role: str, step: int) -> None:
-    with pytest.raises(UserError, match="no version is called"):
+    with pytest.raises(UserError, match="cannot name a version"):
         publish(write_adapter(tmp_path / "lora"), tmp_path / "run", role, step)
     assert not (tmp_path / "run").exists()
 

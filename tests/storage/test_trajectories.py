@@ -69,6 +69,7 @@ def test_trajectories_are_read_as_they_were_written(
     assert all(type(a.nodes) is tuple and hash(a.nodes) == hash(b.nodes)
                for a, b in zip(read, [*first, *second], strict=True))  # fmt: skip
     assert len(store.parts()) == bool(first) + bool(second)
+    assert len(store) == len(first) + len(second)
 
 
 def test_parts_are_numbered_on_and_nothing_is_overwritten(tmp_path: Path) -> None:

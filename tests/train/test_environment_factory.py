@@ -29,7 +29,8 @@ def pictures(content: Any) -> list[Any]:
 def test_it_is_there_without_torch() -> None:
     code = (
         "import sys, medgym.train; assert 'torch' not in sys.modules;"
-        "from medgym.train import trl_environment; assert callable(trl_environment)"
+        "from medgym.train import trl_environment; import medgym.train.environment_factory as home;"
+        "assert trl_environment is home.trl_environment"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -7,7 +7,7 @@ import typer
 
 from medgym.commands.printing import print_json
 from medgym.commands.shared_options import AsJson
-from medgym.errors import missing_extra
+from medgym.errors import missing_library
 
 
 def ablate(
@@ -30,7 +30,7 @@ def ablate(
         from ..run.processes import is_first
         from ..run.stages import START, check
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     loaded, _ = load_recipe(recipe, seed=seed)
     check(Run(loaded, out), START)
     ablation.variants(loaded)  # which refuses what has nothing to leave out
@@ -39,6 +39,6 @@ def ablate(
     if not is_first():
         return
     if as_json:
-        print_json([{"name": row.name} | row.figures for row in rows])
+        print_json([row.as_dict() for row in rows])
     else:
         ablation.print_rows(rows)

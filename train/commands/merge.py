@@ -7,7 +7,7 @@ import typer
 
 from medgym.commands.printing import print_json
 from medgym.commands.shared_options import AsJson
-from medgym.errors import missing_extra
+from medgym.errors import missing_library
 
 
 def merge(
@@ -24,7 +24,7 @@ def merge(
     try:
         from ..models.lora import merge as merged
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     folder = merged(adapter, out)
     if as_json:
         print_json({"model": str(folder)})

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from medgym.commands.printing import print_json
 from medgym.commands.shared_options import AsJson
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.registry import names
 
 from .ablate import ablate
@@ -92,13 +92,13 @@ def train(
     try:
         from ..consultation import report as consult_report
         from ..consultation.check import check as check_consultation
-        from ..consultation.training import run_consultation
+        from ..consultation.run import run_consultation
         from ..recipe.schema import load_recipe
         from ..run import report, stages
         from ..run.opened import Run
         from ..run.processes import is_first
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
+        raise missing_library(error) from error
     loaded, text = load_recipe(recipe, seed=seed)
     folder = out or Path("runs") / loaded.name
     run = Run(loaded, folder)
@@ -127,7 +127,7 @@ def train(
 
 def _open(folder: Path, recipe: "Recipe", text: str, resume: bool) -> "RunFolder":
     """The run's folder, new or resumed; no other process writes into it meanwhile."""
-    from medgym.policy import without_credentials
+    from medgym.spec import without_credentials
     from medgym.storage.run_folder import RunFolder, provenance
 
     text = without_credentials(text)

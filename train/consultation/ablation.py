@@ -1,10 +1,10 @@
 """What each part of a consultation's training is worth: the ablation table of MMedAgent-RL.
 
-The whole is trained and judged once, and its judging already leaves out triage, the specialists and
-the attending by turns. The curriculum is left out by training the attending again: without it, on
-easy cases alone, on easy and medium ones; base, triage, number of steps and (in a single round)
-opinions are the same. So is triage, beside the curriculum: the attending learns from everybody's
-opinions, as nearly as many in all as can be.
+The whole is trained and judged once; its judging already leaves out triage, the specialists and the
+training of the attending, one at a time. For the curriculum the attending is trained again: without
+it, on easy cases only, on easy and medium ones. Base, triage, number of steps and (in a single
+round) opinions stay the same. For triage the attending is also trained again, without a curriculum:
+on the opinions of all specialties, as nearly as many as can be.
 """
 
 import json
@@ -15,32 +15,37 @@ from pathlib import Path
 from typing import Any
 
 from medgym.commands.printing import print_columns
+from medgym.consultation.recipe import recipe_of
 from medgym.errors import UserError
-from medgym.registry import load
 from medgym.storage.run_folder import RunFolder, toml
 from medgym.storage.trajectories import write_atomic
 
 from ..recipe.schema import Recipe, StageTable
 from ..run.processes import is_first
-from ..run.report import RATES, rate_cells
-from .report import NAMES
-from .training import run_consultation
+from ..run.report import RATES
+from .judging import PolicyFigures
+from .report import NAMES, rate_cells
+from .run import Results, run_consultation
 
 WHOLE = "whole"
 OWN = ("attending", "single")
-"""Whose adapters a variant does not take over from the whole."""
+"""The adapters that a variant trains itself; it takes the others from the whole."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of the table: what was judged, and its figures as `results.json` has them."""
+class AblationRow:
+    """A line of the table: what was judged, and its figures as in `results.json`."""
 
     name: str
-    figures: dict[str, Any]
+    figures: PolicyFigures
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `ablation.json` holds it."""
+        return {"name": self.name, **self.figures}
 
 
 def variants(recipe: Recipe) -> dict[str, Recipe]:
-    """The recipes without the curriculum, with its first stages alone, and without triage.
+    """The recipes without the curriculum, with only its first stages, and without triage.
 
     Raises:
         UserError: the recipe trains no consultation, or has no curriculum to leave out.
@@ -56,8 +61,8 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
             f"{recipe.name} has no curriculum of several stages; fix: give it [[marl.stages]]"
         )
 
-    # A variant that goes blind is a finding, and no reason to stop: who is given easy cases alone
-    # learns to repeat opinions.
+    # A variant that goes blind is a finding, and no reason to stop: on easy cases only, the
+    # attending learns to repeat opinions.
     recipe = recipe.model_copy(update={"sight": recipe.sight.model_copy(update={"every": 0})})
 
     def with_stages(kept: tuple[StageTable, ...], rehearse: float) -> Recipe:
@@ -74,35 +79,36 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         found[f"{name} only"] = with_stages(stages[:count], 0.0)
     if consultation.get("triage", True):
         tables = {"consultation": consultation, "roles": recipe.roles}
-        kind = load("policies", "consultation")
-        fixed = kind(kind.read(tables, recipe.name)).without_triage().recipe
+        fixed = recipe_of(tables, recipe.name).without_triage()
         changes = {"triage": False, "opinions": fixed.opinions}
-        # Without the curriculum too: everybody is right too seldom to begin with such cases.
+        # Also without the curriculum: there are too few cases on which all specialties are right.
         found["no curriculum, no triage"] = recipe.model_copy(
             update={"marl": marl, "consultation": consultation | changes}
         )
     return found
 
 
-def ablate(recipe: Recipe, folder: Path) -> list[Row]:
-    """Train and judge the whole and its variants, what is done already excepted.
+def ablate(recipe: Recipe, folder: Path) -> list[AblationRow]:
+    """Train and judge the whole and its variants; what is done already is kept.
 
     Raises:
         UserError: as `variants`.
     """
     changed = variants(recipe)
     whole = _run(recipe, folder / WHOLE, None)
-    rows = [Row(NAMES.get(name, name), figures) for name, figures in whole["policies"].items()]
+    rows = [
+        AblationRow(NAMES.get(name, name), figures) for name, figures in whole["policies"].items()
+    ]
     for name, variant in changed.items():
         results = _run(variant, folder / re.sub(r"\W+", "_", name), folder / WHOLE)
-        rows.append(Row(f"consultation, {name}", results["policies"]["attending"]))
-    table = [{"name": row.name} | row.figures for row in rows]
+        rows.append(AblationRow(f"consultation, {name}", results["policies"]["attending"]))
+    table = [row.as_dict() for row in rows]
     if is_first():
         write_atomic(folder / "ablation.json", json.dumps(table, indent=1).encode())
     return rows
 
 
-def _run(recipe: Recipe, folder: Path, whole: Path | None) -> dict[str, Any]:
+def _run(recipe: Recipe, folder: Path, whole: Path | None) -> Results:
     run = _folder(recipe, folder, whole) if is_first() else None
     results = run_consultation(recipe, folder)
     if run is not None and run.manifest["status"] == "running":
@@ -126,7 +132,7 @@ def _share(whole: Path, folder: Path) -> None:
     shared = [whole / "cold_start", whole / "opinions"]
     shared += [path for path in (whole / "adapters").iterdir() if path.name not in OWN]
     for path in shared:
-        if path.exists():  # opinions are not, where triage chose nobody
+        if path.exists():  # there are no opinions where triage chose no specialty
             shutil.copytree(path, folder / path.relative_to(whole), dirs_exist_ok=True)
     seconds = json.loads((whole / "stages.json").read_text())
     same = ("base", "cold_start", "specialists", "outcomes", "triage")
@@ -134,6 +140,6 @@ def _share(whole: Path, folder: Path) -> None:
     write_atomic(folder / "stages.json", json.dumps(kept, indent=1).encode())
 
 
-def print_rows(rows: list[Row]) -> None:
+def print_rows(rows: list[AblationRow]) -> None:
     """The table."""
     print_columns(("ablation", *RATES), [(row.name, *rate_cells(row.figures)) for row in rows])

@@ -1,29 +1,28 @@
-"""What the training of a consultation lacks, said before anything is written."""
+"""Checks of a consultation's training, before anything is written."""
 
 import asyncio
 from pathlib import Path
 
-from medgym.consultation.opinions import SPECIALIST, TRIAGE
+from medgym.consultation.role import SINGLE, SPECIALIST, TRIAGE
 from medgym.errors import UserError
 from medgym.policy import load_policy, read_spec
 
 from ..grpo.config import check_grpo
 from ..recipe.schema import Recipe
-from .judging import SINGLE
 from .training import Training
 
 
 def check(recipe: Recipe) -> None:
-    """Look at the roles of a recipe's consultation and at whom its cases are for.
+    """Check the roles of a recipe's consultation and the specialties of its cases.
 
     Raises:
-        UserError: roles that cannot be trained or be had, or cases without a specialty where
-            somebody learns by it.
+        UserError: roles that cannot be trained or loaded, or cases without a specialty where a
+            role learns by it.
     """
     training = Training(recipe, Path())
     consultation = training.consultation
-    for role in (consultation.triage, consultation.specialist):
-        if role is not None and role.name not in training.trained:
+    for role in consultation.roles:
+        if role.name not in training.trained:
             names = consultation.specialties if role.name == SPECIALIST else ("",)
             for spec in dict.fromkeys(role.spec(name) for name in names):
                 _ready(spec)
@@ -36,7 +35,7 @@ def check(recipe: Recipe) -> None:
         lost = [case for case, specialty in found if specialty not in consultation.specialties]
         if lost:
             raise UserError(
-                f"{len(lost)} cases are of no specialty that triage may choose (as {lost[0]}); "
+                f"{len(lost)} cases have no specialty that triage may choose (such as {lost[0]}); "
                 "fix: name it in [consultation] specialties, or set [marl] "
                 'triage_reward = "outcome"'
             )
@@ -45,7 +44,7 @@ def check(recipe: Recipe) -> None:
         for specialty in consultation.specialties:
             if specialty not in known:
                 raise UserError(
-                    f"no case is for the {specialty}, who is to learn; fix: leave it out of "
+                    f"no case is for the {specialty}, which is to learn; fix: remove it from "
                     "[consultation] specialties"
                 )
 

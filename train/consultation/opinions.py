@@ -1,17 +1,20 @@
-"""Specialists' opinions on cases, collected once for all that is trained on them.
+"""Specialists' opinions on cases, collected once for all stages that train on them.
 
-Opinions lie in the run's folder under what they depend on (who gives them, by which adapter and
-prompt, how many, the seed), one run for each specialty; a case that is in there is not asked about
-again.
+Opinions are kept in the run's folder under what they depend on (which policy, adapter and prompt,
+how many, the seed), one run for each specialty. A case that is in there is not asked about again.
 """
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from medgym.cases import Case
-from medgym.consultation.opinions import Opinion, chosen, shuffled, triage_case
+from medgym.consultation.flow import Flow, PartOutcome, RolePart, consultation_flow
+from medgym.consultation.opinions import Opinion, shuffled
+from medgym.consultation.role import SPECIALIST
+from medgym.consultation.team import ConsultationTeam
 from medgym.episode import Rules
 from medgym.errors import RunError
 from medgym.policy import Sampling
@@ -21,83 +24,115 @@ from medgym.seeds import seed_of
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
-Advised = list[tuple[Case, list[Opinion]]]
-"""Cases with the opinions on each, in the order in which the attending reads them."""
+
+@dataclass(frozen=True)
+class AdvisedCase:
+    """A case on which specialists were heard.
+
+    Attributes:
+        case: the case itself.
+        shown: the case with the opinions, as the attending is asked it.
+        opinions: in the order in which the attending reads them.
+    """
+
+    case: Case
+    shown: Case
+    opinions: tuple[Opinion, ...]
 
 
 def require_played(played: Trajectory) -> None:
-    """Insist on an episode: what the machinery failed at is nobody's answer and trains nobody.
+    """Insist on an episode: one that could not be played is no answer, and trains nothing.
 
     Raises:
-        RunError: it failed for good.
+        RunError: its machinery failed for good.
     """
     if played.failure is not None:
         raise RunError(
             f"{played.case_id} could not be played ({played.failure}); fix: remove the cause, "
-            "then go on with --resume: what was collected is kept"
+            "then resume with --resume: what was collected is kept"
         )
 
 
 class Advice:
-    """Asks triage and specialists of a consultation, and keeps what the specialists say.
+    """Asks triage and the specialists of a consultation, and keeps what the specialists say.
 
     Args:
         team: the consultation.
         folder: where opinions are kept.
         rules, sampling: those of the whole, which roles change where they say so.
-        seed: of every draw.
+        seed: of every reply.
 
-    What the machinery fails at for good stops the run (`RunError`): a triage that could not be
-    asked did not choose nobody, and a case whose specialists could not be asked is not a hard one.
+    A specialist that fails says nothing. An episode that could not be played at all stops the run
+    (`RunError`): triage that could not be asked, or all specialists of a case.
     """
 
     def __init__(
-        self, team: Any, folder: Path, rules: Rules, sampling: Sampling, seed: int
+        self, team: ConsultationTeam, folder: Path, rules: Rules, sampling: Sampling, seed: int
     ) -> None:
         self._team, self._recipe = team, team.recipe
         self._folder = folder
         self._rules, self._sampling, self._seed = rules, sampling, seed
 
-    def triaged(self, cases: Sequence[Case]) -> Advised:
-        """The opinions of those whom triage chooses; without triage, of everybody."""
-        recipe = self._recipe
-        if recipe.triage is None:
-            return self.of(cases, [recipe.specialties] * len(cases))
-        whom: list[tuple[str, ...]] = []
-        stream = collect(
-            [triage_case(case, recipe.specialties, recipe.most) for case in cases],
-            self._team.players.of(recipe.triage),
-            self._team.rules_of(recipe.triage, self._rules),
-            sampling=recipe.triage.sampling(self._sampling),
-            seed=self._seed,
-            ordered=True,
-        )
-        with progress("triage", len(cases)) as advance:
-            for played in stream:
-                require_played(played)
-                whom.append(chosen(played.answer, recipe.specialties, recipe.most))
-                advance()
-        return self.of(cases, whom)
+    def triaged(self, cases: Sequence[Case]) -> list[AdvisedCase]:
+        """The opinions of the specialties that triage chooses; without triage, of all."""
+        consultations = self._begun(cases)
+        chooser = self._recipe.chooser
+        if chooser is not None:
+            stream = collect(
+                [each.parts[0].case for each in consultations],
+                self._team.policies.of(chooser),
+                chooser.rules(self._rules),
+                sampling=chooser.sampling(self._sampling),
+                seed=self._seed,
+                ordered=True,
+            )
+            with progress("triage", len(cases)) as advance:
+                for each, played in zip(consultations, stream, strict=True):
+                    require_played(played)
+                    each.send([PartOutcome.of(played)])
+                    advance()
+        return self._heard(consultations)
 
-    def of(self, cases: Sequence[Case], whom: Iterable[Sequence[str]]) -> Advised:
-        """The opinions of the specialties that are named for each case."""
-        asked = list(zip(cases, whom, strict=True))
-        said: dict[str, list[Opinion]] = {case.id: [] for case in cases}
-        for specialty in self._recipe.specialties:
-            seen = [case for case, names in asked if specialty in names]
-            for case, opinions in self._opinions(specialty, seen):
-                said[case.id] += opinions
+    def chosen(self, cases: Sequence[Case], choice: Iterable[str]) -> list[AdvisedCase]:
+        """The opinions that follow if triage chooses these specialties for every case."""
+        consultations = self._begun(cases)
+        for each in consultations:
+            each.send([PartOutcome(", ".join(choice))])
+        return self._heard(consultations)
+
+    def _begun(self, cases: Sequence[Case]) -> list["_Begun"]:
         return [
-            (case, shuffled(said[case.id], seed_of(self._seed, case.id, "order"))) for case in cases
+            _Begun(case, consultation_flow(self._recipe, case, partial(self._order, case)))
+            for case in cases
         ]
 
-    def _opinions(self, specialty: str, cases: Sequence[Case]) -> Advised:
+    def _order(self, case: Case, opinions: Sequence[Opinion]) -> list[Opinion]:
+        """As the attending reads them, whatever the order in which triage named specialties."""
+        listed = sorted(opinions, key=lambda opinion: self._recipe.specialties.index(opinion.who))
+        return shuffled(listed, seed_of(self._seed, case.id, "order"))
+
+    def _heard(self, consultations: Sequence["_Begun"]) -> list[AdvisedCase]:
+        """Ask the specialists, one specialty after the other."""
+        said: dict[tuple[str, str], list[PartOutcome]] = {}
+        for specialty in self._recipe.specialties:
+            cases = [each.case for each in consultations if each.asks(specialty)]
+            for case_id, outcomes in self._panel(specialty, cases).items():
+                said[case_id, specialty] = outcomes
+        for each in consultations:
+            if not each.parts[0].required:
+                each.send([said[each.case.id, p.specialty][p.number] for p in each.parts])
+        decisions = [(each.case, each.parts[0]) for each in consultations]
+        return [AdvisedCase(case, part.case, part.heard) for case, part in decisions]
+
+    def _panel(self, specialty: str, cases: Sequence[Case]) -> dict[str, list[PartOutcome]]:
+        """What the specialists of one specialty say, by case id."""
         if not cases:
-            return []
-        panel, role = self._team.panel(specialty), self._recipe.specialist
+            return {}
+        panel, role = self._team.panel(specialty), self._recipe.role(SPECIALIST)
         asked = {
             "panel": panel.spec, "prompt": role.prompt, "adapter": role.adapter or "",
-            "opinions": self._recipe.opinions, "seed": self._seed, "tools": list(role.tools or ()),
+            "opinions": self._recipe.count(role), "seed": self._seed,
+            "tools": list(role.tools or ()),
         }  # fmt: skip
         path = self._folder / f"{seed_of(json.dumps(asked)):016x}"
         run = RunFolder.open(path) if path.exists() else RunFolder.create(path, asked)
@@ -110,9 +145,26 @@ class Advice:
             for played in stream:
                 require_played(played)
                 advance()
-        known = {case.id: case for case in cases}
-        return [
-            (case, panel.opinions(case, played))
+        wanted = {case.id for case in cases}
+        return {
+            played.case_id: [PartOutcome.of(part) for _, part in played.parts()]
             for played in run.trajectories
-            if (case := known.get(played.case_id)) is not None
-        ]
+            if played.case_id in wanted
+        }
+
+
+class _Begun:
+    """A consultation on its way; `parts` are those to be played next."""
+
+    def __init__(self, case: Case, flow: Flow) -> None:
+        self.case = case
+        self._flow = flow
+        self.parts: tuple[RolePart, ...] = next(flow)
+
+    def send(self, outcomes: Sequence[PartOutcome]) -> None:
+        """The outcomes of `parts`, in their order."""
+        self.parts = self._flow.send(outcomes)
+
+    def asks(self, specialty: str) -> bool:
+        """Whether specialists of this specialty are asked next."""
+        return any(part.specialty == specialty for part in self.parts)

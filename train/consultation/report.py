@@ -1,19 +1,28 @@
 """What the training of a consultation shows: a table in the terminal and `report.png`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medgym.commands.printing import percent, print_columns
-from medgym.consultation.opinions import ATTENDING, TRIAGE
+from medgym.consultation.role import ATTENDING, SINGLE, TRIAGE
 from medgym.storage.layout import Place
 
 from ..recipe.schema import Recipe
-from ..run.report import RATES, print_end, rate_cells
+from ..run.report import RATES, print_end
 from .curriculum import DIFFICULTIES
-from .judging import SINGLE, VOTES
+from .judging import PolicyFigures
+from .policies import VOTES
+from .run import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Policies = Mapping[str, PolicyFigures]
+"""The `policies` of `results.json`."""
 
 NAMES = {
     ATTENDING: "consultation",
@@ -27,31 +36,53 @@ NAMES = {
     SINGLE: "single policy",
     "single_majority": f"majority of {VOTES}",
 }
-"""What the policies of `results.json` are called where people read."""
+"""What the policies of `results.json` are called in tables and figures."""
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
 _WINDOW = 5
 
 
-def print_results(results: dict[str, Any], folder: Path) -> None:
-    """The table of policies, and where the run lies."""
-    policies = results["policies"]
-    title = f"{results['recipe']}, seed {results['seed']}"
+def print_results(results: Results, folder: Path) -> None:
+    """The table of policies, the parts that failed, and the run's folder."""
+    policies: Policies = results["policies"]
+    levels = [f"difficulty/{level}" for level in DIFFICULTIES]
     rows = []
     for name, row in policies.items():
-        levels = row.get("by_difficulty", {})
-        rates = [*(levels.get(level) for level in DIFFICULTIES), row.get("overruled")]
-        told = (percent(rate and rate["value"]) for rate in rates)
-        rows.append((NAMES.get(name, name), *rate_cells(row), *told, f"{row['tokens']:.0f}"))
-    levels = policies[ATTENDING]["by_difficulty"]
-    named = (f"{level} ({levels[level]['n']})" for level in DIFFICULTIES)
-    overruled = f"overruled ({policies[ATTENDING]['overruled']['n']})"
-    print_columns((title, *RATES, *named, overruled, "tokens"), rows)
-    print_end(policies[ATTENDING]["n"], results["seconds"]["total"], folder)
+        sampled = row["sampled"]
+        rates = [sampled["metrics"].get(key) for key in (*levels, "overruled")]
+        shares = (percent(rate and rate["value"]) for rate in rates)
+        rows.append((NAMES.get(name, name), *rate_cells(row), *shares, f"{sampled['tokens']:.0f}"))
+    whole = policies[ATTENDING]["sampled"]
+    counts = (whole["metrics"][key]["n"] for key in (*levels, "overruled"))
+    names = (*DIFFICULTIES, "overruled")
+    heads = (f"{name} ({count})" for name, count in zip(names, counts, strict=True))
+    title = f"{results['recipe']}, seed {results['seed']}"
+    print_columns((title, *RATES, *heads, "tokens"), rows)
+    for name, row in policies.items():
+        for role, count in failed_parts(row).items():
+            print(f"failed parts of the {role} in {NAMES.get(name, name)!r}: {count}")
+    print_end(whole["accuracy"]["n"], results["seconds"]["total"], folder)
+
+
+def rate_cells(row: PolicyFigures) -> tuple[str, str, str]:
+    """How often a policy is right: sampled, that figure's interval, greedy."""
+    sampled, greedy = row["sampled"]["accuracy"], row["greedy"]["accuracy"]
+    interval = f"{100 * sampled['low']:.1f} to {100 * sampled['high']:.1f}"
+    return percent(sampled["value"]), interval, percent(greedy["value"])
+
+
+def failed_parts(row: PolicyFigures) -> dict[str, int]:
+    """How many parts of each role failed for good, sampled and greedy together."""
+    found: dict[str, int] = {}
+    for judgement in (row["sampled"], row["greedy"]):
+        for role, figures in judgement.get("roles", {}).items():
+            if figures["failed"]:
+                found[role] = found.get(role, 0) + figures["failed"]
+    return found
 
 
 def draw_report(recipe: Recipe, folder: Path) -> Path:
-    """Draw `report.png`: who is right how often, on cases of which difficulty, and learning."""
+    """Draw `report.png`: shares of right answers, also by difficulty, and learning."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -69,11 +100,11 @@ def draw_report(recipe: Recipe, folder: Path) -> Path:
     return path
 
 
-def _ranking(axis: Any, policies: dict[str, Any]) -> None:
+def _ranking(axis: "Axes", policies: Policies) -> None:
     others = [name for name in policies if name not in NAMES]
     names = [*(name for name in NAMES if name in policies), *others][::-1]
-    rows = [policies[name] for name in names]
-    values = np.array([row["accuracy"] for row in rows])
+    rows = [policies[name]["sampled"]["accuracy"] for name in names]
+    values = np.array([row["value"] for row in rows])
     below = values - [row["low"] for row in rows]
     above = np.array([row["high"] for row in rows]) - values
     colours = [_BLUE if name == ATTENDING else _GREY for name in names]
@@ -83,11 +114,12 @@ def _ranking(axis: Any, policies: dict[str, Any]) -> None:
     axis.set(title="Right answers (held out, sampled, 95 % interval)", xlim=(0, 1.02))
 
 
-def _levels(axis: Any, policies: dict[str, Any]) -> None:
+def _levels(axis: "Axes", policies: Policies) -> None:
     place = np.arange(len(DIFFICULTIES))
     shown = (("majority", _ORANGE), ("attending_before", _GREY), ("attending", _BLUE))
     for shift, (name, colour) in zip((-0.27, 0.0, 0.27), shown, strict=True):
-        rows = [policies[name]["by_difficulty"][level] for level in DIFFICULTIES]
+        metrics = policies[name]["sampled"]["metrics"]
+        rows = [metrics[f"difficulty/{level}"] for level in DIFFICULTIES]
         values = np.array([row["value"] for row in rows])
         errors = [values - [r["low"] for r in rows], np.array([r["high"] for r in rows]) - values]
         axis.bar(place + shift, values, 0.27, color=colour, label=NAMES[name])
@@ -97,7 +129,7 @@ def _levels(axis: Any, policies: dict[str, Any]) -> None:
     axis.legend(loc="upper right", fontsize=8)
 
 
-def _learning(axis: Any, folder: Path) -> None:
+def _learning(axis: "Axes", folder: Path) -> None:
     for role, colour in ((TRIAGE, _ORANGE), (ATTENDING, _BLUE), (SINGLE, _GREY)):
         path = Place(folder, role).metrics
         if not path.exists():

@@ -1,12 +1,10 @@
-"""A consultation trained by a recipe: each trainable role an adapter of its own over one base.
+"""A consultation trained by a recipe: each trainable role has an adapter of its own over one base.
 
-Rounds of: the specialists learn (where they are trainable, one adapter for each specialty), triage
-learns, the specialists' opinions are collected once for the cases as triage deals them out, the
-attending learns from these by the curriculum of `curriculum`. While one learns the others wait, and
-what is not trainable is frozen. A single policy without colleagues learns beside them, as a
-baseline. Then everybody is judged on held-out cases, all adapters served by one model.
-
-Every stage is done once, as in `run.stages`; each role resumes from its own last checkpoint.
+A round trains the specialists (where they are trainable, one adapter for each specialty), then
+triage, then collects the specialists' opinions once for the cases as triage assigns them, and
+trains the attending on these by the curriculum of `curriculum`. While one role learns the others
+wait; a role that is not trainable is frozen. A single policy without colleagues learns beside them,
+as a baseline. `run` puts these steps in order.
 """
 
 import json
@@ -16,35 +14,39 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from medgym.cases import Case, read_cases, write_cases
-from medgym.consultation.opinions import ATTENDING, SPECIALIST, TRIAGE, advised_case, triage_case
+from medgym.consultation.opinions import triage_case
+from medgym.consultation.recipe import recipe_of
+from medgym.consultation.role import (
+    ATTENDING,
+    SINGLE,
+    SPECIALIST,
+    TRIAGE,
+    Role,
+    default_role,
+)
+from medgym.consultation.role_policies import RolePolicies
+from medgym.consultation.team import ConsultationTeam, consultation_team
 from medgym.episode import Rules
 from medgym.errors import UserError
-from medgym.policy import Policy, Sampling
-from medgym.registry import load
+from medgym.policy import Sampling
 from medgym.seeds import seed_of
 from medgym.storage.adapters import published
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import toml
 from medgym.storage.trajectories import write_atomic
 
-from ..data.order import needed, ordered
+from ..data.order import GoldCases, needed, ordered
 from ..recipe.schema import Recipe
-from ..run.judging import model_policy, write_results
+from ..run.judging import model_policy
 from ..run.opened import Run
-from ..run.stage import do, once
-from ..run.stages import START
 from .curriculum import Entropy, difficulty, staged
-from .judging import SINGLE, judged
 from .opinions import Advice
 from .triage_reward import Outcomes, play_out
 
 BASE = "hf:base"
-"""What a role without a policy is played by: the run's base, with that role's adapter."""
+"""The policy of a role that names none: the run's base, with that role's adapter."""
 
 
 class Training:
@@ -52,11 +54,11 @@ class Training:
 
     Attributes:
         recipe: what is trained. folder: the run's folder.
-        consultation: who takes part, by the recipe's tables.
+        consultation: the roles that take part, by the recipe's tables.
         trained: the names of the roles that learn.
 
     Raises:
-        UserError: the tables describe no consultation, or none that can be trained.
+        UserError: the tables describe no consultation, or one that cannot be trained.
     """
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
@@ -65,33 +67,45 @@ class Training:
         self.run = Run(recipe, folder)
         self.place = self.run.place
         tables = {"consultation": recipe.consultation, "roles": recipe.roles}
-        self._class: Any = load("policies", "consultation")
-        self.consultation = self._class.read(tables, recipe.name)
-        every = {name: getattr(self.consultation, name) for name in (TRIAGE, SPECIALIST, ATTENDING)}
-        if not every[ATTENDING].trainable:
-            raise UserError(
-                f"{recipe.name}: the attending is what is trained; fix: let roles.attending have "
-                "trainable = true, and no policy"
-            )
-        for name, role in every.items():
-            if role is not None and role.trainable == (role.policy is not None):
-                given = "has a policy and is trainable" if role.trainable else "has no policy"
-                raise UserError(
-                    f"{recipe.name}: [roles.{name}] {given}; fix: what is trained is played by "
-                    "the run's base, so give either trainable = true or a policy with "
-                    "trainable = false"
-                )
-        self.trained = tuple(name for name, role in every.items() if role and role.trainable)
-        if self.consultation.flow != "static":
-            raise UserError(
-                f"{recipe.name}: the attending learns in the static flow, without referrals; fix: "
-                "leave flow away"
-            )
+        self.consultation = recipe_of(tables, recipe.name)
+        self._check_roles()
+        self.trained = tuple(role.name for role in self.consultation.roles if role.trainable)
         for name in self.trained:
             if int(self.of_role(name).grpo.get("max_steps", 0)) < 1:
                 raise UserError(
-                    f"{recipe.name}: how long does the {name} learn? fix: set max_steps under "
-                    f"[grpo] or [marl.grpo.{name}]"
+                    f"{recipe.name}: [roles.{name}] has no number of training steps; fix: set "
+                    f"max_steps under [grpo] or [marl.grpo.{name}]"
+                )
+
+    def _check_roles(self) -> None:
+        """Refuse a consultation that cannot be trained."""
+        name, roles = self.recipe.name, self.consultation.roles
+        for role in roles:
+            usual = default_role(role.name)
+            if role.name not in (TRIAGE, SPECIALIST, ATTENDING) or any(
+                getattr(role, key) != getattr(usual, key) for key in ("asks", "each", "hears")
+            ):
+                raise UserError(
+                    f"{name}: a training has the roles triage, specialist and attending, each in "
+                    f"its usual place, and [roles.{role.name}] is another; fix: remove it, or play "
+                    "this consultation without training it"
+                )
+        if self.consultation.flow != "static":
+            raise UserError(
+                f"{name}: the attending learns in the static flow, without referrals; fix: omit "
+                "flow"
+            )
+        if not self.consultation.decider.trainable:
+            raise UserError(
+                f"{name}: the attending must be trained; fix: give [roles.attending] "
+                "trainable = true, and no policy"
+            )
+        for role in roles:
+            if role.trainable == (role.policy is not None):
+                given = "has a policy and is trainable" if role.trainable else "has no policy"
+                raise UserError(
+                    f"{name}: [roles.{role.name}] {given}; fix: a trainable role uses the run's "
+                    "base, so give either trainable = true or a policy with trainable = false"
                 )
 
     def adapters(self, role: str) -> tuple[str, ...]:
@@ -118,45 +132,51 @@ class Training:
         return str(self.folder / "adapters" / name / str(min(max(each) for each in steps)))
 
     @contextmanager
-    def sampler(self) -> Iterator[Policy]:
-        """The base that all roles play by, each with its adapter: the recipe's engine, or the model
-        in this process."""
+    def policies(self) -> Iterator[RolePolicies]:
+        """The policies of the roles; those that learn have one base, the recipe's engine or the
+        model in this process. All are closed at the end."""
         from ..grpo.stage import engine_of
 
-        base = engine_of(self.recipe, self.place) or model_policy(str(self.place.cold_start))
+        policies = RolePolicies()
         try:
-            yield base
+            engine = engine_of(self.recipe, self.place)
+            policies.add(BASE, engine or model_policy(str(self.place.cold_start)))
+            yield policies
         finally:
-            base.close()
+            policies.close()
 
-    def team(self, base: Policy, *, without: Collection[str] = ()) -> Any:
-        """The consultation as it is by now: each trained role by its last adapter over `base`.
+    def role(self, name: str) -> Role:
+        """A role of the consultation."""
+        return self.consultation.role(name)
 
-        `without` names roles that play by the base as it was before training.
+    def team(self, policies: RolePolicies, *, without: Collection[str] = ()) -> ConsultationTeam:
+        """The consultation as trained so far: each trained role has its last adapter.
+
+        `without` names roles that play by the base without an adapter, as before training.
         """
-        roles = {
-            name: replace(
-                getattr(self.consultation, name),
+        roles = tuple(
+            replace(
+                role,
                 policy=BASE,
-                adapter=None if name in without else self.newest(name),
+                adapter=None if role.name in without else self.newest(role.name),
             )
-            for name in self.trained
-        }
-        team = self._class(replace(self.consultation, **roles))
-        team.players.add(BASE, base)
-        return team
-
-    def rules(self, role: str, specialty: str = "") -> Rules:
-        """By which a role plays: its own where it says so, else the recipe's."""
-        found: Rules = getattr(self.consultation, role).rules(
-            self.run.rules(self.run.train), specialty
+            if role.name in self.trained
+            else role
+            for role in self.consultation.roles
         )
-        return found
+        return consultation_team(replace(self.consultation, roles=roles), policies)
+
+    def rules(self, role: str, specialty: str = "", *, on: GoldCases | None = None) -> Rules:
+        """The rules of a role: its own where it says so, else the recipe's.
+
+        `on` names the cases whose view size counts; by default those of training.
+        """
+        return self.role(role).rules(self.run.rules(on or self.run.train), specialty)
 
     def sampling(self, role: str, *, greedy: bool = False) -> Sampling:
-        """How a role's replies are drawn."""
-        drawn: Sampling = getattr(self.consultation, role).sampling(self.run.sampling())
-        return replace(drawn, temperature=0.0) if greedy else drawn
+        """How a role's replies are sampled."""
+        sampling = self.role(role).sampling(self.run.sampling())
+        return replace(sampling, temperature=0.0) if greedy else sampling
 
     def train(
         self,
@@ -194,28 +214,28 @@ class Training:
         )
 
     def of_role(self, role: str) -> Recipe:
-        """The recipe with what it says of a role's GRPO in particular, and of its draws."""
-        particular = self.recipe.marl.grpo.get(role, {})
-        changes: dict[str, Any] = {"grpo": self.recipe.grpo | particular}
+        """The recipe with a role's own settings of GRPO and of its rollouts."""
+        grpo = self.recipe.grpo | self.recipe.marl.grpo.get(role, {})
+        rollout, sight = self.recipe.rollout, self.recipe.sight
         if role != SINGLE:
-            drawn, given = self.sampling(role), self.recipe.rollout
-            changes["rollout"] = given.model_copy(
+            sampling = self.sampling(role)
+            rollout = rollout.model_copy(
                 update={
-                    "temperature": drawn.temperature,
-                    "max_tokens": drawn.max_tokens,
-                    "max_turns": getattr(self.consultation, role).max_turns or given.max_turns,
+                    "temperature": sampling.temperature,
+                    "max_tokens": sampling.max_tokens,
+                    "max_turns": self.role(role).max_turns or rollout.max_turns,
                 }
             )
         if role == TRIAGE:
-            # It begins with an answer that depends on nothing that it sees: blind is what it is.
-            changes["sight"] = self.recipe.sight.model_copy(update={"every": 0})
-        if role == ATTENDING and self.recipe.sight.every:
-            # Easy cases teach to trust: that images do not matter meanwhile is no fault of it.
+            # Its first answers depend on nothing that it sees, so it begins blind.
+            sight = sight.model_copy(update={"every": 0})
+        if role == ATTENDING and sight.every:
+            # Easy cases teach to trust: there it is no fault that images do not matter.
             stages = [each for each in self.recipe.marl.stages if each.difficulty == "easy"]
-            steps = sum(each.share for each in stages) * int(changes["grpo"].get("max_steps", 0))
-            patience = self.recipe.sight.patience + math.ceil(steps / self.recipe.sight.every)
-            changes["sight"] = self.recipe.sight.model_copy(update={"patience": patience})
-        return self.recipe.model_copy(update=changes)
+            steps = sum(each.share for each in stages) * int(grpo.get("max_steps", 0))
+            patience = sight.patience + math.ceil(steps / sight.every)
+            sight = sight.model_copy(update={"patience": patience})
+        return self.recipe.model_copy(update={"grpo": grpo, "rollout": rollout, "sight": sight})
 
     def cases(self, role: str, specialty: str | None = None) -> list[Case]:
         """The cases that a role is trained on, in order, before anything is done to them."""
@@ -225,8 +245,8 @@ class Training:
             cases = [case for case in cases if case.specialty == specialty]
         return list(cases[: needed(recipe.grpo, len(cases))])
 
-    def advice(self, team: Any, purpose: str) -> Advice:
-        """Whom the cases of training are shown to; `purpose` is in the seed of what they say."""
+    def advice(self, team: ConsultationTeam, purpose: str) -> Advice:
+        """Asks a team's triage and specialists; `purpose` is in the seed of their replies."""
         return Advice(
             team,
             self.folder / "opinions",
@@ -244,7 +264,7 @@ class Training:
             self.train(SPECIALIST, cases, rules, sampling, number=number, name=name)
 
     def triage(self, number: int) -> None:
-        """Triage learns which specialty a case is of, or which choice ends well."""
+        """Triage learns the specialty of a case, or the choice that leads to the right answer."""
         consultation, rules = self.consultation, self.rules(TRIAGE)
         if self.recipe.marl.triage_reward == "outcome":
             path = self.folder / f"outcomes-{number}.jsonl"
@@ -254,21 +274,21 @@ class Training:
         self.train(TRIAGE, asked, rules, self.sampling(TRIAGE), number=number)
 
     def outcomes(self, number: int) -> None:
-        """Play what each choice that triage has leads to, and write it down."""
+        """Play the outcome of each choice that triage has, and write it down."""
         consultation = self.consultation
-        with self.sampler() as base:
-            team = self.team(base)
+        with self.policies() as policies:
+            team = self.team(policies)
+            recipe = team.recipe
             if self.newest(ATTENDING) is None:
-                team = team.deciding_by("scripted:vote")
+                recipe = recipe.deciding_by("scripted:vote")
             found = play_out(
                 self.cases(TRIAGE),
                 self.advice(team, f"outcomes {number}"),
-                team.players.of(team.recipe.attending),
+                policies.of(recipe.decider),
                 self.rules(ATTENDING),
                 self.sampling(ATTENDING),
                 specialties=consultation.specialties,
                 most=consultation.most,
-                views=consultation.views,
                 seed=seed_of(self.recipe.seed, "outcomes", number),
             )
         found.write(self.folder / f"outcomes-{number}.jsonl")
@@ -277,20 +297,18 @@ class Training:
         """Collect the opinions that the attending learns from, and write the cases with them."""
         recipe = self.of_role(ATTENDING)
         pool = ordered(self.run.train, recipe.cases.order, recipe.seed)
-        with self.sampler() as base:
-            advice = self.advice(self.team(base), f"opinions {number}")
+        with self.policies() as policies:
+            advice = self.advice(self.team(policies), f"opinions {number}")
             advised = advice.triaged(pool[: self.recipe.marl.cases])
-        views = self.consultation.views
-        told = [advised_case(case, opinions, views) for case, opinions in advised]
-        write_cases(told, self.folder / f"advised-{number}.jsonl")
+        write_cases([each.shown for each in advised], self.folder / f"advised-{number}.jsonl")
         rows = [
             {
                 "round": number,
-                "case": case.id,
-                "difficulty": difficulty(case, opinions),
-                "opinions": [[o.specialty, o.answer] for o in opinions],
+                "case": each.case.id,
+                "difficulty": difficulty(each.case, each.opinions),
+                "opinions": [[opinion.who, opinion.answer] for opinion in each.opinions],
             }
-            for case, opinions in advised
+            for each in advised
         ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomic(self.folder / f"difficulty-{number}.jsonl", text.encode("utf-8"))
@@ -323,13 +341,13 @@ class Training:
         self.train(SINGLE, cases, rules, self.run.sampling(), number=last)
 
     def describe(self) -> None:
-        """Write `consultation.toml`, by which the folder is played as `consultation:FOLDER`.
+        """Write `consultation.toml`, with which the folder is played as `consultation:FOLDER`.
 
-        It names what lies beside it, so that a folder that is moved or copied plays on.
+        Its paths are relative, so that the folder can be moved or copied.
         """
         roles = {name: dict(table) for name, table in self.recipe.roles.items()}
         for name in self.trained:
-            path, role = self.newest(name), getattr(self.consultation, name)
+            path, role = self.newest(name), self.role(name)
             assert path is not None, "what is described was trained"
             learned = {
                 "policy": f"hf:{{here}}/{self.place.cold_start.name}",
@@ -340,41 +358,8 @@ class Training:
                 "max_turns": self.recipe.rollout.max_turns,
                 "max_tokens": self.recipe.rollout.max_tokens,
             }
-            # It plays as it learned, whatever a rollout's own rules are.
+            # It plays by the rules that it was trained by, whatever those of a rollout are.
             own = {key: value for key, value in given.items() if getattr(role, key) is None}
             roles[name] = roles.get(name, {}) | own | learned
         tables = {"consultation": self.recipe.consultation or {}, "roles": roles}
         write_atomic(self.folder / "consultation.toml", toml(tables).encode("utf-8"))
-
-
-def run_consultation(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """Do every stage that is not done yet; returns what `results.json` holds."""
-    training = Training(recipe, folder)
-    place = training.place
-    if recipe.model.build is not None:
-        torch.set_num_threads(1)  # as for a single policy
-
-    do(START, training.run)
-    for number in range(recipe.marl.rounds):
-        mark = f" {number + 1}" if recipe.marl.rounds > 1 else ""
-        # By outcome, triage is rewarded for what the specialists know: they learn first.
-        if SPECIALIST in training.trained:
-            learn = partial(training.specialists, number)
-            once(place, f"specialists{mark}", learn, together=True)
-        if TRIAGE in training.trained:
-            if recipe.marl.triage_reward == "outcome":
-                once(place, f"outcomes{mark}", partial(training.outcomes, number))
-            once(place, f"triage{mark}", partial(training.triage, number), together=True)
-        once(place, f"opinions{mark}", partial(training.opinions, number))
-        once(place, f"attending{mark}", partial(training.attending, number), together=True)
-    if recipe.marl.single:
-        once(place, SINGLE, training.single, together=True)
-
-    def judge() -> None:
-        training.describe()
-        with training.sampler() as base:
-            figures = judged(training, base)
-        write_atomic(folder / "judged.json", json.dumps(figures, indent=1).encode())
-
-    once(place, "judge", judge)
-    return write_results(training.run)

@@ -1,10 +1,10 @@
-"""Triage rewarded by what becomes of its choice, in place of the case's specialty.
+"""Triage rewarded by the outcome of its choice, in place of the case's specialty.
 
-What a choice leads to is played once for each case and choice, before triage learns: opinions of
-those chosen, then the attending as it is by then, its reply drawn once. So members of a group who
-choose alike are rewarded alike, cases need no specialty in their gold, and a specialist is worth
-what the attending makes of its opinion. Where no attending has been trained yet, the specialists'
-vote stands in: an attending who cannot read opinions says nothing of who gave them.
+The outcome is played once for each case and choice, before triage learns: the opinions of the
+chosen specialties, then the attending as trained so far, one reply. So members of a group that
+choose alike are rewarded alike, and cases need no specialty in their gold. Before an attending was
+trained, the specialists' vote takes its place, because an untrained attending cannot weigh
+opinions.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medgym.cases import Case
-from medgym.consultation.opinions import advised_case, chosen
+from medgym.consultation.opinions import chosen
 from medgym.episode import Rules
 from medgym.policy import Policy, Sampling
 from medgym.progress import progress
@@ -40,7 +40,7 @@ class Outcomes:
     most: int
 
     def __call__(self, case: Case, episode: "Episode") -> float:
-        """What triage's answer led to; 0 where it chose nobody."""
+        """What triage's answer led to; 0 where it chose no known specialty."""
         named = frozenset(chosen(episode.answer, case.options, self.most))
         return self.right.get((case.id, named), 0.0)
 
@@ -73,27 +73,24 @@ def play_out(
     *,
     specialties: Sequence[str],
     most: int,
-    views: int,
     seed: int,
 ) -> Outcomes:
     """Play what every choice of up to `most` specialties leads to.
 
     Args:
-        advice: of the specialists. attending: who decides, by these rules and draws.
-        views: of the specialists, that the attending is shown.
+        advice: of the specialists. attending: decides, by these rules and sampling.
 
     Raises:
-        RunError: the machinery failed at one for good, which is no outcome.
+        RunError: one could not be played, which is no outcome.
     """
     choices = [c for size in range(1, most + 1) for c in combinations(specialties, size)]
     right: dict[tuple[str, Choice], float] = {}
     with progress("outcomes", len(choices) * len(cases)) as advance:
         for choice in choices:
-            advised = advice.of(cases, [choice] * len(cases))
-            asked = [advised_case(case, opinions, views) for case, opinions in advised]
-            # The same seed for each choice of a case: what differs is whom it heard.
-            draws = seed_of(seed, "outcome")
-            for played in collect(asked, attending, rules, sampling=sampling, seed=draws):
+            asked = [advised.shown for advised in advice.chosen(cases, choice)]
+            # The same seed for each choice of a case: only the opinions differ.
+            outcome_seed = seed_of(seed, "outcome")
+            for played in collect(asked, attending, rules, sampling=sampling, seed=outcome_seed):
                 require_played(played)
                 right[played.case_id, frozenset(choice)] = float(played.correct)
                 advance()

@@ -19,18 +19,23 @@ of success is known, distances are weighted by how much a group would learn from
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.cluster.vq import kmeans2
 
 from medgym.cases import Case
 from medgym.episode import Rules
+from medgym.local_model import LocalModel
 from medgym.progress import progress
 
 from ..sft.samples import Collator, Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 PROTOTYPES = 32
 OUTLIERS, SUPPORT = 0.95, 0.85
@@ -110,16 +115,16 @@ def _spread(
 
 
 @torch.no_grad()
-def represent(cases: Sequence[Case], student: Any, rules: Rules) -> Matrix:
+def represent(cases: Sequence[Case], student: LocalModel, rules: Rules) -> Matrix:
     """(cases, 2 x hidden size): what the student's model makes of each question, of length 1.
 
     Args:
-        student: the policy of a model in process (`hf:`).
+        student: the policy of a model in this process.
         rules: by which the questions are put.
     """
-    model, renderer = student.model, student.renderer
-    pictures: dict[str, Any] = {}
-    collate = Collator(model, renderer.processor, pictures.__getitem__)
+    model, image_token = student.model, student.vision_token_ids[0]
+    pictures: dict[str, Image.Image] = {}
+    collate = Collator(model, student.processor, pictures.__getitem__)
     was_training = model.training
     model.eval()
     rows = []
@@ -128,18 +133,18 @@ def represent(cases: Sequence[Case], student: Any, rules: Rules) -> Matrix:
             pictures.clear()
             samples = []
             for case in cases[start : start + BATCH]:
-                prompt = renderer.prompt(tuple(rules.begin(case).messages))
+                prompt = student.prompt(tuple(rules.begin(case).messages))
                 names = tuple(f"{case.id} {number}" for number in range(len(prompt.images)))
                 pictures.update(zip(names, prompt.images, strict=True))
                 none = (0,) * len(prompt.ids)
-                samples.append(Sample(prompt.ids, none, names, renderer.image_token_id))
-            rows.append(_means(model, collate(samples), renderer.image_token_id))
+                samples.append(Sample(prompt.ids, none, names, image_token))
+            rows.append(_means(model, collate(samples), image_token))
             advance(len(samples))
     model.train(was_training)
     return np.concatenate(rows)
 
 
-def _means(model: Any, batch: dict[str, torch.Tensor], image_token: int) -> Matrix:
+def _means(model: "PreTrainedModel", batch: dict[str, torch.Tensor], image_token: int) -> Matrix:
     inputs = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
     state = model.base_model(**inputs, use_cache=False).last_hidden_state.float()
     held = inputs["attention_mask"].bool()

@@ -35,7 +35,7 @@ SELF = "self"
 """The policy after its cold start, in `[curriculum] difficulty`."""
 
 
-class Curriculum(Stage):
+class CurriculumStage(Stage):
     """`[curriculum]`: the cases of GRPO are chosen, and ordered from easy to hard."""
 
     name: ClassVar[str] = "curriculum"
@@ -54,7 +54,7 @@ class Curriculum(Stage):
 
     def do(self, run: Run) -> None:
         """Write the order into the run's folder."""
-        student = model_policy(str(run.place.cold_start))
+        student = model_policy(run.place.cold_start)
         try:
             rules, sampling = run.rules(run.train), run.sampling()
             arrange(run.recipe, run.ordered, student, rules, sampling, run.folder)

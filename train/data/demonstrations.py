@@ -16,7 +16,7 @@ from medgym.errors import UserError
 from medgym.failures import Failure
 from medgym.local_model import LocalModel
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.progress import progress
 from medgym.rollout import collect, roll_out
 from medgym.rollout.sync import drive
@@ -133,26 +133,20 @@ def _row(trajectory: Trajectory, why: str) -> Record:
     return {"case": trajectory.case_id, "member": trajectory.member, "why": why}
 
 
-class Plain(Policy):
+class Plain(WrappedPolicy):
     """A teacher that is shown words and images alone.
 
     The conversation that is imitated holds the student's tokens, which mean nothing to a teacher
     with tokens of its own.
     """
 
-    def __init__(self, teacher: Policy) -> None:
-        self._teacher = teacher
-        self.spec = teacher.spec
-        self.needs_gold = teacher.needs_gold
-
-    def for_case(self, case: Case) -> Policy:
-        """The teacher's player of that case."""
-        return Plain(self._teacher.for_case(case))
+    kind = "text"
+    vision_token_ids = ()
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The teacher's next reply."""
         bare = [replace(each, reply=None) for each in conversation]
-        return await self._teacher.act(bare, sampling)
+        return await self.policy.act(bare, sampling)
 
 
 class Spoken(Policy):

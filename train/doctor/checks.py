@@ -6,7 +6,7 @@ the others are made all the same.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +14,11 @@ from PIL import Image
 
 from medgym.errors import RunError, UserError
 from medgym.failures import reason_of
+from medgym.local_model import LocalModel
 from medgym.messages import ImagePart, Message, Reply, TextPart, message
 from medgym.policy import Sampling
 from medgym.workspace import MAX_ASPECT
 
-from ..forcing import base_of, forced, in_mode, pixels
 from .subject import Subject
 
 Verdict = Literal["pass", "warn", "fail"]
@@ -28,7 +28,7 @@ ODD_SIZES = ((1, 1), (3, 700), (641, 17), (28, 28), (449, 447), (64, 448))
 """Width and height in pixels; a view may be as small as the first one, and of any odd side."""
 
 BIAS = 1e4
-"""Added to the vision tokens' logits: whatever could be drawn would be."""
+"""Added to the vision tokens' logits: one that could be sampled would be."""
 
 RARE = 0.01
 """Probability of vision tokens, per token, from which the trainer's distribution (which has them)
@@ -62,42 +62,43 @@ def guarded(name: str, check: Callable[[Subject], Check], subject: Subject) -> C
 
 
 def template(subject: Subject) -> Check:
-    """Whether what was said stays as it was said: turn after turn, and rendered as a whole.
+    """Whether a conversation keeps its tokens: turn after turn, and rendered as a whole.
 
-    medgym continues the tokens that it holds, so drift cannot reach training. Whoever renders the
-    conversation anew each turn (an engine behind an endpoint that returns no token ids) gets what
+    medgym continues the tokens that it holds, so drift cannot reach training. An engine that
+    renders the conversation again at each turn (an endpoint that returns no token ids) gets what
     the second half of this check gets.
     """
-    renderer = subject.policy.renderer  # refuses a template that rewrites earlier turns
-    said = _dialogue(renderer)
-    held = renderer.prompt(said).ids
+    policy = subject.policy  # refuses a template that rewrites earlier turns
+    said = _dialogue(policy)
+    held = policy.prompt(said).ids
     chat = [each.chat() for each in said]
     for turn in chat:
-        turn["role"] = renderer.tool_role if turn["role"] == "tool" else turn["role"]
-    text = subject.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        turn["role"] = policy.tool_role if turn["role"] == "tool" else turn["role"]
+    processor = policy.processor
+    text = processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     images = [part.image for each in said for part in each.images]
-    made = subject.processor(text=[text], images=[images], add_special_tokens=False)
-    anew = tuple(map(int, made["input_ids"][0]))
-    pairs = enumerate(zip(held, anew, strict=False))
-    same = next((i for i, (a, b) in pairs if a != b), min(len(held), len(anew)))
-    if held == anew:
+    made = processor(text=[text], images=[images], add_special_tokens=False)
+    again = tuple(map(int, made["input_ids"][0]))
+    pairs = enumerate(zip(held, again, strict=False))
+    same = next((i for i, (a, b) in pairs if a != b), min(len(held), len(again)))
+    if held == again:
         return Check("template", "pass", {"turns": 3, "tokens": len(held)})
     return Check(
         "template",
         "warn",
         {"turns": 3, "tokens": len(held), "same": same},
         "nothing for hf: and vllm:, which continue token ids; an endpoint must return them "
-        "(return_token_ids), for rendered anew the conversation reads otherwise",
+        "(return_token_ids), since the conversation has other tokens when it is rendered again",
     )
 
 
-def _dialogue(renderer: Any) -> list[Message]:
+def _dialogue(policy: LocalModel) -> list[Message]:
     """Two thoughtful turns with a look each, and the question of a third one."""
     said = [message("system", "Look, then answer."), message("user", "Which?", [_part(0)])]
     for turn, size in enumerate(((96, 64), (40, 80)), start=1):
-        prompt = renderer.prompt(said)
+        prompt = policy.prompt(said)
         text = f'<think>Look {turn}.</think><tool_call>{{"name": "zoom"}}</tool_call>'
-        ids = renderer.encode_reply(text)
+        ids = policy.encode_reply(text)
         reply = Reply(text, prompt.ids, ids, image_tokens=prompt.image_tokens)
         said.append(Message("assistant", (TextPart(text),), reply))
         said.append(message("tool", f"View {turn}.", [_part(turn, *size)]))
@@ -115,7 +116,7 @@ def _noise(width: int, height: int) -> Image.Image:
 
 def tool_images(subject: Subject) -> Check:
     """Under which role a tool's images are shown."""
-    role = subject.policy.renderer.tool_role
+    role = subject.policy.tool_role
     if role == "tool":
         return Check("tool images", "pass", {"role": role})
     return Check(
@@ -127,25 +128,25 @@ def tool_images(subject: Subject) -> Check:
 
 
 def features(subject: Subject) -> Check:
-    """Placeholders in the text against features that the vision tower really makes, over odd sizes.
+    """Placeholders in the text against features that the vision tower really makes, at odd sizes.
 
     A size that the image processor refuses counts only where a view may have it.
     """
-    renderer = subject.policy.renderer
+    policy = subject.policy
     figure: dict[str, int | str] = {}
     wrong = []
     for width, height in ODD_SIZES:
         name = f"{width}x{height}"
         image = _noise(width, height)
         try:
-            prompt = renderer.prompt([message("user", "?", [_part(0, width, height)])])
-            made = count_features(subject.model, subject.processor, [image])
+            prompt = policy.prompt([message("user", "?", [_part(0, width, height)])])
+            made = policy.count_image_features([image])
         except Exception as error:
             figure[name] = "refused"
             if max(width, height) <= MAX_ASPECT * min(width, height):
                 wrong.append(f"{name}: {reason_of(error)}")
             continue
-        placeholders = prompt.ids.count(renderer.image_token_id)
+        placeholders = prompt.ids.count(policy.vision_token_ids[0])
         figure[name] = made
         if not placeholders == made == sum(prompt.image_tokens):
             figure[name] = f"{placeholders} placeholders, {made} features"
@@ -156,54 +157,43 @@ def features(subject: Subject) -> Check:
     return Check("features", "fail", figure, fix)
 
 
-@torch.no_grad()
-def count_features(model: Any, processor: Any, images: Sequence[Image.Image]) -> int:
-    """How many features the model's vision tower makes of images, by running it."""
-    base = base_of(model)
-    with in_mode(base, training=False):
-        made = base.get_image_features(**pixels(model, processor, images))
-    found = getattr(made, "pooler_output", made)
-    parts = [found] if isinstance(found, torch.Tensor) else list(found)
-    return sum(part.numel() // part.shape[-1] for part in parts)
-
-
 def vision_tokens(subject: Subject) -> Check:
-    """Whether the sampler can draw a vision token when the model wants nothing else."""
-    banned = list(subject.policy.renderer.vision_token_ids)
+    """Whether the sampler can sample a vision token when the model wants nothing else."""
+    policy = subject.policy
+    banned = list(policy.vision_token_ids)
 
-    def bias(module: Any, given: Any, logits: torch.Tensor) -> torch.Tensor:
+    def bias(module: torch.nn.Module, given: object, logits: torch.Tensor) -> torch.Tensor:
         pushed = logits.clone()
         pushed[..., banned] += BIAS
         return pushed
 
     asked = [each.conversation[:2] for each in subject.shown if each.conversation is not None][:4]
-    hook = base_of(subject.model).get_output_embeddings().register_forward_hook(bias)
+    hook = policy.model.get_output_embeddings().register_forward_hook(bias)
     try:
         replies = subject.sample(asked, Sampling(max_tokens=8))
     finally:
         hook.remove()
-    drawn = [token for reply in replies for token in reply.token_ids or ()]
-    caught = sum(token in banned for token in drawn)
+    sampled = [token for reply in replies for token in reply.token_ids or ()]
+    caught = sum(token in banned for token in sampled)
     share = _share(subject, banned)
-    figure = {"drawn": caught, "of": len(drawn), "probability": share}
+    figure = {"sampled": caught, "of": len(sampled), "probability": share}
     if caught:
-        fix = "ban them where replies are drawn: each stands for an image that is not there"
+        fix = "ban them where replies are sampled: each stands for an image that is not there"
         return Check("vision tokens", "fail", figure, fix)
     if share > RARE:
         return Check(
             "vision tokens",
             "warn",
             figure,
-            "the sampler never draws them, but the model would: let a cold start teach it replies",
+            "the sampler never samples them, but the model would: teach it replies by a cold start",
         )
     return Check("vision tokens", "pass", figure)
 
 
 def _share(subject: Subject, banned: Sequence[int]) -> float:
-    """The mean probability that the model, unhindered, gives to vision tokens in its replies."""
-    with in_mode(subject.model, training=False):
-        free = forced(subject.model, subject.processor, subject.own)
-        bound = forced(subject.model, subject.processor, subject.own, banned=banned)
+    """The mean probability that the model by itself gives to vision tokens in its replies."""
+    free = subject.policy.logprobs(subject.own)
+    bound = subject.policy.logprobs(subject.own, banned=banned)
     # Without them every other token is likelier by 1 / (1 - their probability).
     pairs = [(a, b) for x, y in zip(free, bound, strict=True) for a, b in zip(x, y, strict=True)]
     return float(np.mean([-np.expm1(a - b) for a, b in pairs])) if pairs else 0.0

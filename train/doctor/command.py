@@ -1,6 +1,6 @@
-"""`medgym doctor`: what has to hold of a model before anything trains, and of a run's records.
+"""`medgym doctor`: what must be true of a model before anything trains, and of a run's records.
 
-Imports nothing heavy before it knows what is asked.
+Nothing heavy is imported before it is clear that there is something to examine.
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medgym.errors import RunError, missing_extra
+from medgym.errors import RunError, missing_library
 
 if TYPE_CHECKING:
     from .checks import Check
@@ -23,13 +23,15 @@ def doctor(
         str,
         typer.Argument(
             metavar="MODEL_OR_RUN",
-            help="A model's folder or hub name, hf:PATH@ADAPTER, or a run's folder.",
+            help="A model's folder, hub name or built-in name, hf:PATH@ADAPTER, or a run's folder.",
         ),
     ],
     cases: Annotated[
         str | None,
         typer.Option(
-            "--cases", metavar="SPEC", help="What is asked: a run's own, or phantom:test[:16]."
+            "--cases",
+            metavar="SPEC",
+            help="What is asked. [default: a run's own, or phantom:test[:16]]",
         ),
     ] = None,
     as_json: Annotated[
@@ -40,11 +42,12 @@ def doctor(
 
     Example: medgym doctor runs/tiny
     """
+    from .subject import subject_of
+
     try:
-        from .subject import subject_of
+        found = examine(subject_of(named, cases))
     except ModuleNotFoundError as error:
-        raise missing_extra("train", error) from error
-    found = examine(subject_of(named, cases))
+        raise missing_library(error) from error
     if as_json:
         print(json.dumps([asdict(check) for check in found], indent=2, ensure_ascii=False))
     else:
@@ -60,8 +63,8 @@ def doctor(
 def examine(subject: "Subject") -> "list[Check]":
     """Every check that can be made of a subject, in order.
 
-    Where the chat template cannot serve, nothing can be played and the checks after it are left
-    out; where only records are there, they alone are checked.
+    Where the chat template cannot serve, no episode can be rolled out, and the checks after it are
+    omitted. Where there are only records, only these are checked.
     """
     from medgym.progress import progress
 

@@ -1,10 +1,10 @@
-"""The checks of `medgym doctor` on played episodes: images on their way, log-probabilities, sight.
+"""The checks of `medgym doctor` on episodes: images on their way, log-probabilities, sight.
 
 Sight is judged on gold answers: how much likelier is the right answer with the case's own images
-than with those of a case that is answered otherwise? A model that does not depend on its images at
-all is blind, one that hardly does is as good as blind, one whose dependence does not favour the
-right answer sees without understanding. Only the first two fail: the third one is every model that
-has not been taught the task.
+than with those of a case with another answer? A model that does not depend on its images at all is
+blind; one that hardly does is as good as blind; one whose dependence does not favour the right
+answer sees without understanding. Only the first two fail: the third one is every model that has
+not been taught the task.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from scipy.special import expit, stdtrit
 
 from medgym.cases import Case
 from medgym.errors import RunError, UserError
+from medgym.metrics.recorded_tokens import KINDS, hold_images
+from medgym.metrics.sight import Sight, agreement_on, sight
 from medgym.storage.run_folder import FORMAT
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory, validate
 
-from ..forcing import KINDS
 from ..grpo.batch import row_of
-from ..sight import Sight, agreement_on, hold_images, sight
-from .checks import Check, count_features
+from .checks import Check
 from .subject import Subject, pictures, played
 
 LOST = "images are lost on the way: see where the numbers part, from tool to message to model"
@@ -58,7 +58,7 @@ def images(subject: Subject) -> Check:
         shown += sum(len(node.images) for node in trajectory.nodes)
         written += (row.prompt + row.completion).count(trajectory.vision_token_ids[0])
         if row.images:
-            encoded += count_features(subject.model, subject.processor, row.images)
+            encoded += subject.policy.count_image_features(row.images)
     figure = {"made": made, "shown": shown, "placeholders": written, "features": encoded}
     try:
         hold_images(played(subject.shown))
@@ -74,12 +74,8 @@ def _of_images(failure: str) -> bool:
 
 def agreement(subject: Subject) -> Check:
     """Whether sampler and trainer give the same tokens the same log-probabilities."""
-    found = agreement_on(
-        subject.model,
-        subject.processor,
-        subject.own,
-        banned=subject.policy.vision_token_ids,
-    )
+    policy = subject.policy
+    found = agreement_on(policy, subject.own, banned=policy.vision_token_ids)
     figure: dict[str, float | int | str] = {"kl": found.kl(), "max abs": found.max_abs()}
     for kind in (kind for kind in KINDS if kind in found.ratios):
         figure |= {f"kl {kind}": found.kl(kind), f"max abs {kind}": found.max_abs(kind)}
@@ -96,8 +92,8 @@ def sees(subject: Subject) -> Check:
     """Whether gold answers lose probability without their images."""
     changes = [
         change
-        for told in (subject.shown, subject.led)
-        for change in sight(subject.model, subject.processor, played(told), pictures(told)).changes
+        for shown in (subject.shown, subject.led)
+        for change in sight(subject.policy, played(shown), pictures(shown)).changes
     ]
     return verdict_of(Sight(tuple(changes)))
 

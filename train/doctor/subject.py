@@ -1,10 +1,10 @@
 """What `medgym doctor` examines: a model as samplers and trainers hold it, and episodes of it.
 
-A model is loaded once, as training loads it. Every case is told twice in the model's tokens, each
-time up to the gold answer: once the oracle looks, once the model itself does (if it does). Of some
-cases the model goes on by itself: from the question, and from where the oracle has looked. So there
-are images in the question and in a tool's turn even where it has learned neither to call nor to
-answer.
+A model is loaded once, as training loads it. Every case is rolled out twice in the model's tokens,
+each time up to the gold answer: once the oracle looks, once the model itself (if it does look). On
+some cases the model also continues by itself: from the question, and from where the oracle has
+looked. So there are images in the question and in a tool's turn even where the model has learned
+neither to call nor to answer.
 """
 
 import asyncio
@@ -13,29 +13,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from medgym.cases import LETTERS, Case, CaseList, open_cases
 from medgym.commands.shared_options import cases_and_rules
-from medgym.consultation.opinions import ATTENDING, advised_case
+from medgym.consultation.opinions import advised_case
+from medgym.consultation.role import ATTENDING
 from medgym.episode import DEFAULT_TOOLS, Rules
 from medgym.errors import RunError, UserError
-from medgym.failures import Failure, reason_of
-from medgym.local_model import local_model
+from medgym.failures import Failure
+from medgym.local_model import LocalModel, local_model
 from medgym.messages import Calls, Message, Reply, parse_action, render_answer
-from medgym.policy import Policy, Sampling, load_policy, split_adapter
+from medgym.metrics.recorded_tokens import RecordedTokens, kinds_of
+from medgym.models import load_model
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.registry import names
 from medgym.rollout import roll_out
-from medgym.storage.adapters import check_fit
+from medgym.spec import split_adapter
 from medgym.storage.layout import ROLE, Place
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
-from ..forcing import Given, kinds_of
-from ..models.checkpoint import load_model
 from ..recipe.schema import Recipe, parse_recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
 
 CASES = "phantom:test[:16]"
 """What is asked where the user names no cases."""
@@ -44,10 +48,10 @@ DEFAULT_COUNT = 16
 """Cases taken from a run's own test split."""
 
 OWN = 6
-"""Cases of which the model plays on by itself."""
+"""Cases that the model continues by itself."""
 
 SHORT = Sampling(max_tokens=48)
-"""How it does; whatever else the run samples by, log-probabilities are held at temperature 1."""
+"""How it does. Log-probabilities are compared at temperature 1, however the run samples."""
 
 
 @dataclass(frozen=True)
@@ -76,51 +80,43 @@ def pictures(episodes: Sequence[Shown]) -> Mapping[str, Image.Image]:
     return {p.sha256: p.image for said in talks for message in said for p in message.images}
 
 
-class Led(Policy):
+class Led(WrappedPolicy):
     """A model that looks as it likes and is then given the gold answer, in its own tokens.
 
-    Its looks are greedy. As soon as it does anything else than call, or the last turn has come, the
-    gold answer stands in place of what it wrote.
+    Its looks are greedy. When it does anything else than call, or the last turn has come, the gold
+    answer replaces its reply.
     """
 
+    policy: LocalModel
     kind = "demonstration"
     needs_gold = True
 
-    def __init__(self, model: Any, max_turns: int, answer: str = "") -> None:
-        self._model = model
+    def __init__(self, model: LocalModel, max_turns: int, answer: str = "") -> None:
+        super().__init__(model)
         self._max_turns = max_turns
         self._answer = answer
-        self.vision_token_ids = model.vision_token_ids
 
     def for_case(self, case: Case) -> Policy:
         """The player of one case."""
         gold = case.answer
         if gold in case.options:
             gold = LETTERS[case.options.index(gold)]
-        return Led(self._model, self._max_turns, render_answer(gold))
+        return Led(self.policy, self._max_turns, render_answer(gold))
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The model's next look, else the gold answer."""
         turns = sum(said.role == "assistant" for said in conversation)
         if turns + 1 < self._max_turns:
-            reply: Reply = await self._model.act(conversation, replace(SHORT, temperature=0.0))
+            reply = await self.policy.act(conversation, replace(SHORT, temperature=0.0))
             if isinstance(parse_action(reply.text), Calls) and not reply.cut:
                 return replace(reply, logprobs=None)
-        prompt = self._model.renderer.prompt(conversation)
+        prompt = self.policy.prompt(conversation)
         return Reply(
             text=self._answer,
             prompt_ids=prompt.ids,
-            token_ids=self._model.renderer.encode_reply(self._answer),
+            token_ids=self.policy.encode_reply(self._answer),
             image_tokens=prompt.image_tokens,
         )
-
-    def enter(self) -> None:
-        """An episode begins."""
-        self._model.enter()
-
-    def leave(self) -> None:
-        """An episode is over."""
-        self._model.leave()
 
 
 @dataclass(frozen=True)
@@ -128,26 +124,28 @@ class Subject:
     """A model, what it is asked, and the records of its run if it is a run's.
 
     Attributes:
-        model, processor: None, and nothing is played, where a run's records are all there is.
+        model, processor: None where only a run's records are examined.
         cases, rules: what is played.
         run: the run's folder.
         known: cases that the run's records may name.
     """
 
-    model: Any
-    processor: Any
+    model: "PreTrainedModel | None"
+    processor: "ProcessorMixin | None"
     cases: Sequence[Case]
     rules: Rules
     run: RunFolder | None = None
     known: tuple[CaseList, ...] = ()
 
     @cached_property
-    def policy(self) -> Any:
+    def policy(self) -> LocalModel:
         """The sampler.
 
         Raises:
             UserError: the chat template cannot serve.
         """
+        assert self.model is not None
+        assert self.processor is not None
         return local_model(self.model, self.processor, patience=None)
 
     @cached_property
@@ -165,7 +163,7 @@ class Subject:
             kept: list[Sequence[Message]] = []
             try:
                 trajectory = await roll_out(case, player, self.rules, on_messages=kept.append)
-            except (Failure, RunError) as error:  # not tried again: the doctor wants to see it
+            except (Failure, RunError) as error:  # not retried: it is what the doctor looks for
                 return Shown(case, failure=str(error))
             return Shown(case, trajectory, kept[0])
 
@@ -175,7 +173,7 @@ class Subject:
         return tuple(asyncio.run(all_of_them()))
 
     @cached_property
-    def own(self) -> tuple[Given, ...]:
+    def own(self) -> tuple[RecordedTokens, ...]:
         """What the model itself writes at the beginning, and after the oracle has looked."""
         asked: list[tuple[Case, Sequence[Message]]] = []
         for each in self.shown[:OWN]:
@@ -189,8 +187,8 @@ class Subject:
         )
 
     def sample(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Reply]:
-        """The sampler's replies, drawn together; each has a seed of its own."""
-        policy: Policy = self.policy
+        """The sampler's replies, sampled together; each has a seed of its own."""
+        policy = self.policy
         turns = [replace(sampling, seed=number) for number in range(len(conversations))]
 
         async def ask() -> list[Reply]:
@@ -204,16 +202,15 @@ class Subject:
 
         return asyncio.run(ask())
 
-    def _given(self, case: Case, said: Sequence[Message], reply: Reply) -> Given:
+    def _given(self, case: Case, said: Sequence[Message], reply: Reply) -> RecordedTokens:
         prompt, written = reply.prompt_ids or (), reply.token_ids or ()
-        return Given(
+        return RecordedTokens(
             case=case,
             ids=prompt + written,
             places=tuple(range(len(prompt), len(prompt) + len(written))),
-            kinds=kinds_of(self.processor.tokenizer, written),
+            kinds=kinds_of(self.policy.processor.tokenizer, written),
             logprobs=reply.logprobs or (),
             images=tuple(part.image for message in said for part in message.images),
-            placeholder=self.policy.vision_token_ids[0],
         )
 
 
@@ -221,7 +218,7 @@ def subject_of(named: str, cases: str | None) -> Subject:
     """What the command's arguments name.
 
     Args:
-        named: a model's folder or hub name, `hf:PATH@ADAPTER`, or a run's folder.
+        named: a model's name (see `find_model`), `hf:PATH@ADAPTER`, or a run's folder.
         cases: a case spec; None for the run's own test cases, or phantoms.
 
     Raises:
@@ -236,9 +233,11 @@ def subject_of(named: str, cases: str | None) -> Subject:
         named = rest
     elif (Path(named).expanduser() / "manifest.json").is_file():
         return _of_run(RunFolder.open(Path(named).expanduser()), cases)
-    path, adapter = split_adapter(named)
+    is_folder = not colon and Path(named).expanduser().is_dir()
+    path, adapter = (named, None) if is_folder else split_adapter(named)
     asked, rules = cases_and_rules(cases or CASES, tools=DEFAULT_TOOLS, max_turns=3)
-    return Subject(*_loaded(path, adapter), asked, rules)
+    model, processor, _ = load_model(path, adapter)
+    return Subject(model, processor, asked, rules)
 
 
 def _of_run(run: RunFolder, cases: str | None) -> Subject:
@@ -260,12 +259,13 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
         view_size=recipe.rollout.view_size,
     )
     chosen: Sequence[Case] = asked if cases else asked[:DEFAULT_COUNT]
-    if recipe.consultation is not None:  # the attending, who looks, before it has heard anybody
+    if recipe.consultation is not None:  # the attending, which looks, before it has any opinions
         from ..consultation.training import Training
 
         rules = Training(recipe, run.path).rules(ATTENDING)
         chosen = [advised_case(case, ()) for case in chosen]
-    return Subject(*_loaded(str(base), adapter), chosen, rules, run, _known(recipe))
+    model, processor, _ = load_model(str(base), adapter)
+    return Subject(model, processor, chosen, rules, run, _known(recipe))
 
 
 def _known(recipe: Recipe) -> tuple[CaseList, ...]:
@@ -286,27 +286,7 @@ def _of_rollout(run: RunFolder, cases: str | None) -> Subject:
     )  # fmt: skip
     chosen = cases_and_rules(cases, tools=())[0] if cases else own[:DEFAULT_COUNT]
     scheme, _, rest = str(asked["policy"]).partition(":")
-    model, processor = _loaded(*split_adapter(rest)) if scheme == "hf" else (None, None)
+    if scheme != "hf":
+        return Subject(None, None, chosen, rules, run, (own,))
+    model, processor, _ = load_model(*split_adapter(rest))
     return Subject(model, processor, chosen, rules, run, (own,))
-
-
-def _loaded(path: str, adapter: str | None) -> tuple[Any, Any]:
-    folder = Path(path).expanduser()
-    if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not folder.is_dir():
-        raise UserError(f"no such model folder: {path}; fix: check the path")
-    try:
-        model, processor = load_model(folder if folder.is_dir() else path)
-        if adapter is not None:
-            from peft import PeftModel
-
-            if folder.is_dir():
-                check_fit(Path(adapter).expanduser(), folder)
-            model = PeftModel.from_pretrained(model, str(Path(adapter).expanduser()))
-    except (UserError, RunError):
-        raise
-    except Exception as error:  # damaged weights, unknown classes, ...
-        raise UserError(
-            f"cannot load {path} ({reason_of(error)[:120]}); fix: name a folder or a hub model "
-            "with weights and a processor"
-        ) from error
-    return model.eval(), processor

@@ -11,14 +11,8 @@ from typing import Any
 from PIL import Image
 
 from medgym.episode import Rules
-from medgym.trajectory import InvariantError, Node, Trajectory
-
-
-class LostImages(InvariantError):
-    """Images were lost on the way from a tool to the model (invariant 3)."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(3, f"images were lost on the way: {text}")
+from medgym.metrics.recorded_tokens import LostImages, read_nodes, shown_images
+from medgym.trajectory import Node, Trajectory
 
 
 @dataclass(frozen=True)
@@ -87,23 +81,15 @@ def row_of(trajectory: Trajectory, pictures: Mapping[str, Image.Image]) -> Batch
     Raises:
         LostImages: one that it shows did not arrive.
     """
-    # The environment's word after the last reply was read by nobody: it is not trained on.
-    last = max(i for i, node in enumerate(trajectory.nodes) if node.role == "assistant")
-    first, *rest = trajectory.branch(last)
-    uses = [use for node in (first, *rest) for use in node.images]
-    lost = [use for use in uses if use.sha256 not in pictures]
-    if lost:
-        raise LostImages(
-            f"{trajectory.case_id}: {len(uses)} images were shown and {len(lost)} of them did not "
-            "reach the trainer",
-        )
+    nodes = read_nodes(trajectory)
+    first, *rest = nodes
     return BatchRow(
         prompt=first.token_ids,
         completion=tuple(token for node in rest for token in node.token_ids),
         mask=tuple(value for node in rest for value in node.loss_mask),
         logprobs=tuple(value for node in rest for value in _aligned(node)),
-        images=tuple(pictures[use.sha256] for use in uses),
-        features=tuple(use.tokens for use in uses),
+        images=shown_images(trajectory, nodes, pictures),
+        features=tuple(use.tokens for node in nodes for use in node.images),
         messages=tuple({"role": node.role, "content": node.text} for node in rest),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..recipe.settings import Keys
-from ..run.stage import Panel
+from ..run.stage import ReportPanel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +21,13 @@ _WINDOW = 5
 Steps = Sequence[Mapping[str, float]]
 
 
-def panels(metrics: Path, grpo: Keys) -> tuple[Panel, ...]:
+def panels(metrics: Path, grpo: Keys) -> tuple[ReportPanel, ...]:
     """The panels of a run, from its `metrics.jsonl` and the keys of its `[grpo]`."""
     steps = [json.loads(line) for line in metrics.read_text().splitlines()]
     batch = int(grpo.get("per_device_train_batch_size", 8))
     batch *= int(grpo.get("gradient_accumulation_steps", 1))
     drawings = (partial(_learning, steps, batch), partial(_looking, steps), partial(_sight, steps))
-    return tuple(Panel(draw) for draw in drawings)
+    return tuple(ReportPanel(draw) for draw in drawings)
 
 
 def _smooth(values: list[float]) -> NDArray[np.float64]:

@@ -6,14 +6,14 @@ earn as much as before; so blindness stops the run, by name.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from medgym.cases import Case
 from medgym.metrics.counterfactual import exchanged
+from medgym.metrics.sight import agreement, sight
 from medgym.trajectory import Trajectory
 
 from ..recipe.schema import SightTable
-from ..sight import Watch, agreement, sight
+from .blindness import BlindnessCheck
 from .trainer import LookingTrainer
 
 CASES = 8
@@ -33,7 +33,7 @@ class SightMonitor:
 
     def __init__(self, table: SightTable, temperature: float) -> None:
         self._every = table.every
-        self._watch = Watch(table.floor, table.patience)
+        self._blindness = BlindnessCheck(table.floor, table.patience)
         self._temperature = temperature
 
     def __call__(
@@ -47,16 +47,9 @@ class SightMonitor:
         if not self._every or trainer.state.global_step % self._every:
             return {}
         first = list({case.id: (case, trajectory) for case, trajectory in played}.values())[:CASES]
-        model: Any = trainer.accelerator.unwrap_model(trainer.model)
-        seen = sight(model, trainer.processing_class, first, trainer.pictures)
-        self._watch.see(seen)
-        agrees = agreement(
-            model,
-            trainer.processing_class,
-            first,
-            trainer.pictures,
-            temperature=self._temperature,
-        )
+        seen = sight(trainer.local, first, trainer.pictures)
+        self._blindness.see(seen)
+        agrees = agreement(trainer.local, first, trainer.pictures, temperature=self._temperature)
         return {**seen.figures(), **agrees.figures(), **_exchanged(trainer, first)}
 
 

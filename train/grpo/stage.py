@@ -17,6 +17,7 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.progress import progress
+from medgym.spec import fill_spec
 from medgym.storage.adapters import published
 from medgym.storage.layout import ROLE, Place
 from medgym.storage.trajectories import ImageStore
@@ -28,7 +29,7 @@ from ..models.lora import Following, forget_after, lora_config, only, save_adapt
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..run.opened import Run
-from ..run.stage import Panel, Stage
+from ..run.stage import ReportPanel, Stage
 from .callbacks import KeptTrajectories, MetricsFile, StopAt
 from .config import check_grpo, grpo_config
 from .curves import panels
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
 
-class Grpo(Stage):
+class GrpoStage(Stage):
     """`[grpo]` and `[lora]`: the policy after its cold start learns from its own episodes."""
 
     name: ClassVar[str] = "grpo"
@@ -62,7 +63,7 @@ class Grpo(Stage):
         rules, sampling = run.rules(run.train), run.sampling()
         train_grpo(run.recipe, model, processor, cases, rules, sampling, run.place)
 
-    def panels(self, run: Run) -> Sequence[Panel]:
+    def panels(self, run: Run) -> Sequence[ReportPanel]:
         """Accuracy, looking and sight, step by step."""
         return panels(run.place.metrics, run.recipe.grpo)
 
@@ -219,10 +220,10 @@ def engine_of(recipe: Recipe, place: Place) -> Policy | None:
     if recipe.rollout.policy is None:
         return None
     check_engine(recipe)
-    policy = load_policy(recipe.rollout.policy.replace("{base}", str(place.cold_start)))
+    policy = load_policy(fill_spec(recipe.rollout.policy, base=place.cold_start))
     asyncio.run(policy.check())
     policy.require_training()
-    if not hasattr(policy, "with_adapter"):
+    if not policy.takes_adapters:
         raise UserError(
             f"{policy.spec} takes no adapters while it runs; fix: [rollout] policy of vllm: or "
             "openai:"

@@ -14,7 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import torch
 import trl
@@ -26,6 +26,7 @@ from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.local_model import local_model
 from medgym.metrics.looking import metrics as looking_metrics
+from medgym.metrics.recorded_tokens import hold_images
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Job
 from medgym.rollout.collection import BackendName
@@ -34,10 +35,12 @@ from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import WholeCheckpoints
-from ..sight import hold_images
 from .batch import BatchRow, as_trl, check_images, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
 from .rollouts import StepRollouts
+
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin
 
 SUPPORTED_TRL = "1.16"
 SIGNATURE = "(self, prompts: list)"
@@ -143,15 +146,15 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             sampling, images=images, backend=backend, workers=workers, ray_address=ray_address
         )
         model = self.accelerator.unwrap_model(self.model)
-        inside = local_model(
+        self.local = local_model(
             model,
-            self.processing_class,
+            cast("ProcessorMixin", self.processing_class),
             batch_size=max(args.per_device_train_batch_size, 64),
             patience=None,
         )
-        self._policy = policy if policy is not None else inside
+        self._policy = policy if policy is not None else self.local
         # TRL knows two names of placeholders; every family has one.
-        self._placeholder = self._image_pad_token_id = inside.vision_token_ids[0]
+        self._placeholder = self._image_pad_token_id = self.local.vision_token_ids[0]
         self._taken = _taken(model)
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(_is_news)
 

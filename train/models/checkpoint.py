@@ -2,46 +2,32 @@
 
 import os
 import shutil
-import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import transformers
-from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from medgym.errors import RunError, UserError
+from medgym import models
+from medgym.errors import RunError
 from medgym.failures import reason_of
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
 
-def load_model(path: Path | str) -> tuple[Any, Any]:
-    """A model in float32 on a CPU (as stored on a GPU), and its processor with padding on the left.
+
+def load_model(path: Path | str) -> "tuple[PreTrainedModel, ProcessorMixin]":
+    """A model and its processor as training holds them: padding is on the left.
 
     Raises:
-        UserError: the folder (or hub name) holds no model.
+        UserError: there is no such model, or it cannot be loaded.
     """
-    # The newest transformers warns of a name that the oldest one supported still needs.
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = torch.cuda.is_available()
-    if on_gpu and "LOCAL_RANK" in os.environ:  # of several processes, each has a GPU of its own
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    try:
-        processor = AutoProcessor.from_pretrained(path)
-        transformers.logging.disable_progress_bar()  # medgym shows its own
-        model: Any = AutoModelForImageTextToText.from_pretrained(
-            path, dtype="auto" if on_gpu else torch.float32
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot load the model {path} ({str(error).splitlines()[0][:120]}); "
-            "fix: name a folder or a hub model with weights and a processor"
-        ) from error
+    model, processor, _ = models.load_model(str(path))
     processor.tokenizer.padding_side = "left"
-    return model.to("cuda" if on_gpu else "cpu"), processor
+    return model, processor
 
 
-def save_model(model: Any, processor: Any, path: Path) -> None:
+def save_model(model: "PreTrainedModel", processor: "ProcessorMixin", path: Path) -> None:
     """Write a checkpoint that plain transformers loads."""
     transformers.logging.disable_progress_bar()
     model.save_pretrained(path)
@@ -63,8 +49,8 @@ def move_whole(made: Path, place: Path) -> None:
 class WholeCheckpoints:
     """Mixed into a `transformers.Trainer`: a checkpoint is there whole, or not at all.
 
-    It is written aside and moved to its place, so that a disk that fills, or a kill, leaves the
-    last one as it was and none that is half there.
+    It is written elsewhere and moved to its place. A disk that fills, or a kill, leaves the last
+    checkpoint as it was, and no partial one.
     """
 
     _aside: Path | None = None
@@ -88,8 +74,8 @@ class WholeCheckpoints:
                 rotate_checkpoints(str(place), self.args.save_total_limit)
         except Exception as error:  # libraries that write files raise what they like
             raise RunError(
-                f"{place / name} cannot be written ({reason_of(error)}); fix: make room, then go "
-                "on with --resume from the last checkpoint"
+                f"{place / name} cannot be written ({reason_of(error)}); fix: make room, then "
+                "resume from the last checkpoint with --resume"
             ) from error
         finally:
             self._clear_aside()

@@ -1,15 +1,15 @@
-"""What of a model learns, LoRA adapters over it, and how they are saved, published and merged.
+"""Which parts of a model learn; LoRA adapters: how they are saved, published and merged.
 
-An adapter is an ordinary PEFT adapter, wherever it lies: plain PEFT loads it. A version is written
-once and whole, to `adapters/ROLE/STEP` in the run's folder, and samplers elsewhere load it there.
+An adapter is an ordinary PEFT adapter: plain PEFT loads it. A version is written once and whole, to
+`adapters/ROLE/STEP` in the run's folder, and samplers elsewhere load it from there.
 """
 
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, PeftModel
@@ -24,10 +24,13 @@ from medgym.storage.layout import base_in_run
 from ..recipe.schema import ModelPart
 from .checkpoint import load_model, save_model
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 PROJECTORS = {"multi_modal_projector", "merger", "deepstack_merger_list"}
 TOWERS = {"visual", "vision_tower", "vision_model"}
-"""How transformers' vision-language models call the two parts that are not the language model. In
-Qwen's the projector is inside of the tower."""
+"""The names, in transformers' vision-language models, of the two parts that are not the language
+model. In Qwen's models the projector is inside the tower."""
 
 
 def part_of(name: str) -> ModelPart:
@@ -38,18 +41,18 @@ def part_of(name: str) -> ModelPart:
     return "vision" if path & TOWERS else "language"
 
 
-def parameters_of(model: Any, parts: Sequence[ModelPart]) -> list[torch.nn.Parameter]:
+def parameters_of(model: "PreTrainedModel", parts: Sequence[ModelPart]) -> list[torch.nn.Parameter]:
     """The weights of some parts of a model."""
     return [weight for name, weight in model.named_parameters() if part_of(name) in parts]
 
 
-def only(model: Any, parts: Sequence[ModelPart]) -> None:
+def only(model: "PreTrainedModel", parts: Sequence[ModelPart]) -> None:
     """Let these parts of a model learn, and no others; for training without an adapter."""
     for name, weight in model.named_parameters():
         weight.requires_grad_(part_of(name) in parts)
 
 
-def targets(model: Any, parts: Sequence[ModelPart]) -> dict[str, Any]:
+def targets(model: "PreTrainedModel", parts: Sequence[ModelPart]) -> dict[str, Any]:
     """The keys of `LoraConfig` that name every linear layer of some parts of a model.
 
     The layer that makes the scores of the next token is none of them. Gemma 3's projector is one
@@ -84,8 +87,10 @@ def targets(model: Any, parts: Sequence[ModelPart]) -> dict[str, Any]:
     return named | ({"target_parameters": bare} if bare else {})
 
 
-def lora_config(model: Any, lora: Mapping[str, Any], parts: Sequence[ModelPart]) -> LoraConfig:
-    """`[lora]` as PEFT takes it; where it names no layers, all linear ones of `parts` are adapted.
+def lora_config(
+    model: "PreTrainedModel", lora: Mapping[str, Any], parts: Sequence[ModelPart]
+) -> LoraConfig:
+    """`[lora]` as PEFT takes it. If it names no layers, all linear ones of `parts` are adapted.
 
     Raises:
         UserError: PEFT refuses a value, or the model lacks what is named.
@@ -99,7 +104,7 @@ def lora_config(model: Any, lora: Mapping[str, Any], parts: Sequence[ModelPart])
         raise UserError(f"PEFT refuses [lora]: {reason_of(error)}; fix: correct it") from error
 
 
-def save_adapter(model: Any, run: Path, role: str, step: int) -> Version:
+def save_adapter(model: "PreTrainedModel", run: Path, role: str, step: int) -> Version:
     """Publish a model's adapter as a version of its run: whole or not at all.
 
     Raises:
@@ -111,8 +116,8 @@ def save_adapter(model: Any, run: Path, role: str, step: int) -> Version:
         return publish(Path(folder), run, role, step)
 
 
-def forget_after(run: Path, role: str, step: int, sampler: Any = None) -> None:
-    """Drop versions of steps that a resumed run takes again, from disk and from a sampler."""
+def forget_after(run: Path, role: str, step: int, sampler: Policy | None = None) -> None:
+    """Drop versions of steps that a resumed run repeats, from the disk and from a sampler."""
     for version in published(run, role):
         if version.step > step:
             if sampler is not None:
@@ -123,7 +128,7 @@ def forget_after(run: Path, role: str, step: int, sampler: Any = None) -> None:
 
 
 class Following:
-    """A sampler elsewhere that follows the adapter in training: what `LookingTrainer` asks.
+    """A sampler elsewhere that follows the adapter in training, for `LookingTrainer`.
 
     Args:
         sampler: plays by the base, and by adapters that it loads while it runs.
@@ -135,13 +140,13 @@ class Following:
 
     def __init__(
         self,
-        sampler: Any,
+        sampler: Policy,
         run: Path,
         role: str,
         every: int = 1,
         *,
         saves: bool = True,
-        wait: Any = lambda: None,
+        wait: Callable[[], object] = lambda: None,
     ) -> None:
         self._sampler = sampler
         self._samplers = Samplers([sampler], keep=1)  # no episode outlasts its step
@@ -152,8 +157,8 @@ class Following:
         self._wait = wait
         self._playing: tuple[int, Policy] = (0, sampler)
 
-    def player(self, model: Any, step: int) -> Policy:
-        """Who plays a step's episodes.
+    def player(self, model: "PreTrainedModel", step: int) -> Policy:
+        """The policy that plays a step's episodes.
 
         Raises:
             UserError: the sampler cannot load the adapter.
@@ -163,7 +168,7 @@ class Following:
             self._wait()
             there = {version.step: version for version in published(self._run, self._role)}
             if due not in there and self._saves:
-                # A resumed run begins within an interval whose version it wrote in its first life.
+                # A resumed run begins within an interval whose version it wrote before.
                 there[due] = save_adapter(model, self._run, self._role, due)
             self._wait()
             version = there.get(due) or Version(
@@ -193,7 +198,8 @@ def merge(adapter: Path, out: Path) -> Path:
         ]
         if len({version.role for version in versions}) > 1:
             raise UserError(
-                f"{adapter} has adapters of several roles; fix: name one, as {versions[-1].path}"
+                f"{adapter} has adapters of several roles; fix: name one, such as "
+                f"{versions[-1].path}"
             )
         adapter = versions[-1].path if versions else adapter
     base = base_of(adapter)
@@ -202,15 +208,15 @@ def merge(adapter: Path, out: Path) -> Path:
     model, processor = load_model(base if base.is_dir() else str(base))
     player = local_model(model, processor)
     player.with_adapter("merged", adapter)
-    adapted = player.model
+    adapted: object = player.model
     assert isinstance(adapted, PeftModel)
-    whole: Any = adapted.merge_and_unload(safe_merge=True, adapter_names=["merged"])
+    whole: PreTrainedModel = adapted.merge_and_unload(safe_merge=True, adapter_names=["merged"])
     save_model(whole, processor, out)
     return out
 
 
 def base_of(adapter: Path) -> Path:
-    """The base that an adapter was trained over: in a run the cold start, else what PEFT noted.
+    """The base that an adapter was trained over: in a run the cold start, else as PEFT noted it.
 
     Raises:
         UserError: there is no adapter, or it does not say.

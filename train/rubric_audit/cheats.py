@@ -16,7 +16,7 @@ from typing import Any
 from medgym.cases import LETTERS, Case
 from medgym.errors import UserError
 from medgym.messages import MAX_CALLS, Message, Reply, render_answer, render_call
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.seeds import seed_of
 
 LOOK = "I look at the image more closely first."
@@ -199,21 +199,16 @@ class _Player(Policy):
         return Reply(self._play(replace(self._seat, turn=turn, last=last, tools=tools)))
 
 
-class HonestOracle(Policy):
+class HonestOracle(WrappedPolicy):
     """`scripted:oracle`, which thinks before it acts."""
 
-    needs_gold = True
     spec = "oracle"
 
-    def __init__(self, player: Policy | None = None) -> None:
-        self._player = player or load_policy("scripted:oracle")
-
-    def for_case(self, case: Case) -> Policy:
-        """The player of one case."""
-        return HonestOracle(self._player.for_case(case))
+    def __init__(self) -> None:
+        super().__init__(load_policy("scripted:oracle"))
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The oracle's reply, with a thought before it."""
-        said = (await self._player.act(conversation, sampling)).text
+        said = (await self.policy.act(conversation, sampling)).text
         turn = sum(message.role == "assistant" for message in conversation)
         return Reply(_think(f"Look {turn + 1}." if "<tool_call>" in said else ANSWER, said))

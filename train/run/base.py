@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from medgym.errors import UserError
-from medgym.failures import reason_of
+from medgym.models import find_model, load_model
 
 from .opened import Run
 from .stage import Stage
@@ -13,14 +13,14 @@ WEIGHTS = ("*.safetensors", "*.bin")
 """What the weights in a model's folder are called."""
 
 
-class Base(Stage):
+class BaseStage(Stage):
     """`[model]`: a model by its folder or hub name, or the built-in one, made on first use."""
 
     name: ClassVar[str] = "base"
     table: ClassVar[str] = "model"
 
     def check(self, run: Run) -> None:
-        """Make sure that there is such a model, without its weights."""
+        """Make sure that there is such a model, without loading its weights."""
         if run.recipe.model.path is not None:
             check_model(run.recipe.model.path)
 
@@ -29,26 +29,15 @@ class Base(Stage):
         assert run.base
 
 
-def check_model(path: str) -> None:
-    """Make sure that a folder or hub name holds a vision-language model.
+def check_model(name: str) -> None:
+    """Make sure that a name is a vision-language model's, without loading its weights.
 
     Raises:
-        UserError: it does not.
+        UserError: it is not.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText
-
-    folder = Path(path).expanduser()
-    looks_like_a_path = path.startswith((".", "/", "~")) or path.count("/") > 1
-    fix = "fix: name a folder or a hub model with weights and a processor"
-    if looks_like_a_path and not folder.is_dir():
-        raise UserError(f"[model] path: there is no folder {path}; fix: check the path")
-    try:
-        config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError) as error:
+    folder = Path(find_model(name).path)
+    load_model(name, weights=False)
+    if folder.is_dir() and not any(file for each in WEIGHTS for file in folder.glob(each)):
         raise UserError(
-            f"cannot load the model {path} ({reason_of(error)[:120]}); {fix}"
-        ) from error
-    if type(config) not in AutoModelForImageTextToText._model_mapping:
-        raise UserError(f"the model {path} ({config.model_type}) reads no images with text; {fix}")
-    if folder.is_dir() and not any(file for name in WEIGHTS for file in folder.glob(name)):
-        raise UserError(f"the model {path} has no weights; {fix}")
+            f"the model {name} has no weights; fix: name a folder or a hub model with weights"
+        )

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.judge import Judgement, load_judge
-from medgym.local_model import LocalModel, local_model
-from medgym.policy import Policy, Sampling, load_policy, split_adapter
+from medgym.local_model import LocalModel, load_local_model
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import Advance, progress
-from medgym.storage.adapters import name_of
+from medgym.spec import write_spec
 from medgym.storage.layout import Place
 from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
@@ -55,7 +55,7 @@ class Judged:
     greedy: Judgement
 
 
-class Judging(Stage):
+class JudgingStage(Stage):
     """`[cases] test`: the trained policy, what it began from, and baselines on held-out cases."""
 
     name: ClassVar[str] = "judge"
@@ -69,17 +69,17 @@ class Judging(Stage):
 
 def contestants(run: Run) -> list[Contestant]:
     """The policies of a run, all by the view size of the test cases."""
-    base, trained = str(run.place.cold_start), run.place.trained
+    base, trained = run.place.cold_start, run.place.trained
     rules, bare = run.rules(run.test), run.rules(run.test, tools=False)
 
     def sampling(greedy: bool) -> Sampling:
         return run.sampling(greedy=greedy)
 
     loaders: dict[str, tuple[Callable[[], Policy], Rules]] = {
-        "no_tools": (partial(model_policy, trained), bare),
+        "no_tools": (partial(model_policy, *trained), bare),
         "prior": (partial(load_policy, "scripted:prior"), rules),
         "cold_start": (partial(model_policy, base), rules),
-        "grpo": (partial(model_policy, trained), rules),
+        "grpo": (partial(model_policy, *trained), rules),
         "oracle": (partial(load_policy, "scripted:oracle"), rules),
     }
     return [
@@ -130,20 +130,11 @@ def figures_of(judged: Judged) -> Figures:
     return {"sampled": judged.sampled.as_dict(), "greedy": judged.greedy.as_dict()}
 
 
-def model_policy(spec: str) -> LocalModel:
-    """The policy of a model's folder, or `FOLDER@ADAPTER`, in this process."""
-    from ..models.checkpoint import load_model
-
-    path, adapter = split_adapter(spec)
-    model, processor = load_model(path)
-    if adapter:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, adapter)
-    policy = local_model(model, processor, patience=None)
-    policy.spec = f"hf:{spec}"
-    if adapter:
-        policy.version = name_of(Path(adapter))
+def model_policy(base: Path | str, adapter: Path | None = None) -> LocalModel:
+    """The policy of a model's folder, or of an adapter over it, in this process."""
+    named = None if adapter is None else str(adapter)
+    policy = load_local_model(str(base), named, patience=None)
+    policy.spec = write_spec("hf", str(base), named)
     return policy
 
 

@@ -16,7 +16,7 @@ from medgym.trajectory import Trajectory
 
 from .judging import Figures, model_policy
 from .opened import Run
-from .stage import Panel
+from .stage import ReportPanel
 from .stages import STAGES
 
 if TYPE_CHECKING:
@@ -75,12 +75,13 @@ def draw_report(run: Run) -> Path:
 
     results = read_results(run.folder)
     panels = [panel for stage in STAGES for panel in stage.panels(run)]
-    panels.append(Panel(lambda axes: _by_answer(axes, results["policies"])))
+    panels.append(ReportPanel(lambda axes: _by_answer(axes, results["policies"])))
     figure = pyplot.figure(figsize=(max(18, 4.5 * len(panels)), 10), layout="constrained")
     (above,), (below,) = figure.subfigures(2, 1, squeeze=False)
-    for axes, panel in zip(above.subplots(1, len(panels)), panels, strict=True):
+    curves, pictures = above.subplots(1, len(panels)), below.subplots(1, 3)
+    for axes, panel in zip(curves, panels, strict=True):
         panel.draw(axes)
-    _before_and_after(list(below.subplots(1, 3)), run)
+    _before_and_after(list(pictures), run)
     figure.suptitle(f"{run.recipe.name}, seed {run.recipe.seed}", fontsize=14)
     path = run.folder / "report.png"
     figure.savefig(path, dpi=100)
@@ -107,9 +108,9 @@ def _before_and_after(panels: Sequence["Axes"], run: Run) -> None:
     side = run.rules(run.test).view_size
     width, height = study.size
     overview = study.render((0, 0, width, height), (side, side * height // width))
-    specs = {"before": str(run.place.cold_start), "after": run.place.trained}
-    for axes, (title, spec) in zip(panels, specs.items(), strict=False):
-        played = _episodes(case, spec, run)
+    models = {"before": (run.place.cold_start, None), "after": run.place.trained}
+    for axes, (title, model) in zip(panels, models.items(), strict=False):
+        played = _episodes(case, model, run)
         axes.imshow(overview, extent=(0, width, height, 0), interpolation="nearest")
         for trajectory in played:
             for look in (look for look in trajectory.looks if look.image == 0):
@@ -136,8 +137,8 @@ def _before_and_after(panels: Sequence["Axes"], run: Run) -> None:
     panels[2].set_title(f"the finding, enlarged: {case.answer}")
 
 
-def _episodes(case: Case, spec: str, run: Run) -> list[Trajectory]:
-    policy = model_policy(spec)
+def _episodes(case: Case, model: tuple[Path, Path | None], run: Run) -> list[Trajectory]:
+    policy = model_policy(*model)
     stream = collect(
         [case],
         policy,

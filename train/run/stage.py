@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Panel:
+class ReportPanel:
     """One drawing in the report of a run: `draw` receives its axes."""
 
     draw: Callable[["Axes"], None]
@@ -60,7 +60,7 @@ class Stage(ABC):
     def do(self, run: Run) -> None:
         """Do the stage, or resume it. What it makes is in the run's folder afterwards."""
 
-    def panels(self, run: Run) -> Sequence[Panel]:
+    def panels(self, run: Run) -> Sequence[ReportPanel]:
         """The curves that the stage draws in the report, from what it wrote."""
         return ()
 

@@ -8,25 +8,25 @@ import torch
 
 from medgym.errors import UserError
 
-from ..data.curriculum import Curriculum
-from ..grpo.stage import Grpo
-from ..sft.stage import ColdStart
-from .base import Base
-from .judging import Figures, Judging, write_results
+from ..data.curriculum import CurriculumStage
+from ..grpo.stage import GrpoStage
+from ..sft.stage import ColdStartStage
+from .base import BaseStage
+from .judging import Figures, JudgingStage, write_results
 from .opened import Run
 from .stage import Stage, do
 
 START: tuple[Stage, ...] = (
-    Base(),  # the base model, made where it is the built-in one
-    ColdStart(),  # [demonstrations], [sft]: imitation, by SFT
+    BaseStage(),  # the base model, made where it is the built-in one
+    ColdStartStage(),  # [demonstrations], [sft]: imitation, by SFT
 )
 """How every training begins, also that of a consultation."""
 
 STAGES: tuple[Stage, ...] = (
     *START,
-    Curriculum(),  # [curriculum]: which cases, in which order
-    Grpo(),  # [grpo], [lora]: reinforcement learning on whole episodes
-    Judging(),  # [cases] test: every policy of the run on held-out cases
+    CurriculumStage(),  # [curriculum]: which cases, in which order
+    GrpoStage(),  # [grpo], [lora]: reinforcement learning on whole episodes
+    JudgingStage(),  # [cases] test: every policy of the run on held-out cases
 )
 
 

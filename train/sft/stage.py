@@ -18,7 +18,7 @@ from ..models.checkpoint import load_model, save_model
 from ..recipe.settings import Keys
 from ..run.opened import Run
 from ..run.processes import PROCESSES, by_itself
-from ..run.stage import Panel, Stage
+from ..run.stage import ReportPanel, Stage
 from .config import sft_config
 from .trainer import supervised
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class ColdStart(Stage):
+class ColdStartStage(Stage):
     """`[demonstrations]` and `[sft]`: a model that has learned the format, and a first skill.
 
     Without demonstrations the base is taken as it is.
@@ -91,12 +91,12 @@ class ColdStart(Stage):
         making.rename(place.cold_start)
         shutil.rmtree(place.imitation, ignore_errors=True)
 
-    def panels(self, run: Run) -> Sequence[Panel]:
+    def panels(self, run: Run) -> Sequence[ReportPanel]:
         """The loss of each step, where there was anything to imitate."""
         if not run.place.losses.exists():
             return ()
         lines = run.place.losses.read_text("utf-8").splitlines()
-        return (Panel(partial(_draw_loss, [json.loads(line) for line in lines])),)
+        return (ReportPanel(partial(_draw_loss, [json.loads(line) for line in lines])),)
 
 
 def _settings(run: Run) -> Keys:

@@ -2,27 +2,22 @@
 
 Each is made once, from phantoms that no recipe trains or judges on, and kept in the cache under a
 hash of everything that made it. First its vision is warmed up (`warmup`), then it imitates
-dialogues (`tiny_dialogues`) through `sft`. What it should do of all that is left to the recipe.
-Without tools the base of `tiny` guesses at once, or asks for one, is told that there is none, and
-then guesses: so a policy that has learned to look and has its tools taken away still answers.
+dialogues (`dialogues`) through `sft`. Which of them it should follow is left to the recipe. Without
+tools the base of `tiny` guesses at once; or it asks for a tool, reads that there is none, and then
+guesses. So a policy that has learned to look and has its tools taken away still answers.
 """
 
-import hashlib
-import json
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import transformers
 from PIL import Image
 
 from medgym.cases import open_cases
-from medgym.errors import UserError
 from medgym.local_model import local_model
 from medgym.messages import Message
 from medgym.progress import progress
@@ -32,10 +27,14 @@ from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import save_model
 from ..sft.trainer import supervised
+from .cache import cached, source_of
 from .dialogues import Dialogues, consulting, heard, looking, spoiling
 from .model import TinyConfig, build_model
 from .tokenizer import build_processor
 from .warmup import glimpses, warm_up
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
 
 MADE_BY = (
     "tiny/base",
@@ -60,9 +59,9 @@ class BaseConfig:
 
     Attributes:
         model: sizes and initialisation.
-        seed: of the weights and of every order and draw.
+        seed: of the weights and of everything that is random.
         cases: what it learns from; no recipe uses these.
-        direct, refused: shares of dialogues without tools; see `tiny_dialogues.looking`.
+        direct, refused: shares of dialogues without tools; see `dialogues.looking`.
         warm_steps, warm_rate: optimiser steps and learning rate of the warm-up.
         steps, rate, batch: of the dialogues.
         coordinates: weight of the loss on a coordinate, against 1 of other tokens: four numbers
@@ -103,13 +102,11 @@ BASES = {
 
 
 def tiny_base(config: BaseConfig | None = None) -> Path:
-    """The folder of a base model, made on the first call and taken from the cache on later ones.
+    """The folder of a base model, made on the first call and taken from the cache later.
 
     Making that of `tiny` takes about two minutes on one core, that of `tiny-consult` about four.
-    The cache is `$XDG_CACHE_HOME/medgym` (else `~/.cache/medgym`).
-
     Raises:
-        UserError: nothing can be written there.
+        UserError: nothing can be written to the cache.
     """
     config = config or BASES["tiny"]
     cases, size = open_cases(config.cases), config.model.view_size
@@ -119,35 +116,35 @@ def tiny_base(config: BaseConfig | None = None) -> Path:
         else looking(cases, size, config.direct, config.refused)
     )
     pieces, pictures = heard(lessons)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medgym"
-    folder = cache / f"tiny-{_fingerprint(config, pieces, pictures)}"
-    if folder.exists():
-        return folder
-    # Written under another name and renamed, so that it is there whole or not at all.
-    making = folder.with_name(f".{folder.name}-{os.getpid()}")
-    try:
-        making.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to the cache {cache} ({error.strerror}); "
-            "fix: name another folder by XDG_CACHE_HOME"
-        ) from error
-    try:
+    made_of = [
+        asdict(config),
+        list(pieces),
+        list(pictures),
+        source_of(*MADE_BY),
+        torch.__version__,
+        transformers.__version__,
+    ]
+
+    def build(folder: Path) -> None:
         processor = build_processor(pieces, size)
         model = build_model(config.model, processor.tokenizer, seed_of(config.seed, "weights"))
         with _threads(THREADS):
             _teach(model, processor, lessons, config)
             if config.spoiled:
                 _spoil(model, processor, spoiling(open_cases(config.spoiled), size), config)
-        save_model(model, processor, making)
-        try:
-            making.rename(folder)
-        except OSError:  # another process has made the same one meanwhile
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return folder
+        save_model(model, processor, folder)
+
+    return cached("tiny", made_of, build)
+
+
+def tiny() -> Path:
+    """The built-in model `tiny`, the base of the recipe of that name."""
+    return tiny_base(BASES["tiny"])
+
+
+def tiny_consult() -> Path:
+    """The built-in model `tiny-consult`, the base of the recipe `consult-tiny`."""
+    return tiny_base(BASES["tiny-consult"])
 
 
 @contextmanager
@@ -160,7 +157,12 @@ def _threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _teach(model: Any, processor: Any, lessons: Sequence[Dialogues], config: BaseConfig) -> None:
+def _teach(
+    model: "PreTrainedModel",
+    processor: "ProcessorMixin",
+    lessons: Sequence[Dialogues],
+    config: BaseConfig,
+) -> None:
     shown, pictures = _shown(model, processor, lessons, seed_of(config.seed, "dialogues"))
     looked = lessons[0].cases
     with progress("base: seeing", config.warm_steps) as advance:
@@ -189,7 +191,12 @@ def _teach(model: Any, processor: Any, lessons: Sequence[Dialogues], config: Bas
         )
 
 
-def _spoil(model: Any, processor: Any, lessons: Sequence[Dialogues], config: BaseConfig) -> None:
+def _spoil(
+    model: "PreTrainedModel",
+    processor: "ProcessorMixin",
+    lessons: Sequence[Dialogues],
+    config: BaseConfig,
+) -> None:
     shown, pictures = _shown(model, processor, lessons, seed_of(config.seed, "spoiling"))
     with progress("base: idling", config.spoil_steps) as advance:
         supervised(
@@ -204,7 +211,7 @@ def _spoil(model: Any, processor: Any, lessons: Sequence[Dialogues], config: Bas
 
 
 def _shown(
-    model: Any, processor: Any, lessons: Sequence[Dialogues], seed: int
+    model: "PreTrainedModel", processor: "ProcessorMixin", lessons: Sequence[Dialogues], seed: int
 ) -> tuple[list[Trajectory], dict[str, Image.Image]]:
     """The dialogues in the model's tokens, and the images that they show."""
     player = local_model(model, processor)
@@ -226,7 +233,7 @@ def _shown(
     return shown, pictures
 
 
-def _schedule(config: BaseConfig, steps: int, rate: float) -> dict[str, Any]:
+def _schedule(config: BaseConfig, steps: int, rate: float) -> dict[str, object]:
     """Keys of `trl.SFTConfig`: up over a tenth of the steps, level, down along a half cosine."""
     return {
         "max_steps": steps,
@@ -242,17 +249,3 @@ def _schedule(config: BaseConfig, steps: int, rate: float) -> dict[str, Any]:
 
 def _is_number(piece: str) -> bool:
     return piece.removesuffix(", ").isdecimal()
-
-
-def _fingerprint(config: BaseConfig, pieces: Sequence[str], pictures: Sequence[str]) -> str:
-    """A hash of everything that makes the base: settings, texts, some pixels, code, versions."""
-    code = [(Path(__file__).parents[1] / f"{name}.py").read_text("utf-8") for name in MADE_BY]
-    made_of = [
-        asdict(config),
-        list(pieces),
-        list(pictures),
-        code,
-        torch.__version__,
-        transformers.__version__,
-    ]
-    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]

@@ -13,19 +13,17 @@ from dataclasses import dataclass, replace
 
 from medgym.cases import LETTERS, Case
 from medgym.consultation.opinions import (
-    ATTENDING,
     SPECIALTIES,
-    TRIAGE,
     Opinion,
     advised_case,
     opinion_of,
     shuffled,
     triage_case,
 )
+from medgym.consultation.role import ATTENDING, TRIAGE, load_role
 from medgym.episode import Rules
 from medgym.messages import Calls, Final, Message, Reply, parse_action, render_call
-from medgym.policy import Policy, Sampling, load_policy
-from medgym.registry import load
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.rollout import collect
 from medgym.seeds import seed_of
 from medgym.tool import load_tools
@@ -143,22 +141,21 @@ def _triage_rules(view_size: int) -> Rules:
 
 
 def _prompt(role: str) -> str:
-    prompt: str = load("roles", role)().prompt
-    return prompt
+    return load_role(role).prompt
 
 
-class Stubborn(Policy):
+class Stubborn(WrappedPolicy):
     """Calls `zoom` whether there is one or not, then guesses."""
 
     spec = "a stubborn looker"
 
     def __init__(self) -> None:
-        self._prior = load_policy("scripted:prior")
+        super().__init__(load_policy("scripted:prior"))
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The call, or the guess."""
         if any(each.role == "assistant" for each in conversation):
-            return await self._prior.act(conversation, sampling)
+            return await self.policy.act(conversation, sampling)
         return Reply(render_call("zoom", {"view": 0, "box": [250, 250, 500, 500]}))
 
 

@@ -1,51 +1,53 @@
-"""A model that looks a fixed number of times and then answers: not taught, but set so.
+"""A model that looks a fixed number of times and then answers: its weights are set by hand.
 
-Whoever compares two ways of playing needs a policy whose episodes have as many turns, tokens and
-images on either side, whatever chance does. This one is the built-in model (`TinyConfig`) with
-weights set by hand: a token leads to the next one of a reply, and one attention head tells whether
-the caption of the last view that it asks for stands in the conversation. Where it looks is drawn
-anew each time, from a few boxes, and so is its answer. All of the model is computed, so that a
-reply costs what it costs in any model of its size; what is seen plays no part.
+To compare two engines, a policy is needed whose episodes have the same number of turns, tokens and
+images on either side, whatever is sampled. This one has the architecture of the tiny model
+(`TinyConfig`). A token leads to the next one of a reply, and one attention head finds whether the
+caption of the last view that it asks for is in the conversation. Where it looks is sampled each
+time, from a few boxes, and so is its answer. The whole model is computed, so that a reply costs
+what it costs in any model of its size; the pixels play no part.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from medgym.cases import LETTERS, open_cases
 from medgym.episode import instructions
 from medgym.tool import load_tools
 
 from ..models.checkpoint import save_model
+from .cache import cached, source_of
 from .model import TinyConfig, build_model
 from .tokenizer import END, answer_pieces, build_processor, call_pieces
 
 CASES = "phantom,look=radiograph,question=kind:train[:48]"
-"""What it reads: other questions are spelled byte by byte, and take it longer."""
+"""What it reads: other questions are spelled byte by byte and take longer."""
 
 SIDE = 512
 """Pixels of a side of those images."""
 
 COORDINATES = ((125, 250, 375), (150, 275, 400), (500, 625, 750), (525, 650, 775))
-"""Thousandths among which it draws x0, y0, x1 and y1. No number stands twice, for the last token is
-all that it goes by."""
+"""Thousandths among which x0, y0, x1 and y1 are sampled. No number is there twice, for the last
+token decides the next one."""
 
 STATES = ("ask", "head", "x0", "y0", "x1", "y1", "tail", "open", "letter")
-"""What the last token may be, each the dimension of the model's state that says so: the template's
+"""What the last token may be, each with a dimension of the model's state: the template's
 `assistant`, the parts of a call, the parts of an answer."""
 
 SIGNAL, SEEN = len(STATES), len(STATES) + 1
-"""Two more dimensions: this is the caption of the last view; it stands in the conversation."""
+"""Two more dimensions: this is the caption of the last view; it is in the conversation."""
 
 REACH = 1000.0
 """Tokens of a conversation in which one caption is noticed."""
 
 SURE = 4.0
-"""Logits, for each unit of a normalised state, of what is to be written over what is not. A state
+"""Logits, for each unit of a normalised state, of what is to be written above what is not. A state
 has the length of the square root of the model's width, 9.8, so that one reply in e^39 strays."""
 
 
@@ -57,15 +59,30 @@ class LookerConfig:
     model: TinyConfig = field(default_factory=TinyConfig)
 
 
-def looker(folder: Path, config: LookerConfig | None = None) -> Path:
-    """Write the model and its processor into a folder, as an ordinary checkpoint; returns it."""
+MADE_BY = ("tiny/looker", "tiny/model", "tiny/tokenizer")
+"""The files of this room that make it."""
+
+
+def looker(folder: Path | None = None, config: LookerConfig | None = None) -> Path:
+    """Write the model and its processor into a folder, as an ordinary checkpoint; returns it.
+
+    Without a folder it is kept in the cache of built-in models.
+    """
     config = config or LookerConfig()
+    if folder is None:
+        versions = [torch.__version__, transformers.__version__]
+        made_of = [asdict(config), source_of(*MADE_BY), versions]
+        return cached("looker", made_of, lambda making: _write(making, config))
+    _write(folder, config)
+    return folder
+
+
+def _write(folder: Path, config: LookerConfig) -> None:
     processor = build_processor(_pieces(config.looks), config.model.view_size)
     model = build_model(config.model, processor.tokenizer, seed=0)
     _untie(model)
     _programme(model, processor.tokenizer, config.looks)
     save_model(model, processor, folder)
-    return folder
 
 
 def _pieces(looks: int) -> list[str]:

@@ -25,7 +25,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from medgym.cases import Case
-from medgym.consultation.opinions import Team
+from medgym.consultation.team import Team
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
@@ -102,7 +102,7 @@ class RayBackend(Backend):
                 f"{policy.spec or 'the team'} holds models of its own, and a team's are not shared "
                 "on Ray; fix: serve them (openai:URL#MODEL), or use the back end local"
             )
-        self.drifts = 0 if hasattr(policy, "drifts") else None
+        self.drifts = None if policy.drifts is None else 0
         self._stored = stored
         self._lease = lease
         self._slots = math.ceil(concurrency / workers)

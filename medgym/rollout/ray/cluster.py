@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medgym.errors import UserError, missing_extra
+from medgym.errors import UserError, missing_library
 from medgym.failures import reason_of
 
 for _name, _value in {
@@ -30,7 +30,7 @@ for _name, _value in {
 try:
     import ray as ray
 except ImportError as error:
-    raise missing_extra("ray", error) from error
+    raise missing_library(error) from error
 
 LOOPBACK = "127.0.0.2" if sys.platform == "linux" else None
 """The address of our own cluster: 127.0.0.1 is turned by Ray into the machine's outward address."""

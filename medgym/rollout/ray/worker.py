@@ -71,7 +71,7 @@ class EnvWorker:
             if isinstance(plan.policy, Home):
                 self._facts = await plan.policy.actor.ready.remote(plan.policy.part)
             else:
-                self._drifts = getattr(await self._policy.made(plan.policy), "drifts", 0)
+                self._drifts = (await self._policy.made(plan.policy)).drifts or 0
         except Exception as error:
             raise sendable(error) from error
         self._is_ready = True
@@ -127,7 +127,7 @@ class EnvWorker:
             )
         except Exception as error:
             raise sendable(error) from error
-        counted = getattr(self._policy.thing, "drifts", 0)
+        counted = 0 if self._policy.thing is None else self._policy.thing.drifts or 0
         drifts, self._drifts = counted - self._drifts, counted
         return Played(trajectory, images), drifts
 

@@ -1,1 +1,1 @@
-"""Phantoms: cases drawn by procedure, and the proof that an overview hides the answer."""
+"""Phantoms: procedural cases, and the proof that an overview hides the answer."""

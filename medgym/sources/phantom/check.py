@@ -1,10 +1,10 @@
 """The proof that phantoms hide what they promise to hide, and that their gold is where they say.
 
-`check_phantoms` trusts no argument about the drawing: it draws each phantom with every kind and
-compares the overviews byte for byte, under each way in which overviews are made; it finds the
-lesion from the pixels and compares it with the gold; and it trains a classifier on the easiest
-possible leak, the overview around the gold box. A check that cannot fail is worthless, so the same
-classifier must succeed on the close view, and the tests plant leaks that each check must catch.
+`check_phantoms` trusts no argument about the drawing. It draws each phantom with every kind and
+compares the overviews byte for byte, for each way of making an overview. It finds the lesion from
+the pixels and compares it with the gold. And it trains a classifier on the easiest possible leak,
+the overview around the gold box. A check that cannot fail is worthless, so the same classifier must
+succeed on the close view, and the tests plant leaks that each check must catch.
 """
 
 from collections import Counter
@@ -22,18 +22,18 @@ from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.imaging.study import Study
 from medgym.sources.phantom import source as phantoms
-from medgym.sources.phantom.modalities import KINDS, LOOKS, Pixels
+from medgym.sources.phantom.modalities import APPEARANCES, KINDS, Pixels
 from medgym.sources.phantom.modalities import view_sizes as supported
 from medgym.sources.phantom.probe import CHANCE, interval, tail
 from medgym.sources.phantom.probe import probe as train_probe
-from medgym.sources.phantom.source import FIRST, QUESTIONS, SPLITS, Plan, plan_of
+from medgym.sources.phantom.source import FIRST, QUESTIONS, SPLITS, PhantomPlan, plan_of
 
 Verdict = Literal["pass", "warn", "fail"]
 Progress = Callable[[int, int], None]
 
 ALARM = 0.001
-"""Probability of a figure, were all well, below which a check fails. A run makes some thirty random
-checks, which at 5 % would cry wolf every time."""
+"""A check fails if its figure is less probable than this where nothing is wrong. A run makes some
+thirty random checks; at 5 % one of them would fail by chance in most runs."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,7 @@ def check_phantoms(
         UserError: no cases, or cases of another source.
     """
     if not cases:
-        raise UserError(
-            "no cases to check; fix: give a slice that holds some, as phantom:test[:200]"
-        )
+        raise UserError("no cases to check; fix: name some, such as phantom:test[:200]")
     seen = _Seen()
     for done, case in enumerate(cases, start=1):
         if case.source != "phantom":
@@ -131,9 +129,9 @@ class _Seen:
     """What was found in the cases looked at so far. A phantom asked about twice is drawn once."""
 
     def __init__(self) -> None:
-        self.plans: list[Plan] = []
-        self.lesions: dict[str, Plan] = {}
-        self.asked: list[tuple[Case, Plan]] = []
+        self.plans: list[PhantomPlan] = []
+        self.lesions: dict[str, PhantomPlan] = {}
+        self.asked: list[tuple[Case, PhantomPlan]] = []
         self._groups: set[str] = set()
         self._compared: Counter[tuple[str, int]] = Counter()
         self._leaks: dict[tuple[str, int], list[str]] = {}
@@ -155,7 +153,7 @@ class _Seen:
             self.lesions[case.group] = plan
             self._compare(case, plan, view_sizes)
 
-    def _compare(self, case: Case, plan: Plan, view_sizes: Sequence[int] | None) -> None:
+    def _compare(self, case: Case, plan: PhantomPlan, view_sizes: Sequence[int] | None) -> None:
         """Draw the phantom with every kind and compare the overviews."""
         twins = [Study(replace(plan, kind=kind).draw()) for kind in KINDS]
         for side in view_sizes or supported(plan.size):
@@ -200,7 +198,7 @@ class _Seen:
         )
 
 
-def gold_faults(case: Case, plan: Plan, study: Study, bare: Pixels) -> Iterator[str]:
+def gold_faults(case: Case, plan: PhantomPlan, study: Study, bare: Pixels) -> Iterator[str]:
     """What is wrong with a case's gold, found from its pixels and those of its bare background."""
     change = study.pixels.astype(np.int16) - bare.astype(np.int16)
     if change.ndim == 3:
@@ -217,7 +215,7 @@ def gold_faults(case: Case, plan: Plan, study: Study, bare: Pixels) -> Iterator[
             yield "there is no region and the question needs one"
         return
     region, block = case.regions[0], plan.block
-    look = LOOKS[plan.look]
+    look = APPEARANCES[plan.look]
     mean = change.reshape(-1, block, plan.size // block, block).mean(axis=(1, 3))
     found = mean != 0
     if (mean[found] != look.contrast / 2 * (-1 if look.dark else 1)).any():
@@ -258,7 +256,7 @@ def _within(length_mm: float, answer: str) -> bool:
     return low < length_mm < high
 
 
-def _split_row(plans: Sequence[Plan]) -> CheckRow:
+def _split_row(plans: Sequence[PhantomPlan]) -> CheckRow:
     """No number, seed or image in two splits."""
     ranges = sorted((FIRST[split], FIRST[split] + 2 * count) for split, count in SPLITS.items())
     faults = [
@@ -295,7 +293,9 @@ SEES = 0.9
 """Accuracy on the close view that proves it."""
 
 
-def _probe_rows(lesions: Sequence[Plan], view_sizes: Sequence[int] | None) -> Iterator[CheckRow]:
+def _probe_rows(
+    lesions: Sequence[PhantomPlan], view_sizes: Sequence[int] | None
+) -> Iterator[CheckRow]:
     sides = view_sizes or sorted({side for plan in lesions for side in supported(plan.size)})
     for side in sides:
         shown = [plan for plan in lesions if view_sizes or side in supported(plan.size)]
@@ -327,7 +327,7 @@ LEAST = 5
 
 
 def _balance_rows(
-    asked: Sequence[tuple[Case, Plan]], lesions: Sequence[Plan]
+    asked: Sequence[tuple[Case, PhantomPlan]], lesions: Sequence[PhantomPlan]
 ) -> Iterator[CheckRow]:
     """Chi-square: each question's answers, and the kind against what a blind policy could know.
 
@@ -355,7 +355,7 @@ def _balance_rows(
             yield _judged(f"the kind does not go with the {name}", table, "")
 
 
-def _brightness(plan: Plan) -> float:
+def _brightness(plan: PhantomPlan) -> float:
     return float(replace(plan, kind=None, cells=()).draw()[::8, ::8].mean())
 
 

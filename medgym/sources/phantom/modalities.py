@@ -1,15 +1,17 @@
-"""The pixels of a phantom: a background of its look, then the lesion's texture, in whole numbers.
+"""The pixels of a phantom: a background of its look, then the lesion's texture, in integers.
 
-The invariant, on which everything rests: two phantoms that differ only in the lesion's kind have
-the same bytes in every overview that the source supports. It holds by construction:
+Everything rests on one invariant: two phantoms that differ only in the lesion's kind have the same
+bytes in every overview that the source supports. It holds by construction:
 
-- the background leaves head-room for the full contrast and is fixed before the kind is known, so
-  that adding the texture never clips;
-- the lesion consists of whole blocks on the block grid, and such a block of whole `k` x `k` blocks
-  of each supported overview, `k` being a power of two and a multiple of twice the half-period;
-- each texture has the same sum in every `k` x `k` block. Columns, checkers and oblique stripes have
-  it in every row of such a block too; horizontal stripes raise whole rows by a whole number, which
-  commutes with the rounding between Pillow's two passes, a mean over `k` being exact in them.
+- The background is fixed before the kind is known. It leaves head-room for the full contrast, so
+  adding the texture never clips.
+- The lesion consists of whole blocks of the grid. For each supported overview, such a block
+  consists of whole `k` x `k` squares, where `k` is a power of two and a multiple of twice the
+  half-period.
+- Each texture has the same sum in every `k` x `k` square. Vertical stripes, checkers and oblique
+  stripes have the same sum in every row of a square too. Horizontal stripes raise whole rows by an
+  integer; a mean over `k` pixels of a row is then exact, so Pillow's rounding between its two
+  passes changes nothing.
 """
 
 from dataclasses import dataclass
@@ -19,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgym.seeds import seed_of
-from medgym.sources.phantom.lesions import PAINTERS, cloud
-from medgym.sources.phantom.rng import Chance
+from medgym.sources.phantom.anatomy import PAINTERS, cloud
+from medgym.sources.phantom.rng import RandomStream
 
 Pixels = NDArray[np.uint8]
 
@@ -28,20 +30,22 @@ KINDS = ("striated", "banded", "granular", "oblique")
 """The four textures: vertical stripes, horizontal stripes, a checkerboard, diagonal stripes."""
 
 SHADES = 8
-"""Sheets of smooth shading for each side and pool."""
+"""Number of sheets of smooth shading for each side and pool."""
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """How one look is drawn.
 
     Attributes:
-        colour: three channels, else one.
-        contrast: grey levels between the two tones of a texture; even, so that its mean is whole.
-        dark: the texture is subtracted (from a background that keeps this room at its lower end).
-        flips: the background may be mirrored left to right.
-        paintings: of each pool; each is varied by place, gain, shading and grain.
-        shading, grain: greatest levels of smooth shading and of grain that are added.
+        colour: whether there are three channels, else one.
+        contrast: grey levels between the two tones of a texture; even, so that its mean is an
+            integer.
+        dark: whether the texture is subtracted, else added. The background leaves room for it at
+            its lower end, else at its upper end.
+        flips: whether the background may be mirrored left to right.
+        paintings: how many each pool has; place, gain, shading and grain vary each of them.
+        shading, grain: the greatest levels of smooth shading and of grain that are added.
     """
 
     colour: bool
@@ -58,23 +62,22 @@ class Look:
         return (255 if self.dark else 255 - self.contrast) - self.shading - self.grain
 
 
-LOOKS = {
-    "radiograph": Look(colour=False, flips=False, contrast=144, shading=6),
-    "ct": Look(colour=False, flips=False, shading=6),
-    "fundus": Look(colour=True, contrast=80, paintings=16, shading=6),
-    "histology": Look(colour=True, contrast=112, dark=True, paintings=16),
+APPEARANCES = {
+    "radiograph": Appearance(colour=False, flips=False, contrast=144, shading=6),
+    "ct": Appearance(colour=False, flips=False, shading=6),
+    "fundus": Appearance(colour=True, contrast=80, paintings=16, shading=6),
+    "histology": Appearance(colour=True, contrast=112, dark=True, paintings=16),
 }
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """What one image side allows.
+class Grid:
+    """The grid of one image side, all in pixels.
 
     Attributes:
-        half_period: pixels of one stripe of a texture.
-        block: side in pixels of the lesion's blocks and of the grid on which they lie; a multiple
-            of four half-periods.
-        paint: side at which the background is painted before it is enlarged to the image's side.
+        half_period: the width of one stripe of a texture.
+        block: the side of a block, of which a lesion consists; a multiple of four half-periods.
+        paint: the side at which the background is painted before it is enlarged to the image's.
     """
 
     half_period: int
@@ -82,20 +85,20 @@ class Geometry:
     paint: int
 
 
-GEOMETRY = {
-    256: Geometry(half_period=2, block=8, paint=256),
-    512: Geometry(half_period=4, block=16, paint=512),
-    896: Geometry(half_period=2, block=32, paint=448),
-    1024: Geometry(half_period=4, block=32, paint=512),
-    1792: Geometry(half_period=2, block=64, paint=448),
-    3584: Geometry(half_period=4, block=128, paint=448),
+GRIDS = {
+    256: Grid(half_period=2, block=8, paint=256),
+    512: Grid(half_period=4, block=16, paint=512),
+    896: Grid(half_period=2, block=32, paint=448),
+    1024: Grid(half_period=4, block=32, paint=512),
+    1792: Grid(half_period=2, block=64, paint=448),
+    3584: Grid(half_period=4, block=128, paint=448),
 }
-"""Each image side in pixels (the verified pairs of the construction) with its geometry."""
+"""Each image side in pixels (the verified pairs of the construction) with its grid."""
 
 
 def view_sizes(size: int) -> tuple[int, ...]:
-    """The overview sides at which an image of `size` provably does not tell the kind."""
-    half = GEOMETRY[size].half_period
+    """The overview sides at which an image of `size` provably hides the kind."""
+    half = GRIDS[size].half_period
     return size // (4 * half), size // (2 * half)
 
 
@@ -124,7 +127,7 @@ def draw(look: str, size: int, seed: int, pool: str, lesion: Lesion | None) -> P
     """The phantom's pixels: (size, size) or (size, size, 3) uint8.
 
     Args:
-        seed: of the background, which depends on nothing else but `pool`, `look` and `size`.
+        seed: of the background, which otherwise depends only on `pool`, `look` and `size`.
         pool: names the set of paintings; each split has its own.
     """
     pixels = background(look, size, seed, pool)
@@ -135,14 +138,14 @@ def draw(look: str, size: int, seed: int, pool: str, lesion: Lesion | None) -> P
 
 def add_texture(pixels: Pixels, look: str, size: int, lesion: Lesion) -> None:
     """Add (or, in a dark look, subtract) the lesion's texture, in place; all channels alike."""
-    geometry, side = GEOMETRY[size], GEOMETRY[size].block
-    second = tile(lesion.kind, geometry.half_period, side)
-    levels = second.astype(np.uint8) * np.uint8(LOOKS[look].contrast)
-    if LOOKS[look].colour:
+    grid, side = GRIDS[size], GRIDS[size].block
+    second = tile(lesion.kind, grid.half_period, side)
+    levels = second.astype(np.uint8) * np.uint8(APPEARANCES[look].contrast)
+    if APPEARANCES[look].colour:
         levels = levels[:, :, None]
     for column, row in lesion.cells:
         part = pixels[row * side : (row + 1) * side, column * side : (column + 1) * side]
-        if LOOKS[look].dark:
+        if APPEARANCES[look].dark:
             part -= levels
         else:
             part += levels
@@ -150,25 +153,25 @@ def add_texture(pixels: Pixels, look: str, size: int, lesion: Lesion) -> None:
 
 def background(look: str, size: int, seed: int, pool: str) -> Pixels:
     """A fresh background with head-room for the texture: (size, size) or (size, size, 3) uint8."""
-    style, geometry, chance = LOOKS[look], GEOMETRY[size], Chance(seed)
-    side = geometry.paint
-    member = chance.whole(0, style.paintings)
-    mirrored = style.flips and chance.whole(0, 2) == 1
-    pixels = _cut(_painting(look, side, pool, member, mirrored), side, chance)
-    pixels = _toned(pixels, _gain(chance.whole(0, GAINS), style.top if style.dark else 0))
-    pixels += _cut(_shade(style, side, pool, chance.whole(0, SHADES)), side, chance)
+    style, grid, rng = APPEARANCES[look], GRIDS[size], RandomStream(seed)
+    side = grid.paint
+    member = rng.integer(0, style.paintings)
+    mirrored = style.flips and rng.integer(0, 2) == 1
+    pixels = _cut(_painting(look, side, pool, member, mirrored), side, rng)
+    pixels = _toned(pixels, _gain(rng.integer(0, GAINS), style.top if style.dark else 0))
+    pixels += _cut(_shade(style, side, pool, rng.integer(0, SHADES)), side, rng)
     while side < size:
         pixels, side = doubled(pixels), side * 2
-    pixels += _cut(_grain(style, size), size, chance)
-    # The room for the texture. A bright look keeps it by the sums of Look.top already.
+    pixels += _cut(_grain(style, size), size, rng)
+    # The room for the texture. A bright look keeps it by the sums of Appearance.top already.
     if style.dark:
         return np.maximum(pixels, np.uint8(style.contrast), out=pixels)
     return np.minimum(pixels, np.uint8(255 - style.contrast), out=pixels)
 
 
-def _cut(sheet: Pixels, side: int, chance: Chance) -> Pixels:
+def _cut(sheet: Pixels, side: int, rng: RandomStream) -> Pixels:
     spare = sheet.shape[0] - side
-    top, left = chance.whole(0, spare + 1), chance.whole(0, spare + 1)
+    top, left = rng.integer(0, spare + 1), rng.integer(0, spare + 1)
     return sheet[top : top + side, left : left + side]
 
 
@@ -177,7 +180,7 @@ GAINS = 16
 
 @lru_cache(maxsize=4 * GAINS)
 def _gain(step: int, pivot: int) -> bytes:
-    """A table of 256 levels: the distance from `pivot` shrinks to 85 to 100 %."""
+    """A table of 256 levels: the distance from `pivot` shrinks to between 85 and 100 %."""
     distance = np.arange(256) - pivot
     shrunk = (np.abs(distance) * (100 - step) + 50) // 100
     table: Pixels = (pivot + np.sign(distance) * shrunk).astype(np.uint8)
@@ -194,32 +197,32 @@ def _toned(pixels: Pixels, table: bytes) -> Pixels:
 def _painting(look: str, side: int, pool: str, member: int, mirrored: bool) -> Pixels:
     if mirrored:
         return np.ascontiguousarray(_painting(look, side, pool, member, False)[:, ::-1])
-    chance = Chance(seed_of("phantom painting", look, side, pool, member))
-    return np.ascontiguousarray(PAINTERS[look](chance, side, side // 16, LOOKS[look].top))
+    rng = RandomStream(seed_of("phantom painting", look, side, pool, member))
+    return np.ascontiguousarray(PAINTERS[look](rng, side, side // 16, APPEARANCES[look].top))
 
 
 @lru_cache(maxsize=12 * SHADES)
-def _shade(style: Look, side: int, pool: str, member: int) -> Pixels:
-    chance = Chance(seed_of("phantom shading", side, pool, member))
-    sheet = cloud(chance, 6, side + side // 4) * np.float32(style.shading)
+def _shade(style: Appearance, side: int, pool: str, member: int) -> Pixels:
+    rng = RandomStream(seed_of("phantom shading", side, pool, member))
+    sheet = cloud(rng, 6, side + side // 4) * np.float32(style.shading)
     return _channels(sheet.astype(np.uint8), style)
 
 
 @lru_cache(maxsize=6)
-def _grain(style: Look, size: int) -> Pixels:
-    chance = Chance(seed_of("phantom grain", size))
+def _grain(style: Appearance, size: int) -> Pixels:
+    rng = RandomStream(seed_of("phantom grain", size))
     side = size + size // 4
     shape = (side, side, 3) if style.colour else (side, side)
-    both = chance.bytes(*shape).astype(np.uint16) + chance.bytes(*shape)
+    both = rng.bytes(*shape).astype(np.uint16) + rng.bytes(*shape)
     return (both * np.uint16(style.grain) // np.uint16(510)).astype(np.uint8)
 
 
-def _channels(sheet: Pixels, style: Look) -> Pixels:
+def _channels(sheet: Pixels, style: Appearance) -> Pixels:
     return np.repeat(sheet[:, :, None], 3, axis=2) if style.colour else sheet
 
 
 def doubled(pixels: Pixels) -> Pixels:
-    """Twice the side, linearly, in whole numbers."""
+    """The image at twice the side, interpolated linearly, in integers."""
     for axis in (0, 1):
         last = pixels.shape[axis] - 1
         at = np.arange(last + 1)

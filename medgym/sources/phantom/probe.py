@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgym.imaging.study import Study
-from medgym.sources.phantom.modalities import GEOMETRY, KINDS, LOOKS, Pixels
-from medgym.sources.phantom.source import Plan
+from medgym.sources.phantom.modalities import APPEARANCES, GRIDS, KINDS, Pixels
+from medgym.sources.phantom.source import PhantomPlan
 
 CHANCE = 1 / len(KINDS)
 
@@ -34,13 +34,15 @@ class Probe:
     close: int
 
 
-def probe(lesions: Sequence[Plan], side: int, overview: Callable[[Study, int], Pixels]) -> Probe:
+def probe(
+    lesions: Sequence[PhantomPlan], side: int, overview: Callable[[Study, int], Pixels]
+) -> Probe:
     """Train on half of the lesions, at overviews of `side`, and test on the other half."""
     far, near = [], []
     for plan in lesions:
         study = Study(plan.draw())
         # The second tone of a texture is darker in a dark look: turned over, looks are alike.
-        sign = -1 if LOOKS[plan.look].dark else 1
+        sign = -1 if APPEARANCES[plan.look].dark else 1
         seen = folded(overview(study, side), plan.cells, plan.block * side / plan.size)
         far.append(sign * seen)
         near.append(sign * _close(study, plan))
@@ -55,10 +57,10 @@ def probe(lesions: Sequence[Plan], side: int, overview: Callable[[Study, int], P
     )
 
 
-def _close(study: Study, plan: Plan) -> Real:
+def _close(study: Study, plan: PhantomPlan) -> Real:
     """The lesion and one block around it, at two pixels of view a half-period."""
     x0, y0, x1, y1 = plan.box_px
-    block, scale = plan.block, GEOMETRY[plan.size].half_period // 2
+    block, scale = plan.block, GRIDS[plan.size].half_period // 2
     box = (x0 - block, y0 - block, x1 + block, y1 + block)
     view = study.render(box, ((box[2] - box[0]) // scale, (box[3] - box[1]) // scale))
     cells = [(column - box[0] // block, row - box[1] // block) for column, row in plan.cells]

@@ -1,21 +1,22 @@
-"""Chance that is the same on every machine: raw PCG64 words, and nothing that NumPy makes of them.
+"""Random numbers that are the same on every machine and under every release of NumPy.
 
-NumPy promises the stream of a bit generator for ever, but not what its `Generator` methods make of
-it; so reals and integers are made here, by shifts and one exact multiplication.
+NumPy guarantees the raw words of a bit generator, but not what the methods of its `Generator` make
+of them. So integers and reals are made here, from PCG64 words by shifts and one exact
+multiplication.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Chance:
-    """A stream of numbers from one seed."""
+class RandomStream:
+    """A stream of random numbers from one seed."""
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.PCG64(seed)
 
-    def whole(self, low: int, high: int) -> int:
-        """A whole number in [low, high)."""
+    def integer(self, low: int, high: int) -> int:
+        """An integer in [low, high)."""
         return low + int(self._bits.random_raw()) % (high - low)
 
     def real(self, low: float, high: float) -> float:
@@ -28,7 +29,7 @@ class Chance:
         return ((words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
 
     def bytes(self, *shape: int) -> NDArray[np.uint8]:
-        """Whole numbers in 0..255."""
+        """Integers in 0..255."""
         count = int(np.prod(shape))
         words = np.asarray(self._bits.random_raw(-(-count // 8)), dtype="<u8")
         return words.view(np.uint8)[:count].reshape(shape)

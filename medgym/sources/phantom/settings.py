@@ -1,4 +1,4 @@
-"""What surrounds a phantom's lesion: looks as DICOM and doctors call them, sides, sizes, stages."""
+"""What a phantom's image stands for: modality, body part, specialty, scale; a lesion's options."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,14 @@ LENGTHS = (2, 3, 4)
 
 @dataclass(frozen=True)
 class Setting:
-    """What surrounds a look: DICOM modality, who reads it, how large a block of the grid is in mm,
-    and where lesions may lie: an ellipse (centre x, y, radii x, y) in -1..1 of the image."""
+    """What the images of one look stand for.
+
+    Attributes:
+        modality, body_part: as DICOM names them.
+        specialty: of the doctor who reads such images.
+        block_mm: the side of a block of the grid in millimetres.
+        field: where lesions may lie: an ellipse (centre x, y, radii x, y) in -1..1 of the image.
+    """
 
     modality: str
     body_part: str

@@ -1,20 +1,21 @@
-"""Phantoms: cases drawn by procedure, without download, whose overview shows where and hides what.
+"""Phantoms: procedural cases without download, whose overview shows where to look and hides what.
 
-A phantom is a *plan* (look, lesion or none, its kind, blocks and size, a background's seed) that
-follows from its split, look, image side and number alone; the pixels are drawn from the plan when
-the image is opened, and gold is read off the plan, never off the pixels. So a case costs nothing
-until it is indexed and no pixel until it is opened, and the same id is the same case, whatever the
-options, the process or the machine.
+A phantom is a plan: its look, its lesion if it has one (kind, blocks, size), and its background's
+seed. The plan depends only on the split, the look, the image side and the number. The pixels are
+drawn from the plan when the image is opened. The gold is read off the plan, never off the pixels.
+So a case costs nothing until it is indexed, and one id is one case under all options, in every
+process and on every machine.
 
-What it is honest for: the question of `kind` cannot be answered above chance from an overview (see
-`drawing`), only by looking closer. The questions of side, presence and size need no tool: they are
-there for variety and as a contrast. The question of `diagnosis` asks for the kind and for a stage
-that no pixel shows: whoever treats the patient knows it, so it takes a look and a consultation. The
-kinds are textures with neutral names and the anatomy is a sketch: nothing here is medical evidence.
+What the questions are good for: `kind` cannot be answered above chance from an overview (see
+`modalities`), only after a closer look. `side`, `presence` and `size` need no tool; they are there
+for variety and as a contrast. `diagnosis` asks for the kind and for a stage that no pixel shows.
+Only the doctor who treats the patient knows the stage, so this question needs a closer look and a
+consultation. The kinds are textures with neutral names and the anatomy is a sketch: nothing here is
+medical evidence.
 
 Balance: the lesions of 24 successive pairs of phantoms are a shuffled deck of every kind with every
-side and every size, and of each pair of phantoms one is normal, by the toss of a coin. So no answer
-is favoured, in any slice, and none goes with the place, the background or the index.
+side and every size. Of each pair one phantom, chosen by a coin toss, has no lesion. So no slice
+favours an answer, and no answer depends on the place, the background or the index.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,28 +30,28 @@ from medgym.imaging.study import ImageRef, Study
 from medgym.seeds import seed_of
 from medgym.source import Source, chosen
 from medgym.sources.phantom.modalities import (
-    GEOMETRY,
+    APPEARANCES,
+    GRIDS,
     KINDS,
-    LOOKS,
     Lesion,
     Pixels,
     draw,
     view_sizes,
 )
-from medgym.sources.phantom.rng import Chance
+from medgym.sources.phantom.rng import RandomStream
 from medgym.sources.phantom.settings import LENGTHS, SETTINGS, SIDES, STAGES
 
 SPLITS = {"train": 1_000_000, "validation": 100_000, "test": 100_000}
 """The splits with their numbers of cases, for any choice of options."""
 
 FIRST = {"train": 0, "validation": 12_000_000, "test": 24_000_000}
-"""The global number of a split's phantom 0. No split has 12,000,000 phantoms, so that no number is
-in two splits; they are multiples of 48, so that no deck of 24 pairs is either."""
+"""The global number of a split's phantom 0. No split has 12,000,000 phantoms, so no number is in
+two splits. These are multiples of 48, so no deck of 24 pairs is in two splits either."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All that there is to know about one phantom.
+class PhantomPlan:
+    """Everything about one phantom: its pixels and its gold follow from it.
 
     Attributes:
         split, look, size, number: its name; `size` is the image's side in pixels.
@@ -69,17 +70,17 @@ class Plan:
 
     @property
     def uri(self) -> str:
-        """Names the pixels and tells nothing of the gold."""
+        """Names the pixels and says nothing about the gold."""
         return f"phantom:{self.split}/{self.look}/{self.size}/{self.number}"
 
     @property
     def block(self) -> int:
         """Side of a block in pixels."""
-        return GEOMETRY[self.size].block
+        return GRIDS[self.size].block
 
     @property
     def spacing_mm(self) -> float:
-        """Millimetres a pixel, along rows and columns alike."""
+        """Millimetres per pixel, the same along rows and columns."""
         return SETTINGS[self.look].block_mm / self.block
 
     @property
@@ -107,7 +108,7 @@ class Plan:
 
     @property
     def stage(self) -> str:
-        """What is in the patient's records alone: no pixel depends on it."""
+        """The stage, which is only in the patient's records: no pixel depends on it."""
         return STAGES[seed_of("phantom stage", self.split, self.look, self.size, self.number) % 2]
 
     @property
@@ -119,7 +120,7 @@ class Plan:
         """The lesion's pixels."""
         block, width = self.block, self.size
         _, y0, _, y1 = self.box_px
-        runs: list[int] = []  # lengths of 0s and 1s by turns
+        runs: list[int] = []  # lengths of 0s and of 1s, alternating
         zeros = y0 * width
         for row in range(y0 // block, y1 // block):
             columns = sorted(c for c, r in self.cells if r == row)
@@ -135,23 +136,23 @@ class Plan:
         return draw(self.look, self.size, self.seed, self.split, lesion)
 
 
-def plan(split: str, look: str, size: int, number: int) -> Plan:
-    """The phantom of that name; it depends on nothing but its name."""
+def plan(split: str, look: str, size: int, number: int) -> PhantomPlan:
+    """The phantom of that name. It depends only on its name."""
     count = FIRST[split] + number
     pair = count // 2
     seed = seed_of("phantom background", look, size, count)
     if count % 2 != lesion_of_pair(look, size, pair):
-        return Plan(split, look, size, number, seed, None, ())
+        return PhantomPlan(split, look, size, number, seed, None, ())
     kind, side, length = _deck(look, size, pair // len(_DECK))[pair % len(_DECK)]
-    chance = Chance(seed_of("phantom lesion", look, size, count))
-    width, height = length, max(2, length - chance.whole(0, 2))
-    if chance.whole(0, 2):
+    rng = RandomStream(seed_of("phantom lesion", look, size, count))
+    width, height = length, max(2, length - rng.integer(0, 2))
+    if rng.integer(0, 2):
         width, height = height, width
-    places = _places(look, size // GEOMETRY[size].block, side, width, height)
-    x, y = places[chance.whole(0, len(places))]
-    gone = _corners(width, height, chance)
+    places = _places(look, size // GRIDS[size].block, side, width, height)
+    x, y = places[rng.integer(0, len(places))]
+    gone = _corners(width, height, rng)
     cells = tuple((x + i, y + j) for j in range(height) for i in range(width) if (i, j) not in gone)
-    return Plan(split, look, size, number, seed, kind, cells)
+    return PhantomPlan(split, look, size, number, seed, kind, cells)
 
 
 def lesion_of_pair(look: str, size: int, pair: int) -> int:
@@ -164,21 +165,21 @@ _DECK = tuple(product(KINDS, SIDES, LENGTHS))
 
 @lru_cache(maxsize=256)
 def _deck(look: str, size: int, number: int) -> tuple[tuple[str, str, int], ...]:
-    chance = Chance(seed_of("phantom deck", look, size, number))
+    rng = RandomStream(seed_of("phantom deck", look, size, number))
     cards = list(_DECK)
     for last in range(len(cards) - 1, 0, -1):
-        other = chance.whole(0, last + 1)
+        other = rng.integer(0, last + 1)
         cards[last], cards[other] = cards[other], cards[last]
     return tuple(cards)
 
 
-def _corners(width: int, height: int, chance: Chance) -> set[tuple[int, int]]:
-    """Corners to leave away, never so many that the box would shrink."""
+def _corners(width: int, height: int, rng: RandomStream) -> set[tuple[int, int]]:
+    """The corners to omit, never so many that the box would shrink."""
     corners = [(i, j) for i in (0, width - 1) for j in (0, height - 1)]
     if min(width, height) > 2:
-        return {corner for corner in corners if chance.whole(0, 2)}
+        return {corner for corner in corners if rng.integer(0, 2)}
     if max(width, height) > 2:
-        return {corners[chance.whole(0, 4)]} if chance.whole(0, 2) else set()
+        return {corners[rng.integer(0, 4)]} if rng.integer(0, 2) else set()
     return set()
 
 
@@ -188,7 +189,7 @@ def _places(
 ) -> tuple[tuple[int, int], ...]:
     """Where the top left block may lie so that the lesion lies in the look's field and in one half.
 
-    One block is left free at the image's border.
+    One block at the image's border stays free.
     """
     cx, cy, rx, ry = SETTINGS[look].field
 
@@ -205,7 +206,7 @@ def _places(
     )
 
 
-def _kind(plan: Plan) -> str:
+def _kind(plan: PhantomPlan) -> str:
     assert plan.kind is not None
     return plan.kind
 
@@ -218,11 +219,11 @@ def lengths(look: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: the text, the options for a look, and the answer that a plan gives."""
+    """What a case asks: the text, the options for a look, and the answer according to a plan."""
 
     text: str
     options: Callable[[str], tuple[str, ...]]
-    answer: Callable[[Plan], str]
+    answer: Callable[[PhantomPlan], str]
     needs_lesion: bool = True
 
 
@@ -255,7 +256,7 @@ FROM_PIXELS = tuple(name for name in QUESTIONS if name != "diagnosis")
 """The questions that the image answers."""
 
 
-def case_of(plan: Plan, question: str) -> Case:
+def case_of(plan: PhantomPlan, question: str) -> Case:
     """The case that asks `question` about a phantom."""
     asked, setting = QUESTIONS[question], SETTINGS[plan.look]
     width_mm = plan.size * plan.spacing_mm
@@ -282,7 +283,7 @@ def case_of(plan: Plan, question: str) -> Case:
 
 @dataclass(frozen=True)
 class PhantomCases(Sequence[Case]):
-    """The cases of a split: questions, image sides and looks by turns, lazily."""
+    """The cases of a split, made when they are indexed; questions, sides and looks alternate."""
 
     split: str
     looks: tuple[str, ...]
@@ -306,7 +307,10 @@ class PhantomCases(Sequence[Case]):
         return _case(self.split, self.looks[look], self.sizes[size], self.questions[at], turn)
 
     def index_of(self, case_id: str) -> int:
-        """The place of the case of that id, -1 for none; its number says in which turn to look."""
+        """The index of the case with that id, -1 if there is none.
+
+        The number in the id says in which turn to search.
+        """
         number = case_id.rpartition("-")[2]
         width = len(self.looks) * len(self.sizes) * len(self.questions)
         turns = (int(number), int(number) // 2) if number.isdecimal() and len(number) < 9 else ()
@@ -326,9 +330,9 @@ class PhantomSource(Source):
 
     Options (several values are joined by `+`):
         look: radiograph, ct, fundus, histology; all by default.
-        question: kind, side, presence, size, of which only `kind` needs a tool; these by default.
-            diagnosis: needs a tool and somebody who knows the stage.
-        size: the image's side in pixels: 512 by default, or another one of `GEOMETRY`.
+        question: kind, side, presence, size; these by default. Only `kind` needs a tool.
+            `diagnosis` needs a tool and a consultation with a role that knows the stage.
+        size: the image's side in pixels: 256, 512, 896, 1024, 1792 or 3584; 512 by default.
     """
 
     name: ClassVar[str] = "phantom"
@@ -340,10 +344,10 @@ class PhantomSource(Source):
         for option in options:
             if option not in known:
                 raise unknown("option of phantom", option, known)
-        self.looks = chosen("look of phantom", options.get("look"), tuple(LOOKS))
+        self.looks = chosen("look of phantom", options.get("look"), tuple(APPEARANCES))
         asked = options.get("question", "+".join(FROM_PIXELS))
         self.questions = chosen("question of phantom", asked, tuple(QUESTIONS))
-        sides = chosen("size of phantom", options.get("size", "512"), tuple(map(str, GEOMETRY)))
+        sides = chosen("size of phantom", options.get("size", "512"), tuple(map(str, GRIDS)))
         self.sizes = tuple(map(int, sides))
         common = set.intersection(*(set(view_sizes(size)) for size in self.sizes))
         if not common:
@@ -354,7 +358,7 @@ class PhantomSource(Source):
         self.view_sizes = tuple(sorted(common))
 
     def cases(self, split: str) -> PhantomCases:
-        """The cases of `split`; `UserError` where there is no such split."""
+        """The cases of `split`; `UserError` if there is no such split."""
         if split not in SPLITS:
             raise unknown("split of phantom", split, SPLITS)
         return PhantomCases(split, self.looks, self.sizes, self.questions)
@@ -372,15 +376,15 @@ class PhantomSource(Source):
         )
 
 
-def plan_of(ref: ImageRef) -> Plan:
-    """The plan behind a phantom's URI; `UserError` where it names no phantom."""
+def plan_of(ref: ImageRef) -> PhantomPlan:
+    """The plan that a phantom's URI names; `UserError` if it names no phantom."""
     parts = ref.uri.removeprefix("phantom:").split("/")
     if ref.uri.startswith("phantom:") and len(parts) == 4:
         split, look, size, number = parts
-        sides = {str(side): side for side in GEOMETRY}
+        sides = {str(side): side for side in GRIDS}
         if (
             split in SPLITS
-            and look in LOOKS
+            and look in APPEARANCES
             and size in sides
             and number.isdecimal()
             and number.isascii()
@@ -388,6 +392,6 @@ def plan_of(ref: ImageRef) -> Plan:
         ):
             return plan(split, look, sides[size], int(number))
     raise UserError(
-        f"no phantom has the address {ref.uri!r}; fix: take it from a case, as "
+        f"no phantom has the address {ref.uri!r}; fix: take it from a case, such as "
         "phantom:train/radiograph/512/17"
     )

@@ -11,6 +11,7 @@ from pettingzoo.test import api_test, seed_test
 
 from medgym.agents.consultation.pettingzoo import ConsultationAEC
 from medgym.errors import UserError
+from medgym.messages import render_call
 
 CASES = "phantom,look=radiograph+fundus+histology,question=diagnosis:test[:30]"
 RECIPE = """
@@ -79,3 +80,68 @@ def test_the_attending_reads_reasons_where_the_recipe_says_so(recipe: Path, reas
             assert told == (2 if reasons else 0)
         said = env.cases[1].specialty if agent == "triage" else "A"
         env.step(f"<think>it is bright</think><answer>{said}</answer>")
+
+
+def test_each_turn_has_its_chat_message_with_all_images(recipe: Path) -> None:
+    env = ConsultationAEC(CASES, recipe)
+    case = env.cases[2]
+    env.reset(options={"case": case.id})
+    call = render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]})
+    looked = 0
+    for agent in env.agent_iter():
+        observation, _, terminated, truncated, info = env.last()
+        if terminated or truncated:
+            env.step(None)
+            continue
+        parts = info["message"]["content"]
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        assert all(text in observation["text"] for text in texts)
+        images = [part["image"] for part in parts if part["type"] == "image"]
+        assert images
+        if "system" in info:  # a part begins
+            assert observation["text"].startswith(info["system"])
+            assert info["case"] == case.id
+        elif agent != "triage":
+            looked += 1
+        if agent == "triage":
+            env.step(f"<answer>{case.specialty}</answer>")
+        elif "system" in info:
+            env.step(call)
+        else:
+            env.step("<answer>A</answer>")
+        if agent == "attending" and "system" in info:
+            assert len(images) == 2  # the case's, and where the specialists looked
+    assert looked == 3
+
+
+def test_a_role_of_another_name_acts_in_its_place() -> None:
+    roles = {
+        "second-reader": {"hears": ["specialist"], "opinions": 2},
+        "attending": {"hears": ["second-reader"]},
+    }
+    table = {"specialties": ["radiologist", "ophthalmologist"], "opinions": 1}
+    env = ConsultationAEC(CASES, {"consultation": table, "roles": roles}, max_turns=2)
+    agents = ["second-reader/0", "second-reader/1"]
+    doctors = ["specialist:radiologist/0", "specialist:ophthalmologist/0"]
+    assert env.possible_agents == ["triage", *doctors, *agents, "attending"]
+    env.reset(seed=1)
+    acted = []
+    for agent in env.agent_iter():
+        observation, _, terminated, truncated, _ = env.last()
+        if terminated or truncated:
+            env.step(None)
+            continue
+        acted.append(agent)
+        if agent in agents:
+            assert observation["text"].count("- ophthalmologist: ") == 1
+        if agent == "attending":
+            assert observation["text"].count("- second-reader: ") == 2
+        env.step("<answer>B</answer>")
+    assert acted == ["triage", doctors[1], *agents, "attending"]
+
+
+def test_a_wrong_recipe_of_tables_is_not_printed() -> None:
+    with pytest.raises(UserError) as error:
+        ConsultationAEC(CASES, {"roles": {"triage": {"prompt": "a secret"}}})
+    assert "the given recipe has no table [consultation]" in str(error.value)
+    assert "secret" not in str(error.value)

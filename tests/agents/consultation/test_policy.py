@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from medgym.agents.consultation.policy import Consultation
-from medgym.agents.consultation.recipe import recipe_of
-from medgym.agents.consultation.role_policies import Players
 from medgym.cases import open_cases
 from medgym.cli import main
 from medgym.consultation.opinions import read_opinions
+from medgym.consultation.recipe import recipe_of
+from medgym.consultation.role_policies import RolePolicies
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
+from medgym.judge import load_judge
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
@@ -35,7 +36,7 @@ def team(
     triage: str = "scripted:oracle",
     attending: str = "scripted:oracle",
     specialist: str = DOCTOR,
-    players: Players | None = None,
+    policies: RolePolicies | None = None,
     fixed: bool = False,
     **table: Any,
 ) -> Consultation:
@@ -46,8 +47,8 @@ def team(
     }
     table = {"specialties": THREE, "triage": not fixed, **table}
     data = {"consultation": table, "roles": tables}
-    made = Consultation(recipe_of(data, "test"), players)
-    made.make()
+    made = Consultation(recipe_of(data, "test"), policies)
+    made.load()
     return made
 
 
@@ -66,12 +67,12 @@ class Says(Policy):
         return Reply(self._write(conversation))
 
 
-def saying(**texts: Any) -> Players:
-    players = Players()
+def saying(**texts: Any) -> RolePolicies:
+    policies = RolePolicies()
     for name, write in texts.items():
         player = Says(write if callable(write) else lambda _, text=write: text)
-        players.add(f"hf:{name}", player)
-    return players
+        policies.add(f"hf:{name}", player)
+    return policies
 
 
 def test_triage_then_the_chosen_specialists_then_the_attending() -> None:
@@ -129,8 +130,8 @@ def test_the_fixed_flow_asks_every_specialty() -> None:
 
 
 def test_a_triage_that_names_nobody_leaves_the_attending_alone() -> None:
-    players = saying(lost="<answer>dentist</answer>")
-    for trajectory in play(team(triage="hf:lost", players=players), CASES[:6]):
+    policies = saying(lost="<answer>dentist</answer>")
+    for trajectory in play(team(triage="hf:lost", policies=policies), CASES[:6]):
         parts = dict(trajectory.parts())
         assert set(parts) == {"triage", "attending"}
         assert parts["triage"].reward == 0.0
@@ -142,7 +143,7 @@ def test_a_triage_that_names_nobody_leaves_the_attending_alone() -> None:
     "text", ["", "I think", "<answer>all of them</answer>", "<answer></answer>"]
 )
 def test_a_specialist_who_says_nothing_readable_is_shown_so_and_not_rewarded(text: str) -> None:
-    trajectory = play(team(specialist="hf:mute", players=saying(mute=text)), CASES[:1])[0]
+    trajectory = play(team(specialist="hf:mute", policies=saying(mute=text)), CASES[:1])[0]
     validate(trajectory)
     parts = [p for role, p in trajectory.parts() if role.startswith("specialist")]
     assert len(parts) == 3
@@ -155,7 +156,7 @@ def test_a_specialist_whose_machinery_fails_is_left_out_and_the_record_says_why(
     def broken(_: Sequence[Message]) -> str:
         raise Failure("policy", "the endpoint is down", final=True)
 
-    trajectory = play(team(specialist="hf:down", players=saying(down=broken)), CASES[:1])[0]
+    trajectory = play(team(specialist="hf:down", policies=saying(down=broken)), CASES[:1])[0]
     validate(trajectory)
     lost = [b for b in trajectory.branches if b.role.startswith("specialist")]
     assert [b.leaf for b in lost] == [-1, -1, -1]
@@ -169,7 +170,7 @@ def test_an_attending_whose_machinery_fails_fails_the_consultation() -> None:
     def broken(_: Sequence[Message]) -> str:
         raise Failure("policy", "the endpoint is down", final=True)
 
-    trajectory = play(team(attending="hf:down", players=saying(down=broken)), CASES[:1])[0]
+    trajectory = play(team(attending="hf:down", policies=saying(down=broken)), CASES[:1])[0]
     assert trajectory.failure is not None
     assert trajectory.reward is None
 
@@ -187,7 +188,7 @@ def test_the_attending_may_refer_up_to_a_budget() -> None:
         return f"<tool_call>{calls[made]}</tool_call>" if made < 4 else "<answer>A</answer>"
 
     policy = team(
-        attending="hf:boss", players=saying(boss=write), opinions=1, flow="dynamic", referrals=2
+        attending="hf:boss", policies=saying(boss=write), opinions=1, flow="dynamic", referrals=2
     )
     for trajectory in play(policy, concurrency=30):
         validate(trajectory)
@@ -202,9 +203,9 @@ def test_the_attending_may_refer_up_to_a_budget() -> None:
 
 
 def test_reasons_are_shown_unless_the_recipe_leaves_them_out() -> None:
-    players = saying(wise="<think>It is\nround.</think><answer>A</answer>")
+    policies = saying(wise="<think>It is\nround.</think><answer>A</answer>")
     for shown in (True, False):
-        made = team(specialist="hf:wise", players=players, reasons=shown)
+        made = team(specialist="hf:wise", policies=policies, reasons=shown)
         text = dict(play(made, CASES[:1])[0].parts())["attending"].nodes[0].text
         assert ("(because: It is round.)" in text) == shown
 
@@ -233,7 +234,7 @@ def test_a_referral_shows_where_that_specialist_looked() -> None:
     made = team(
         specialist="scripted:oracle",
         attending="hf:boss",
-        players=saying(boss=write),
+        policies=saying(boss=write),
         opinions=1,
         flow="dynamic",
         views=0,
@@ -247,7 +248,8 @@ def test_a_referral_shows_where_that_specialist_looked() -> None:
 
 def test_the_fixed_flow_in_triages_place_asks_for_as_many_opinions() -> None:
     for opinions, each in ((3, 1), (7, 2), (1, 1)):
-        fixed = team(opinions=opinions).without_triage()
+        made = team(opinions=opinions)
+        fixed = Consultation(made.recipe.without_triage(), made.policies)
         asked = Counter(b.role for b in play(fixed, CASES[:1])[0].branches)
         assert asked == Counter({f"specialist:{s}": each for s in THREE} | {"attending": 1})
 
@@ -255,10 +257,10 @@ def test_the_fixed_flow_in_triages_place_asks_for_as_many_opinions() -> None:
 def test_each_specialty_has_the_adapter_that_bears_its_name() -> None:
     tables = {"consultation": {"specialties": ["internal medicine"]}}
     tables["roles"] = {"specialist": {"policy": "hf:x", "adapter": "a-{specialty}/50"}}
-    role = recipe_of(tables, "test", Path("/runs")).specialist
+    role = recipe_of(tables, "test", Path("/runs")).role("specialist")
     assert role.folder("internal medicine") == "/runs/a-internal-medicine/50"
     # Recorded with a run, and read again from there, it is still the same folder.
-    role = recipe_of(tables, "test", Path("runs")).specialist
+    role = recipe_of(tables, "test", Path("runs")).role("specialist")
     assert role.folder("internal medicine") == str(Path.cwd() / "runs/a-internal-medicine/50")
 
 
@@ -289,7 +291,7 @@ policy = "scripted:vote"
         (("specialties", "specialtys"), "did you mean 'consultation.specialties'"),
         (("[roles.triage]", "[roles.triag]"), "did you mean 'triage'"),
         (('policy = "scripted:vote"', 'polcy = "x"'), "did you mean 'roles.attending.policy'"),
-        (('policy = "scripted:vote"', ""), "nobody plays the attending"),
+        (('policy = "scripted:vote"', ""), "no policy plays the attending"),
         (('policy = "scripted:vote"', 'policy = "scripted:vot"'), "did you mean 'vote'"),
         (
             ('"radiologist", "pathologist"', '"surgeon", "surgeon"'),
@@ -302,7 +304,7 @@ policy = "scripted:vote"
         (("\n[consultation]", 'flow = "dynamic"\n[consultation]'), "'consultation.flow'"),
         (("[roles.triage]", "most = 3\n[roles.triage]"), "may choose 3 of 2 specialties"),
         (('"scripted:prior"', '"human"'), "a person cannot take part"),
-        (('"pathologist"]', '"skin: face"]'), "no specialty is called 'skin: face'"),
+        (('"pathologist"]', '"skin: face"]'), "a specialty cannot be called 'skin: face'"),
         (("[consultation]", "[consultation"), "is not TOML"),
         (('policy = "scripted:vote"', 'policy = "scripted:vote"\nadapter = "x"'), "no adapter"),
     ],
@@ -330,17 +332,15 @@ def test_it_is_named_like_any_policy(tmp_path: Path) -> None:
 
 def test_a_role_keeps_its_own_rules_and_takes_the_rest_from_the_rollout() -> None:
     made = team()
-    assert made.recipe.triage is not None
+    chooser, decider = made.recipe.role("triage"), made.recipe.role("attending")
     for size in (32, 64):
         given = Rules(tools=load_tools(["zoom"]), view_size=size, max_turns=3)
-        triage, attending = (
-            made.rules_of(role, given) for role in (made.recipe.triage, made.recipe.attending)
-        )
+        triage, attending = (made.rules_of(role, given) for role in (chooser, decider))
         assert (triage.view_size, attending.view_size) == (size, size)
         assert (triage.max_turns, attending.max_turns) == (1, 3)
         assert (triage.tools, attending.tools) == ((), given.tools)
         assert (triage.rubric.name, attending.rubric.name) == ("triage", "outcome")
-        assert made.rules_of(made.recipe.attending, given) is attending
+        assert made.rules_of(decider, given) is attending
 
 
 def test_triage_that_may_choose_several_is_told_so_and_in_which_form() -> None:
@@ -348,7 +348,7 @@ def test_triage_that_may_choose_several_is_told_so_and_in_which_form() -> None:
         assert "Name up to 2, joined by commas." in conversation[1].text
         return "<answer>A, pathologist</answer>"
 
-    made = team(triage="hf:both", players=saying(both=both), most=2, opinions=1)
+    made = team(triage="hf:both", policies=saying(both=both), most=2, opinions=1)
     for trajectory in play(made, CASES[:3]):
         roles = [role for role, _ in trajectory.parts()]
         assert roles[1:3] == ["specialist:radiologist", "specialist:pathologist"]
@@ -393,7 +393,7 @@ def test_parts_that_failed_are_told_at_the_end(
 
     (tmp_path / "c.toml").write_text(RECIPE)
     team: Any = load_policy(f"consultation:{tmp_path / 'c.toml'}")
-    team.players.add("scripted:prior", Says(down))
+    team.policies.add("scripted:prior", Says(down))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("medgym.commands.rollout.load_policy", lambda _: team)
         patch.setattr("medgym.commands.rollout.ready", lambda policy: policy)
@@ -406,7 +406,7 @@ def test_parts_that_failed_are_told_at_the_end(
 
 def test_a_training_that_is_not_at_its_end_is_named_so(tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "c", "", recipe={"consultation": {"opinions": 1}})
-    with pytest.raises(UserError, match=r"not at its end, .* --resume"):
+    with pytest.raises(UserError, match=r"not finished, .* --resume"):
         load_policy(f"consultation:{tmp_path / 'c'}")
     RunFolder.create(tmp_path / "single", "", recipe={"consultation": None}).finish()
     with pytest.raises(UserError, match="no consultation is described in"):
@@ -418,23 +418,88 @@ def test_what_its_policies_describe_is_recorded_too() -> None:
         def describe(self) -> dict[str, Any]:
             return {"sha256": "abc"}
 
-    players = Players()
+    policies = RolePolicies()
     player = OfAFile(lambda _: "")
     player.spec = "openai:http://me:secret@127.0.0.1:9/v1#x"
-    players.add("hf:of-a-file", player)
-    described = team(attending="hf:of-a-file", players=players).describe()
+    policies.add("hf:of-a-file", player)
+    described = team(attending="hf:of-a-file", policies=policies).describe()
     assert described["policies"] == {"openai:http://127.0.0.1:9/v1#x": {"sha256": "abc"}}
     assert "policies" not in team().describe()
-    assert recipe_of(described, "recorded").attending.policy == "hf:of-a-file"
+    assert recipe_of(described, "recorded").decider.policy == "hf:of-a-file"
 
 
 def test_without_triage_it_does_not_matter_how_many_it_may_choose() -> None:
     tables = {"consultation": {"specialties": ["radiologist"], "triage": False, "most": 2}}
     roles = {"specialist": {"policy": "scripted:prior"}, "attending": {"policy": "scripted:vote"}}
-    assert recipe_of(tables | {"roles": roles}, "test").triage is None
+    assert recipe_of(tables | {"roles": roles}, "test").chooser is None
 
 
 def test_a_role_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medgym.agents.consultation.roles.load", lambda *_: dict)
-    with pytest.raises(UserError, match="the role 'triage' makes no Role but a dict"):
+    monkeypatch.setattr("medgym.consultation.role.load", lambda *_: dict)
+    with pytest.raises(UserError, match="the role 'attending' makes no Role but a dict"):
         team()
+
+
+SECOND_READER = """
+[consultation]
+specialties = ["radiologist", "ophthalmologist", "pathologist"]
+opinions = 2
+
+[roles.triage]
+policy = "scripted:oracle"
+
+[roles.specialist]
+policy = "scripted:specialist,specialty={specialty},accuracy=0.7,alike=0.25"
+
+[roles.second-reader]
+prompt = "You are a second reader. You check the opinions of specialists."
+policy = "scripted:oracle"
+tools = ["zoom"]
+hears = ["specialist"]
+
+[roles.attending]
+policy = "scripted:vote"
+hears = ["specialist", "second-reader"]
+"""
+
+
+def test_a_role_of_another_name_plays_is_heard_and_is_stored(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(SECOND_READER)
+    policy = load_policy(f"consultation:{tmp_path / 'c.toml'}")
+    folder = RunFolder.create(tmp_path / "run", {"command": "test"})
+    played = list(collect(CASES, policy, ZOOM, out=folder, ordered=True))
+    for case, trajectory in zip(CASES, played, strict=True):
+        validate(trajectory)
+        roles = [branch.role for branch in trajectory.branches]
+        own = f"specialist:{case.specialty}"
+        assert roles == ["triage", own, own, "second-reader", "attending"]
+        parts = dict(trajectory.parts())
+        reader, attending = (parts[each].nodes[0].text for each in ("second-reader", "attending"))
+        assert "You are a second reader." in reader
+        assert [who for who, _ in read_opinions(reader)] == [case.specialty] * 2
+        heard = [who for who, _ in read_opinions(attending)]
+        assert Counter(heard) == {case.specialty: 2, "second-reader": 1}
+        # The oracle looked, so the attending starts with what it showed.
+        assert "Shown by: second-reader" in attending
+        assert parts["second-reader"].correct
+    assert content(folder.trajectories) == content(played)
+    judgement = load_judge()(policy, CASES[:4], ZOOM, sampling=Sampling())
+    assert judgement.roles["second-reader"].right.value == 1.0
+    # What is recorded of it is the same consultation.
+    recorded = recipe_of(policy.describe(), "recorded")
+    assert recorded == recipe_of(tomllib.loads(SECOND_READER), "read")
+    policy.close()
+
+
+def test_a_role_that_is_heard_may_fail_without_ending_the_consultation() -> None:
+    def broken(_: Sequence[Message]) -> str:
+        raise Failure("policy", "the endpoint is down", final=True)
+
+    data = tomllib.loads(SECOND_READER)
+    data["roles"]["second-reader"]["policy"] = "hf:down"
+    made = Consultation(recipe_of(data, "test"), saying(down=broken))
+    for trajectory in play(made, CASES[:3]):
+        parts = dict(trajectory.parts())
+        assert parts["second-reader"].failure == "policy: the endpoint is down"
+        assert "- second-reader: no answer" in parts["attending"].nodes[0].text
+        assert trajectory.failure is None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from medgym.agents.openai.capabilities import served
+from medgym.agents.openai.capabilities import served_models
 from medgym.agents.openai.policy import OpenAIPolicy
 from medgym.cases import open_cases
 from medgym.episode import Rules
@@ -55,7 +55,7 @@ def adapters() -> Path:
     """The folder of the adapters that belong to the model that is served."""
     policy = load_policy(f"openai:{URL}#base")
     assert isinstance(policy, OpenAIPolicy)
-    models = policy._endpoint.wait(served(policy._endpoint))
+    models = policy._endpoint.wait(served_models(policy._endpoint))
     policy.close()
     assert models is not None
     return Path(models["base"]["root"]).parent / "adapters"
@@ -67,7 +67,7 @@ def no_adapters() -> Iterator[None]:
     yield
     policy = load_policy(f"openai:{URL}#base")
     assert isinstance(policy, OpenAIPolicy)
-    for name in policy._endpoint.wait(served(policy._endpoint)) or {}:
+    for name in policy._endpoint.wait(served_models(policy._endpoint)) or {}:
         if name != "base":
             policy.drop_adapter(name)
     policy.close()

@@ -25,8 +25,8 @@ MROPE = ("qwen2.5-vl", "qwen3-vl")
 def holds(model: Any, processor: Any) -> bool:
     policy = HFPolicy(model, processor)
     policy.generate([policy.renderer.prompt(_question())], [Sampling(max_tokens=1)])
-    assert policy._reader is not None
-    return policy._reader[1] is not None
+    assert policy._runner is not None
+    return policy._runner[1] is not None
 
 
 def _question() -> Any:
@@ -57,8 +57,8 @@ def test_sliding_windows_far_shorter_than_a_turn_hold() -> None:
     for said, replies in play_all(policy, scripts()):
         for reply in replies:
             assert reply.logprobs == pytest.approx(anew(policy, said, reply), abs=1e-4)
-    assert policy._reader is not None
-    assert policy._reader[1] is not None
+    assert policy._runner is not None
+    assert policy._runner[1] is not None
 
 
 def _types_of_new_tokens_alone(patch: Any) -> None:
@@ -91,13 +91,13 @@ def _padding_is_seen(patch: Any) -> None:
 
 
 def _padding_overwrites(patch: Any) -> None:
-    real = hf_cache._Columns.update
+    real = hf_cache._CacheLayer.update
 
     def update(self: Any, *args: Any, **kwargs: Any) -> Any:
         self._arena.real = None
         return real(self, *args, **kwargs)
 
-    patch.setattr(hf_cache._Columns, "update", update)
+    patch.setattr(hf_cache._CacheLayer, "update", update)
 
 
 FAULTS: list[tuple[Callable[[Any], None], tuple[str, ...]]] = [
@@ -151,12 +151,12 @@ def recurrent() -> tuple[Any, Any]:
 
 def test_a_recurrent_model_is_read_anew_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     policy = HFPolicy(*recurrent())
-    config = policy.model.generation_config  # bends no draw, and is given back
+    config = policy.model.generation_config  # biases no token, and is given back
     config.repetition_penalty, config.top_k = 1.5, 1
     with caplog.at_level(logging.WARNING, logger="medgym"):
         played = play_all(policy, scripts())
     (said,) = [record.getMessage() for record in caplog.records if record.name == "medgym"]
-    assert said.startswith("InternVLForConditionalGeneration reads everything anew")
+    assert said.startswith("InternVLForConditionalGeneration prefills the whole conversation")
     assert policy.model.generation_config is config
     for conversation, replies in played:
         for reply in replies:

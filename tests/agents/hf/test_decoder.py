@@ -23,7 +23,7 @@ from medgym.agents.hf import prefill as hf_reading
 from medgym.agents.hf.adapters import playing_by
 from medgym.agents.hf.inputs import model_inputs
 from medgym.agents.hf.policy import HFPolicy
-from medgym.agents.hf.prefill import Reading
+from medgym.agents.hf.prefill import Prefill
 from medgym.agents.rendering import Prompt
 from medgym.messages import ImagePart, Message, Reply, TextPart, message
 from medgym.policy import Sampling
@@ -107,8 +107,8 @@ def test_three_turns_with_images_say_the_same_as_everything_anew(policy: HFPolic
     for said, replies in play_all(policy, scripts()):
         for reply in replies:
             assert reply.logprobs == pytest.approx(anew(policy, said, reply), abs=1e-4)
-    assert policy._reader is not None
-    assert policy._reader[1] is not None  # else nothing was held
+    assert policy._runner is not None
+    assert policy._runner[1] is not None  # else nothing was held
 
 
 def test_what_is_held_draws_the_same_tokens(policy: HFPolicy) -> None:
@@ -207,7 +207,7 @@ def test_a_group_reads_its_prompt_once(policy: HFPolicy, monkeypatch: pytest.Mon
 
 def test_what_was_dropped_is_read_anew(policy: HFPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     want = play_all(policy, scripts())
-    monkeypatch.setattr("medgym.agents.hf.kv_cache._most", lambda _: 0)
+    monkeypatch.setattr("medgym.agents.hf.kv_cache._limit_on", lambda _: 0)
     got = play_all(policy, scripts())
     for (_, one), (_, other) in zip(want, got, strict=True):
         for a, b in zip(one, other, strict=True):
@@ -221,12 +221,12 @@ def test_nothing_is_held_of_who_has_left(policy: HFPolicy) -> None:
         other = asyncio.create_task(play(policy, long, 1, size=12, pause=0.2))
         await play(policy, short[:1])
         await asyncio.sleep(0.1)
-        users = {user for held in policy._holdings._held.values() for user in held.users}
+        users = {user for held in policy._prefix_cache._entries.values() for user in held.users}
         await other
         return len(users)
 
     assert asyncio.run(two()) == 1
-    assert len(policy._holdings) == 0
+    assert len(policy._prefix_cache) == 0
 
 
 def test_other_weights_use_nothing_of_what_was_held() -> None:
@@ -275,7 +275,7 @@ def test_a_policy_travels_without_what_it_holds() -> None:
     policy = policy_of("qwen3-vl")
     (want,) = play_all(policy, scripts()[:1])
     other = pickle.loads(pickle.dumps(policy))
-    assert not other._reader
+    assert not other._runner
     (got,) = play_all(other, scripts()[:1])
     assert [reply.token_ids for reply in got[1]] == [reply.token_ids for reply in want[1]]
 
@@ -318,14 +318,14 @@ def test_a_long_reply_outgrows_its_columns(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_prompts_of_like_lengths_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = policy_of("qwen3-vl")
-    reader = policy._found_reader()
-    assert reader is not None
+    runner = policy._found_runner()
+    assert runner is not None
     lengths = [300, 5, 310, 6, 5, 290]
     prompts = [policy.renderer.prompt([message("user", "?" * n)]) for n in lengths]
-    batches = reader.read([Reading(prompt) for prompt in prompts], 4)
+    batches = runner.prefill([Prefill(prompt) for prompt in prompts], 4)
     assert [sorted(places) for _, places in batches] == [[1, 3, 4], [0, 2, 5]]
     monkeypatch.setattr(hf_reading, "FORWARD_TOKENS", 700)
-    batches = reader.read([Reading(prompt) for prompt in prompts], 4)
+    batches = runner.prefill([Prefill(prompt) for prompt in prompts], 4)
     assert [len(places) for _, places in batches] == [3, 2, 1]
     for batch, places in batches:
         assert batch.lengths == [len(prompts[place].ids) for place in places]
@@ -333,7 +333,7 @@ def test_prompts_of_like_lengths_are_read_together(monkeypatch: pytest.MonkeyPat
 
 def test_pixels_are_kept_until_they_are_read_and_no_longer() -> None:
     policy = policy_of("qwen3-vl")
-    pixels, one, other = hf_inputs.Pixels(), picture(40, 64, 32), picture(41, 48, 48)
+    pixels, one, other = hf_inputs.PixelCache(), picture(40, 64, 32), picture(41, 48, 48)
     accepted = ("pixel_values", "image_grid_thw")
     want = hf_inputs.pixels(policy.renderer, [one.image, other.image], accepted)
     made = hf_inputs.pixels(policy.renderer, [one.image], accepted)
@@ -343,6 +343,6 @@ def test_pixels_are_kept_until_they_are_read_and_no_longer() -> None:
     assert all(torch.equal(got[name], want[name]) for name in want)
     assert not pixels._made
     assert pixels._bytes == 0
-    pixels.most = 0
+    pixels.limit = 0
     pixels.keep([one.picture], made)
     assert not pixels._made

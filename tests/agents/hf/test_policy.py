@@ -1,4 +1,4 @@
-"""`hf:`: what is recorded is what the model says, and a draw depends on its seed alone."""
+"""`hf:`: what is recorded is what the model says, and a sample_tokens depends on its seed alone."""
 
 import asyncio
 import copy
@@ -224,15 +224,15 @@ def test_top_p_draws_from_the_nucleus_alone(policy: HFPolicy, top_p: float) -> N
     with torch.no_grad():
         logits = policy.model(**inputs).logits[0, -1].double()
     logits[list(policy.vision_token_ids)] = -torch.inf
-    chances = logits.softmax(-1)
-    ordered, order = chances.sort(descending=True)
+    rngs = logits.softmax(-1)
+    ordered, order = rngs.sort(descending=True)
     kept = order[: int((ordered.cumsum(0) - ordered < top_p).sum())].tolist()
-    mass = float(chances[kept].sum())
+    mass = float(rngs[kept].sum())
     samplings = [Sampling(1.0, top_p, 1, seed=seed) for seed in range(60)]
     drawn, logprobs = policy.generate([prompt] * 60, samplings)
     assert {ids[0] for ids in drawn} <= set(kept)
     for ids, values in zip(drawn, logprobs, strict=True):
-        assert values[0] == pytest.approx(np.log(float(chances[ids[0]]) / mass), abs=1e-4)
+        assert values[0] == pytest.approx(np.log(float(rngs[ids[0]]) / mass), abs=1e-4)
 
 
 def test_draws_follow_the_distribution(changed: HFPolicy) -> None:

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from medgym.agents.openai.chat_messages import Pictures, chat_messages, plain, spoken
+from medgym.agents.openai.chat_messages import ImageURIs, chat_messages, plain, reply_text
 from medgym.messages import ImagePart, message, parse_action
 
 
 def test_pictures_are_encoded_once_and_forgotten_in_order() -> None:
     parts = [ImagePart(i, Image.new("RGB", (64, 64), (i, 0, 0))) for i in range(3)]
-    pictures = Pictures()
+    pictures = ImageURIs()
     assert pictures.uri(parts[0]) is pictures.uri(ImagePart(9, parts[0].image.copy()))
-    small = Pictures(most=sum(len(pictures.uri(part)) for part in parts) - 1)
+    small = ImageURIs(capacity=sum(len(pictures.uri(part)) for part in parts) - 1)
     first, second = small.uri(parts[0]), small.uri(parts[1])
     assert small.uri(parts[0]) is first
     small.uri(parts[2])
@@ -25,14 +25,14 @@ def test_what_spells_a_token_is_taken_apart() -> None:
     said = "a <|image_pad|> <|im_end|> <image> [IMG] <answer>x</answer> <|not one"
     told = plain(said)
     assert told == "a < |image_pad|> < |im_end|> < image> [ IMG] <answer>x</answer> <|not one"
-    body = chat_messages((message("user", said),), Pictures(), "tool")
+    body = chat_messages((message("user", said),), ImageURIs(), "tool")
     assert body == [{"role": "user", "content": told}]
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
 def test_a_thought_that_the_server_took_out_is_put_back(field: str) -> None:
     for said in ("<answer>A</answer>", "\n\n<answer>A</answer>"):
-        text = spoken({"content": said, field: "hm", "role": "assistant"})
+        text = reply_text({"content": said, field: "hm", "role": "assistant"})
         assert text == f"<think>hm</think>{said}"
         assert parse_action(text) == parse_action("<think>hm</think><answer>A</answer>")
 
@@ -54,4 +54,4 @@ def test_a_thought_that_the_server_took_out_is_put_back(field: str) -> None:
     ],
 )
 def test_a_reply_is_read_whoever_holds_the_thought(message: dict[str, Any], text: str) -> None:
-    assert spoken(message) == text
+    assert reply_text(message) == text

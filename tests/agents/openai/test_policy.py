@@ -10,6 +10,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -231,12 +232,12 @@ def test_an_endpoint_that_is_down_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("routes", "error"),
     [
-        ({"/v1/models": failing(401)}, "refuses us.*fix: set MEDGYM_API_KEY"),
+        ({"/v1/models": failing(401)}, "refuses access.*fix: set MEDGYM_API_KEY"),
         ({"/v1/models": models("vllm", "bass")}, "unknown model .*'base'; did you mean 'bass'"),
-        ({"/v1/models": lambda h, b: h.say([])}, "no OpenAI-compatible server"),
+        ({"/v1/models": lambda h, b: h.say([])}, "not an OpenAI-compatible server"),
         ({"/v1/models": failing(500)}, "nothing answers at"),
         ({"/v1/models": failing(400)}, "answers 400"),
-        ({CHAT: failing(403)}, "refuses us"),
+        ({CHAT: failing(403)}, "refuses access"),
         ({CHAT: failing(404)}, "does not serve base"),
     ],
 )
@@ -256,12 +257,15 @@ def test_what_the_user_has_to_mend_is_one_line(
         (models("other", "base"), failing(500), ""),  # listed: nothing is asked
         (models("other", "bass"), answer("x"), ""),  # no list is known to be complete
         (models("other", "bass"), failing(400), ""),  # it is there, and wants something else
-        (models("other", "bass"), failing(404), "does not serve base .*; fix: check the URL"),
-        (models("other", "bass"), failing(403), "refuses us"),
+        (models("other", "bass"), failing(404),
+         r"does not serve base \(404: not now\); fix: write one of its models after #: bass$"),
+        (models("other", "bass"), failing(403), "refuses access"),
         (models("other", "bass"), failing(500), "does not answer for base"),
-        (failing(404), failing(404), "does not serve base"),  # as without /v1
+        (models("other", *(f"m{n}" for n in range(30)), "basis"), failing(404),
+         r"after #: basis, (m\d+, ){8}m\d+ and 21 more$"),
+        (failing(404), failing(404), "does not serve base .*; fix: check the URL"),  # without /v1
     ],
-)
+)  # fmt: skip
 def test_check_finds_a_model_that_is_not_there(
     server: Server, policy: Any, listed: Script, script: Script, error: str
 ) -> None:
@@ -287,12 +291,29 @@ def test_check_finds_a_model_that_is_not_there(
         "openai:http://h/v1?timeout=0#base",
         "openai:http://h/v1?timeout=nan#base",
         "openai:http://h/v1?retries=-1#base",
+        "openai:http://h/v1?retries=1&retries=2#base",
+        "openai:http://me:secret@h/v1",
+        "openai:ftp://me:secret@h/v1#base",
     ],
 )
-def test_a_bad_spec_is_one_line(spec: str) -> None:
+def test_a_bad_spec_is_one_line_without_the_password(spec: str) -> None:
     with pytest.raises(UserError) as caught:
         load_policy(spec)
     assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_folder_never_takes_the_place_of_a_served_name(
+    server: Server, policy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "triage").mkdir()
+    (tmp_path / "triage" / "adapter_config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert policy(model="base@triage").version == "triage"
+    assert policy(model="base@org/triage").version == "org/triage"
+    for folder in ("./none", "/none", "a/b/none"):
+        with pytest.raises(UserError, match=r"no adapter in .*none .*; fix: "):
+            policy(model=f"base@{folder}")
 
 
 def test_the_key_is_sent(server: Server, policy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

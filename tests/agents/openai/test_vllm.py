@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from medgym.agents.hf.inputs import model_inputs
-from medgym.agents.openai.capabilities import served, try_chat
+from medgym.agents.openai.capabilities import served_models, try_chat
 from medgym.agents.openai.policy import OpenAIPolicy
 from medgym.agents.rendering import Prompt
 from medgym.cases import open_cases
@@ -57,7 +57,7 @@ def open_policy(adapter: str = "") -> OpenAIPolicy:
 def base() -> Path:
     """The folder of the model that is served."""
     policy = open_policy()
-    models = policy._endpoint.wait(served(policy._endpoint))
+    models = policy._endpoint.wait(served_models(policy._endpoint))
     policy.close()
     assert models is not None
     return Path(models["base"]["root"])
@@ -72,7 +72,7 @@ def hf(base: Path) -> Any:
 def policy() -> Iterator[OpenAIPolicy]:
     policy = open_policy()
     yield policy
-    for name in policy._endpoint.wait(served(policy._endpoint)) or {}:
+    for name in policy._endpoint.wait(served_models(policy._endpoint)) or {}:
         if name != "base":
             policy.drop_adapter(name)
     policy.close()
@@ -243,7 +243,7 @@ def test_versions_too_old_are_forgotten(policy: OpenAIPolicy, base: Path, tmp_pa
     adapter = base.parent / "adapters" / "triage"
     for step in (1, 2, 3):
         samplers.load(publish(adapter, tmp_path, "triage", step))
-    models = policy._endpoint.wait(served(policy._endpoint))
+    models = policy._endpoint.wait(served_models(policy._endpoint))
     assert sorted(models or {}) == ["base", "triage-2", "triage-3"]
     (player,) = samplers.load(publish(adapter, tmp_path, "triage", 3))
     assert player.spec == f"openai:{URL}#base@triage-3"
@@ -281,5 +281,5 @@ def test_an_adapter_for_another_base_is_one_line(
         save_file(weights, folder / "adapter_model.safetensors")
         with pytest.raises(UserError, match=f"does not fit the base {base}"):
             policy.with_adapter(f"{name}-1", folder)
-    assert sorted(policy._endpoint.wait(served(policy._endpoint)) or {}) == ["base"]
+    assert sorted(policy._endpoint.wait(served_models(policy._endpoint)) or {}) == ["base"]
     assert asyncio.run(policy.act(conversations()[0], GREEDY)).text

@@ -157,7 +157,7 @@ def test_each_role_of_a_consultation_is_judged_on_what_it_was_asked(tmp_path: Pa
     assert (found.turns, found.calls, found.tokens) == (1 + 2 + 2, 1.0, 0.0)
     assert all(role.seconds > 0 for role in found.roles.values())
 
-    team.players.add("scripted:informed,right=0", Down())
+    team.policies.add("scripted:informed,right=0", Down())
     doctor = judged(team, cases).roles["specialist:ophthalmologist"]
     assert (doctor.failed, doctor.right.n, doctor.answered, doctor.turns) == (12, 0, None, None)
 

@@ -119,7 +119,7 @@ def test_a_consultation_shows_its_parts_and_what_failed(tmp_path: Path) -> None:
     )
     policy: Any = load_policy(f"consultation:{tmp_path / 'c.toml'}")
     spec = "scripted:specialist,specialty=ophthalmologist"
-    policy.players.add(spec, Broken(""))
+    policy.policies.add(spec, Broken(""))
     told = shown(a_run(tmp_path / "a", policy))
     assert len(told["groups"]) == 3
     for group in told["groups"]:

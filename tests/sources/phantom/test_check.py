@@ -14,7 +14,7 @@ from medgym.sources.phantom import check as phantom_check
 from medgym.sources.phantom import modalities as drawing
 from medgym.sources.phantom import source as phantoms
 from medgym.sources.phantom.check import CheckReport, check_phantoms, chi_square_p
-from medgym.sources.phantom.modalities import GEOMETRY, LOOKS, Pixels
+from medgym.sources.phantom.modalities import APPEARANCES, GRIDS, Pixels
 from medgym.sources.phantom.probe import interval, probe, tail
 from medgym.sources.phantom.source import PhantomSource
 
@@ -101,8 +101,10 @@ def test_a_lesion_off_the_grid_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_clipping_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def clipped(pixels: Pixels, look: str, size: int, lesion: drawing.Lesion) -> None:
-        side = GEOMETRY[size].block
-        texture = drawing.tile(lesion.kind, GEOMETRY[size].half_period, side) * LOOKS[look].contrast
+        side = GRIDS[size].block
+        texture = (
+            drawing.tile(lesion.kind, GRIDS[size].half_period, side) * APPEARANCES[look].contrast
+        )
         for column, row in lesion.cells:
             part = pixels[row * side : (row + 1) * side, column * side : (column + 1) * side]
             part[...] = np.minimum(part.astype(int) + 60 + texture, 255)

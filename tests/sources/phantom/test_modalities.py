@@ -12,36 +12,44 @@ from PIL import Image
 
 from medgym.imaging.study import Study
 from medgym.sources.phantom import modalities as drawing
-from medgym.sources.phantom.modalities import GEOMETRY, KINDS, LOOKS, Lesion, draw, tile, view_sizes
-from medgym.sources.phantom.rng import Chance
+from medgym.sources.phantom.modalities import (
+    APPEARANCES,
+    GRIDS,
+    KINDS,
+    Lesion,
+    draw,
+    tile,
+    view_sizes,
+)
+from medgym.sources.phantom.rng import RandomStream
 
 QUICK_SIZES = (256, 512, 896)
 
 
-@pytest.mark.parametrize("size", GEOMETRY)
+@pytest.mark.parametrize("size", GRIDS)
 def test_geometry_is_that_of_the_construction(size: int) -> None:
-    geometry = GEOMETRY[size]
-    assert size % geometry.block == 0
-    assert size // geometry.block % 2 == 0  # the midline of the image is one of the grid
-    doublings = size // geometry.paint
-    assert geometry.paint * doublings == size
+    grid = GRIDS[size]
+    assert size % grid.block == 0
+    assert size // grid.block % 2 == 0  # the midline of the image is one of the grid
+    doublings = size // grid.paint
+    assert grid.paint * doublings == size
     assert doublings & (doublings - 1) == 0
     for side in view_sizes(size):
         k, rest = divmod(size, side)
         assert rest == 0
         assert k & (k - 1) == 0
-        assert k % (2 * geometry.half_period) == 0
-        assert geometry.block % k == 0
+        assert k % (2 * grid.half_period) == 0
+        assert grid.block % k == 0
 
 
-@pytest.mark.parametrize("size", GEOMETRY)
+@pytest.mark.parametrize("size", GRIDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_texture_has_the_same_sum_in_every_block(kind: str, size: int) -> None:
-    geometry = GEOMETRY[size]
-    texture = tile(kind, geometry.half_period, geometry.block)
+    grid = GRIDS[size]
+    texture = tile(kind, grid.half_period, grid.block)
     for side in view_sizes(size):
         k = size // side
-        blocks = texture.reshape(geometry.block // k, k, geometry.block // k, k)
+        blocks = texture.reshape(grid.block // k, k, grid.block // k, k)
         assert (blocks.sum(axis=(1, 3)) == k * k // 2).all()
         rows = blocks.sum(axis=3)
         if kind == "banded":  # whole rows: full or empty
@@ -57,8 +65,11 @@ def test_textures_differ() -> None:
 
 @st.composite
 def scenes(draw_from: st.DrawFn) -> tuple[str, int, int, tuple[tuple[int, int], ...]]:
-    look, size = draw_from(st.sampled_from(list(LOOKS))), draw_from(st.sampled_from(QUICK_SIZES))
-    grid = size // GEOMETRY[size].block
+    look, size = (
+        draw_from(st.sampled_from(list(APPEARANCES))),
+        draw_from(st.sampled_from(QUICK_SIZES)),
+    )
+    grid = size // GRIDS[size].block
     cell = st.tuples(st.integers(0, grid - 1), st.integers(0, grid - 1))
     cells = draw_from(st.lists(cell, min_size=1, max_size=12, unique=True))
     return look, size, draw_from(st.integers(0, 2**63 - 1)), tuple(cells)
@@ -91,7 +102,7 @@ def test_the_texture_changes_each_block_by_half_the_contrast(
     scene: tuple[str, int, int, tuple[tuple[int, int], ...]],
 ) -> None:
     look, size, seed, cells = scene
-    style, block = LOOKS[look], GEOMETRY[size].block
+    style, block = APPEARANCES[look], GRIDS[size].block
     before = draw(look, size, seed, "test", None)
     after = draw(look, size, seed, "test", Lesion("oblique", cells))
     assert before.shape == ((size, size, 3) if style.colour else (size, size))
@@ -106,10 +117,10 @@ def test_the_texture_changes_each_block_by_half_the_contrast(
     assert (means == expected).all()
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", APPEARANCES)
 def test_paintings_leave_room_for_shading_and_grain(look: str) -> None:
     # Shading and grain are added in uint8: were there no room, dark specks would show the overflow.
-    style = LOOKS[look]
+    style = APPEARANCES[look]
     painting = drawing._painting(look, 256, "train", 0, False)
     assert painting.max() <= style.top
     assert style.top + style.shading + style.grain <= (255 if style.dark else 255 - style.contrast)
@@ -119,7 +130,7 @@ def test_paintings_leave_room_for_shading_and_grain(look: str) -> None:
         assert max(table[: style.top + 1]) <= style.top
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", APPEARANCES)
 def test_backgrounds_vary(look: str) -> None:
     images = {draw(look, 256, seed, "train", None).tobytes() for seed in range(20)}
     assert len(images) == 20
@@ -141,32 +152,32 @@ def digest(look: str) -> str:
     return hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()[:16]
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", APPEARANCES)
 def test_pixels_are_frozen(look: str) -> None:
     assert digest(look) == FROZEN[look]
 
 
 def test_another_process_draws_the_same_pixels() -> None:
     program = (
-        "import hashlib; from medgym.sources.phantom.modalities import draw, LOOKS\n"
-        "drawn = [draw(look, 256, 7, 'train', None).tobytes() for look in LOOKS]\n"
+        "import hashlib; from medgym.sources.phantom.modalities import draw, APPEARANCES\n"
+        "drawn = [draw(look, 256, 7, 'train', None).tobytes() for look in APPEARANCES]\n"
         "print([hashlib.sha256(pixels).hexdigest() for pixels in drawn])"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     # Another order of looks here: no drawing may depend on what was drawn before it.
-    here = {k: draw(k, 256, 7, "train", None).tobytes() for k in reversed(LOOKS)}
-    assert run.stdout.strip() == str([hashlib.sha256(here[k]).hexdigest() for k in LOOKS])
+    here = {k: draw(k, 256, 7, "train", None).tobytes() for k in reversed(APPEARANCES)}
+    assert run.stdout.strip() == str([hashlib.sha256(here[k]).hexdigest() for k in APPEARANCES])
 
 
 def test_chance_is_uniform_and_repeats() -> None:
-    chance = Chance(3)
-    values = [chance.real(-1, 1) for _ in range(2000)]
+    rng = RandomStream(3)
+    values = [rng.real(-1, 1) for _ in range(2000)]
     assert -1 <= min(values) < -0.99
     assert 0.99 < max(values) < 1
-    assert {Chance(5).whole(2, 9) for _ in range(9)} == {Chance(5).whole(2, 9)}
-    wholes = [chance.whole(2, 5) for _ in range(300)]
+    assert {RandomStream(5).integer(2, 9) for _ in range(9)} == {RandomStream(5).integer(2, 9)}
+    wholes = [rng.integer(2, 5) for _ in range(300)]
     assert set(wholes) == {2, 3, 4}
-    assert chance.reals(3, 4).shape == (3, 4)
-    assert chance.bytes(5, 3).shape == (5, 3)
+    assert rng.reals(3, 4).shape == (3, 4)
+    assert rng.bytes(5, 3).shape == (5, 3)

@@ -13,7 +13,7 @@ from medgym.cases import Answer, Case, Mask
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 from medgym.sources.phantom import source as phantoms
-from medgym.sources.phantom.modalities import GEOMETRY, KINDS, LOOKS
+from medgym.sources.phantom.modalities import APPEARANCES, GRIDS, KINDS
 from medgym.sources.phantom.source import (
     FIRST,
     FROM_PIXELS,
@@ -26,8 +26,8 @@ from medgym.sources.phantom.source import (
 
 SPLIT = st.sampled_from(list(SPLITS))
 INDEX = st.integers(0, 99_999)
-LOOK = st.sampled_from(list(LOOKS))
-SIZE = st.sampled_from(list(GEOMETRY))
+LOOK = st.sampled_from(list(APPEARANCES))
+SIZE = st.sampled_from(list(GRIDS))
 QUESTION = st.sampled_from(list(QUESTIONS))
 
 
@@ -71,9 +71,9 @@ def test_a_case_is_whole_and_the_same_whatever_the_options(
     x0, y0, x1, y1 = region.box_px
     assert 0 < x0 < x1 < size
     assert 0 < y0 < y1 < size
-    assert all(value % GEOMETRY[size].block == 0 for value in region.box_px)
+    assert all(value % GRIDS[size].block == 0 for value in region.box_px)
     assert x1 <= size / 2 or x0 >= size / 2
-    assert 2 * GEOMETRY[size].block <= max(x1 - x0, y1 - y0) <= 4 * GEOMETRY[size].block
+    assert 2 * GRIDS[size].block <= max(x1 - x0, y1 - y0) <= 4 * GRIDS[size].block
     assert region.mask is not None
 
 
@@ -126,7 +126,7 @@ def test_the_address_tells_no_gold() -> None:
         assert uri.count("/") == 3
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", APPEARANCES)
 def test_answers_are_balanced_exactly(look: str) -> None:
     def answers(question: str, count: int) -> Counter[str]:
         cases = PhantomSource(look=look, question=question).cases("train")
@@ -240,7 +240,7 @@ def test_any_address_opens_or_is_refused(text: str) -> None:
         plan_of(ImageRef(uri="phantom:" + text))
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", APPEARANCES)
 def test_three_hundred_a_second(look: str) -> None:
     cases = PhantomSource(look=look).cases("train")
     for index in range(60):  # most of the pool is painted by now

@@ -27,13 +27,16 @@ def specialist(**table: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"consultation": {"specialties": ["surgeon"]}}, "of no specialty that triage may choose"),
+        (
+            {"consultation": {"specialties": ["surgeon"]}},
+            "no specialty that triage may choose",
+        ),
         (
             {
                 "consultation": {"specialties": [*THREE, "surgeon"]},
                 "roles": specialist(trainable=True),
             },
-            "no case is for the surgeon, who is to learn",
+            "no case is for the surgeon, which is to learn",
         ),
         ({"roles": specialist(policy="scripted:specialst")}, "did you mean 'specialist'"),
         ({"roles": specialist(policy="hf:/nowhere")}, "no such model folder: /nowhere"),

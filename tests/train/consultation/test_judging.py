@@ -1,4 +1,4 @@
-"""What is told by opinions: scripted specialists of whom it is known when they are right."""
+"""How a consultation is judged: scripted specialists that are known to be right or wrong."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,17 +7,24 @@ from typing import Any
 import pytest
 
 from medgym.agents.consultation.policy import Consultation
-from medgym.agents.consultation.recipe import recipe_of
 from medgym.cases import open_cases
+from medgym.consultation.recipe import recipe_of
 from medgym.episode import Rules
 from medgym.errors import RunError
 from medgym.failures import Failure
+from medgym.judge import load_judge
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
+from medgym.seeds import seed_of
+from medgym.storage.run_folder import content
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import load_tools
-from medgym.train.consultation import judging as consult_judge
+from medgym.train.consultation import judging
 from medgym.train.consultation.judging import by_opinions
+from medgym.train.consultation.policies import JudgedPolicy
+from medgym.train.consultation.report import print_results
+from medgym.train.consultation.training import Training
+from medgym.train.recipe.schema import load_recipe
 
 CASES = open_cases("phantom,look=fundus,question=diagnosis:test[:20]")
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
@@ -48,28 +55,28 @@ def test_cases_fall_under_what_was_said_of_them(
 ) -> None:
     judged = played(specialist, attending)
     found = by_opinions(CASES, judged, judged)
-    assert {name: rate["n"] for name, rate in found["by_difficulty"].items() if rate["n"]} == {
-        level: 20
-    }
+    levels = {f"difficulty/{each}" for each in ("easy", "medium", "hard")}
+    assert found.keys() == levels | {"overruled"}
+    assert {name: found[name].n for name in levels if found[name].n} == {f"difficulty/{level}": 20}
     expected = 1.0 if right or level == "easy" else 0.0
-    assert found["by_difficulty"][level]["value"] == expected
-    assert found["overruled"]["n"] == alike
+    assert found[f"difficulty/{level}"].value == expected
+    assert found["overruled"].n == alike
     if alike:
-        assert found["overruled"]["value"] == expected
+        assert found["overruled"].value == expected
 
 
 def test_answers_are_judged_by_what_another_consultation_heard() -> None:
     wrong, oracle = played("alike=1", "vote"), played("accuracy=1", "oracle")
     found = by_opinions(CASES, wrong, oracle)
-    assert found["by_difficulty"]["hard"] == found["overruled"]
-    assert (found["overruled"]["n"], found["overruled"]["value"]) == (20, 1.0)
+    assert found["difficulty/hard"] == found["overruled"]
+    assert (found["overruled"].n, found["overruled"].value) == (20, 1.0)
 
 
 def test_wrong_opinions_that_differ_are_hard_and_not_alike() -> None:
     judged = played("accuracy=0", "oracle")
     found = by_opinions(CASES, judged, judged)
-    assert found["by_difficulty"]["hard"]["n"] == 20
-    assert found["overruled"]["n"] < 20
+    assert found["difficulty/hard"].n == 20
+    assert found["overruled"].n < 20
 
 
 class Down(Policy):
@@ -82,25 +89,90 @@ class Down(Policy):
 
 
 def judge_by(
-    team: Any, names: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+    team: Consultation, names: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    player = (team, CASES[:2], RULES, lambda greedy: Sampling())
-    monkeypatch.setattr(consult_judge, "players", lambda *_: dict.fromkeys(names, player))
+    each = JudgedPolicy(team, CASES[:2], RULES, lambda greedy: Sampling())
+    monkeypatch.setattr(judging, "judged_policies", lambda *_: dict.fromkeys(names, each))
     recipe = SimpleNamespace(cases=SimpleNamespace(test=""), seed=0)
-    run = SimpleNamespace(test=CASES[:2])
-    training: Any = SimpleNamespace(recipe=recipe, folder=folder, run=run)
-    return consult_judge.judged(training, team)
+    training: Any = SimpleNamespace(
+        recipe=recipe, folder=folder, run=SimpleNamespace(test=CASES[:2])
+    )
+    return judging.judged(training, team.policies)
 
 
-def test_a_consultation_that_went_on_without_somebody_has_no_figures(
+def test_a_specialist_that_failed_counts_as_failed_in_training_as_in_eval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = "scripted:specialist,specialty=ophthalmologist,accuracy=1"
+    broken = team_of("accuracy=1", "oracle")
+    broken.policies.add(spec, Down())
+    figures = judge_by(broken, ("attending",), tmp_path, monkeypatch)
+    for judgement in figures["attending"].values():
+        assert judgement["accuracy"]["value"] == 1
+        assert judgement["roles"]["specialist:ophthalmologist"]["failed"] == 6
+    stored = list(TrajectoryStore(tmp_path / "judged" / "attending"))
+    assert len(stored) == 2
+
+    evaluated = load_judge()(
+        broken, CASES[:2], RULES, sampling=Sampling(), seed=seed_of(0, "judge")
+    )
+    assert content(evaluated.trajectories) == content(stored)
+    failed = {role: each.failed for role, each in evaluated.roles.items()}
+    assert failed == {"triage": 0, "specialist:ophthalmologist": 6, "attending": 0}
+
+    results = {"recipe": "r", "seed": 0, "policies": figures, "seconds": {"total": 1.0}}
+    print_results(results, tmp_path)
+    line = "failed parts of the specialist:ophthalmologist in 'consultation': 12\n"
+    assert line in capsys.readouterr().out
+
+
+def test_a_case_whose_attending_failed_could_not_be_played(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    team = team_of("accuracy=1", "vote")
-    team.players.add("scripted:specialist,specialty=ophthalmologist,accuracy=1", Down())
-    said = r"without the specialist:ophthalmologist \(policy: nothing answers\).*--resume"
-    with pytest.raises(RunError, match=said):
-        judge_by(team, ("attending",), tmp_path, monkeypatch)
+    broken = team_of("accuracy=1", "oracle")
+    broken.policies.add("scripted:oracle", Down())
+    with pytest.raises(RunError, match="could not be played"):
+        judge_by(broken, ("attending",), tmp_path, monkeypatch)
     assert not (tmp_path / "judged").exists()
+
+
+class Closable(Down):
+    """Counts how often it is closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_training_closes_every_policy_that_it_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Closable] = []
+
+    def load(_: str) -> Policy:
+        made.append(Closable())
+        return made[-1]
+
+    monkeypatch.setattr("medgym.consultation.role_policies.load_policy", load)
+    monkeypatch.setattr("medgym.train.consultation.training.model_policy", load)
+    training = Training(load_recipe("consult-tiny")[0], tmp_path)
+    with training.policies() as policies:
+        team = training.team(policies)
+        for specialty in ("surgeon", "radiologist"):
+            policies.of(team.recipe.role("specialist"), specialty)
+        team.close()  # its policies are shared
+        assert [each.closed for each in made] == [0, 0, 0]
+    assert [each.closed for each in made] == [1, 1, 1]
+
+
+def test_a_consultation_closes_its_own_policies(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Closable()
+    monkeypatch.setattr("medgym.consultation.role_policies.load_policy", lambda _: policy)
+    team = team_of("accuracy=1", "vote")
+    team.policies.base("scripted:vote")
+    team.close()
+    assert policy.closed == 1
 
 
 def test_what_is_judged_again_replaces_what_was_judged(
@@ -109,5 +181,5 @@ def test_what_is_judged_again_replaces_what_was_judged(
     names = ("attending", "attending_before", "majority")
     for _ in range(2):
         figures = judge_by(team_of("accuracy=1", "vote"), names, tmp_path, monkeypatch)
-        assert figures["attending"]["accuracy"] == 1
+        assert figures["attending"]["sampled"]["accuracy"]["value"] == 1
         assert len(TrajectoryStore(tmp_path / "judged" / "attending")) == 2

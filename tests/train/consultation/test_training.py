@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from medgym.cases import open_cases
-from medgym.consultation.opinions import SPECIALTIES, Team, chosen
+from medgym.consultation.opinions import SPECIALTIES, chosen
+from medgym.consultation.role_policies import RolePolicies
+from medgym.consultation.team import Team, consultation_team
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.commands.view import write_page
@@ -19,10 +21,11 @@ from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.train.consultation import opinions as advice
-from medgym.train.consultation import training as module
+from medgym.train.consultation import run as consultation_run
 from medgym.train.consultation.ablation import ablate
 from medgym.train.consultation.report import NAMES, print_results
-from medgym.train.consultation.training import Training, run_consultation
+from medgym.train.consultation.run import run_consultation
+from medgym.train.consultation.training import BASE, Training
 from medgym.train.consultation.triage_reward import Outcomes
 from medgym.train.doctor.command import examine
 from medgym.train.doctor.subject import subject_of
@@ -89,16 +92,20 @@ def test_every_policy_is_judged_with_intervals_and_by_difficulty(run: Any) -> No
         "attending", "attending_before", "majority", "single", "triage", "triage_before",
         "no_triage", "no_specialists", "single_majority", "oracle",
     } == set(policies)  # fmt: skip
+    sampled = {name: row["sampled"] for name, row in policies.items()}
     for row in policies.values():
-        assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
-        assert row["n"] == 12
+        for judgement in (row["sampled"], row["greedy"]):
+            rate = judgement["accuracy"]
+            assert 0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1
+            assert rate["n"] == 12
     for name in ("attending", "attending_before", "majority"):
-        levels = policies[name]["by_difficulty"]
-        assert sum(level["n"] for level in levels.values()) == 12
-        assert policies[name]["overruled"]["n"] <= levels["hard"]["n"]
-    assert policies["single_majority"]["tokens"] > 3 * policies["single"]["tokens"] > 0
-    assert policies["attending"]["turns"] > policies["triage"]["turns"] == 1
-    assert policies["oracle"]["calls"] >= 1
+        metrics = sampled[name]["metrics"]
+        levels = [metrics[f"difficulty/{level}"] for level in ("easy", "medium", "hard")]
+        assert sum(level["n"] for level in levels) == 12
+        assert metrics["overruled"]["n"] <= levels[-1]["n"]
+    assert sampled["single_majority"]["tokens"] > 3 * sampled["single"]["tokens"] > 0
+    assert sampled["attending"]["turns"] > sampled["triage"]["turns"] == 1
+    assert sampled["oracle"]["calls"] >= 1
 
 
 @pytest.mark.slow
@@ -160,11 +167,16 @@ def test_what_was_trained_is_played_by_the_folders_name(run: Any) -> None:
     policy = load_policy(f"consultation:{folder}")
     assert isinstance(policy, Team)
     cases = open_cases(f"{DIAGNOSES}:test[20:23]")
+    versions: dict[str, set[str]] = {"triage": set(), "attending": set()}
     for trajectory in collect(cases, policy, Rules(view_size=64)):
         validate(trajectory)
         parts = dict(trajectory.parts())
-        assert parts["triage"].version == parts["triage"].version != ""
-        assert parts["attending"].version != parts["triage"].version
+        for role, seen in versions.items():
+            seen.add(parts[role].version)
+    # One adapter for each role, whatever the case, and no two roles share one.
+    (triage,), (attending_version,) = versions["triage"], versions["attending"]
+    assert "" not in (triage, attending_version)
+    assert triage != attending_version
     tables = tomllib.loads((folder / "consultation.toml").read_text())
     assert tables["roles"]["triage"]["adapter"] == "adapters/triage/2"
     assert "max_turns" not in tables["roles"]["triage"]
@@ -206,7 +218,7 @@ def test_the_doctor_examines_the_attending_of_a_run(run: Any) -> None:
 @pytest.mark.slow
 def test_a_finished_run_does_nothing_again(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, folder, results = run
-    monkeypatch.setattr(module, "judged", lambda *_: pytest.fail("done again"))
+    monkeypatch.setattr(consultation_run, "judged", lambda *_: pytest.fail("done again"))
     for stage in START:
         monkeypatch.setattr(type(stage), "do", lambda *_: pytest.fail("done again"))
     assert run_consultation(recipe, folder) == results
@@ -216,7 +228,9 @@ def test_a_finished_run_does_nothing_again(run: Any, monkeypatch: pytest.MonkeyP
 def test_opinions_are_collected_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, folder, _ = run
     training = Training(recipe, folder)
-    team = training.team(model_policy(str(folder / "cold_start")))
+    policies = RolePolicies()
+    policies.add(BASE, model_policy(str(folder / "cold_start")))
+    team = training.team(policies)
     cases = list(open_cases(recipe.cases.train))[:20]
     first = training.advice(team, "again").triaged(cases)
     played: list[int] = []
@@ -230,14 +244,16 @@ def test_opinions_are_collected_once(run: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(advice, "collect", counted)
     assert training.advice(team, "again").triaged(cases) == first
     assert sum(played) == 0
-    assert sum(len(opinions) for _, opinions in first) % 3 == 0
+    assert sum(len(each.opinions) for each in first) % 3 == 0
 
 
 @pytest.mark.parametrize(
     ("roles", "text"),
     [
         ({"attending": {"policy": "scripted:vote"}}, "has a policy and is trainable"),
-        ({"attending": {"policy": "scripted:vote", "trainable": False}}, "is what is trained"),
+        ({"attending": {"policy": "scripted:vote", "trainable": False}}, "must be trained"),
+        ({"attending": {"hears": ["specialist", "reader"]}, "reader": {}}, "is another"),
+        ({"specialist": {"policy": "scripted:prior", "hears": []}}, "is another"),
         ({"triage": {"trainable": False}}, "triage. has no policy"),
         ({"specialist": {"policy": "scripted:prior", "trainable": True}}, "and is trainable"),
         ({"surgeon": {}}, "role in consult-tiny"),
@@ -272,7 +288,7 @@ def test_easy_cases_are_no_reason_to_stop_as_blind(base: Path, tmp_path: Path) -
     ("changes", "text"),
     [
         ({"consultation": {"flow": "dynamic"}}, "learns in the static flow"),
-        ({"grpo": {"learning_rate": 1e-3}}, "how long does the triage learn"),
+        ({"grpo": {"learning_rate": 1e-3}}, r"\[roles.triage\] has no number of training steps"),
     ],
 )
 def test_what_training_cannot_do_is_said_before_it_begins(
@@ -296,7 +312,7 @@ def test_the_ablation_trains_the_attending_again_and_shares_the_rest(
     recipe = recipe.model_copy(update={"marl": marl})
     whole = tmp_path / "whole"
     shutil.copytree(folder, whole, dirs_exist_ok=True)
-    monkeypatch.setattr(module.Training, "triage", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Training, "triage", lambda *_: pytest.fail("trained again"))
     rows = ablate(recipe, tmp_path)
     assert [row.name for row in rows[-3:]] == [
         "consultation, no curriculum",
@@ -343,10 +359,12 @@ def test_trained_specialists_have_an_adapter_each_which_the_consultation_plays_b
         cases = {case.id: case for case in open_cases(f"{DIAGNOSES}:train[200:260]")}
         assert {cases[t.case_id].specialty for t in played} == {specialty}
         assert all(f"You are the {specialty} whom" in t.nodes[0].text for t in played)
-        assert results["policies"][f"specialist:{specialty}"]["n"] == sum(
+        judged = results["policies"][f"specialist:{specialty}"]["sampled"]["accuracy"]
+        assert judged["n"] == sum(
             case.specialty == specialty for case in open_cases(f"{DIAGNOSES}:test[:12]")
         )
-    team = load_policy(f"consultation:{folder}").without_triage()  # type: ignore[attr-defined]
+    whole: Any = load_policy(f"consultation:{folder}")
+    team = consultation_team(whole.recipe.without_triage(), whole.policies)
     trajectory = next(collect(open_cases(f"{DIAGNOSES}:test[20:21]"), team, Rules(view_size=64)))
     versions = {role: part.version for role, part in trajectory.parts()}
     assert versions == {

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from medgym.agents.consultation.policy import Consultation
-from medgym.agents.consultation.recipe import recipe_of
 from medgym.cases import Case, open_cases
 from medgym.consultation.opinions import triage_case
+from medgym.consultation.recipe import recipe_of
 from medgym.episode import Rules
 from medgym.errors import RunError
 from medgym.failures import Failure
@@ -33,7 +33,7 @@ def played_out(tmp_path: Path, most: int, specialist: str) -> Outcomes:
     team = Consultation(recipe_of({"consultation": table, "roles": roles}, "test"))
     advice = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5)
     vote = load_policy("scripted:vote")
-    limits: dict[str, Any] = {"specialties": THREE, "most": most, "views": 4, "seed": 5}
+    limits: dict[str, Any] = {"specialties": THREE, "most": most, "seed": 5}
     return play_out(CASES, advice, vote, RULES, Sampling(), **limits)
 
 
@@ -52,12 +52,12 @@ def test_nobody_learns_from_what_the_machinery_failed_at(tmp_path: Path, down: s
         for name in ("triage", "specialist", "attending")
     }
     team = Consultation(recipe_of({"consultation": {}, "roles": roles}, "test"))
-    team.players.add("scripted:down", Down())
+    team.policies.add("scripted:down", Down())
     advice = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5)
 
     def collect() -> None:
         if down == "attending":
-            limits: dict[str, Any] = {"specialties": THREE, "most": 1, "views": 4, "seed": 5}
+            limits: dict[str, Any] = {"specialties": THREE, "most": 1, "seed": 5}
             play_out(CASES[:2], advice, Down(), RULES, Sampling(), **limits)
         else:
             advice.triaged(CASES[:2])
@@ -79,10 +79,12 @@ def test_a_specialist_who_fails_beside_others_says_nothing(tmp_path: Path) -> No
     roles = {"triage": {"policy": "scripted:oracle"}, "specialist": {"policy": "scripted:once"}}
     recipe = recipe_of({"consultation": {}, "roles": roles}, "test")
     team = Consultation(recipe)
-    team.players.add("scripted:once", Once())
+    team.policies.add("scripted:once", Once())
     advised = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5).triaged(CASES[:4])
-    for case, opinions in advised:
-        assert sorted(str(o.answer) for o in opinions) == sorted(["None", *[case.options[0]] * 2])
+    for each in advised:
+        said = sorted(str(opinion.answer) for opinion in each.opinions)
+        assert said == sorted(["None", *[each.case.options[0]] * 2])
+        assert each.shown.context.count(": no answer") == 1
 
 
 def reward(outcomes: Outcomes, case: Case, text: str) -> tuple[float, dict[str, float]]:
@@ -137,9 +139,9 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 def test_training_cases_show_opinions_in_orders_of_their_own(tmp_path: Path) -> None:
     roles = {name: {"policy": "scripted:prior"} for name in ("triage", "specialist", "attending")}
-    table = {"specialties": list(THREE), "opinions": 1}
+    table = {"specialties": list(THREE), "opinions": 1, "most": 3}
     team = Consultation(recipe_of({"consultation": table, "roles": roles}, "test"))
-    advised = Advice(team, tmp_path, RULES, Sampling(), 5).of(CASES, [THREE] * len(CASES))
-    orders = {tuple(opinion.specialty for opinion in opinions) for _, opinions in advised}
+    advised = Advice(team, tmp_path, RULES, Sampling(), 5).chosen(CASES, THREE)
+    orders = {tuple(opinion.who for opinion in each.opinions) for each in advised}
     assert len(orders) > 3
     assert {order[0] for order in orders} == set(THREE)

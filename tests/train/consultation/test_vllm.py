@@ -12,7 +12,7 @@ import pytest
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
-from medgym.train.consultation.training import run_consultation
+from medgym.train.consultation.run import run_consultation
 from medgym.train.recipe.schema import parse_recipe
 from tests.train.grpo.test_vllm import URL, base
 

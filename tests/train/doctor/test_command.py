@@ -14,23 +14,26 @@ pytest.importorskip("trl")
 
 import torch
 
+from medgym.agents.hf.decoder import Decoder
+from medgym.agents.hf.policy import HFPolicy
 from medgym.cli import main
 from medgym.commands.shared_options import cases_and_rules
 from medgym.episode import Episode
+from medgym.metrics import recorded_tokens
+from medgym.metrics.sight import Change, Sight
 from medgym.policy import load_policy
 from medgym.rollout import collect
 from medgym.storage.adapters import publish
 from medgym.storage.run_folder import RunFolder
-from medgym.train import forcing as forcing
 from medgym.train.doctor import sight as doctor_sight
 from medgym.train.doctor.checks import Check, features, template, vision_tokens
 from medgym.train.doctor.command import examine
 from medgym.train.doctor.sight import agreement, images, records, sees, verdict_of
 from medgym.train.doctor.subject import Subject
 from medgym.train.doctor.subject import subject_of as named
+from medgym.train.grpo import batch
 from medgym.train.models.checkpoint import load_model
 from medgym.train.recipe.schema import parse_recipe
-from medgym.train.sight import Change, Sight
 from tests.families import FAMILIES, blind, build
 
 SPEC = "phantom,look=radiograph,question=kind:test[:3]"
@@ -71,7 +74,7 @@ def test_a_sound_model(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) ->
     by_name = {check["check"]: check for check in found}
     for name in ("template", "tool images", "features", "images", "agreement"):
         assert by_name[name]["verdict"] == "pass", by_name[name]
-    assert by_name["vision tokens"]["figure"]["drawn"] == 0
+    assert by_name["vision tokens"]["figure"]["sampled"] == 0
     # Of random weights: it sees, and knows nothing.
     assert by_name["sight"]["verdict"] == "warn"
     assert by_name["agreement"]["figure"]["kl"] < 1e-8
@@ -125,7 +128,7 @@ def test_every_family_is_sound(family: str) -> None:
     for name in ("template", "features", "images", "agreement"):
         assert found[name].verdict == "pass", found[name]
     assert found["tool images"].figure["role"] == ("user" if family == "gemma3" else "tool")
-    assert found["vision tokens"].figure["drawn"] == 0
+    assert found["vision tokens"].figure["sampled"] == 0
     assert found["sight"].verdict in ("pass", "warn")
 
 
@@ -152,15 +155,15 @@ def drop_in_environment(patch: pytest.MonkeyPatch) -> None:
 
 
 def drop_in_trainer(patch: pytest.MonkeyPatch, *modules: Any) -> None:
-    """From here on modules that make rows for training keep the first image alone."""
-    whole = modules[0].row_of
+    """From here on modules that make rows for training keep only the first node's images."""
+    whole = recorded_tokens.read_nodes
 
-    def first_image_alone(*given: Any) -> Any:
-        row = whole(*given)
-        return replace(row, images=row.images[:1], features=row.features[:1])
+    def only_first_images(*given: Any) -> Any:
+        first, *rest = whole(*given)
+        return (first, *(replace(node, images=()) for node in rest))
 
     for module in modules:
-        patch.setattr(module, "row_of", first_image_alone)
+        patch.setattr(module, "read_nodes", only_first_images)
 
 
 def test_images_that_the_environment_drops_are_called_lost(
@@ -177,7 +180,7 @@ def test_images_that_the_environment_drops_are_called_lost(
 def test_images_that_the_trainer_drops_are_called_lost(
     fresh: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drop_in_trainer(monkeypatch, forcing, doctor_sight)
+    drop_in_trainer(monkeypatch, recorded_tokens, batch)
     found = {check.check: check for check in examine(fresh)}
     assert found["images"].verdict == found["sight"].verdict == "fail"
     assert "lost" in found["images"].fix
@@ -222,11 +225,17 @@ def test_a_processor_of_another_model_is_found(fresh: Subject) -> None:
     assert "placeholders" in check.fix or "refused" in str(check.figure)
 
 
-def test_a_sampler_that_can_draw_vision_tokens_is_found(fresh: Subject) -> None:
-    fresh.policy.vision_token_ids = fresh.policy.vision_token_ids[:1]
+def test_a_sampler_that_can_sample_vision_tokens_is_found(
+    fresh: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lenient(self: HFPolicy, runner: Any, prefix_cache: Any) -> Decoder:
+        banned = self.vision_token_ids[:1]
+        return Decoder(runner, prefix_cache, self.renderer.stop_token_ids, banned)
+
+    monkeypatch.setattr(HFPolicy, "_decoder_of", lenient)
     check = vision_tokens(fresh)
     assert check.verdict == "fail"
-    assert check.figure["drawn"] == check.figure["of"]
+    assert check.figure["sampled"] == check.figure["of"]
 
 
 def test_a_trainer_with_dropout_does_not_agree(fresh: Subject) -> None:

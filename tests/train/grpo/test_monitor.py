@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from medgym.messages import Message
+from medgym.metrics.recorded_tokens import LostImages
 from medgym.train.grpo import batch
 from medgym.train.grpo import trainer as grpo
-from medgym.train.grpo.batch import LostImages
+from medgym.train.grpo.blindness import Blind
 from medgym.train.grpo.monitor import SightMonitor
 from medgym.train.models.checkpoint import load_model
 from medgym.train.recipe.schema import SightTable
-from medgym.train.sight import Blind
 from medgym.trajectory import InvariantError
 from tests.families import blind
 from tests.train.doctor.test_command import drop_in_environment, drop_in_trainer

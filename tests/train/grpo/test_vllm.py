@@ -33,11 +33,11 @@ pytestmark = [
 @pytest.fixture
 def base() -> Path:
     """The folder of the model that is served."""
-    from medgym.agents.openai.capabilities import served
+    from medgym.agents.openai.capabilities import served_models
     from medgym.policy import load_policy
 
     policy: Any = load_policy(f"openai:{URL}#base")
-    models = policy._endpoint.wait(served(policy._endpoint))
+    models = policy._endpoint.wait(served_models(policy._endpoint))
     for name in models:
         if name != "base":
             policy.drop_adapter(name)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from medgym.cases import open_cases, write_cases
@@ -11,11 +12,17 @@ from medgym.train.recipe.schema import parse_recipe
 from medgym.train.run.opened import Run
 from medgym.train.run.report import draw_report
 
+pytest.importorskip("matplotlib")
+from matplotlib.figure import Figure
+
+SHOWN_ANSWERS = 12
+"""Of any more answers the report shows the first ones."""
+
 ROW = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 2, "greedy": 0.5, "looked": 0.0, "hit": None}
 
 
 def test_cases_without_regions_and_with_many_answers_have_a_report(
-    tiny_folder: Path, tmp_path: Path
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = open_cases("phantom,look=radiograph,question=kind:test[:2]")
     write_cases([c.model_copy(update={"regions": ()}) for c in cases], tmp_path / "c.jsonl")
@@ -32,4 +39,26 @@ def test_cases_without_regions_and_with_many_answers_have_a_report(
     (tmp_path / "results.json").write_text(json.dumps(results))
     metrics = [{"step": step, "accuracy": 0.5} for step in (1, 2)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, metrics)))
-    assert Image.open(draw_report(Run(parse_recipe(data, "bare"), tmp_path))).size[0] > 1000
+    drawn: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *args: Any, **options: Any) -> None:
+        drawn.append(figure)
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    path = draw_report(Run(parse_recipe(data, "bare"), tmp_path))
+    with Image.open(path) as image:
+        image.load()
+        assert image.size == (1800, 1000)
+
+    (figure,) = drawn
+    panels = {axis.get_title(): axis for axis in figure.axes}
+    assert "Learning" in panels
+    learnt = panels["Learning"].get_lines()[0].get_xydata().tolist()
+    assert learnt == [[1.0, 0.5], [2.0, 0.5]]
+    answers = next(axis for title, axis in panels.items() if "by answer" in title)
+    assert [bar.get_height() for bar in answers.patches] == [0.5] * 2 * SHOWN_ANSWERS
+    # A case without regions is shown without a lesion: two pictures, the third place empty.
+    assert [len(axis.get_images()) for axis in figure.axes[4:7]] == [1, 1, 0]
+    assert not any(axis.patches for axis in figure.axes[4:7])

@@ -1,9 +1,9 @@
-"""The anatomy behind the phantoms: one painter for each look, from a seed to grey or colour levels.
+"""The backgrounds of phantoms: one painter for each look, from random numbers to grey or colour.
 
-A painter draws an image of `side` pixels plus a margin all round, so that a phantom can cut its
-background out at many places. Only + - * / floor, comparisons and clipping are used, on float32:
-IEEE arithmetic rounds these alike everywhere, so a painting is the same bytes on every machine
-(sin, exp and power are not, and matrix products depend on the BLAS).
+A painter paints an image of `side` pixels with a margin all round, so that a phantom can cut its
+background out at many places. A painting has the same bytes on every machine. So painters use only
++ - * / floor, comparisons and clipping, on float32, which IEEE arithmetic rounds alike everywhere;
+sin, exp and powers differ between machines, and matrix products depend on the BLAS.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgym.sources.phantom.rng import Chance
+from medgym.sources.phantom.rng import RandomStream
 
 Real = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -38,9 +38,9 @@ def frame(side: int, margin: int) -> tuple[Real, Real]:
     return line[None, :], line[:, None]
 
 
-def cloud(chance: Chance, cells: int, side: int) -> Real:
+def cloud(rng: RandomStream, cells: int, side: int) -> Real:
     """Smooth noise in [0, 1): a lattice of `cells` x `cells` random levels, interpolated."""
-    lattice = chance.reals(cells + 1, cells + 1)
+    lattice = rng.reals(cells + 1, cells + 1)
     at = np.arange(side, dtype=np.float32) * np.float32(cells / side)
     low = np.floor(at).astype(np.intp)
     part = smooth(at - low.astype(np.float32))
@@ -56,10 +56,10 @@ def ellipse(x: Real, y: Real, cx: float, cy: float, rx: float, ry: float, edge: 
     return smooth((1 - (u * u + v * v)) / np.float32(edge) + np.float32(0.5))
 
 
-def radiograph(chance: Chance, side: int, margin: int, top: int) -> Bytes:
+def radiograph(rng: RandomStream, side: int, margin: int, top: int) -> Bytes:
     """A chest from the front: lungs, ribs, clavicles, spine, heart, diaphragm. (n, n)."""
     x, y = frame(side, margin)
-    real, n = chance.real, side + 2 * margin
+    real, n = rng.real, side + 2 * margin
     lean = real(-0.03, 0.03)
     xm = x - np.float32(lean)  # the patient's midline
     far = np.abs(xm)
@@ -85,7 +85,7 @@ def radiograph(chance: Chance, side: int, margin: int, top: int) -> Bytes:
         part = np.abs(phase - np.floor(phase) - np.float32(0.5))
         ribs += np.float32(strength) * smooth((np.float32(0.27) - part) / np.float32(0.12))
     cage = ellipse(xm, y, 0, 0.0, 0.80, 0.86, 0.25)
-    markings = cloud(chance, 44, n) + cloud(chance, 21, n)
+    markings = cloud(rng, 44, n) + cloud(rng, 21, n)
     hilum = ellipse(far, y, 0.17, real(-0.02, 0.06), 0.16, 0.24, 1.6)
     levels = np.float32(6) + trunk * np.float32(real(76, 88))
     levels += lungs * (
@@ -114,14 +114,14 @@ def radiograph(chance: Chance, side: int, margin: int, top: int) -> Bytes:
     return quantised(levels * np.float32(top / 133), top)
 
 
-def ct(chance: Chance, side: int, margin: int, top: int) -> Bytes:
+def ct(rng: RandomStream, side: int, margin: int, top: int) -> Bytes:
     """A slice of the upper abdomen: liver, stomach, spleen, kidneys, spine, ribs. (n, n)."""
     straight, bend = frame(side, margin), 0.05
-    real, n = chance.real, side + 2 * margin
+    real, n = rng.real, side + 2 * margin
     # Everything is bent a little, so that no outline is a perfect ellipse.
-    x, y = (s + (cloud(chance, 5, n) - np.float32(0.5)) * np.float32(2 * bend) for s in straight)
+    x, y = (s + (cloud(rng, 5, n) - np.float32(0.5)) * np.float32(2 * bend) for s in straight)
     levels = np.full((n, n), np.float32(3))
-    grain = cloud(chance, 40, n) + cloud(chance, 19, n) - np.float32(1)
+    grain = cloud(rng, 40, n) + cloud(rng, 19, n) - np.float32(1)
 
     def lay(
         cx: float, cy: float, rx: float, ry: float, edge: float, value: float, grains: float = 0
@@ -180,18 +180,18 @@ def ct(chance: Chance, side: int, margin: int, top: int) -> Bytes:
     return quantised(levels, top)
 
 
-def fundus(chance: Chance, side: int, margin: int, top: int) -> Bytes:
+def fundus(rng: RandomStream, side: int, margin: int, top: int) -> Bytes:
     """The back of an eye: an orange disc on black, optic disc, macula, vessels. (n, n, 3)."""
     x, y = frame(side, margin)
-    real, n = chance.real, side + 2 * margin
+    real, n = rng.real, side + 2 * margin
     dx, dy = real(0.34, 0.44), real(-0.06, 0.06)
     eye = ellipse(x, y, 0, 0, 0.93, 0.93, 0.03)
     rim = np.float32(1) - np.float32(0.34) * (x * x + y * y)
-    mottle = cloud(chance, 9, n) + cloud(chance, 27, n) * np.float32(0.6) - np.float32(0.8)
+    mottle = cloud(rng, 9, n) + cloud(rng, 27, n) * np.float32(0.6) - np.float32(0.8)
     macula = ellipse(x, y, dx - real(0.58, 0.66), dy + real(0.02, 0.08), 0.22, 0.20, 1.9)
     disc = ellipse(x, y, dx, dy, real(0.125, 0.145), real(0.145, 0.165), 0.22)
     cup = ellipse(x, y, dx - 0.01, dy, 0.065, 0.075, 0.9)
-    veins, arteries = _vessels(chance, side, margin, dx, dy)
+    veins, arteries = _vessels(rng, side, margin, dx, dy)
     hue = real(-1.0, 1.0)
     channels = []
     for base, rich, pale, bright, deep, red in (
@@ -207,9 +207,9 @@ def fundus(chance: Chance, side: int, margin: int, top: int) -> Bytes:
     return np.stack(channels, axis=2)
 
 
-def _vessels(chance: Chance, side: int, margin: int, dx: float, dy: float) -> tuple[Real, Real]:
+def _vessels(rng: RandomStream, side: int, margin: int, dx: float, dy: float) -> tuple[Real, Real]:
     """Veins and arteries as levels in 0..1: walks that start at the optic disc and branch."""
-    real = chance.real
+    real = rng.real
     trees: tuple[list[tuple[float, float, float]], ...] = ([], [])
     for tree, thick in zip(trees, (0.0155, 0.0115), strict=True):
         for up in (-1, 1):
@@ -217,13 +217,13 @@ def _vessels(chance: Chance, side: int, margin: int, dx: float, dy: float) -> tu
             for hx, hy, bend in ((real(-0.5, -0.1), 1.0, real(0.016, 0.021)), (0.8, 0.8, 0.0)):
                 start = dx + real(-0.03, 0.03), dy + up * 0.02
                 walk = (*start, hx + real(-0.2, 0.2), up * hy, thick * (1 if bend else 0.7), bend)
-                _walk(chance, tree, *walk, turn=up, depth=2)
+                _walk(rng, tree, *walk, turn=up, depth=2)
     n = side + 2 * margin
     return _stamped(trees[0], side, margin, n), _stamped(trees[1], side, margin, n)
 
 
 def _walk(
-    chance: Chance,
+    rng: RandomStream,
     points: list[tuple[float, float, float]],
     x: float,
     y: float,
@@ -237,7 +237,7 @@ def _walk(
 ) -> None:
     pace, wander = 0.008, 0.0
     while x * x + y * y < 0.9 and thick > 0.0035:
-        wander = 0.9 * wander + chance.real(-0.02, 0.02)
+        wander = 0.9 * wander + rng.real(-0.02, 0.02)
         curve = wander + turn * bend
         hx, hy = hx - curve * hy, hy + curve * hx
         norm = float(np.sqrt(hx * hx + hy * hy))
@@ -245,12 +245,10 @@ def _walk(
         x, y = x + pace * hx, y + pace * hy
         thick, bend = thick * 0.9945, bend * 0.986
         points.append((x, y, thick))
-        if depth and chance.real(0, 1) < 0.024:
-            way = 1 if chance.whole(0, 2) else -1
+        if depth and rng.real(0, 1) < 0.024:
+            way = 1 if rng.integer(0, 2) else -1
             fork = hx - way * 0.7 * hy, hy + way * 0.7 * hx
-            _walk(
-                chance, points, x, y, *fork, thick * 0.68, -0.2 * bend, turn=turn, depth=depth - 1
-            )
+            _walk(rng, points, x, y, *fork, thick * 0.68, -0.2 * bend, turn=turn, depth=depth - 1)
 
 
 def _stamped(points: list[tuple[float, float, float]], side: int, margin: int, n: int) -> Real:
@@ -271,15 +269,15 @@ def _stamped(points: list[tuple[float, float, float]], side: int, margin: int, n
     return out.reshape(n, n)
 
 
-def histology(chance: Chance, side: int, margin: int, top: int) -> Bytes:
+def histology(rng: RandomStream, side: int, margin: int, top: int) -> Bytes:
     """A stained section: pink cells with purple nuclei, pale gaps between them. (n, n, 3)."""
-    n, real = side + 2 * margin, chance.real
-    cell = side // 29 + chance.whole(0, 4)  # pixels of one square of the lattice of cells
+    n, real = side + 2 * margin, rng.real
+    cell = side // 29 + rng.integer(0, 4)  # pixels of one square of the lattice of cells
     count = n // cell + 1
-    near, second, nucleus, shade = _cells(chance, cell, count, n)
+    near, second, nucleus, shade = _cells(rng, cell, count, n)
     wall = smooth((np.float32(0.16) - (np.sqrt(second) - np.sqrt(near))) / np.float32(0.14))
-    stain, fibre = cloud(chance, 7, n), cloud(chance, 60, n)
-    gap = smooth((np.float32(real(0.16, 0.24)) - cloud(chance, 5, n)) / np.float32(0.05))
+    stain, fibre = cloud(rng, 7, n), cloud(rng, 60, n)
+    gap = smooth((np.float32(real(0.16, 0.24)) - cloud(rng, 5, n)) / np.float32(0.05))
     warm = real(-1.0, 1.0)
     channels = []
     for paper, flesh, membrane, core, deep in (
@@ -296,13 +294,13 @@ def histology(chance: Chance, side: int, margin: int, top: int) -> Bytes:
     return np.stack(channels, axis=2)
 
 
-def _cells(chance: Chance, cell: int, count: int, n: int) -> tuple[Real, Real, Real, Real]:
+def _cells(rng: RandomStream, cell: int, count: int, n: int) -> tuple[Real, Real, Real, Real]:
     """Cells as the Voronoi regions of one jittered point in each square of a lattice.
 
     Squared distances (in squares) to the nearest and second nearest point, the nuclei (0..1) and
     their shade (0..1), each (n, n).
     """
-    jitter = chance.reals(6, count + 2, count + 2)
+    jitter = rng.reals(6, count + 2, count + 2)
     # Axes: y and x within a square, then row and column of the square: long contiguous runs.
     line = (np.arange(cell, dtype=np.float32) + np.float32(0.5)) / np.float32(cell)
     x, y = line[None, :, None, None], line[:, None, None, None]
@@ -331,7 +329,7 @@ def _cells(chance: Chance, cell: int, count: int, n: int) -> tuple[Real, Real, R
     return laid_out(near), laid_out(second), laid_out(nucleus), laid_out(shade)
 
 
-PAINTERS: dict[str, Callable[[Chance, int, int, int], Bytes]] = {
+PAINTERS: dict[str, Callable[[RandomStream, int, int, int], Bytes]] = {
     "radiograph": radiograph,
     "ct": ct,
     "fundus": fundus,

@@ -16,24 +16,19 @@ import torch
 
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
+from medgym.local_model import LocalModel, local_model
+from medgym.metrics.recorded_tokens import (
+    KINDS,
+    LostImages,
+    hold_images,
+    kinds_of,
+    recorded_tokens,
+)
+from medgym.metrics.sight import Agreement, Change, Sight, agreement, partner, sight
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.registry import load
 from medgym.rollout import roll_out
 from medgym.tool import load_tools
-from medgym.train.forcing import KINDS, forced, givens, kinds_of, model_inputs
-from medgym.train.grpo.batch import LostImages
 from medgym.train.models.checkpoint import load_model
-from medgym.train.sight import (
-    Agreement,
-    Blind,
-    Change,
-    Sight,
-    Watch,
-    agreement,
-    hold_images,
-    partner,
-    sight,
-)
 from medgym.trajectory import Trajectory
 from tests.families import FAMILIES, blind, build
 
@@ -59,8 +54,8 @@ def play(policy: Policy, cases: Sequence[Case] = CASES) -> tuple[Played, dict[st
     return list(zip(cases, asyncio.run(all_of_them()), strict=True)), pictures
 
 
-def hf(model: Any, processor: Any) -> Any:
-    return load("policies", "hf")(model, processor, patience=None)
+def hf(model: Any, processor: Any) -> LocalModel:
+    return local_model(model, processor, patience=None)
 
 
 def told(model: Any, processor: Any, cases: Sequence[Case] = CASES) -> Any:
@@ -85,13 +80,14 @@ def sampled(loaded: Any) -> Any:
 
 
 def test_every_token_belongs_to_a_part(loaded: Any) -> None:
-    renderer = hf(*loaded).renderer
+    policy = hf(*loaded)
+    tokenizer = policy.processor.tokenizer
     text = '<think>é</think> <tool_call>{"a": 1}</tool_call>\n<answer>B</answer>'
-    ids = renderer.encode_reply(text)
-    kinds = kinds_of(renderer.tokenizer, ids)
+    ids = policy.encode_reply(text)
+    kinds = kinds_of(tokenizer, ids)
     parts = dict.fromkeys(KINDS, "")
     for token, kind in zip(ids, kinds, strict=True):
-        parts[kind] += renderer.tokenizer.decode([token])
+        parts[kind] += tokenizer.decode([token])
     assert parts["think"].startswith("<think>")
     assert parts["think"].endswith("</think>")
     assert parts["call"] == '<tool_call>{"a": 1}</tool_call>'
@@ -101,22 +97,10 @@ def test_every_token_belongs_to_a_part(loaded: Any) -> None:
 
 
 def test_a_part_that_was_cut_reaches_to_the_end(loaded: Any) -> None:
-    renderer = hf(*loaded).renderer
-    ids = renderer.encode_reply("<think>so far")[:-1]
-    assert set(kinds_of(renderer.tokenizer, ids)) == {"think"}
-    assert set(kinds_of(renderer.tokenizer, renderer.encode_reply("no tag")[:-1])) == {"other"}
-
-
-@torch.no_grad()
-def test_forced_values_are_those_of_a_plain_forward_pass(loaded: Any, oracle: Any) -> None:
-    model, processor = loaded
-    rows = givens(processor, *oracle)
-    assert all(len(row.images) == 2 for row in rows)
-    for row, values in zip(rows, forced(model, processor, rows), strict=True):
-        logits = model(**model_inputs(model, processor, [row], [row.images])).logits[0].double()
-        logprobs = torch.log_softmax(logits, dim=-1)
-        want = [float(logprobs[place - 1, row.ids[place]]) for place in row.places]
-        assert values == pytest.approx(want, abs=1e-4)
+    policy = hf(*loaded)
+    tokenizer = policy.processor.tokenizer
+    assert set(kinds_of(tokenizer, policy.encode_reply("<think>so far")[:-1])) == {"think"}
+    assert set(kinds_of(tokenizer, policy.encode_reply("no tag")[:-1])) == {"other"}
 
 
 def test_looking_leaves_no_trace(loaded: Any, oracle: Any) -> None:
@@ -125,15 +109,15 @@ def test_looking_leaves_no_trace(loaded: Any, oracle: Any) -> None:
     model.model.visual.eval()  # as a frozen part may be
     modes = {name: module.training for name, module in model.named_modules()}
     chance = torch.random.get_rng_state()
-    sight(model, processor, *oracle)
-    agreement(model, processor, *oracle)
+    sight(hf(model, processor), *oracle)
+    agreement(hf(model, processor), *oracle)
     assert {name: module.training for name, module in model.named_modules()} == modes
     assert torch.equal(torch.random.get_rng_state(), chance)
     assert all(weight.grad is None for weight in model.parameters())
 
 
 def test_a_model_that_sees_moves(loaded: Any, oracle: Any) -> None:
-    seen = sight(*loaded, *oracle)
+    seen = sight(hf(*loaded), *oracle)
     assert not seen.still
     assert len(seen.blanked) == len(seen.exchanged) == len(CASES)
     assert seen.moved is not None
@@ -148,32 +132,16 @@ def test_a_model_that_sees_moves(loaded: Any, oracle: Any) -> None:
 def test_a_blind_model_of_each_family_does_not_move_at_all(family: str) -> None:
     model, processor = build(family)
     played, pictures = told(model, processor, CASES[:2])
-    assert not sight(model, processor, played, pictures).still
-    seen = sight(blind(model), processor, played, pictures)
+    assert not sight(hf(model, processor), played, pictures).still
+    seen = sight(hf(blind(model), processor), played, pictures)
     assert seen.still
     assert seen.moved == 0.0
-    with pytest.raises(Blind, match=r"the model is blind: .*fix: "):
-        Watch(floor=0.01, patience=3).see(seen)
 
 
 def test_a_fresh_projector_of_gemma_is_blind_by_itself() -> None:
     model, processor = build("gemma3")
     torch.nn.init.zeros_(model.model.multi_modal_projector.mm_input_projection_weight)
-    assert sight(model, processor, *told(model, processor, CASES[:2])).still
-
-
-def change(answer: float, **kinds: float) -> Change:
-    return Change({"answer": answer, **kinds}, {"answer": -answer / 2}, abs(answer))  # type: ignore[dict-item]
-
-
-def test_a_run_stops_when_it_stays_below_the_floor() -> None:
-    watch = Watch(floor=0.01, patience=2)
-    low, high = Sight((change(0.001),)), Sight((change(0.5),))
-    for seen in (low, high, low):  # a look above the floor begins anew
-        watch.see(seen)
-    watch.see(Sight(()))  # no word from anybody: nothing is known
-    with pytest.raises(Blind, match=r"went blind: 2 times in a row .* 0.01 nats.*fix: "):
-        watch.see(low)
+    assert sight(hf(model, processor), *told(model, processor, CASES[:2])).still
 
 
 def test_what_an_episode_concludes_counts_with_its_thoughts() -> None:
@@ -188,7 +156,7 @@ def test_what_an_episode_concludes_counts_with_its_thoughts() -> None:
 def test_images_are_exchanged_with_another_patient_who_has_another_answer(
     loaded: Any, oracle: Any
 ) -> None:
-    rows = givens(loaded[1], *oracle)
+    rows = recorded_tokens(loaded[1].tokenizer, *oracle)
     for row in rows:
         other = partner(row, rows)
         assert other is not None
@@ -197,11 +165,11 @@ def test_images_are_exchanged_with_another_patient_who_has_another_answer(
             assert other.case.answer != row.case.answer
     alike = [replace(row, case=rows[0].case) for row in rows]
     assert partner(alike[0], alike) is None
-    assert sight(*loaded, oracle[0][:1], oracle[1]).exchanged == ()
+    assert sight(hf(*loaded), oracle[0][:1], oracle[1]).exchanged == ()
 
 
 def test_the_sampler_in_process_agrees(loaded: Any, sampled: Any) -> None:
-    found = agreement(*loaded, *sampled)
+    found = agreement(hf(*loaded), *sampled)
     assert sum(map(len, found.ratios.values())) > 40
     assert found.max_abs() < 1e-4
     assert found.kl() < 1e-8
@@ -209,7 +177,7 @@ def test_the_sampler_in_process_agrees(loaded: Any, sampled: Any) -> None:
 
 
 def test_another_temperature_is_another_distribution(loaded: Any, sampled: Any) -> None:
-    assert agreement(*loaded, *sampled, temperature=0.7).kl() > 0.01
+    assert agreement(hf(*loaded), *sampled, temperature=0.7).kl() > 0.01
 
 
 def test_dropout_shows(loaded: Any, sampled: Any) -> None:
@@ -217,7 +185,7 @@ def test_dropout_shows(loaded: Any, sampled: Any) -> None:
     for module in model.modules():
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = 0.5
-    assert agreement(model, loaded[1], *sampled).max_abs() > 1e-3
+    assert agreement(hf(model, loaded[1]), *sampled).max_abs() > 1e-3
 
 
 def test_disagreement_is_found_in_the_part_where_it_is() -> None:
@@ -235,7 +203,7 @@ def test_disagreement_is_found_in_the_part_where_it_is() -> None:
 
 
 def test_demonstrations_were_not_sampled(loaded: Any, oracle: Any) -> None:
-    assert agreement(*loaded, *oracle).ratios == {}
+    assert agreement(hf(*loaded), *oracle).ratios == {}
 
 
 def test_images_that_went_missing_are_missed(loaded: Any, oracle: Any) -> None:
@@ -250,6 +218,6 @@ def test_images_that_went_missing_are_missed(loaded: Any, oracle: Any) -> None:
     with pytest.raises(LostImages, match="became no tokens"):
         hold_images([(case, replace(whole, nodes=(first, look, unread, *rest)))])
     with pytest.raises(LostImages, match="placeholders stand for"):
-        sight(*loaded, [(case, without)], pictures)
+        sight(hf(*loaded), [(case, without)], pictures)
     with pytest.raises(LostImages, match="did not reach the trainer"):
-        sight(*loaded, played, {})
+        sight(hf(*loaded), played, {})

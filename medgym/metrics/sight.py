@@ -11,18 +11,15 @@ others. Whether it sees *well* is another matter: see `medgym doctor`, where the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from medgym.cases import Case
-from medgym.errors import RunError
-from medgym.messages import Calls, parse_action
+from medgym.local_model import LocalModel
+from medgym.metrics.recorded_tokens import KINDS, Kind, RecordedTokens, recorded_tokens
 from medgym.trajectory import Trajectory
-
-from .forcing import KINDS, Given, Kind, forced, givens, in_mode
-from .grpo.batch import LostImages
 
 STILL = 1e-6
 """Nats. What a model that does not see may differ by; it differs by nothing where the arithmetic is
@@ -32,15 +29,11 @@ GREY = (128, 128, 128)
 """The colour of a blanked image."""
 
 CONCLUSIONS: tuple[Kind, ...] = ("think", "answer")
-"""Where an episode says what it saw. An answer behind a thought that names the finding hardly
+"""Where an episode says what it saw. After a thought that names the finding, the answer hardly
 depends on the image any more, but the thought does."""
 
 _MOST = 20.0
 """Nats. Beyond it a ratio of probabilities is only large, and its exponential breaks the mean."""
-
-
-class Blind(RunError):
-    """The model does not see: what it writes does not depend on its images."""
 
 
 @dataclass(frozen=True)
@@ -120,38 +113,41 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def sight(
-    model: Any,
-    processor: Any,
+    policy: LocalModel,
     played: Sequence[tuple[Case, Trajectory]],
     pictures: Mapping[str, Image.Image],
 ) -> Sight:
     """Force recorded episodes through the model with true, grey and exchanged images.
 
-    Costs three forward passes for each trajectory; a handful of them, of different cases, will do.
-    The model is in eval mode meanwhile, and afterwards as it was.
+    Costs three forward passes for each trajectory; a handful of them, of different cases, is
+    enough. The model is in eval mode meanwhile, and afterwards as it was.
 
     Args:
-        played: cases with their trajectories; failed ones, and those without tokens, say nothing.
+        policy: whose model is examined.
+        played: cases with their trajectories; failed ones, and those without tokens, do not count.
             Of a consultation give the parts.
         pictures: the images that they show, by content hash.
 
     Raises:
         LostImages: an image that a trajectory shows is not among the pictures.
     """
-    rows = [row for row in givens(processor, played, pictures) if row.images]
-    with in_mode(model, training=False):
-        own = forced(model, processor, rows)
-        grey = forced(model, processor, rows, [_blank(row) for row in rows])
-        pairs = [(row, partner(row, rows)) for row in rows]
-        with_partner = [i for i, (_, other) in enumerate(pairs) if other is not None]
-        others = [_in_place(row, other) for row, other in pairs if other is not None]
-        exchanged = forced(model, processor, [rows[i] for i in with_partner], others)
+    tokens = recorded_tokens(policy.processor.tokenizer, played, pictures)
+    rows = [row for row in tokens if row.images]
+    own = policy.logprobs(rows)
+    grey = policy.logprobs(rows, [_blank(row) for row in rows])
+    pairs = [(row, partner(row, rows)) for row in rows]
+    with_partner = [i for i, (_, other) in enumerate(pairs) if other is not None]
+    others = [_in_place(row, other) for row, other in pairs if other is not None]
+    exchanged = policy.logprobs([rows[i] for i in with_partner], others)
     strange = dict(zip(with_partner, exchanged, strict=True))
     return Sight(tuple(_change(row, own[i], grey[i], strange.get(i)) for i, row in enumerate(rows)))
 
 
 def _change(
-    row: Given, own: Sequence[float], grey: Sequence[float], strange: Sequence[float] | None
+    row: RecordedTokens,
+    own: Sequence[float],
+    grey: Sequence[float],
+    strange: Sequence[float] | None,
 ) -> Change:
     def sums(other: Sequence[float]) -> dict[Kind, float]:
         total: dict[Kind, float] = {}
@@ -165,9 +161,9 @@ def _change(
     return Change(sums(grey), exchanged, largest, row.case.group)
 
 
-def partner(row: Given, rows: Sequence[Given]) -> Given | None:
-    """Whose images a row is shown in the exchange: the next row of another patient, and if there
-    is one of those that was to be answered otherwise."""
+def partner(row: RecordedTokens, rows: Sequence[RecordedTokens]) -> RecordedTokens | None:
+    """The row whose images a row is shown in the exchange: the next one of another patient, if
+    possible with another right answer."""
     start = next(i for i, each in enumerate(rows) if each is row)
     following = [*rows[start + 1 :], *rows[:start]]
     others = [each for each in following if each.case.group != row.case.group]
@@ -175,52 +171,17 @@ def partner(row: Given, rows: Sequence[Given]) -> Given | None:
     return next(iter(different or others), None)
 
 
-def _blank(row: Given) -> list[Image.Image]:
+def _blank(row: RecordedTokens) -> list[Image.Image]:
     return [Image.new("RGB", image.size, GREY) for image in row.images]
 
 
-def _in_place(row: Given, other: Given) -> list[Image.Image]:
+def _in_place(row: RecordedTokens, other: RecordedTokens) -> list[Image.Image]:
     """The other's images at the sizes of the row's own, so that every feature has its token."""
     count = len(other.images)
     return [
         other.images[place % count].convert("RGB").resize(image.size)
         for place, image in enumerate(row.images)
     ]
-
-
-class Watch:
-    """Stops a run that goes blind.
-
-    Args:
-        floor: nats by which conclusions must change without their images, on average.
-        patience: looks in a row that may fall below it.
-    """
-
-    def __init__(self, floor: float, patience: int) -> None:
-        self._floor = floor
-        self._patience = patience
-        self._below = 0
-
-    def see(self, seen: Sight) -> None:
-        """Take another look.
-
-        Raises:
-            Blind: not a single token moved, or conclusions stayed below the floor too often.
-        """
-        if seen.still:
-            raise Blind(
-                "the model is blind: not one token that it wrote depends on its images; fix: run "
-                "medgym doctor on the model and see that image features reach its language model"
-            )
-        if seen.moved is None:
-            return
-        self._below = self._below + 1 if seen.moved < self._floor else 0
-        if self._below >= self._patience:
-            raise Blind(
-                f"the model went blind: {self._below} times in a row its answers changed by less "
-                f"than {self._floor:g} nats ({seen.moved:.2g} the last time) with other images or "
-                "none; fix: go back to an earlier adapter, reward looking, or lower [sight] floor"
-            )
 
 
 @dataclass(frozen=True)
@@ -233,7 +194,7 @@ class Agreement:
 
     ratios: Mapping[Kind, tuple[float, ...]] = field(default_factory=dict)
 
-    def _ratios(self, kind: Kind | None) -> Any:
+    def _ratios(self, kind: Kind | None) -> NDArray[np.float64]:
         every = self.ratios.values() if kind is None else [self.ratios.get(kind, ())]
         return np.array([value for values in every for value in values])
 
@@ -259,8 +220,7 @@ class Agreement:
 
 
 def agreement(
-    model: Any,
-    processor: Any,
+    policy: LocalModel,
     played: Sequence[tuple[Case, Trajectory]],
     pictures: Mapping[str, Image.Image],
     *,
@@ -269,61 +229,30 @@ def agreement(
     """Hold the sampler's recorded log-probabilities against the trainer's of the same tokens.
 
     The trainer's come from one pass over the whole in train mode, as where the loss is computed:
-    dropout that the sampler does not have shows here. Tokens that cannot be sampled are left out of
-    the distribution, as the sampler leaves them out.
+    dropout that the sampler does not have shows here. Tokens that cannot be sampled are omitted
+    from the distribution, as the sampler omits them.
 
     Args:
         played, pictures: as `sight`'s; demonstrations were not sampled and say nothing.
         temperature: at which they were sampled, above 0.
     """
-    rows = givens(processor, played, pictures)
+    rows = recorded_tokens(policy.processor.tokenizer, played, pictures)
     banned = next((t.vision_token_ids for _, t in played if t.kind == "sampled"), ())
-    return agreement_on(model, processor, rows, banned=banned, temperature=temperature)
+    return agreement_on(policy, rows, banned=banned, temperature=temperature)
 
 
 def agreement_on(
-    model: Any,
-    processor: Any,
-    rows: Sequence[Given],
+    policy: LocalModel,
+    rows: Sequence[RecordedTokens],
     *,
     banned: Sequence[int],
     temperature: float = 1.0,
 ) -> Agreement:
     """`agreement` on rows that are prepared already; `banned` are the tokens never sampled."""
     rows = [row for row in rows if row.logprobs]
-    with in_mode(model, training=True):
-        trainers = forced(model, processor, rows, temperature=temperature, banned=banned)
+    trainers = policy.logprobs(rows, temperature=temperature, banned=banned, training=True)
     ratios: dict[Kind, list[float]] = {}
     for row, values in zip(rows, trainers, strict=True):
         for kind, ours, theirs in zip(row.kinds, values, row.logprobs, strict=True):
             ratios.setdefault(kind, []).append(ours - theirs)
     return Agreement({kind: tuple(values) for kind, values in ratios.items()})
-
-
-def hold_images(played: Sequence[tuple[Case, Trajectory]]) -> None:
-    """Insist that every view that a tool made was shown, and became tokens where it was read.
-
-    Raises:
-        LostImages: with the case, and what was made and shown.
-    """
-    for case, trajectory in played:
-        if trajectory.failure is not None or trajectory.branches:
-            continue
-        made = len(case.images) + len(trajectory.looks)
-        shown = [use.view for node in trajectory.nodes for use in node.images]
-        # Where the budget ended the episode, the views of its last calls are shown to nobody.
-        called = isinstance(parse_action(trajectory.nodes[-1].text), Calls)
-        unread = trajectory.truncated and called and shown == list(range(len(shown)))
-        if len(shown) != made and not unread:
-            raise LostImages(
-                f"in {case.id} {made} views were made and {len(shown)} images shown; fix: see "
-                "that the environment's messages carry the views of its tools"
-            )
-        if trajectory.kind == "text":
-            continue
-        for node in trajectory.nodes:
-            if node.token_ids and any(use.tokens == 0 for use in node.images):
-                raise LostImages(
-                    f"in {case.id} an image became no tokens; fix: see that the chat template "
-                    "writes images where tools show them"
-                )

@@ -1,0 +1,232 @@
+"""Models by name: a folder, a built-in model, a name on the hub; and how their weights are loaded.
+
+Every model of medgym is loaded here, so that all are checked and recorded alike. Nothing heavy is
+imported before a model is really loaded.
+"""
+
+import os
+import re
+import ssl
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from medgym.errors import RunError, UserError, missing_library
+from medgym.failures import reason_of
+from medgym.registry import load, names
+from medgym.storage.adapters import check_fit, check_shapes, content, name_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+REACH = 3.0
+"""Seconds in which the hub has to answer at all. Without this test the libraries try to connect for
+ten minutes."""
+
+HUB = "https://huggingface.co"
+"""The hub, where `HF_ENDPOINT` names no other."""
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class FoundModel(NamedTuple):
+    """Where a model is.
+
+    Attributes:
+        path: its folder, or its name on the hub.
+        offline: why the hub cannot be asked, so that only the local cache can have it; "" where the
+            model is a folder, or the hub answers.
+    """
+
+    path: str
+    offline: str = ""
+
+
+class LoadedModel(NamedTuple):
+    """A model with its processor, and the version of its adapter, which is empty without one."""
+
+    model: "PreTrainedModel"
+    processor: "ProcessorMixin"
+    version: str
+
+
+def find_model(name: str) -> FoundModel:
+    """Where the model of a name is: the built-in model, the folder, or else the hub.
+
+    A built-in model is registered in the entry-point group `medgym.models`: a function without
+    required arguments that returns the model's folder. It is built on first use and cached. A
+    folder of the same name is written `./NAME`.
+
+    Raises:
+        UserError: the name looks like a path, and no folder is there.
+    """
+    if name in names("models"):
+        folder: Path = load("models", name)()
+        return FoundModel(str(folder))
+    path = str(Path(name).expanduser()) if name.startswith("~") else name
+    if name and Path(path).is_dir():
+        return FoundModel(path)
+    if _is_path(path):
+        raise UserError(f"no such model folder: {name}; fix: check the path")
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
+            return FoundModel(path, f"it is not in the cache of the hub, and {variable} is set")
+    return FoundModel(path, _why_no_hub(path))
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name that is no folder can only have been meant as one."""
+    return (
+        not _HUB_NAME.fullmatch(name)
+        or name.startswith(".")
+        or Path(name).exists()
+        or ("/" in name and Path(name).parent.is_dir())
+    )
+
+
+def _why_no_hub(name: str) -> str:
+    """Why the hub does not answer; "" where it does, whatever it answers."""
+    hub = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+    answers: list[str] = []
+
+    def ask() -> None:
+        try:
+            request = Request(f"{hub}/api/models/{quote(name)}", method="HEAD")
+            urlopen(request, timeout=REACH).close()
+        except HTTPError:  # an answer, such as that the model is not there
+            answers.append("")
+        except URLError as error:
+            # Certificates are the business of the library that downloads: it brings its own.
+            is_certificate = isinstance(error.reason, ssl.SSLCertVerificationError)
+            answers.append("" if is_certificate else str(error.reason))
+        except Exception as error:
+            answers.append(reason_of(error))
+        else:
+            answers.append("")
+
+    # In a thread, since looking up a host's name has no timeout of its own.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(REACH)
+    reason = answers[0] if answers else f"no answer within {REACH:g} s"
+    return reason and f"it is no folder, and the hub {hub} cannot be reached: {reason}"
+
+
+def load_model(
+    name: str,
+    adapter: str | None = None,
+    *,
+    check: "Callable[[ProcessorMixin], object] | None" = None,
+    weights: bool = True,
+) -> LoadedModel:
+    """Load a model in eval mode: in float32 on a CPU, as stored on a GPU.
+
+    Args:
+        name: see `find_model`.
+        adapter: a PEFT adapter's folder, trained over this model.
+        check: called with the processor before the weights are loaded.
+        weights: False makes the model from its config, with shapes and without weights: what shows
+            then shows at once.
+
+    Raises:
+        UserError: there is no such model, it cannot be loaded, or the adapter does not fit.
+    """
+    found = find_model(name)
+    folder = Path(adapter).expanduser() if adapter is not None else None
+    version = name_of(folder) if folder is not None else ""
+    try:
+        model, processor = _loaded(found, folder, check, weights)
+    except (UserError, RunError):
+        raise
+    except ModuleNotFoundError as error:
+        raise missing_library(error) from error
+    except Exception as error:  # damaged weights, unknown classes, ...
+        reason = found.offline or (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"cannot load the model {name!r} ({reason[:160]}); fix: name a folder or a hub model "
+            f"with weights and a processor, or a built-in model ({', '.join(names('models'))})"
+        ) from error
+    if folder is not None:
+        model = add_adapter(model, folder, "default")
+    return LoadedModel(model, processor, version)
+
+
+def _loaded(
+    found: FoundModel,
+    adapter: Path | None,
+    check: "Callable[[ProcessorMixin], object] | None",
+    weights: bool,
+) -> "tuple[PreTrainedModel, ProcessorMixin]":
+    import torch
+    import transformers
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+    # The newest transformers warns of a name that the oldest one supported still needs.
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
+    transformers.logging.disable_progress_bar()  # medgym shows its own
+    only_local = bool(found.offline)
+    processor = AutoProcessor.from_pretrained(found.path, local_files_only=only_local)
+    if check is not None:
+        check(processor)
+    if adapter is not None and Path(found.path).is_dir():
+        check_fit(adapter, Path(found.path))
+    model: PreTrainedModel
+    if not weights:
+        with torch.device("meta"):
+            config = AutoConfig.from_pretrained(found.path, local_files_only=only_local)
+            model = AutoModelForImageTextToText.from_config(config)
+        return model.eval(), processor
+    on_gpu = torch.cuda.is_available()
+    if on_gpu and "LOCAL_RANK" in os.environ:  # of several processes, each has a GPU of its own
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    model = AutoModelForImageTextToText.from_pretrained(
+        found.path, dtype="auto" if on_gpu else torch.float32, local_files_only=only_local
+    )
+    model.to("cuda" if on_gpu else "cpu")  # type: ignore[arg-type]
+    return model.eval(), processor
+
+
+def add_adapter(model: "PreTrainedModel", folder: Path, name: str) -> "PreTrainedModel":
+    """The model with an adapter added; the same model where it has adapters already.
+
+    Raises:
+        UserError: no adapter there, or it does not fit; the model is then as it was.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    # PEFT asks for what the newest transformers calls by another name.
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
+    content(folder)
+    weights = {n.replace(".base_layer.", "."): tuple(p.shape) for n, p in model.named_parameters()}
+    check_shapes(folder, weights, "the model")
+    has_others = isinstance(model, PeftModel)
+    peft: Any = model
+    adapted: Any = None
+    try:
+        if has_others:
+            adapted = peft
+            peft.load_adapter(str(folder), adapter_name=name)
+        else:
+            adapted = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+        # PEFT only warns of weights that it did not find, and says nothing of those left over.
+        held = get_peft_model_state_dict(adapted, adapter_name=name)
+        odd = held.keys() ^ load_peft_weights(str(folder)).keys()
+        if odd:
+            raise ValueError(f"{len(odd)} weights without a counterpart, such as {min(odd)}")
+    except Exception as error:
+        if not has_others and adapted is not None:
+            adapted.unload()
+        elif has_others and name in peft.peft_config:
+            peft.delete_adapter(name)
+        raise UserError(
+            f"the adapter {folder} does not fit the model ({reason_of(error)[:120]}); "
+            "fix: name the adapter's own base"
+        ) from error
+    whole: PreTrainedModel = adapted.eval()
+    return whole

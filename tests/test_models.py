@@ -1,0 +1,152 @@
+"""Models by name: what is built in, what is a folder, and a hub that does not answer."""
+
+import importlib.metadata
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medgym.errors import UserError
+from medgym.models import FoundModel, find_model, load_model
+from medgym.registry import names
+
+
+@pytest.fixture
+def swallowing(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A hub that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        yield address
+
+
+def test_a_folder_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_model(str(tmp_path)) == FoundModel(str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert find_model(f"~/{tmp_path.name}") == FoundModel(str(tmp_path))
+
+
+def test_a_path_that_is_no_folder_is_refused_at_once(
+    tmp_path: Path, swallowing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "file").write_text("")
+    start = time.monotonic()
+    for name in ("./no", "~/no", "/no/such", "a/b/c", "runs/no", "no/", "file", "two words", ""):
+        with pytest.raises(UserError, match=r"^no such model folder: .*; fix: "):
+            find_model(name)
+    assert time.monotonic() - start < 1
+
+
+def test_a_hub_that_does_not_answer_is_one_line_within_five_seconds(swallowing: str) -> None:
+    import transformers  # noqa: F401 - importing it is not what is measured
+
+    start = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        load_model("nobody/no-such-model")
+    assert time.monotonic() - start < 5
+    said = str(caught.value)
+    assert "\n" not in said
+    assert f"the hub {swallowing} cannot be reached: no answer within 3 s" in said
+    assert "; fix: name a folder or a hub model" in said
+    for name in names("models"):
+        assert name in said
+
+
+def test_a_hub_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert "refused" in find_model("some/model").offline
+
+
+def test_a_hub_is_not_asked_where_that_is_forbidden(
+    swallowing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"HF_HUB_OFFLINE is set.*; fix: "):
+        load_model("nobody/no-such-model")
+    assert time.monotonic() - start < 2
+
+
+def test_a_hub_that_answers_is_used_whatever_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    import http.server
+    import threading
+
+    class Missing(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    asked: list[str] = []
+    with http.server.HTTPServer(("127.0.0.1", 0), Missing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        assert find_model("some/model") == FoundModel("some/model")
+        server.shutdown()
+    assert asked == ["/api/models/some/model"]
+
+
+def test_a_built_in_model_is_known_wherever_a_model_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medgym.policy import load_policy
+    from medgym.train.doctor.subject import subject_of
+    from medgym.train.models.checkpoint import load_model as for_training
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "looker").mkdir()  # is named ./looker
+    assert load_policy("hf:looker").spec == "hf:looker"
+    found = find_model("looker")
+    assert Path(found.path).parent == tmp_path / "cache" / "medgym"
+    assert find_model("looker") == found
+    assert find_model("./looker").path == "./looker"
+    model, _ = for_training("looker")
+    asked = "phantom,look=radiograph,question=kind:test[:1]"
+    for named in ("looker", "hf:looker"):
+        assert type(subject_of(named, asked).model) is type(model)
+
+
+def test_the_tiny_bases_are_built_in() -> None:
+    from medgym.train.tiny.base import BASES
+
+    points = {p.name: p for p in importlib.metadata.entry_points(group="medgym.models")}
+    assert set(BASES) <= set(points)
+    for name in BASES:
+        assert callable(points[name].load())
+
+
+def test_the_version_of_an_adapter_is_recorded_whoever_loads_it(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    from medgym.local_model import load_local_model
+    from medgym.policy import load_policy
+    from medgym.storage.adapters import publish
+    from tests.agents.hf.test_loading import adapter_of
+
+    folder = adapter_of(load_model(str(tiny_folder)).model, tmp_path / "made")
+    version = publish(folder, tmp_path, "policy", 7)
+    assert load_model(str(tiny_folder), str(version.path)).version == "policy-7"
+    assert load_local_model(str(tiny_folder), str(version.path)).version == "policy-7"
+    assert load_policy(f"hf:{tiny_folder}@{version.path}").version == "policy-7"
+
+
+def test_what_the_models_module_imports_is_light() -> None:
+    import subprocess
+    import sys
+
+    heavy = ["torch", "transformers", "peft"]
+    code = f"import sys, medgym.models; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
