@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.models import find_model
+from medgym.models import find_model, load_processor
 from medgym.policy import Policy, Sampling
 from medgym.spec import read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
@@ -78,8 +78,6 @@ class VLLMPolicy(Policy):
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
             raise missing_library(error) from error
-        from transformers import AutoProcessor
-
         asked: dict[str, object] = {
             "model": path,
             "limit_mm_per_prompt": {"image": IMAGES, "video": 0},
@@ -96,12 +94,7 @@ class VLLMPolicy(Policy):
             # On a CPU, vLLM 0.32 answers requests for the base by the adapter in the last place if
             # they share a batch with an adapter's (vllm-project/vllm#48421): it stays empty.
             asked |= {"max_loras": self._max_loras + on_cpu, "max_lora_rank": MAX_LORA_RANK}
-        try:
-            self.renderer = Renderer(AutoProcessor.from_pretrained(path))
-        except UserError:
-            raise
-        except Exception as error:
-            raise _cannot_load(path, error) from error
+        self.renderer = Renderer(load_processor(path))
         self.spec = f"vllm:{path}"
         self.version = ""
         self.vision_token_ids = self.renderer.vision_token_ids
@@ -126,7 +119,7 @@ class VLLMPolicy(Policy):
     def from_spec(cls, rest: str, adapter: str | None) -> "VLLMPolicy":
         """`PATH[?setting=value&...]`; an adapter is a PEFT adapter's folder."""
         path, _, query = rest.partition("?")
-        path = find_model(path).path
+        path = find_model(path, adapter).path
         settings = read_options("vllm", query, _SETTINGS)
         folder = Path(adapter).expanduser() if adapter is not None else None
         name = name_of(folder) if folder is not None else ""  # an error before the engine starts

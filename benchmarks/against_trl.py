@@ -12,21 +12,20 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import RunError
+from medgym.models import find_model
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.registry import load
 from medgym.rollout import collect
-from medgym.tool import Tool, ToolResult
+from medgym.tool import Tool, ToolResult, load_tools
 from medgym.trajectory import Trajectory
 from medgym.workspace import Workspace
 
-from .played import Played, mean
-from .rows import Row, in_turns
+from .comparison import Comparison, in_turns
+from .episode_size import EpisodeSize, mean
 from .silence import silence
 
 CASES = "phantom,look=radiograph,question=kind:train"
@@ -43,7 +42,7 @@ class Slow(Tool):
     name = "zoom"
 
     def __init__(self, seconds: float) -> None:
-        self._zoom: Tool = load("tools", "zoom")()
+        (self._zoom,) = load_tools(["zoom"])
         self._seconds = seconds
         vars(self)["Args"] = self._zoom.Args
 
@@ -60,12 +59,12 @@ class Slow(Tool):
 
 def against_trl(
     cases: int = 4, group_size: int = 8, delays: dict[int, int] | None = None
-) -> list[Row]:
+) -> list[Comparison]:
     """Play with a slow and with a fast tool, both sides in turns."""
     rows = []
     some = open_cases(f"{CASES}[:{cases}]")
-    with TemporaryDirectory() as folder, silence():
-        model = load("models", "looker")(Path(folder))
+    with silence():
+        model = Path(find_model("looker").path)
         for delay, repetitions in (delays or DELAYS).items():
             rows += _rows(model, some, group_size, delay, repetitions)
     return rows
@@ -73,13 +72,13 @@ def against_trl(
 
 def _rows(
     model: Path, cases: Sequence[Case], group_size: int, delay: int, repetitions: int
-) -> list[Row]:
+) -> list[Comparison]:
     from .trl_loop import trl_loop
 
     rules = Rules(tools=(Slow(delay / 1000),), max_turns=MAX_TURNS, view_size=64)
     ours = _Side(load_policy(f"hf:{model}"), cases, rules, group_size)
     rival = trl_loop(model, cases, rules, group_size)
-    played: dict[str, list[Played]] = {}
+    played: dict[str, list[EpisodeSize]] = {}
     seeds = {"ours": 0, "rival": 0}
 
     def rate(side: str, play: Any) -> float:
@@ -98,15 +97,17 @@ def _rows(
     )
     name = f"rollout.tools_{delay}ms"
     loop = f"TRL {version('trl')}: GRPOTrainer, environment_factory"
-    rows = [Row(name, first, "trajectories/s", loop, second)]
+    rows = [Comparison(name, first, "trajectories/s", loop, second)]
     for figure in ("turns", "sampled", "tokens", "images"):
         means = (mean([getattr(each, figure) for each in played[side]]) for side in seeds)
-        rows.append(Row(f"{name}.{figure}", next(means), "per trajectory", loop, next(means)))
+        rows.append(
+            Comparison(f"{name}.{figure}", next(means), "per trajectory", loop, next(means))
+        )
     return rows
 
 
 class _Side:
-    """Ours: `collect`, as anybody calls it."""
+    """Ours: `collect`, as any caller calls it."""
 
     def __init__(
         self, policy: Policy, cases: Sequence[Case], rules: Rules, group_size: int
@@ -116,7 +117,7 @@ class _Side:
         self._rules = rules
         self._group_size = group_size
 
-    def play(self, seed: int) -> list[Played]:
+    def play(self, seed: int) -> list[EpisodeSize]:
         """Play all cases; returns what was played."""
         stream = collect(
             self._cases,
@@ -126,7 +127,7 @@ class _Side:
             sampling=Sampling(max_tokens=MAX_TOKENS),
             seed=seed,
         )
-        return [Played.of(_whole(trajectory)) for trajectory in stream]
+        return [EpisodeSize.of(_whole(trajectory)) for trajectory in stream]
 
 
 def _whole(trajectory: Trajectory) -> Trajectory:

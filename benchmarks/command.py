@@ -10,7 +10,7 @@ from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson
 from medgym.errors import unknown
 
-from .rows import Row
+from .comparison import Comparison
 
 BENCHMARKS = {
     "rollout": ("against_trl", "rollouts with tools against TRL's own tool loop (extra: train)"),
@@ -44,13 +44,15 @@ def bench(
     if as_json:
         print_json([row.plain() for row in rows])
         return
+    from .comparison import print_comparisons
     from .machine import description
-    from .rows import print_rows
 
-    print_rows(rows, description())
+    print_comparisons(rows, description())
 
 
-def _measure(name: str) -> Callable[[], list[Row]]:
+def _measure(name: str) -> Callable[[], list[Comparison]]:
     module = BENCHMARKS[name][0]
-    measure: Callable[[], list[Row]] = getattr(import_module(f".{module}", __package__), module)
+    measure: Callable[[], list[Comparison]] = getattr(
+        import_module(f".{module}", __package__), module
+    )
     return measure

@@ -28,8 +28,8 @@ from medgym.policy import Policy, Sampling
 from medgym.rollout import roll_out
 from medgym.tool import load_tools
 
+from .comparison import Comparison, in_turns
 from .pictures import noise_cases
-from .rows import Row, in_turns
 
 TRAJECTORIES, TURNS, CASES = 32, 10, 4
 ORIGINAL, VIEW = 2048, 1024
@@ -42,7 +42,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def memory(
     trajectories: int = TRAJECTORIES, turns: int = TURNS, original: int = ORIGINAL, view: int = VIEW
-) -> list[Row]:
+) -> list[Comparison]:
     """Measure both, each in a fresh process."""
     if not CLEAR.exists():
         raise UserError("bench memory reads /proc, as Linux has it; fix: run it there")
@@ -56,11 +56,13 @@ def memory(
             done = subprocess.run(words, capture_output=True, text=True)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-                raise RunError(f"the process that was measured failed ({last}); fix: run it alone")
+                raise RunError(
+                    f"the process that was measured failed ({last}); fix: run it by itself"
+                )
             return float(json.loads(done.stdout))
 
         ours, held = in_turns("memory", lambda: measured("ours"), lambda: measured("naive"), 1)
-    return [Row(f"memory.{trajectories}x{turns}_views", ours, "MB", RIVAL, held)]
+    return [Comparison(f"memory.{trajectories}x{turns}_views", ours, "MB", RIVAL, held)]
 
 
 class _Looker(Policy):
@@ -103,7 +105,7 @@ async def _play(
 
 
 def _mark() -> int:
-    """Bytes resident now, from where the greatest number is counted anew."""
+    """Bytes resident now, from where the greatest number is counted again."""
     gc.collect()
     CLEAR.write_text("5")
     return _resident("VmRSS")

@@ -13,8 +13,8 @@ from medgym.rollout import collect
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
 
+from .comparison import Comparison, in_turns
 from .pictures import noise_cases
-from .rows import Row, in_turns
 
 EPISODES = 96
 SECONDS = 0.05
@@ -57,7 +57,7 @@ class Caller(Policy):
 
 def ray_workers(
     episodes: int = EPISODES, seconds: float = SECONDS, repetitions: int = 3
-) -> list[Row]:
+) -> list[Comparison]:
     """Episodes a second on two workers, and on one."""
     from medgym.rollout.ray.cluster import join
 
@@ -74,7 +74,7 @@ def ray_workers(
             )
         finally:
             cluster.leave()
-    return [Row("scale.ray_two_workers", two, "episodes/s", "one worker", one)]
+    return [Comparison("scale.ray_two_workers", two, "episodes/s", "one worker", one)]
 
 
 def _rate(cases: Sequence[Case], rules: Rules, episodes: int, workers: int) -> float:

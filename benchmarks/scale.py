@@ -25,9 +25,9 @@ from medgym.rollout import collect
 from medgym.seeds import seed_of
 from medgym.tool import load_tools
 
+from .comparison import Comparison, in_turns
 from .pictures import noise_cases
 from .ray_workers import ray_workers
-from .rows import Row, in_turns
 
 EPISODES = 2000
 TURNS = 4
@@ -42,7 +42,7 @@ SPAN = 350
 """Thousandths of a side of what is zoomed into, wherever that is."""
 
 
-def scale(repetitions: int = 3) -> list[Row]:
+def scale(repetitions: int = 3) -> list[Comparison]:
     """Measure both."""
     with TemporaryDirectory() as folder:
         rows = in_flight(Path(folder), repetitions=repetitions)
@@ -55,7 +55,7 @@ def scale(repetitions: int = 3) -> list[Row]:
 
 def in_flight(
     folder: Path, episodes: int = EPISODES, wait: float = WAIT, repetitions: int = 3
-) -> list[Row]:
+) -> list[Comparison]:
     """Wall time of all episodes in flight at once, against the bound."""
     cases = noise_cases(folder, min(CASES, episodes), SIDE)
     rules = Rules(tools=load_tools(["zoom"]), max_turns=TURNS, view_size=VIEW_SIZE)
@@ -67,11 +67,11 @@ def in_flight(
         repetitions,
     )
     rival = "the greater of latency (4 x 1 s) and bare tools"
-    return [Row(f"scale.in_flight_{episodes}", ours, "s", rival, bound)]
+    return [Comparison(f"scale.in_flight_{episodes}", ours, "s", rival, bound)]
 
 
 class _Server(Policy):
-    """Answers after a while, as a server does that has room for everybody."""
+    """Answers after a while, as a server does that has room for all."""
 
     spec = "a server"
 

@@ -17,8 +17,8 @@ from PIL import Image
 from medgym.env import MedEnv
 from medgym.messages import render_call
 
+from .comparison import Comparison, in_turns
 from .pictures import noise_cases
-from .rows import Row, in_turns
 
 BOX = (250, 250, 750, 750)
 """What is zoomed into, in thousandths: the middle quarter. At 2048 pixels it is 1024 x 1024, shrunk
@@ -31,7 +31,7 @@ is not what is measured here."""
 RIVAL = "Pillow: crop and resize of the same pixels"
 
 
-def stepping(side: int = 2048, repetitions: int = 25) -> list[Row]:
+def stepping(side: int = 2048, repetitions: int = 25) -> list[Comparison]:
     """Time a step on an image in colour, as views are, and on a grey one."""
     rows = []
     for name, colour in (("", True), ("_grey", False)):
@@ -39,7 +39,7 @@ def stepping(side: int = 2048, repetitions: int = 25) -> list[Row]:
             sides = _Sides(Path(folder), side, colour=colour)
             what = f"zoom, {'colour' if colour else 'grey'}"
             ours, bare = in_turns(what, sides.step, sides.bare, repetitions)
-        rows.append(Row(f"env.zoom_{side}{name}", ours, "ms", RIVAL, bare))
+        rows.append(Comparison(f"env.zoom_{side}{name}", ours, "ms", RIVAL, bare))
     return rows
 
 

@@ -23,7 +23,7 @@ from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.imaging.study import ImageRef, Study, open_image
 
-from .played import Played
+from .episode_size import EpisodeSize
 
 RESERVE = 4096
 """Tokens of a completion, tools' answers and images included; none comes near it."""
@@ -77,7 +77,7 @@ class _Generated(Exception):
 class TRLLoop(GRPOTrainer):
     """`GRPOTrainer`, from a batch's rows to the end of its generation."""
 
-    def play(self, seed: int) -> list[Played]:
+    def play(self, seed: int) -> list[EpisodeSize]:
         """Play all cases; returns what was played, as a check that both sides did the same."""
         torch.manual_seed(seed)
         trainer: Any = self  # whose attributes may all be None, as its types say
@@ -90,7 +90,7 @@ class TRLLoop(GRPOTrainer):
     def _generate(self, prompts: list[Any]) -> Any:
         prompt_ids, completion_ids, mask, completions, _, _, images, _ = super()._generate(prompts)
         self._played = [
-            Played(
+            EpisodeSize(
                 turns=sum(message["role"] == "assistant" for message in completions[i]),
                 sampled=sum(mask[i]),
                 tokens=len(prompt_ids[i]) + len(completion_ids[i]),

@@ -1,1 +1,1 @@
-"""How a policy is judged: suites and the one definition of each statistic."""
+"""How a policy is judged: scorers, judges, suites, and the viewer of runs."""

@@ -1,7 +1,9 @@
 """medgym: a reinforcement-learning environment in which vision-language models learn to look.
 
-The public names stand here and are imported when they are first used, so that `import medgym` is
-light (no torch, no Ray); it registers `medgym/Phantom-v0` and `medgym/Cases-v0` with Gymnasium.
+All public names are here: what a public function takes or returns can be had from `medgym` itself.
+`open_...` opens what is on a disk, `load_...` what is registered by name. Each is imported when it
+is first used, so `import medgym` is light (no torch, no Ray). It registers `medgym/Phantom-v0` and
+`medgym/Cases-v0` with Gymnasium.
 """
 
 from importlib import import_module
@@ -12,32 +14,48 @@ import gymnasium
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Answer": "cases",
     "Case": "cases",
     "CaseList": "cases",
     "CaseView": "cases",
+    "Mask": "cases",
     "Region": "cases",
     "open_cases": "cases",
     "read_cases": "cases",
     "write_cases": "cases",
+    "Role": "consultation.role",
+    "load_role": "consultation.role",
     "MedEnv": "env",
     "make": "env",
     "Episode": "episode",
     "Rules": "episode",
+    "ToolOutcome": "episode",
     "Turn": "episode",
     "RunError": "errors",
     "ToolError": "errors",
     "UserError": "errors",
+    "Picture": "imaging.lazy_image",
     "ImageRef": "imaging.study",
     "Study": "imaging.study",
+    "Window": "imaging.study",
+    "Judge": "judge",
+    "Judgement": "judge",
+    "RoleJudgement": "judge",
+    "load_judge": "judge",
+    "Calls": "messages",
+    "Final": "messages",
+    "ImagePart": "messages",
+    "Malformed": "messages",
     "Message": "messages",
     "Reply": "messages",
+    "TextPart": "messages",
     "ToolCall": "messages",
+    "Rate": "metrics.rate",
     "Policy": "policy",
     "Sampling": "policy",
     "load_policy": "policy",
     "load": "registry",
     "names": "registry",
+    "Tally": "rollout",
     "collect": "rollout",
     "roll_out": "rollout",
     "Rubric": "rubric",
@@ -48,11 +66,18 @@ _HOMES = {
     "Source": "source",
     "RunFolder": "storage.run_folder",
     "open_run": "storage.run_folder",
+    "ImageStore": "storage.trajectories",
+    "TrajectoryStore": "storage.trajectories",
     "Tool": "tool",
     "ToolArgs": "tool",
     "ToolResult": "tool",
     "as_tool": "tool",
     "load_tools": "tool",
+    "Branch": "trajectory",
+    "ImageUse": "trajectory",
+    "InvariantError": "trajectory",
+    "Look": "trajectory",
+    "Node": "trajectory",
     "Trajectory": "trajectory",
     "validate": "trajectory",
     "View": "workspace",
@@ -63,28 +88,42 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are those of the
 
 if TYPE_CHECKING:
     from medgym.cases import (
-        Answer,
         Case,
         CaseList,
         CaseView,
+        Mask,
         Region,
         open_cases,
         read_cases,
         write_cases,
     )
+    from medgym.consultation.role import Role, load_role
     from medgym.env import MedEnv, make
-    from medgym.episode import Episode, Rules, Turn
+    from medgym.episode import Episode, Rules, ToolOutcome, Turn
     from medgym.errors import RunError, ToolError, UserError
-    from medgym.imaging.study import ImageRef, Study
-    from medgym.messages import Message, Reply, ToolCall
+    from medgym.imaging.lazy_image import Picture
+    from medgym.imaging.study import ImageRef, Study, Window
+    from medgym.judge import Judge, Judgement, RoleJudgement, load_judge
+    from medgym.messages import (
+        Calls,
+        Final,
+        ImagePart,
+        Malformed,
+        Message,
+        Reply,
+        TextPart,
+        ToolCall,
+    )
+    from medgym.metrics.rate import Rate
     from medgym.policy import Policy, Sampling, load_policy
     from medgym.registry import load, names
-    from medgym.rollout import collect, roll_out
+    from medgym.rollout import Tally, collect, roll_out
     from medgym.rubric import Rubric, Schedule, Score, Term, load_rubric
     from medgym.source import Source
     from medgym.storage.run_folder import RunFolder, open_run
+    from medgym.storage.trajectories import ImageStore, TrajectoryStore
     from medgym.tool import Tool, ToolArgs, ToolResult, as_tool, load_tools
-    from medgym.trajectory import Trajectory, validate
+    from medgym.trajectory import Branch, ImageUse, InvariantError, Look, Node, Trajectory, validate
     from medgym.workspace import View, Workspace
 
 gymnasium.register(

@@ -4,12 +4,12 @@ Gold (`answer`, `regions`) lives here and reaches only rubrics and tools of orac
 that a policy, a view or an observation can reach holds a `Case`.
 """
 
-import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import Box, ImageRef
+from medgym.spec import read_pairs
 
-if TYPE_CHECKING:
-    import datasets
+AnswerType = Literal["choice", "closed", "number", "set", "open", "region", "report"]
+"""What kind of answer a case asks for. It decides which scorer compares the answer with the gold:
 
-AnswerType = Literal["choice", "closed", "open", "region", "report"]
+choice: one of `options`, by letter or text. closed: yes or no, or another word of a small set.
+number: a number, with or without a unit. set: several items, in any order. open: a few words.
+region: a box or a mask. report: a text of several sentences."""
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -90,6 +94,7 @@ class Case(BaseModel):
         views: of regions of them, shown from the start beside the whole images.
         question, options, context: shown to the policy (`context`: history, indication).
         answer: gold, never shown; of a `choice` the text of the right option.
+        answer_type: what kind of answer is asked for; it decides how an answer is scored.
         regions: gold findings, never shown.
         modality: DICOM modality code. specialty: who reads it, triage's gold.
         group: patient (or image) key: the unit for splitting, for clustered statistics and for the
@@ -121,37 +126,8 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalised(text: str) -> str:
-    """Lower case, single spaces, no full stop at the end: what must not decide about an answer."""
+    """A text as answers are compared: lower case, single spaces, no full stop at the end."""
     return _SPACE.sub(" ", text).strip().rstrip(".").strip().casefold()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A gold answer and the one strict rule of what counts as giving it.
-
-    For a `choice` the reply must be the right option's letter or its text and nothing else; for the
-    other types it must equal the text. Case, white space and a final full stop do not count.
-    There is no substring and no nearest-option rule: "no" does not match inside "normal".
-    """
-
-    text: str
-    type: AnswerType
-    options: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, case: Case) -> "Answer":
-        """The gold of `case`."""
-        return cls(case.answer, case.answer_type, case.options)
-
-    def option(self, reply: str) -> str | None:
-        """The option that `reply` names by letter or text, None where it names none."""
-        return option_of(reply, self.options)
-
-    def matches(self, reply: str) -> bool:
-        """Whether `reply` gives this answer."""
-        if self.options:
-            return self.option(reply) == self.text
-        return normalised(reply) == normalised(self.text)
 
 
 def option_of(reply: str, options: Sequence[str]) -> str | None:
@@ -231,32 +207,60 @@ class CaseSpec:
     slice: slice
 
 
-_SPEC = re.compile(
-    r"(?P<source>[^:,\[\]]+)(?P<options>(?:,[^:,=\[\]]+=[^:,\[\]]*)*):(?P<split>[^:,\[\]]+)"
-    r"(?:\[(?P<start>-?\d{1,18})?:(?P<stop>-?\d{1,18})?(?::(?P<step>-?\d{1,18})?)?\])?"
-)
+_SLICE = r"(?:\[(?P<start>-?\d{1,18})?:(?P<stop>-?\d{1,18})?(?::(?P<step>-?\d{1,18})?)?\])?"
+_SOURCE = r"(?P<source>[^:,\[\]]+)(?P<options>(?:,[^:,=\[\]]+=[^:,\[\]]*)*)"
+_SPEC = re.compile(_SOURCE + r":(?P<split>[^:,\[\]]+)" + _SLICE)
+_OTHER_FILES = (".csv", ".tsv", ".json", ".parquet")
+_FILE = re.compile(r"(?P<path>.*\.jsonl)" + _SLICE)
+
+
+def _slice(spec: str, match: re.Match[str]) -> slice:
+    bounds = [int(match[part]) if match[part] else None for part in ("start", "stop", "step")]
+    if bounds[2] == 0:
+        raise UserError(f"the slice of {spec!r} has a step of 0; fix: omit the step")
+    return slice(*bounds)
 
 
 def parse_spec(spec: str) -> CaseSpec:
     """Take a case spec apart; `UserError` where it has another form."""
     match = _SPEC.fullmatch(spec)
     if match is None:
-        raise UserError(
-            f"cannot read the cases {spec!r}; write SOURCE:SPLIT, SOURCE:SPLIT[:100] or "
-            "SOURCE,key=value:SPLIT[100:300]"
-        )
-    pairs = [pair.partition("=") for pair in match["options"].split(",")[1:]]
-    bounds = [int(match[part]) if match[part] else None for part in ("start", "stop", "step")]
-    if len({key for key, _, _ in pairs}) < len(pairs):
-        raise UserError(f"an option of the cases {spec!r} is given twice; fix: give it once")
-    if bounds[2] == 0:
-        raise UserError(f"the slice of {spec!r} has a step of 0; fix: leave the step away")
+        raise _unreadable(spec)
+    pairs = read_pairs(f"the cases {spec!r}", match["options"].removeprefix(","), ",")
     return CaseSpec(
         source=match["source"],
-        options=tuple((key, value) for key, _, value in pairs),
+        options=tuple(pairs.items()),
         split=match["split"],
-        slice=slice(*bounds),
+        slice=_slice(spec, match),
     )
+
+
+def _unreadable(spec: str) -> UserError:
+    """Why a spec cannot be read, with what can be read instead."""
+    splits = splits_of(spec)
+    if splits:
+        forms = " or ".join(f"{spec}:{split}" for split in splits)
+        return UserError(f"the cases {spec!r} name no split; fix: write {forms}")
+    if Path(spec).suffix in _OTHER_FILES or os.path.exists(spec):
+        return UserError(
+            f"cannot read cases from {spec}; what can be read are .jsonl files, as "
+            "medgym.write_cases writes them, and registered sources; fix: convert it to .jsonl"
+        )
+    return UserError(
+        f"cannot read the cases {spec!r}; write SOURCE:SPLIT, SOURCE:SPLIT[:100], "
+        "SOURCE,key=value:SPLIT[100:300] or FILE.jsonl"
+    )
+
+
+def splits_of(spec: str) -> tuple[str, ...]:
+    """The splits of a source that a spec names without any: `phantom`; else empty."""
+    from medgym.registry import load, names
+
+    match = re.fullmatch(_SOURCE, spec)
+    if match is None or match["source"] not in names("sources"):
+        return ()
+    splits: tuple[str, ...] = load("sources", match["source"]).splits
+    return splits
 
 
 def open_cases(cases: "str | Path | Sequence[Case]") -> CaseList:
@@ -277,10 +281,11 @@ def open_cases(cases: "str | Path | Sequence[Case]") -> CaseList:
 
 
 def _listed(cases: Sequence[Case]) -> CaseList:
-    """A sequence of cases as a `CaseList`; only its first one is looked at."""
+    """A sequence of cases as a `CaseList`."""
     if isinstance(cases, CaseList):
         return cases
-    if not isinstance(cases, Sequence) or (len(cases) and not isinstance(cases[0], Case)):
+    made = isinstance(cases, list | tuple)  # others make a case when it is asked for
+    if not isinstance(cases, Sequence) or (made and cases and not isinstance(cases[0], Case)):
         raise UserError(
             f"cannot read cases from a {type(cases).__name__}; fix: give a spec as "
             "'phantom:train[:10]', or a list of medgym.Case"
@@ -289,10 +294,16 @@ def _listed(cases: Sequence[Case]) -> CaseList:
 
 
 def _opened(spec: str) -> CaseList:
-    if spec.endswith(".jsonl"):
-        return CaseList(read_cases(Path(spec)))
+    file = _FILE.fullmatch(spec)
+    if file is not None:
+        return CaseList(read_cases(file["path"]))[_slice(spec, file)]
     parts = parse_spec(spec)
     from medgym.registry import load
+
+    if Path(parts.source).suffix in _OTHER_FILES:
+        raise _unreadable(parts.source)
+    if parts.source.endswith(".jsonl"):
+        raise UserError(f"{parts.source} has no splits; fix: omit the {parts.split!r} after the :")
 
     source = load("sources", parts.source)(**dict(parts.options))
     if parts.split not in source.splits:
@@ -302,15 +313,31 @@ def _opened(spec: str) -> CaseList:
     return found[parts.slice]
 
 
-def write_cases(cases: Iterable[Case], path: Path) -> None:
-    """Write cases as JSON lines, one case a line, gold included."""
-    with path.open("w", encoding="utf-8") as stream:
-        for case in cases:
-            stream.write(case.model_dump_json(exclude_defaults=True) + "\n")
+def write_cases(cases: Iterable[Case], path: str | Path) -> None:
+    """Write cases as JSON lines, one case a line, gold included.
+
+    Args:
+        cases: what to write, such as `open_cases("phantom:test[:5]")`.
+        path: the file, whose name ends in `.jsonl`. Folders above it are made as needed.
+
+    Raises:
+        UserError: the arguments are of another kind, or the file cannot be written.
+    """
+    if isinstance(cases, str | Path) or not isinstance(path, str | Path):
+        raise UserError("write_cases takes the cases, then the path; fix: write_cases(cases, path)")
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as stream:
+            for case in cases:
+                stream.write(case.model_dump_json(exclude_defaults=True) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}); fix: choose another") from error
 
 
-def read_cases(path: Path) -> list[Case]:
+def read_cases(path: str | Path) -> list[Case]:
     """Read JSON lines written by `write_cases`; an error names the file, the line and the field."""
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"no such file of cases: {path}; fix: check the path")
     cases = []
@@ -329,31 +356,3 @@ def read_cases(path: Path) -> list[Case]:
             field = ".".join(str(part) for part in first["loc"]) or "the line"
             raise UserError(f"{path}, line {number}: {field}: {first['msg']}") from error
     return cases
-
-
-def features() -> "datasets.Features":
-    """The `datasets.Features` of a case, regions and masks included (needs the extra `train`)."""
-    from datasets import Features, List, Value
-
-    text, whole, real = Value("string"), Value("int64"), Value("float64")
-    mask = {"width": whole, "height": whole, "counts": List(whole)}
-    region = {"label": text, "box_px": List(real), "mask": mask, "image": whole}
-    image = {"uri": text, "role": text, "frame": whole, "series": text}
-    view = {"image": whole, "box_px": List(real), "by": text}
-    plain = {name: text for name, field in Case.model_fields.items() if _is_text(field.annotation)}
-    lists = {
-        "images": List(image),
-        "views": List(view),
-        "options": List(text),
-        "regions": List(region),
-    }
-    return Features({**plain, **lists})
-
-
-def _is_text(annotation: Any) -> bool:
-    return annotation in (str, str | None, AnswerType)
-
-
-def to_rows(cases: Iterable[Case]) -> list[dict[str, Any]]:
-    """Cases as plain rows that fit `features()`."""
-    return [json.loads(case.model_dump_json()) for case in cases]

@@ -1,29 +1,27 @@
-"""The command `medgym`: finds its sub-commands in the registry and turns errors into exit statuses.
+"""The command `medgym`: finds its sub-commands in the registry and turns errors into exit codes.
 
 A sub-command is a function or a `typer.Typer`, registered in the entry-point group
 `medgym.commands`. It is imported when it is called, never before: what `medgym --help` says of it
 is read from its source, so help stays fast and no plug-in can break it.
 
-Exit status: 0 done; 1 it failed; 2 it was asked wrongly; 130 interrupted. Each but the first comes
-with one line on stderr that names the thing and the fix. With MEDGYM_TRACEBACK=1 in the
-environment errors come with their traceback.
+Exit codes: 0 success; 1 the run failed; 2 wrong usage; 130 interrupted. Each but the first comes
+with one line on stderr: what is wrong and how to fix it. With MEDGYM_TRACEBACK=1 in the
+environment, errors come with their traceback.
 """
 
-import ast
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
 
-FIRST = ("cases", "play", "rollout", "train", "eval", "view")
+FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
 """The order in which help lists the commands that one meets first; others follow by name."""
 
 
@@ -41,7 +39,7 @@ class Commands(TyperGroup):
         """A stand-in that can say what the command is for."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        return TyperCommand(cmd_name, help=purpose(cmd_name))
+        return TyperCommand(cmd_name, help=about(cmd_name))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself, imported now."""
@@ -49,6 +47,8 @@ class Commands(TyperGroup):
         if name.startswith("-"):
             return super().resolve_command(ctx, args)
         if name not in self.list_commands(ctx):
+            if ctx.resilient_parsing:  # a shell completes a line that is not whole yet
+                return None, None, args
             raise unknown("command", name, self.list_commands(ctx))
         return name, loaded(name), args[1:]
 
@@ -64,30 +64,15 @@ def loaded(name: str) -> Any:
     return typer.main.get_command(made)
 
 
-def purpose(name: str) -> str:
-    """The first line of a command's docstring, read from its source without importing it."""
-    (point,) = [p for p in entry_points(group="medgym.commands") if p.name == name][:1]
-    try:
-        spec = importlib.util.find_spec(point.module)
-        tree = ast.parse(Path(str(spec and spec.origin)).read_text("utf-8"))
-    except Exception:  # a plug-in that is broken says so when it is called
-        return ""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and _is_entry(node, point.attr):
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
-
-
-def _is_entry(node: ast.FunctionDef, name: str) -> bool:
-    """Whether a function is what is registered as `name`, or the callback of the Typer so named."""
-    callbacks = (ast.unparse(mark).startswith(f"{name}.callback(") for mark in node.decorator_list)
-    return node.name == name or any(callbacks)
+def about(name: str) -> str:
+    """What a command is for, in a line; nothing of it is imported."""
+    points = (point for point in entry_points(group="medgym.commands") if point.name == name)
+    return next((purpose(point) for point in points), "")
 
 
 app = typer.Typer(
     name="medgym",
     cls=Commands,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -105,7 +90,7 @@ def root(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Say the version."),
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """An environment in which medical vision-language models learn to look.

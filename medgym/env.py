@@ -37,7 +37,7 @@ class MedEnv(gymnasium.Env[Observation, str]):
         tools: names of registered tools, or `Tool` objects.
         rubric: name of a registered rubric, or a `Rubric`.
         max_turns: replies after which the episode is truncated.
-        max_tokens: token budget of an episode, prompts and images included; whoever samples
+        max_tokens: token budget of an episode, prompts and images included; the caller
             reports tokens by `spend`.
         view_size: greatest side of a view. By default 448, or what the cases' source asks for.
         coordinates: `"thousandths"` of the addressed view, or view `"pixel"`s.

@@ -44,9 +44,16 @@ DEFAULT_VIEW_SIZE = 448
 
 @dataclass(frozen=True)
 class ToolOutcome:
-    """What became of one call: its text, the numbered views it made, and data for the record.
+    """One tool call and its result.
 
-    `fault` says what was wrong with a call that was refused.
+    Attributes:
+        call: the call as the policy wrote it: `name` and unchecked `arguments`. A box in it is in
+            the policy's coordinates (`Rules.coordinates`), relative to the view it names.
+        text: the tool's text, or `Error: ...` for a refused call.
+        views: the views that the call made. `view.box_px` is in pixels of the original image
+            `view.image`, from the top left: (x0, y0, x1, y1).
+        data: what the tool recorded for rubrics and readers of a run. No policy sees it.
+        fault: what was wrong with a refused call, None for a call that was carried out.
     """
 
     call: ToolCall
@@ -63,7 +70,14 @@ class ToolOutcome:
 
 @dataclass(frozen=True)
 class Turn:
-    """One reply, how it was read, and what its calls yielded."""
+    """One reply of the policy and its effects.
+
+    Attributes:
+        reply: the text that the policy wrote.
+        action: how it was read: `Calls` (tool calls), `Final` (an answer) or `Malformed`. Each has
+            the text of `<think>` as `think`, None without one.
+        outcomes: one for each tool call, in order; empty for an answer and a malformed reply.
+    """
 
     reply: str
     action: Action
@@ -147,15 +161,22 @@ class Rules:
 
 
 class Episode:
-    """One case being played.
+    """One policy on one case, from the question to the answer.
+
+    A term of a rubric is called with the case and the finished episode. All its tool calls:
+    `[outcome for turn in episode.turns for outcome in turn.outcomes]`.
 
     Attributes:
-        workspace: the views so far.
-        messages: the conversation so far: system, user, then replies and tool messages.
-        turns: what was done so far.
-        answer: the final answer, None before it.
-        terminated: an answer was given. truncated: the turn or token budget ran out.
-        score: what the rubric says, None until the end.
+        workspace (Workspace): the images (`studies`) and all views so far (`views`). A view's
+            `box_px` is in pixels of its original image, as a gold `Region.box_px` is.
+        messages (list[Message]): the conversation so far: system, user, then replies and tool
+            messages.
+        turns (list[Turn]): the replies so far, each with its action and the results of its calls.
+        answer (str | None): the text of the final `<answer>`; None where none was given.
+        terminated (bool): an answer was given.
+        truncated (bool): the budget of turns or tokens ran out before an answer.
+        score (Score | None): what the rubric says; None until the end, and while the rubric's own
+            terms are called.
     """
 
     def __init__(self, case: Case, rules: Rules, studies: Sequence[Study] | None = None) -> None:

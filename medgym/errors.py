@@ -61,7 +61,7 @@ def missing_library(error: ImportError) -> UserError:
     return UserError(f"{library} is not installed; fix: pip install {wanted}")
 
 
-_COME_WITH = dict.fromkeys(("huggingface_hub", "pandas", "safetensors", "tokenizers"), "train")
+_COME_WITH = dict.fromkeys(("huggingface_hub", "safetensors", "tokenizers"), "train")
 """The extras of libraries that others of the same extra require."""
 
 

@@ -1,7 +1,7 @@
 """What a judge is: it runs a policy on cases and says how well the policy did, with an interval.
 
 A judge is registered in the entry-point group `medgym.judges`; `medgym eval --judge NAME` runs it.
-What counts as right is a scorer's word (`medgym.scorer`), never the judge's own.
+Whether an answer is right is decided by a scorer (`medgym.scorer`), never by the judge itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -62,6 +62,7 @@ class Judgement:
         roles: of a consultation, how each role did; empty for a single policy.
         trajectories: the episodes, in the order of the cases.
         reward: mean reward by the rubric of the rules.
+        scorers: the version of each scorer that decided what is right, by its name.
         metrics: what this judge measures beyond the above, by name: a share with its interval, or a
             number. The table of `medgym eval` and `results.json` show them.
     """
@@ -78,6 +79,7 @@ class Judgement:
     roles: Mapping[str, RoleJudgement]
     trajectories: tuple[Trajectory, ...]
     reward: float | None = None
+    scorers: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Rate | float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,6 +96,7 @@ class Judgement:
             "calls": self.calls,
             "tokens": self.tokens,
             "by_answer": {answer: rate.as_dict() for answer, rate in self.by_answer.items()},
+            "scorers": dict(self.scorers),
             "roles": {role: figures.as_dict() for role, figures in self.roles.items()},
             "metrics": {
                 name: value.as_dict() if isinstance(value, Rate) else value

@@ -55,12 +55,16 @@ class LoadedModel(NamedTuple):
     version: str
 
 
-def find_model(name: str) -> FoundModel:
+def find_model(name: str, adapter: str | None = None) -> FoundModel:
     """Where the model of a name is: the built-in model, the folder, or else the hub.
 
     A built-in model is registered in the entry-point group `medgym.models`: a function without
     required arguments that returns the model's folder. It is built on first use and cached. A
     folder of the same name is written `./NAME`.
+
+    Args:
+        name: of the model.
+        adapter: what its spec names as the adapter, for the error.
 
     Raises:
         UserError: the name looks like a path, and no folder is there.
@@ -72,7 +76,8 @@ def find_model(name: str) -> FoundModel:
     if name and Path(path).is_dir():
         return FoundModel(path)
     if _is_path(path):
-        raise UserError(f"no such model folder: {name}; fix: check the path")
+        other = ", or write ?adapter= where the @ belongs to it" if adapter else ""
+        raise UserError(f"no such model folder: {name}; fix: check the path{other}")
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
             return FoundModel(path, f"it is not in the cache of the hub, and {variable} is set")
@@ -117,6 +122,24 @@ def _why_no_hub(name: str) -> str:
     return reason and f"it is no folder, and the hub {hub} cannot be reached: {reason}"
 
 
+def load_processor(name: str) -> "ProcessorMixin":
+    """The processor of a model, without the model itself.
+
+    Raises:
+        UserError: there is no such model, or it has no processor.
+    """
+    found = find_model(name)
+    try:
+        return _processor(found)
+    except ModuleNotFoundError as error:
+        raise missing_library(error) from error
+    except Exception as error:  # not found, damaged, ...
+        raise UserError(
+            f"cannot load the processor of {name!r} ({_reason(found, error)}); fix: name a folder "
+            "or a hub model with a processor"
+        ) from error
+
+
 def load_model(
     name: str,
     adapter: str | None = None,
@@ -136,7 +159,7 @@ def load_model(
     Raises:
         UserError: there is no such model, it cannot be loaded, or the adapter does not fit.
     """
-    found = find_model(name)
+    found = find_model(name, adapter)
     folder = Path(adapter).expanduser() if adapter is not None else None
     version = name_of(folder) if folder is not None else ""
     try:
@@ -146,14 +169,30 @@ def load_model(
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     except Exception as error:  # damaged weights, unknown classes, ...
-        reason = found.offline or (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"cannot load the model {name!r} ({reason[:160]}); fix: name a folder or a hub model "
-            f"with weights and a processor, or a built-in model ({', '.join(names('models'))})"
+            f"cannot load the model {name!r} ({_reason(found, error)}); fix: name a folder or a "
+            f"hub model with weights and a processor, or a built-in model ({_built_in()})"
         ) from error
     if folder is not None:
         model = add_adapter(model, folder, "default")
     return LoadedModel(model, processor, version)
+
+
+def _built_in() -> str:
+    return ", ".join(names("models"))
+
+
+def _reason(found: FoundModel, error: Exception) -> str:
+    return (found.offline or (str(error).splitlines() or [type(error).__name__])[0])[:160]
+
+
+def _processor(found: FoundModel) -> "ProcessorMixin":
+    from transformers import AutoProcessor
+
+    processor: ProcessorMixin = AutoProcessor.from_pretrained(
+        found.path, local_files_only=bool(found.offline)
+    )
+    return processor
 
 
 def _loaded(
@@ -164,13 +203,13 @@ def _loaded(
 ) -> "tuple[PreTrainedModel, ProcessorMixin]":
     import torch
     import transformers
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     transformers.logging.disable_progress_bar()  # medgym shows its own
     only_local = bool(found.offline)
-    processor = AutoProcessor.from_pretrained(found.path, local_files_only=only_local)
+    processor = _processor(found)
     if check is not None:
         check(processor)
     if adapter is not None and Path(found.path).is_dir():

@@ -1,4 +1,4 @@
-"""Progress of whatever lasts: a bar on a terminal, plain lines elsewhere, always on stderr.
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, always on stderr.
 
     with progress("rollouts", total=200) as advance:
         for trajectory in collect(...):
@@ -17,13 +17,13 @@ INTERVAL = 10.0
 """Seconds between two plain lines."""
 
 WORTH = 2.0
-"""Seconds below which work is over before anybody wonders: no plain line for it."""
+"""Work that takes fewer seconds has no plain line."""
 
 Figure = float | int | str | None
 
 
 class Advance(Protocol):
-    """Tells that `n` more are done, and what figures look like now (None leaves one away)."""
+    """Reports that `n` more are done, and the current figures (None omits one)."""
 
     def __call__(self, n: int = 1, /, **figures: Figure) -> None:
         """Advance by `n`."""
@@ -42,7 +42,7 @@ def progress(
 
     Args:
         what: the work, in a word or two.
-        total: how much there is; None where nobody knows.
+        total: how much there is; None where that is not known.
         done: how much of it was done before, which says nothing of how fast the rest goes.
         clock: seconds; tests bring their own.
     """
@@ -80,7 +80,7 @@ def _bar(what: str, total: int | None, before: int) -> Iterator[Advance]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    # Left alone, rich would send what is printed to stdout meanwhile to stderr, results and all.
+    # By default, rich would send what is printed to stdout meanwhile to stderr, results and all.
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
         task = bar.add_task(what, total=total, completed=before, figures="")
 
@@ -117,7 +117,7 @@ def _lines(
             last = now
             say(now)
 
-    ending = ", broken off"
+    ending = ", interrupted"
     try:
         yield advance
         ending = ""

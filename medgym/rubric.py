@@ -1,8 +1,27 @@
-"""How an episode is scored: named, weighted terms whose sum is the reward.
+"""How an episode is rewarded: named, weighted terms whose sum is the reward.
 
-A rubric sees the case, gold included, and the finished episode. It runs once, at the end. Whatever
-gates one part of a reward by another (form before the answer, a bonus only when right) happens
-inside a term, so that the reward always is the weighted sum of the terms that are logged.
+A rubric runs once, at the end of an episode. The reward is always the weighted sum of the terms
+that are logged. So a condition between parts of a reward (a bonus only where the answer is right)
+belongs inside a term.
+
+A term is a function of two arguments that returns a finite number.
+
+- The case (`medgym.Case`), with its gold: `answer`, `regions`, `options`, `answer_type`.
+- The finished episode (`medgym.episode.Episode`):
+  - `episode.answer`: the final answer, None where there is none.
+  - `episode.turns`: one `Turn` for each reply. `turn.reply` is its text. `turn.action` is how it
+    was read: `Calls` with its `calls`, `Final` with its `answer`, or `Malformed` with its `error`;
+    the first two have `think`, None where the reply holds no thought. `turn.outcomes` has one
+    `ToolOutcome` for each call: the `call` (`name`, `arguments`), its `text`, its `views`, the
+    tool's `data`, and whether it `failed`.
+  - `episode.messages`: the conversation, from the system message on.
+  - `episode.workspace`: the views. `workspace.views` lists them, with `view.image`, `view.box_px`
+    in original pixels, and `view.made_by`, None for a view from the start. `looks_of(episode)` in
+    `medgym.rollout.record` lists the views that tools made.
+  - `episode.terminated`: an answer was given. `episode.truncated`: the turns or tokens ran out.
+
+`answered_right`, `well_formed` and `thought_through` below are terms for common wants, and
+`medgym.scorer.grade(case, episode.answer)` says how good an answer is.
 """
 
 import bisect
@@ -12,24 +31,26 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from medgym.cases import Answer, Case, option_of
+from medgym.cases import Case, option_of
 from medgym.errors import RunError, UserError, unknown
 from medgym.messages import Malformed
+from medgym.scorer import grade
 from medgym.spec import kinds_of, read_options
 
 if TYPE_CHECKING:
     from medgym.episode import Episode
 
-Judge = Callable[[Case, "Episode"], float]
+TermFunction = Callable[[Case, "Episode"], float]
+"""What a term measures: a finite number for a case and its finished episode."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A factor on a term's weight, by the share of training that is done.
+    """A factor on a term's weight that changes while a policy trains.
 
     Attributes:
-        points: (share, factor) pairs with rising shares in 0..1; linear between them, and before
-            the first and after the last one as there.
+        points: (share of training done, factor) pairs; the shares rise within 0..1. The factor is
+            linear between points, and constant before the first and after the last.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -45,7 +66,7 @@ class Schedule:
             )
 
     def at(self, progress: float) -> float:
-        """The factor when a share `progress` of training is done."""
+        """The factor at that point of training: 0 at its start, 1 at its end."""
         shares = [share for share, _ in self.points]
         after = bisect.bisect_right(shares, progress)
         if after in (0, len(shares)):
@@ -56,31 +77,40 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Term:
-    """One named part of a reward: `weight` times what `judge` says, times the schedule's factor."""
+    """One named part of a reward: what `function` gives, times `weight`, times the schedule.
+
+    Attributes:
+        name: the term's name in logs and tables; unique in its rubric.
+        weight: what a value of 1 earns; negative for a penalty.
+        function: called once with the case and the finished episode; see this module's text.
+        schedule: how the weight changes while a policy trains.
+    """
 
     name: str
     weight: float
-    judge: Judge
+    function: TermFunction
     schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.weight):
-            raise UserError(f"the term {self.name!r} has the weight {self.weight}; fix: a number")
+            raise UserError(
+                f"the term {self.name!r} has the weight {self.weight}; fix: give a finite number"
+            )
 
     def weighted(self, weight: float) -> "Term":
-        """The same with another weight."""
+        """The same term with another weight."""
         return replace(self, weight=weight)
 
     def scheduled(self, *points: tuple[float, float]) -> "Term":
-        """The same with a weight that changes as training goes on; `points` as of `Schedule`."""
+        """The same term with a weight that changes in training; `points` as in `Schedule`."""
         return replace(self, schedule=Schedule(points))
 
     def named(self, name: str) -> "Term":
-        """The same under another name."""
+        """The same term under another name."""
         return replace(self, name=name)
 
     def at(self, progress: float) -> "Term":
-        """The same with the weight that it has when a share `progress` of training is done."""
+        """The same term with its weight at that point of training: 0 at its start, 1 at its end."""
         factor = 1.0 if self.schedule is None else self.schedule.at(progress)
         return replace(self, weight=self.weight * factor, schedule=None)
 
@@ -98,7 +128,7 @@ class Score:
 class Rubric:
     """A named list of terms. The reward is the weighted sum.
 
-    A schedule counts through `at` alone: what is scored outside training counts the plain weights.
+    A schedule counts only in training, through `at`. Elsewhere the plain weights count.
     """
 
     name: str
@@ -112,40 +142,46 @@ class Rubric:
 
     @classmethod
     def of(cls, name: str, *terms: Term) -> "Rubric":
-        """A rubric of terms, of others' rubrics or one's own."""
+        """A rubric of terms, taken from other rubrics or new."""
         return cls(name, terms)
 
     def term(self, name: str) -> Term:
-        """The term of that name; `UserError` where there is none (the nearest one is named)."""
+        """The term of that name; `UserError` names the nearest one where there is none."""
         known = {term.name: term for term in self.terms}
         if name not in known:
             raise unknown(f"term of the rubric {self.name}", name, known)
         return known[name]
 
     def at(self, progress: float) -> "Rubric":
-        """The rubric with the weights that hold when a share `progress` of training is done."""
+        """The rubric with its weights at that point of training: 0 at its start, 1 at its end."""
         return Rubric(self.name, tuple(term.at(progress) for term in self.terms))
 
     def score(self, case: Case, episode: "Episode") -> Score:
-        """Score a finished episode; `RunError` names a term that raises or gives no number."""
+        """The reward of a finished episode.
+
+        Raises:
+            UserError: the case's gold is not of its type. RunError: a term or the scorer raises, or
+                a term gives no finite number.
+        """
+        right = grade(case, episode.answer).right
         values: dict[str, float] = {}
         for term in self.terms:
             try:
-                values[term.name] = value = float(term.judge(case, episode))
+                values[term.name] = value = float(term.function(case, episode))
                 if not math.isfinite(value):
-                    raise ValueError(f"{value} is no reward")
+                    raise ValueError(f"{value} is not a finite number")
             except Exception as error:
                 raise RunError(
                     f"the term {term.name!r} of the rubric {self.name!r} failed on {case.id}: "
                     f"{type(error).__name__}: {error}; fix: correct the term"
                 ) from error
         total = sum(term.weight * values[term.name] for term in self.terms)
-        return Score(total, values, answered_right(case, episode) == 1.0)
+        return Score(total, values, right)
 
 
 def answered_right(case: Case, episode: "Episode") -> float:
-    """1 where the episode's answer is the gold answer (`Answer.matches`), else 0."""
-    return float(episode.answer is not None and Answer.of(case).matches(episode.answer))
+    """1 where the scorer of the case's answer type says that the answer is right, else 0."""
+    return float(grade(case, episode.answer).right)
 
 
 def well_formed(case: Case, episode: "Episode") -> float:
@@ -158,7 +194,7 @@ def well_formed(case: Case, episode: "Episode") -> float:
 def thought_through(case: Case, episode: "Episode") -> float:
     """1 where every reply could be read and holds a thought and the last one answers, else 0.
 
-    The thought may be empty and the answer anything, as where `<think>.*?</think>` is looked for.
+    The thought may be empty and the answer may be anything.
     """
     if episode.answer is None or any(isinstance(t.action, Malformed) for t in episode.turns):
         return 0.0
@@ -168,7 +204,7 @@ def thought_through(case: Case, episode: "Episode") -> float:
 def outcome() -> Rubric:
     """The default: the right answer earns 1, good form 0.1.
 
-    Form weighs little, so that no form earns what one more right answer in ten does.
+    Form weighs little: one more right answer in ten episodes earns as much as all good form.
     """
     terms = (Term("answer", 1.0, answered_right), Term("format", 0.1, well_formed))
     return Rubric("outcome", terms)
@@ -178,7 +214,7 @@ def load_rubric(name: "str | Rubric") -> Rubric:
     """The rubric that a spec names; a `Rubric` is returned as it is.
 
     Args:
-        name: a registered name, with options of its function behind it if wanted:
+        name: a registered name, followed by options of its function where wanted:
             `grounded,measure=coverage`.
 
     Raises:

@@ -1,9 +1,11 @@
-"""TOML files, and their tables checked against what they may hold; an error names the key."""
+"""TOML: files, their tables checked against what they may hold (an error names the key), text."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from medgym.errors import UserError, unknown
@@ -44,3 +46,16 @@ def read_table(kind: type[Table], data: Any, where: str, name: str = "") -> Tabl
     before = (*prefix, *map(str, first["loc"][:-1]))
     known = [".".join((*before, key)) for key in inner.model_fields]
     raise unknown(f"key in {where}:", place, known)
+
+
+def toml_text(tables: Mapping[str, Any]) -> str:
+    """Plain data as TOML: text, numbers, truth values, lists and tables; None is left out."""
+    return tomli_w.dumps(_without_none(tables))
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if value is not None
+    }

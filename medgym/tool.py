@@ -35,7 +35,7 @@ class ToolArgs(BaseModel):
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a call yields: text and new views for the policy, `data` for the record alone."""
+    """What a call yields: text and new views for the policy, `data` only for the record."""
 
     text: str = ""
     views: tuple["View", ...] = ()
@@ -161,12 +161,25 @@ def as_tool(function: Callable[..., ToolResult | str]) -> Tool:
 
 
 def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
-    """Tools by registered name, or as they are; `UserError` where one is unknown or named twice."""
+    """Tools by registered name, or as they are.
+
+    Raises:
+        UserError: an unknown name, a tool that is given twice, or something that is no tool.
+    """
     from medgym.registry import load
+
+    if isinstance(tools, str):
+        raise UserError(f"the tools are the text {tools!r}; fix: give a list, as [{tools!r}]")
 
     # A class is registered, or a tool itself, as `@medgym.as_tool` makes it of a function.
     found = [load("tools", tool) if isinstance(tool, str) else tool for tool in tools]
-    made = tuple(tool if isinstance(tool, Tool) else tool() for tool in found)
+    made = tuple(tool() if isinstance(tool, type) else tool for tool in found)
+    for tool in made:
+        if not isinstance(tool, Tool):
+            raise UserError(
+                f"a {type(tool).__name__} is no tool; fix: give a registered name, a medgym.Tool, "
+                "or a function with @medgym.as_tool"
+            )
     names = [tool.name for tool in made]
     for asked, name in zip(tools, names, strict=True):
         if isinstance(asked, str) and asked != name:  # a policy would read one and be shown another

@@ -5,7 +5,7 @@ sample is the concatenation from a root to a leaf. A consultation's graph has a 
 that a role played, with a score of its own. `validate` holds the invariants:
 
 1. the concatenation equals, token for token, what the sampler was given and what it sampled;
-2. the loss mask is 1 on sampled tokens alone, and each of those has a log-probability;
+2. the loss mask is 1 only on sampled tokens, and each of those has a log-probability;
 3. image placeholder tokens equal image features, image by image, and no cut runs through an image;
 4. no vision token was sampled;
 5. a trajectory whose machinery failed carries no reward.
@@ -13,9 +13,9 @@ that a role played, with a score of its own. `validate` holds the invariants:
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from medgym.cases import Case
 from medgym.errors import RunError
 from medgym.imaging.study import Box
 from medgym.messages import MessageRole
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Kind = Literal["sampled", "demonstration", "text"]
 
@@ -110,7 +113,7 @@ class Trajectory:
 
     Attributes:
         case_id, policy, seed, member: what was played, by whom, with which draw.
-        kind: `sampled` by a model, a `demonstration` in a model's tokens, or `text` alone.
+        kind: `sampled` by a model, a `demonstration` in a model's tokens, or only `text`.
         version: of the adapter that played, empty without one.
         nodes: the message graph; `branch(leaf)` walks it.
         vision_token_ids: the model's vision tokens, the image placeholder first.
@@ -119,8 +122,12 @@ class Trajectory:
         faults: what was wrong with replies that could not be read (`Malformed.kind`) and calls that
             were refused (`ToolOutcome.fault`), in order.
         failure: why the machinery failed, None where it did not.
-        branches: the parts of a consultation, in the order in which they were played; the other
+        branches: the parts of a consultation, in the order in which they were rolled out; the other
             fields are then those of the part that decided, the last one. Empty for one policy.
+        system: the instructions with which the text of the first node begins.
+        question, options, gold: of the case: what was asked, and the right answer. They are there
+            for readers of a run; no policy sees a trajectory. Runs of before these columns
+            existed leave them empty, and `content` does not count them.
     """
 
     case_id: str
@@ -144,6 +151,10 @@ class Trajectory:
     failure: str | None = None
     version: str = ""
     branches: tuple[Branch, ...] = ()
+    system: str = ""
+    question: str = ""
+    options: tuple[str, ...] = ()
+    gold: str | None = None
 
     def branch(self, leaf: int = -1) -> tuple[Node, ...]:
         """The nodes from the root to a leaf (by default the last node)."""
@@ -166,6 +177,40 @@ class Trajectory:
             return (("policy", self),)
         return tuple((branch.role, self.part(branch)) for branch in self.branches)
 
+    def messages(
+        self, images: "Callable[[str], Image.Image] | None" = None
+    ) -> list[dict[str, Any]]:
+        """The conversation up to the last reply, as `{"role": ..., "content": [...]}` messages.
+
+        What the environment said is a `user` message, tool results included: chat templates, and
+        TRL where it counts images, accept images there only. Images stand before the text. Of a
+        consultation these are the messages of the part that decided; see `parts` for the others.
+
+        Args:
+            images: gives the image of a hash, as `RunFolder.images.get` does. Each image part is
+                then `{"type": "image", "image": ...}`, without it `{"type": "image"}`.
+        """
+        path = list(self.branch())
+        while path and path[-1].role != "assistant":  # the last word, which no policy read
+            path.pop()
+        chat: list[dict[str, Any]] = []
+        head = self.system + SEAM
+        for place, node in enumerate(path):
+            text = node.text
+            if place == 0 and self.system and text.startswith(head):
+                chat.append(_chat("system", self.system, ()))
+                text = text.removeprefix(head)
+            shown = [{"image": images(use.sha256)} if images else {} for use in node.images]
+            chat.append(_chat("assistant" if node.role == "assistant" else "user", text, shown))
+        return chat
+
+    @property
+    def image_hashes(self) -> tuple[str, ...]:
+        """The images of `messages`, by content hash, in order."""
+        path = self.branch()
+        last = max((i for i, node in enumerate(path) if node.role == "assistant"), default=-1)
+        return tuple(use.sha256 for node in path[: last + 1] for use in node.images)
+
     @property
     def turns(self) -> int:
         """Replies of the policy, of a consultation those of all roles."""
@@ -178,6 +223,15 @@ class Trajectory:
         Each counts once, however often a later turn repeats it; a policy without tokens has none.
         """
         return sum(len(node.token_ids) for node in self.nodes)
+
+
+SEAM = "\n\n"
+"""Between the texts of messages that one node holds, as those of system and question."""
+
+
+def _chat(role: str, text: str, images: Sequence[Mapping[str, object]]) -> dict[str, Any]:
+    content = [{"type": "image", **image} for image in images]
+    return {"role": role, "content": [*content, {"type": "text", "text": text}]}
 
 
 def hash_ids(ids: Sequence[int]) -> str:
@@ -197,7 +251,13 @@ def failed_trajectory(
         kind="text",
         nodes=(),
         failure=failure,
+        **of_case(case),
     )
+
+
+def of_case(case: Case) -> dict[str, Any]:
+    """The fields of a trajectory that come from its case and from nothing that was played."""
+    return {"question": case.question, "options": case.options, "gold": case.answer}
 
 
 def validate(trajectory: Trajectory) -> None:
@@ -246,7 +306,7 @@ def _validate_branches(trajectory: Trajectory) -> None:
 def _validate_mask(node: Node, where: str, kind: Kind) -> None:
     sampled = node.role == "assistant"
     if node.loss_mask != ((1 if sampled else 0),) * len(node.token_ids):
-        raise InvariantError(2, f"{where}: the loss mask is not 1 on sampled tokens alone")
+        raise InvariantError(2, f"{where}: the loss mask is not 1 on exactly the sampled tokens")
     expected = len(node.token_ids) if sampled and kind == "sampled" else 0
     if len(node.logprobs) != expected:
         raise InvariantError(

@@ -38,8 +38,13 @@ FRIENDS = {"medgym.episode", "medgym.rubric"}
 """The one honest circle: an episode is scored by a rubric, and a rubric reads the episode. The
 rubric imports the episode's type only under TYPE_CHECKING."""
 
-DEFAULTS = {("medgym/local_model.py", "local_models", "transformers")}
-"""The one name that the ground floor takes from a room: what serves a contract by default."""
+DEFAULTS = {
+    ("medgym/local_model.py", "local_models", "transformers"),
+    ("medgym/consultation/team.py", "policies", "consultation"),
+    ("medgym/consultation/team.py", "policies", "majority"),
+}
+"""The names that the ground floor takes from a room: each is what serves a contract by default, and
+the same file says its type."""
 
 VAGUE = {"common", "helper", "helpers", "manager", "misc", "util", "utils"}
 HEAVY = {

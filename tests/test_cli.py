@@ -19,8 +19,8 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from typer.testing import CliRunner
 
-from medgym import cli, registry
-from medgym.cli import app, loaded, main, purpose
+from medgym import registry
+from medgym.cli import about, app, loaded, main
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure
 
@@ -96,7 +96,7 @@ def test_help_names_every_command_and_imports_none() -> None:
 
 @pytest.mark.parametrize("name", ["cases", "play", "rollout", "train", "eval"])
 def test_each_command_has_help_with_an_example(name: str, run: Run) -> None:
-    assert purpose(name)
+    assert about(name)
     status, out, _ = run(name, "--help")
     assert status == 0
     assert f"Example: medgym {name} " in out
@@ -111,6 +111,42 @@ def test_the_runner_of_typer_works_too() -> None:
 
 def test_version(run: Run) -> None:
     assert run("--version") == (0, "medgym 0.1.0\n", "")
+
+
+def test_python_dash_m_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "medgym", "plya"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        2, "medgym: unknown command 'plya'; did you mean 'play'?\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_a_completion(shell: str) -> None:
+    asked = {**os.environ, "_MEDGYM_COMPLETE": f"source_{shell}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "medgym"], env=asked, capture_output=True, text=True, check=True
+    )
+    assert "_MEDGYM_COMPLETE=complete" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("medgym roll", ["rollout"]),
+        ("medgym rollout --group", ["--group-size"]),
+        ("medgym roll --group", []),  # no such command: nothing, and no error among the words
+    ],
+)
+def test_the_completion_knows_commands_and_options(line: str, completed: list[str]) -> None:
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    asked = {**os.environ, "_MEDGYM_COMPLETE": "complete_bash", **words}
+    done = subprocess.run(
+        [sys.executable, "-m", "medgym"], env=asked, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.split(), done.stderr) == (completed, "")
 
 
 def test_nothing_asked_is_help(run: Run) -> None:
@@ -128,7 +164,6 @@ def test_a_plugged_in_function_becomes_a_command(monkeypatch: pytest.MonkeyPatch
         registry, "load", lambda kind, name: greet if name == "greet" else load(kind, name)
     )
     monkeypatch.setattr(registry, "names", lambda kind: ("greet", *names(kind)))
-    monkeypatch.setattr(cli, "purpose", lambda name: "")
     assert run("greet", "you", "--loud") == (0, "hello you!\n", "")
     assert loaded("greet").name == "greet"
 
@@ -382,12 +417,18 @@ WRONG = {
     "source": (("cases", "phantm:test"), "unknown source 'phantm'; did you mean 'phantom'"),
     "option": (("cases", "phantom,lok=ct:test"), "unknown option of phantom 'lok'; did you mean"),
     "split": (("cases", "phantom:tst"), "unknown split of phantom 'tst'; did you mean 'test'"),
-    "spec": (("cases", "phantom"), "cannot read the cases 'phantom'; write SOURCE:SPLIT"),
+    "spec": (("cases", "x"), "cannot read the cases 'x'; write SOURCE:SPLIT"),
+    "no split": ((*PHANTOM[:1], "phantom", *PHANTOM[2:], "scripted:oracle"), "name no split; fix"),
+    "csv": (("cases", "own.csv"), "cannot read cases from own.csv; what can be read are .jsonl"),
     "no case": ((*PHANTOM[:1], "phantom:test[5:5]", *PHANTOM[2:], "scripted:oracle"), "no case; f"),
     "case": ((*PHANTOM, "scripted:oracle", "--case", "x"), "no case 'x' among these; fix"),
     "view": ((*PHANTOM, "scripted:oracle", "--view-size", "448"), "only at a view_size of 32, 64"),
     "rubric": ((*PHANTOM, "scripted:oracle", "--rubric", "outcom"), "unknown rubric 'outcom'; did"),
-    "suite": (("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--suite", "q"), "suite"),
+    "judge": (("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--judge", "q"), "judge"),
+    "suite": (("eval", "phantm", "--policy", "scripted:prior"), "no suite has that name; fix: wri"),
+    "suite's own": (
+        ("eval", "phantom", "--policy", "scripted:prior", "--greedy"),
+        "the suite phantom sets its own protocol; fix: omit --greedy"),
     "recipe": (("train", "tinny"), "unknown recipe 'tinny'; did you mean 'tiny'"),
     "recipe key": (("train", "recipe.toml", "--out", "new"), "max_stepz.* mean .*max_steps'"),
     "command": (("plya",), "unknown command 'plya'; did you mean 'play'"),

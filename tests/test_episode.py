@@ -4,6 +4,7 @@ The fuzz plays 100,000 actions: well-formed replies, mutated ones and plain nois
 prints the action, and `repr` of that is all that is needed to play it again.
 """
 
+import json
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -482,3 +483,89 @@ def test_rules_for_cases_find_the_view_size_and_load_what_is_named() -> None:
 def test_what_is_no_case_is_refused(cases: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         Rules.for_cases(cases)
+
+
+# What a policy reads, word for word: training depends on every byte of it.
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "frame"),
+    [
+        ("thousandths", "in thousandths of its view (0 to 1000)"),
+        ("pixel", "in pixels of its view"),
+    ],
+)
+def test_the_instructions_are_these(coordinates: Any, frame: str) -> None:
+    tools = load_tools(["zoom", "crop"])
+    schemas = [json.dumps(tool.schema(), ensure_ascii=False) for tool in tools]
+    assert instructions(tools, coordinates) == (
+        "Answer the question about the images. Views of them are numbered from 0.\n"
+        f"A box is [x0, y0, x1, y1] {frame}, from the top left.\n"
+        f"Tools:\n{schemas[0]}\n{schemas[1]}\n"
+        'Reply <tool_call>{"name": ..., "arguments": {...}}</tool_call>, up to 4 in a reply, '
+        "to use tools. Reply <answer>...</answer> to answer; of options, give the letter. You may "
+        "write <think>...</think> first. Never call and answer in one reply."
+    )
+    assert instructions((), coordinates) == (
+        "Answer the question about the images.\nReply <answer>...</answer> to answer; of options, "
+        "give the letter. You may write <think>...</think> first."
+    )
+
+
+def test_a_prompt_stands_before_the_instructions() -> None:
+    assert Rules(prompt="You are a radiologist.").instructions == (
+        f"You are a radiologist.\n{instructions(())}"
+    )
+    assert Rules(coordinates="pixel").instructions == instructions((), "pixel")
+
+
+def test_an_episode_that_must_end_is_truncated_and_scored() -> None:
+    episode = begin("zoom")
+    episode.step(LOOK)
+    assert not episode.done
+    episode.truncate()
+    assert (episode.done, episode.truncated, episode.terminated) == (True, True, False)
+    assert episode.score is not None
+    assert (episode.score.total, episode.score.correct) == (0, False)
+
+
+def test_the_text_of_a_tool_follows_the_captions_of_its_views_and_is_cut_at_its_share() -> None:
+    @as_tool
+    def talk(words: int, workspace: Workspace) -> ToolResult:
+        """Talks."""
+        view = workspace.look(0, (0, 0, 4, 2), enlarge=False, made_by="talk")
+        return ToolResult("w" * words, (view,), {"words": words})
+
+    caption = "View 1: 4 x 2 pixels of image 0.\n"
+    share = MAX_TEXT // 4
+    for words, tail in ((3, "www"), (share - len(caption), "w" * (share - len(caption)))):
+        said = begin(talk).step(render_call("talk", {"words": words}))
+        assert said is not None
+        assert said.text == caption + tail
+    episode = begin(talk)
+    said = episode.step(render_call("talk", {"words": share}))
+    assert said is not None
+    assert len(said.text) == share
+    assert said.text == (caption + "w" * share)[: share - 6] + " [cut]"
+    (outcome,) = episode.turns[0].outcomes
+    assert (outcome.data, outcome.fault, outcome.failed) == ({"words": share}, None, False)
+
+
+def test_a_refused_call_says_why_and_a_malformed_reply_what_was_expected() -> None:
+    episode = begin("zoom")
+    said = episode.step(render_call("zoom", {"view": 3, "box": [0, 0, 9, 9]}))
+    assert said is not None
+    assert said.text == "Error: there is no view 3; expected 0 to 0."
+    (outcome,) = episode.turns[0].outcomes
+    assert (outcome.fault, outcome.failed, outcome.views) == ("value", True, ())
+    said = episode.step("B")
+    assert said is not None
+    assert (said.role, said.images) == ("tool", ())
+    assert said.text == (
+        "Error: cannot read the reply; expected <tool_call>{...}</tool_call> (one to four) or "
+        "<answer>...</answer>, after an optional <think>...</think>, and nothing else."
+    )
+    said = episode.step(render_call("x" * 50, {}))
+    assert said is not None
+    assert said.text == f"Error: there is no tool '{'x' * 40}'; expected one of zoom."
+    assert episode.turns[2].outcomes[0].fault == "name"

@@ -182,3 +182,63 @@ def test_a_call_is_written_as_json_of_one_line() -> None:
     body = text.removeprefix("<tool_call>").removesuffix("</tool_call>")
     assert json.loads(body)["name"] == "zoom"
     assert Reply("x").prompt_ids is None
+
+
+EXPECTED = (
+    "expected <tool_call>{...}</tool_call> (one to four) or <answer>...</answer>, "
+    "after an optional <think>...</think>, and nothing else"
+)
+CALL_FORM = 'expected {"name": TOOL, "arguments": {...}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("B", f"cannot read the reply; {EXPECTED}"),
+        ("<answer> </answer>", f"the answer is empty; {EXPECTED}"),
+        (f"{CALL}<answer>B</answer>", f"a call and an answer in one reply; {EXPECTED}"),
+        (f"<answer>B</answer>{CALL}", f"a call and an answer in one reply; {EXPECTED}"),
+        (f"{CALL} B", f"text after the last call; {EXPECTED}"),
+        (CALL * 5, f"5 calls in one reply; {EXPECTED}"),
+        ("x" * 16_385, f"the reply has over 16384 characters; {EXPECTED}"),
+        ("<tool_call>[]</tool_call>", f"a call has another form; {CALL_FORM}"),
+        (
+            '<tool_call>{"x": 1e999}</tool_call>',
+            f"a call is not JSON (a number is too large); {CALL_FORM}",
+        ),
+        (
+            '<tool_call>{"x": -1e999}</tool_call>',
+            f"a call is not JSON (a number is too large); {CALL_FORM}",
+        ),
+        (
+            '<tool_call>{"x": NaN}</tool_call>',
+            f"a call is not JSON (NaN is not a number); {CALL_FORM}",
+        ),
+        (
+            '<tool_call>{"x": 1, "x": 1}</tool_call>',
+            f"a call is not JSON (a key stands twice); {CALL_FORM}",
+        ),
+    ],
+)
+def test_a_policy_reads_exactly_what_was_wrong(text: str, error: str) -> None:
+    for think in ("", "<think>hm</think>"):
+        if len(think + text) > MAX_TEXT > len(text):
+            continue
+        read = parse_action(think + text)
+        assert isinstance(read, Malformed)
+        assert read.error == error
+        if len(text) <= MAX_TEXT:
+            assert read.think == ("hm" if think else None)
+
+
+def test_the_longest_reply_is_read() -> None:
+    longest = "<answer>" + "A" * (MAX_TEXT - len("<answer></answer>")) + "</answer>"
+    assert isinstance(parse_action(longest), Final)
+
+
+def test_a_call_survives_a_closing_tag_in_its_arguments() -> None:
+    text = render_call("ask", {"text": "</tool_call>é"}, think="so")
+    assert text.startswith('<think>so</think><tool_call>{"name": "ask", ')
+    assert "\\u003c/tool_call>é" in text
+    assert parse_action(text) == Calls((ToolCall("ask", {"text": "</tool_call>é"}),), "so")
+    assert render_answer("B", "") == "<think></think><answer>B</answer>"

@@ -4,7 +4,7 @@ Three detectors, over everything that an episode hands out (conversations, works
 results, observations, infos):
 
 - *the walk* follows every reference, attributes, closures, bound objects, frames and weak
-  references included, and finds gold by its type (a `Case`, a `Region`, an `Answer`), its words and
+  references included, and finds gold by its type (a `Case`, a `Region`), its words and
   its numbers;
 - *the files* are what these objects become: pickles, JSON, chat content, PNG files chunk by chunk;
 - *the double* plays a case that differs in gold alone: everything handed out must be equal to the
@@ -30,7 +30,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import medgym
-from medgym.cases import Answer, Case, Mask, Region, open_cases
+from medgym.cases import Case, Mask, Region, open_cases
 from medgym.env import MedEnv
 from medgym.episode import Episode, Rules
 from medgym.imaging.study import ImageRef
@@ -41,7 +41,7 @@ from medgym.storage.trajectories import ImageStore
 from medgym.tool import Tool, ToolResult
 from medgym.workspace import View, Workspace
 
-GOLD_TYPES = (Case, Region, Answer, Episode)
+GOLD_TYPES = (Case, Region, Episode)
 """Types of which no object may be reached: they hold gold or lead to it."""
 
 SMALL = 64
@@ -487,7 +487,7 @@ def closure(episode: Episode, case: Case) -> None:
 
 
 def bound_method(episode: Episode, case: Case) -> None:
-    episode.workspace.score = Answer.of(case).matches  # type: ignore[attr-defined]
+    episode.workspace.score = case.model_dump  # type: ignore[attr-defined]
 
 
 def partial(episode: Episode, case: Case) -> None:

@@ -9,6 +9,7 @@ import pytest
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
+from medgym.spec import split_spec, write_spec
 
 
 @pytest.mark.parametrize("spec", ["hf:org/model@", "openai:http://h/v1#base@"])
@@ -50,3 +51,18 @@ def test_demonstrations_are_not_samples(tiny_folder: Path) -> None:
     shown: Policy = model.imitating(load_policy("scripted:oracle"))  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="can play, but not train"):
         shown.require_training()
+
+
+def test_a_model_whose_folder_holds_an_at_is_named_by_what_writes_its_spec(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "me@corp"
+    home.mkdir()
+    (home / "base").symlink_to(tiny_folder)
+    spec = write_spec("hf", str(home / "base"))
+    policy = load_policy(spec)
+    assert policy.spec == spec
+    voting: Policy = load_policy(f"majority:3:{spec}").policy  # type: ignore[attr-defined]
+    assert split_spec(voting.spec) == ("hf", str(home / "base"), None)
+    with pytest.raises(UserError, match="no such model folder"):
+        load_policy(f"hf:{home / 'base'}")

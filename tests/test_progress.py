@@ -66,7 +66,7 @@ def test_a_failure_passes_through_and_is_said(capsys: pytest.CaptureFixture[str]
 
     with pytest.raises(ValueError, match="no"):
         fail()
-    assert capsys.readouterr().err == "episodes: 1/3, 4 s, 8 s left, broken off\n"
+    assert capsys.readouterr().err == "episodes: 1/3, 4 s, 8 s left, interrupted\n"
 
 
 class Terminal(io.StringIO):

@@ -1,13 +1,16 @@
 """What is wrong in a TOML file is said in one line with the key, the nearest one, and the file."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from medgym.errors import UserError
-from medgym.toml import read_table, read_toml
+from medgym.toml import read_table, read_toml, toml_text
 
 
 class Row(BaseModel):
@@ -59,3 +62,29 @@ def test_the_text_comes_with_the_tables(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text("a = 1\n")
     assert read_toml(path) == ({"a": 1}, "a = 1\n")
+
+
+plain = st.recursive(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+        st.one_of(
+            st.booleans(),
+            st.integers(-(2**62), 2**62),
+            st.floats(allow_nan=False),
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+            st.lists(st.integers(-9, 9), max_size=3),
+        ),
+        max_size=4,
+    ),
+    lambda tables: st.dictionaries(st.text("abc-", min_size=1, max_size=3), tables, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(plain)
+def test_toml_reads_back(tables: dict) -> None:
+    assert tomllib.loads(toml_text(tables)) == tables
+
+
+def test_toml_leaves_none_away() -> None:
+    assert toml_text({"a": None, "b": 1}) == "b = 1\n"

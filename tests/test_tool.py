@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 import medgym
-from medgym.errors import ToolError
-from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
+from medgym.errors import ToolError, UserError
+from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber, load_tools
 from medgym.workspace import Workspace
 
 
@@ -161,3 +161,16 @@ assert f.schema()["parameters"]["required"] == ["view"]
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("tools", "said"),
+    [
+        ("zoom", r"the tools are the text 'zoom'; fix: give a list, as \['zoom'\]"),
+        ([len], "a builtin_function_or_method is no tool; fix: give a registered name"),
+        ([int], "a int is no tool"),
+    ],
+)
+def test_what_is_no_tool_is_refused(tools: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        load_tools(tools)

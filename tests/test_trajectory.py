@@ -396,3 +396,12 @@ def test_every_part_is_held_to_the_invariants() -> None:
 def test_tokens_are_counted_once(sound: Trajectory) -> None:
     whole = [token for node in sound.branch() for token in node.token_ids]
     assert sound.tokens == len(whole) > 0
+
+
+def test_a_part_may_be_one_node() -> None:
+    record = Trajectory("a", "p", 0, 0, "text", ())
+    nodes = tuple(Node(-1, "user", text) for text in ("one", "two"))
+    branches = (Branch("triage", 0, record), Branch("attending", 1, record))
+    whole = replace(record, nodes=nodes, branches=branches)
+    validate(whole)
+    assert [part.nodes for _, part in whole.parts()] == [nodes[:1], nodes[1:]]

@@ -1,5 +1,6 @@
 """Views map to original pixels and back, never show too much, and can reach every pixel."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -188,3 +189,74 @@ def test_a_case_is_known_by_its_names_and_tells_none() -> None:
     assert not any(space.is_named(name) for name in ("pneumonia_12", "", None))
     assert "pneumonia" not in repr(vars(space))
     assert not Workspace([study(8, 8)], view_size=16).is_named("")
+
+
+def test_a_region_is_shown_up_to_the_edges_of_its_image() -> None:
+    space = Workspace([study(30, 20), study(40, 10)], view_size=16)
+    for image, box in ((0, (0, 0, 30, 20)), (1, (0, 0, 40, 10)), (1, (39, 9, 40, 10))):
+        view = space.show(image, box)
+        assert (view.number, view.image, view.box_px) == (len(space.views) - 1, image, box)
+        assert (max(view.size), view.made_by) == (16, None)
+
+
+@pytest.mark.parametrize("image", [-1, 2])
+def test_a_region_of_no_image_is_refused(image: int) -> None:
+    space = Workspace([study(30, 20), study(40, 10)], view_size=16)
+    with pytest.raises(ValueError, match=f"^there is no image {image}$"):
+        space.show(image, (0, 0, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "box", [(-1, 0, 4, 4), (0, -1, 4, 4), (4, 0, 4, 4), (0, 4, 4, 4), (0, 0, 31, 4), (0, 0, 4, 21)]
+)
+def test_a_region_outside_its_image_is_refused(box: Any) -> None:
+    says = re.escape(f"the box {box} does not lie in image 0, 30 x 20")
+    with pytest.raises(ValueError, match=f"^{says}$"):
+        workspace(30, 20, 16).show(0, box)
+
+
+def test_a_policy_reads_exactly_which_views_and_boxes_there_are() -> None:
+    space = workspace(100, 50, coordinates="pixel")
+    with pytest.raises(ToolError) as error:
+        space.view(7)
+    assert str(error.value) == "there is no view 7; expected 0 to 0"
+    with pytest.raises(ToolError) as error:
+        space.view(10**20)
+    assert str(error.value) == "there is no view 100000000000; expected 0 to 0"
+    with pytest.raises(ToolError) as error:
+        space.box_px(0, [1.5, 0, 65, 123456789.123, 5])
+    assert str(error.value) == (
+        "the box [1.5, 0, 65, 1.23457e+08] does not lie in view 0; expected [x0, y0, x1, y1] with "
+        "0 <= x0 < x1 <= 64 and 0 <= y0 < y1 <= 32"
+    )
+
+
+def test_a_view_has_no_number_before_the_episode_gives_it_one() -> None:
+    space = workspace(30, 20, 16)
+    made = space.look(0, (0, 0, 8, 8), enlarge=False, made_by="look")
+    over = space.overlay(made, Image.new("L", (8, 8)), made_by="draw")
+    assert (made.number, over.number) == (-1, -1)
+    assert (made.size, made.made_by) == ((8, 8), "look")
+
+
+def test_a_forbidden_view_size_names_the_case_and_the_reason() -> None:
+    kept = study(512, 512, view_sizes=(32, 64))
+    reason = (
+        " may be shown whole only at a view_size of 32, 64, not 128: at others its overview would "
+        "give away what a tool is to find"
+    )
+    with pytest.raises(UserError) as error:
+        Workspace([kept], view_size=128, names=("a/train/0", "group"))
+    assert str(error.value) == f"a/train/0{reason}"
+    with pytest.raises(UserError) as error:
+        Workspace([kept], view_size=128)
+    assert str(error.value) == f"this image{reason}"
+
+
+def test_the_same_region_of_one_study_is_one_picture() -> None:
+    shared = study(64, 64)
+    one, other = (Workspace([shared], view_size=32) for _ in range(2))
+    assert one.view(0).shown is other.view(0).shown
+    looks = [space.look(0, (0, 0, 8, 8), enlarge=True, made_by="a") for space in (one, other)]
+    assert looks[0].shown is looks[1].shown
+    assert looks[0].shown is not one.view(0).shown

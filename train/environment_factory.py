@@ -11,7 +11,7 @@ tools, views, errors and rubric that it has everywhere.
     GRPOTrainer(..., train_dataset=looking.dataset(), environment_factory=looking)
 
 Our own rollouts (`LookingTrainer`, `medgym train`) hold token ids and play at their own pace; TRL's
-loop does neither. This is for whoever has a training script and wants to keep it.
+loop does neither. This is for authors who want to keep their own training script.
 """
 
 import inspect

@@ -8,8 +8,9 @@ vote.
 import asyncio
 import time
 from collections import Counter
+from pathlib import Path
 
-from medgym.cases import Answer, Case, normalised
+from medgym.cases import Case, normalised, option_of
 from medgym.consultation.team import Play, Team
 from medgym.episode import Rules
 from medgym.errors import UserError
@@ -40,6 +41,10 @@ class Majority(Team, WrappedPolicy):
         scheme, _, rest = spec.partition(":")
         return cls(load_policy(write_spec(scheme, rest, adapter)), int(count))
 
+    def with_adapter(self, name: str, path: Path) -> Policy:
+        """The votes of the policy that plays by an adapter."""
+        return Majority(self.policy.with_adapter(name, path), self.votes)
+
     async def consult(
         self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int
     ) -> Trajectory:
@@ -55,13 +60,12 @@ class Majority(Team, WrappedPolicy):
         greedy = self.policy.kind == "sampled" and sampling is not None and not sampling.temperature
         votes = 1 if greedy else self.votes
         parts = list(await asyncio.gather(*map(vote, range(votes))))
-        gold = Answer.of(case)
 
         def said(part: tuple[str, int, float, Trajectory]) -> str | None:
             answer = part[3].answer
             if answer is None:
                 return None
-            return gold.option(answer) if gold.options else normalised(answer)
+            return option_of(answer, case.options) if case.options else normalised(answer)
 
         counts = Counter(text for part in parts if (text := said(part)) is not None)
         if counts:

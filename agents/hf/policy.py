@@ -23,11 +23,12 @@ from medgym.errors import UserError
 from medgym.local_model import PATIENCE, ForcedTokens, LocalModel
 from medgym.messages import Message, Reply
 from medgym.models import add_adapter, load_model
-from medgym.policy import Policy, Sampling
+from medgym.policy import Policy, Sampling, WrappedPolicy
+from medgym.spec import with_adapter
 
 from ..imitation import Imitation
 from ..rendering import Prompt, Renderer
-from .adapters import AdaptedHF, playing_by
+from .adapters import playing_by
 from .capabilities import runner_for
 from .decoder import Decoder, Request, decode_all
 from .generate import generate_replies
@@ -308,7 +309,7 @@ class HFPolicy(LocalModel):
             if was_training:
                 self.model.train()
 
-    def with_adapter(self, name: str, path: Path) -> AdaptedHF:
+    def with_adapter(self, name: str, path: Path) -> "AdaptedHF":
         """The policy that plays by an adapter over the same model.
 
         Raises:
@@ -364,6 +365,29 @@ class HFPolicy(LocalModel):
     def imitating(self, policy: Policy) -> Policy:
         """A policy that plays as `policy` does, in this model's tokens: demonstrations for SFT."""
         return Imitation(self.renderer, policy)
+
+
+class AdaptedHF(WrappedPolicy):
+    """An `hf:` policy's model, playing by one of its adapters.
+
+    Attributes:
+        version: the adapter's name.
+    """
+
+    policy: HFPolicy
+
+    def __init__(self, base: HFPolicy, name: str, path: Path) -> None:
+        super().__init__(base)
+        self.version = name
+        self.spec = with_adapter(base.spec, str(path)) if base.spec else ""
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """Sample the next reply, together with the other requests for this adapter."""
+        return await self.policy.ask(conversation, sampling, self.version)
+
+    def with_adapter(self, name: str, path: Path) -> Policy:
+        """See `Policy`; an adapter is over the base, not over this adapter."""
+        return self.policy.with_adapter(name, path)
 
 
 def _stops_of(model: "PreTrainedModel") -> frozenset[int]:

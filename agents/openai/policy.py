@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
+from medgym.models import load_processor
 from medgym.policy import Policy, Sampling
 from medgym.spec import kinds_of, read_options, with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
@@ -371,10 +372,10 @@ def _options(query: str) -> EndpointOptions:
 def _renderer(source: str) -> tuple[Renderer | None, str]:
     """The renderer of a model's own processor, or the reason why there is none."""
     try:
-        from transformers import AutoProcessor
-
-        return Renderer(AutoProcessor.from_pretrained(source)), ""
-    except Exception as error:  # not installed, not found, without a chat template
+        return Renderer(load_processor(source)), ""
+    except UserError as error:  # not installed, not found, without a chat template
+        return None, str(error).partition("; fix: ")[0]
+    except Exception as error:  # processors fail in as many ways as there are processors
         return None, reason_of(error)
 
 

@@ -1,19 +1,22 @@
-"""The command `medgym eval`: judge a policy on cases, with an interval.
+"""The command `medgym eval`: judge a policy on cases or on a suite, with intervals.
 
-Each case is played once. With `--out` the run's folder keeps the trajectories, every image that was
-shown and `results.json`.
+Each case is rolled out once. With `--out` the run's folder keeps the trajectories, every image that
+was shown, and `results.json` (see `medgym.storage.results`).
 """
 
-from dataclasses import asdict
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from medgym.commands.printing import percent, print_columns, print_json, print_table
+from medgym.cases import CaseList
+from medgym.commands.printing import print_columns, print_json, print_table
 from medgym.commands.shared_options import (
     AsJson,
-    CasesSpec,
     MaxTokens,
     MaxTurns,
     NoTools,
@@ -24,19 +27,45 @@ from medgym.commands.shared_options import (
     ToolNames,
     ViewSize,
     cases_and_rules,
-    ready,
     tool_names,
 )
-from medgym.judge import Judgement, load_judge
-from medgym.metrics.rate import Rate
-from medgym.policy import Sampling, load_policy
+from medgym.episode import Rules
+from medgym.errors import UserError
+from medgym.judge import Judge, Judgement, load_judge
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
+from medgym.registry import names
+from medgym.rollout.request import ready
+from medgym.storage.results import RESULTS, results
 from medgym.storage.run_folder import RunFolder
-from medgym.storage.trajectories import save
+from medgym.storage.trajectories import TrajectoryStore, save
+from medgym.suite import Suite, load_suite
+
+from ..tables import BENCHMARK, ROLE, benchmark_rows, role_rows, rows
+
+PROTOCOL = (
+    "tools",
+    "no_tools",
+    "rubric",
+    "max_turns",
+    "temperature",
+    "greedy",
+    "max_tokens",
+    "judge",
+)
+"""The options that a suite sets."""
 
 
 def evaluate(
-    cases: CasesSpec,
+    context: typer.Context,
+    cases: Annotated[
+        str,
+        typer.Argument(
+            metavar="CASES|SUITE",
+            help="SOURCE[,key=value]:SPLIT, followed by a slice if wanted; a .jsonl file; or the "
+            "name of a suite.",
+        ),
+    ],
     policy: PolicySpec,
     tools: ToolNames = None,
     no_tools: NoTools = False,
@@ -47,110 +76,170 @@ def evaluate(
     greedy: Annotated[bool, typer.Option("--greedy", help="The same as --temperature 0.")] = False,
     max_tokens: MaxTokens = 512,
     seed: Seed = 0,
-    judge: Annotated[str, typer.Option("--judge", help="A registered judge.")] = "vqa",
+    judge: Annotated[
+        str, typer.Option("--judge", metavar="NAME", help="A registered judge.")
+    ] = "vqa",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="runs/NAME", help="Keep what was played in this new folder."),
+        typer.Option(
+            "--out", metavar="runs/NAME", help="Keep episodes and results in this new folder."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a policy on cases: accuracy with its 95 % interval, and whether it looked.
+    """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
 
     Example: medgym eval phantom,question=kind:test[:200] --policy scripted:prior
     """
-    temperature = 0.0 if greedy else temperature
-    chosen = tool_names(tools, no_tools)
-    played, rules = cases_and_rules(
-        cases, tools=chosen, rubric=rubric, max_turns=max_turns, view_size=view_size
-    )
-    run_judge = load_judge(judge)
-    player = ready(load_policy(policy))
-    folder = None
-    if out is not None:
-        asked: dict[str, Any] = {
-            "command": "eval", "cases": cases, "policy": player.spec, "tools": list(chosen),
-            "rubric": rubric, "judge": judge, "max_turns": max_turns, "view_size": rules.view_size,
-            "temperature": temperature, "max_tokens": max_tokens, "seed": seed,
-            **player.describe(),
-        }  # fmt: skip
-        folder = RunFolder.create(out, asked, seeds={"run": seed})
-    sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
-    with progress("cases", len(played)) as advance:
-        judgement = run_judge(
-            player,
-            played,
-            rules,
-            sampling=sampling,
-            seed=seed,
-            on_progress=lambda done: advance(1),
-            on_messages=folder.keep_images if folder is not None else None,
-        )
-    player.close()
-    results = {"policy": player.spec, "cases": cases, **figures(judgement)}
-    if folder is not None:
-        save(judgement.trajectories, folder.path)
-        folder.write_json("results.json", results)
-        folder.finish()
-        results["out"] = str(folder.path)
-    if as_json:
-        print_json(results)
+    if ":" not in cases and not cases.endswith(".jsonl"):
+        suite = _suite(context, cases)
     else:
-        print_table(rows(judgement))
-        if judgement.roles:
-            print()
-            print_columns(("role", *_ROLE), role_rows(judgement))
+        suite = Suite(
+            name="",
+            benchmarks={"": cases},
+            tools=tool_names(tools, no_tools),
+            rubric=rubric,
+            max_turns=max_turns,
+            sampling=Sampling(temperature=0.0 if greedy else temperature, max_tokens=max_tokens),
+            judge=judge,
+        )
+    benchmarks = {
+        name: _Benchmark(
+            *cases_and_rules(
+                spec, tools=suite.tools, rubric=suite.rubric, max_turns=suite.max_turns,
+                view_size=view_size,
+            )
+        )
+        for name, spec in suite.benchmarks.items()
+    }  # fmt: skip
+    run = load_judge(suite.judge)
+    with closing(ready(load_policy(policy))) as player:
+        folder = None
+        if out is not None:
+            folder = RunFolder.create(
+                out, _recipe(suite, player, benchmarks, seed), seeds={"run": seed}
+            )
+        start = time.monotonic()
+        found = _judged(run, player, suite, benchmarks, seed, folder)
+        seconds = {"judge": round(time.monotonic() - start, 1)}
+    content = _results(suite, found, seed, seconds)
+    if folder is not None:
+        folder.write_json(RESULTS, content)
+        folder.finish()
+        content["out"] = str(folder.path)
+    if as_json:
+        print_json(content)
+    else:
+        _print(suite, found)
 
 
-def figures(judgement: Judgement) -> dict[str, Any]:
-    """A judgement as plain data, without its trajectories."""
+@dataclass(frozen=True)
+class _Benchmark:
+    cases: CaseList
+    rules: Rules
+
+
+def _suite(context: typer.Context, name: str) -> Suite:
+    """The suite, where the command does not set anything that the suite sets."""
+    known = names("suites")
+    if name not in known:
+        raise UserError(
+            f"cannot read the cases {name!r}, and no suite has that name; fix: write SOURCE:SPLIT, "
+            f"a .jsonl file, or a suite ({', '.join(known)})"
+        )
+    for option in PROTOCOL:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            flag = f"--{option.replace('_', '-')}"
+            raise UserError(f"the suite {name} sets its own protocol; fix: omit {flag}")
+    return load_suite(name)
+
+
+def _judged(
+    run: Judge,
+    policy: Policy,
+    suite: Suite,
+    benchmarks: Mapping[str, _Benchmark],
+    seed: int,
+    folder: RunFolder | None,
+) -> dict[str, Judgement]:
+    """The judgement on each benchmark; the episodes of each are stored as soon as it is judged."""
+    found: dict[str, Judgement] = {}
+    total = sum(len(benchmark.cases) for benchmark in benchmarks.values())
+    with progress("cases", total) as advance:
+        for name, benchmark in benchmarks.items():
+            found[name] = run(
+                policy,
+                benchmark.cases,
+                benchmark.rules,
+                sampling=suite.sampling,
+                seed=seed,
+                on_progress=lambda done: advance(1),
+                on_messages=folder.keep_images if folder is not None else None,
+            )
+            if folder is not None and suite.name:
+                store = TrajectoryStore(folder.path / "judged" / name)
+                store.write(found[name].trajectories)
+            elif folder is not None:
+                save(found[name].trajectories, folder.path)
+    return found
+
+
+def _asked(suite: Suite, seed: int) -> dict[str, Any]:
+    """What was asked, as `results.json` holds it."""
+    sampling = suite.sampling
     return {
-        "accuracy": asdict(judgement.accuracy),
-        "answered": judgement.answered,
-        "looked": judgement.looked,
-        "hit": judgement.hit,
-        "turns": judgement.turns,
-        "calls": judgement.calls,
-        "tokens": judgement.tokens,
-        "roles": {role: asdict(figures) for role, figures in judgement.roles.items()},
-        "by_answer": {answer: asdict(rate) for answer, rate in judgement.by_answer.items()},
+        "command": "eval",
+        "seed": seed,
+        "tools": list(suite.tools),
+        "rubric": suite.rubric,
+        "max_turns": suite.max_turns,
+        "judge": suite.judge,
+        "sampling": {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens},
     }
 
 
-def rows(judgement: Judgement) -> list[tuple[str, str]]:
-    """A judgement as a person reads it."""
-    accuracy = judgement.accuracy
-    return [
-        ("policy", judgement.policy),
-        ("cases", str(accuracy.n)),
-        ("accuracy", _interval(accuracy)),
-        ("answered", percent(judgement.answered)),
-        ("looked", percent(judgement.looked)),
-        ("hit a gold region", percent(judgement.hit)),
-        ("replies", f"{judgement.turns:.2f}"),
-        ("tool calls", f"{judgement.calls:.2f}"),
-        *([("tokens", f"{judgement.tokens:.0f}")] if judgement.tokens else []),
-        *((f"  {answer}", f"{_interval(r)} of {r.n}") for answer, r in judgement.by_answer.items()),
-    ]
+def _recipe(
+    suite: Suite, policy: Policy, benchmarks: Mapping[str, _Benchmark], seed: int
+) -> dict[str, Any]:
+    """What was asked, as the run's `recipe.toml` holds it."""
+    asked = _asked(suite, seed)
+    sampling: dict[str, Any] = asked.pop("sampling")
+    if suite.name:
+        where: dict[str, Any] = {"suite": suite.name, "cases": dict(suite.benchmarks)}
+    else:
+        view_size = benchmarks[""].rules.view_size
+        where = {"cases": suite.benchmarks[""], "view_size": view_size}
+    return asked | sampling | where | {"policy": policy.spec} | policy.describe()
 
 
-_ROLE = ("parts", "right", "answered", "failed", "replies", "calls", "tokens", "seconds")
+def _results(
+    suite: Suite, found: Mapping[str, Judgement], seed: int, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """The content of `results.json`."""
+    way = "sampled" if suite.sampling.temperature else "greedy"
+    asked = _asked(suite, seed)
+    parts: dict[str, dict[str, Any]] = {
+        name: {
+            "cases": suite.benchmarks[name],
+            "policies": {judgement.policy: {way: judgement.as_dict()}},
+        }
+        for name, judgement in found.items()
+    }
+    if suite.name:
+        asked |= {"suite": suite.name, "unit": suite.unit}
+        return results(asked, parts, seconds, of="benchmarks")
+    return results(asked | {"cases": parts[""]["cases"]}, parts[""]["policies"], seconds)
 
 
-def role_rows(judgement: Judgement) -> list[tuple[str, ...]]:
-    """What each role of a consultation did: how many parts, how well, at what cost a part."""
-    return [
-        (
-            role, str(r.right.n), percent(r.right.value if r.right.n else None),
-            percent(r.answered), str(r.failed), _mean(r.turns, 2), _mean(r.calls, 2),
-            _mean(r.tokens, 0), _mean(r.seconds, 2),
-        )
-        for role, r in judgement.roles.items()
-    ]  # fmt: skip
-
-
-def _mean(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _interval(rate: Rate) -> str:
-    return f"{percent(rate.value)} (95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f})"
+def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:
+    if suite.name:
+        print_columns((f"suite {suite.name}", *BENCHMARK), benchmark_rows(found))
+        if suite.unit == "group":
+            print("The suite's unit is the group; these intervals take cases as independent.")
+        return
+    judgement = found[""]
+    print_table(rows(judgement, suite.rubric))
+    if judgement.roles:
+        print()
+        print_columns(("role", *ROLE), role_rows(judgement))

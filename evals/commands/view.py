@@ -1,8 +1,8 @@
 """The command `medgym view`: a run's episodes as a page that any browser opens, without a server.
 
-It writes `view/` into the run's folder: `index.html`, which shows the run's images from where they
-lie, and beside it one file of episodes for each store of trajectories, read when it is asked for.
-Written again, the page is replaced.
+It writes `view/` into the run's folder: `index.html`, which shows the run's images, and one file of
+episodes for each store of trajectories, which is read when the store is chosen. The same command
+again replaces the page.
 """
 
 import json
@@ -20,7 +20,7 @@ from medgym.progress import progress
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import write_atomic
 
-from ..viewer.data import Telling, label_of, stores_of
+from ..viewer.data import PageData, label_of, opened_first, stores_of
 
 PAGE = files("medgym.evals.viewer") / "page"
 
@@ -42,7 +42,7 @@ def view(
 
 
 def write_page(folder: RunFolder) -> dict[str, Any]:
-    """Write the page of a run; where it lies, and how many episodes of each store are on it.
+    """Write the page of a run; returns its path and the number of episodes of each store.
 
     Raises:
         UserError: the run has no trajectories, or its folder cannot be written.
@@ -50,19 +50,19 @@ def write_page(folder: RunFolder) -> dict[str, Any]:
     stores = stores_of(folder)
     if not stores:
         raise UserError(
-            f"there are no trajectories in {folder.path}; fix: name the folder of a run that "
-            "played some"
+            f"there are no trajectories in {folder.path}; fix: name the folder of a run that has "
+            "rolled some out"
         )
     path = folder.path / "view"
-    told = Telling(folder)
+    data = PageData(folder)
     counts: dict[str, int] = {}
     with progress("episodes", sum(len(store) for store in stores.values())) as advance:
         for number, (name, store) in enumerate(stores.items()):
-            shown = told.store(store, advance)
+            shown = data.store(store, advance)
             counts[name] = sum(len(group["episodes"]) for group in shown["groups"])
             text = f"loaded({_script(name)}, {_script(shown)});\n"
             _write(path / f"episodes-{number}.js", text)
-    _write(path / "index.html", _index(folder, told, list(counts)))
+    _write(path / "index.html", _index(folder, data, list(counts)))
     return {"page": str(path / "index.html"), "stores": counts}
 
 
@@ -71,18 +71,19 @@ def _write(path: Path, text: str) -> None:
         write_atomic(path, text.encode("utf-8", "replace"))  # names of files may be any bytes
     except OSError as error:
         raise UserError(
-            f"cannot write to {path.parent} ({error.strerror}); fix: make room, or copy the run "
-            "to where you may write"
+            f"cannot write to {path.parent} ({error.strerror}); fix: free some disk space, or "
+            "copy the run to a folder that you may write to"
         ) from error
 
 
-def _index(folder: RunFolder, told: Telling, names: list[str]) -> str:
+def _index(folder: RunFolder, data: PageData, names: list[str]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((PAGE / "index.html.j2").read_text("utf-8"))
     return template.render(
         title=folder.path.resolve().name,
-        facts=told.facts(),
+        facts=data.facts(),
         stores=_script(names),
+        first=_script(opened_first(names)),
         labels=_script({name: label_of(folder, name) for name in names}),
         style=(PAGE / "view.css").read_text("utf-8"),
         script=(PAGE / "view.js").read_text("utf-8"),
@@ -90,7 +91,7 @@ def _index(folder: RunFolder, told: Telling, names: list[str]) -> str:
 
 
 def _script(value: Any) -> str:
-    """JSON that may stand inside a script: what a policy wrote cannot end it."""
+    """JSON inside a script element: no text of a policy can end the element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,1 +1,1 @@
-"""Judges: what plays a policy on cases and says how well it did."""
+"""Judges: each runs a policy on cases and says how well it did."""

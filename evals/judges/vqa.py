@@ -1,13 +1,13 @@
-"""The suite `vqa`: every case is played once, and the share of right answers is the judgement.
+"""The judge `vqa`: each case is rolled out once, and the share of right answers is the accuracy.
 
-What counts as right is `Answer.matches` and nothing else, whatever the rubric rewards. A case that
-was not answered is wrong, never left out.
+The scorer of the case's answer type says what is right, whatever the rubric rewards. A case that
+was not answered is wrong; it is never left out.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
-from medgym.cases import Case
+from medgym.cases import Case, normalised
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.judge import Judgement, RoleJudgement
@@ -15,6 +15,7 @@ from medgym.metrics.looking import hit
 from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages, collect
+from medgym.scorer import scorer_versions
 from medgym.trajectory import Trajectory
 
 
@@ -28,64 +29,74 @@ def judge(
     on_progress: Callable[[int], None] | None = None,
     on_messages: OnMessages | None = None,
 ) -> Judgement:
-    """Play every case once and judge.
+    """The share of right answers, and whether the policy looked where there is something to see.
 
-    Args:
-        policy: who plays. cases: what is played. rules: tools, rubric, budgets.
-        sampling: how replies are drawn; temperature 0 is greedy.
-        seed: the same seed plays the same episodes again.
-        on_progress: receives the number of cases done.
-        on_messages: receives each finished conversation, as a store of its images does.
-
-    Raises:
-        UserError: there is no case.
-        RunError: the machinery failed on a case for good.
+    Arguments and errors are those of `medgym.judge.Judge`.
     """
-    played: list[Trajectory] = []
+    trajectories: list[Trajectory] = []
     for trajectory in collect(
         cases, policy, rules, sampling=sampling, seed=seed, on_messages=on_messages, ordered=True
     ):
         if trajectory.failure is not None:
             raise RunError(
-                f"{trajectory.case_id} could not be played ({trajectory.failure}), and a case that "
-                "was not played is not wrong; fix: remove the cause and judge again"
+                f"the episode of {trajectory.case_id} failed ({trajectory.failure}), and a failed "
+                "episode is not a wrong answer; fix: remove the cause and judge again"
             )
-        played.append(trajectory)
+        trajectories.append(trajectory)
         if on_progress is not None:
-            on_progress(len(played))
-    return judgement(policy.spec, cases, played)
+            on_progress(len(trajectories))
+    return judgement(policy.spec, cases, trajectories)
 
 
-def judgement(policy: str, cases: Sequence[Case], played: Sequence[Trajectory]) -> Judgement:
-    """What trajectories say of a policy; `played` has one for each of `cases`, in their order."""
-    if not played:
+def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Trajectory]) -> Judgement:
+    """The figures of trajectories.
+
+    Args:
+        policy: the policy's spec.
+        cases: the cases that were judged.
+        trajectories: a trajectory of each case, in the same order.
+    """
+    if not trajectories:
         raise UserError("there is no case to judge on; fix: widen the slice")
-    pairs = list(zip(cases, played, strict=True))
+    pairs = list(zip(cases, trajectories, strict=True))
     hits = [seen for case, t in pairs if (seen := hit(case, t)) is not None]
-    answers: dict[str, list[bool]] = {}
-    for case, trajectory in pairs:
-        if case.answer_type in ("choice", "closed"):
-            answers.setdefault(case.answer, []).append(trajectory.correct)
+    rewards = [t.reward for t in trajectories if t.reward is not None]
     return Judgement(
         policy=policy,
-        accuracy=Rate.of(t.correct for t in played),
-        answered=fmean(t.answer is not None for t in played),
-        looked=fmean(bool(t.looks) for t in played),
+        accuracy=Rate.of(t.correct for t in trajectories),
+        answered=fmean(t.answer is not None for t in trajectories),
+        looked=fmean(bool(t.looks) for t in trajectories),
         hit=fmean(hits) if hits else None,
-        by_answer={answer: Rate.of(answers[answer]) for answer in sorted(answers)},
-        turns=fmean(t.turns for t in played),
-        calls=fmean(sum(len(part.calls) for _, part in t.parts()) for t in played),
-        tokens=fmean(t.tokens for t in played),
-        roles=_roles(played),
-        trajectories=tuple(played),
+        by_answer=_by_answer(pairs),
+        turns=fmean(t.turns for t in trajectories),
+        calls=fmean(sum(len(part.calls) for _, part in t.parts()) for t in trajectories),
+        tokens=fmean(t.tokens for t in trajectories),
+        roles=_roles(trajectories),
+        trajectories=tuple(trajectories),
+        reward=fmean(rewards) if rewards else None,
+        scorers=scorer_versions(case for case, _ in pairs),
     )
 
 
-def _roles(played: Sequence[Trajectory]) -> dict[str, RoleJudgement]:
-    """How each role did, in the order in which they mostly play."""
+def _by_answer(pairs: Sequence[tuple[Case, Trajectory]]) -> dict[str, Rate]:
+    """Accuracy for each gold answer; answers that the scorers take as the same are one.
+
+    An answer is named as its first case spells it.
+    """
+    spelled: dict[str, str] = {}
+    right: dict[str, list[bool]] = {}
+    for case, trajectory in pairs:
+        if case.answer_type in ("choice", "closed"):
+            answer = spelled.setdefault(normalised(case.answer), case.answer)
+            right.setdefault(answer, []).append(trajectory.correct)
+    return {answer: Rate.of(right[answer]) for answer in sorted(right)}
+
+
+def _roles(trajectories: Sequence[Trajectory]) -> dict[str, RoleJudgement]:
+    """How each role did, in the order in which they usually act."""
     parts: dict[str, list[tuple[float, Trajectory]]] = {}
     places: dict[str, list[int]] = {}
-    for trajectory in played:
+    for trajectory in trajectories:
         for place, branch in enumerate(trajectory.branches):
             role = branch.role.partition("/")[0]  # votes of a majority are numbered
             parts.setdefault(role, []).append((branch.seconds, trajectory.part(branch)))

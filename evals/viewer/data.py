@@ -1,12 +1,12 @@
 """What the page of `medgym view` shows, as plain data: groups of episodes, their parts and turns.
 
-Episodes of one case that were drawn together are a group. Texts that come again (instructions,
-questions) stand once in a list and are named by their place in it. An image is named by its hash
-where the run has kept it, else it is None. Gold is here: the page is for whoever studies the run.
+Episodes of one case that were rolled out together are a group. Each text (instructions, questions)
+is held once, in a list, and turns name it by its place there. An image is named by its hash where
+the run has kept it, else it is None. Gold is here: the page is for people who study the run.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,23 +21,34 @@ from medgym.trajectory import Node, Trajectory
 
 from .tokens import Pieces
 
-ASKED = ("command", "policy", "cases", "tools", "rubric", "group_size", "temperature", "seed")
-"""What the head of the page repeats of what was asked, in this order."""
-
+ASKED = (
+    "command", "suite", "policy", "cases", "tools", "rubric", "group_size", "temperature", "seed",
+)  # fmt: skip
+"""What the head of the page shows of what was asked, in this order."""
 
 SPLITS = ("train", "test")
-"""Of the cases of a training, which the page shows."""
+"""The cases of a training that the page shows."""
+
+TRAINED = ("judged/grpo", "judged/attending", "trajectories/grpo", "trajectories/grpo-attending")
+"""Stores of a trained policy's episodes: the page opens at the first of these that a run has."""
 
 
 def stores_of(folder: RunFolder) -> dict[str, TrajectoryStore]:
-    """All stores of trajectories in a run's folder, by their path in it: what it played, and of a
-    training what it trained on, what it was advised, what it was judged by."""
+    """All stores of trajectories in a run's folder, by their path in it.
+
+    Of a training these are the episodes of its rollouts, of its opinions and of its judging.
+    """
     found = sorted({path.parent for path in folder.path.rglob("part-*.parquet")})
     return {path.relative_to(folder.path).as_posix(): TrajectoryStore(path) for path in found}
 
 
+def opened_first(names: Sequence[str]) -> str:
+    """The store at which the page opens: of a training the trained policy's, else the first."""
+    return next((name for name in TRAINED if name in names), names[0])
+
+
 def label_of(folder: RunFolder, name: str) -> str:
-    """A store's name as people read it: of opinions, whose they are."""
+    """A store's name as people read it; a store of opinions says whose they are."""
     run = folder.path / Path(name).parent
     if run == folder.path or not (run / "manifest.json").is_file():
         return name
@@ -46,8 +57,8 @@ def label_of(folder: RunFolder, name: str) -> str:
     return f"{name} ({whose})" if whose else name
 
 
-class Telling:
-    """What a run played, told store by store; a case that several stores show is opened once.
+class PageData:
+    """A run's episodes, store by store. A case that several stores show is opened once.
 
     Attributes:
         asked: what the run was asked to do.
@@ -61,26 +72,26 @@ class Telling:
         self._cases: dict[str, dict[str, Any] | None] = {}
 
     def facts(self) -> list[tuple[str, str]]:
-        """The head of the page: what was asked, with what, and how far it came."""
+        """The head of the page: what was asked, which versions ran it, and whether it is done."""
         asked, manifest = self.asked, self._folder.manifest
-        told = [("recipe", asked.get("name"))]
-        told += [(name, value) for name in ASKED if not isinstance(value := asked.get(name), dict)]
+        found = [("recipe", asked.get("name"))]
+        found += [(name, value) for name in ASKED if not isinstance(value := asked.get(name), dict)]
         if isinstance(cases := asked.get("cases"), dict):
-            told += [(f"cases, {split}", cases.get(split)) for split in SPLITS]
-        told += [(name, manifest.get(name)) for name in ("status", "started", "medgym", "commit")]
+            found += [(f"cases, {name}", cases.get(name)) for name in _shown(cases)]
+        found += [(name, manifest.get(name)) for name in ("status", "started", "medgym", "commit")]
         # An episode that failed for good is in no store.
-        told += [("could not be played", len(manifest.get("failed") or ()) or None)]
+        found += [("failed", len(manifest.get("failed") or ()) or None)]
         return [
             (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
-            for name, value in told
+            for name, value in found
             if value is not None
         ]
 
     def store(self, store: TrajectoryStore, advance: Advance) -> dict[str, Any]:
-        """One store's groups, in the order in which they were first played; its cases and texts.
+        """One store's groups, in the order of their first episodes; its cases and its texts.
 
-        `advance` is told of each episode. `images` is where the store's images lie, seen from the
-        page.
+        `advance` is called for each episode. `images` is the path from the page to the store's
+        images.
         """
         # Opinions and curricula are runs of their own inside a training's, with their own images.
         homes = (path for path in store.path.parents if (path / "manifest.json").is_file())
@@ -104,11 +115,11 @@ class Telling:
         }
 
     def _case(self, case_id: str) -> dict[str, Any] | None:
-        """A case's gold and the sizes of its images; None where the run does not lead to it."""
+        """A case's gold and the sizes of its images; None where the case cannot be found."""
         if case_id not in self._cases:
             self._cases[case_id] = None
             for cases in self._sources:
-                with suppress(UserError):  # it is none of these
+                with suppress(UserError):  # it is not among these
                     self._cases[case_id] = _case(cases.find(case_id))
                     break
         return self._cases[case_id]
@@ -124,7 +135,8 @@ class _Episodes:
 
     def of(self, trajectory: Trajectory) -> dict[str, Any]:
         parts = [self._part(role, part) for role, part in trajectory.parts()]
-        for part, branch in zip(parts, trajectory.branches, strict=False):  # of one policy, none
+        # A single policy has no branches.
+        for part, branch in zip(parts, trajectory.branches, strict=False):
             part |= {"round": branch.round, "seconds": branch.seconds}
         return {"member": trajectory.member, "parts": parts} | _outcome(trajectory)
 
@@ -134,7 +146,7 @@ class _Episodes:
         return who | _outcome(part) | {"tokens": part.tokens, "turns": turns}
 
     def _turn(self, node: Node, part: Trajectory) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        shown: dict[str, Any] = {
             "role": node.role,
             "text": self.texts.setdefault(node.text, len(self.texts)),
             "images": [
@@ -143,27 +155,27 @@ class _Episodes:
             ],
         }
         if node.logprobs and (pieces := self._pieces.of(part.policy, node)):
-            told["pieces"] = pieces
-        return told
+            shown["pieces"] = pieces
+        return shown
 
 
 def _asked(folder: RunFolder) -> dict[str, Any]:
-    """What a run was asked: a training's recipe is in its manifest, as it was followed."""
+    """What a run was asked. Of a training: the recipe in its manifest, with what was overridden."""
     followed = folder.manifest.get("recipe")
     if isinstance(followed, dict):
         return followed
     try:
         return tomllib.loads(folder.recipe)
-    except (OSError, ValueError):  # the page shows what was played all the same
+    except (OSError, ValueError):  # the page shows the episodes nevertheless
         return {}
 
 
 def _sources(asked: Mapping[str, Any]) -> list[CaseList]:
-    """The cases that a run was asked to play, as far as they are there."""
+    """The cases of a run that can be opened."""
     given = asked.get("cases")
     specs = [given]
     if isinstance(given, Mapping):
-        specs = [given.get(split) for split in SPLITS]
+        specs = [given.get(name) for name in _shown(given)]
     found = []
     for spec in specs:
         with suppress(UserError):
@@ -172,10 +184,15 @@ def _sources(asked: Mapping[str, Any]) -> list[CaseList]:
     return found
 
 
+def _shown(cases: Mapping[str, Any]) -> Sequence[str]:
+    """The names of the cases of a training or of a suite's benchmarks."""
+    return SPLITS if set(SPLITS) & set(cases) else list(cases)
+
+
 def _case(case: Case) -> dict[str, Any]:
     masks = {region.image: region.mask for region in case.regions if region.mask is not None}
     sizes: list[tuple[int, int]] = []
-    with suppress(UserError):  # images that are gone leave the words
+    with suppress(UserError):  # without its images the text is still shown
         for number, ref in enumerate(case.images):
             mask = masks.get(number)  # which spares the decoding of an image
             sizes.append((mask.width, mask.height) if mask else open_image(ref).size)
@@ -198,14 +215,14 @@ def _case(case: Case) -> dict[str, Any]:
     }
 
 
-def _outcome(played: Trajectory) -> dict[str, Any]:
+def _outcome(trajectory: Trajectory) -> dict[str, Any]:
     return {
-        "answer": played.answer,
-        "correct": played.correct,
-        "reward": played.reward,
-        "terms": dict(played.terms or {}),
-        "truncated": played.truncated,
-        "faults": list(played.faults),
-        "failure": played.failure,
-        "looks": [{"tool": k.tool, "image": k.image, "box": k.box_px} for k in played.looks],
+        "answer": trajectory.answer,
+        "correct": trajectory.correct,
+        "reward": trajectory.reward,
+        "terms": dict(trajectory.terms or {}),
+        "truncated": trajectory.truncated,
+        "faults": list(trajectory.faults),
+        "failure": trajectory.failure,
+        "looks": [{"tool": k.tool, "image": k.image, "box": k.box_px} for k in trajectory.looks],
     }

@@ -1,8 +1,8 @@
-"""Sampled tokens as text with their probabilities, where the tokenizer that made them is at hand.
+"""Sampled tokens as text with their probabilities, where the policy's tokenizer can be found.
 
-A trajectory holds token ids. Their text comes from the tokenizer in the folder of the model that
-played: the one that the policy's spec names, or the run's own cold start, wherever the run lies by
-now. Without either (a model behind an endpoint) a reply is shown as text alone.
+A trajectory holds token ids. Their text comes from the tokenizer in the policy's model folder: the
+folder that the policy's spec names, or the run's own cold start, also where the run was moved.
+Without either (a model at an endpoint) a reply is shown without probabilities.
 """
 
 import math
@@ -31,7 +31,7 @@ class Pieces:
         self._tokenizers: dict[Path, Any] = {}
 
     def of(self, policy: str, node: Node) -> list[tuple[str, float]]:
-        """Text and probability of each token that a node sampled; empty where nobody knows.
+        """Text and probability of each sampled token of a node; empty where there is no tokenizer.
 
         Tokens that spell one character together are one piece, with their joint probability.
         """
@@ -74,7 +74,7 @@ class Pieces:
             return None
         try:
             return self._library.from_file(str(path))
-        except Exception:  # the library raises no narrower one; the text is there without colours
+        except Exception:  # the library raises no narrower one; the text is shown without colours
             return None
 
     @cached_property

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from medgym.cases import LETTERS, Case, open_cases
-from medgym.commands.printing import print_json
+from medgym.cases import LETTERS, Case, open_cases, splits_of
+from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import RunError, UserError
 from medgym.progress import progress
@@ -43,14 +43,24 @@ def cases() -> None:
 @app.command("list")
 def list_cases(
     spec: CasesSpec,
-    gold: Annotated[bool, typer.Option("--gold", help="Show answers and regions too.")] = False,
+    gold: Annotated[
+        bool, typer.Option("--gold", help="Show answers and gold regions too.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most this many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List cases; `medgym cases SPEC` is short for it.
+    """List cases, or the splits of a source; `medgym cases CASES` is short for it.
 
     Example: medgym cases phantom:test[:5] --gold
     """
+    splits = splits_of(spec)
+    if splits:
+        counts = {split: len(open_cases(f"{spec}:{split}")) for split in splits}
+        if as_json:
+            print_json({"splits": counts})
+        else:
+            print_table([(f"{spec}:{split}", f"{n:,} cases") for split, n in counts.items()])
+        return
     found = open_cases(spec)
     shown = list(found[:limit])
     if as_json:
@@ -93,7 +103,9 @@ def show(
         bool, typer.Option("--gold", help="Box the gold regions, and show each close up.")
     ] = False,
     columns: Annotated[int, typer.Option("--columns", min=1, help="Cases in a row.")] = 2,
-    side: Annotated[int, typer.Option("--side", min=32, help="Pixels to draw a view in.")] = 320,
+    side: Annotated[
+        int, typer.Option("--side", min=32, help="Side of a drawn view, in pixels.")
+    ] = 320,
     view_size: ViewSize = None,
     as_json: AsJson = False,
 ) -> None:
@@ -154,11 +166,14 @@ def _around(box_px: Sequence[float], step: int, size: tuple[int, int]) -> Any:
 @app.command("check")
 def check(
     spec: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="What to check: phantom, or phantom cases.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="What to check: phantom, or cases such as phantom:test."
+        ),
     ],
     n: Annotated[int, typer.Option("--n", min=1, help="How many cases to check.")] = 800,
     no_probe: Annotated[
-        bool, typer.Option("--no-probe", help="Leave the supervised probe away.")
+        bool, typer.Option("--no-probe", help="Omit the supervised probe.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -170,7 +185,7 @@ def check(
     """
     from medgym.sources.phantom.check import check_phantoms
 
-    found = open_cases(spec if ":" in spec else f"{spec}:test")[:n]
+    found = open_cases(f"{spec}:test" if splits_of(spec) else spec)[:n]
     with progress("cases", len(found)) as advance:
         report = check_phantoms(found, probe=not no_probe, progress=lambda done, total: advance(1))
     if as_json:

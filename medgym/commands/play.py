@@ -1,4 +1,4 @@
-"""The command `medgym play`: one episode, turn by turn, on a case or on one's own image."""
+"""The command `medgym play`: one episode, turn by turn, on a case or on your own image."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,6 @@ from medgym.commands.shared_options import (
     ToolNames,
     ViewSize,
     cases_and_rules,
-    ready,
     refuse_gold_player,
     tool_names,
 )
@@ -33,6 +32,7 @@ from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.rollout import roll_out
+from medgym.rollout.request import ready
 from medgym.rubric import Rubric
 from medgym.trajectory import Trajectory
 
@@ -40,21 +40,26 @@ from medgym.trajectory import Trajectory
 def play(
     policy: PolicySpec,
     cases: Annotated[
-        str | None, typer.Argument(metavar="[CASES]", help="Of these the first, or --case.")
+        str | None, typer.Argument(metavar="[CASES]", help="The first of these cases, or --case.")
     ] = None,
-    case: Annotated[str | None, typer.Option("--case", metavar="ID", help="Which case.")] = None,
+    case: Annotated[
+        str | None, typer.Option("--case", metavar="ID", help="The id of the case.")
+    ] = None,
     image: Annotated[
         list[Path] | None,
-        typer.Option("--image", help="One's own PNG, JPEG, TIFF or DICOM file; may be repeated."),
+        typer.Option(
+            "--image", help="A PNG, JPEG, TIFF or DICOM file of your own; may be repeated."
+        ),
     ] = None,
     frame: Annotated[
-        int | None, typer.Option("--frame", min=0, help="Which frame of a file with several.")
+        int | None, typer.Option("--frame", min=0, help="The frame, of a file with several.")
     ] = None,
     question: Annotated[
-        str | None, typer.Option("--question", help="What to ask about one's own image.")
+        str | None, typer.Option("--question", help="The question about your own image.")
     ] = None,
     options: Annotated[
-        str | None, typer.Option("--options", metavar="A,B", help="Its options, joined by commas.")
+        str | None,
+        typer.Option("--options", metavar="A,B", help="The question's options, joined by commas."),
     ] = None,
     tools: ToolNames = None,
     no_tools: NoTools = False,
@@ -66,7 +71,9 @@ def play(
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Save every view here, and where it looked."),
+        typer.Option(
+            "--out", metavar="DIR", help="Save all views and an overview of the looks here."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -97,8 +104,8 @@ def play(
         raise UserError("a person needs to see the views; fix: add --out DIR")
     if isinstance(player, Team) and out is not None:
         raise UserError(
-            f"{policy} has views in each of its parts; fix: medgym rollout --out RUN, then "
-            "medgym view RUN, or leave --out away"
+            f"each role of {policy} has views of its own; fix: medgym rollout --out RUN, then "
+            "medgym view RUN, or omit --out"
         )
     _make_folder(out)
     watched = None if isinstance(player, Team) else Watched(player, out, say=not as_json)
@@ -192,7 +199,7 @@ def _own_case(
     question: str | None,
     options: str | None,
 ) -> Case | None:
-    """The case made of one's own images; None where cases are named instead."""
+    """The case made of the user's own images; None where cases are named instead."""
     if not images:
         if cases is None:
             raise UserError("nothing to play; fix: name CASES, or --image FILE with --question")
@@ -200,7 +207,7 @@ def _own_case(
             raise UserError("--question, --options and --frame go with --image; fix: add --image")
         return None
     if cases is not None or case is not None:
-        raise UserError("cases and --image exclude each other; fix: leave one away")
+        raise UserError("cases and --image exclude each other; fix: omit one of them")
     if not question:
         raise UserError("--image needs a --question; fix: add --question TEXT")
     offered = tuple(text.strip() for text in options.split(",")) if options is not None else ()
@@ -284,7 +291,7 @@ def _parts(trajectory: Trajectory) -> list[dict[str, Any]]:
 def _record(
     case: Case, trajectory: Trajectory, watched: Watched | None, *, gold: bool
 ) -> dict[str, Any]:
-    first = len(trajectory.branch()[0].images)  # which nobody had to call for
+    first = len(trajectory.branch()[0].images)  # which were there from the start
     record: dict[str, Any] = {
         "case": case.id,
         "policy": trajectory.policy,

@@ -1,4 +1,4 @@
-"""The command `medgym rollout`: play episodes and keep them."""
+"""The command `medgym rollout`: roll out episodes and store them."""
 
 from collections import Counter
 from enum import StrEnum
@@ -21,19 +21,19 @@ from medgym.commands.shared_options import (
     ToolNames,
     ViewSize,
     cases_and_rules,
-    ready,
     tool_names,
 )
 from medgym.errors import RunError
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Sampling
 from medgym.progress import progress
 from medgym.rollout import Tally
 from medgym.rollout import collect as collected
+from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 
 
 class BackendName(StrEnum):
-    """Where episodes are played."""
+    """Where episodes are rolled out."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -43,9 +43,16 @@ def rollout(
     cases: CasesSpec,
     policy: PolicySpec,
     out: Annotated[
-        Path, typer.Option("--out", metavar="runs/NAME", help="A new folder for the run.")
+        Path,
+        typer.Option(
+            "--out",
+            metavar="runs/NAME",
+            help="The run's folder, new or to resume.",
+        ),
     ],
-    group_size: Annotated[int, typer.Option("--group-size", min=1, help="Episodes a case.")] = 1,
+    group_size: Annotated[
+        int, typer.Option("--group-size", min=1, help="Episodes for each case.")
+    ] = 1,
     tools: ToolNames = None,
     no_tools: NoTools = False,
     rubric: RubricName = "outcome",
@@ -67,9 +74,9 @@ def rollout(
     ] = 64,
     as_json: AsJson = False,
 ) -> None:
-    """Play every case and keep the trajectories with every image that was shown.
+    """Roll out a policy on every case; store the trajectories and all images that were shown.
 
-    A run that was broken off goes on when the same command is given again.
+    Run the same command again to resume an interrupted run.
 
     Example: medgym rollout phantom:train[:100] --policy scripted:random --out runs/random
     """
@@ -77,7 +84,7 @@ def rollout(
     played, rules = cases_and_rules(
         cases, tools=chosen, rubric=rubric, max_turns=max_turns, view_size=view_size
     )
-    player = ready(_policy(policy, backend))
+    player = ready(named(policy, backend.value))
     asked = {
         "command": "rollout", "cases": cases, "policy": player.spec, "group_size": group_size,
         "tools": list(chosen), "rubric": rubric, "max_turns": max_turns,
@@ -116,8 +123,8 @@ def rollout(
     if tally.failed:
         first, reason = next(iter(tally.failed.items()))
         raise RunError(
-            f"{len(tally.failed)} of {total} episodes could not be played, as {first} ({reason}); "
-            f"what was played is in {out}; fix: remove the cause and run the same command again"
+            f"{len(tally.failed)} of {total} episodes failed, such as {first} ({reason}); "
+            f"the others are in {out}; fix: remove the cause and run the same command again"
         )
     kept = list(folder.trajectories)
     parts = Counter(b.role for t in kept for b in t.branches if b.record.failure is not None)
@@ -149,12 +156,3 @@ def rollout(
             *((f"failed parts of {role}", str(count)) for role, count in parts.items()),
         ]
     )
-
-
-def _policy(spec: str, backend: BackendName) -> Policy:
-    """Who plays; on Ray, a model is not loaded in this process."""
-    if backend is BackendName.LOCAL:
-        return load_policy(spec)
-    from medgym.rollout.ray.policy import named
-
-    return named(spec)

@@ -1,6 +1,5 @@
-"""What commands are asked with: options that read the same everywhere, and what they come to."""
+"""Options that all commands share, and what they stand for."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -15,38 +14,44 @@ CasesSpec = Annotated[
     str,
     typer.Argument(
         metavar="CASES",
-        help="SOURCE[,key=value]:SPLIT, with a slice behind it if wanted, or a .jsonl file.",
+        help="SOURCE[,key=value]:SPLIT or FILE.jsonl; a slice such as [:100] may follow.",
     ),
 ]
 PolicySpec = Annotated[
     str,
     typer.Option(
-        "--policy", metavar="SPEC", help="Who plays, as scripted:oracle or hf:PATH@ADAPTER."
+        "--policy", metavar="SPEC", help="The policy, such as scripted:oracle or hf:PATH."
     ),
 ]
 ToolNames = Annotated[
     str | None,
     typer.Option("--tools", metavar="A,B", help="Tools, joined by commas; zoom by default."),
 ]
-NoTools = Annotated[bool, typer.Option("--no-tools", help="Take all tools away.")]
-RubricName = Annotated[str, typer.Option("--rubric", metavar="NAME", help="What is rewarded.")]
-MaxTurns = Annotated[int, typer.Option("--max-turns", min=1, help="Replies in an episode.")]
+NoTools = Annotated[bool, typer.Option("--no-tools", help="Offer no tools.")]
+RubricName = Annotated[
+    str, typer.Option("--rubric", metavar="NAME", help="The rubric that gives the reward.")
+]
+MaxTurns = Annotated[int, typer.Option("--max-turns", min=1, help="Most replies in an episode.")]
 ViewSize = Annotated[
     int | None,
-    typer.Option("--view-size", min=1, help="Greatest side of a view; by default the cases' own."),
+    typer.Option(
+        "--view-size",
+        min=1,
+        help="Greatest side of a view in pixels; by default as the cases say.",
+    ),
 ]
 Temperature = Annotated[
-    float, typer.Option("--temperature", min=0.0, help="Of the sampling; 0 is greedy.")
+    float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")
 ]
-MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens of one reply.")]
-Seed = Annotated[int, typer.Option("--seed", help="The same seed plays the same episodes again.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Most tokens in a reply.")]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same episodes.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 
 def tool_names(tools: str | None, no_tools: bool) -> tuple[str, ...]:
     """The tools that `--tools` and `--no-tools` ask for."""
     if no_tools and tools is not None:
-        raise UserError("--tools and --no-tools exclude each other; fix: leave one away")
+        raise UserError("--tools and --no-tools exclude each other; fix: omit one of them")
     if no_tools:
         return ()
     if tools is None:
@@ -73,24 +78,10 @@ def cases_and_rules(
     return cases, rules
 
 
-def ready(policy: Policy) -> Policy:
-    """The policy, once it has said that it can play: asked before anything is written.
-
-    Raises:
-        UserError: it cannot; it is closed then.
-    """
-    try:
-        asyncio.run(policy.check())
-    except BaseException:
-        policy.close()
-        raise
-    return policy
-
-
 def refuse_gold_player(policy: Policy, spec: str) -> None:
     """`UserError` where a policy plays with gold and there is none."""
     if policy.needs_gold:
         raise UserError(
-            f"{spec} plays with the gold answer, and one's own image has none; fix: choose "
+            f"{spec} plays with the gold answer, and your own image has none; fix: choose "
             "scripted:random, human or a model"
         )

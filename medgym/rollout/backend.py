@@ -10,7 +10,7 @@ from medgym.trajectory import Trajectory
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to be played: which member of which case's group."""
+    """One episode to be rolled out: which member of which case's group."""
 
     case: Case
     member: int
@@ -22,10 +22,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Played:
+class Finished:
     """A finished episode, and the PNG bytes of images that it showed, by content hash.
 
-    `images` is empty where nobody keeps them.
+    `images` is empty where none are kept.
     """
 
     trajectory: Trajectory
@@ -33,7 +33,7 @@ class Played:
 
 
 class Backend(ABC):
-    """Plays episodes. It knows nothing of retries, resuming or storing: `collect` does.
+    """Rolls out episodes. It knows nothing of retries, resuming or storing: `collect` does.
 
     Attributes:
         drifts: turns whose rendering drifted from the tokens before it, where the policy counts
@@ -43,8 +43,8 @@ class Backend(ABC):
     drifts: int | None = None
 
     @abstractmethod
-    async def attempt(self, job: Job) -> Played:
-        """Play one episode from a fresh environment.
+    async def attempt(self, job: Job) -> Finished:
+        """Roll out one episode in a fresh environment.
 
         Raises:
             Failure: the machinery failed, typed by its boundary.

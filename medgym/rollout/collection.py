@@ -1,9 +1,9 @@
-"""`collect`: many episodes, streamed, retried, stored, resumed; nothing lost and nothing twice.
+"""`collect`: many episodes, streamed, retried, stored, resumed; none is lost and none comes twice.
 
-The run's store is the ledger. A part of trajectories is written whole, after the images that it
-names, and what a part holds is done. So a collection that is killed at any moment and called again
-plays what no part holds, and nothing else. A member's draws are fixed by the run's seed, its case
-and its number, so the finished set is that of an undisturbed run, whoever played what and when.
+The run's store records what is done. A part of trajectories is written whole, after the images that
+it names. A collection that is killed at any moment and called again rolls out what no part holds,
+and nothing else. A member's sampling is fixed by the run's seed, its case and its number, so the
+finished set is that of a run that was never interrupted.
 """
 
 import asyncio
@@ -12,16 +12,18 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from medgym.cases import Case
+from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, unknown
 from medgym.failures import Failure, reason_of
 from medgym.policy import Policy, Sampling
-from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages
 from medgym.rollout.local import LocalBackend
+from medgym.rollout.request import policy_of, request_of, rules_of
 from medgym.rollout.sync import drive
 from medgym.seeds import seed_of
 from medgym.storage.run_folder import RunFolder
@@ -60,9 +62,9 @@ class Tally:
 
 
 def collect(
-    cases: Sequence[Case],
-    policy: Policy,
-    rules: Rules,
+    cases: str | Sequence[Case],
+    policy: str | Policy,
+    rules: Rules | None = None,
     *,
     group_size: int = 1,
     sampling: Sampling | None = None,
@@ -71,64 +73,108 @@ def collect(
     workers: int = 2,
     ray_address: str | None = None,
     concurrency: int = 64,
-    out: RunFolder | None = None,
+    out: RunFolder | str | Path | None = None,
     on_messages: OnMessages | None = None,
     ordered: bool = False,
     on_failure: Callable[[Tally], None] | None = None,
 ) -> Iterator[Trajectory]:
-    """Play every case `group_size` times and stream the trajectories as they finish.
+    """Roll out every case `group_size` times and stream the trajectories as they finish.
+
+        for trajectory in medgym.collect("phantom:test[:100]", "scripted:random", out="runs/x"):
+            print(trajectory.reward)
+
+    Trajectories come in the order in which they finish, which need not be that of the cases;
+    `ordered=True` streams them in the order of the cases and their members.
 
     Args:
-        cases: what is played, lazily. policy: who plays. rules: tools, rubric, budgets.
-        group_size: episodes of each case; the members differ in their draws and share its images.
+        cases: what is rolled out, lazily: a spec such as `"phantom:train[:100]"`, or cases.
+        policy: who acts: a spec such as `"hf:PATH"`, which is loaded, checked and closed here, or
+            a `Policy`, which stays open.
+        rules: tools, rubric, budgets; by default `Rules.for_cases(cases)`.
+        group_size: episodes of each case; the members differ in their sampling and share its
+            images.
         sampling: temperature, top-p and token limit of a reply.
-        seed: the run's seed; the same seed plays the same episodes again.
-        backend: `local` (this process) or `ray`. workers: processes that play on Ray.
+        seed: the run's seed; the same seed gives the same episodes again.
+        backend: `local` (this process) or `ray`.
+        workers: processes on Ray.
         ray_address: of a running cluster, or `auto` to find one; by default one is started here.
         concurrency: episodes in flight at once, over all workers.
-        out: where trajectories and images are stored; what it holds already is not played again.
+        out: where trajectories and images are stored; what it holds is not rolled out again. A
+            path creates a run's folder or resumes an interrupted run of the same request, and
+            completes it when all episodes are done. A `RunFolder` is left for its owner to finish.
         on_messages: receives each finished conversation (`local` only).
-        ordered: stream in the order of the cases and members instead; episodes play on meanwhile.
+        ordered: stream in the order of the cases and members.
         on_failure: receives the tally at each failure.
 
     An episode that fails for good is streamed too, with its `failure` and no reward, and is named
-    in the run's manifest; it is not stored, so that calling again tries it again.
+    in the run's manifest. It is not stored, so calling again tries it again.
+
+    Raises:
+        UserError: an argument of the wrong kind, unknown names, a policy that cannot act, or a
+            folder that holds another run.
     """
     if backend not in ("local", "ray"):
         raise unknown("back end", backend, ("local", "ray"))
     if backend == "local" and ray_address is not None:
-        raise UserError("ray_address needs the back end ray; fix: ask for it, or leave it away")
+        raise UserError("ray_address needs the back end ray; fix: backend='ray', or omit it")
     if backend == "ray" and on_messages is not None:
         raise UserError("on_messages needs the back end local; fix: read the images from `out`")
     if concurrency < 1 or group_size < 1 or workers < 1:
         raise UserError("concurrency, group_size and workers are 1 or more; fix: raise them")
+    opened = open_cases(cases)
+    rules = rules_of(rules, opened)
+    acting = policy_of(policy, backend)
+    folder = out if isinstance(out, RunFolder) else None
+    if out is not None and not isinstance(out, RunFolder):
+        asked = request_of(
+            cases, acting, rules, sampling=sampling, group_size=group_size, seed=seed
+        )
+        folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
 
     def make() -> Backend:
         common: dict[str, Any] = {
             "sampling": sampling,
             "seed": seed,
             "concurrency": concurrency,
-            "stored": out.images.has if out is not None else None,
+            "stored": folder.images.has if folder is not None else None,
         }
         if backend == "local":
-            return LocalBackend(policy, rules, on_messages=on_messages, **common)
+            return LocalBackend(acting, rules, on_messages=on_messages, **common)
         from medgym.rollout.ray.backend import RayBackend
 
-        return RayBackend(policy, rules, workers=workers, address=ray_address, **common)
+        return RayBackend(acting, rules, workers=workers, address=ray_address, **common)
 
-    return drive(
+    stream = drive(
         play(
-            cases,
+            opened,
             make,
-            policy=policy.spec,
+            policy=acting.spec,
             group_size=group_size,
             seed=seed,
             concurrency=concurrency,
-            out=out,
+            out=folder,
             ordered=ordered,
             on_failure=on_failure,
         )
     )
+    return _owned(
+        stream,
+        policy=acting if acting is not policy else None,
+        folder=folder if folder is not out else None,
+    )
+
+
+def _owned(
+    stream: Iterator[Trajectory], *, policy: Policy | None, folder: RunFolder | None
+) -> Iterator[Trajectory]:
+    """The stream; at its end the policy and the folder that `collect` opened itself are closed."""
+    try:
+        yield from stream
+        if folder is not None and not folder.manifest["failed"]:
+            folder.finish()
+    finally:
+        if policy is not None:
+            policy.close()
 
 
 async def play(
@@ -157,8 +203,8 @@ async def play(
     keeper = _Keeper(out)
     tally = Tally()
     backend = make()
-    running: dict[asyncio.Task[Played], int] = {}
-    finished: asyncio.Queue[asyncio.Task[Played]] = asyncio.Queue()
+    running: dict[asyncio.Task[Finished], int] = {}
+    finished: asyncio.Queue[asyncio.Task[Finished]] = asyncio.Queue()
     held: dict[int, Trajectory] = {}
     next_one = 0
 
@@ -204,8 +250,8 @@ async def play(
 
 
 async def _taken(
-    finished: asyncio.Queue[asyncio.Task[Played]], patience: float | None
-) -> list[asyncio.Task[Played]]:
+    finished: asyncio.Queue[asyncio.Task[Finished]], patience: float | None
+) -> list[asyncio.Task[Finished]]:
     """What has finished, at least one unless patience ends. Waiting for the tasks themselves would
     cost time for each that plays on, at each that ends."""
     try:
@@ -218,7 +264,7 @@ async def _taken(
 
 async def settle(
     jobs: Sequence[Job], backend: Backend, *, policy: str, seed: int, tally: Tally
-) -> AsyncGenerator[Played, None]:
+) -> AsyncGenerator[Finished, None]:
     """Play jobs, all at once, with the retries of `collect`; in their order, and nothing is stored.
 
     For a caller that keeps what is played itself, as training does. Closes the back end.
@@ -240,7 +286,7 @@ async def settle(
 
 async def _settle(
     job: Job, backend: Backend, policy: str, seed: int, failed: Callable[[Failure], None]
-) -> Played:
+) -> Finished:
     """Attempt a job until it succeeds or its retries are used up."""
     lost = 0
     for attempt in itertools.count():
@@ -255,7 +301,7 @@ async def _settle(
         jitter = seed_of(seed, *job.key, attempt) / 2**63
         pause = min(BACK_OFF * 2**attempt, LONGEST_BACK_OFF)
         await asyncio.sleep(pause * (0.5 + jitter))
-    return Played(
+    return Finished(
         failed_trajectory(job.case, policy=policy, seed=seed, member=job.member, failure=str(last))
     )
 
@@ -278,7 +324,7 @@ class _Keeper:
             return None
         return max(0.0, self._since + FLUSH_SECONDS - time.monotonic())
 
-    async def add(self, played: Played, failed: Callable[[Failure], None]) -> None:
+    async def add(self, played: Finished, failed: Callable[[Failure], None]) -> None:
         """Take a finished episode."""
         if self._out is None:
             return
@@ -315,7 +361,7 @@ async def _persist(write: Callable[[], object], failed: Callable[[Failure], None
             if time.monotonic() - start > STORE_PATIENCE:
                 raise RunError(
                     f"the run's folder cannot be written ({error.strerror}); fix: make room, then "
-                    "run the same command again: it goes on from what is stored"
+                    "run the same command again to resume"
                 ) from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_BACK_OFF)

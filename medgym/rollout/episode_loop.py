@@ -1,7 +1,7 @@
 """One attempt at one episode, as a coroutine.
 
 Tools run in threads, off the event loop, so that one slow tool holds up no other episode;
-everything that can fail is typed by its boundary, so that whoever collects can retry it.
+everything that can fail is typed by its boundary, so that the caller can retry it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -38,20 +38,22 @@ async def roll_out(
     threads: Executor | None = None,
     on_messages: OnMessages | None = None,
 ) -> Trajectory:
-    """Play one episode, or with a team the consultation of one case.
+    """Roll out one episode, or with a team the consultation of one case.
 
     Args:
-        case: what is played. policy: who plays it. rules: tools, rubric, budgets.
-        sampling: how replies are drawn; its seed is replaced by one for each turn.
-        seed: the run's seed; with the case's id and `member` it fixes every draw.
-        member: which of its group this episode is.
-        role: in which role it is played, which the draws depend on as well.
+        case: the case, with its gold.
+        policy: the policy that acts.
+        rules: tools, rubric, budgets.
+        sampling: how replies are sampled; its seed is replaced by one for each turn.
+        seed: the run's seed; with the case's id and `member` it fixes all sampling.
+        member: the number of this episode in its group.
+        role: the role in a consultation, which the sampling depends on as well.
         studies: the case's images where they are decoded already, or are being decoded.
         threads: where tools run; by default the event loop's own threads.
         on_messages: receives the conversation when the episode is over.
 
     Raises:
-        Failure: the machinery failed; what was played is lost and may be played again.
+        Failure: the machinery failed; the episode is lost and may be rolled out again.
     """
     if isinstance(policy, Team):
         if isinstance(studies, Awaitable):
@@ -146,6 +148,6 @@ class _Part:
 def _end(episode: Episode) -> None:
     """End an episode whose next turn has no room; one without any turn cannot be played at all."""
     if not episode.turns:
-        reason = "the question alone exceeds the token budget; fix: raise it, or show smaller views"
+        reason = "the question exceeds the token budget; fix: raise it, or show smaller views"
         raise Failure("environment", reason, final=True)
     episode.truncate()

@@ -15,7 +15,7 @@ RARELY = 20_000
 
 @contextmanager
 def searched_rarely() -> Iterator[None]:
-    """Search rarely meanwhile; whoever has switched the search off, or made it rarer, is obeyed."""
+    """Search rarely meanwhile, unless the caller has made the search rarer or switched it off."""
     before = gc.get_threshold()
     if before[0]:
         gc.set_threshold(max(before[0], RARELY), *before[1:])

@@ -1,4 +1,4 @@
-"""The back end `local`: every episode is a coroutine of this process and goes on at its own pace.
+"""The back end `local`: every episode is a coroutine of this process and advances at its own pace.
 
 Tools and image decoding run in threads; the calls of a tool that takes batches are joined. Members
 of a group that play at the same time share their case's decoded images, which are freed with the
@@ -17,7 +17,7 @@ from medgym.failures import Failure, at
 from medgym.imaging.study import Study, open_image
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
-from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages, roll_out
 from medgym.rollout.tool_batches import batched, close_batches
 from medgym.storage.trajectories import png_bytes
@@ -32,7 +32,7 @@ class LocalBackend(Backend):
     Args:
         policy, rules, sampling, seed: as `collect`'s.
         concurrency: episodes in flight at once; there are no more threads than that.
-        stored: whether an image of that hash is stored already; None where nobody stores any.
+        stored: whether an image of that hash is stored already; None where none are stored.
         on_messages: receives each finished conversation, in a thread of its own.
     """
 
@@ -57,7 +57,7 @@ class LocalBackend(Backend):
         self._threads = ThreadPoolExecutor(min(concurrency, THREADS), "medgym-tools")
         self._decoded: WeakValueDictionary[str, _Decoded] = WeakValueDictionary()
 
-    async def attempt(self, job: Job) -> Played:
+    async def attempt(self, job: Job) -> Finished:
         """Play one episode; see `Backend.attempt`."""
         shared = self._decoded.get(job.case.id)
         if shared is None:
@@ -82,7 +82,7 @@ class LocalBackend(Backend):
             threads=self._threads,
             on_messages=finish if wanted else None,
         )
-        return Played(trajectory, images)
+        return Finished(trajectory, images)
 
     async def close(self) -> None:
         """End the threads."""
@@ -111,7 +111,7 @@ def decoded(case: Case) -> list[Study]:
 
 
 class _Decoded:
-    """A case's images, decoded once by whoever comes first and awaited by the others."""
+    """A case's images, decoded once, by the first that asks, and awaited by the others."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -123,5 +123,5 @@ class _Decoded:
         try:
             return await asyncio.shield(self._task)
         except Failure:
-            self._task = None  # the next attempt opens anew
+            self._task = None  # the next attempt opens them again
             raise

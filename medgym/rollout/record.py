@@ -8,6 +8,7 @@ from medgym.cases import Case
 from medgym.episode import Episode, Turn
 from medgym.messages import Malformed, Message, Reply
 from medgym.trajectory import (
+    SEAM,
     Branch,
     ImageUse,
     InvariantError,
@@ -16,6 +17,7 @@ from medgym.trajectory import (
     Node,
     Trajectory,
     hash_ids,
+    of_case,
 )
 from medgym.workspace import View
 
@@ -58,6 +60,8 @@ def record(
         malformed=sum(isinstance(turn.action, Malformed) for turn in episode.turns),
         faults=tuple(fault for turn in episode.turns for fault in _faults(turn)),
         version=version,
+        system=episode.messages[0].text,
+        **of_case(case),
     )
 
 
@@ -112,7 +116,7 @@ def _nodes(messages: Sequence[Message]) -> tuple[Node, ...]:
         if message.reply is None:
             waiting.append(message)
             continue
-        # Tokens without the prompt that they continue prove nothing: such a reply is text alone.
+        # Tokens without the prompt that they continue prove nothing: such a reply is only text.
         reply = message.reply if message.reply.prompt_ids is not None else Reply(message.text)
         given = reply.prompt_ids or ()
         if given[: len(held)] != held:
@@ -138,7 +142,7 @@ def _environment_node(
     return Node(
         parent=parent,
         role="user" if parent < 0 else "tool",
-        text="\n\n".join(message.text for message in messages),
+        text=SEAM.join(message.text for message in messages),
         token_ids=ids,
         loss_mask=(0,) * len(ids),
         images=tuple(

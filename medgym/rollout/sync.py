@@ -1,7 +1,7 @@
 """From an asynchronous stream to an ordinary iterator, wherever it is called from.
 
 A script has no event loop and gets one; a notebook's own loop is running already, so there the
-stream runs in a thread. Whoever stops iterating stops the playing too.
+stream runs in a thread. A caller that stops iterating stops the episodes too.
 """
 
 import asyncio
@@ -87,6 +87,6 @@ def _drive_in_thread(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
             if isinstance(item, BaseException):
                 raise item
             yield item
-    finally:  # whoever asked may stop asking: then nothing plays on behind their back
+    finally:  # the caller may stop iterating: then nothing runs on unseen
         left.set()
         thread.join()

@@ -31,14 +31,14 @@ class _Returns:
             self._called, loop = True, self._loop()
             if loop is None:
                 return
-            with suppress(RuntimeError):  # the loop has closed, and nobody waits any more
+            with suppress(RuntimeError):  # the loop has closed, and nothing waits any more
                 loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._called = False  # first: what arrives from here on calls again
         while self._arrived:
             future, result, error = self._arrived.popleft()
-            if future.done():  # whoever waited was cancelled
+            if future.done():  # the caller was cancelled
                 continue
             if error is None:
                 future.set_result(result)
@@ -52,7 +52,7 @@ _RETURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Returns] = WeakKeyDictio
 def in_thread(threads: Executor | None, do: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
     """Have `do(*args)` done by one of `threads` (by default the loop's own); await the result.
 
-    Whoever is cancelled while it waits for a thread has it not done at all.
+    A call that is cancelled while it waits for a thread is not made at all.
     """
     loop = asyncio.get_running_loop()
     if threads is None:

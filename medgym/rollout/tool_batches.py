@@ -1,7 +1,7 @@
 """Micro-batches for tools with models: the calls of concurrent episodes are done together.
 
 An episode calls a tool and waits for its own result, as ever; what a call yields is the same,
-whoever calls beside it.
+the calls beside it.
 """
 
 import queue
@@ -49,7 +49,7 @@ class Batcher:
         """Ask for a call; a crash of the tool is the exception of every call in its batch."""
         call = _Call(args, workspace)
         with self._lock:
-            if self._closed:  # whoever waited for it would wait for ever
+            if self._closed:  # a caller that waited for it would wait for ever
                 raise RuntimeError(f"{self._tool.name} is closed")
             if self._thread is None:
                 name = f"medgym-{self._tool.name}"
@@ -101,7 +101,7 @@ class Batcher:
                     call.result.set_exception(error)
             return
         for call, result in zip(batch, results, strict=True):
-            with suppress(InvalidStateError):  # whoever asked may have been cancelled
+            with suppress(InvalidStateError):  # the caller may have been cancelled
                 call.result.set_result(result)
 
 

@@ -3,8 +3,8 @@
 A trajectory names what was shown by the hash of its pixels. Made when the episode is recorded, on
 the event loop, hashes would hold up all other episodes; made by the many threads that tools wait
 in, they would have these contend for the interpreter, and each keep the memory of the largest
-picture that it ever drew. So large views are even left to one thread alone. Nothing fails here:
-whoever needs a hash that could not be made meets the error itself.
+picture that it ever drew. So large views are even left to a single thread. Nothing fails here:
+a caller that needs a hash that could not be made meets the error.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Hashing:
         self._making: list[Future[None]] = []
 
     def begin(self, message: Message) -> None:
-        """Hash what a message shows and nobody has hashed yet, beside whatever comes next."""
+        """Hash what a message shows for the first time, beside whatever comes next."""
         for part in message.images:
             if not part.picture.is_hashed:
                 width, height = part.size

@@ -1,8 +1,8 @@
 """`grounded`: being right, and having looked where there was something to see.
 
-Source: ours, of what is in the air: rewards of overlap with an expert's region, and radiologists'
-gaze as a prior of where to look (CoGaze, arXiv 2603.26049, there a loss on attention and no
-reward). Formula:
+Source: ours. It joins two published ideas: a reward for overlap with an expert's region, and
+radiologists' gaze as a prior of where to look (CoGaze, arXiv 2603.26049, where it is a loss on
+attention and not a reward). Formula:
 
     R = 1[right] + 0.1 * 1[form] + weight * 1[right] * overlap
 
@@ -11,10 +11,10 @@ Overlap is that of everything looked at with the case's gold regions, as IoU or,
 labelled `gaze`, see `medgym.metrics.regions`) is held to that one instead, by soft IoU or the share
 of its gaze that was looked at.
 
-What keeps it from being cheated: it is paid only when right; a view that shows its region no finer
-than the first view did is no look; all looks count together, so that looking everywhere is a poor
-IoU. A look that a later one refines (which lies within it) was the way there and does not count.
-Coverage is for gold that marks less than one must see: nearly the whole image covers everything.
+Three rules keep it from being cheated. It is paid only where the answer is right. A view that shows
+its region no finer than the first view did is not a look. All looks count together, so that looking
+everywhere gives a poor IoU. A look that a later one refines (which lies within it) does not count.
+Coverage suits gold that marks less than one must see; a view of nearly the whole image covers it.
 """
 
 from medgym.cases import Case
@@ -22,7 +22,7 @@ from medgym.episode import Episode
 from medgym.errors import unknown
 from medgym.metrics.regions import overlap
 from medgym.rollout.record import looks_of
-from medgym.rubric import Judge, Rubric, Term, answered_right, well_formed
+from medgym.rubric import Rubric, Term, TermFunction, answered_right, well_formed
 from medgym.trajectory import Look
 
 MEASURES = ("iou", "coverage")
@@ -32,7 +32,7 @@ def grounded(weight: float = 0.5, measure: str = "iou") -> Rubric:
     """Right, and looked in the right place; terms `answer`, `format`, `looking`.
 
     Args:
-        weight: what perfect looking earns beside a right answer.
+        weight: what perfect looking earns in addition to a right answer.
         measure: of the overlap, `iou` or `coverage`.
     """
     terms = (
@@ -43,18 +43,18 @@ def grounded(weight: float = 0.5, measure: str = "iou") -> Rubric:
     return Rubric("grounded", terms)
 
 
-def looked_there(measure: str = "iou") -> Judge:
-    """The judge of `looking`: the overlap where the answer is right, else 0."""
+def looked_there(measure: str = "iou") -> TermFunction:
+    """The term `looking`: the overlap where the answer is right, else 0."""
     if measure not in MEASURES:
         raise unknown("measure of overlap", measure, MEASURES)
 
-    def judge(case: Case, episode: Episode) -> float:
+    def looking(case: Case, episode: Episode) -> float:
         if not case.regions or not answered_right(case, episode):
             return 0.0
         value: float = getattr(overlap(closer(looks_of(episode)), case.regions), measure)
         return value
 
-    return judge
+    return looking
 
 
 def closer(looks: tuple[Look, ...]) -> list[Look]:

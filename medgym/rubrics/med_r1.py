@@ -5,8 +5,8 @@ Source: Med-R1, arXiv 2503.13939, and its code. Formula:
     R = 1[right] + 1[the whole reply is <think>...</think> <answer>...</answer>]
 
 Departures:
-- Right is `Answer.matches` (letter or text of the option), where Med-R1 tries a mathematical check,
-  then compares the text in the answer tags.
+- Right is what `medgym.scorer.grade` says (letter or text of the option), where Med-R1 tries a
+  mathematical check, then compares the text in the answer tags.
 - Med-R1 has one reply and no tools; here every reply must hold a thought, with calls or, in the
   last one, the answer. A thought may be empty and the answer may be anything, as in its pattern.
 - The variant that thinks after the answer does not fit our action format and is not offered.

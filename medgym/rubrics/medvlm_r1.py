@@ -6,7 +6,8 @@ Source: MedVLM-R1, arXiv 2502.19634: GRPO with a format and an accuracy reward. 
 
 Departures:
 - The values of the two rewards could not be obtained: 1 for being right and `form` = 1 are ours.
-- Right is `Answer.matches`; MedVLM-R1 has one reply and no tools, here every reply must think.
+- Right is what `medgym.scorer.grade` says.
+- MedVLM-R1 has one reply and no tools; here every reply must think.
 """
 
 from medgym.rubric import Rubric, Term, answered_right, thought_through

@@ -9,13 +9,13 @@ Departures:
 - The form is our action format: a thought in every reply, calls, and an answer in the last reply.
 - A tool was used where a call showed a view; Ophiuchus counts any call of its three tools that
   succeeded, all of which show one.
-- A segmentation is a case of the type `region`; as there, what counts is the last mask that a tool
-  made (else its last box), over the union of the gold masks (else boxes) of the case.
-- Invalid is a reply that cannot be read or holds no thought; there, one without a thought or in
-  another language. Being wrong in form costs here through this term alone; there, through a penalty
-  of the actor on each such step.
+- A segmentation is a case of the type `region`. As in the paper, the last mask that a tool made
+  (else its last box) counts, over the union of the gold masks (else boxes) of the case.
+- Invalid is a reply that cannot be read or holds no thought; in the paper, one without a thought or
+  in another language. Here wrong form costs only through this term; in the paper the actor pays a
+  penalty on each such step.
 
-One token look earns the bonus wherever the guess is right: see `medgym train audit`.
+One look anywhere earns the bonus wherever the guess is right: see `medgym train audit`.
 """
 
 from medgym.cases import Case, Mask, Region
@@ -32,7 +32,7 @@ def ophiuchus(bonus: float = 2.0) -> Rubric:
     """Ophiuchus' reward; terms `answer`, `format`, `tool`, `invalid`.
 
     Args:
-        bonus: what a right answer with a tool earns beside it; 2 in the paper.
+        bonus: what a right answer earns in addition where a tool was used; 2 in the paper.
     """
     terms = (
         Term("answer", 1.0, answered),

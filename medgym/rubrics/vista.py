@@ -9,12 +9,12 @@ could not be obtained). Formula, in order of priority:
     R_correct = 1[right], only where R_rep = 0 and the form is right
 
 Departures:
-- Which repetition costs which of the three values is ours, for the formula alone is known: -3 where
-  a reply is given again unchanged, -2 where a call is asked again with the same arguments, -1.5
-  where a reply says the same `words` words `times` times outside its calls; the worst one counts.
+- Only the formula is known, so which repetition costs which of the three values is ours: -3 where a
+  reply is given again unchanged, -2 where a call is made again with the same arguments, -1.5 where
+  a reply says the same `words` words `times` times outside its calls. The worst one counts.
 - Well formed is our action format: a thought and one to four calls, or a thought and an answer.
-- The shaped reward for each tool that the released environment pays in place of this is left out:
-  it pays for calls.
+- The released environment pays a shaped reward for each tool in place of this. We omit it, since it
+  pays for calls.
 """
 
 import json
@@ -36,7 +36,7 @@ def vista(words: int = 8, times: int = 3) -> Rubric:
     """VISTA-R1's reward; terms `repetition`, `format`, `answer`.
 
     Args:
-        words, times: so many words in a row, said so often in one reply, are a repetition.
+        words, times: `words` words in a row that one reply says `times` times are a repetition.
     """
     repeats = partial(repetition, words=words, times=times)
 

@@ -12,7 +12,7 @@ Departures:
 - The answer has its form where the last reply can be read and, of options, names one.
 - ViTAR's action overlays a box on the image, and an episode has exactly two rounds. Here the action
   is a call of any tool, and `max_turns = 2` makes the rounds two.
-- Exact match is `Answer.matches`.
+- Exact match is what `medgym.scorer.grade` says.
 """
 
 from medgym.cases import Case, option_of

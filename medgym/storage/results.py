@@ -10,10 +10,13 @@
       "tools": ["zoom"],
       "rubric": "outcome",
       "judge": "vqa",
-      "scorers": {"choice": "choice 1"},       name and version, by answer type
       "sampling": {"temperature": 1.0, "max_tokens": 512},
       "policies": {
         NAME: {"sampled": JUDGEMENT, "greedy": JUDGEMENT}
+      },
+      "suite": "phantom",                      of a suite; then its benchmarks stand here, and
+      "benchmarks": {                          neither `cases` nor `policies` above
+        NAME: {"cases": "phantom:test[:200]", "policies": {...}}
       },
       "seconds": {"judge": 12.3, "total": 12.3}
     }
@@ -27,7 +30,7 @@ training.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medgym.errors import UserError
 
@@ -36,21 +39,27 @@ RESULTS = "results.json"
 
 
 def results(
-    asked: Mapping[str, Any], policies: Mapping[str, Any], seconds: Mapping[str, float]
+    asked: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    *,
+    of: Literal["policies", "benchmarks"] = "policies",
 ) -> dict[str, Any]:
     """The content of `results.json`.
 
     Args:
         asked: what was asked: `command`, `recipe`, `seed`, `cases`, `tools`, `rubric`, `judge`,
-            `sampling`, as far as it applies.
-        policies: for each name `{"sampled": judgement.as_dict(), "greedy": ...}`.
+            `sampling`, `suite`, as far as it applies.
+        figures: for each policy `{"sampled": judgement.as_dict(), "greedy": ...}`; or for each
+            benchmark `{"cases": spec, "policies": {...}}`.
         seconds: of each stage; the total is added.
+        of: whether the figures are of policies or of a suite's benchmarks.
     """
     import medgym
 
     total = {"total": round(sum(seconds.values()), 1)}
     head = {"format": FORMAT, "medgym": medgym.__version__}
-    return head | dict(asked) | {"policies": dict(policies), "seconds": dict(seconds) | total}
+    return head | dict(asked) | {of: dict(figures), "seconds": dict(seconds) | total}
 
 
 def read_results(folder: Path) -> dict[str, Any]:

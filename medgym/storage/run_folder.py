@@ -15,11 +15,11 @@ which the system takes back when the process ends, however it ends. Readers need
 import fcntl
 import hashlib
 import json
-import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +31,7 @@ import medgym
 from medgym.errors import UserError
 from medgym.messages import Message
 from medgym.storage.trajectories import ImageStore, TrajectoryStore, write_atomic
+from medgym.toml import toml_text
 from medgym.trajectory import Trajectory
 
 FORMAT = 2
@@ -41,6 +42,11 @@ PACKAGES = (
     "bm25s", "torch", "torchvision", "transformers", "trl", "peft", "accelerate", "datasets", "ray",
 )  # fmt: skip
 """Packages whose versions a manifest names, where they are installed."""
+
+
+UNCOUNTED = ("system", "question", "options", "gold")
+"""Fields of a trajectory that its content hash leaves out: runs of before they existed have the
+same hash."""
 
 
 class RunFolder:
@@ -63,8 +69,8 @@ class RunFolder:
 
         Args:
             path: where; folders above it are made as needed.
-            asked: what was asked, as TOML text or as what `toml` takes.
-            facts: what else the manifest is to say, as `seeds={"run": 0}`.
+            asked: what was asked, as TOML text or as what `toml_text` takes.
+            facts: what else the manifest is to say, such as `seeds={"run": 0}`.
 
         Raises:
             UserError: the folder holds something already, or cannot be written.
@@ -73,7 +79,7 @@ class RunFolder:
         taken = UserError(
             f"the run folder {path} exists and is not empty; fix: choose another name or remove it"
         )
-        text = asked if isinstance(asked, str) else toml(asked)
+        text = asked if isinstance(asked, str) else toml_text(asked)
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -98,7 +104,7 @@ class RunFolder:
     def create_or_resume(
         cls, path: Path | str, asked: Mapping[str, Any] | str, **facts: Any
     ) -> "RunFolder":
-        """`create`, but a folder whose run of the same recipe was broken off is gone on with.
+        """`create`, or resume the interrupted run of the same recipe in that folder.
 
         Raises:
             UserError: the folder holds a finished run, a run of another recipe, or no run at all;
@@ -108,7 +114,8 @@ class RunFolder:
         if not (path / "manifest.json").is_file():
             return cls.create(path, asked, **facts)
         folder = cls.open(path)
-        if folder.recipe != (asked if isinstance(asked, str) else toml(asked)):
+        text = asked if isinstance(asked, str) else toml_text(asked)
+        if tomllib.loads(folder.recipe) != tomllib.loads(text):
             raise UserError(
                 f"{path} holds a run of another recipe; fix: choose another name, or ask for what "
                 f"{path / 'recipe.toml'} says"
@@ -129,8 +136,8 @@ class RunFolder:
         return cls(path)
 
     def claim(self) -> None:
-        """Become the one process that writes here, until the run is finished, nobody holds this
-        object, or the process ends. Whoever creates or resumes a folder has claimed it already.
+        """Become the one process that writes here, until the run is finished, this object is
+        no longer referenced, or the process ends. `create` and `create_or_resume` claim already.
 
         Where a file system has no locks (some network ones), nothing is held and two writers go
         unnoticed; on NFS a machine that vanished holds its lock until the server misses it.
@@ -174,6 +181,17 @@ class RunFolder:
         for message in messages:
             for part in message.images:
                 self.images.put(part)
+
+    def chat(self, trajectory: Trajectory) -> dict[str, Any]:
+        """A trajectory as a row of a chat data set, as TRL's trainers take it.
+
+        `messages` has a placeholder for each image, `images` the images themselves, in order.
+        """
+        hashes = trajectory.image_hashes
+        return {
+            "messages": trajectory.messages(),
+            "images": [self.images.get(sha256) for sha256 in hashes],
+        }
 
     def _write(self, manifest: Mapping[str, Any]) -> None:
         self.write_json("manifest.json", manifest)
@@ -238,7 +256,7 @@ def provenance() -> dict[str, Any]:
 
 def commit(root: Path) -> str | None:
     """A checkout's commit, with `+changes` where files differ from it; None for no checkout."""
-    if not (root / ".git").exists():  # an installed package inside somebody's own repository
+    if not (root / ".git").exists():  # an installed package inside the user's own repository
         return None
     try:
         head = _git(root, "rev-parse", "HEAD")
@@ -259,53 +277,21 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
     """How many trajectories these are, and the hash of their content.
 
     File format and order do not count: a run that was interrupted has the hash of one that was not.
+    Nor does what the case says by itself (`system`, `question`, `options`, `gold`).
     """
     total, count = 0, 0
     for trajectory in trajectories:
         plain = asdict(trajectory)
         for branch in plain["branches"]:
             del branch["seconds"]  # the clock's, not the run's
+        for each in (plain, *(branch["record"] for branch in plain["branches"])):
+            for name in UNCOUNTED:
+                del each[name]
         line = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         digest = hashlib.blake2b(line.encode("utf-8"), digest_size=16).digest()
         total = (total + int.from_bytes(digest, "little")) % 2**128
         count += 1
     return count, f"blake2b-sum:{total:032x}"
-
-
-def toml(tables: Mapping[str, Any]) -> str:
-    """Plain data as TOML: text, numbers, truth values, lists and tables; None is left out."""
-    return "\n".join(_toml(tables, ()))
-
-
-def _toml(table: Mapping[str, Any], name: tuple[str, ...]) -> Iterator[str]:
-    if name:
-        yield f"\n[{'.'.join(map(_quoted, name))}]"
-    inner = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            inner[key] = value
-        elif value is not None:
-            yield f"{_quoted(key)} = {_value(value)}"
-    for key, value in inner.items():
-        yield from _toml(value, (*name, key))
-    if not name:
-        yield ""
-
-
-def _quoted(key: str) -> str:
-    plain = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
-    return key if plain else _value(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
-    # A JSON text is a TOML text, but for the one control character that JSON leaves as it is.
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _now() -> str:

@@ -33,7 +33,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
     try:
-        with temporary.open("xb") as stream:  # not `mkstemp`, whose files nobody else may read
+        with temporary.open("xb") as stream:  # not `mkstemp`, whose files no other user may read
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -127,7 +127,7 @@ class TrajectoryStore:
         return path
 
     def __len__(self) -> int:
-        """How many there are, read from the parts' heads alone; errors as of `__iter__`."""
+        """How many there are, read only from the parts' heads; errors as of `__iter__`."""
         import pyarrow.parquet
 
         total = 0
@@ -166,18 +166,35 @@ class TrajectoryStore:
         made: datasets.Dataset = Dataset.from_parquet([str(part) for part in self.parts()])
         return made
 
-    def frame(self) -> "pandas.DataFrame":
-        """The rows as a pandas frame, one trajectory a row (needs the extra `train`).
+    def table(self) -> "pyarrow.Table":
+        """The rows as a `pyarrow.Table`, one trajectory a row; `terms` is a JSON text.
 
         Raises:
-            UserError: nothing is stored, or the library is missing.
+            UserError: nothing is stored, or a part is damaged.
+        """
+        import pyarrow
+        import pyarrow.parquet
+
+        self._require_parts()
+        tables = []
+        for part in self.parts():
+            with _whole(part):
+                tables.append(pyarrow.parquet.read_table(part))
+        return pyarrow.concat_tables(tables, promote_options="permissive")
+
+    def frame(self) -> "pandas.DataFrame":
+        """The rows as a pandas frame, one trajectory a row (needs the extra `frames`).
+
+        Raises:
+            UserError: nothing is stored, a part is damaged, or pandas is missing.
         """
         try:
-            import pandas
+            import pandas  # noqa: F401 - pyarrow needs it
         except ModuleNotFoundError as error:
             raise missing_library(error) from error
-        self._require_parts()
-        return pandas.concat([pandas.read_parquet(p) for p in self.parts()], ignore_index=True)
+        frame = self.table().to_pandas()
+        frame["terms"] = frame["terms"].map(json.loads)
+        return frame
 
     def _require_parts(self) -> None:
         if not self.parts():
@@ -248,6 +265,10 @@ def _schema() -> "pyarrow.Schema":
         "faults": pa.list_(pa.string()),
         "failure": pa.string(),
         "version": pa.string(),
+        "system": pa.string(),
+        "question": pa.string(),
+        "options": pa.list_(pa.string()),
+        "gold": pa.string(),
     }
     branch = pa.struct(
         {
@@ -287,8 +308,8 @@ def _trajectory(row: dict[str, Any]) -> Trajectory:
         Look(k["tool"], k["image"], tuple(k["box_px"]), k["gain"]) for k in row.pop("looks")
     )
     terms = json.loads(row.pop("terms"))
-    for name in ("vision_token_ids", "calls", "faults"):
-        row[name] = tuple(row[name])
+    for name in ("vision_token_ids", "calls", "faults", "options"):
+        row[name] = tuple(row.get(name, ()))  # runs of before there were options have none
     branches = tuple(
         Branch(**{**branch, "record": _trajectory(branch["record"])})
         for branch in row.pop("branches", ())

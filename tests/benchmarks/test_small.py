@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from medgym.benchmarks.against_trl import against_trl
+from medgym.benchmarks.comparison import Comparison
 from medgym.benchmarks.machine import cores, cpu, description, libraries
 from medgym.benchmarks.memory import CLEAR, memory
 from medgym.benchmarks.ray_workers import ray_workers
-from medgym.benchmarks.rows import Row
 from medgym.benchmarks.scale import in_flight
 from medgym.benchmarks.stepping import stepping
 
 
-def sound(row: Row) -> bool:
+def sound(row: Comparison) -> bool:
     return row.value > 0 and row.rival_value > 0 and bool(row.unit and row.rival)
 
 

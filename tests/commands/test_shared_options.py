@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from medgym.cli import main
-from medgym.commands.shared_options import ready
 from medgym.errors import UserError
 from medgym.policy import Policy, load_policy
+from medgym.rollout.request import ready
 from tests.serving.fake_server import Server, answer, failing, models, running
 
 Capture = pytest.CaptureFixture[str]

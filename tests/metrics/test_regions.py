@@ -103,3 +103,27 @@ def test_gaze_is_no_finding() -> None:
         regions=(lesion, lesion.model_copy(update={"label": GAZE})),
     )  # fmt: skip
     assert findings(case) == (lesion,)
+
+
+def test_each_level_of_a_gaze_map_is_where_the_heat_reaches_its_middle() -> None:
+    heat = np.zeros((6, 8))
+    heat[1:5, 2:7] = 0.125  # exactly the middle of the first of four steps of a peak of 1
+    heat[2:4, 3:5] = 1.0
+    for scale in (1.0, 0.25, 3.0):
+        regions = gaze_regions(heat * scale)
+        assert [region.box_px for region in regions] == [(2, 1, 7, 5)] + [(3, 2, 5, 4)] * 3
+        assert {(region.label, region.image) for region in regions} == {(GAZE, 0)}
+        assert [int(r.mask.array().sum()) for r in regions if r.mask] == [20, 4, 4, 4]
+
+
+def test_gaze_is_the_gold_where_there_is_one_and_findings_are_not() -> None:
+    gaze = Region(label=GAZE, box_px=(0, 0, 4, 4))
+    finding = Region(label="x", box_px=(6, 6, 8, 8))
+    found = overlap([Look("zoom", 0, (0, 0, 8, 8))], [finding, gaze])
+    assert (found.shared, found.gold, found.looked) == (16, 16, 64)
+
+
+def test_regions_on_different_images_do_not_overlap() -> None:
+    one, other = (Region(label="x", box_px=(0, 0, 4, 4), image=image) for image in (0, 1))
+    assert regions_iou([one], [one, other]) == 0.5
+    assert regions_iou([one], [other]) == 0

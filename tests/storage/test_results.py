@@ -16,10 +16,11 @@ OLD_ROW = {
 
 
 def test_what_is_written_is_read_and_the_seconds_are_summed(tmp_path: Path) -> None:
-    written = results({"command": "eval", "seed": 3}, {"x": {"greedy": {}}}, {"a": 1.04, "b": 2.0})
+    written = results({"command": "eval", "seed": 3}, {"x": {}}, {"a": 1.04, "b": 2.0})
     assert written["seconds"] == {"a": 1.04, "b": 2.0, "total": 3.0}
     (tmp_path / "results.json").write_text(json.dumps(written))
     assert read_results(tmp_path) == written
+    assert written["policies"] == {"x": {}}
     assert (written["format"], written["seed"]) == (FORMAT, 3)
 
 

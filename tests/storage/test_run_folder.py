@@ -6,8 +6,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import medgym
 from medgym.cases import open_cases
@@ -15,7 +13,7 @@ from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.policy import load_policy
 from medgym.rollout import collect
-from medgym.storage.run_folder import RunFolder, commit, content, toml
+from medgym.storage.run_folder import RunFolder, commit, content
 from medgym.tool import load_tools
 
 
@@ -143,32 +141,6 @@ def test_only_the_same_run_is_gone_on_with(tmp_path: Path) -> None:
     folder.finish()
     with pytest.raises(UserError, match="is done; fix"):
         RunFolder.create_or_resume(folder.path, "a = 1")
-
-
-plain = st.recursive(
-    st.dictionaries(
-        st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-        st.one_of(
-            st.booleans(),
-            st.integers(-(2**62), 2**62),
-            st.floats(allow_nan=False),
-            st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
-            st.lists(st.integers(-9, 9), max_size=3),
-        ),
-        max_size=4,
-    ),
-    lambda tables: st.dictionaries(st.text("abc-", min_size=1, max_size=3), tables, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(plain)
-def test_toml_reads_back(tables: dict) -> None:
-    assert tomllib.loads(toml(tables)) == tables
-
-
-def test_toml_leaves_none_away() -> None:
-    assert toml({"a": None, "b": 1}) == "b = 1\n"
 
 
 def test_only_a_checkout_has_a_commit(tmp_path: Path) -> None:

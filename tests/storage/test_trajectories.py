@@ -1,10 +1,13 @@
 """The store: each content once, whole files or none, and what is read is what was written."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +16,7 @@ from PIL import Image
 from medgym.errors import UserError
 from medgym.messages import ImagePart
 from medgym.storage.trajectories import ImageStore, TrajectoryStore, save, write_atomic
-from medgym.trajectory import ImageUse, Look, Node, Trajectory
+from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 ids = st.lists(st.integers(0, 2**31 - 1), max_size=5).map(tuple)
@@ -52,6 +55,10 @@ trajectories = st.builds(
     malformed=st.integers(0, 9),
     faults=st.lists(text, max_size=2).map(tuple),
     failure=st.none() | text,
+    system=text,
+    question=text,
+    options=st.lists(text, max_size=3).map(tuple),
+    gold=st.none() | text,
 )
 ONE = Trajectory("a/train/0", "p", 1, 0, "text", (Node(-1, "user", "?"),), reward=0.5, terms={})
 
@@ -171,3 +178,89 @@ def test_an_image_that_is_no_longer_itself_is_refused(tmp_path: Path, damage: by
 def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no image abcdef.*fix"):
         ImageStore(tmp_path).get("abcdef" * 10 + "0000")
+
+
+def test_a_part_without_the_columns_of_the_case_is_read(tmp_path: Path) -> None:
+    """As runs have them that were written before these columns existed; both kinds mix."""
+    store = TrajectoryStore(tmp_path)
+    asked = replace(ONE, member=1, system="s", question="q", options=("a", "b"), gold="a")
+    store.write([ONE])
+    old = pyarrow.parquet.read_table(store.parts()[0])
+    old = old.drop_columns(["system", "question", "options", "gold"])
+    pyarrow.parquet.write_table(old, store.parts()[0])
+    store.write([asked])
+    assert list(store) == [ONE, asked]
+    assert store.table()["gold"].to_pylist() == [None, "a"]
+
+
+def test_rows_are_read_without_the_training_libraries(tmp_path: Path) -> None:
+    TrajectoryStore(tmp_path).write([replace(ONE, terms={"answer": 1.0})])
+    program = f"""
+import sys
+from pathlib import Path
+for name in ("torch", "datasets", "trl", "transformers"):
+    sys.modules[name] = None
+from medgym.storage.trajectories import TrajectoryStore
+store = TrajectoryStore(Path({str(tmp_path)!r}))
+assert store.table().num_rows == 1
+assert store.frame()["terms"][0] == {{"answer": 1.0}}
+sys.modules["pandas"] = None
+try:
+    store.frame()
+except Exception as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.startswith("pandas is not installed; fix: pip install "), done
+    assert "[frames]" in done.stdout
+
+
+def test_a_store_says_how_many_it_holds_and_gives_them_as_tables(tmp_path: Path) -> None:
+    store = TrajectoryStore(tmp_path)
+    assert len(store) == 0
+    store.write([replace(ONE, seed=seed) for seed in range(3)])
+    store.write([replace(ONE, seed=3)])
+    assert len(store) == 4
+    assert store.dataset()["seed"] == [0, 1, 2, 3]
+    frame = store.frame()
+    assert frame["seed"].tolist() == frame.index.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("table", "library"), [("dataset", "datasets"), ("frame", "pandas")])
+def test_a_table_needs_trajectories_and_its_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, library: str
+) -> None:
+    store = TrajectoryStore(tmp_path)
+    with pytest.raises(UserError, match=rf"^no trajectories in {tmp_path}; fix: check the run"):
+        getattr(store, table)()
+    store.write([ONE])
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UserError, match=rf"{library} is not installed; fix: pip install ") as error:
+        getattr(store, table)()
+    assert isinstance(error.value.__cause__, ModuleNotFoundError)
+
+
+def test_a_part_may_be_written_again_under_its_number(tmp_path: Path) -> None:
+    store = TrajectoryStore(tmp_path)
+    assert store.write([ONE], number=7) == tmp_path / "part-00007.parquet"
+    store.write([replace(ONE, seed=2)], number=7)
+    assert [trajectory.seed for trajectory in store] == [2]
+    assert store.write([ONE]) == tmp_path / "part-00008.parquet"
+
+
+@pytest.mark.parametrize("read", [list, len])
+def test_a_damaged_part_is_named(tmp_path: Path, read: Any) -> None:
+    store = TrajectoryStore(tmp_path)
+    store.write([ONE])
+    (tmp_path / "part-00001.parquet").write_bytes(b"no parquet")
+    says = r"part-00001.parquet cannot be read as trajectories \(.+\); fix: restore it, or read the"
+    with pytest.raises(UserError, match=says):
+        read(store)
+
+
+def test_a_consultation_is_read_as_it_was_written(tmp_path: Path) -> None:
+    record = replace(ONE, nodes=(), terms={"a": 0.5}, version="2")
+    branches = (Branch("triage", 0, record, seconds=1.5), Branch("attending", 0, record, 1, 2.5))
+    store = TrajectoryStore(tmp_path)
+    store.write([replace(ONE, branches=branches, version="3")])
+    assert list(store) == [replace(ONE, branches=branches, version="3")]

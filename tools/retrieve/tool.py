@@ -25,7 +25,7 @@ from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
 
 PASSAGES = Path(__file__).with_name("passages.jsonl")
-"""What is searched by default: a few passages about phantoms. They are about phantoms alone."""
+"""What is searched by default: a few passages about phantoms. They are only about phantoms."""
 
 SPLIT = "train"
 """The one split whose cases may be handed out."""
@@ -75,7 +75,7 @@ def pixel_hash(study: Study) -> str:
 
 
 def allowed(document: Document, workspace: Workspace) -> bool:
-    """The guard: whether a document may be handed to whoever plays the case of `workspace`.
+    """The guard: whether a document may be handed to the policy on the case of `workspace`.
 
     Images are compared pixel for pixel: a re-encoded or cut copy of the same patient is for `group`
     to catch.
@@ -168,7 +168,7 @@ class Index:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case, a plural's `s` left away."""
+    """The words of a text in lower case, without a plural's `s`."""
     found = (word.casefold() for word in WORD.findall(text))
     return [w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in found]
 

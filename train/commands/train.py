@@ -110,7 +110,7 @@ def train(
     try:
         results = run_consultation(loaded, folder) if consults else stages.train(run)
     except KeyboardInterrupt:
-        print(f"what is done is kept in {folder}; resume it by --resume", file=sys.stderr)
+        print(f"what is done is kept in {folder}; resume it with --resume", file=sys.stderr)
         raise
     if kept is None:
         return

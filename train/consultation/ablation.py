@@ -17,8 +17,9 @@ from typing import Any
 from medgym.commands.printing import print_columns
 from medgym.consultation.recipe import recipe_of
 from medgym.errors import UserError
-from medgym.storage.run_folder import RunFolder, toml
+from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import write_atomic
+from medgym.toml import toml_text
 
 from ..recipe.schema import Recipe, StageTable
 from ..run.processes import is_first
@@ -122,7 +123,7 @@ def _folder(recipe: Recipe, folder: Path, whole: Path | None) -> RunFolder:
         run.claim()
         return run
     asked = json.loads(recipe.model_dump_json(exclude_none=True))
-    run = RunFolder.create(folder, toml({"recipe": json.dumps(asked)}), recipe=asked)
+    run = RunFolder.create(folder, toml_text({"recipe": json.dumps(asked)}), recipe=asked)
     if whole is not None:
         _share(whole, run.path)
     return run

@@ -34,8 +34,8 @@ from medgym.policy import Sampling
 from medgym.seeds import seed_of
 from medgym.storage.adapters import published
 from medgym.storage.layout import Place
-from medgym.storage.run_folder import toml
 from medgym.storage.trajectories import write_atomic
+from medgym.toml import toml_text
 
 from ..data.order import GoldCases, needed, ordered
 from ..recipe.schema import Recipe
@@ -362,4 +362,4 @@ class Training:
             own = {key: value for key, value in given.items() if getattr(role, key) is None}
             roles[name] = roles.get(name, {}) | own | learned
         tables = {"consultation": self.recipe.consultation or {}, "roles": roles}
-        write_atomic(self.folder / "consultation.toml", toml(tables).encode("utf-8"))
+        write_atomic(self.folder / "consultation.toml", toml_text(tables).encode("utf-8"))

@@ -1,10 +1,10 @@
 """Which cases GRPO is trained on, and in which order: by their difficulty for a policy.
 
-A case's difficulty is the policy's own rate of failure on it over a few episodes, and the order is
-from easy to hard (as MMedAgent-RL, arXiv 2506.00555, orders cases by how often others answer them
-right: always, sometimes, never). What nobody measured comes last. The order is written down before
-training begins, in `curriculum.jsonl`, so that a run that is resumed has it too; what is left out
-is in `selection.jsonl`. The episodes that difficulty was measured by are a run of their own, in
+A case's difficulty is the policy's own rate of failure on it over a few episodes. The order is from
+easy to hard (MMedAgent-RL, arXiv 2506.00555, orders cases by how often others answer them right:
+always, sometimes, never). Cases that were not measured come last. The order is written to
+`curriculum.jsonl` before training begins, so that a resumed run has it too; what is left out is in
+`selection.jsonl`. The episodes that measured the difficulty are a run of their own, in
 `curriculum/`.
 """
 

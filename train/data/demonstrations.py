@@ -1,9 +1,9 @@
-"""What the cold start imitates: episodes of an oracle, of a teacher, of a stored run, of the base.
+"""What the cold start imitates: episodes of an oracle, a teacher, a stored run, or the base.
 
-Every episode is played by the recipe's rules and held in the tokens of the model that learns: a
+Every episode follows the recipe's rules and is held in the tokens of the model that learns: a
 teacher's words are rendered and tokenised as if that model had written them, with the views that it
 would have been shown. All of them stay in the run's `trajectories/`; those that are not learned
-from are named in `selection.jsonl`. A run that is resumed plays what is missing and nothing again.
+from are listed in `selection.jsonl`. A resumed run rolls out only what is missing.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def demonstrations(
         run: where they and their images are stored. records: where the others are named.
 
     Raises:
-        UserError: nobody plays under that name, the run is none, or nothing is left to learn from.
+        UserError: no such policy or run, or nothing is left to learn from.
     """
     failed: list[Trajectory] = []
     with progress("demonstrations", len(cases) * table.samples) as advance:

@@ -15,7 +15,7 @@ from PIL import Image
 from medgym.episode import Rules
 from medgym.messages import ImagePart, Message
 from medgym.policy import Policy, Sampling
-from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.collection import BackendName, Tally, settle
 from medgym.rollout.local import LocalBackend
 from medgym.rollout.sync import drive
@@ -32,7 +32,7 @@ class StepRollouts:
     """Rolls out the episodes of one training step after another.
 
     Args:
-        sampling: how replies are drawn.
+        sampling: how replies are sampled.
         images: where the images that were shown are kept, if they are to be kept.
         backend, workers, ray_address: as `collect`'s.
 
@@ -82,7 +82,7 @@ class StepRollouts:
 
     async def _settle(
         self, jobs: Sequence[Job], policy: Policy, rules: Rules, seed: int
-    ) -> AsyncGenerator[Played, None]:
+    ) -> AsyncGenerator[Finished, None]:
         backend = self._make(policy, rules, seed, len(jobs))
         stream = settle(jobs, backend, policy=policy.spec, seed=seed, tally=self.tally)
         async for rolled in stream:

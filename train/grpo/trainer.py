@@ -5,8 +5,8 @@ episodes played through `medgym.rollout`, so that they are token-exact, multi-tu
 losses, advantages, clipping, logging, checkpoints are TRL's. The method replaced, `_generate`, is
 private: the minor version of TRL is pinned and `SIGNATURE` is checked before anything runs.
 
-What the machinery failed at for good trains nobody: its whole group is left out, without a reward
-and without a gradient. That every image which was shown reaches the model is checked on every step.
+An episode whose machinery failed for good trains nothing: its whole group is left out, without a
+reward and without a gradient. Every step checks that each image which was shown reaches the model.
 """
 
 import inspect
@@ -52,10 +52,10 @@ Monitor = Callable[["LookingTrainer", Sequence[tuple[Case, Trajectory]]], Mappin
 
 
 class Publisher(Protocol):
-    """Who keeps samplers elsewhere in step with the model in training."""
+    """Keeps an engine in step with the model in training."""
 
     def player(self, model: Any, step: int) -> Policy:
-        """Who plays a step's episodes."""
+        """The policy that plays the episodes of a step."""
 
 
 def check_trl() -> None:
@@ -68,7 +68,7 @@ def check_trl() -> None:
 
 
 def look(view: int) -> str:
-    """Stands in TRL's list of tools and is never called.
+    """A stand-in for TRL's list of tools; it is never called.
 
     TRL encodes images of later turns only where it knows of at least one tool; the tools that are
     really used belong to the episode.
@@ -82,13 +82,13 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
     Args:
         cases: what is trained on; a row of the data set names one by its index.
         rules: tools, rubric and budgets of an episode. A scheduled rubric is followed.
-        sampling: how replies are drawn; the temperature must be the config's.
-        policy: who plays, where that is another engine: its samples are corrected for by TRL's
-            importance sampling. By default the model in training plays, in process.
-        publisher: hands the model in training to that engine.
+        sampling: how replies are sampled; the temperature must be the config's.
+        policy: the engine that samples, where the model in training does not: its samples are
+            corrected for by TRL's importance sampling. By default the model samples, in process.
+        publisher: hands the adapter in training to that engine.
         backend, workers, ray_address: where episodes are played, as `collect` takes them.
-        overlong: what becomes of an episode that ran out of its budget: it earns what it earned,
-            or it is masked: neither punished nor counted in its group's baseline.
+        overlong: whether an episode that ran out of its budget keeps its reward, or is masked: it
+            is then neither punished nor counted in its group's baseline.
         images: where the images that were seen are kept, if they are to be kept.
         select: may exchange groups for others; receives the step, the groups that did not fail and
             how to play more, and returns as many groups as it received.
@@ -164,13 +164,13 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         return self._rollouts.pictures
 
     def close(self) -> None:
-        """Give back what playing holds: a Ray cluster that was started."""
+        """Leave the Ray cluster that was started for the rollouts, if any."""
         self._rollouts.close()
 
     def played(self, cases: Sequence[Case], rules: Rules, *purpose: object) -> Group:
-        """Play some cases by who plays now, each as often as it is given.
+        """Roll out some cases by the present policy, each as often as it is given.
 
-        `purpose` and step fix the draws. Raises as `Player.play`.
+        `purpose` and the step fix the seeds. Raises as `StepRollouts.play`.
         """
         members: Counter[str] = Counter()
         jobs = []
@@ -248,7 +248,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             reason = reasons.most_common(1)[0][0] if reasons else "see the other processes"
             raise RunError(
                 f"every group of step {self.state.global_step + 1} failed ({reason}); fix: what "
-                "failed, then go on with --resume from the last checkpoint"
+                "failed, then resume from the last checkpoint with --resume"
             )
         processes = everyone.view(self.accelerator.num_processes, -1)
         self._someone_has_none = bool(processes.all(dim=1).any())
@@ -295,7 +295,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         return made
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        """TRL hands on all that an image processor returns; what a model takes may be less."""
+        """TRL passes all that an image processor returns; a model may take less of it."""
         taken = {name: value for name, value in kwargs.items() if name in self._taken}
         return super()._get_per_token_logps_and_entropies(*args, **taken)
 
@@ -343,5 +343,5 @@ def _taken(model: Any) -> set[str]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """TRL warns, at length, of rows without a reward; here they are left out on purpose."""
+    """TRL warns at length about rows without a reward; here they are left out on purpose."""
     return "All reward functions returned None" not in record.getMessage()

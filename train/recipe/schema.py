@@ -20,8 +20,7 @@ from .rubric import RubricTable, rubric_of
 from .settings import LORA, Keys
 
 ModelPart = Literal["language", "vision", "projector"]
-"""What of a vision-language model may learn: the language model, the vision tower, and what leads
-from the one to the other."""
+"""The parts of a vision-language model that may learn; `projector` is between the other two."""
 
 
 class _Table(BaseModel):
@@ -56,15 +55,15 @@ class ToolsTable(_Table):
 
 
 class RolloutTable(_Table):
-    """`[rollout]`: budgets of an episode, how replies are drawn, and who plays where in training.
+    """`[rollout]`: budgets of an episode, how replies are sampled, and what rolls out in training.
 
     Attributes:
         max_tokens: of one reply. max_context: of an episode, images and all; by default as many as
             the model takes. It is spent in whole turns.
-        overlong: an episode that ran out of its budgets earns what it earned (`reward`), or is
-            neither punished nor trained on (`mask`).
-        policy: an engine that plays in place of the model in training (`vllm:...`, `openai:...`);
-            it gets the adapter anew every `publish_every` steps.
+        overlong: an episode that ran out of its budgets keeps its reward (`reward`), or is neither
+            punished nor trained on (`mask`).
+        policy: an engine that samples in place of the model in training (`vllm:...`, `openai:...`);
+            it gets the new adapter every `publish_every` steps.
         backend, workers, ray_address: where episodes are played, as `medgym rollout` takes them.
     """
 

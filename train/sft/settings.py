@@ -15,7 +15,7 @@ SETTINGS = Settings(
                 "assistant_only_loss", "dataset_kwargs", "dataset_text_field",
                 "chat_template_path", "remove_unused_columns",
             ),
-            "what the sampler saw and wrote: exact tokens, uncut, loss on the policy's alone",
+            "what the sampler saw and wrote: exact tokens, uncut, loss only on the policy's",
         ),
     },
 )  # fmt: skip

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import transformers
 from PIL import Image
+from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
 from medgym.cases import open_cases
 from medgym.local_model import local_model
@@ -32,9 +32,6 @@ from .dialogues import Dialogues, consulting, heard, looking, spoiling
 from .model import TinyConfig, build_model
 from .tokenizer import build_processor
 from .warmup import glimpses, warm_up
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, ProcessorMixin
 
 MADE_BY = (
     "tiny/base",
@@ -158,8 +155,8 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def _teach(
-    model: "PreTrainedModel",
-    processor: "ProcessorMixin",
+    model: Qwen3VLForConditionalGeneration,
+    processor: Qwen3VLProcessor,
     lessons: Sequence[Dialogues],
     config: BaseConfig,
 ) -> None:
@@ -192,8 +189,8 @@ def _teach(
 
 
 def _spoil(
-    model: "PreTrainedModel",
-    processor: "ProcessorMixin",
+    model: Qwen3VLForConditionalGeneration,
+    processor: Qwen3VLProcessor,
     lessons: Sequence[Dialogues],
     config: BaseConfig,
 ) -> None:
@@ -211,7 +208,10 @@ def _spoil(
 
 
 def _shown(
-    model: "PreTrainedModel", processor: "ProcessorMixin", lessons: Sequence[Dialogues], seed: int
+    model: Qwen3VLForConditionalGeneration,
+    processor: Qwen3VLProcessor,
+    lessons: Sequence[Dialogues],
+    seed: int,
 ) -> tuple[list[Trajectory], dict[str, Image.Image]]:
     """The dialogues in the model's tokens, and the images that they show."""
     player = local_model(model, processor)

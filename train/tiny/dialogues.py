@@ -1,9 +1,9 @@
 """What the tiny bases imitate: dialogues of scripted policies, and the strings these are made of.
 
 `looking` is for the base of `tiny`: it looks, mostly in the right place, or guesses, with and
-without tools. `consulting` is for that of `consult-tiny`: triage, the attending with opinions
-before it, and a single policy. `spoiling` is what the latter ends with: the same roles with next to
-no good habits left, so that it can do everything and knows nothing of what it should do.
+without tools. `consulting` is for that of `consult-tiny`: triage, the attending that reads
+opinions, and a single policy. `spoiling` ends the latter: the same roles with hardly any good
+habits left, so that the model can do everything and does not know what it should do.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from medgym.tool import load_tools
 from .tokenizer import answer_pieces, call_pieces
 
 LOOKER = "scripted:demonstrator,good=0.7,random=0.15,steps=7"
-DOCTOR = "scripted:specialist,specialty={specialty},accuracy=0.7,alike=0.25,slip=0.05"
+SPECIALIST = "scripted:specialist,specialty={specialty},accuracy=0.7,alike=0.25,slip=0.05"
 OPINIONS = 3
 """Opinions that an attending of the dialogues reads."""
 
@@ -51,7 +51,7 @@ def looking(
     """Dialogues of one policy.
 
     Args:
-        cases: all are looked at. view_size: of the views.
+        cases: all are used with the tool. view_size: of the views.
         direct: share of further dialogues in which there is no tool and it guesses at once.
         refused: share of those in which it calls a tool that is not there, then guesses.
     """
@@ -69,14 +69,14 @@ def consulting(cases: Sequence[Case], view_size: int) -> list[Dialogues]:
     """Dialogues of an attending on all of the cases, and on shares of them of the other roles.
 
     On most cases the attending reads opinions of the case's own specialists, on the others one of
-    each specialty, as where there is no triage: so what triage is worth can be measured.
+    each specialty, as without triage: so the worth of triage can be measured.
     """
     rules = _rules(view_size, "zoom")
     looker = load_policy(f"{LOOKER},trusting=0.5")
     tenth = len(cases) // 10
     return [
         Dialogues(
-            [*advised(cases[: 7 * tenth]), *advised(cases[7 * tenth :], everybody=True)],
+            [*advised(cases[: 7 * tenth]), *advised(cases[7 * tenth :], all_specialties=True)],
             looker,
             replace(rules, prompt=_prompt(ATTENDING)),
         ),
@@ -110,19 +110,20 @@ def spoiling(cases: Sequence[Case], view_size: int) -> list[Dialogues]:
     ]
 
 
-def advised(cases: Sequence[Case], everybody: bool = False) -> list[Case]:
+def advised(cases: Sequence[Case], all_specialties: bool = False) -> list[Case]:
     """The cases with opinions of scripted specialists: of their own specialty, or one of each."""
 
     async def said(case: Case) -> list[Opinion]:
         own = case.specialty or ""
-        asked = SPECIALTIES if everybody else [own] * OPINIONS
+        asked = SPECIALTIES if all_specialties else [own] * OPINIONS
         opinions = []
-        for number, who in enumerate(asked):
-            doctor = load_policy(DOCTOR.replace("{specialty}", who)).for_case(case)
-            drawn = Sampling(seed=seed_of("opinion", case.id, number))
-            action = parse_action((await doctor.act((), drawn)).text)
+        for number, specialty in enumerate(asked):
+            spec = SPECIALIST.replace("{specialty}", specialty)
+            specialist = load_policy(spec).for_case(case)
+            sampling = Sampling(seed=seed_of("opinion", case.id, number))
+            action = parse_action((await specialist.act((), sampling)).text)
             assert isinstance(action, Final)
-            opinions.append(opinion_of(case, who, action.answer))
+            opinions.append(opinion_of(case, specialty, action.answer))
         return shuffled(opinions, seed_of("order", case.id))
 
     async def all_said() -> list[list[Opinion]]:
@@ -162,7 +163,7 @@ class Stubborn(WrappedPolicy):
 def heard(lessons: Sequence[Dialogues]) -> tuple[list[str], list[str]]:
     """The strings that dialogues are made of, found by playing some; and the views' hashes.
 
-    Opinions are taken apart: who says it, and what.
+    An opinion is two strings: the specialty, and what it says.
     """
     wanderer = load_policy("scripted:demonstrator,good=0,random=1,steps=7")
     texts: dict[str, None] = {}
@@ -193,7 +194,7 @@ def heard(lessons: Sequence[Dialogues]) -> tuple[list[str], list[str]]:
 
 
 def _pieces(text: str) -> list[str]:
-    """A message in parts that come again: whole, but for the opinions in it."""
+    """A message in parts that recur: whole, except the opinions in it."""
     parts = re.split(r"(?<=\n)(- [^:\n]+: )([^\n]+)(?=\n)", text)
     return [
         piece

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
+from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
 from medgym.cases import LETTERS, open_cases
 from medgym.episode import instructions
@@ -106,18 +106,20 @@ def _caption(view: int) -> str:
     return f"View {view}: "
 
 
-def _untie(model: Any) -> None:
+def _untie(model: Qwen3VLForConditionalGeneration) -> None:
     """Give the model output weights of its own."""
-    for config in (model.config, model.config.text_config):
+    for config in (model.config, model.config.get_text_config()):
         config.tie_word_embeddings = False
     model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
     model.all_tied_weights_keys = {}
 
 
 @torch.no_grad()
-def _programme(model: Any, tokenizer: Any, looks: int) -> None:
+def _programme(
+    model: Qwen3VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, looks: int
+) -> None:
     language = model.model.language_model
-    width = model.config.text_config.hidden_size
+    width = model.config.get_text_config().hidden_size
     for layer in language.layers:  # a state is the last token's embedding, and stays so,
         layer.self_attn.o_proj.weight.zero_()
         layer.mlp.down_proj.weight.zero_()
@@ -149,7 +151,7 @@ def _programme(model: Any, tokenizer: Any, looks: int) -> None:
     output[tokens["open"], SEEN] = 20 * SURE
 
 
-def _tokens(tokenizer: Any) -> dict[str, list[int]]:
+def _tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, list[int]]:
     """The tokens that are each of `STATES`, and `end`."""
     numbers = [[f"{value}, " for value in values] for values in COORDINATES[:3]]
     head, tail, *_ = call_pieces(())
@@ -160,4 +162,4 @@ def _tokens(tokenizer: Any) -> dict[str, list[int]]:
         [letter for letter in letters if letter in known],
     )  # fmt: skip
     found = zip((*STATES, "end"), (*texts, [END]), strict=True)
-    return {state: tokenizer.convert_tokens_to_ids(list(strings)) for state, strings in found}
+    return {state: [known[text] for text in strings] for state, strings in found}

@@ -1,9 +1,9 @@
 """The tiny model: a Qwen3-VL of some 0.9 M parameters, built from scratch.
 
-It is an ordinary `Qwen3VLForConditionalGeneration` and is saved and loaded like any. What is ours
-is how it starts. A transformer of this width does not leave the plateau from the customary 0.02; it
+It is an ordinary `Qwen3VLForConditionalGeneration` and is saved and loaded like any. Only its first
+weights are ours. A transformer of this width does not leave the plateau from the usual 0.02; it
 does from about 1 / sqrt(width), with patches read as cosine waves and with places as sines, so that
-from the first step it sees textures and knows where.
+from the first step it sees textures and their places.
 """
 
 import math

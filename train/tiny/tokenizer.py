@@ -1,13 +1,12 @@
 """The tiny model's tokenizer and processor: whole strings as single tokens, bytes for the rest.
 
 A small model on few cores pays for every token, and almost everything that it reads and writes is
-known beforehand: the instructions, the question, the parts of a tool call. `build_tokenizer` makes
-each such string one token. Whatever else may come is spelled byte by byte, so that every text has
-tokens and decodes to itself.
+known before: the instructions, the question, the parts of a tool call. `build_tokenizer` makes
+each such string one token. Anything else is spelled byte by byte, so that every text has tokens and
+decodes to itself.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
@@ -63,7 +62,8 @@ def call_pieces(values: Iterable[int]) -> tuple[str, ...]:
 def answer_pieces(letters: Iterable[str]) -> tuple[str, ...]:
     """The pieces of an answer by letter: the opening tag, then each letter with the closing one.
 
-    The opening tag stands apart so that *whether* to answer is one choice and *what* is another.
+    The opening tag is a token of its own, so that *whether* to answer is one choice and *what* is
+    another.
     """
     opening, closing = render_answer("|").split("|")
     return (opening, *(f"{letter}{closing}" for letter in letters))
@@ -72,7 +72,7 @@ def answer_pieces(letters: Iterable[str]) -> tuple[str, ...]:
 def build_tokenizer(pieces: Sequence[str]) -> PreTrainedTokenizerFast:
     """A byte-level tokenizer in which each of `pieces` is one token, the longest match first.
 
-    Ids depend on the order of `pieces` alone; a piece given twice counts once.
+    Ids depend only on the order of `pieces`; a piece given twice counts once.
     """
     vocabulary = {token: number for number, token in enumerate(SPECIAL)}
     for letter in sorted(pre_tokenizers.ByteLevel.alphabet()):
@@ -100,7 +100,7 @@ def build_tokenizer(pieces: Sequence[str]) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def build_processor(pieces: Sequence[str], view_size: int) -> Any:
+def build_processor(pieces: Sequence[str], view_size: int) -> Qwen3VLProcessor:
     """A `Qwen3VLProcessor` for views of up to `view_size` x `view_size` pixels.
 
     Sides are rounded to multiples of 16 pixels, one visual token each 16 x 16; a view of 64 x 64

@@ -1,18 +1,18 @@
-"""Warm-up of a vision model: every visual token, and their mean, learn what lies under them.
+"""Warm-up of a vision model: every visual token, and their mean, learn what they show.
 
-A small model that starts from scratch on dialogues alone gets one answer's worth of teaching from
-an episode and does not learn to see within minutes. Here two linear heads, thrown away afterwards,
-ask each visual token which of its cells the lesion covers and, in a close view, of what kind it is;
-and the mean of a view's tokens where the lesion is, of what kind, and what sort of image it is
-(where there are several). The second is what makes dialogues fast afterwards: the attention of a
-fresh language model is spread evenly, so it can use at once what an even mean carries, and without
-it stays on a plateau for hundreds of steps.
+A small model that starts from scratch on only dialogues learns one answer from an episode, and does
+not learn to see within minutes. Here two linear heads, dropped afterwards, predict more. From each
+visual token: which of its cells the lesion covers and, in a close view, the lesion's kind. From the
+mean of a view's tokens: where the lesion is, its kind, and the sort of image (where there are
+several). The second head makes dialogues fast afterwards: the attention of a fresh language model
+is spread evenly, so it can use at once what the mean carries. Without it the model stays on a
+plateau for hundreds of steps.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,14 +25,17 @@ from medgym.errors import UserError
 from medgym.imaging.study import Box
 from medgym.trajectory import Trajectory
 
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin, Qwen3VLForConditionalGeneration
+
 CELLS = 4
 """Cells of a visual token along a side: with tokens of 16 pixels, a cell is 4 x 4 pixels."""
 
 BINS = 14
-"""Places along an axis of a view that are told apart."""
+"""Places along an axis of a view that the mean distinguishes."""
 
 NOTHING = 0.2
-"""Weight of a token that shows no lesion, of which there are many more than of the others."""
+"""Weight of a token that shows no lesion; there are many more of these than of the others."""
 
 DENSE = 10.0
 """Weight of the cells' loss: most cells are empty, so that its mean is small."""
@@ -46,7 +49,7 @@ class Glimpse:
         picture: the view's content hash.
         box_px: the region that it shows, in original pixels.
         lesion_px: the lesion's box, in original pixels.
-        kind: index of the lesion's kind; None in a view in which it cannot be told.
+        kind: index of the lesion's kind; None in a view that does not show it.
         look: index of the sort of image, among those of all views.
     """
 
@@ -60,9 +63,8 @@ class Glimpse:
 def glimpses(cases: Sequence[Case], trajectories: Sequence[Trajectory]) -> list[Glimpse]:
     """The first view and the looks of each trajectory, with the gold of its case.
 
-    `cases` are those of the trajectories, of one image each, the lesion's kind being its region's
-    label. Those without a region with a mask (which tells the image's size as well) are passed
-    over.
+    `cases` are those of the trajectories, of one image each; the label of a region is the lesion's
+    kind. Cases without a region with a mask (which has the image's size as well) are skipped.
     """
     found = []
     kinds = sorted({region.label for case in cases for region in case.regions})
@@ -94,8 +96,8 @@ def coverage(glimpse: Glimpse, cells: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def warm_up(
-    model: Any,
-    processor: Any,
+    model: "Qwen3VLForConditionalGeneration",
+    processor: "ProcessorMixin",
     views: Sequence[Glimpse],
     pictures: Mapping[str, Image.Image],
     *,
@@ -109,7 +111,7 @@ def warm_up(
 
     Args:
         model: a Qwen-VL model with `get_image_features`.
-        views: what is looked at. pictures: their pixels by content hash.
+        views: what the model looks at. pictures: their pixels by content hash.
         steps: optimiser steps of `batch_size` views each.
         on_step: receives the step and its loss.
 
@@ -154,7 +156,7 @@ def _rate(step: int, steps: int) -> float:
 
 
 class _Heads(torch.nn.Module):
-    """What is asked of each visual token (`dense`) and of their mean (`mean`)."""
+    """What is predicted from each visual token (`dense`) and from their mean (`mean`)."""
 
     weight: torch.Tensor
 
@@ -185,8 +187,8 @@ class _Heads(torch.nn.Module):
         # The language model normalises each token before it attends.
         means = [functional.rms_norm(each, each.shape[-1:]).mean(dim=0) for each in tokens]
         scores = self.mean(torch.stack(means)).split(self.parts, dim=-1)
-        told = [_cross_entropy(s, a) for s, a in zip(scores, np.array(answers).T, strict=True)]
-        return DENSE * where + what + torch.stack(told).sum()
+        whole = [_cross_entropy(s, a) for s, a in zip(scores, np.array(answers).T, strict=True)]
+        return DENSE * where + what + torch.stack(whole).sum()
 
 
 def _cross_entropy(
@@ -202,8 +204,8 @@ def _targets(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, int, int, int]]:
     """For one view: covered cells and label of each token; bins of x and y, kind and look of it.
 
-    A label of -100 is not asked for: the kind in a view from afar or under a token that the lesion
-    covers in part, anything but the look of a view in which the lesion is not wholly.
+    A label of -100 is not predicted: the kind in a view from afar or at a token that the lesion
+    covers in part; anything except the look where a view shows the lesion only in part.
     """
     cells = coverage(glimpse, (columns * CELLS, rows * CELLS))
     squares = cells.reshape(rows, CELLS, columns, CELLS).transpose(0, 2, 1, 3)

@@ -1,8 +1,8 @@
 "use strict";
-// The page's state is its address: #store=...&show=...&find=...&group=..., so that a link shows what
-// was seen. Texts of a run are put in as text and never as markup.
+// The page's state is its address, #store=...&show=...&find=...&group=..., so that a link shows the same
+// view again. Texts of a run are put in as text and never as markup.
 
-// What the machinery failed at is neither right nor wrong.
+// An episode whose machinery failed is neither right nor wrong.
 const whole = (group) => group.episodes.filter((episode) => !episode.failure);
 const right = (group) => whole(group).filter((episode) => episode.correct).length;
 const SHOWS = {
@@ -32,7 +32,7 @@ function make(tag, about = {}, ...children) {
 
 function state() {
   const given = new URLSearchParams(location.hash.slice(1));
-  const store = STORES.includes(given.get("store")) ? given.get("store") : STORES[0];
+  const store = STORES.includes(given.get("store")) ? given.get("store") : FIRST;
   const show = Object.hasOwn(SHOWS, given.get("show")) ? given.get("show") : "all";
   return { store, show, find: given.get("find") || "", group: Number(given.get("group")) || 0 };
 }
@@ -46,7 +46,7 @@ function go(changes) {
   render();
 }
 
-// Draws what the address says, once its store is there: by then the address may say something else.
+// Draws what the address says, once its store is loaded. By then the address may have changed.
 function render() {
   const now = state();
   if (now.store in read) return draw(now);
@@ -56,7 +56,7 @@ function render() {
   const script = make("script", { src: file });
   script.onload = render;
   script.onerror = () => document.getElementById("group").replaceChildren(
-    `${file} is not beside this page: write the page again, or copy all of its folder.`);
+    `${file} is not in the folder of this page. Write the page again, or copy the whole folder.`);
   document.head.append(script);
 }
 
@@ -79,7 +79,7 @@ function draw(now) {
   document.getElementById("count").textContent =
     `${chosen.length} groups, ${episodes.length} episodes, ${correct} right`;
   const main = document.getElementById("group");
-  if (here === null) return main.replaceChildren("No group is like that.");
+  if (here === null) return main.replaceChildren("No group matches.");
   const group = groups[here];
   main.replaceChildren(
     about(group, cases[group.case], texts),
@@ -87,8 +87,8 @@ function draw(now) {
       ...group.episodes.map((each) => column(each, texts))));
 }
 
-function verdict(played) {
-  return played.failure ? "failed" : played.correct ? "right" : "wrong";
+function verdict(episode) {
+  return episode.failure ? "failed" : episode.correct ? "right" : "wrong";
 }
 
 function dot(episode) {
@@ -96,12 +96,12 @@ function dot(episode) {
   return make("span", { class: `dot ${verdict(episode)}${hurt}`, title: summary(episode) });
 }
 
-function summary(played) {
-  if (played.failure) return `failed: ${played.failure}`;
-  const said = played.answer === null ? "no answer" : `"${played.answer}"`;
-  const terms = Object.entries(played.terms).map(([name, value]) => `${name} ${short(value)}`).join(", ");
-  const rest = [...(played.truncated ? ["out of budget"] : []), ...played.faults.map((f) => `fault: ${f}`)];
-  return [said, verdict(played), `reward ${short(played.reward)}` + (terms ? ` (${terms})` : ""), ...rest].join(" · ");
+function summary(episode) {
+  if (episode.failure) return `failed: ${episode.failure}`;
+  const said = episode.answer === null ? "no answer" : `"${episode.answer}"`;
+  const terms = Object.entries(episode.terms).map(([name, value]) => `${name} ${short(value)}`).join(", ");
+  const rest = [...(episode.truncated ? ["out of budget"] : []), ...episode.faults.map((f) => `fault: ${f}`)];
+  return [said, verdict(episode), `reward ${short(episode.reward)}` + (terms ? ` (${terms})` : ""), ...rest].join(" · ");
 }
 
 function short(value) {
@@ -110,22 +110,22 @@ function short(value) {
 
 function about(group, gold, texts) {
   const parts = group.episodes.flatMap((e) => e.parts).filter((part) => part.turns.length);
-  const told = parts.map((part) => texts[part.turns[0].text]);
+  const lines = parts.map((part) => texts[part.turns[0].text]);
   const words = make("div", { class: "words" }, make("h2", {}, group.case));
   if (!gold) {
-    words.append(make("p", { class: "told" }, "The case is not at hand: its gold is not shown."));
+    words.append(make("p", { class: "note" }, "The case cannot be found, so its gold is not shown."));
     return make("section", { class: "case" }, words);
   }
   const options = gold.options.map((text, at) => `${String.fromCharCode(65 + at)}.\u00a0${text}`);
   const golds = [`gold: ${gold.answer}`, ...(gold.specialty ? [`specialty: ${gold.specialty}`] : [])];
-  if (told.length && !told.some((text) => text.includes(`\nQuestion: ${gold.question}`))) {
+  if (lines.length && !lines.some((text) => text.includes(`\nQuestion: ${gold.question}`))) {
     // Triage is asked for a specialty: the letters are those of its own options.
-    words.append(make("p", {}, told[0].slice(told[0].lastIndexOf("\nQuestion: ") + 11)));
+    words.append(make("p", {}, lines[0].slice(lines[0].lastIndexOf("\nQuestion: ") + 11)));
     golds[0] = `gold of the case's own question, "${gold.question}": ${gold.answer}`;
   } else {
     words.append(make("p", {}, gold.question), make("p", {}, options.join("\u2003")));
   }
-  words.append(make("p", { class: "told" }, golds.join(" · ")));
+  words.append(make("p", { class: "note" }, golds.join(" · ")));
   const scenes = parts.length ? gold.sizes.map((size, image) => scene(group, gold, parts[0], size, image)) : [];
   return make("section", { class: "case" }, ...scenes, words);
 }
@@ -182,13 +182,13 @@ function column(episode, texts) {
 }
 
 function partOf(part, texts) {
-  const told = [part.role, ...(part.round ? [`round ${part.round}`] : []),
+  const lines = [part.role, ...(part.round ? [`round ${part.round}`] : []),
     ...(part.version ? [part.version] : []), ...(part.tokens ? [`${part.tokens} tokens`] : []),
     ...("seconds" in part ? [`${part.seconds.toFixed(2)} s`] : [])];
-  const alone = part.role === "policy";
+  const single = part.role === "policy";
   return make("section", { class: `part ${verdict(part)}`, title: part.policy },
-    make("div", { class: "told" }, told.join(" · "), ...(alone ? [] : [make("div", {}, summary(part))])),
-    ...(part.version || !part.policy ? [] : [make("div", { class: "told who" }, part.policy)]),
+    make("div", { class: "note" }, lines.join(" · "), ...(single ? [] : [make("div", {}, summary(part))])),
+    ...(part.version || !part.policy ? [] : [make("div", { class: "note who" }, part.policy)]),
     ...part.turns.map((turn, at) => turnOf(turn, at, texts)));
 }
 

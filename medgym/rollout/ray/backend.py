@@ -1,7 +1,7 @@
 """The back end `ray`: episodes are leased to worker processes, which may die.
 
 An attempt is a lease of one episode to the least loaded worker that lives, until a deadline. A
-worker that dies is made again by Ray; its leases fail, and whoever collects leases these episodes
+worker that dies is made again by Ray; its leases fail, and `collect` leases these episodes
 out again. A worker with a lease past its deadline hangs: it gets no further ones, and is killed
 when its others have ended. Nothing is the driver's before it has arrived there whole, so nothing is
 lost with a worker; and since an episode's draws are fixed by seed, case and member, it does not
@@ -30,17 +30,17 @@ from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
 from medgym.policy import Policy, Sampling
-from medgym.rollout.backend import Backend, Job, Played
+from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.local import decoded
 from medgym.rollout.ray.cluster import OBJECT_STORE, check_room, join, ray
 from medgym.rollout.ray.policy import PolicyActor, packed_policy
 from medgym.rollout.ray.tools import RETRIES, RemoteTool, ToolActor, is_remote
-from medgym.rollout.ray.wire import Home, Part, actor_options, packed, unwrapped
+from medgym.rollout.ray.wire import Home, Packed, actor_options, packed, unwrapped
 from medgym.rollout.ray.worker import EnvWorker, Plan
 
 LEASE = 1800.0
 """Seconds for one episode. What is too short fails every episode of a slow model; what is too long
-only leaves a place empty behind a tool that hangs."""
+only leaves a place empty after a tool that hangs."""
 
 EXPIRIES = 2
 """Deadlines that an episode may miss and be leased out again: it may hang wherever it is played."""
@@ -74,7 +74,7 @@ class RayBackend(Backend):
         workers: processes that play.
         address: of a cluster to join; by default one is started here, and stopped at the end.
         concurrency: episodes in flight at once, over all workers.
-        stored: whether an image of that hash is stored already; None where nobody stores any.
+        stored: whether an image of that hash is stored already; None where none are stored.
         lease: seconds for one episode.
         object_store: bytes of shared memory of a cluster that is started here.
 
@@ -152,7 +152,7 @@ class RayBackend(Backend):
             self._actors.append(homes[tool.name].actor)
         return homes
 
-    def _player(self, policy: Policy, needs: dict[str, float], concurrency: int) -> Part | Home:
+    def _player(self, policy: Policy, needs: dict[str, float], concurrency: int) -> Packed | Home:
         """Who plays: the policy, packed, or where its model lives: on a GPU, if one is left."""
         part = packed_policy(policy)
         if not policy.local_model:
@@ -166,7 +166,7 @@ class RayBackend(Backend):
         self._actors.append(self._model)
         return Home(self._model, part)
 
-    async def attempt(self, job: Job) -> Played:
+    async def attempt(self, job: Job) -> Finished:
         """Lease the episode to a worker; see `Backend.attempt`."""
         worker, lease = await self._leased(), next(self._leases)
         pixels = self._pixels_of(job.case, worker)
@@ -197,14 +197,14 @@ class RayBackend(Backend):
                 ray.kill(worker.actor, no_restart=False)
                 self._lost(worker)
             self._changed.set()
-        assert isinstance(played, Played)
+        assert isinstance(played, Finished)
         worker.arrived += played.images
         if self.drifts is not None:
             self.drifts += drifts
         if self._stored is None:
             return played
         fresh = {s: png for s, png in played.images.items() if not self._stored(s)}
-        return Played(played.trajectory, fresh)
+        return Finished(played.trajectory, fresh)
 
     def _pixels_of(self, case: Case, worker: _Worker) -> "_Pixels":
         pixels = self._pixels.get(case.id)
@@ -215,7 +215,7 @@ class RayBackend(Backend):
         return pixels
 
     def _forget(self, pixels: "_Pixels") -> None:
-        """Whoever attempts a case of a failure again decodes its images again."""
+        """A case that is attempted again decodes its images again."""
         if self._pixels.get(pixels.case.id) is pixels:
             del self._pixels[pixels.case.id]
 
@@ -254,7 +254,7 @@ class RayBackend(Backend):
             except TimeoutError:
                 self._fault = RunError(
                     f"no Ray worker came up in {PATIENCE:g} s; fix: look at the cluster (ray "
-                    "status), then run the same command again: it goes on from what is stored"
+                    "status), then run the same command again to resume"
                 )
             except (UserError, RunError) as error:
                 self._fault = error

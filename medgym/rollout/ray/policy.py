@@ -1,8 +1,8 @@
-"""A policy whose model must live once, on Ray: one actor holds it, and all workers ask it.
+"""A policy whose model must be in memory only once, on Ray: one actor holds it, all workers ask it.
 
-So requests of all workers' episodes meet in one place and are joined into batches there. Of a
-conversation only what is new travels: the actor holds what it was sent before, and where it does
-not (it was restarted), it is sent everything.
+So requests of all workers' episodes meet in one place and are joined into batches there. Only the
+new messages of a conversation are sent: the actor keeps those that it was sent before. If it lost
+them (it was restarted), it is sent everything.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from typing import Any, ClassVar
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy, read_spec
-from medgym.rollout.ray.wire import Home, Part, Unpacked, packed, sendable, unwrapped
+from medgym.rollout.ray.wire import Home, Packed, Unpacked, packed, sendable, unwrapped
 
 FACTS = ("kind", "vision_token_ids", "version")
-"""What trajectories say of a policy beside its spec."""
+"""What trajectories record of a policy beside its spec."""
 
 RETRIES = 3
-"""Times that Ray asks again when the actor died under a request; the request's seed fixes its draw,
-so that it may be asked as often as one likes."""
+"""Times that Ray asks again when the actor died during a request. The request's seed fixes its
+reply, so that it may be asked any number of times."""
 
 
-def packed_policy(policy: Policy) -> Part:
-    """A policy as it travels: itself where it can be pickled, else its spec.
+def packed_policy(policy: Policy) -> Packed:
+    """A policy as it is sent: itself where it can be pickled, else its spec.
 
     Raises:
         UserError: it has connections or the like of its own and no spec to make it from.
@@ -40,10 +40,10 @@ def packed_policy(policy: Policy) -> Part:
 
 
 class NamedPolicy(Policy):
-    """A policy that becomes itself where it plays, and not here: a model that only fits there.
+    """A policy that is loaded where it plays, and not here: its model may only fit there.
 
     Args:
-        spec: what it is. exact: whether its replies have to be fit for training.
+        spec: names it. exact: whether its replies must be fit for training.
     """
 
     local_model: ClassVar[bool] = True  # type: ignore[misc]
@@ -56,13 +56,13 @@ class NamedPolicy(Policy):
         return _loaded, (self.spec, self._exact)
 
     async def check(self) -> None:
-        """What shows of the model without its weights, which only Ray loads."""
+        """Refuse what shows without the model's weights, which only Ray loads."""
         kind, rest, adapter = read_spec(self.spec)
         kind.check_spec(rest, adapter)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
-        """Nobody plays here."""
-        raise UserError(f"{self.spec} plays on Ray alone; fix: backend='ray', or load it")
+        """Refuse: it plays only on Ray."""
+        raise UserError(f"{self.spec} plays only on Ray; fix: backend='ray', or load it")
 
 
 def _loaded(spec: str, exact: bool) -> Policy:
@@ -73,7 +73,7 @@ def _loaded(spec: str, exact: bool) -> Policy:
 
 
 def named(spec: str) -> Policy:
-    """The policy of a spec, for the back end ray: a model of its own is not loaded in this process.
+    """The policy of a spec, for the back end ray: one with a model is not loaded in this process.
 
     Raises:
         UserError: as in `load_policy`.
@@ -85,7 +85,7 @@ def named(spec: str) -> Policy:
 
 @dataclass
 class _Held:
-    """An episode as the model's actor knows it: where it entered, and what it was told so far."""
+    """An episode as the model's actor knows it: where it entered, and the messages sent so far."""
 
     context: Context
     messages: tuple[Message, ...] = ()
@@ -94,16 +94,16 @@ class _Held:
 class PolicyActor:
     """Holds the one policy.
 
-    The driver tells which episodes begin and end, by the number of their lease; it knows of every
-    one, also when a worker died. Who is not known (its actor was restarted) is answered all the
-    same, and only not waited for.
+    The driver reports which episodes begin and end, by the number of their lease; it knows each of
+    them, even when a worker died. An episode that is not known (the actor was restarted) is
+    answered as well, but batches do not wait for it.
 
     Args:
-        environment: the driver's variables that are to hold here too.
+        environment: the driver's variables that must be set here too.
     """
 
     def __init__(self, environment: Mapping[str, str | None]) -> None:
-        # Ray gives an actor the threads of its CPUs; a model may have what it has without Ray.
+        # Ray gives an actor the threads of its CPUs; a model gets as many as without Ray.
         for name, value in environment.items():
             os.environ.pop(name, None)
             if value is not None:
@@ -111,8 +111,8 @@ class PolicyActor:
         self._unpacked = Unpacked("policy")
         self._held: dict[int, _Held] = {}
 
-    async def ready(self, part: Part) -> dict[str, Any]:
-        """What trajectories say of the policy, once it is made."""
+    async def ready(self, part: Packed) -> dict[str, Any]:
+        """What trajectories record of the policy, once it is made."""
         policy = await self._unpacked.made(part)
         return {name: getattr(policy, name) for name in FACTS}
 
@@ -129,15 +129,15 @@ class PolicyActor:
             held.context.run(self._unpacked.thing.leave)
 
     async def act(
-        self, part: Part, lease: int, told: int, new: Sequence[Message], sampling: Sampling
+        self, part: Packed, lease: int, sent: int, new: Sequence[Message], sampling: Sampling
     ) -> Reply | None:
-        """The next reply of a conversation of `told` messages that were sent before and `new` ones;
-        None where those before are not held."""
+        """The next reply of a conversation of `sent` messages that were sent before and `new` ones;
+        None where those before are lost."""
         policy = await self._unpacked.made(part)
         held = self._held.get(lease) or _Held(copy_context())
-        if len(held.messages) < told:
+        if len(held.messages) < sent:
             return None
-        held.messages = (*held.messages[:told], *new)
+        held.messages = (*held.messages[:sent], *new)
         try:
             acting = policy.act(held.messages, sampling)
             return await asyncio.get_running_loop().create_task(acting, context=held.context)
@@ -151,10 +151,10 @@ class PolicyActor:
 
 
 class RemotePolicy(Policy):
-    """What one episode asks: hands its requests to the actor.
+    """The policy of one episode: it sends its requests to the actor.
 
     Args:
-        home: where it lives. spec, facts: what it is. lease: the episode's number.
+        home: the actor. spec, facts: of the policy there. lease: the episode's number.
     """
 
     def __init__(self, home: Home, spec: str, facts: Mapping[str, Any], lease: int) -> None:
@@ -162,22 +162,22 @@ class RemotePolicy(Policy):
         self.spec = spec
         self._home = home
         self._lease = lease
-        self._told = 0
+        self._sent = 0
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Ask the actor.
 
         Raises:
-            Failure: the actor died under this request, again and again.
+            Failure: the actor died during this request, several times.
         """
         ask = self._home.actor.act.options(max_task_retries=RETRIES).remote
-        part, lease, told = self._home.part, self._lease, self._told
+        part, lease, sent = self._home.part, self._lease, self._sent
         try:
-            reply = await ask(part, lease, told, conversation[told:], sampling)
+            reply = await ask(part, lease, sent, conversation[sent:], sampling)
             if reply is None:
                 reply = await ask(part, lease, 0, conversation, sampling)
         except Exception as error:
             raise unwrapped(error, "policy") from error
         assert isinstance(reply, Reply)
-        self._told = len(conversation)
+        self._sent = len(conversation)
         return reply

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from medgym.errors import ToolError
 from medgym.imaging.study import Study
 from medgym.rollout.ray.cluster import ray
-from medgym.rollout.ray.wire import Home, Part, Unpacked, sendable, unwrapped
+from medgym.rollout.ray.wire import Home, Packed, Unpacked, sendable, unwrapped
 from medgym.rollout.tool_batches import Batcher, StandIn
 from medgym.tool import Tool, ToolResult
 from medgym.workspace import Workspace
@@ -25,7 +25,7 @@ _REFS: "WeakKeyDictionary[Study, ray.ObjectRef[list[Study]]]" = WeakKeyDictionar
 
 
 def remember(studies: Sequence[Study], ref: "ray.ObjectRef[list[Study]]") -> None:
-    """Where these images lie in the object store, for as long as somebody holds the first."""
+    """Where these images lie in the object store, for as long as the first is held."""
     for first in studies[:1]:
         _REFS[first] = ref
 
@@ -42,7 +42,7 @@ class ToolActor:
         self._unpacked = Unpacked("tool")
         self._batcher: Batcher | None = None
 
-    async def ready(self, part: Part) -> None:
+    async def ready(self, part: Packed) -> None:
         """Make the tool, if it is not made."""
         tool = await self._unpacked.made(part)
         if self._batcher is None:
@@ -50,7 +50,7 @@ class ToolActor:
 
     async def call(
         self,
-        part: Part,
+        part: Packed,
         args: str,
         workspace: Workspace,
         studies: "Sequence[ray.ObjectRef[list[Study]]]",

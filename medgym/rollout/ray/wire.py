@@ -14,11 +14,11 @@ from medgym.errors import RunError, UserError
 from medgym.failures import Boundary, Failure, reason_of
 from medgym.rollout.ray.cluster import ray  # which says what to install
 
-Part = list[ray.ObjectRef[bytes]]
+Packed = list[ray.ObjectRef[bytes]]
 """Where a packed thing lies. In a list, for Ray would fetch a bare reference at the wrong time."""
 
 
-def packed(thing: Any, what: str) -> Part:
+def packed(thing: Any, what: str) -> Packed:
     """A thing as it travels; `UserError` where it cannot."""
     try:
         return [ray.put(ray.cloudpickle.dumps(thing))]
@@ -34,15 +34,15 @@ class Home:
     """Where a thing lives that has an actor of its own: the actor, and what it is made from."""
 
     actor: Any
-    part: Part
+    part: Packed
 
 
 class Unpacked:
     """A thing in an actor, made at the first call, and once more after the actor died.
 
-    Every call brings along what the thing is made from: so a restarted actor needs nobody who
-    notices. (Ray would keep it as an argument of the actor's constructor, but warns on stderr of
-    arguments that lie in the object store.)
+    Every call brings along what the thing is made from, so a restarted actor goes unnoticed. (Ray
+    would keep it as an argument of the actor's constructor, but warns on stderr of arguments that
+    lie in the object store.)
     """
 
     def __init__(self, boundary: Boundary = "worker") -> None:
@@ -50,7 +50,7 @@ class Unpacked:
         self._making = asyncio.Lock()
         self.thing: Any = None
 
-    async def made(self, part: Part) -> Any:
+    async def made(self, part: Packed) -> Any:
         """The thing; `UserError` where it cannot be made here."""
         async with self._making:
             if self.thing is None:

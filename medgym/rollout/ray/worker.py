@@ -16,13 +16,13 @@ from medgym.cases import Case
 from medgym.imaging.study import Study
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
-from medgym.rollout.backend import Job, Played
+from medgym.rollout.backend import Finished, Job
 from medgym.rollout.episode_loop import roll_out
 from medgym.rollout.local import THREADS, decoded, encoded
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.policy import RemotePolicy
 from medgym.rollout.ray.tools import RemoteTool, remember
-from medgym.rollout.ray.wire import Home, Part, Unpacked, sendable
+from medgym.rollout.ray.wire import Home, Packed, Unpacked, sendable
 
 REMEMBERED = 65_536
 """Images of which a worker knows that the driver has them; members of a group show the same ones,
@@ -40,9 +40,9 @@ class Plan:
         keeps: whether the images that were shown are wanted.
     """
 
-    rules: Part
+    rules: Packed
     tools: Mapping[str, Home]
-    policy: Part | Home
+    policy: Packed | Home
     spec: str
     sampling: Sampling | None
     seed: int
@@ -92,7 +92,7 @@ class EnvWorker:
         lease: int,
         studies: "Sequence[ray.ObjectRef[list[Study]]]",
         arrived: Sequence[str],
-    ) -> tuple[Played, int]:
+    ) -> tuple[Finished, int]:
         """Play an episode; returns it, and the drifts that the policy counted since the last one.
 
         Args:
@@ -129,7 +129,7 @@ class EnvWorker:
             raise sendable(error) from error
         counted = 0 if self._policy.thing is None else self._policy.thing.drifts or 0
         drifts, self._drifts = counted - self._drifts, counted
-        return Played(trajectory, images), drifts
+        return Finished(trajectory, images), drifts
 
     def _player(self, plan: Plan, lease: int) -> Policy:
         if isinstance(plan.policy, Home):

@@ -7,7 +7,6 @@ classifier must succeed, which proves that it can see what there is to see.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,15 +114,14 @@ def _right(features: Real, kinds: NDArray[np.int_], test: NDArray[np.bool_]) -> 
 
 def tail(right: int, tested: int) -> float:
     """The probability that guessing names so many or more."""
-    return sum(
-        comb(tested, k) * CHANCE**k * (1 - CHANCE) ** (tested - k) for k in range(right, tested + 1)
-    )
+    from scipy.stats import binom
+
+    return float(binom.sf(right - 1, tested, CHANCE))
 
 
 def interval(tested: int) -> tuple[int, int]:
     """The fewest and the most that guessing names in 95 % of cases (2.5 % cut off on each side)."""
-    chances = np.array(
-        [comb(tested, k) * CHANCE**k * (1 - CHANCE) ** (tested - k) for k in range(tested + 1)]
-    )
-    below = np.cumsum(chances)
-    return int(np.argmax(below > 0.025)), int(np.argmax(below >= 0.975))
+    from scipy.stats import binom
+
+    low, high = binom.ppf((0.025, 0.975), tested, CHANCE)
+    return int(low), int(high)

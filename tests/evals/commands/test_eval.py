@@ -4,11 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from medgym.cases import open_cases
 from medgym.cli import main
-from medgym.evals.commands.eval import role_rows
-from medgym.judge import Judgement, RoleJudgement
+from medgym.errors import UserError
+from medgym.evals.tables import role_rows, rows
+from medgym.judge import Judgement, RoleJudgement, load_judge
 from medgym.metrics.rate import Rate
+from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import TrajectoryStore
+from medgym.suite import Suite, load_suite
 
 Capture = pytest.CaptureFixture[str]
 ASKED = ["eval", "phantom,question=kind:test[:12]", "--policy"]
@@ -18,6 +23,7 @@ def test_the_table_names_the_interval_and_each_answer(capsys: Capture) -> None:
     assert main([*ASKED, "scripted:oracle"]) == 0
     out = capsys.readouterr().out
     assert "accuracy           100.0 % (95 % interval 75.8 to 100.0)" in out
+    assert "mean reward        1.100 (outcome)" in out
     assert "hit a gold region  100.0 %" in out
     assert "  granular " in out
 
@@ -26,8 +32,15 @@ def test_the_table_names_the_interval_and_each_answer(capsys: Capture) -> None:
 def test_json_has_the_same_figures_and_nothing_else(capsys: Capture) -> None:
     assert main([*ASKED, "scripted:prior", "--json"]) == 0
     captured = capsys.readouterr()
-    found = json.loads(captured.out)
+    told = json.loads(captured.out)
     assert captured.err == ""
+    assert (told["format"], told["command"], told["cases"]) == (1, "eval", ASKED[1])
+    assert (told["seed"], told["tools"], told["rubric"], told["judge"]) == (
+        0, ["zoom"], "outcome", "vqa",
+    )  # fmt: skip
+    assert told["sampling"] == {"temperature": 1.0, "max_tokens": 512}
+    found = told["policies"]["scripted:prior"]["sampled"]
+    assert found["scorers"] == {"choice": "1"}
     assert found["accuracy"]["n"] == 12
     assert found["accuracy"]["low"] <= found["accuracy"]["value"] <= found["accuracy"]["high"]
     assert (found["answered"], found["looked"], found["hit"]) == (1.0, 0.0, 0.0)
@@ -41,7 +54,8 @@ def test_a_run_folder_keeps_what_was_played(tmp_path: Path, capsys: Capture) -> 
     asked = tomllib.loads(folder.recipe)
     assert (asked["temperature"], asked["tools"], asked["seed"]) == (0.0, [], 4)
     assert folder.manifest["counts"] == {"trajectories": 12}
-    kept = json.loads((folder.path / "results.json").read_text())
+    kept = read_results(folder.path)
+    assert list(kept["policies"]["scripted:random"]) == ["greedy"]
     assert kept == {key: value for key, value in printed.items() if key != "out"}
     first = next(iter(folder.trajectories))
     assert folder.images.get(first.nodes[0].images[0].sha256).size == (64, 64)
@@ -68,18 +82,90 @@ def test_a_consultation_has_a_line_for_each_role(tmp_path: Path, capsys: Capture
     out = capsys.readouterr().out
     lines = out.partition("\n\n")[2].splitlines()
     assert lines[0].split() == [
-        "role", "parts", "right", "answered", "failed", "replies", "calls", "tokens", "seconds",
+        "role", "episodes", "right", "answered", "failed", "replies", "calls", "tokens", "seconds",
     ]  # fmt: skip
     assert len({len(line) for line in lines}) == 1
     assert [line.split()[:4] for line in lines[1:]] == [
         [name, "4", "100.0", "%"] for name in ("triage", "specialist:radiologist", "attending")
     ]
     assert main([*asked, "--json"]) == 0
-    roles = json.loads(capsys.readouterr().out)["roles"]
+    (policy,) = json.loads(capsys.readouterr().out)["policies"].values()
+    roles = policy["sampled"]["roles"]
     assert roles["attending"]["right"]["n"] == 4
 
 
-def test_of_who_failed_everywhere_nothing_is_said() -> None:
+def test_the_rubric_gives_the_reward(capsys: Capture) -> None:
+    assert main([*ASKED, "scripted:oracle", "--rubric", "grounded,weight=2"]) == 0
+    plain = capsys.readouterr().out
+    assert "(grounded,weight=2)" in plain
+    assert float(plain.partition("mean reward")[2].split()[0]) > 1.1  # the most that outcome pays
+
+
+SMALL = Suite(
+    "small",
+    {"kinds": "phantom,question=kind:test[:6]", "sides": "phantom,question=side:test[:4]"},
+    rubric="grounded",
+    unit="group",
+)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite `small` in the place of `phantom`, whose 800 cases take a while."""
+    monkeypatch.setattr("medgym.evals.commands.eval.load_suite", lambda name: SMALL)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_suite_has_a_line_for_each_benchmark(tmp_path: Path, capsys: Capture) -> None:
+    words = ["eval", "phantom", "--policy", "scripted:oracle", "--out", str(tmp_path / "a")]
+    assert main(words) == 0
+    heading, *lines, note = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["suite", "small", "cases"]
+    assert [line.split()[:3] for line in lines] == [
+        ["kinds", "6", "100.0"],
+        ["sides", "4", "100.0"],
+    ]
+    assert note.startswith("The suite's unit is the group")
+    found = read_results(tmp_path / "a")
+    assert (found["suite"], found["unit"], found["rubric"]) == ("small", "group", "grounded")
+    kinds = found["benchmarks"]["kinds"]
+    assert kinds["cases"] == "phantom,question=kind:test[:6]"
+    assert kinds["policies"]["scripted:oracle"]["greedy"]["accuracy"]["n"] == 6
+    assert len(list(TrajectoryStore(tmp_path / "a" / "judged" / "sides"))) == 4
+    assert main(["view", str(tmp_path / "a")]) == 0
+
+
+def test_the_suite_that_ships_names_cases_that_are_there() -> None:
+    suite = load_suite("phantom")
+    assert [len(open_cases(spec)) for spec in suite.benchmarks.values()] == [200] * 4
+    assert suite.sampling.temperature == 0
+
+
+def test_a_judge_among_the_suites_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a suite meant a set of benchmarks, the group `medgym.suites` held judges."""
+    judge = load_judge()
+    monkeypatch.setattr("medgym.registry.load", lambda kind, name: judge)
+    with pytest.raises(UserError, match=r"does not return a Suite; fix: .* in medgym\.judges"):
+        load_suite("mine")
+
+
+def test_a_suite_without_a_benchmark_is_refused() -> None:
+    with pytest.raises(UserError, match="'empty' has no benchmark; fix"):
+        Suite("empty", {})
+
+
+def test_a_judges_own_metrics_are_rows_of_the_table() -> None:
+    judgement = Judgement(
+        "x", Rate.of([True]), 1.0, 0.0, None, {}, 1.0, 0.0, 0.0, {}, (),
+        metrics={"f1": 0.25, "stayed": Rate.of([True, False])},
+    )  # fmt: skip
+    told = dict(rows(judgement, "outcome"))
+    assert told["f1"] == "0.25"
+    assert told["stayed"] == "50.0 % (95 % interval 9.5 to 90.5) of 2"
+    assert told["mean reward"] == "- (outcome)"
+
+
+def test_a_role_that_always_failed_has_no_figures() -> None:
     failed = RoleJudgement(Rate.of([]), None, 12, None, None, None, None)
     judgement = Judgement(
         "x", Rate.of([True]), 1.0, 0.0, None, {}, 1.0, 0.0, 0.0, {"specialist:a": failed}, ()

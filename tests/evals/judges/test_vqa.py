@@ -1,5 +1,7 @@
 import asyncio
+import json
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from medgym.evals.judges.vqa import judge, judgement
 from medgym.failures import Failure
 from medgym.judge import Judgement, load_judge
 from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.tool import load_tools
 
@@ -83,6 +86,36 @@ def test_answers_in_free_text_are_not_told_apart() -> None:
     cases = [case.model_copy(update={"options": (), "answer_type": "open"}) for case in CASES]
     found = judged(load_policy("scripted:oracle"), cases)
     assert (found.accuracy.value, found.by_answer) == (1.0, {})
+
+
+def test_an_answer_in_another_spelling_is_the_same_answer() -> None:
+    cases = [
+        case.model_copy(update={"answer": "Yes." if i % 2 else "yes", "options": ()})
+        for i, case in enumerate(CASES)
+    ]
+    found = judged(Says(render_answer("YES")), cases)
+    assert {answer: (rate.value, rate.n) for answer, rate in found.by_answer.items()} == {
+        "yes": (1.0, 24)
+    }
+
+
+def test_the_rubric_of_the_rules_gives_the_mean_reward() -> None:
+    found = judged(Says(render_answer("A")))
+    assert found.reward == pytest.approx(found.accuracy.value + 0.1)
+    assert found.scorers == {"choice": "1"}
+
+
+def test_the_figures_are_plain_json_and_hold_a_judges_own(tmp_path: Path) -> None:
+    found = replace(
+        judged(load_policy("majority:3:scripted:prior")),
+        metrics={"f1": 0.25, "stayed": Rate.of([True, False])},
+    )
+    told = json.loads(json.dumps(found.as_dict()))
+    assert told["metrics"] == {"f1": 0.25, "stayed": Rate.of([True, False]).as_dict()}
+    assert told["accuracy"] == found.accuracy.as_dict()
+    assert told["roles"]["vote"]["right"]["n"] == 72
+    assert "trajectories" not in told
+    assert told.keys() | {"trajectories"} == {field.name for field in fields(Judgement)}
 
 
 def test_the_same_seed_judges_the_same_and_another_otherwise() -> None:

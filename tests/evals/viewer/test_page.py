@@ -24,7 +24,7 @@ from medgym.consultation.opinions import triage_case
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.commands.view import write_page
-from medgym.evals.viewer.data import Telling
+from medgym.evals.viewer.data import PageData, opened_first
 from medgym.evals.viewer.tokens import Pieces
 from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, open_image
@@ -200,6 +200,20 @@ def test_all_stores_of_a_run_are_shown_and_images_that_were_not_kept_are_named_s
     assert list(write_page(folder)["stores"]) == ["judged/single", "trajectories"]
 
 
+@pytest.mark.parametrize(
+    ("names", "first"),
+    [
+        (["judged/cold_start", "judged/grpo", "judged/oracle", "trajectories/grpo"], "judged/grpo"),
+        (["judged/attending", "judged/attending_before"], "judged/attending"),
+        (["trajectories/demonstrations", "trajectories/grpo"], "trajectories/grpo"),
+        (["judged/kind", "judged/side"], "judged/kind"),
+        (["trajectories"], "trajectories"),
+    ],
+)
+def test_the_page_opens_at_the_trained_policy(names: list[str], first: str) -> None:
+    assert opened_first(names) == first
+
+
 def test_a_run_inside_a_run_has_its_own_images(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "a", Says(render_answer("A")))
     a_run(folder.path / "opinions" / "one", Says(render_answer("B")), "phantom,look=ct:test[:1]")
@@ -232,15 +246,15 @@ def test_what_has_gone_is_left_out(tmp_path: Path, lost: str) -> None:
 
 
 def facts(folder: RunFolder) -> dict[str, str]:
-    return dict(Telling(folder).facts())
+    return dict(PageData(folder).facts())
 
 
 def test_the_head_says_what_was_followed_and_what_could_not_be_played(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "a", Says(render_answer("A")))
     assert facts(folder).items() >= {"policy": "says", "cases": CASES, "status": "done"}.items()
-    assert "could not be played" not in facts(folder)
+    assert "failed" not in facts(folder)
     folder.note(failed={"a#0": "policy: gone", "b#1": "policy: gone"})
-    assert facts(folder)["could not be played"] == "2"
+    assert facts(folder)["failed"] == "2"
     # `train --seed 3` and `ablate`: the manifest has the recipe as it was followed.
     recipe = {"name": "small", "seed": 3, "cases": {"train": CASES, "test": CASES, "order": None}}
     folder = RunFolder.create(tmp_path / "b", "seed = 0\n", recipe=recipe)
@@ -299,7 +313,8 @@ def dom(folder: RunFolder, address: str, tmp_path: Path, page: str = "index") ->
         [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
             "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom",
+            "--disable-sync", "--allow-file-access-from-files", "--dump-dom",
+            f"--user-data-dir={tmp_path / 'browser'}",
             "--window-size=1400,900", "--virtual-time-budget=20000",
             f"{(folder.path / f'view/{page}.html').as_uri()}{address}",
         ],
@@ -361,7 +376,7 @@ def test_a_browser_shows_groups_filters_and_boxes(tmp_path: Path) -> None:
         page = dom(folder, f"#show={show}", tmp_path)
         assert page.count("<a ") == len(same)
     page = dom(folder, "#find=no-such-case", tmp_path)
-    assert "No group is like that." in words(page)
+    assert "No group matches." in words(page)
 
 
 @browser
@@ -447,9 +462,32 @@ def test_stores_and_groups_are_chosen_by_hand(tmp_path: Path) -> None:
     assert told == names[2]
     (folder.path / "view" / "episodes-1.js").unlink()
     main = 'document.getElementById("group").textContent'
-    assert "episodes-1.js is not beside this page" in found(
+    assert "episodes-1.js is not in the folder of this page" in found(
         folder, "#store=trajectories", tmp_path, main
     )
+
+
+@browser
+def test_a_phone_shows_one_column(tmp_path: Path) -> None:
+    """A frame of 390 px: nothing is wider than it, and the episode comes below the list."""
+    folder = a_run(tmp_path / "a", load_policy("scripted:random"), group_size=4, seed=1)
+    write_page(folder)
+    (folder.path / "view" / "frame.html").write_text(
+        "<!doctype html><html><body><iframe id=page src=index.html width=390 height=844></iframe>"
+        "<script>setTimeout(() => { const page = document.getElementById('page').contentDocument;"
+        "const place = (name) => page.querySelector(name).getBoundingClientRect();"
+        "document.body.dataset.found = JSON.stringify({ wide: page.documentElement.scrollWidth,"
+        "list: place('nav').bottom, main: place('main').top, episode: place('.episode').width,"
+        "header: place('header').height });"
+        "}, 3000)</script></body></html>"
+    )
+    seen = re.search(r'data-found="([^"]*)"', dom(folder, "", tmp_path, "frame"))
+    assert seen is not None
+    told = json.loads(html.unescape(seen[1]))
+    assert told["wide"] <= 390
+    assert told["list"] <= told["main"]
+    assert told["episode"] > 320
+    assert told["header"] < 300
 
 
 @browser
@@ -470,7 +508,7 @@ def test_a_consultation_is_a_row_of_parts_and_triage_has_its_own_question(tmp_pa
     TrajectoryStore(folder.path / "worse").write([*broken[:1], *choices[1:]])
     write_page(folder)
     parts = """[...document.querySelectorAll(".part")].map((part) => [
-      part.querySelector(".told").textContent.split(" ")[0], part.getBoundingClientRect().left])"""
+      part.querySelector(".note").textContent.split(" ")[0], part.getBoundingClientRect().left])"""
     told = found(folder, "#store=trajectories", tmp_path, parts)
     role = "specialist:ophthalmologist"
     assert [name for name, _ in told] == ["triage", role, role, "attending"]

@@ -543,7 +543,7 @@ def test_a_model_may_be_named_and_not_loaded_here() -> None:
     policy = NamedPolicy("scripted:prior")
     done = list(played(cases(2), lambda: RayBackend(policy, RULES, workers=1)))
     assert {t.policy for t in done} == {"scripted:prior"}
-    with pytest.raises(UserError, match="plays on Ray alone"):
+    with pytest.raises(UserError, match="plays only on Ray"):
         list(played(cases(1), lambda: LocalBackend(policy, RULES)))
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medgym.cases import Answer, Case, Mask
+from medgym.cases import Case, Mask
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
+from medgym.scorer import grade
 from medgym.sources.phantom import source as phantoms
 from medgym.sources.phantom.modalities import APPEARANCES, GRIDS, KINDS
 from medgym.sources.phantom.source import (
@@ -58,7 +59,7 @@ def test_a_case_is_whole_and_the_same_whatever_the_options(
     assert case.source == "phantom"
     assert case.split == split
     assert case.answer in case.options
-    assert Answer.of(case).matches(case.answer)
+    assert grade(case, case.answer).right
     assert case.answer_type == ("closed" if question == "presence" else "choice")
     assert Case.model_validate_json(case.model_dump_json()) == case
     drawn = plan_of(case.images[0])

@@ -72,7 +72,7 @@ def test_an_interrupted_training_is_resumed_and_not_removed(
     words = ["train", "tiny", "--out", str(tmp_path / "a")]
     assert main(words) == 130
     first, last = capsys.readouterr().err.splitlines()
-    assert first == f"what is done is kept in {tmp_path / 'a'}; resume it by --resume"
+    assert first == f"what is done is kept in {tmp_path / 'a'}; resume it with --resume"
     assert last == "medgym: interrupted"
     (tmp_path / "a" / "cold_start").mkdir()
     assert main(words) == 2

@@ -66,7 +66,10 @@ def test_a_failed_trajectory_has_no_row() -> None:
 
 
 def test_an_image_that_did_not_arrive_is_counted() -> None:
-    says = r"^invariant 3: images were lost on the way: a: 2 images were shown and 1 of them did "
+    says = (
+        "^invariant 3: images were lost on the way: a: 2 images were shown and 1 of them did not "
+        "reach the trainer$"
+    )
     with pytest.raises(LostImages, match=says) as error:
         row_of(TRAJECTORY, {"red": PICTURES["red"]})
     assert error.value.invariant == 3

@@ -263,7 +263,7 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint_whole(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert isinstance(result.exception, RunError)
-    assert "make room, then go on with --resume" in str(result.exception)
+    assert "make room, then resume from the last checkpoint with --resume" in str(result.exception)
     assert "\n" not in str(result.exception)
     assert [path.name for path in Place(folder).checkpoints.glob("c*")] == ["checkpoint-2"]
     result = CliRunner().invoke(app, [*words, "--resume"])

@@ -50,8 +50,10 @@ def test_opinions_are_of_the_cases_own_specialists_and_right_as_often_as_said() 
     assert sum(right) / len(right) == pytest.approx(share, abs=0.05)
 
 
-def test_everybodys_opinions_come_in_any_order_and_one_of_them_knows() -> None:
-    cases = advised(open_cases("phantom,look=ct,question=diagnosis:train[:300]"), everybody=True)
+def test_opinions_of_all_specialties_come_in_any_order_and_one_of_them_knows() -> None:
+    cases = advised(
+        open_cases("phantom,look=ct,question=diagnosis:train[:300]"), all_specialties=True
+    )
     orders, right, others = set(), [], []
     for case in cases:
         said = read_opinions(f"Context: {case.context}\nQuestion: {case.question}")

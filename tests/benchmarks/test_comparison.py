@@ -2,11 +2,11 @@
 
 import pytest
 
-from medgym.benchmarks.rows import Row, figure, in_turns, print_rows
+from medgym.benchmarks.comparison import Comparison, figure, in_turns, print_comparisons
 
 
 def test_a_row_as_json() -> None:
-    row = Row("a.b", 6.0, "ms", "Pillow", 4.0)
+    row = Comparison("a.b", 6.0, "ms", "Pillow", 4.0)
     assert row.plain() == {
         "metric": "a.b", "value": 6.0, "unit": "ms", "rival": "Pillow", "rival_value": 4.0,
         "ratio": 1.5,
@@ -33,7 +33,9 @@ def test_three_digits_tell(value: float, shown: str) -> None:
 
 
 def test_the_table_names_the_rival_and_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    print_rows([Row("env.zoom", 1.5, "ms", "Pillow: crop and resize", 1.0)], "a machine, 2 cores")
+    print_comparisons(
+        [Comparison("env.zoom", 1.5, "ms", "Pillow: crop and resize", 1.0)], "a machine, 2 cores"
+    )
     shown = capsys.readouterr().out
     for part in ("env.zoom", "1.5", "ms", "Pillow: crop and resize", "a machine, 2 cores"):
         assert part in shown

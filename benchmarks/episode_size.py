@@ -1,4 +1,4 @@
-"""How much was played in an episode, by whomever: both sides of a comparison must agree on it."""
+"""The size of an episode: both sides of a comparison must agree on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from medgym.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
-class Played:
+class EpisodeSize:
     """One episode in figures: replies, tokens sampled, tokens in all, images shown."""
 
     turns: int
@@ -16,8 +16,8 @@ class Played:
     images: int
 
     @classmethod
-    def of(cls, trajectory: Trajectory) -> "Played":
-        """A trajectory of ours; the environment's last word, which nobody reads, is not counted."""
+    def of(cls, trajectory: Trajectory) -> "EpisodeSize":
+        """A trajectory of ours, without the environment's last word, which no policy reads."""
         last = max(i for i, node in enumerate(trajectory.nodes) if node.role == "assistant")
         nodes = trajectory.branch(last)
         return cls(

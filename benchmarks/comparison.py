@@ -14,7 +14,7 @@ from medgym.progress import progress
 
 
 @dataclass(frozen=True)
-class Row:
+class Comparison:
     """One figure of ours beside the rival's, in the same unit."""
 
     metric: str
@@ -52,7 +52,7 @@ def in_turns(
     return first, second
 
 
-def print_rows(rows: Sequence[Row], machine: str) -> None:
+def print_comparisons(rows: Sequence[Comparison], machine: str) -> None:
     """A table for people, on stdout."""
     from rich.console import Console
     from rich.table import Table

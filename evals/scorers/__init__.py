@@ -1,0 +1,1 @@
+"""Scorers: what counts as a right answer, one file for each way to compare."""

@@ -1,0 +1,47 @@
+"""The answer must be a box that overlaps the gold box: `[x0, y0, x1, y1]`.
+
+The score is the overlap (intersection over union); from `RIGHT_FROM` on the answer is right. Gold
+and answer are in the frame that the question asks for: thousandths and pixels of one view give the
+same overlap. A gold that is not a box is compared as text.
+"""
+
+import re
+
+from medgym.cases import Case
+from medgym.imaging.study import Box
+from medgym.metrics.regions import box_iou
+from medgym.scorer import UNPARSED, Grade
+
+from .exact import Exact
+
+RIGHT_FROM = 0.5
+"""The overlap from which on a box is right."""
+
+_NUMBER = r"\s*(-?\d{1,7}(?:\.\d{1,7})?)\s*"
+_BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
+
+
+class BoxOverlap(Exact):
+    """The overlap of the answer's box with the gold box; right from 0.5 on."""
+
+    version = "1"
+
+    def __call__(self, case: Case, answer: str) -> Grade:
+        """Compare the boxes. An answer that is not a box of some area is unparsed."""
+        gold = _read(case.answer)
+        if gold is None:
+            return super().__call__(case, answer)
+        given = _read(answer)
+        if given is None:
+            return UNPARSED
+        overlap = box_iou(gold, given)
+        return Grade(overlap, "right" if overlap >= RIGHT_FROM else "wrong")
+
+
+def _read(text: str) -> Box | None:
+    match = _BOX.fullmatch(text.strip())
+    if match is None:
+        return None
+    x0, y0, x1, y1 = map(float, match.groups())
+    box = (x0, y0, x1, y1)
+    return box if x0 < x1 and y0 < y1 else None

@@ -1,0 +1,25 @@
+"""The answer must name the right option: by its letter or by its text, and nothing else.
+
+Case, white space and a full stop at the end do not count. There is no nearest option: "B. yes"
+names none.
+"""
+
+from medgym.cases import Case, option_of
+from medgym.scorer import RIGHT, UNPARSED, WRONG, Grade
+
+from .exact import Exact
+
+
+class Choice(Exact):
+    """Right where the answer is the letter or the text of the right option."""
+
+    version = "1"
+
+    def __call__(self, case: Case, answer: str) -> Grade:
+        """Compare the option that the answer names. Without options the text is compared."""
+        if not case.options:
+            return super().__call__(case, answer)
+        named = option_of(answer, case.options)
+        if named is None:
+            return UNPARSED
+        return RIGHT if named == case.answer else WRONG

@@ -1,0 +1,45 @@
+"""The answer must be the gold number, with or without the gold's unit.
+
+`12`, `12.0`, `1.2e1` and `12 mm` all equal the gold `12 mm`. `12 cm` does not, and `about 12` is
+not read as a number. Units are compared as text: 1.2 cm is not 12 mm.
+"""
+
+import math
+import re
+
+from medgym.cases import Case, normalised
+from medgym.errors import UserError
+from medgym.scorer import RIGHT, UNPARSED, WRONG, Grade
+
+_NUMBER = re.compile(
+    r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?P<unit>[^\d\s.,+-].*)?"
+)
+
+
+class Number:
+    """Right where the answer is the gold number, with or without its unit."""
+
+    version = "1"
+
+    def __call__(self, case: Case, answer: str) -> Grade:
+        """Compare the numbers to within rounding, and the unit where the answer has one."""
+        gold = _read(case.answer)
+        if gold is None:
+            raise UserError(
+                f"the answer of {case.id} is {case.answer!r}, and its answer_type is number; fix: "
+                "write a number, or give it another answer_type"
+            )
+        given = _read(answer)
+        if given is None:
+            return UNPARSED
+        same = math.isclose(given[0], gold[0], rel_tol=1e-9, abs_tol=1e-12)
+        return RIGHT if same and given[1] in ("", gold[1]) else WRONG
+
+
+def _read(text: str) -> tuple[float, str] | None:
+    """A number and its unit; None where the text is anything else."""
+    match = _NUMBER.fullmatch(normalised(text))
+    if match is None:
+        return None
+    value = float(match["number"])
+    return (value, match["unit"] or "") if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Suites: named sets of benchmarks with their protocol."""

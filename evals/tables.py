@@ -1,0 +1,77 @@
+"""Judgements as tables that people read."""
+
+from collections.abc import Mapping
+
+from medgym.commands.printing import percent
+from medgym.judge import Judgement
+from medgym.metrics.rate import Rate
+
+
+def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
+    """A judgement, one figure a row; `rubric` is the name of what gives the reward."""
+    accuracy = judgement.accuracy
+    return [
+        ("policy", judgement.policy),
+        ("cases", str(accuracy.n)),
+        ("accuracy", interval(accuracy)),
+        ("mean reward", f"{mean(judgement.reward, 3)} ({rubric})"),
+        ("answered", percent(judgement.answered)),
+        ("looked", percent(judgement.looked)),
+        ("hit a gold region", percent(judgement.hit)),
+        ("replies", f"{judgement.turns:.2f}"),
+        ("tool calls", f"{judgement.calls:.2f}"),
+        *([("tokens", f"{judgement.tokens:.0f}")] if judgement.tokens else []),
+        *((name, figure(value)) for name, value in judgement.metrics.items()),
+        *((f"  {answer}", f"{interval(r)} of {r.n}") for answer, r in judgement.by_answer.items()),
+    ]
+
+
+ROLE = ("episodes", "right", "answered", "failed", "replies", "calls", "tokens", "seconds")
+"""Headings of `role_rows`, after the role."""
+
+
+def role_rows(judgement: Judgement) -> list[tuple[str, ...]]:
+    """Of a consultation: for each role how many episodes, how well, and what an episode cost."""
+    return [
+        (
+            role, str(r.right.n), percent(r.right.value if r.right.n else None),
+            percent(r.answered), str(r.failed), mean(r.turns, 2), mean(r.calls, 2),
+            mean(r.tokens, 0), mean(r.seconds, 2),
+        )
+        for role, r in judgement.roles.items()
+    ]  # fmt: skip
+
+
+BENCHMARK = ("cases", "accuracy", "95 % interval", "mean reward", "answered", "looked", "hit")
+"""Headings of `benchmark_rows`, after the benchmark."""
+
+
+def benchmark_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
+    """Of a suite: one row for each benchmark."""
+    return [
+        (
+            name, str(j.accuracy.n), percent(j.accuracy.value), bounds(j.accuracy),
+            mean(j.reward, 3), percent(j.answered), percent(j.looked), percent(j.hit),
+        )
+        for name, j in judgements.items()
+    ]  # fmt: skip
+
+
+def mean(value: float | None, digits: int) -> str:
+    """A number with so many decimal places, or a dash where it is not known."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def figure(value: Rate | float) -> str:
+    """A metric of a judge: a share with its interval and its number of cases, or a number."""
+    return f"{interval(value)} of {value.n}" if isinstance(value, Rate) else f"{value:.4g}"
+
+
+def interval(rate: Rate) -> str:
+    """A share with its interval: `72.5 % (95 % interval 64.0 to 79.6)`."""
+    return f"{percent(rate.value)} (95 % interval {bounds(rate)})"
+
+
+def bounds(rate: Rate) -> str:
+    """The ends of a share's interval, in percent."""
+    return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"

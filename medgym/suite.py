@@ -1,0 +1,64 @@
+"""What a suite is: a named set of benchmarks, with the protocol by which they are judged.
+
+A suite is registered in the entry-point group `medgym.suites`, as a function without arguments that
+returns a `Suite`. `medgym eval NAME --policy SPEC` runs its benchmarks one by one.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from medgym.episode import DEFAULT_MAX_TURNS, DEFAULT_TOOLS
+from medgym.errors import UserError
+from medgym.policy import Sampling
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named set of benchmarks with one protocol.
+
+    Attributes:
+        name: the suite's name, as it is registered.
+        benchmarks: for each benchmark the spec of its cases: `{"kind": "phantom:test[:200]"}`.
+        tools: names of the tools that the policy may use.
+        rubric: the name of the rubric that gives the reward.
+        max_turns: replies after which an episode is truncated.
+        sampling: how replies are sampled; greedy by default.
+        judge: the name of the judge.
+        unit: what is independent of what: each `case`, or each `group` (a patient) of cases.
+        source: where the benchmarks and the protocol come from: a paper, a page.
+    """
+
+    name: str
+    benchmarks: Mapping[str, str]
+    tools: tuple[str, ...] = DEFAULT_TOOLS
+    rubric: str = "outcome"
+    max_turns: int = DEFAULT_MAX_TURNS
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0))
+    judge: str = "vqa"
+    unit: Literal["case", "group"] = "case"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.benchmarks:
+            raise UserError(f"the suite {self.name!r} has no benchmark; fix: name some")
+
+
+def load_suite(name: str) -> Suite:
+    """The suite that is registered as `name`.
+
+    Raises:
+        UserError: no suite has that name (the nearest one is named), or what is registered does not
+            return a suite.
+    """
+    from medgym.registry import load
+
+    make = load("suites", name)
+    suite = make() if not inspect.signature(make).parameters else None
+    if not isinstance(suite, Suite):
+        raise UserError(
+            f"what medgym.suites has as {name!r} does not return a Suite; fix: return one, or "
+            "register a judge in medgym.judges"
+        )
+    return suite

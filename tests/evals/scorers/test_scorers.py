@@ -1,0 +1,124 @@
+"""The scorers that ship: what is right, what is wrong, and what cannot be read."""
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medgym.cases import AnswerType, Case, Region
+from medgym.errors import UserError
+from medgym.registry import names
+from medgym.scorer import Grade, grade, load_scorer
+
+
+def a_case(answer: str, kind: AnswerType, **other: Any) -> Case:
+    return Case(
+        id="a/test/0", images=(), question="?", answer=answer, answer_type=kind, group="g",
+        source="a", split="test", **other,
+    )  # fmt: skip
+
+
+def verdict(case: Case, answer: str) -> str:
+    found = grade(case, answer)
+    assert found.score == float(found.right)
+    return found.verdict
+
+
+def test_each_type_of_answer_has_a_scorer() -> None:
+    assert set(get_args(AnswerType)) <= set(names("scorers"))
+    for kind in get_args(AnswerType):
+        assert load_scorer(kind).version == "1"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("B", "right"), ("b", "right"), ("b.", "right"), (" B ", "right"), ("no tumour", "right"),
+        ("No  Tumour.", "right"), ("A", "wrong"), ("tumour", "wrong"), ("no", "unparsed"),
+        ("B. no tumour", "unparsed"), ("A B", "unparsed"), ("", "unparsed"), ("not", "unparsed"),
+        ("AB", "unparsed"), ("C", "unparsed"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["choice", "closed", "open"])
+def test_an_option_is_named_by_its_letter_or_its_text(
+    kind: AnswerType, reply: str, expected: str
+) -> None:
+    case = a_case("no tumour", kind, options=("tumour", "no tumour"))
+    assert verdict(case, reply) == expected
+
+
+@pytest.mark.parametrize("kind", ["choice", "closed", "open", "report", "region"])
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("normal", "right"), ("NORMAL.", "right"), (" normal  ", "right"), ("abnormal", "wrong"),
+        ("the normal", "wrong"), ("", "unparsed"), (" . ", "unparsed"),
+    ],
+)  # fmt: skip
+def test_text_without_options_must_be_the_gold_text(
+    kind: AnswerType, reply: str, expected: str
+) -> None:
+    assert verdict(a_case("Normal.", kind), reply) == expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "reply", "expected"),
+    [
+        ("12", "12", "right"), ("12", "12.0", "right"), ("12", " 12. ", "right"),
+        ("12", "1.2e1", "right"), ("0.5", ".5", "right"), ("-3", "-3", "right"),
+        ("12", "13", "wrong"), ("12", "-12", "wrong"), ("12", "12.1", "wrong"),
+        ("12 mm", "12", "right"), ("12 mm", "12 MM", "right"), ("12mm", "12.0 mm", "right"),
+        ("12 mm", "12 cm", "wrong"), ("12", "12 mm", "wrong"), ("40 %", "40%", "right"),
+        ("12", "about 12", "unparsed"), ("12", "12 13", "unparsed"), ("12", "12-14", "unparsed"),
+        ("12", "1,200", "unparsed"), ("12", "", "unparsed"), ("12", "twelve", "unparsed"),
+        ("12", "nan", "unparsed"), ("12", "1e999", "unparsed"),
+    ],
+)  # fmt: skip
+def test_a_number_is_compared_as_a_number(gold: str, reply: str, expected: str) -> None:
+    assert verdict(a_case(gold, "number"), reply) == expected
+
+
+def test_a_gold_that_is_not_a_number_is_named() -> None:
+    with pytest.raises(UserError, match=r"a/test/0 is 'many'.*fix: write a number"):
+        grade(a_case("many", "number"), "12")
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("oedema, effusion", "right"), ("Effusion; oedema.", "right"),
+        ("effusion,effusion,oedema", "right"), ("effusion", "wrong"),
+        ("effusion, oedema, nodule", "wrong"), ("effusion oedema", "wrong"), (" , ;", "unparsed"),
+    ],
+)  # fmt: skip
+def test_a_set_has_no_order(reply: str, expected: str) -> None:
+    assert verdict(a_case("Effusion, oedema", "set"), reply) == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "score", "expected"),
+    [
+        ("[0, 0, 100, 100]", 1.0, "right"),
+        ("[0,0,100.0,50]", 0.5, "right"),
+        ("[0, 0, 100, 49]", 0.49, "wrong"),
+        ("[50, 0, 150, 100]", 1 / 3, "wrong"),
+        ("[200, 200, 300, 300]", 0.0, "wrong"),
+        ("[100, 100, 0, 0]", 0.0, "unparsed"),
+        ("0, 0, 100, 100", 0.0, "unparsed"),
+        ("[0, 0, 100]", 0.0, "unparsed"),
+        ("[0, 0, 1e99, 1e99]", 0.0, "unparsed"),
+        ("the left lung", 0.0, "unparsed"),
+    ],
+)
+def test_a_box_is_right_from_half_overlap_on(reply: str, score: float, expected: str) -> None:
+    found = grade(a_case("[0, 0, 100, 100]", "region"), reply)
+    assert (found.score, found.verdict) == (pytest.approx(score), expected)
+
+
+@given(st.text())
+@pytest.mark.parametrize("kind", get_args(AnswerType))
+def test_no_answer_breaks_a_scorer(kind: AnswerType, reply: str) -> None:
+    gold = {"number": "12 mm", "region": "[0, 0, 5, 5]"}.get(kind, "yes")
+    region = Region(label="x", box_px=(0, 0, 5, 5))
+    assert isinstance(grade(a_case(gold, kind, regions=(region,)), reply), Grade)
