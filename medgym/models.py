@@ -39,8 +39,8 @@ class FoundModel(NamedTuple):
 
     Attributes:
         path: its folder, or its name on the hub.
-        offline: why the hub cannot be asked, so that only the local cache can have it; "" where the
-            model is a folder, or the hub answers.
+        offline: why the hub cannot be asked, so that it is taken from the local cache as it is; ""
+            where the model is a folder, or the hub answers.
     """
 
     path: str
@@ -67,7 +67,8 @@ def find_model(name: str, adapter: str | None = None) -> FoundModel:
         adapter: what its spec names as the adapter, for the error.
 
     Raises:
-        UserError: the name looks like a path, and no folder is there.
+        UserError: the name looks like a path, and no folder is there; or the hub cannot be asked,
+            and its cache lacks the model.
     """
     if name in names("models"):
         folder: Path = load("models", name)()
@@ -78,10 +79,10 @@ def find_model(name: str, adapter: str | None = None) -> FoundModel:
     if _is_path(path):
         other = ", or write ?adapter= where the @ belongs to it" if adapter else ""
         raise UserError(f"no such model folder: {name}; fix: check the path{other}")
-    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
-            return FoundModel(path, f"it is not in the cache of the hub, and {variable} is set")
-    return FoundModel(path, _why_no_hub(path))
+    offline = _why_offline(path)
+    if offline and not _is_cached(path):
+        raise _cannot_load(path, offline)
+    return FoundModel(path, offline)
 
 
 def _is_path(name: str) -> bool:
@@ -94,17 +95,29 @@ def _is_path(name: str) -> bool:
     )
 
 
-def _why_no_hub(name: str) -> str:
-    """Why the hub does not answer; "" where it does, whatever it answers."""
+def _is_cached(name: str) -> bool:
+    """Whether the hub's cache has something of a model."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ModuleNotFoundError as error:
+        raise missing_library(error) from error
+    return (Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
+
+
+def _why_offline(name: str) -> str:
+    """Why the hub is not asked; "" where it answers, whatever it answers."""
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
+            return f"it is no folder and not in the cache of the hub, and {variable} is set"
     hub = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
     answers: list[str] = []
 
     def ask() -> None:
         try:
             request = Request(f"{hub}/api/models/{quote(name)}", method="HEAD")
-            urlopen(request, timeout=REACH).close()
-        except HTTPError:  # an answer, such as that the model is not there
-            answers.append("")
+            urlopen(request, timeout=2 * REACH).close()
+        except HTTPError as error:  # below 500 an answer, such as that the model is not there
+            answers.append("" if error.code < 500 else f"it answers {error.code}")
         except URLError as error:
             # Certificates are the business of the library that downloads: it brings its own.
             is_certificate = isinstance(error.reason, ssl.SSLCertVerificationError)
@@ -169,17 +182,17 @@ def load_model(
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     except Exception as error:  # damaged weights, unknown classes, ...
-        raise UserError(
-            f"cannot load the model {name!r} ({_reason(found, error)}); fix: name a folder or a "
-            f"hub model with weights and a processor, or a built-in model ({_built_in()})"
-        ) from error
+        raise _cannot_load(name, _reason(found, error)) from error
     if folder is not None:
         model = add_adapter(model, folder, "default")
     return LoadedModel(model, processor, version)
 
 
-def _built_in() -> str:
-    return ", ".join(names("models"))
+def _cannot_load(name: str, reason: str) -> UserError:
+    return UserError(
+        f"cannot load the model {name!r} ({reason}); fix: name a folder or a hub model with "
+        f"weights and a processor, or a built-in model ({', '.join(names('models'))})"
+    )
 
 
 def _reason(found: FoundModel, error: Exception) -> str:

@@ -29,22 +29,18 @@ def test_a_folder_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert find_model(f"~/{tmp_path.name}") == FoundModel(str(tmp_path))
 
 
-def test_a_path_that_is_no_folder_is_refused_at_once(
+def test_a_path_that_is_no_folder_is_refused_without_asking_the_hub(
     tmp_path: Path, swallowing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     (tmp_path / "file").write_text("")
-    start = time.monotonic()
     for name in ("./no", "~/no", "/no/such", "a/b/c", "runs/no", "no/", "file", "two words", ""):
         with pytest.raises(UserError, match=r"^no such model folder: .*; fix: "):
             find_model(name)
-    assert time.monotonic() - start < 1
 
 
 def test_a_hub_that_does_not_answer_is_one_line_within_five_seconds(swallowing: str) -> None:
-    import transformers  # noqa: F401 - importing it is not what is measured
-
     start = time.monotonic()
     with pytest.raises(UserError) as caught:
         load_model("nobody/no-such-model")
@@ -62,37 +58,54 @@ def test_a_hub_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         port = server.getsockname()[1]
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    assert "refused" in find_model("some/model").offline
+    with pytest.raises(UserError, match=r"cannot be reached: .*refused.*; fix: "):
+        find_model("some/model")
+
+
+def test_a_model_in_the_cache_needs_no_hub(
+    swallowing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "models--some--model").mkdir()
+    found = find_model("some/model")
+    assert found.path == "some/model"
+    assert "no answer within 3 s" in found.offline
 
 
 def test_a_hub_is_not_asked_where_that_is_forbidden(
     swallowing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    start = time.monotonic()
     with pytest.raises(UserError, match=r"HF_HUB_OFFLINE is set.*; fix: "):
         load_model("nobody/no-such-model")
-    assert time.monotonic() - start < 2
 
 
-def test_a_hub_that_answers_is_used_whatever_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("status", [200, 401, 404, 502])
+def test_a_hub_that_answers_is_used_unless_it_is_broken(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import http.server
     import threading
 
-    class Missing(http.server.BaseHTTPRequestHandler):
+    class Answering(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             asked.append(self.path)
-            self.send_error(404)
+            self.send_response(status)
+            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             pass
 
     asked: list[str] = []
-    with http.server.HTTPServer(("127.0.0.1", 0), Missing) as server:
+    with http.server.HTTPServer(("127.0.0.1", 0), Answering) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
         monkeypatch.delenv("HF_HUB_OFFLINE")
-        assert find_model("some/model") == FoundModel("some/model")
+        if status == 502:
+            with pytest.raises(UserError, match=r"it answers 502\); fix: "):
+                find_model("some/model")
+        else:
+            assert find_model("some/model") == FoundModel("some/model")
         server.shutdown()
     assert asked == ["/api/models/some/model"]
 

@@ -115,10 +115,11 @@ class RunFolder:
             return cls.create(path, asked, **facts)
         folder = cls.open(path)
         text = asked if isinstance(asked, str) else toml_text(asked)
-        if tomllib.loads(folder.recipe) != tomllib.loads(text):
+        differing = _differing(folder.recipe, text)
+        if differing:
             raise UserError(
-                f"{path} holds a run of another recipe; fix: choose another name, or ask for what "
-                f"{path / 'recipe.toml'} says"
+                f"{path} holds a run of another recipe; fix: choose another name, or ask for the "
+                f"same {', '.join(differing)} as {path / 'recipe.toml'}"
             )
         folder.claim()
         if folder.manifest["status"] != "running":
@@ -292,6 +293,15 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
         total = (total + int.from_bytes(digest, "little")) % 2**128
         count += 1
     return count, f"blake2b-sum:{total:032x}"
+
+
+def _differing(stored: str, asked: str) -> list[str]:
+    """The keys in which two recipes differ; comments and layout do not count."""
+    try:
+        one, other = tomllib.loads(stored), tomllib.loads(asked)
+    except tomllib.TOMLDecodeError:
+        return [] if stored == asked else ["text"]
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
 def _now() -> str:

@@ -21,7 +21,7 @@ def test_strings_name_what_is_rolled_out(tmp_path: Path) -> None:
     next(stream)
     stream.close()  # interrupted
     assert open_run(str(path)).manifest["status"] == "running"
-    with pytest.raises(UserError, match="holds a run of another recipe"):
+    with pytest.raises(UserError, match="another name, or ask for the same seed as"):
         collect(*asked, seed=4, out=path)
     list(collect(*asked, seed=3, out=path))
     run = open_run(path)

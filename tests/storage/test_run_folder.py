@@ -223,3 +223,20 @@ def test_the_lock_goes_with_the_last_who_holds_it(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot write to .*recipe.toml"):
         RunFolder(tmp_path).claim()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("seed = 1\ncases = 'x'\n", "the same cases, seed as"),
+        ("# a comment\nseed=0  # and another layout\n", None),
+        ("seed = [", "the same text as"),
+    ],
+)
+def test_another_recipe_is_told_by_its_keys(tmp_path: Path, asked: str, said: str | None) -> None:
+    RunFolder.create(tmp_path / "run", "seed = 0\n")
+    if said is None:
+        RunFolder.create_or_resume(tmp_path / "run", asked)
+        return
+    with pytest.raises(UserError, match=said):
+        RunFolder.create_or_resume(tmp_path / "run", asked)
