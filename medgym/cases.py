@@ -147,6 +147,7 @@ class CaseList(Sequence[Case]):
 
     Attributes:
         view_size: the greatest view size that the cases' source allows; None where any will do.
+        all_gold: whether the source says that each case has gold.
     """
 
     def __init__(
@@ -154,11 +155,13 @@ class CaseList(Sequence[Case]):
         cases: Sequence[Case],
         indices: range | None = None,
         view_size: int | None = None,
+        all_gold: bool = False,
     ) -> None:
         self._cases = cases
         self._indices = range(len(cases)) if indices is None else indices
         self._by_id: dict[str, int] | None = None
         self.view_size = view_size
+        self.all_gold = all_gold
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -169,7 +172,7 @@ class CaseList(Sequence[Case]):
     def __getitem__(self, index: slice) -> "CaseList": ...
     def __getitem__(self, index: int | slice) -> "Case | CaseList":
         if isinstance(index, slice):
-            return CaseList(self._cases, self._indices[index], self.view_size)
+            return CaseList(self._cases, self._indices[index], self.view_size, self.all_gold)
         return self._cases[self._indices[index]]
 
     def __iter__(self) -> Iterator[Case]:
@@ -306,7 +309,8 @@ def _opened(spec: str) -> CaseList:
     if parts.split not in source.splits:
         raise unknown(f"split of {parts.source}", parts.split, source.splits)
     view_size = max(source.view_sizes) if source.view_sizes else None
-    return CaseList(source.cases(parts.split), view_size=view_size)[parts.slice]
+    found = CaseList(source.cases(parts.split), None, view_size, source.all_gold)
+    return found[parts.slice]
 
 
 def write_cases(cases: Iterable[Case], path: str | Path) -> None:

@@ -23,6 +23,10 @@ class Source(ABC):
     view_sizes: tuple[int, ...] | None = None
     """The sides of view at which its images may be shown; None where any will do."""
 
+    all_gold: ClassVar[bool] = False
+    """Whether each of its cases has an answer or a region. Where a source says so, training need
+    not make all cases to find it out before it begins."""
+
     def __init__(self) -> None:  # noqa: B027 - a source without options needs nothing here
         pass
 

@@ -11,7 +11,7 @@ tools, views, errors and rubric that it has everywhere.
     GRPOTrainer(..., train_dataset=looking.dataset(), environment_factory=looking)
 
 Our own rollouts (`LookingTrainer`, `medgym train`) hold token ids and play at their own pace; TRL's
-loop does neither. This is for whoever has a training script and wants to keep it.
+loop does neither. This is for authors who want to keep their own training script.
 """
 
 import inspect
@@ -19,8 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from medgym.cases import Case
-from medgym.env import MedEnv
+from medgym.cases import Case, open_cases
 from medgym.episode import DEFAULT_TOOLS, Episode, Rules
 from medgym.errors import UserError, missing_library
 from medgym.messages import render_answer, render_call
@@ -57,20 +56,21 @@ def trl_environment(
         cases: a case spec, or a sequence of cases.
         tools: names of registered tools, or `Tool` objects.
         rubric: name of a registered rubric, or a `Rubric`: its total is the reward.
-        view_size, coordinates: as in `MedEnv`.
+        view_size, coordinates: as in `Rules`.
 
     Raises:
         UserError: unknown cases, tool or rubric, or a tool whose arguments TRL cannot describe.
     """
-    env = MedEnv(
-        cases,
-        tools,
-        rubric,
+    found = open_cases(cases)
+    rules = Rules.for_cases(
+        found,
+        tools=tools,
+        rubric=rubric,
         max_turns=sys.maxsize,  # TRL counts the turns
         view_size=view_size,
         coordinates=coordinates,
     )
-    return Environments(env.cases, env.rules)
+    return Environments(found, rules)
 
 
 class Environments:

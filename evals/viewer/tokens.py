@@ -12,13 +12,11 @@ from typing import Any
 
 from medgym.errors import UserError
 from medgym.spec import split_adapter
+from medgym.storage.layout import Place
 from medgym.trajectory import Node
 
 DIGITS = 3
 """Decimal places of a probability on the page."""
-
-OWN = "cold_start"
-"""The folder of a training's base, in its run's folder."""
 
 
 class Pieces:
@@ -29,7 +27,7 @@ class Pieces:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._own = folder / OWN
+        self._own = Place(folder).cold_start
         self._tokenizers: dict[Path, Any] = {}
 
     def of(self, policy: str, node: Node) -> list[tuple[str, float]]:
@@ -65,7 +63,7 @@ class Pieces:
                 folder = Path(split_adapter(rest)[0].partition("?")[0]).expanduser()
             except UserError:  # an old spec in which several @s could name the adapter
                 return None
-            if folder.name == OWN and not folder.is_dir():  # the run was moved
+            if folder.name == self._own.name and not folder.is_dir():  # the run was moved
                 folder = self._own
         if folder not in self._tokenizers:
             self._tokenizers[folder] = self._load(folder / "tokenizer.json")

@@ -26,7 +26,8 @@ from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
 from medgym.rollout import collect
 from medgym.tool import load_tools
-from medgym.train.sft.stage import Collator, sample_of, supervised
+from medgym.train.sft.samples import Collator, sample_of
+from medgym.train.sft.trainer import supervised
 from medgym.train.tiny.model import TinyConfig, build_model
 from medgym.train.tiny.tokenizer import answer_pieces, build_processor, call_pieces
 from medgym.trajectory import Trajectory

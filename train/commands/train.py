@@ -5,22 +5,36 @@ Imports nothing heavy before it knows what is asked.
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from medgym.commands.printing import print_json
+from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError, missing_library
+from medgym.registry import names
 
-from ..rubric_audit.audit import audit
+from .ablate import ablate
+from .audit import audit
+from .merge import merge
+
+if TYPE_CHECKING:
+    from medgym.storage.run_folder import RunFolder
+
+    from ..recipe.schema import Recipe
 
 BY_RECIPE = "recipe"
 """What the group calls the command that has no name of its own."""
 
+EMPTY = {"manifest.json", "recipe.toml", "stages.json", "images", "trajectories"}
+"""What is in the folder of a run that came to nothing; the last two are empty."""
+
 
 class _Train(TyperGroup):
-    """A group in which whatever is no sub-command's name belongs to the training by a recipe."""
+    """A group that takes what is no sub-command's name for the training by a recipe."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = args[:1] and args[0] != BY_RECIPE and args[0] in self.commands
@@ -41,6 +55,8 @@ class _ByRecipe(TyperCommand):
 
 app = typer.Typer(cls=_Train, add_completion=False)
 app.command("audit")(audit)
+app.command("ablate")(ablate)
+app.command("merge")(merge)
 
 
 @app.callback()
@@ -50,13 +66,20 @@ def group() -> None:
 
 @app.command(BY_RECIPE, cls=_ByRecipe)
 def train(
-    recipe: Annotated[str, typer.Argument(help="A registered recipe, or the path of a TOML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help=f"The path of a TOML file, or a registered recipe: {', '.join(names('recipes'))}."
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; by default runs/NAME.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="In place of the recipe's seed.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the interrupted run in OUT.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a policy by a recipe: cold start, curriculum, GRPO, judging; or a consultation's roles.
 
@@ -71,101 +94,93 @@ def train(
         from ..consultation.check import check as check_consultation
         from ..consultation.run import run_consultation
         from ..recipe.schema import load_recipe
-        from ..run import report
+        from ..run import report, stages
+        from ..run.opened import Run
         from ..run.processes import is_first
-        from ..run.stages import check, run
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     loaded, text = load_recipe(recipe, seed=seed)
-    check(loaded)
+    folder = out or Path("runs") / loaded.name
+    run = Run(loaded, folder)
     consults = loaded.consultation is not None
+    stages.check(run, stages.START if consults else stages.STAGES)
     if consults:
         check_consultation(loaded)
-    folder = out or Path("runs") / loaded.name
     kept = _open(folder, loaded, text, resume) if is_first() else None
     try:
-        results = (run_consultation if consults else run)(loaded, folder)
+        results = run_consultation(loaded, folder) if consults else stages.train(run)
     except KeyboardInterrupt:
-        print(f"what is done is kept in {folder}; --resume goes on with it", file=sys.stderr)
+        print(f"what is done is kept in {folder}; resume it with --resume", file=sys.stderr)
         raise
     if kept is None:
         return
-    shown: Any = consult_report if consults else report
-    shown.draw_report(loaded, folder)
+    if consults:
+        consult_report.draw_report(loaded, folder)
+    else:
+        report.draw_report(run)
     kept.finish()
     if as_json:
-        print(json.dumps(results))
+        print_json(results)
     else:
-        shown.print_results(results, folder)
+        (consult_report if consults else report).print_results(results, folder)
 
 
-def _open(folder: Path, recipe: Any, text: str, resume: bool) -> Any:
-    """The run's folder, new or gone on with, into which no other process writes meanwhile."""
+def _open(folder: Path, recipe: "Recipe", text: str, resume: bool) -> "RunFolder":
+    """The run's folder, new or resumed; no other process writes into it meanwhile."""
     from medgym.spec import without_credentials
-    from medgym.storage.run_folder import RunFolder
+    from medgym.storage.run_folder import RunFolder, provenance
 
     text = without_credentials(text)
     wanted = json.loads(without_credentials(recipe.model_dump_json()))
+    seeds = {"run": recipe.seed}
     if not resume and not (folder / "manifest.json").is_file():
-        return RunFolder.create(folder, text, recipe=wanted, seeds={"run": recipe.seed})
+        return RunFolder.create(folder, text, recipe=wanted, seeds=seeds)
     run = RunFolder.open(folder)
     run.claim()
-    same = run.manifest.get("recipe") == wanted
-    if resume and not same:
-        raise UserError(f"{folder} holds another recipe or seed; fix: --resume with the same one")
-    if not resume and same and run.manifest["status"] == "running":
+    held = run.manifest.get("recipe")
+    if not isinstance(held, dict):  # a rollout, an evaluation
+        return RunFolder.create(folder, text)  # which says that it is taken
+    if not resume and run.manifest["status"] == "running" and _is_empty(folder):
+        (folder / "stages.json").unlink(missing_ok=True)
+        (folder / "recipe.toml").write_text(text, "utf-8")  # in place: it carries the lock
+        run.note(**provenance(), recipe=wanted, seeds=seeds)
+        return run
+    changes = ", ".join(_changes(held, wanted))
+    if resume and changes:
         raise UserError(
-            f"{folder} holds a training that was broken off; fix: go on with it by --resume, or "
-            "choose another --out"
+            f"{folder} holds a run of another recipe ({changes}); fix: --resume with the same "
+            "recipe and seed, or choose another --out"
         )
-    return run if resume else RunFolder.create(folder, text)  # which says that it is taken
+    if not resume:
+        done = "a finished" if run.manifest["status"] == "done" else "an interrupted"
+        other = f" of another recipe ({changes})" if changes else ""
+        fix = "choose another --out" if changes else "--resume, or choose another --out"
+        raise UserError(f"{folder} holds {done} training{other}; fix: {fix}")
+    return run
 
 
-@app.command("ablate")
-def ablate(
-    recipe: Annotated[str, typer.Argument(help="A recipe that trains a consultation.")],
-    out: Annotated[Path, typer.Option(help="The folder of all its runs; it is gone on with.")],
-    seed: Annotated[int | None, typer.Option(help="In place of the recipe's seed.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
-) -> None:
-    """Train a consultation whole and without its curriculum, and judge it without each part.
+def _is_empty(folder: Path) -> bool:
+    """Whether a run came to nothing: it made no model, image or trajectory of its own."""
+    from medgym.storage.layout import Place
 
-    Example: medgym train ablate consult-tiny --out runs/ablation
-    """
-    try:
-        from ..consultation import ablation
-        from ..consultation.check import check as check_consultation
-        from ..recipe.schema import load_recipe
-        from ..run.processes import is_first
-        from ..run.stages import check
-    except ModuleNotFoundError as error:
-        raise missing_library(error) from error
-    loaded, _ = load_recipe(recipe, seed=seed)
-    check(loaded)
-    ablation.variants(loaded)  # which refuses what has nothing to leave out
-    check_consultation(loaded)
-    rows = ablation.ablate(loaded, out)
-    if not is_first():
-        return
-    if as_json:
-        print(json.dumps([row.as_dict() for row in rows]))
-    else:
-        ablation.print_rows(rows)
+    found = list(folder.iterdir())
+    if any(path.name not in EMPTY or (path.is_dir() and any(path.iterdir())) for path in found):
+        return False
+    return Place(folder).stages().keys() <= {"base"}
 
 
-@app.command("merge")
-def merge(
-    adapter: Annotated[
-        Path, typer.Argument(help="An adapter's folder, or a run's: its newest adapter.")
-    ],
-    out: Annotated[Path, typer.Argument(help="Where the model goes, a folder that is not there.")],
-) -> None:
-    """Merge an adapter into its base: an ordinary checkpoint, processor and all.
+def _changes(
+    held: Mapping[str, object], wanted: Mapping[str, object], before: str = ""
+) -> Iterator[str]:
+    """The keys of two recipes that differ, with both values."""
+    for key in sorted(held.keys() | wanted.keys()):
+        there, here = held.get(key), wanted.get(key)
+        if isinstance(there, dict) and isinstance(here, dict):
+            yield from _changes(there, here, f"{before}{key}.")
+        elif there != here:
+            yield f"{before}{key}: {_short(there)} there, {_short(here)} here"
 
-    Example: medgym train merge runs/tiny models/tiny-grpo
-    """
-    try:
-        from ..models.lora import merge as merged
-    except ModuleNotFoundError as error:
-        raise missing_library(error) from error
-    print(merged(adapter, out))
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -7,9 +7,8 @@ from medgym.consultation.role import SINGLE, SPECIALIST, TRIAGE
 from medgym.errors import UserError
 from medgym.policy import load_policy, read_spec
 
-from ..data.order import gold_cases
+from ..grpo.config import check_grpo
 from ..recipe.schema import Recipe
-from ..run.stages import check_grpo
 from .training import Training
 
 
@@ -31,7 +30,7 @@ def check(recipe: Recipe) -> None:
         check_grpo(training.of_role(role_name))
     if TRIAGE not in training.trained and SPECIALIST not in training.trained:
         return
-    found = [(case.id, case.specialty) for case in gold_cases(recipe.cases.train)]
+    found = [(case.id, case.specialty) for case in training.run.train.facts]
     if TRIAGE in training.trained and recipe.marl.triage_reward == "specialty":
         lost = [case for case, specialty in found if specialty not in consultation.specialties]
         if lost:

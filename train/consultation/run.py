@@ -3,54 +3,48 @@
 Every stage is done once, as in `run.stages`; each role resumes from its own last checkpoint.
 """
 
-import json
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from medgym.consultation.role import SINGLE, SPECIALIST, TRIAGE
-from medgym.storage.trajectories import write_atomic
 
 from ..recipe.schema import Recipe
-from ..run.stages import begin, once, results_of
+from ..run.judging import Figures, write_figures, write_results
+from ..run.stage import do, once
+from ..run.stages import START
 from .judging import judged
 from .training import Training
 
-Results = Mapping[str, Any]
-"""What `results.json` holds; see `medgym.storage.results`."""
 
-
-def run_consultation(recipe: Recipe, folder: Path) -> Results:
+def run_consultation(recipe: Recipe, folder: Path) -> Figures:
     """Do every stage that is not done yet; returns what `results.json` holds."""
     training = Training(recipe, folder)
     place = training.place
     if recipe.model.build is not None:
         torch.set_num_threads(1)  # as for a single policy
 
-    begin(recipe, place)
+    do(START, training.run)
     for number in range(recipe.marl.rounds):
         mark = f" {number + 1}" if recipe.marl.rounds > 1 else ""
         # By outcome, triage is rewarded for what the specialists know: they learn first.
         if SPECIALIST in training.trained:
             learn = partial(training.specialists, number)
-            once(place, f"specialists{mark}", learn, alone=False)
+            once(place, f"specialists{mark}", learn, together=True)
         if TRIAGE in training.trained:
             if recipe.marl.triage_reward == "outcome":
                 once(place, f"outcomes{mark}", partial(training.outcomes, number))
-            once(place, f"triage{mark}", partial(training.triage, number), alone=False)
+            once(place, f"triage{mark}", partial(training.triage, number), together=True)
         once(place, f"opinions{mark}", partial(training.opinions, number))
-        once(place, f"attending{mark}", partial(training.attending, number), alone=False)
+        once(place, f"attending{mark}", partial(training.attending, number), together=True)
     if recipe.marl.single:
-        once(place, SINGLE, training.single, alone=False)
+        once(place, SINGLE, training.single, together=True)
 
     def judge() -> None:
         training.describe()
         with training.policies() as policies:
-            figures = judged(training, policies)
-        write_atomic(folder / "judged.json", json.dumps(figures, indent=1).encode())
+            write_figures(judged(training, policies), place)
 
     once(place, "judge", judge)
-    return results_of(recipe, place)
+    return write_results(training.run)

@@ -33,12 +33,14 @@ from medgym.errors import UserError
 from medgym.policy import Sampling
 from medgym.seeds import seed_of
 from medgym.storage.adapters import published
+from medgym.storage.layout import Place
 from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
 
-from ..data.order import gold_cases, needed, ordered
+from ..data.order import GoldCases, needed, ordered
 from ..recipe.schema import Recipe
-from ..run.stages import Place, model_policy, rules_of, sampling_of
+from ..run.judging import model_policy
+from ..run.opened import Run
 from .curriculum import Entropy, difficulty, staged
 from .opinions import Advice
 from .triage_reward import Outcomes, play_out
@@ -62,7 +64,8 @@ class Training:
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe = recipe
         self.folder = folder
-        self.place = Place(folder)
+        self.run = Run(recipe, folder)
+        self.place = self.run.place
         tables = {"consultation": recipe.consultation, "roles": recipe.roles}
         self.consultation = recipe_of(tables, recipe.name)
         self._check_roles()
@@ -163,13 +166,16 @@ class Training:
         )
         return consultation_team(replace(self.consultation, roles=roles), policies)
 
-    def rules(self, role: str, specialty: str = "") -> Rules:
-        """The rules of a role: its own where it says so, else the recipe's."""
-        return self.role(role).rules(rules_of(self.recipe), specialty)
+    def rules(self, role: str, specialty: str = "", *, on: GoldCases | None = None) -> Rules:
+        """The rules of a role: its own where it says so, else the recipe's.
+
+        `on` names the cases whose view size counts; by default those of training.
+        """
+        return self.role(role).rules(self.run.rules(on or self.run.train), specialty)
 
     def sampling(self, role: str, *, greedy: bool = False) -> Sampling:
         """How a role's replies are sampled."""
-        sampling = self.role(role).sampling(sampling_of(self.recipe))
+        sampling = self.role(role).sampling(self.run.sampling())
         return replace(sampling, temperature=0.0) if greedy else sampling
 
     def train(
@@ -234,18 +240,18 @@ class Training:
     def cases(self, role: str, specialty: str | None = None) -> list[Case]:
         """The cases that a role is trained on, in order, before anything is done to them."""
         recipe = self.of_role(role)
-        cases = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
+        cases: Sequence[Case] = ordered(self.run.train, recipe.cases.order, recipe.seed)
         if specialty is not None:
             cases = [case for case in cases if case.specialty == specialty]
-        return cases[: needed(recipe.grpo, len(cases))]
+        return list(cases[: needed(recipe.grpo, len(cases))])
 
     def advice(self, team: ConsultationTeam, purpose: str) -> Advice:
         """Asks a team's triage and specialists; `purpose` is in the seed of their replies."""
         return Advice(
             team,
             self.folder / "opinions",
-            rules_of(self.recipe),
-            sampling_of(self.recipe),
+            self.run.rules(self.run.train),
+            self.run.sampling(),
             seed_of(self.recipe.seed, purpose),
         )
 
@@ -290,7 +296,7 @@ class Training:
     def opinions(self, number: int) -> None:
         """Collect the opinions that the attending learns from, and write the cases with them."""
         recipe = self.of_role(ATTENDING)
-        pool = ordered(gold_cases(recipe.cases.train), recipe.cases.order, recipe.seed)
+        pool = ordered(self.run.train, recipe.cases.order, recipe.seed)
         with self.policies() as policies:
             advice = self.advice(self.team(policies), f"opinions {number}")
             advised = advice.triaged(pool[: self.recipe.marl.cases])
@@ -330,9 +336,9 @@ class Training:
     def single(self) -> None:
         """The baseline: the same base and cases, without colleagues."""
         cases = self.cases(SINGLE)
-        rules = rules_of(self.recipe)
+        rules = self.run.rules(self.run.train)
         last = self.recipe.marl.rounds - 1
-        self.train(SINGLE, cases, rules, sampling_of(self.recipe), number=last)
+        self.train(SINGLE, cases, rules, self.run.sampling(), number=last)
 
     def describe(self) -> None:
         """Write `consultation.toml`, with which the folder is played as `consultation:FOLDER`.

@@ -32,7 +32,7 @@ from medgym.episode import Rules
 from medgym.local_model import LocalModel
 from medgym.progress import progress
 
-from ..sft.stage import Collator, Sample
+from ..sft.samples import Collator, Sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

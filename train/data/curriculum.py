@@ -1,10 +1,10 @@
 """Which cases GRPO is trained on, and in which order: by their difficulty for a policy.
 
-A case's difficulty is the policy's own rate of failure on it over a few episodes, and the order is
-from easy to hard (as MMedAgent-RL, arXiv 2506.00555, orders cases by how often others answer them
-right: always, sometimes, never). What nobody measured comes last. The order is written down before
-training begins, in `curriculum.jsonl`, so that a run that is resumed has it too; what is left out
-is in `selection.jsonl`. The episodes that difficulty was measured by are a run of their own, in
+A case's difficulty is the policy's own rate of failure on it over a few episodes. The order is from
+easy to hard (MMedAgent-RL, arXiv 2506.00555, orders cases by how often others answer them right:
+always, sometimes, never). Cases that were not measured come last. The order is written to
+`curriculum.jsonl` before training begins, so that a resumed run has it too; what is left out is in
+`selection.jsonl`. The episodes that measured the difficulty are a run of their own, in
 `curriculum/`.
 """
 
@@ -12,20 +12,54 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from medgym.cases import Case
 from medgym.episode import Rules
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.local_model import LocalModel
+from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.progress import progress
 from medgym.rollout import collect
 from medgym.seeds import seed_of
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import write_atomic
 
-from ..grpo.dynamic_sampling import Records
 from ..recipe.schema import CurriculumTable, Recipe
+from ..run.judging import model_policy
+from ..run.opened import Run
+from ..run.stage import Stage
 from .order import needed
+from .records import Records
+
+SELF = "self"
+"""The policy after its cold start, in `[curriculum] difficulty`."""
+
+
+class CurriculumStage(Stage):
+    """`[curriculum]`: the cases of GRPO are chosen, and ordered from easy to hard."""
+
+    name: ClassVar[str] = "curriculum"
+    table: ClassVar[str] = "curriculum"
+    needs: ClassVar[tuple[str, ...]] = ("cold_start",)
+
+    def wanted(self, run: Run) -> bool:
+        """Where cases are chosen or ordered."""
+        return asked_for(run.recipe.curriculum)
+
+    def check(self, run: Run) -> None:
+        """Look whether a policy that measures difficulty is registered."""
+        measuring = run.recipe.curriculum.difficulty
+        if measuring not in (None, SELF):
+            read_spec(str(measuring))
+
+    def do(self, run: Run) -> None:
+        """Write the order into the run's folder."""
+        student = model_policy(run.place.cold_start)
+        try:
+            rules, sampling = run.rules(run.train), run.sampling()
+            arrange(run.recipe, run.ordered, student, rules, sampling, run.folder)
+        finally:
+            student.close()
 
 
 def asked_for(table: CurriculumTable) -> bool:
@@ -36,7 +70,7 @@ def asked_for(table: CurriculumTable) -> bool:
 def arrange(
     recipe: Recipe,
     cases: Sequence[Case],
-    student: Any,
+    student: LocalModel,
     rules: Rules,
     sampling: Sampling,
     folder: Path,
@@ -53,7 +87,7 @@ def arrange(
     pool = list(cases[: min(len(cases), round(wanted / table.share))])
     success: dict[str, float] = {}
     if table.difficulty is not None:
-        policy = student if table.difficulty == "self" else load_policy(table.difficulty)
+        policy = student if table.difficulty == SELF else load_policy(table.difficulty)
         asyncio.run(policy.check())
         success = measure(
             pool, policy, rules, sampling, folder / "curriculum", table.samples, recipe.seed
@@ -81,10 +115,17 @@ def arrange(
 
 
 def arranged(cases: Sequence[Case], folder: Path) -> list[Case]:
-    """The cases as `arrange` wrote them down."""
-    known = {case.id: case for case in cases}
+    """The cases as `arrange` wrote them down; of `cases`, no more are made than that takes."""
     lines = (folder / "curriculum.jsonl").read_text("utf-8").splitlines()
-    return [known[json.loads(line)["case"]] for line in lines]
+    names = [json.loads(line)["case"] for line in lines]
+    missing, known = set(names), dict[str, Case]()
+    for case in cases:
+        if case.id in missing:
+            missing.remove(case.id)
+            known[case.id] = case
+            if not missing:
+                break
+    return [known[name] for name in names]
 
 
 def measure(

@@ -1,20 +1,20 @@
-"""What the cold start imitates: episodes of an oracle, of a teacher, of a stored run, of the base.
+"""What the cold start imitates: episodes of an oracle, a teacher, a stored run, or the base.
 
-Every episode is played by the recipe's rules and held in the tokens of the model that learns: a
+Every episode follows the recipe's rules and is held in the tokens of the model that learns: a
 teacher's words are rendered and tokenised as if that model had written them, with the views that it
 would have been shown. All of them stay in the run's `trajectories/`; those that are not learned
-from are named in `selection.jsonl`. A run that is resumed plays what is missing and nothing again.
+from are listed in `selection.jsonl`. A resumed run rolls out only what is missing.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
+from medgym.local_model import LocalModel
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.progress import progress
@@ -23,8 +23,11 @@ from medgym.rollout.sync import drive
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
-from ..grpo.dynamic_sampling import Records
 from ..recipe.schema import DemonstrationsTable
+from .records import Record, Records
+
+SELF = "self"
+"""The base itself, in `[demonstrations] policy`: its own samples are imitated."""
 
 PART = 256
 """Replayed episodes that are written together."""
@@ -33,7 +36,7 @@ PART = 256
 def demonstrations(
     table: DemonstrationsTable,
     cases: Sequence[Case],
-    student: Any,
+    student: LocalModel,
     rules: Rules,
     sampling: Sampling,
     run: RunFolder,
@@ -51,7 +54,7 @@ def demonstrations(
         run: where they and their images are stored. records: where the others are named.
 
     Raises:
-        UserError: nobody plays under that name, the run is none, or nothing is left to learn from.
+        UserError: no such policy or run, or nothing is left to learn from.
     """
     failed: list[Trajectory] = []
     with progress("demonstrations", len(cases) * table.samples) as advance:
@@ -82,7 +85,7 @@ def demonstrations(
 def _played(
     table: DemonstrationsTable,
     cases: Sequence[Case],
-    student: Any,
+    student: LocalModel,
     rules: Rules,
     sampling: Sampling,
     run: RunFolder,
@@ -93,7 +96,8 @@ def _played(
         return
     assert table.policy is not None
     teacher = None
-    if table.policy == "self":
+    policy: Policy
+    if table.policy == SELF:
         policy = student
     else:
         teacher = load_policy(table.policy)
@@ -125,7 +129,7 @@ def _fault(trajectory: Trajectory, keep: str | float) -> str | None:
     return None if earned >= least else f"earned {earned:g}, less than {least:g}"
 
 
-def _row(trajectory: Trajectory, why: str) -> dict[str, Any]:
+def _row(trajectory: Trajectory, why: str) -> Record:
     return {"case": trajectory.case_id, "member": trajectory.member, "why": why}
 
 
@@ -164,7 +168,7 @@ class Spoken(Policy):
 async def _replayed(
     source: RunFolder,
     cases: Sequence[Case],
-    student: Any,
+    student: LocalModel,
     rules: Rules,
     run: RunFolder,
     seed: int,

@@ -1,59 +1,154 @@
-"""Which cases a run opens, and the order in which they are trained on: fixed before it begins."""
+"""The cases of a run, opened once and made lazily, and the order in which they are trained on."""
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple, overload
 
 import numpy as np
 
-from medgym.cases import Case, CaseList, open_cases
+from medgym.cases import Case, open_cases
 from medgym.errors import UserError
 from medgym.seeds import seed_of
 
+from ..recipe.settings import Keys
 
-def gold_cases(spec: str) -> CaseList:
-    """The cases of a spec, every one with gold, without which nothing can be earned.
+
+class CaseFacts(NamedTuple):
+    """What is asked of every case before training: no pixels, no text of the question."""
+
+    id: str
+    answer: str
+    specialty: str | None
+    has_gold: bool
+
+
+class GoldCases(Sequence[Case]):
+    """The cases of a spec. Each has gold, without which nothing can be earned.
+
+    A case is made when it is first indexed, and kept. What is asked of all of them (`facts`) is
+    read in one walk, and only when it is asked for.
+
+    Args:
+        spec: a case spec.
+
+    Attributes:
+        listed: the cases as the spec names them, made at each access.
 
     Raises:
-        UserError: there are none, or some have neither an answer nor a region.
+        UserError: the spec names no cases; and, when it is made, a case has no gold.
     """
-    cases = open_cases(spec)
-    if not len(cases):
-        raise UserError(f"there are no cases in {spec}; fix: check its slice")
-    bare = [case.id for case in cases if not case.answer.strip() and not case.regions]
-    if bare:
-        raise UserError(
-            f"{len(bare)} of {len(cases)} cases of {spec} have no gold answer (the first is "
-            f"{bare[0]}); fix: choose a split with answers"
+
+    def __init__(self, spec: str) -> None:
+        self.spec = spec
+        self.listed = open_cases(spec)
+        self._made: dict[int, Case] = {}
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+    @overload
+    def __getitem__(self, index: slice) -> "OrderedCases": ...
+    def __getitem__(self, index: int | slice) -> "Case | OrderedCases":
+        if isinstance(index, slice):
+            return OrderedCases(self, range(len(self))[index])
+        place = range(len(self))[index]
+        if place not in self._made:
+            case = self.listed[place]
+            if not has_gold(case):
+                raise UserError(
+                    f"{case.id} of {self.spec} has no gold answer; fix: choose a split with answers"
+                )
+            self._made[place] = case
+        return self._made[place]
+
+    @cached_property
+    def facts(self) -> tuple[CaseFacts, ...]:
+        """The facts of each case, read in one walk."""
+        return tuple(
+            CaseFacts(case.id, case.answer, case.specialty, has_gold(case)) for case in self.listed
         )
-    return cases
+
+    def check(self) -> None:
+        """Make sure that every case has gold, without a walk where the source says so.
+
+        Raises:
+            UserError: some have none.
+        """
+        if self.listed.all_gold:
+            return
+        bare = [facts.id for facts in self.facts if not facts.has_gold]
+        if bare:
+            raise UserError(
+                f"{len(bare)} of {len(self)} cases of {self.spec} have no gold answer (the first "
+                f"is {bare[0]}); fix: choose a split with answers"
+            )
 
 
-def ordered(cases: Sequence[Case], kind: str, seed: int) -> list[Case]:
+class OrderedCases(Sequence[Case]):
+    """Cases in an order of their own, made when they are indexed.
+
+    Attributes:
+        places: where in this order each case lies that was indexed so far, by its id.
+    """
+
+    def __init__(self, cases: Sequence[Case], indices: Sequence[int]) -> None:
+        self._cases = cases
+        self._indices = indices
+        self.places: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+    @overload
+    def __getitem__(self, index: slice) -> "OrderedCases": ...
+    def __getitem__(self, index: int | slice) -> "Case | OrderedCases":
+        if isinstance(index, slice):
+            return OrderedCases(self._cases, self._indices[index])
+        place = range(len(self))[index]
+        case = self._cases[int(self._indices[place])]
+        self.places[case.id] = place
+        return case
+
+    def __iter__(self) -> Iterator[Case]:
+        return (self[place] for place in range(len(self)))
+
+
+def has_gold(case: Case) -> bool:
+    """Whether a case has an answer or a region that can be right."""
+    return bool(case.answer.strip() or case.regions)
+
+
+def ordered(cases: Sequence[Case], kind: str, seed: int) -> OrderedCases:
     """Cases in the order of training.
 
     `shuffled` is a permutation. `balanced` deals the gold answers out in rounds, each round holding
     every answer once in shuffled order, so that no step forgets one; cases that remain when an
-    answer runs out are left away.
+    answer runs out are omitted.
     """
     rng = np.random.default_rng(seed_of(seed, "order"))
-    shuffled = [cases[int(i)] for i in rng.permutation(len(cases))]
+    shuffled = [int(i) for i in rng.permutation(len(cases))]
     if kind == "shuffled":
-        return shuffled
-    hands: dict[str, list[Case]] = {}
-    for case in shuffled:
-        hands.setdefault(case.answer, []).append(case)
+        return OrderedCases(cases, shuffled)
+    facts = cases.facts if isinstance(cases, GoldCases) else cases
+    hands: dict[str, list[int]] = {}
+    for index in shuffled:
+        hands.setdefault(facts[index].answer, []).append(index)
     answers = sorted(hands)
     rounds = min(len(hand) for hand in hands.values())
-    dealt = []
+    dealt: list[int] = []
     for turn in range(rounds):
         dealt += [hands[answers[int(i)]][turn] for i in rng.permutation(len(answers))]
-    return dealt
+    return OrderedCases(cases, dealt)
 
 
-def needed(grpo: Mapping[str, Any], available: int) -> int:
-    """How many cases `[grpo]` trains on before it begins anew: one for each of its groups.
+def needed(grpo: Keys, available: int) -> int:
+    """How many cases `[grpo]` trains on before it begins again: one for each of its groups.
 
     All that are available where no number of steps is set. Defaults are `trl.GRPOConfig`'s.
     """

@@ -32,7 +32,7 @@ from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.registry import names
 from medgym.rollout import roll_out
 from medgym.spec import split_adapter
-from medgym.storage.adapters import published
+from medgym.storage.layout import ROLE, Place
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
@@ -46,10 +46,6 @@ CASES = "phantom:test[:16]"
 
 DEFAULT_COUNT = 16
 """Cases taken from a run's own test split."""
-
-ROLE = "policy"
-"""The role whose adapter of a run is examined; in a consultation it is the attending's. Another one
-is named as `hf:BASE@ADAPTER`."""
 
 OWN = 6
 """Cases that the model continues by itself."""
@@ -249,12 +245,13 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
     if "recipe" not in manifest:
         return _of_rollout(run, cases)
     recipe = parse_recipe(manifest["recipe"], str(run.path / "recipe.toml"))
-    base = run.path / "trained"  # where a whole model was trained, not an adapter
-    base = base if base.is_dir() else run.path / "cold_start"
+    # In a consultation the attending's adapter; another role's is named as `hf:BASE@ADAPTER`.
+    place = Place(run.path, ROLE if recipe.consultation is None else ATTENDING)
+    base = place.whole if place.whole.is_dir() else place.cold_start
     if not base.is_dir():
         raise UserError(f"{run.path} holds no model yet; fix: wait for its cold start")
-    versions = published(run.path, ROLE if recipe.consultation is None else ATTENDING)
-    adapter = str(versions[-1].path) if versions and base.name == "cold_start" else None
+    newest = place.newest
+    adapter = str(newest.path) if newest is not None and base == place.cold_start else None
     asked, rules = cases_and_rules(
         cases or recipe.cases.test,
         tools=recipe.tools.names,

@@ -16,7 +16,7 @@ from medgym.trajectory import Node, Trajectory
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchRow:
     """One trajectory.
 
     Attributes:
@@ -37,14 +37,14 @@ class Row:
     features: tuple[int, ...] = ()
     messages: tuple[Mapping[str, str], ...] = ()
 
-    def silent(self) -> "Row":
+    def silent(self) -> "BatchRow":
         """The same row with nothing to be trained on."""
         return replace(self, mask=(0,) * len(self.mask))
 
 
 def rows_of(
     trajectories: Sequence[Trajectory], pictures: Mapping[str, Image.Image]
-) -> list[Row | None]:
+) -> list[BatchRow | None]:
     """The rows of a step's trajectories, None for those that failed.
 
     Raises:
@@ -53,7 +53,7 @@ def rows_of(
     return [row_of(each, pictures) if each.failure is None else None for each in trajectories]
 
 
-def shortest(rows: Sequence[Row | None]) -> Row | None:
+def shortest(rows: Sequence[BatchRow | None]) -> BatchRow | None:
     """The row with the fewest tokens.
 
     A failed trajectory has no tokens, and batches have no holes: this row stands in for it, silent.
@@ -63,7 +63,9 @@ def shortest(rows: Sequence[Row | None]) -> Row | None:
     return min(whole, key=lambda row: len(row.prompt) + len(row.completion), default=None)
 
 
-def filled(rows: Sequence[Row | None], stand_in: Row | None, silent: Sequence[bool]) -> list[Row]:
+def filled(
+    rows: Sequence[BatchRow | None], stand_in: BatchRow | None, silent: Sequence[bool]
+) -> list[BatchRow]:
     """The rows without a hole, silent where nothing is to be trained on; every hole is."""
     whole = [row if row is not None else stand_in for row in rows]
     return [
@@ -73,7 +75,7 @@ def filled(rows: Sequence[Row | None], stand_in: Row | None, silent: Sequence[bo
     ]
 
 
-def row_of(trajectory: Trajectory, pictures: Mapping[str, Image.Image]) -> Row:
+def row_of(trajectory: Trajectory, pictures: Mapping[str, Image.Image]) -> BatchRow:
     """The row of a trajectory that was sampled.
 
     Raises:
@@ -81,7 +83,7 @@ def row_of(trajectory: Trajectory, pictures: Mapping[str, Image.Image]) -> Row:
     """
     nodes = read_nodes(trajectory)
     first, *rest = nodes
-    return Row(
+    return BatchRow(
         prompt=first.token_ids,
         completion=tuple(token for node in rest for token in node.token_ids),
         mask=tuple(value for node in rest for value in node.loss_mask),
@@ -97,7 +99,7 @@ def _aligned(node: Node) -> Sequence[float]:
     return node.logprobs if node.role == "assistant" else (0.0,) * len(node.token_ids)
 
 
-def as_trl(rows: Sequence[Row], extra: Mapping[str, Any]) -> tuple[Any, ...]:
+def as_trl(rows: Sequence[BatchRow], extra: Mapping[str, Any]) -> tuple[Any, ...]:
     """What `GRPOTrainer._generate` returns.
 
     The images of all turns are given as tools' images, so that TRL encodes them together from the
@@ -135,7 +137,7 @@ def reward_functions(rules: Rules) -> tuple[list[Any], list[float]]:
 
 
 def check_images(
-    made: Mapping[str, Any], rows: Sequence[Row], placeholder: int, merge: int
+    made: Mapping[str, Any], rows: Sequence[BatchRow], placeholder: int, merge: int
 ) -> None:
     """Hold what TRL made of a step's images against what was shown.
 

@@ -1,25 +1,24 @@
-"""Which groups a step of GRPO learns from: those that can teach something.
+"""Dynamic sampling: a step of GRPO learns from groups whose members earn different rewards.
 
 A group whose members all earn the same has no advantage and no gradient; a batch full of them is
-generated for nothing. `SkipFlat` leaves such groups out and plays further cases in their place, up
-to a multiple of the step's groups (dynamic sampling, DAPO, arXiv 2503.14476, equation 11; there a
-group is flat where all its answers are right or all wrong, here where all its rewards are equal).
+generated for nothing. `SkipFlat` leaves such groups out and rolls out further cases in their place,
+up to a multiple of the step's groups (DAPO, arXiv 2503.14476, equation 11; there a group is flat
+where all its answers are right or all wrong, here where all its rewards are equal).
 
-What a step draws depends on the seed, the step and its cases alone, so that a resumed run repeats
+What a step samples depends only on the seed, the step and its cases, so that a resumed run repeats
 it. What was left out, and why, is in the run's `selection.jsonl`.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from medgym.cases import Case
 from medgym.seeds import seed_of
-from medgym.storage.trajectories import write_atomic
 from medgym.trajectory import Trajectory
+
+from ..data.order import OrderedCases
+from ..data.records import Record, Records
 
 Group = list[tuple[Case, Trajectory]]
 """The members of one case's group, in order."""
@@ -33,41 +32,6 @@ FLAT = 1e-6
 NEIGHBOURS = 16
 """Further cases come from the training order within so many steps' cases of those that they
 replace, so that an order from easy to hard stays one."""
-
-
-class Records:
-    """`selection.jsonl`: one line for everything that was left out, with its reason.
-
-    Every row has a `stage` (`demonstrations`, `curriculum`, `grpo`), the `case` and `why`.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "selection.jsonl"
-
-    def add(self, stage: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows of a stage."""
-        if not rows:
-            return
-        with self._path.open("a", encoding="utf-8") as stream:
-            for row in rows:
-                stream.write(json.dumps({"stage": stage, **row}) + "\n")
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Everything on record."""
-        if not self._path.exists():
-            return []
-        return [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
-
-    def forget(self, stage: str, after: int = -1) -> None:
-        """Drop a stage's rows, by default all, which a resumed run makes again.
-
-        Args:
-            stage: whose rows. after: only those whose `step` is greater.
-        """
-        kept = [r for r in self.rows() if r["stage"] != stage or r.get("step", after + 1) <= after]
-        if self._path.exists():
-            lines = "".join(json.dumps(row) + "\n" for row in kept)
-            write_atomic(self._path, lines.encode("utf-8"))
 
 
 class SkipFlat:
@@ -91,7 +55,12 @@ class SkipFlat:
         records: Records | None = None,
     ) -> None:
         self._cases = cases
-        self._places = {case.id: place for place, case in enumerate(cases)}
+        # In cases that are made lazily, those of a step are known once it has played them.
+        self._places = (
+            cases.places
+            if isinstance(cases, OrderedCases)
+            else {case.id: place for place, case in enumerate(cases)}
+        )
         self._seed = seed
         self._most = most
         self._masked = masked
@@ -109,7 +78,7 @@ class SkipFlat:
         budget = int(self._most * wanted) - wanted
         good = [group for group in groups if not self._is_flat(group)]
         spare = [group for group in groups if self._is_flat(group)]
-        left_out: list[dict[str, Any]] = []
+        left_out: list[Record] = []
         further = self._further(step, groups)
         while len(good) < wanted and budget > 0 and further:
             count = min(wanted - len(good), budget, len(further))
@@ -156,6 +125,6 @@ def _why(group: Group) -> str:
     return "all wrong" if right == 0 else "all earned the same"
 
 
-def _row(step: int, group: Group, why: str) -> dict[str, Any]:
+def _row(step: int, group: Group, why: str) -> Record:
     rewards = [member.reward for _, member in group]
     return {"step": step, "case": group[0][0].id, "why": why, "rewards": rewards}

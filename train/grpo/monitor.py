@@ -1,4 +1,4 @@
-"""What training looks at in itself every so many steps, beside what it optimises.
+"""What training measures every so many steps, beside what it optimises.
 
 Does the policy see (`sight`), do sampler and trainer agree on what was sampled (`agreement`), and
 what does it earn when its tools show it another case (`exchanged`)? A policy that goes blind may
@@ -17,14 +17,14 @@ from .blindness import BlindnessCheck
 from .trainer import LookingTrainer
 
 CASES = 8
-"""Cases that are looked at, one episode of each: three forward passes apiece."""
+"""Cases that are measured, one episode of each, with three forward passes each."""
 
 EPISODES = 16
 """Episodes that are played with exchanged views, of the same cases."""
 
 
-class Watching:
-    """Looks every so many steps; what `LookingTrainer` takes as `watch`.
+class SightMonitor:
+    """Measures every so many steps; what `LookingTrainer` takes as `monitor`.
 
     Args:
         table: how often, and what counts as blind.

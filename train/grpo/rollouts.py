@@ -1,4 +1,4 @@
-"""Who plays the episodes of training, and where: the machinery of `collect`, one step at a time.
+"""The rollouts of training, one step at a time, by the machinery of `collect`.
 
 Every attempt starts from a fresh environment, and what the machinery fails at is tried again. What
 fails for good comes back as a failed trajectory without a reward. No trajectory leaves here that
@@ -8,7 +8,7 @@ breaks an invariant, and every image that one shows is held until the next step 
 import io
 import math
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -22,12 +22,17 @@ from medgym.rollout.sync import drive
 from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory, validate
 
+from ..recipe.settings import Keys
 
-class Player:
-    """Plays the episodes of one training step after the other.
+if TYPE_CHECKING:
+    from medgym.rollout.ray.cluster import Cluster
+
+
+class StepRollouts:
+    """Rolls out the episodes of one training step after another.
 
     Args:
-        sampling: how replies are drawn.
+        sampling: how replies are sampled.
         images: where the images that were shown are kept, if they are to be kept.
         backend, workers, ray_address: as `collect`'s.
 
@@ -50,7 +55,7 @@ class Player:
         self._backend = backend
         self._workers = workers
         self._ray_address = ray_address
-        self._cluster: Any = None
+        self._cluster: Cluster | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -61,18 +66,18 @@ class Player:
     def play(
         self, jobs: Sequence[Job], policy: Policy, rules: Rules, *, seed: int
     ) -> list[Trajectory]:
-        """Play episodes, all at once; their trajectories in the order of the jobs.
+        """Roll out episodes, all at once; their trajectories in the order of the jobs.
 
         Raises:
             InvariantError: a trajectory that must not be trained on.
-            UserError, RunError: as whoever plays raises them.
+            UserError, RunError: as the policy raises them.
         """
         trajectories = []
-        for played in drive(self._settle(jobs, policy, rules, seed)):
-            for sha256, png in played.images.items():
+        for rolled in drive(self._settle(jobs, policy, rules, seed)):
+            for sha256, png in rolled.images.items():
                 self._keep_png(sha256, png)
-            validate(played.trajectory)
-            trajectories.append(played.trajectory)
+            validate(rolled.trajectory)
+            trajectories.append(rolled.trajectory)
         return trajectories
 
     async def _settle(
@@ -80,11 +85,11 @@ class Player:
     ) -> AsyncGenerator[Finished, None]:
         backend = self._make(policy, rules, seed, len(jobs))
         stream = settle(jobs, backend, policy=policy.spec, seed=seed, tally=self.tally)
-        async for played in stream:
-            yield played
+        async for rolled in stream:
+            yield rolled
 
     def _make(self, policy: Policy, rules: Rules, seed: int, concurrency: int) -> Backend:
-        common: dict[str, Any] = {
+        common: Keys = {
             "sampling": self._sampling,
             "seed": seed,
             "concurrency": concurrency,
@@ -104,7 +109,7 @@ class Player:
             **common,
         )
 
-    def _join(self, policy: Policy, rules: Rules) -> Any:
+    def _join(self, policy: Policy, rules: Rules) -> "Cluster":
         from medgym.rollout.ray.cluster import join
         from medgym.rollout.ray.tools import is_remote
 

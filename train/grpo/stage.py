@@ -1,15 +1,11 @@
-"""The GRPO stage: a recipe's keys into TRL's own classes, metrics, checkpoints, resuming."""
+"""The GRPO stage: reinforcement learning on whole episodes, resumed from its last checkpoint."""
 
 import asyncio
-import json
-import math
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from transformers import TrainerCallback, set_seed
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -19,46 +15,81 @@ from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import reason_of
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.progress import progress
 from medgym.spec import fill_spec
 from medgym.storage.adapters import published
-from medgym.storage.trajectories import ImageStore, TrajectoryStore
-from medgym.trajectory import Trajectory
+from medgym.storage.layout import ROLE, Place
+from medgym.storage.trajectories import ImageStore
 
-from ..models.checkpoint import save_model
+from ..data.curriculum import arranged, asked_for
+from ..data.records import Records
+from ..models.checkpoint import load_model, save_model
 from ..models.lora import Following, forget_after, lora_config, only, save_adapter
 from ..recipe.schema import Recipe
-from .dynamic_sampling import Records, SkipFlat
-from .monitor import Watching
+from ..recipe.settings import Keys
+from ..run.opened import Run
+from ..run.stage import ReportPanel, Stage
+from .callbacks import KeptTrajectories, MetricsFile, StopAt
+from .config import check_grpo, grpo_config
+from .curves import panels
+from .dynamic_sampling import SkipFlat
+from .monitor import SightMonitor
 from .trainer import LookingTrainer
 
 if TYPE_CHECKING:
-    from ..run.stages import Place
+    from transformers import PreTrainedModel, ProcessorMixin
+
+
+class GrpoStage(Stage):
+    """`[grpo]` and `[lora]`: the policy after its cold start learns from its own episodes."""
+
+    name: ClassVar[str] = "grpo"
+    table: ClassVar[str] = "grpo"
+    needs: ClassVar[tuple[str, ...]] = ("cold_start",)
+    together: ClassVar[bool] = True
+
+    def check(self, run: Run) -> None:
+        """Have TRL look at `[grpo]`; look whether the engine of `[rollout] policy` can train."""
+        check_grpo(run.recipe)
+        check_engine(run.recipe)
+
+    def do(self, run: Run) -> None:
+        """Train, from the cold start or from the last checkpoint, and publish the adapter."""
+        model, processor = load_model(run.place.cold_start)
+        cases: Sequence[Case] = run.ordered
+        if asked_for(run.recipe.curriculum):
+            cases = arranged(cases, run.folder)
+        rules, sampling = run.rules(run.train), run.sampling()
+        train_grpo(run.recipe, model, processor, cases, rules, sampling, run.place)
+
+    def panels(self, run: Run) -> Sequence[ReportPanel]:
+        """Accuracy, looking and sight, step by step."""
+        return panels(run.place.metrics, run.recipe.grpo)
 
 
 def train_grpo(
     recipe: Recipe,
-    model: Any,
-    processor: Any,
+    model: "PreTrainedModel",
+    processor: "ProcessorMixin",
     cases: Sequence[Case],
     rules: Rules,
     sampling: Sampling,
-    place: "Place",
+    place: Place,
     *,
     until: int | None = None,
     callbacks: Sequence[Callable[[LookingTrainer], TrainerCallback]] = (),
 ) -> None:
     """Train a LoRA adapter (or, without `[lora]`, the model) and publish it.
 
-    A run that was broken off goes on from its last checkpoint: model, optimiser, order of cases and
-    chance are then those of a run that was not.
+    An interrupted run resumes from its last checkpoint: model, optimiser, order of cases and random
+    state are then those of a run that was not interrupted.
 
     Args:
         recipe, model, processor, cases, rules, sampling: what is trained, on what and how.
         place: where it is kept, under which role's name.
-        until: a step to stop at, with a checkpoint, before the recipe's last one; training it again
-            goes on from there.
+        until: a step to stop at, with a checkpoint, before the recipe's last one; the next call
+            resumes there.
         callbacks: make callbacks of the trainer, beside our own.
 
     Raises:
@@ -66,12 +97,12 @@ def train_grpo(
         RunError: training cannot go on; the last checkpoint is whole.
     """
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(place.tensorboard)
-    config = grpo_config(recipe, place)
+    config = grpo_config(recipe, place.checkpoints)
     is_first = config.process_index == 0
     last = get_last_checkpoint(str(place.checkpoints)) if place.checkpoints.is_dir() else None
     done = int(last.rpartition("-")[2]) if last else 0
     engine = engine_of(recipe, place)
-    kept, records = _Kept(place), Records(place.folder)
+    kept, records = KeptTrajectories(place), Records(place.folder)
     if is_first:
         kept.forget_after(done)
         records.forget("grpo", after=done - 1)
@@ -79,7 +110,7 @@ def train_grpo(
     trainer: LookingTrainer | None = None
     try:
         set_seed(recipe.seed)
-        asked = {
+        asked: Keys = {
             "cases": cases,
             "rules": replace(rules, max_tokens=recipe.rollout.max_context or _context(model)),
             "sampling": sampling,
@@ -90,7 +121,7 @@ def train_grpo(
             "overlong": recipe.rollout.overlong,
             "images": ImageStore(place.folder / "images"),
             "select": _select(recipe, cases, records if is_first else None),
-            "watch": Watching(recipe.sight, recipe.rollout.temperature),
+            "monitor": SightMonitor(recipe.sight, recipe.rollout.temperature),
             "on_step": kept.add,
         }
         trainer = _trainer(recipe, model, processor, config, asked)
@@ -108,13 +139,13 @@ def train_grpo(
         end = min(ends, default=None)  # without one, epochs are counted
         with progress(_named("GRPO", place), end, done=done) as advance:
             made = [make(trainer) for make in callbacks]
-            for callback in (*made, *([_Until(end)] if end else []), kept):
+            for callback in (*made, *([StopAt(end)] if end else []), kept):
                 trainer.add_callback(callback)
             if is_first:
-                trainer.add_callback(_Metrics(place, done, advance))
+                trainer.add_callback(MetricsFile(place, done, advance))
             if end is None or done < end:
                 trainer.train(resume_from_checkpoint=last)
-            elif last is not None:  # it was broken off behind its last step
+            elif last is not None:  # it was interrupted after its last step
                 trainer._load_from_checkpoint(last)
         steps = max(int(trainer.state.global_step), done)
         kept.write(steps)
@@ -127,15 +158,17 @@ def train_grpo(
             engine.close()
 
 
-def _named(what: str, place: "Place") -> str:
+def _named(what: str, place: Place) -> str:
     """`GRPO attending`, where several are trained."""
-    from ..run.stages import ROLE
-
     return what if place.role == ROLE else f"{what} {place.role}"
 
 
 def _trainer(
-    recipe: Recipe, model: Any, processor: Any, config: GRPOConfig, asked: dict[str, Any]
+    recipe: Recipe,
+    model: "PreTrainedModel",
+    processor: "ProcessorMixin",
+    config: GRPOConfig,
+    asked: Keys,
 ) -> LookingTrainer:
     """The trainer; what it or one of its libraries refuses is the user's to fix."""
     peft_config = None
@@ -162,19 +195,31 @@ def _trainer(
         ) from error
 
 
-def engine_of(recipe: Recipe, place: "Place") -> Policy | None:
-    """Who plays in place of the model, if anyone; `{base}` in its spec is the run's cold start.
+def check_engine(recipe: Recipe) -> None:
+    """Look at `[rollout] policy` as far as that is possible before there is a base.
+
+    Raises:
+        UserError: nothing is registered under its name, or there is no adapter to hand to it.
+    """
+    if recipe.rollout.policy is None:
+        return
+    if not recipe.lora:
+        raise UserError(
+            "[rollout] policy needs [lora]: a running engine takes only adapters; fix: add [lora], "
+            "or remove [rollout] policy"
+        )
+    read_spec(recipe.rollout.policy)
+
+
+def engine_of(recipe: Recipe, place: Place) -> Policy | None:
+    """The engine that plays in place of the model, if any; `{base}` is the run's cold start.
 
     Raises:
         UserError: it is not there, or not fit for training.
     """
     if recipe.rollout.policy is None:
         return None
-    if not recipe.lora:
-        raise UserError(
-            "[rollout] policy needs [lora]: only adapters are handed to an engine that runs; "
-            "fix: add [lora], or leave the policy out"
-        )
+    check_engine(recipe)
     policy = load_policy(fill_spec(recipe.rollout.policy, base=place.cold_start))
     asyncio.run(policy.check())
     policy.require_training()
@@ -198,127 +243,22 @@ def _select(recipe: Recipe, cases: Sequence[Case], records: Records | None) -> S
     )
 
 
-def _context(model: Any) -> int | None:
+def _context(model: "PreTrainedModel") -> int | None:
     """The greatest number of tokens that a model takes, if it says."""
     length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return int(length) if length else None
 
 
 def _publish(
-    trainer: LookingTrainer, processor: Any, place: "Place", steps: int, is_adapter: bool
+    trainer: LookingTrainer,
+    processor: "ProcessorMixin",
+    place: Place,
+    steps: int,
+    is_adapter: bool,
 ) -> None:
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if is_adapter:
         if steps not in {version.step for version in published(place.folder, place.role)}:
             save_adapter(trained, place.folder, place.role, steps)
     else:
-        save_model(trained, processor, place.folder / "trained")
-
-
-def grpo_config(recipe: Recipe, place: "Place") -> GRPOConfig:
-    """`[grpo]` on top of what medgym sets; see `recipe._TRL_OURS` for what a recipe may not set.
-
-    Raises:
-        UserError: TRL refuses a value, or checkpoints would fall between steps that share what was
-            played, from where no run can be resumed exactly.
-    """
-    # The newest transformers warns of a name that the oldest one supported still needs.
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = torch.cuda.is_available()
-    ours: dict[str, Any] = {
-        "bf16": on_gpu,
-        "use_cpu": not on_gpu,
-        "gradient_checkpointing": on_gpu,
-        "logging_steps": 1,
-        "report_to": ["tensorboard"],
-        "disable_tqdm": True,
-        "shuffle_dataset": False,
-        "save_strategy": "steps",
-        "save_total_limit": 2,
-        "dataloader_num_workers": 0,
-    }
-    try:
-        config = GRPOConfig(
-            **(ours | recipe.grpo),
-            output_dir=str(place.checkpoints),
-            seed=recipe.seed,
-            data_seed=recipe.seed,
-            temperature=recipe.rollout.temperature,
-            top_k=0,
-            max_completion_length=recipe.rollout.max_turns * recipe.rollout.max_tokens,
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(f"TRL refuses [grpo]: {reason_of(error)}; fix: correct it") from error
-    shared = int(config.steps_per_generation or 1) * config.num_iterations
-    period = shared // math.gcd(shared, config.gradient_accumulation_steps)
-    if config.save_strategy == "steps" and config.save_steps % period:
-        raise UserError(
-            f"{period} steps share what was played and [grpo] save_steps is {config.save_steps:g}; "
-            f"fix: a multiple of {period}, so that runs resume exactly"
-        )
-    return config
-
-
-class _Until(TrainerCallback):
-    """Stops at a step, with a checkpoint."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step >= self._step:
-            control.should_save = args.save_strategy != "no"
-            control.should_training_stop = True
-
-
-class _Kept(TrainerCallback):
-    """Trajectories of training: at each checkpoint one Parquet part, named by its last step.
-
-    A part is written before its checkpoint, so that a checkpoint never lacks what led to it; parts
-    beyond the last checkpoint belong to steps that a resumed run plays again.
-    """
-
-    def __init__(self, place: "Place") -> None:
-        self._store = TrajectoryStore(place.played)
-        self._waiting: list[Trajectory] = []
-
-    def forget_after(self, step: int) -> None:
-        """Drop parts of steps that a resumed run plays again."""
-        for part in self._store.parts():
-            if int(part.stem.removeprefix("part-")) > step:
-                part.unlink()
-
-    def add(self, step: int, played: Sequence[tuple[Case, Trajectory]]) -> None:
-        """Take what a step played."""
-        self._waiting += [trajectory for _, trajectory in played]
-
-    def write(self, step: int) -> None:
-        """Write what was played up to a step."""
-        self._store.write(self._waiting, number=step)
-        self._waiting = []
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if control.should_save:
-            self.write(int(state.global_step))
-
-
-class _Metrics(TrainerCallback):
-    """One JSON line a step into `metrics.jsonl`, and the progress bar."""
-
-    def __init__(self, place: "Place", done: int, advance: Any) -> None:
-        self._path = place.metrics
-        self._advance = advance
-        kept = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in kept if json.loads(line)["step"] <= done]
-        self._path.write_text("".join(line + "\n" for line in kept))
-
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
-    ) -> None:
-        if not logs or "reward" not in logs:
-            return
-        # TRL logs None for what a step has no figure of, as where all episodes were masked.
-        row = {k: float(v) for k, v in logs.items() if v is not None}
-        with self._path.open("a") as stream:
-            stream.write(json.dumps({"step": state.global_step} | row) + "\n")
-        self._advance(1, reward=row.get("reward", 0.0), accuracy=row.get("accuracy", 0.0))
+        save_model(trained, processor, place.whole)

@@ -5,8 +5,8 @@ episodes played through `medgym.rollout`, so that they are token-exact, multi-tu
 losses, advantages, clipping, logging, checkpoints are TRL's. The method replaced, `_generate`, is
 private: the minor version of TRL is pinned and `SIGNATURE` is checked before anything runs.
 
-What the machinery failed at for good trains nobody: its whole group is left out, without a reward
-and without a gradient. That every image which was shown reaches the model is checked on every step.
+An episode whose machinery failed for good trains nothing: its whole group is left out, without a
+reward and without a gradient. Every step checks that each image which was shown reaches the model.
 """
 
 import inspect
@@ -35,9 +35,9 @@ from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import WholeCheckpoints
-from .batch import Row, as_trl, check_images, filled, reward_functions, rows_of, shortest
+from .batch import BatchRow, as_trl, check_images, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
-from .rollouts import Player
+from .rollouts import StepRollouts
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
@@ -47,14 +47,15 @@ SIGNATURE = "(self, prompts: list)"
 
 OnStep = Callable[[int, Sequence[tuple[Case, Trajectory]]], None]
 Select = Callable[[int, list[Group], Play], list[Group]]
-Watch = Callable[["LookingTrainer", Sequence[tuple[Case, Trajectory]]], Mapping[str, float]]
+Monitor = Callable[["LookingTrainer", Sequence[tuple[Case, Trajectory]]], Mapping[str, float]]
+"""Gives figures of what a step played; it may stop the run."""
 
 
 class Publisher(Protocol):
-    """Who keeps samplers elsewhere in step with the model in training."""
+    """Keeps an engine in step with the model in training."""
 
     def player(self, model: Any, step: int) -> Policy:
-        """Who plays a step's episodes."""
+        """The policy that plays the episodes of a step."""
 
 
 def check_trl() -> None:
@@ -67,7 +68,7 @@ def check_trl() -> None:
 
 
 def look(view: int) -> str:
-    """Stands in TRL's list of tools and is never called.
+    """A stand-in for TRL's list of tools; it is never called.
 
     TRL encodes images of later turns only where it knows of at least one tool; the tools that are
     really used belong to the episode.
@@ -81,17 +82,17 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
     Args:
         cases: what is trained on; a row of the data set names one by its index.
         rules: tools, rubric and budgets of an episode. A scheduled rubric is followed.
-        sampling: how replies are drawn; the temperature must be the config's.
-        policy: who plays, where that is another engine: its samples are corrected for by TRL's
-            importance sampling. By default the model in training plays, in process.
-        publisher: hands the model in training to that engine.
+        sampling: how replies are sampled; the temperature must be the config's.
+        policy: the engine that samples, where the model in training does not: its samples are
+            corrected for by TRL's importance sampling. By default the model samples, in process.
+        publisher: hands the adapter in training to that engine.
         backend, workers, ray_address: where episodes are played, as `collect` takes them.
-        overlong: what becomes of an episode that ran out of its budget: it earns what it earned,
-            or it is masked: neither punished nor counted in its group's baseline.
+        overlong: whether an episode that ran out of its budget keeps its reward, or is masked: it
+            is then neither punished nor counted in its group's baseline.
         images: where the images that were seen are kept, if they are to be kept.
         select: may exchange groups for others; receives the step, the groups that did not fail and
             how to play more, and returns as many groups as it received.
-        watch: figures of its own that are logged, of what was played; it may stop the run.
+        monitor: gives figures of what was played, which are logged; it may stop the run.
         on_step: receives the step and what was played and is trained on, after every generation.
         args, model, processing_class, peft_config, callbacks: as TRL's.
     """
@@ -113,7 +114,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         overlong: Literal["reward", "mask"] = "reward",
         images: ImageStore | None = None,
         select: Select | None = None,
-        watch: Watch | None = None,
+        monitor: Monitor | None = None,
         on_step: OnStep | None = None,
         **kwargs: Any,
     ) -> None:
@@ -138,10 +139,10 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         self.publisher = publisher
         self._overlong = overlong
         self._select = select
-        self._watch = watch
+        self._monitor = monitor
         self._on_step = on_step
-        self._rows: list[Row] = []
-        self._player = Player(
+        self._rows: list[BatchRow] = []
+        self._rollouts = StepRollouts(
             sampling, images=images, backend=backend, workers=workers, ray_address=ray_address
         )
         model = self.accelerator.unwrap_model(self.model)
@@ -160,16 +161,16 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
     @property
     def pictures(self) -> Mapping[str, Any]:
         """The images that this step's episodes showed, by content hash."""
-        return self._player.pictures
+        return self._rollouts.pictures
 
     def close(self) -> None:
-        """Give back what playing holds: a Ray cluster that was started."""
-        self._player.close()
+        """Leave the Ray cluster that was started for the rollouts, if any."""
+        self._rollouts.close()
 
     def played(self, cases: Sequence[Case], rules: Rules, *purpose: object) -> Group:
-        """Play some cases by who plays now, each as often as it is given.
+        """Roll out some cases by the present policy, each as often as it is given.
 
-        `purpose` and step fix the draws. Raises as `Player.play`.
+        `purpose` and the step fix the seeds. Raises as `StepRollouts.play`.
         """
         members: Counter[str] = Counter()
         jobs = []
@@ -179,7 +180,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         step, process = self.state.global_step, self.accelerator.process_index
         seed = seed_of(self.args.seed, step, process, *purpose)
         with self.accelerator.autocast():  # in process, the sampler computes as the trainer does
-            trajectories = self._player.play(jobs, self._policy, rules, seed=seed)
+            trajectories = self._rollouts.play(jobs, self._policy, rules, seed=seed)
         return list(zip(cases, trajectories, strict=True))
 
     def rules_now(self) -> Rules:
@@ -188,7 +189,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         return replace(self._rules, rubric=self._rules.rubric.at(min(progress, 1.0)))
 
     def _generate(self, prompts: list) -> Any:  # type: ignore[type-arg]
-        self._player.begin()
+        self._rollouts.begin()
         step = self.state.global_step
         if self.publisher is not None:
             self._policy = self.publisher.player(self.accelerator.unwrap_model(self.model), step)
@@ -203,10 +204,10 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         everyone = gather_object(pairs) if self.accelerator.num_processes > 1 else pairs
         if self._on_step is not None and self.accelerator.is_main_process:
             self._on_step(step, everyone)
-        if self._watch is not None:
+        if self._monitor is not None:
             whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
             with self.accelerator.autocast():
-                figures = self._watch(self, whole)
+                figures = self._monitor(self, whole)
             self._log(figures)
         trajectories = [trajectory for _, trajectory in pairs]
         silent = [
@@ -239,7 +240,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         lost = [trajectory.failure is not None for trajectory in trajectories]
         everyone = self.accelerator.gather(torch.tensor(lost, device=self.accelerator.device))
         groups = everyone.view(-1, size).any(dim=1)
-        failures = self._player.tally.failures.items()
+        failures = self._rollouts.tally.failures.items()
         self._log({f"failures/{boundary}": float(count) for boundary, count in failures})
         self._metrics[self._mode]["failures/left_out"].append(groups.float().mean().item())
         if bool(groups.all()):
@@ -247,7 +248,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             reason = reasons.most_common(1)[0][0] if reasons else "see the other processes"
             raise RunError(
                 f"every group of step {self.state.global_step + 1} failed ({reason}); fix: what "
-                "failed, then go on with --resume from the last checkpoint"
+                "failed, then resume from the last checkpoint with --resume"
             )
         processes = everyone.view(self.accelerator.num_processes, -1)
         self._someone_has_none = bool(processes.all(dim=1).any())
@@ -294,7 +295,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         return made
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        """TRL hands on all that an image processor returns; what a model takes may be less."""
+        """TRL passes all that an image processor returns; a model may take less of it."""
         taken = {name: value for name, value in kwargs.items() if name in self._taken}
         return super()._get_per_token_logps_and_entropies(*args, **taken)
 
@@ -342,5 +343,5 @@ def _taken(model: Any) -> set[str]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """TRL warns, at length, of rows without a reward; here they are left out on purpose."""
+    """TRL warns at length about rows without a reward; here they are left out on purpose."""
     return "All reward functions returned None" not in record.getMessage()

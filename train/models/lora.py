@@ -19,8 +19,9 @@ from medgym.failures import reason_of
 from medgym.local_model import local_model
 from medgym.policy import Policy
 from medgym.storage.adapters import CONFIG, Samplers, Version, check_fit, publish, published
+from medgym.storage.layout import base_in_run
 
-from ..recipe.schema import Part
+from ..recipe.schema import ModelPart
 from .checkpoint import load_model, save_model
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ TOWERS = {"visual", "vision_tower", "vision_model"}
 model. In Qwen's models the projector is inside the tower."""
 
 
-def part_of(name: str) -> Part:
+def part_of(name: str) -> ModelPart:
     """Which part of a model a module or weight belongs to, by its dotted name."""
     path = set(name.split("."))
     if path & PROJECTORS:
@@ -40,18 +41,18 @@ def part_of(name: str) -> Part:
     return "vision" if path & TOWERS else "language"
 
 
-def parameters_of(model: "PreTrainedModel", parts: Sequence[Part]) -> list[torch.nn.Parameter]:
+def parameters_of(model: "PreTrainedModel", parts: Sequence[ModelPart]) -> list[torch.nn.Parameter]:
     """The weights of some parts of a model."""
     return [weight for name, weight in model.named_parameters() if part_of(name) in parts]
 
 
-def only(model: "PreTrainedModel", parts: Sequence[Part]) -> None:
+def only(model: "PreTrainedModel", parts: Sequence[ModelPart]) -> None:
     """Let these parts of a model learn, and no others; for training without an adapter."""
     for name, weight in model.named_parameters():
         weight.requires_grad_(part_of(name) in parts)
 
 
-def targets(model: "PreTrainedModel", parts: Sequence[Part]) -> dict[str, Any]:
+def targets(model: "PreTrainedModel", parts: Sequence[ModelPart]) -> dict[str, Any]:
     """The keys of `LoraConfig` that name every linear layer of some parts of a model.
 
     The layer that makes the scores of the next token is none of them. Gemma 3's projector is one
@@ -60,7 +61,7 @@ def targets(model: "PreTrainedModel", parts: Sequence[Part]) -> dict[str, Any]:
     Raises:
         UserError: a part has neither linear layers nor such a matrix.
     """
-    leaves: dict[tuple[Part, str], set[str]] = {}
+    leaves: dict[tuple[ModelPart, str], set[str]] = {}
     head = model.get_output_embeddings()
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and module is not head:
@@ -87,7 +88,7 @@ def targets(model: "PreTrainedModel", parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def lora_config(
-    model: "PreTrainedModel", lora: Mapping[str, Any], parts: Sequence[Part]
+    model: "PreTrainedModel", lora: Mapping[str, Any], parts: Sequence[ModelPart]
 ) -> LoraConfig:
     """`[lora]` as PEFT takes it. If it names no layers, all linear ones of `parts` are adapted.
 
@@ -226,9 +227,9 @@ def base_of(adapter: Path) -> Path:
         raise UserError(
             f"no adapter in {adapter} (no readable {CONFIG}); fix: name a folder that PEFT saved"
         ) from error
-    own = adapter.resolve().parents[2:3]
-    if own and (own[0] / "cold_start").is_dir():  # a run may have moved since
-        return own[0] / "cold_start"
+    own = base_in_run(adapter)  # a run may have moved since
+    if own is not None:
+        return own
     if not named:
         raise UserError(f"{adapter} does not name its base; fix: set it in {CONFIG}")
     return Path(named)

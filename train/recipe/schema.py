@@ -5,9 +5,8 @@
 that names the nearest one.
 """
 
-import dataclasses
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,11 +14,13 @@ from medgym.errors import UserError, unknown
 from medgym.registry import load, names
 from medgym.toml import read_table, read_toml
 
+from ..grpo.settings import SETTINGS as GRPO
+from ..sft.settings import SETTINGS as SFT
 from .rubric import RubricTable, rubric_of
+from .settings import LORA, Keys
 
-Part = Literal["language", "vision", "projector"]
-"""What of a vision-language model may learn: the language model, the vision tower, and what leads
-from the one to the other."""
+ModelPart = Literal["language", "vision", "projector"]
+"""The parts of a vision-language model that may learn; `projector` is between the other two."""
 
 
 class _Table(BaseModel):
@@ -36,7 +37,7 @@ class ModelTable(_Table):
     build: Literal["tiny", "tiny-consult"] | None = None
     path: str | None = None
     gpu: bool = False
-    adapt: tuple[Part, ...] = Field(default=("language",), min_length=1)
+    adapt: tuple[ModelPart, ...] = Field(default=("language",), min_length=1)
 
 
 class CasesTable(_Table):
@@ -54,15 +55,15 @@ class ToolsTable(_Table):
 
 
 class RolloutTable(_Table):
-    """`[rollout]`: budgets of an episode, how replies are drawn, and who plays where in training.
+    """`[rollout]`: budgets of an episode, how replies are sampled, and what rolls out in training.
 
     Attributes:
         max_tokens: of one reply. max_context: of an episode, images and all; by default as many as
             the model takes. It is spent in whole turns.
-        overlong: an episode that ran out of its budgets earns what it earned (`reward`), or is
-            neither punished nor trained on (`mask`).
-        policy: an engine that plays in place of the model in training (`vllm:...`, `openai:...`);
-            it gets the adapter anew every `publish_every` steps.
+        overlong: an episode that ran out of its budgets keeps its reward (`reward`), or is neither
+            punished nor trained on (`mask`).
+        policy: an engine that samples in place of the model in training (`vllm:...`, `openai:...`);
+            it gets the new adapter every `publish_every` steps.
         backend, workers, ray_address: where episodes are played, as `medgym rollout` takes them.
     """
 
@@ -169,7 +170,7 @@ class MarlTable(_Table):
     stages: tuple[StageTable, ...] = ()
     rehearse: float = Field(default=0.3, ge=0, le=1)
     single: bool = True
-    grpo: dict[str, dict[str, Any]] = {}
+    grpo: dict[str, Keys] = {}
 
 
 class Recipe(_Table):
@@ -185,37 +186,15 @@ class Recipe(_Table):
     demonstrations: DemonstrationsTable | None = None
     curriculum: CurriculumTable = CurriculumTable()
     sight: SightTable = SightTable()
-    consultation: dict[str, Any] | None = None
-    roles: dict[str, dict[str, Any]] = {}
+    consultation: Keys | None = None
+    roles: dict[str, Keys] = {}
     marl: MarlTable = MarlTable()
-    sft: dict[str, Any] = {}
-    lora: dict[str, Any] = {}
-    grpo: dict[str, Any] = {}
+    sft: Keys = {}
+    lora: Keys = {}
+    grpo: Keys = {}
 
 
-_SFT_OURS = {
-    "output_dir": "the run's folder",
-    "seed": "the recipe's seed",
-    "data_seed": "the recipe's seed",
-    **dict.fromkeys(
-        (
-            "max_length", "packing", "padding_free", "completion_only_loss", "assistant_only_loss",
-            "dataset_kwargs", "dataset_text_field", "chat_template_path", "remove_unused_columns",
-        ),
-        "what the sampler saw and wrote: exact tokens, uncut, loss on the policy's alone",
-    ),
-}  # fmt: skip
-_TRL_OURS = {
-    "output_dir": "the run's folder",
-    "seed": "the recipe's seed",
-    "temperature": "[rollout] temperature",
-    "max_completion_length": "[rollout] max_tokens",
-    "reward_weights": "the rubric",
-    "use_vllm": "[rollout] policy",
-}
-
-
-def load_recipe(name: str, **changes: Any) -> tuple[Recipe, str]:
+def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
     """A recipe by registered name or path of a TOML file, and its text.
 
     Args:
@@ -238,7 +217,7 @@ def load_recipe(name: str, **changes: Any) -> tuple[Recipe, str]:
     return parse_recipe(data, str(path)), text
 
 
-def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
+def parse_recipe(data: Keys, where: str) -> Recipe:
     """Check a recipe's data; errors as in `load_recipe`."""
     recipe = read_table(Recipe, data, where)
     if (recipe.model.build is None) == (recipe.model.path is None):
@@ -259,47 +238,12 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
 
 def _check_keys(recipe: Recipe, where: str) -> None:
     """The tables that are passed on hold keys of the libraries' own configuration classes."""
-    for table, keys, ours in (
-        ("lora", recipe.lora, {}),
-        ("sft.lora", recipe.sft.get("lora", {}), {}),
-        ("sft", {k: v for k, v in recipe.sft.items() if k != "lora"}, _SFT_OURS),
-        ("grpo", recipe.grpo, _TRL_OURS),
-        *((f"marl.grpo.{role}", keys, _TRL_OURS) for role, keys in recipe.marl.grpo.items()),
-    ):
-        if not keys:
-            continue
-        kinds = _numbers_of(_class_of(table))
-        known = kinds.keys() - ours.keys()
-        for key, value in keys.items():
-            if key in ours:
-                raise UserError(
-                    f"{where}: {table}.{key} is set from {ours[key]}; fix: remove it there"
-                )
-            if key not in known:
-                raise unknown(f"key in {where}:", f"{table}.{key}", [f"{table}.{n}" for n in known])
-            if kinds[key] and type(value) not in kinds[key] | {int}:
-                wanted = "number" if float in kinds[key] else "whole number"
-                raise UserError(f"{where}: {table}.{key}: {value!r} is no {wanted}; fix: write one")
-            if table.endswith("lora") and key == "r" and value < 1:  # which PEFT sees much later
-                raise UserError(f"{where}: {table}.r: {value}; fix: a rank of 1 or more")
-
-
-def _numbers_of(kind: Any) -> dict[str, set[Any]]:
-    """The fields of a configuration class; for one that takes numbers alone, which: int, float."""
-    hints = get_type_hints(kind)
-    found: dict[str, set[Any]] = {}
-    for each in dataclasses.fields(kind):
-        types = set(get_args(hints[each.name]) or (hints[each.name],)) - {type(None)}
-        found[each.name] = types if types <= {int, float} else set()
-    return found
-
-
-def _class_of(table: str) -> Any:
-    """The library's class whose keys a table holds."""
-    if table.endswith("lora"):
-        from peft import LoraConfig
-
-        return LoraConfig
-    from trl import GRPOConfig, SFTConfig
-
-    return SFTConfig if table == "sft" else GRPOConfig
+    loras = {"lora": recipe.lora, "sft.lora": recipe.sft.get("lora", {})}
+    for name, keys in loras.items():
+        LORA.check(keys, where, name)
+        if keys.get("r", 1) < 1:  # which PEFT sees much later
+            raise UserError(f"{where}: {name}.r: {keys['r']}; fix: a rank of 1 or more")
+    SFT.check({key: value for key, value in recipe.sft.items() if key != "lora"}, where)
+    GRPO.check(recipe.grpo, where)
+    for role, keys in recipe.marl.grpo.items():
+        GRPO.check(keys, where, f"marl.grpo.{role}")

@@ -1,6 +1,6 @@
-"""A disk that fills, in one line, whoever was writing.
+"""A full disk is one error in one line, whatever was writing.
 
-What a run writes is written whole or not at all, so that making room and resuming is enough.
+A run writes every file whole or not at all, so that making room and resuming is enough.
 """
 
 import errno
@@ -12,15 +12,15 @@ from medgym.errors import RunError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 SAID = ("os error 28", "os error 122", "os error 27", "inline_container.cc")
-"""How safetensors spells those numbers, and torch that its file would not take any more."""
+"""How safetensors writes those numbers, and what torch says of a file that cannot grow."""
 
 
 @contextmanager
 def disk_may_fill() -> Iterator[None]:
-    """Turn the many ways to say that a disk is full into one.
+    """Turn the many errors of a full disk into one.
 
     Raises:
-        RunError: it is.
+        RunError: the disk is full.
     """
     try:
         yield
@@ -28,18 +28,18 @@ def disk_may_fill() -> Iterator[None]:
         if not is_full(error):
             raise
         raise RunError(
-            "the run's folder cannot be written: the disk is full; fix: make room, then go on "
-            "with --resume from the last checkpoint"
+            "the run's folder cannot be written: the disk is full; fix: make room, then "
+            "resume from the last checkpoint with --resume"
         ) from error
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error, or one behind it, says that a file could not grow."""
-    behind: BaseException | None = error
-    while behind is not None:
-        if isinstance(behind, OSError) and behind.errno in FULL:
+    """Whether an error, or one of its causes, says that a file could not grow."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in FULL:
             return True
-        if any(words in str(behind) for words in SAID):
+        if any(words in str(cause) for words in SAID):
             return True
-        behind = behind.__cause__ or behind.__context__
+        cause = cause.__cause__ or cause.__context__
     return False

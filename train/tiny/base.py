@@ -26,7 +26,7 @@ from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import save_model
-from ..sft.stage import supervised
+from ..sft.trainer import supervised
 from .cache import cached, source_of
 from .dialogues import Dialogues, consulting, heard, looking, spoiling
 from .model import TinyConfig, build_model
@@ -39,7 +39,8 @@ MADE_BY = (
     "tiny/model",
     "tiny/tokenizer",
     "tiny/warmup",
-    "sft/stage",
+    "sft/samples",
+    "sft/trainer",
 )
 """The files of this room that make a base."""
 

@@ -337,6 +337,7 @@ class PhantomSource(Source):
 
     name: ClassVar[str] = "phantom"
     splits: ClassVar[tuple[str, ...]] = tuple(SPLITS)
+    all_gold = True
 
     def __init__(self, **options: str) -> None:
         known = ("look", "question", "size")

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from medgym.cli import app, main
 from medgym.errors import UserError
+from medgym.registry import load
 from medgym.storage.run_folder import RunFolder
 from medgym.train.consultation.ablation import ablate
 from medgym.train.recipe.schema import load_recipe
@@ -20,6 +21,7 @@ from medgym.train.recipe.schema import load_recipe
     ("words", "said"),
     [
         (["--help"], "medgym train merge RUN OUT"),
+        (["--help"], "a registered recipe: consult-qwen3-vl-4b, consult-tiny,"),
         (["merge", "--help"], "Usage: medgym train merge"),
         (["audit", "--help"], "Usage: medgym train audit"),
         (["ablate", "--help"], "Usage: medgym train ablate"),
@@ -28,8 +30,9 @@ from medgym.train.recipe.schema import load_recipe
 def test_each_command_explains_itself(words: list[str], said: str) -> None:
     result = CliRunner().invoke(app, ["train", *words])
     assert result.exit_code == 0
-    assert said in " ".join(result.output.split())
-    assert "Example: medgym train" in " ".join(result.output.split())
+    text = " ".join(result.output.replace("│", " ").split())
+    assert said in text
+    assert "Example: medgym train" in text
 
 
 @pytest.mark.parametrize(
@@ -59,21 +62,79 @@ def test_what_is_asked_wrongly_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_that_was_broken_off_is_gone_on_with_and_not_removed(
+def test_an_interrupted_training_is_resumed_and_not_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("medgym.train.run.stages.run", interrupted)
+    monkeypatch.setattr("medgym.train.run.stages.train", interrupted)
     words = ["train", "tiny", "--out", str(tmp_path / "a")]
     assert main(words) == 130
     first, last = capsys.readouterr().err.splitlines()
-    assert first == f"what is done is kept in {tmp_path / 'a'}; --resume goes on with it"
+    assert first == f"what is done is kept in {tmp_path / 'a'}; resume it with --resume"
     assert last == "medgym: interrupted"
+    (tmp_path / "a" / "cold_start").mkdir()
     assert main(words) == 2
-    assert "was broken off; fix: go on with it by --resume" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'a'} holds an interrupted training; fix: --resume" in said
     assert main([*words, "--resume"]) == 130
+
+
+def test_a_folder_whose_run_came_to_nothing_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failed(*_: Any) -> None:
+        raise UserError("the base cannot be made; fix: nothing")
+
+    monkeypatch.setattr("medgym.train.run.stages.train", failed)
+    words = ["train", "tiny", "--out", str(tmp_path / "a")]
+    assert main(words) == 2
+    (tmp_path / "a" / "stages.json").write_text('{"base": 1.0}')
+    assert main([*words, "--seed", "3"]) == 2
+    run = RunFolder.open(tmp_path / "a")
+    assert run.manifest["seeds"] == {"run": 3}
+    assert run.manifest["recipe"]["seed"] == 3
+    assert not (tmp_path / "a" / "stages.json").exists()
+    gc.collect()
+
+
+def test_what_differs_from_the_recipe_of_a_run_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = json.loads(load_recipe("tiny")[0].model_dump_json())
+    other["grpo"]["max_steps"] = 3
+    RunFolder.create(tmp_path / "a", "", recipe=other)
+    (tmp_path / "a" / "cold_start").mkdir()
+    words = ["train", "tiny", "--out", str(tmp_path / "a")]
+    for more in ([], ["--resume"]):
+        assert main([*words, *more]) == 2
+        said = capsys.readouterr().err
+        assert "another recipe (grpo.max_steps: 3 there, 95 here); fix: " in said
+        assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "said"),
+    [
+        ('names = ["zoom"]', 'names = ["zom"]', "did you mean 'zoom'"),
+        ('build = "tiny"', 'path = "./nowhere"', "there is no folder ./nowhere"),
+        ('build = "tiny"', 'path = "no-such-model"', "cannot load the model no-such-model"),
+        ("temperature = 1.0", 'policy = "vlm:{base}"', "did you mean 'vllm'"),
+        ("scripted:demonstrator,good", "scriptd:demonstrator,good", "did you mean 'scripted'"),
+    ],
+)
+def test_what_is_unknown_or_missing_is_found_before_the_folder_is_made(
+    line: str, wrong: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = load("recipes", "tiny").read_text()
+    assert line in text
+    (tmp_path / "mine.toml").write_text(text.replace(line, wrong))
+    assert main(["train", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_process_at_a_time_trains_in_a_folder(
@@ -87,7 +148,7 @@ def test_one_process_at_a_time_trains_in_a_folder(
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("medgym.train.run.stages.run", training)
+    monkeypatch.setattr("medgym.train.run.stages.train", training)
     assert main(words) == 130
     assert main([*words, "--resume"]) == 130
     gc.collect()  # the interruption's traceback, which holds the folder
@@ -105,9 +166,12 @@ def test_a_folder_of_something_else_is_taken(
     RunFolder.create(tmp_path / "a", {"command": "rollout"})
     done = json.loads(load_recipe("tiny")[0].model_dump_json())
     RunFolder.create(tmp_path / "b", "", recipe=done).finish()
-    for name in ("a", "b"):
+    for name, said in (
+        ("a", "exists and is not empty"),
+        ("b", "holds a finished training; fix: -"),
+    ):
         assert main(["train", "tiny", "--out", str(tmp_path / name)]) == 2
-        assert "exists and is not empty" in capsys.readouterr().err
+        assert said in capsys.readouterr().err
 
 
 def test_one_process_at_a_time_makes_a_run_of_an_ablation(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from medgym.errors import UserError
 from medgym.evals.commands.view import write_page
 from medgym.policy import load_policy
 from medgym.rollout import collect
+from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.train.consultation import opinions as advice
@@ -29,8 +30,8 @@ from medgym.train.consultation.triage_reward import Outcomes
 from medgym.train.doctor.command import examine
 from medgym.train.doctor.subject import subject_of
 from medgym.train.recipe.schema import StageTable, load_recipe, parse_recipe
-from medgym.train.run import stages as pipeline
-from medgym.train.run.stages import Place, model_policy
+from medgym.train.run.judging import model_policy
+from medgym.train.run.stages import START
 from medgym.train.tiny.base import BaseConfig, tiny_base
 from medgym.train.tiny.model import TinyConfig
 from medgym.trajectory import validate
@@ -218,8 +219,8 @@ def test_the_doctor_examines_the_attending_of_a_run(run: Any) -> None:
 def test_a_finished_run_does_nothing_again(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, folder, results = run
     monkeypatch.setattr(consultation_run, "judged", lambda *_: pytest.fail("done again"))
-    for name in ("cold_start", "load_base"):
-        monkeypatch.setattr(pipeline, name, lambda *_: pytest.fail("done again"))
+    for stage in START:
+        monkeypatch.setattr(type(stage), "do", lambda *_: pytest.fail("done again"))
     assert run_consultation(recipe, folder) == results
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.train.consultation.run import run_consultation
 from medgym.train.recipe.schema import parse_recipe
-from medgym.train.run.stages import Place
 from tests.train.grpo.test_vllm import URL, base
 
 pytestmark = [
@@ -62,7 +62,7 @@ def test_one_server_plays_every_role_by_its_newest_adapter(base: Path, tmp_path:
         assert parts["attending"].kind == "sampled"
         assert "openai:" in parts["attending"].policy
     for role in ("triage", "attending"):
-        played = [t.version for t in TrajectoryStore(Place(tmp_path, role).played)]
+        played = [t.version for t in TrajectoryStore(Place(tmp_path, role).rollouts)]
         assert played == [*[""] * 4, *[f"{role}-1"] * 4]
         rows = map(json.loads, Place(tmp_path, role).metrics.read_text().splitlines())
         for row in rows:

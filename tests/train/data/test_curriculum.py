@@ -14,7 +14,7 @@ from medgym.storage.run_folder import RunFolder
 from medgym.tool import load_tools
 from medgym.train.data.curriculum import arrange, arranged, asked_for
 from medgym.train.data.order import needed
-from medgym.train.grpo.dynamic_sampling import Records
+from medgym.train.data.records import Records
 from medgym.train.recipe.schema import CurriculumTable, Recipe, parse_recipe
 from medgym.train.tiny.model import TinyConfig, build_model
 
@@ -135,11 +135,11 @@ def test_nothing_is_arranged_where_nothing_is_asked_for() -> None:
 def test_cases_without_gold_are_refused(tmp_path: Path) -> None:
     from medgym.cases import write_cases
     from medgym.errors import UserError
-    from medgym.train.data.order import gold_cases
+    from medgym.train.data.order import GoldCases
 
     bare: list[Case] = [c.model_copy(update={"answer": "", "regions": ()}) for c in CASES[:2]]
     write_cases([CASES[2], *bare], tmp_path / "some.jsonl")
     with pytest.raises(UserError, match=r"2 of 3 cases of .* have no gold answer \(the first is"):
-        gold_cases(str(tmp_path / "some.jsonl"))
-    with pytest.raises(UserError, match="there are no cases in"):
-        gold_cases("phantom:train[5:5]")
+        GoldCases(str(tmp_path / "some.jsonl")).check()
+    with pytest.raises(UserError, match="names no case"):
+        GoldCases("phantom:train[5:5]")

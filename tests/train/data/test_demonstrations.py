@@ -16,9 +16,9 @@ from medgym.rollout import collect
 from medgym.storage.run_folder import RunFolder
 from medgym.tool import load_tools
 from medgym.train.data.demonstrations import Plain, demonstrations
-from medgym.train.grpo.dynamic_sampling import Records
+from medgym.train.data.records import Records
 from medgym.train.recipe.schema import DemonstrationsTable
-from medgym.train.sft.stage import sample_of
+from medgym.train.sft.samples import sample_of
 from medgym.train.tiny.model import TinyConfig, build_model
 from medgym.trajectory import Trajectory, validate
 from tests.families import build

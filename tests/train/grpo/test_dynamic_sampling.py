@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.train.grpo.dynamic_sampling import Group, Records, SkipFlat, is_flat
+from medgym.train.data.records import Records
+from medgym.train.grpo.dynamic_sampling import Group, SkipFlat, is_flat
 from medgym.trajectory import Trajectory
 
 CASES = list(open_cases("phantom,look=radiograph,question=kind:train[:40]"))

@@ -154,11 +154,11 @@ def test_one_step_is_that_of_trl(loss_type: str, tiny_folder: Path, tmp_path: Pa
         args=GRPOConfig(**config),
     )
     ours.given = [
-        (case, trajectory(row, theirs, case, ours._player.pictures))
+        (case, trajectory(row, theirs, case, ours._rollouts.pictures))
         for row, case in enumerate(cases[row // 2] for row in range(ROWS))
     ]
-    pictures = dict(ours._player.pictures)
-    ours._player.begin = lambda: ours._player.pictures.update(pictures)
+    pictures = dict(ours._rollouts.pictures)
+    ours._rollouts.begin = lambda: ours._rollouts.pictures.update(pictures)
     ours.train()
 
     assert all(len(t.nodes) == 6 and t.nodes[2].images for _, t in ours.given)

@@ -12,7 +12,7 @@ from medgym.metrics.recorded_tokens import LostImages
 from medgym.train.grpo import batch
 from medgym.train.grpo import trainer as grpo
 from medgym.train.grpo.blindness import Blind
-from medgym.train.grpo.monitor import Watching
+from medgym.train.grpo.monitor import SightMonitor
 from medgym.train.models.checkpoint import load_model
 from medgym.train.recipe.schema import SightTable
 from medgym.trajectory import InvariantError
@@ -24,8 +24,8 @@ EVERY = SightTable(every=1, floor=0.01, patience=2)
 
 
 def test_figures_are_logged_every_so_many_steps(make_trainer: Any) -> None:
-    watch = Watching(SightTable(every=2), temperature=1.0)
-    trainer = make_trainer(watch=watch, max_steps=3)
+    monitor = SightMonitor(SightTable(every=2), temperature=1.0)
+    trainer = make_trainer(monitor=monitor, max_steps=3)
     trainer.train()
     first, second, third = trainer.state.log_history[:3]
     for name in ("sight/other", "sampler/kl", "sampler/max_abs", "looking/exchanged_reward"):
@@ -37,8 +37,8 @@ def test_figures_are_logged_every_so_many_steps(make_trainer: Any) -> None:
 
 def test_watching_changes_nothing_of_what_is_learned(make_trainer: Any, uneven: Any) -> None:
     made = []
-    for watch in (None, Watching(EVERY, temperature=1.0)):
-        trainer = make_trainer(watch=watch, rules=uneven)
+    for monitor in (None, SightMonitor(EVERY, temperature=1.0)):
+        trainer = make_trainer(monitor=monitor, rules=uneven)
         trainer.train()
         made.append({n: w.clone() for n, w in trainer.model.named_parameters() if w.requires_grad})
     assert all(torch.equal(made[1][name], weight) for name, weight in made[0].items())
@@ -46,7 +46,9 @@ def test_watching_changes_nothing_of_what_is_learned(make_trainer: Any, uneven: 
 
 def test_a_model_whose_features_are_zero_is_blind(tiny_folder: Any, make_trainer: Any) -> None:
     model, processor = load_model(tiny_folder)
-    trainer = make_trainer(loaded=(blind(model), processor), watch=Watching(EVERY, temperature=1.0))
+    trainer = make_trainer(
+        loaded=(blind(model), processor), monitor=SightMonitor(EVERY, temperature=1.0)
+    )
     with pytest.raises(Blind, match=r"the model is blind: .*fix: "):
         trainer.train()
     assert trainer.state.global_step == 0

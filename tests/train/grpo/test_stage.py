@@ -10,10 +10,11 @@ import torch
 from transformers.trainer_utils import get_last_checkpoint
 
 from medgym.errors import RunError, UserError
-from medgym.train.grpo.stage import engine_of, grpo_config
+from medgym.storage.layout import Place
+from medgym.train.grpo.config import grpo_config
+from medgym.train.grpo.stage import engine_of
 from medgym.train.grpo.trainer import LookingTrainer
 from medgym.train.recipe.schema import Recipe, parse_recipe
-from medgym.train.run.stages import Place
 
 CHECKPOINTS: dict[str, Any] = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 2}
 
@@ -96,14 +97,14 @@ def test_what_cannot_be_is_refused_in_one_line(
     grpo: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        grpo_config(recipe(grpo=grpo), Place(tmp_path))
+        grpo_config(recipe(grpo=grpo), tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_checkpoints_between_generations_are_fine(tmp_path: Path) -> None:
-    config = grpo_config(recipe(grpo={"num_iterations": 4, "save_steps": 8}), Place(tmp_path))
+    config = grpo_config(recipe(grpo={"num_iterations": 4, "save_steps": 8}), tmp_path)
     assert config.save_steps == 8
-    config = grpo_config(recipe(grpo={"report_to": ["none"], "save_steps": 1}), Place(tmp_path))
+    config = grpo_config(recipe(grpo={"report_to": ["none"], "save_steps": 1}), tmp_path)
     assert config.report_to == []
 
 
@@ -125,9 +126,9 @@ def test_an_engine_that_cannot_train_is_refused(
 def test_a_step_without_any_reward_still_writes_its_line(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    from medgym.train.grpo.stage import _Metrics
+    from medgym.train.grpo.callbacks import MetricsFile
 
-    metrics = _Metrics(Place(tmp_path), 0, lambda *_, **__: None)
+    metrics = MetricsFile(Place(tmp_path), 0, lambda *_, **__: None)
     metrics.on_log(None, SimpleNamespace(global_step=1), None, {"reward": None, "loss": 0.5})
     line = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert line == {"step": 1, "loss": 0.5}

@@ -14,12 +14,12 @@ import pytest
 from medgym import Sampling, open_cases
 from medgym.episode import Rules
 from medgym.rubric import Rubric, Term
+from medgym.storage.layout import Place
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import load_tools
 from medgym.train.grpo.stage import train_grpo
 from medgym.train.models.checkpoint import load_model
 from medgym.train.recipe.schema import parse_recipe
-from medgym.train.run.stages import Place
 
 URL = os.environ.get("MEDGYM_VLLM_URL", "")
 

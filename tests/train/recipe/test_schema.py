@@ -10,10 +10,11 @@ import torch
 from medgym.cases import open_cases
 from medgym.errors import UserError
 from medgym.registry import load, names
-from medgym.train.grpo.stage import grpo_config
+from medgym.train.grpo.config import grpo_config
 from medgym.train.recipe.schema import load_recipe, parse_recipe
-from medgym.train.run.stages import Place, check, rules_of
-from medgym.train.sft.stage import sft_config
+from medgym.train.run.opened import Run
+from medgym.train.run.stages import START, check
+from medgym.train.sft.config import sft_config
 
 
 @pytest.fixture
@@ -86,8 +87,9 @@ def test_every_shipped_recipe_is_one_that_the_libraries_take(name: str, tmp_path
     assert "Departs" in head
     sft = {key: value for key, value in recipe.sft.items() if key != "lora"}
     sft_config(sft, 0, tmp_path)
-    grpo_config(recipe, Place(tmp_path))
-    rules_of(recipe)
+    grpo_config(recipe, tmp_path)
+    run = Run(recipe, tmp_path)
+    run.rules(run.train)
     specs = [recipe.cases.train, recipe.cases.test]
     specs += [recipe.demonstrations.cases] if recipe.demonstrations is not None else []
     assert all(case.answer for spec in specs for case in open_cases(spec)[:20])
@@ -100,17 +102,18 @@ def test_every_shipped_recipe_is_one_that_the_libraries_take(name: str, tmp_path
 @pytest.mark.parametrize("name", names("recipes"))
 def test_a_recipe_that_needs_a_gpu_says_so_in_a_line(name: str) -> None:
     recipe = load_recipe(name)[0]
+    run = Run(recipe, Path())
     if not recipe.model.gpu:
-        check(recipe)
+        check(run, START)
         return
     with pytest.raises(UserError, match=f"{re.escape(name)} needs a GPU and there is none; fix: "):
-        check(recipe)
+        check(run)
 
 
 def test_a_source_that_is_not_installed_is_named(data: dict) -> None:
     data["cases"]["train"] = "vqa-rad:train"
     with pytest.raises(UserError, match="unknown source 'vqa-rad'"):
-        check(parse_recipe(data, "my.toml"))
+        check(Run(parse_recipe(data, "my.toml"), Path()))
 
 
 def test_a_model_is_built_or_named(data: dict) -> None:
@@ -140,7 +143,7 @@ def test_a_number_is_a_number(data: dict) -> None:
 def test_what_trl_refuses_is_said_before_anything_is_trained(data: dict) -> None:
     wrong = data | {"grpo": {"num_generations": 3, "per_device_train_batch_size": 8}}
     with pytest.raises(UserError, match=r"TRL refuses \[grpo\].*divisible"):
-        check(parse_recipe(wrong, "r.toml"))
+        check(Run(parse_recipe(wrong, "r.toml"), Path()))
 
 
 def test_a_wrong_value_names_its_place(data: dict) -> None:

@@ -16,7 +16,8 @@ from medgym.imaging.study import ImageRef
 from medgym.registry import names
 from medgym.rubric import Rubric, Term, load_rubric, outcome
 from medgym.tool import load_tools
-from medgym.train.rubric_audit.audit import FLOOR, MOST, Earning, _asked, audit, audited, verdict
+from medgym.train.commands.audit import MOST, _asked, audit
+from medgym.train.rubric_audit.audit import FLOOR, Earning, audited, verdict
 
 CASES = list(open_cases("phantom,look=radiograph,question=kind:test[:16]"))
 """Their images are exchanged for one that is quickly opened."""

@@ -9,6 +9,7 @@ from PIL import Image
 
 from medgym.cases import open_cases, write_cases
 from medgym.train.recipe.schema import parse_recipe
+from medgym.train.run.opened import Run
 from medgym.train.run.report import draw_report
 
 pytest.importorskip("matplotlib")
@@ -46,7 +47,7 @@ def test_cases_without_regions_and_with_many_answers_have_a_report(
         save(figure, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", keep)
-    path = draw_report(parse_recipe(data, "bare"), tmp_path)
+    path = draw_report(Run(parse_recipe(data, "bare"), tmp_path))
     with Image.open(path) as image:
         image.load()
         assert image.size == (1800, 1000)

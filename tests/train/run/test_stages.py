@@ -19,13 +19,14 @@ from medgym.cases import open_cases, write_cases
 from medgym.cli import app
 from medgym.errors import RunError, UserError
 from medgym.rubric import Rubric, Term
+from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
-from medgym.train.grpo.dynamic_sampling import Records
+from medgym.train.data.records import Records
 from medgym.train.grpo.monitor import EPISODES
 from medgym.train.grpo.trainer import LookingTrainer
-from medgym.train.run import stages as pipeline
-from medgym.train.run.stages import Place
+from medgym.train.recipe import rules as recipe_rules
+from medgym.train.sft import stage as sft_stage
 
 RECIPE = """
 name = "small"
@@ -81,11 +82,14 @@ def test_results_hold_every_policy_with_its_interval(undisturbed: Path) -> None:
     results = json.loads((undisturbed / "results.json").read_text())
     assert results["policies"].keys() == POLICIES
     for figures in results["policies"].values():
-        assert 0 <= figures["low"] <= figures["accuracy"] <= figures["high"] <= 1
-        assert figures["n"] == 4
-        assert 0 <= figures["greedy"] <= 1
-    assert results["policies"]["oracle"]["accuracy"] == 1
-    assert results["policies"]["no_tools"]["looked"] == 0
+        for judgement in (figures["sampled"], figures["greedy"]):
+            rate = judgement["accuracy"]
+            assert 0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1
+            assert rate["n"] == 4
+    assert results["policies"]["oracle"]["sampled"]["accuracy"]["value"] == 1
+    assert results["policies"]["no_tools"]["sampled"]["looked"] == 0
+    asked = {"command": "train", "recipe": "small", "seed": 0, "tools": ["zoom"], "judge": "vqa"}
+    assert asked.items() <= results.items()
     assert results["seconds"].keys() == {"base", "cold_start", "grpo", "judge", "total"}
 
 
@@ -101,7 +105,11 @@ def test_the_run_leaves_what_the_docs_name(undisturbed: Path) -> None:
     assert len(played) == 16
     played += TrajectoryStore(undisturbed / "judged" / "grpo")
     assert len(played) == 20
-    assert {each.version for each in played[16:]} == {"policy-4"}, "the adapter that was judged"
+    versions = {
+        name: {t.version for t in TrajectoryStore(undisturbed / "judged" / name)}
+        for name in ("no_tools", "cold_start", "grpo")
+    }
+    assert versions == {"no_tools": {"policy-4"}, "cold_start": {""}, "grpo": {"policy-4"}}
     shown = {use.sha256 for t in played for node in t.nodes for use in node.images}
     store = RunFolder.open(undisturbed).images
     assert all(store.get(sha256) for sha256 in shown)
@@ -159,7 +167,7 @@ def same_end(mine: Path, theirs: Path) -> None:
 KILLED = """
 import os, signal, sys
 from medgym.cli import main
-from medgym.train.grpo import LookingTrainer
+from medgym.train import LookingTrainer
 
 generate = LookingTrainer._generate
 
@@ -255,7 +263,7 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint_whole(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert isinstance(result.exception, RunError)
-    assert "make room, then go on with --resume" in str(result.exception)
+    assert "make room, then resume from the last checkpoint with --resume" in str(result.exception)
     assert "\n" not in str(result.exception)
     assert [path.name for path in Place(folder).checkpoints.glob("c*")] == ["checkpoint-2"]
     result = CliRunner().invoke(app, [*words, "--resume"])
@@ -269,7 +277,7 @@ def test_a_disk_that_fills_in_the_cold_start_leaves_no_half_model(
     folder = tmp_path / "full"
     words = ["train", str(recipe), "--out", str(folder)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    rename = pipeline.shutil.rmtree
+    rename = sft_stage.shutil.rmtree
 
     def filling(path: Path, **options: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
@@ -277,7 +285,7 @@ def test_a_disk_that_fills_in_the_cold_start_leaves_no_half_model(
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(pipeline.shutil, "rmtree", filling)
+            patch.setattr(sft_stage.shutil, "rmtree", filling)
             result = CliRunner().invoke(app, words)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -302,7 +310,9 @@ def test_a_term_that_raises_stops_the_run_and_names_itself(
         return 1.0
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "rubric_of", lambda _: Rubric("mine", (Term("odd", 1.0, judge),)))
+        patch.setattr(
+            recipe_rules, "rubric_of", lambda _: Rubric("mine", (Term("odd", 1.0, judge),))
+        )
         result = CliRunner().invoke(app, words)
     assert isinstance(result.exception, RunError)
     said = str(result.exception)

@@ -17,7 +17,9 @@ from medgym.policy import load_policy
 from medgym.registry import load
 from medgym.rollout import collect
 from medgym.tool import load_tools
-from medgym.train.sft.stage import Collator, Imitator, Sample, sample_of, sft_config, supervised
+from medgym.train.sft.config import sft_config
+from medgym.train.sft.samples import Collator, Sample, sample_of
+from medgym.train.sft.trainer import Imitator, supervised
 from medgym.train.tiny.model import TinyConfig, build_model
 from medgym.trajectory import InvariantError, Trajectory
 from tests.families import FAMILIES, build

@@ -1,0 +1,49 @@
+"""`selection.jsonl`: what was left out of training, and why."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from medgym.storage.trajectories import write_atomic
+
+Record = dict[str, object]
+
+
+class Records:
+    """`selection.jsonl`: one line for each thing that was left out, with its reason.
+
+    Every line has a `stage` (`demonstrations`, `curriculum`, `grpo`), the `case` and `why`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "selection.jsonl"
+
+    def add(self, stage: str, lines: Sequence[Mapping[str, object]]) -> None:
+        """Append the lines of a stage."""
+        if not lines:
+            return
+        with self._path.open("a", encoding="utf-8") as stream:
+            for line in lines:
+                stream.write(json.dumps({"stage": stage, **line}) + "\n")
+
+    def rows(self) -> list[Record]:
+        """Everything on record."""
+        if not self._path.exists():
+            return []
+        return [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
+
+    def forget(self, stage: str, after: int = -1) -> None:
+        """Drop the lines of a stage, by default all, which a resumed run writes again.
+
+        Args:
+            stage: whose lines. after: only those whose `step` is greater.
+        """
+
+        def stays(line: Record) -> bool:
+            step = line.get("step", after + 1)
+            return line["stage"] != stage or (isinstance(step, int) and step <= after)
+
+        kept = [line for line in self.rows() if stays(line)]
+        if self._path.exists():
+            lines = "".join(json.dumps(line) + "\n" for line in kept)
+            write_atomic(self._path, lines.encode("utf-8"))

@@ -1,0 +1,86 @@
+"""What GRPO draws in a run's report: accuracy, looking and sight, step by step."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..recipe.settings import Keys
+from ..run.stage import ReportPanel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
+_WINDOW = 5
+
+Steps = Sequence[Mapping[str, float]]
+
+
+def panels(metrics: Path, grpo: Keys) -> tuple[ReportPanel, ...]:
+    """The panels of a run, from its `metrics.jsonl` and the keys of its `[grpo]`."""
+    steps = [json.loads(line) for line in metrics.read_text().splitlines()]
+    batch = int(grpo.get("per_device_train_batch_size", 8))
+    batch *= int(grpo.get("gradient_accumulation_steps", 1))
+    drawings = (partial(_learning, steps, batch), partial(_looking, steps), partial(_sight, steps))
+    return tuple(ReportPanel(draw) for draw in drawings)
+
+
+def _smooth(values: list[float]) -> NDArray[np.float64]:
+    """The mean of the last `_WINDOW` steps at each step."""
+    return np.array([np.mean(values[max(0, i + 1 - _WINDOW) : i + 1]) for i in range(len(values))])
+
+
+def _learning(metrics: Steps, batch: int, axis: "Axes") -> None:
+    from scipy.stats import binomtest
+
+    steps = [row["step"] for row in metrics]
+    mean = _smooth([row["accuracy"] for row in metrics])
+    bounds = []
+    for i, share in enumerate(mean):
+        n = batch * min(i + 1, _WINDOW)
+        interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
+        bounds.append((interval.low, interval.high))
+    low, high = np.array(bounds).T
+    axis.fill_between(steps, low, high, color=_BLUE, alpha=0.2, label="95 % interval")
+    axis.plot(steps, mean, color=_BLUE, label=f"accuracy, mean of {_WINDOW} steps")
+    axis.set(title="Learning", xlabel="GRPO step", ylabel="share right in training", ylim=(0, 1.02))
+    axis.legend(loc="lower right")
+
+
+def _looking(metrics: Steps, axis: "Axes") -> None:
+    steps = [row["step"] for row in metrics]
+    for key, name, colour in (
+        ("looking/looked", "looked at all", _ORANGE),
+        ("looking/hit", "showed the whole lesion", _BLUE),
+        ("episode/malformed", "malformed reply", _GREY),
+    ):
+        axis.plot(
+            steps, _smooth([row.get(key, np.nan) for row in metrics]), color=colour, label=name
+        )
+    axis.set(title="Looking", xlabel="GRPO step", ylabel="share of episodes", ylim=(0, 1.02))
+    axis.legend(loc="center right")
+
+
+def _sight(metrics: Steps, axis: "Axes") -> None:
+    """The reward with its own views and with another case's; how much images move its answers."""
+    steps = [row["step"] for row in metrics]
+    own = _smooth([row.get("reward", np.nan) for row in metrics])
+    axis.plot(steps, own, color=_BLUE, label="reward")
+    nats = axis.twinx()
+    for scale, key, colour, name in (
+        (axis, "looking/exchanged_reward", _ORANGE, "the same, tools show another case"),
+        (nats, "sight/moved", _GREY, "images moved answers by (nats, right)"),
+    ):
+        known = [(row["step"], row[key]) for row in metrics if key in row]
+        if known:
+            scale.plot(*zip(*known, strict=True), ".-", color=colour, label=name)
+    axis.set(title="Sight", xlabel="GRPO step", ylabel="mean reward")
+    axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+    nats.set_ylim(bottom=0)
+    handles = [*axis.get_legend_handles_labels()[0], *nats.get_legend_handles_labels()[0]]
+    axis.legend(handles=handles, loc="center right")

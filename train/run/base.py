@@ -1,0 +1,43 @@
+"""The first stage of a run: the base model that everything is trained over."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from medgym.errors import UserError
+from medgym.models import find_model, load_model
+
+from .opened import Run
+from .stage import Stage
+
+WEIGHTS = ("*.safetensors", "*.bin")
+"""What the weights in a model's folder are called."""
+
+
+class BaseStage(Stage):
+    """`[model]`: a model by its folder or hub name, or the built-in one, made on first use."""
+
+    name: ClassVar[str] = "base"
+    table: ClassVar[str] = "model"
+
+    def check(self, run: Run) -> None:
+        """Make sure that there is such a model, without loading its weights."""
+        if run.recipe.model.path is not None:
+            check_model(run.recipe.model.path)
+
+    def do(self, run: Run) -> None:
+        """Make the base, if it is the built-in one."""
+        assert run.base
+
+
+def check_model(name: str) -> None:
+    """Make sure that a name is a vision-language model's, without loading its weights.
+
+    Raises:
+        UserError: it is not.
+    """
+    folder = Path(find_model(name).path)
+    load_model(name, weights=False)
+    if folder.is_dir() and not any(file for each in WEIGHTS for file in folder.glob(each)):
+        raise UserError(
+            f"the model {name} has no weights; fix: name a folder or a hub model with weights"
+        )

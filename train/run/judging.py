@@ -1,0 +1,164 @@
+"""How the policies of a run are judged: one after another, each loaded, judged and closed."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from medgym.cases import Case
+from medgym.episode import Rules
+from medgym.judge import Judgement, load_judge
+from medgym.local_model import LocalModel, load_local_model
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.progress import Advance, progress
+from medgym.spec import write_spec
+from medgym.storage.layout import Place
+from medgym.storage.results import in_format_1, results
+from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import TrajectoryStore, write_atomic
+
+from .opened import Run
+from .processes import is_first
+from .stage import Stage
+
+Figures = dict[str, Any]
+"""Figures as `results.json` holds them; see `medgym.storage.results`."""
+
+JUDGE = "vqa"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A policy that is judged, and on what.
+
+    Attributes:
+        name: under which `results.json` lists it.
+        policy: loads it, when its turn comes; it is closed before the next one is loaded.
+        cases, rules: what it plays.
+        sampling: how it samples its replies, by whether it is greedy.
+    """
+
+    name: str
+    policy: Callable[[], Policy]
+    cases: Sequence[Case]
+    rules: Rules
+    sampling: Callable[[bool], Sampling]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A policy's two judgements: with sampled replies, and with the likeliest ones."""
+
+    sampled: Judgement
+    greedy: Judgement
+
+
+class JudgingStage(Stage):
+    """`[cases] test`: the trained policy, what it began from, and baselines on held-out cases."""
+
+    name: ClassVar[str] = "judge"
+    needs: ClassVar[tuple[str, ...]] = ("cold_start", "grpo")
+
+    def do(self, run: Run) -> None:
+        """Write the figures of every policy into the run's folder."""
+        found = judge_each(contestants(run), run.place, run.seed("judge"))
+        write_figures({name: figures_of(judged) for name, judged in found}, run.place)
+
+
+def contestants(run: Run) -> list[Contestant]:
+    """The policies of a run, all by the view size of the test cases."""
+    base, trained = run.place.cold_start, run.place.trained
+    rules, bare = run.rules(run.test), run.rules(run.test, tools=False)
+
+    def sampling(greedy: bool) -> Sampling:
+        return run.sampling(greedy=greedy)
+
+    loaders: dict[str, tuple[Callable[[], Policy], Rules]] = {
+        "no_tools": (partial(model_policy, *trained), bare),
+        "prior": (partial(load_policy, "scripted:prior"), rules),
+        "cold_start": (partial(model_policy, base), rules),
+        "grpo": (partial(model_policy, *trained), rules),
+        "oracle": (partial(load_policy, "scripted:oracle"), rules),
+    }
+    return [
+        Contestant(name, policy, run.test, its_rules, sampling)
+        for name, (policy, its_rules) in loaders.items()
+    ]
+
+
+def judge_each(
+    contestants: Sequence[Contestant], place: Place, seed: int
+) -> Iterable[tuple[str, Judged]]:
+    """Judge one policy after another; no two are held at once.
+
+    The sampled trajectories are kept under `judged/`. A resumed run judges again and replaces them.
+    """
+    total = 2 * sum(len(each.cases) for each in contestants)
+    with progress("judging", total) as advance:
+        for each in contestants:
+            judged = _judge(each, place, seed, advance)
+            TrajectoryStore(place.judged(each.name)).write(judged.sampled.trajectories, number=0)
+            yield each.name, judged
+
+
+def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judged:
+    judge = load_judge(JUDGE)
+    keep = RunFolder(place.folder).keep_images
+    policy = each.policy()
+    try:
+        sampled, greedy = (
+            judge(
+                policy,
+                each.cases,
+                each.rules,
+                sampling=each.sampling(is_greedy),
+                seed=seed,
+                on_progress=lambda _: advance(1, policy=each.name),
+                on_messages=None if is_greedy else keep,
+            )
+            for is_greedy in (False, True)
+        )
+    finally:
+        policy.close()
+    return Judged(sampled, greedy)
+
+
+def figures_of(judged: Judged) -> Figures:
+    """How a policy did, as `results.json` has it."""
+    return {"sampled": judged.sampled.as_dict(), "greedy": judged.greedy.as_dict()}
+
+
+def model_policy(base: Path | str, adapter: Path | None = None) -> LocalModel:
+    """The policy of a model's folder, or of an adapter over it, in this process."""
+    named = None if adapter is None else str(adapter)
+    policy = load_local_model(str(base), named, patience=None)
+    policy.spec = write_spec("hf", str(base), named)
+    return policy
+
+
+def write_figures(figures: Mapping[str, Figures], place: Place) -> None:
+    """Keep the figures of the judging, from which `results.json` is written."""
+    write_atomic(place.figures, json.dumps(figures, indent=1).encode())
+
+
+def write_results(run: Run) -> Figures:
+    """Write `results.json`, once all policies are judged; returns what it holds."""
+    recipe, sampling = run.recipe, run.sampling()
+    asked = {
+        "command": "train",
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "cases": recipe.cases.test,
+        "tools": list(recipe.tools.names),
+        "rubric": run.rules(run.test).rubric.name,
+        "judge": JUDGE,
+        "sampling": {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens},
+    }
+    judged = json.loads(run.place.figures.read_text())
+    policies = {name: in_format_1(name, figures) for name, figures in judged.items()}
+    found = results(asked, policies, run.place.stages())
+    if is_first():
+        write_atomic(run.place.results, json.dumps(found, indent=1).encode())
+    return found

@@ -1,0 +1,95 @@
+"""A run whose recipe is opened once: its cases, rules, sampling and folder, for all stages."""
+
+from functools import cached_property
+from pathlib import Path
+
+from medgym.episode import Rules
+from medgym.policy import Sampling
+from medgym.seeds import seed_of
+from medgym.storage.layout import Place
+from medgym.storage.run_folder import RunFolder
+
+from ..data.order import GoldCases, OrderedCases, ordered
+from ..data.records import Records
+from ..recipe.rules import rules_of, sampling_of
+from ..recipe.schema import Recipe
+from .processes import by_itself
+
+
+class Run:
+    """What the stages of a run share. Cases are opened when they are first asked for, and once.
+
+    Args:
+        recipe: what is asked. folder: where the run lies; it need not be there yet.
+
+    Attributes:
+        recipe: as given.
+        place: the folder and what lies where in it.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self.recipe = recipe
+        self.place = Place(folder)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.place.folder
+
+    @cached_property
+    def train(self) -> GoldCases:
+        """The cases of training, in the order of their source."""
+        return GoldCases(self.recipe.cases.train)
+
+    @cached_property
+    def ordered(self) -> OrderedCases:
+        """The cases of training, in the order of training."""
+        return ordered(self.train, self.recipe.cases.order, self.recipe.seed)
+
+    @cached_property
+    def test(self) -> GoldCases:
+        """The cases of judging."""
+        return GoldCases(self.recipe.cases.test)
+
+    @cached_property
+    def demonstrated(self) -> GoldCases | None:
+        """The cases that the cold start imitates episodes of, if it imitates any."""
+        table = self.recipe.demonstrations
+        return None if table is None else GoldCases(table.cases)
+
+    def opened(self) -> tuple[GoldCases, ...]:
+        """All cases that the recipe names."""
+        shown = () if self.demonstrated is None else (self.demonstrated,)
+        return (self.train, self.test, *shown)
+
+    def rules(self, cases: GoldCases, *, tools: bool = True) -> Rules:
+        """The rules of an episode on some of the recipe's cases, by their own view size."""
+        return rules_of(self.recipe, cases.listed, tools=tools)
+
+    def sampling(self, *, greedy: bool = False) -> Sampling:
+        """How the policy samples its replies."""
+        return sampling_of(self.recipe, greedy=greedy)
+
+    def seed(self, purpose: str) -> int:
+        """The seed of everything that is random for one purpose."""
+        return seed_of(self.recipe.seed, purpose)
+
+    @cached_property
+    def base(self) -> Path | str:
+        """The base model's folder or hub name; the built-in one is made on first use and cached."""
+        if self.recipe.model.path is not None:
+            return self.recipe.model.path
+        from ..tiny.base import BASES, tiny_base
+
+        with by_itself():
+            return tiny_base(BASES[str(self.recipe.model.build)])
+
+    @property
+    def store(self) -> RunFolder:
+        """The folder's stores of images and trajectories."""
+        return RunFolder(self.folder)
+
+    @property
+    def records(self) -> Records:
+        """What was left out of training, and why."""
+        return Records(self.folder)

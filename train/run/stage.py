@@ -1,0 +1,100 @@
+"""What a stage of a run is, and how each is done once.
+
+The run's folder says what is done: `stages.json` lists the finished stages with their seconds. A
+resumed run begins with the first stage that is not in it.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from medgym.errors import RunError
+from medgym.storage.layout import Place
+
+from .disk import disk_may_fill
+from .opened import Run
+from .processes import is_first, wait_for
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class ReportPanel:
+    """One drawing in the report of a run: `draw` receives its axes."""
+
+    draw: Callable[["Axes"], None]
+
+
+class Stage(ABC):
+    """One stage of a run.
+
+    Attributes:
+        name: under which `stages.json` lists it.
+        table: the table of the recipe that holds its settings, empty for none. Where a library does
+            the work, the table's keys are those of the library's own configuration class.
+        needs: the names of stages that come before it, and whose results it uses.
+        together: whether all processes of a run do it, where there are several.
+    """
+
+    name: ClassVar[str]
+    table: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    together: ClassVar[bool] = False
+
+    def wanted(self, run: Run) -> bool:
+        """Whether the recipe asks for this stage."""
+        return True
+
+    def check(self, run: Run) -> None:  # noqa: B027 - some stages lack nothing
+        """Look for what the stage lacks, before anything is written.
+
+        Raises:
+            UserError: something is missing or wrong.
+        """
+
+    @abstractmethod
+    def do(self, run: Run) -> None:
+        """Do the stage, or resume it. What it makes is in the run's folder afterwards."""
+
+    def panels(self, run: Run) -> Sequence[ReportPanel]:
+        """The curves that the stage draws in the report, from what it wrote."""
+        return ()
+
+
+def once(place: Place, name: str, work: Callable[[], None], *, together: bool = False) -> None:
+    """Do a stage that is not done yet, and write down that it is.
+
+    Where several processes do a run, the first does it while the others wait; with `together` all
+    of them do it.
+    """
+    if name in place.stages():
+        return
+    if is_first():
+        start = time.monotonic()
+        with disk_may_fill():
+            work()
+        place.finish(name, time.monotonic() - start)
+        return
+    if together:
+        work()
+    wait_for(name, place.stages)
+
+
+def do(stages: Sequence[Stage], run: Run) -> None:
+    """Do those stages that the recipe asks for and that are not done yet, one after another.
+
+    Raises:
+        RunError: a stage needs one that is not done.
+    """
+    for stage in (each for each in stages if each.wanted(run)):
+        missing = [name for name in stage.needs if name not in run.place.stages()]
+        if missing:
+            raise RunError(
+                f"the stage {stage.name} of {run.folder} needs {missing[0]}, which is not done; "
+                "fix: begin a new run"
+            )
+        once(run.place, stage.name, partial(stage.do, run), together=stage.together)
