@@ -131,7 +131,7 @@ def test_a_case_whose_attending_failed_could_not_be_played(
 ) -> None:
     broken = team_of("accuracy=1", "oracle")
     broken.policies.add("scripted:oracle", Down())
-    with pytest.raises(RunError, match="could not be played"):
+    with pytest.raises(RunError, match="a failed episode is not a wrong answer"):
         judge_by(broken, ("attending",), tmp_path, monkeypatch)
     assert not (tmp_path / "judged").exists()
 
