@@ -118,8 +118,8 @@ def test_what_differs_from_the_recipe_of_a_run_is_named(
     ("line", "wrong", "said"),
     [
         ('names = ["zoom"]', 'names = ["zom"]', "did you mean 'zoom'"),
-        ('build = "tiny"', 'path = "./nowhere"', "there is no folder ./nowhere"),
-        ('build = "tiny"', 'path = "no-such-model"', "cannot load the model no-such-model"),
+        ('build = "tiny"', 'path = "./nowhere"', "no such model folder: ./nowhere"),
+        ('build = "tiny"', 'path = "no-such-model"', "cannot load the model 'no-such-model'"),
         ("temperature = 1.0", 'policy = "vlm:{base}"', "did you mean 'vllm'"),
         ("scripted:demonstrator,good", "scriptd:demonstrator,good", "did you mean 'scripted'"),
     ],
