@@ -32,7 +32,7 @@ types: $(STAMP)
 	cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p medgym
 
 # Mutation testing of the ground floor: about an hour, not part of CI; docs/mutants.md says what
-# survives. MUTANTS="medgym.metrics.*" runs some; a second run asks only about what has changed.
+# survives. MUTANTS="medgym.metrics.*" runs some; a second run repeats only what has changed.
 mutants: $(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet mutmut==3.8.1
 	@mkdir -p .mutants && rm -rf .mutants/medgym .mutants/tests
