@@ -9,8 +9,8 @@ from PIL import Image
 from medgym.episode import Rules
 from medgym.rubric import Rubric, Term
 from medgym.train.grpo.batch import (
+    BatchRow,
     LostImages,
-    Row,
     as_trl,
     check_images,
     filled,
@@ -33,7 +33,7 @@ NODES = (
     Node(3, "tool", "unread", (7, 8), (0, 0)),
 )
 TRAJECTORY = Trajectory("a", "p", 0, 0, "sampled", NODES, (PAD,), reward=1.0)
-ROW = Row(
+ROW = BatchRow(
     prompt=(1, PAD, PAD, 2),
     completion=(3, 4, 5, PAD, 6),
     mask=(1, 1, 0, 0, 1),
@@ -46,7 +46,7 @@ ROW = Row(
         {"role": "assistant", "content": "B"},
     ),
 )
-SHORT = Row((1, 2), (3,), (1,), (-0.5,), (PICTURES["red"],), (1,))
+SHORT = BatchRow((1, 2), (3,), (1,), (-0.5,), (PICTURES["red"],), (1,))
 
 
 def test_a_row_ends_with_the_last_reply() -> None:
@@ -95,7 +95,7 @@ def test_without_a_stand_in_a_hole_has_no_row() -> None:
 
 
 def test_trl_is_given_lists_and_every_image() -> None:
-    bare = Row((1,), (2,), (1,), (-1.0,))
+    bare = BatchRow((1,), (2,), (1,), (-1.0,))
     images = [list(ROW.images), []]
     assert as_trl([ROW, bare], {"terms": [1, 2]}) == (
         [[1, PAD, PAD, 2], [1]],
