@@ -119,8 +119,8 @@ class VLLMPolicy(Policy):
     def from_spec(cls, rest: str, adapter: str | None) -> "VLLMPolicy":
         """`PATH[?setting=value&...]`; an adapter is a PEFT adapter's folder."""
         path, _, query = rest.partition("?")
-        path = find_model(path, adapter).path
         settings = read_options("vllm", query, _SETTINGS)
+        path = find_model(path, adapter).path
         folder = Path(adapter).expanduser() if adapter is not None else None
         name = name_of(folder) if folder is not None else ""  # an error before the engine starts
         if folder is not None and Path(path).is_dir():

@@ -63,11 +63,17 @@ _HOMES = {
     "Score": "rubric",
     "Term": "rubric",
     "load_rubric": "rubric",
+    "Grade": "scorer",
+    "Scorer": "scorer",
+    "grade": "scorer",
+    "load_scorer": "scorer",
     "Source": "source",
     "RunFolder": "storage.run_folder",
     "open_run": "storage.run_folder",
     "ImageStore": "storage.trajectories",
     "TrajectoryStore": "storage.trajectories",
+    "Suite": "suite",
+    "load_suite": "suite",
     "Tool": "tool",
     "ToolArgs": "tool",
     "ToolResult": "tool",
@@ -119,9 +125,11 @@ if TYPE_CHECKING:
     from medgym.registry import load, names
     from medgym.rollout import Tally, collect, roll_out
     from medgym.rubric import Rubric, Schedule, Score, Term, load_rubric
+    from medgym.scorer import Grade, Scorer, grade, load_scorer
     from medgym.source import Source
     from medgym.storage.run_folder import RunFolder, open_run
     from medgym.storage.trajectories import ImageStore, TrajectoryStore
+    from medgym.suite import Suite, load_suite
     from medgym.tool import Tool, ToolArgs, ToolResult, as_tool, load_tools
     from medgym.trajectory import Branch, ImageUse, InvariantError, Look, Node, Trajectory, validate
     from medgym.workspace import View, Workspace

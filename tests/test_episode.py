@@ -24,6 +24,7 @@ from medgym.imaging.study import ImageRef, Study
 from medgym.messages import MAX_TEXT, Calls, Malformed, Reply, render_answer, render_call
 from medgym.registry import names
 from medgym.rollout.record import looks_of
+from medgym.rubric import Rubric, Term
 from medgym.tool import Tool, ToolArgs, ToolResult, as_tool, load_tools
 from medgym.workspace import View, Workspace
 
@@ -520,13 +521,14 @@ def test_a_prompt_stands_before_the_instructions() -> None:
 
 
 def test_an_episode_that_must_end_is_truncated_and_scored() -> None:
-    episode = begin("zoom")
+    term = Term("named", 1.0, lambda case, played: float(case.id == "a/train/0" and played.done))
+    episode = begin("zoom", rubric=Rubric("named", (term,)))
     episode.step(LOOK)
     assert not episode.done
     episode.truncate()
     assert (episode.done, episode.truncated, episode.terminated) == (True, True, False)
     assert episode.score is not None
-    assert (episode.score.total, episode.score.correct) == (0, False)
+    assert (dict(episode.score.terms), episode.score.correct) == ({"named": 1.0}, False)
 
 
 def test_the_text_of_a_tool_follows_the_captions_of_its_views_and_is_cut_at_its_share() -> None:

@@ -24,7 +24,9 @@ def test_a_policy_that_is_built_in_code_needs_no_spec_and_says_so() -> None:
             return Reply("")
 
     Silent().check_spec("anything", None)
-    with pytest.raises(UserError, match=r"^the policy Silent is built in .*; fix: ") as caught:
+    with pytest.raises(
+        UserError, match=r"^the policy Silent can only be built in .*; fix: "
+    ) as caught:
         Silent.from_spec("anything", None)
     assert "\n" not in str(caught.value)
 

@@ -25,6 +25,7 @@ from medgym.trajectory import (
     Look,
     Node,
     Trajectory,
+    failed_trajectory,
     hash_ids,
     validate,
 )
@@ -405,3 +406,12 @@ def test_a_part_may_be_one_node() -> None:
     whole = replace(record, nodes=nodes, branches=branches)
     validate(whole)
     assert [part.nodes for _, part in whole.parts()] == [nodes[:1], nodes[1:]]
+
+
+def test_what_stands_for_an_episode_that_failed_names_it() -> None:
+    failed = failed_trajectory(CASE, policy="p", seed=7, member=3, failure="worker died")
+    assert failed == Trajectory(
+        case_id="a/train/0", policy="p", seed=7, member=3, kind="text", nodes=(),
+        failure="worker died",
+    )  # fmt: skip
+    validate(failed)

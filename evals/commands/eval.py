@@ -62,8 +62,8 @@ def evaluate(
         str,
         typer.Argument(
             metavar="CASES|SUITE",
-            help="SOURCE[,key=value]:SPLIT, followed by a slice if wanted; a .jsonl file; or the "
-            "name of a suite.",
+            help="SOURCE[,key=value]:SPLIT or FILE.jsonl (a slice such as [:100] may follow), or a "
+            "suite.",
         ),
     ],
     policy: PolicySpec,
@@ -117,7 +117,7 @@ def evaluate(
         folder = None
         if out is not None:
             folder = RunFolder.create(
-                out, _recipe(suite, player, benchmarks, seed), seeds={"run": seed}
+                out, _recipe(suite, player, benchmarks, seed, view_size), seeds={"run": seed}
             )
         start = time.monotonic()
         found = _judged(run, player, suite, benchmarks, seed, folder)
@@ -200,7 +200,11 @@ def _asked(suite: Suite, seed: int) -> dict[str, Any]:
 
 
 def _recipe(
-    suite: Suite, policy: Policy, benchmarks: Mapping[str, _Benchmark], seed: int
+    suite: Suite,
+    policy: Policy,
+    benchmarks: Mapping[str, _Benchmark],
+    seed: int,
+    view_size: int | None,
 ) -> dict[str, Any]:
     """What was asked, as the run's `recipe.toml` holds it."""
     asked = _asked(suite, seed)
@@ -209,7 +213,8 @@ def _recipe(
         where: dict[str, Any] = {"suite": suite.name, "cases": dict(suite.benchmarks)}
     else:
         view_size = benchmarks[""].rules.view_size
-        where = {"cases": suite.benchmarks[""], "view_size": view_size}
+        where = {"cases": suite.benchmarks[""]}
+    where["view_size"] = view_size  # None, which is left out, where a suite's cases say it
     return asked | sampling | where | {"policy": policy.spec} | policy.describe()
 
 

@@ -130,6 +130,10 @@ def test_the_best_look_counts_and_only_on_its_image() -> None:
     assert best_iou(CASE, replace(trajectory, looks=looks)) == 0
 
 
+OBLONG = CASE.model_copy(update={"regions": (Region(label="x", box_px=(20, 30, 50, 70)),)})
+"""No two of its region's edges are the same number."""
+
+
 def looked(box_px: Box, *, image: int = 0, gain: float = 2.0) -> Trajectory:
     looks = (Look("zoom", image, box_px, gain),)
     return replace(failed_trajectory(CASE, policy="p", seed=0, member=0, failure=""), looks=looks)
@@ -141,20 +145,20 @@ def test_a_hit_may_miss_each_side_by_the_slack_and_no_more(side: int, slack: flo
     given = {} if slack is None else {"slack_px": slack}
     inwards = (1, 1, -1, -1)[side]
     for short in (-5.0, 0.0, slack or 0.5):
-        assert hit(CASE, looked(moved(side, inwards * short)), **given) is True
-    assert hit(CASE, looked(moved(side, inwards * ((slack or 0.5) + 0.25))), **given) is False
+        assert hit(OBLONG, looked(moved(side, inwards * short)), **given) is True
+    assert hit(OBLONG, looked(moved(side, inwards * ((slack or 0.5) + 0.25))), **given) is False
 
 
 def moved(side: int, by: float) -> Box:
     """The box of the gold region with one of its sides moved."""
-    box = [20.0, 20.0, 40.0, 40.0]
+    box = [20.0, 30.0, 50.0, 70.0]
     box[side] += by
     return box[0], box[1], box[2], box[3]
 
 
 def test_a_hit_is_on_the_image_of_the_region_and_closer_than_the_overview() -> None:
-    box = (20.0, 20.0, 40.0, 40.0)
-    assert hit(CASE, looked(box)) is True
-    assert hit(CASE, looked(box, image=1)) is False
-    assert hit(CASE, looked(box, gain=1.0)) is False
-    assert hit(CASE, looked(box, gain=1.01)) is True
+    box = (20.0, 30.0, 50.0, 70.0)
+    assert hit(OBLONG, looked(box)) is True
+    assert hit(OBLONG, looked(box, image=1)) is False
+    assert hit(OBLONG, looked(box, gain=1.0)) is False
+    assert hit(OBLONG, looked(box, gain=1.01)) is True

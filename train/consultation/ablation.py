@@ -22,11 +22,11 @@ from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
 
 from ..recipe.schema import Recipe, StageTable
+from ..run.judging import Figures
 from ..run.processes import is_first
-from ..run.report import RATES
-from .judging import PolicyFigures
-from .report import NAMES, rate_cells
-from .run import Results, run_consultation
+from ..run.report import RATES, rate_cells
+from .report import NAMES
+from .run import run_consultation
 
 WHOLE = "whole"
 OWN = ("attending", "single")
@@ -38,7 +38,7 @@ class AblationRow:
     """A line of the table: what was judged, and its figures as in `results.json`."""
 
     name: str
-    figures: PolicyFigures
+    figures: Figures
 
     def as_dict(self) -> dict[str, Any]:
         """As `ablation.json` holds it."""
@@ -109,7 +109,7 @@ def ablate(recipe: Recipe, folder: Path) -> list[AblationRow]:
     return rows
 
 
-def _run(recipe: Recipe, folder: Path, whole: Path | None) -> Results:
+def _run(recipe: Recipe, folder: Path, whole: Path | None) -> Figures:
     run = _folder(recipe, folder, whole) if is_first() else None
     results = run_consultation(recipe, folder)
     if run is not None and run.manifest["status"] == "running":

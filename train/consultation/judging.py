@@ -5,30 +5,23 @@ hear it read "no answer", the consultation continues, and the figures of its rol
 failed. A case whose triage or attending failed for good could not be played, and ends the judging.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from medgym.cases import Case
 from medgym.consultation.opinions import opinions_in
 from medgym.consultation.role import ATTENDING
 from medgym.consultation.role_policies import RolePolicies
-from medgym.judge import Judgement, load_judge
+from medgym.judge import Judgement
 from medgym.metrics.rate import Rate
-from medgym.progress import progress
-from medgym.seeds import seed_of
-from medgym.storage.run_folder import RunFolder
-from medgym.storage.trajectories import TrajectoryStore
 
+from ..run.judging import Figures, figures_of, judge_each
 from .curriculum import DIFFICULTIES, difficulty
-from .policies import judged_policies
+from .policies import contestants
 from .training import Training
 
-PolicyFigures = Mapping[str, Mapping[str, Any]]
-"""`sampled` and `greedy`, each a `Judgement.as_dict()`."""
 
-
-def judged(training: Training, policies: RolePolicies) -> dict[str, PolicyFigures]:
+def judged(training: Training, policies: RolePolicies) -> dict[str, Figures]:
     """Judge the consultation, its ablations and the baselines on held-out cases.
 
     One base serves all of them, each with its adapters. Returns the `policies` of `results.json`.
@@ -36,39 +29,15 @@ def judged(training: Training, policies: RolePolicies) -> dict[str, PolicyFigure
     Raises:
         RunError: a case could not be played.
     """
-    cases = training.run.test
-    found = judged_policies(training, cases, policies)
-    judge = load_judge()
-    keep = RunFolder(training.folder).keep_images
-    figures: dict[str, PolicyFigures] = {}
+    run = training.run
+    figures: dict[str, Figures] = {}
     heard: Judgement | None = None
-    with progress("judging", 2 * sum(len(each.cases) for each in found.values())) as advance:
-        for name, judged in found.items():
-
-            def advanced(_: int, name: str = name) -> None:
-                advance(1, policy=name)
-
-            sampled, greedy = (
-                judge(
-                    judged.policy,
-                    judged.cases,
-                    judged.rules,
-                    sampling=judged.sampling(is_greedy),
-                    seed=seed_of(training.recipe.seed, "judge"),
-                    on_progress=advanced,
-                    on_messages=None if is_greedy else keep,
-                )
-                for is_greedy in (False, True)
-            )
-            # A run that is resumed here judges again, in the same place.
-            TrajectoryStore(training.folder / "judged" / name.replace(":", "-")).write(
-                sampled.trajectories, number=0
-            )
-            heard = heard or sampled  # the consultation itself is the first
-            if name in (ATTENDING, "attending_before", "majority"):
-                metrics = by_opinions(cases, heard, sampled)
-                sampled = replace(sampled, metrics={**sampled.metrics, **metrics})
-            figures[name] = {"sampled": sampled.as_dict(), "greedy": greedy.as_dict()}
+    for name, each in judge_each(contestants(training, policies), run.place, run.seed("judge")):
+        heard = heard or each.sampled  # the consultation itself is the first
+        if name in (ATTENDING, "attending_before", "majority"):
+            metrics = {**each.sampled.metrics, **by_opinions(run.test, heard, each.sampled)}
+            each = replace(each, sampled=replace(each.sampled, metrics=metrics))
+        figures[name] = figures_of(each)
     return figures
 
 

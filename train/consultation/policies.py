@@ -1,7 +1,6 @@
 """The policies that a trained consultation is judged as: whole, without each part, baselines."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 from medgym.cases import Case
 from medgym.consultation.opinions import advised_case, triage_case
@@ -9,85 +8,74 @@ from medgym.consultation.role import ATTENDING, SINGLE, SPECIALIST, TRIAGE, Role
 from medgym.consultation.role_policies import RolePolicies
 from medgym.consultation.team import consultation_team, majority_team
 from medgym.episode import Rules
-from medgym.policy import Policy, Sampling
+from medgym.policy import Policy, Sampling, WrappedPolicy
 
+from ..run.judging import Contestant
 from .training import BASE, Training
 
 VOTES = 5
 """Episodes of the single policy that vote: about as many replies as a consultation spends."""
 
 
-@dataclass(frozen=True)
-class JudgedPolicy:
-    """A policy that is judged, on which cases, by which rules.
+class SharedPolicy(WrappedPolicy):
+    """A policy that others use as well: closing it leaves it open."""
 
-    Attributes:
-        sampling: how its replies are sampled, greedily or not.
-    """
-
-    policy: Policy
-    cases: Sequence[Case]
-    rules: Rules
-    sampling: Callable[[bool], Sampling]
+    def close(self) -> None:
+        """Nothing: its owner closes it."""
 
 
-def judged_policies(
-    training: Training, cases: Sequence[Case], policies: RolePolicies
-) -> dict[str, JudgedPolicy]:
-    """All policies that are judged, by their names in `results.json`."""
-    recipe, consultation = training.recipe, training.consultation
+def contestants(training: Training, policies: RolePolicies) -> list[Contestant]:
+    """All policies that are judged. They share `policies`, which the caller closes."""
+    recipe, consultation, cases = training.recipe, training.consultation, training.run.test
     after, base = training.team(policies), policies.base(BASE)
     before = training.team(policies, without=(ATTENDING,))
-    held_out = training.run.test
-    rules = training.run.rules(held_out)
+    rules = training.run.rules(cases)
+    found: list[Contestant] = []
 
-    def own(greedy: bool) -> Sampling:
+    def whole(greedy: bool) -> Sampling:
         return training.run.sampling(greedy=greedy)
 
-    def of(role: str) -> Callable[[bool], Sampling]:
-        return lambda greedy: training.sampling(role, greedy=greedy)
+    def add(
+        name: str,
+        policy: Policy,
+        some: Sequence[Case] = cases,
+        own: Rules = rules,
+        sampling: Callable[[bool], Sampling] = whole,
+    ) -> None:
+        found.append(Contestant(name, lambda: policy, some, own, sampling))
 
-    def deciding_by(spec: str) -> Policy:
-        return consultation_team(after.recipe.deciding_by(spec), policies)
+    def add_role(
+        name: str, policy: Policy, some: Sequence[Case], role: str, specialty: str = ""
+    ) -> None:
+        own = training.rules(role, specialty, on=cases)
 
-    found = {
-        ATTENDING: JudgedPolicy(after, cases, rules, own),
-        "attending_before": JudgedPolicy(before, cases, rules, own),
-        "majority": JudgedPolicy(deciding_by("scripted:vote"), cases, rules, own),
-        "oracle": JudgedPolicy(deciding_by("scripted:oracle"), cases, rules, own),
-        "no_specialists": JudgedPolicy(
-            policies.of(after.recipe.decider),
-            [advised_case(case, []) for case in cases],
-            training.rules(ATTENDING, on=held_out),
-            of(ATTENDING),
-        ),
-    }
+        def sampling(greedy: bool) -> Sampling:
+            return training.sampling(role, greedy=greedy)
+
+        add(name, SharedPolicy(policy), some, own, sampling)
+
+    add(ATTENDING, after)
+    add("attending_before", before)
+    for name, spec in (("majority", "scripted:vote"), ("oracle", "scripted:oracle")):
+        add(name, consultation_team(after.recipe.deciding_by(spec), policies))
+    alone = [advised_case(case, []) for case in cases]
+    add_role("no_specialists", policies.of(after.recipe.decider), alone, ATTENDING)
     chooser = after.recipe.chooser
     if chooser is not None:
-        names, most = consultation.specialties, consultation.most
-        asked = [triage_case(case, names, most) for case in cases]
-        triage = JudgedPolicy(
-            policies.of(chooser), asked, training.rules(TRIAGE, on=held_out), of(TRIAGE)
-        )
-        found[TRIAGE] = triage
+        asked = [triage_case(case, consultation.specialties, consultation.most) for case in cases]
+        add_role(TRIAGE, policies.of(chooser), asked, TRIAGE)
         if TRIAGE in training.trained:
-            found["triage_before"] = replace(triage, policy=base)
-        fixed = consultation_team(after.recipe.without_triage(), policies)
-        found["no_triage"] = JudgedPolicy(fixed, cases, rules, own)
+            add_role("triage_before", base, asked, TRIAGE)
+        add("no_triage", consultation_team(after.recipe.without_triage(), policies))
     for specialty in consultation.specialties if SPECIALIST in training.trained else ():
-        mine = [case for case in cases if case.specialty == specialty]
-        if mine:
-            specialist = JudgedPolicy(
-                policies.of(after.recipe.role(SPECIALIST), specialty),
-                mine,
-                training.rules(SPECIALIST, specialty, on=held_out),
-                of(SPECIALIST),
-            )
-            found[f"specialist:{specialty}"] = specialist
-            found[f"specialist_before:{specialty}"] = replace(specialist, policy=base)
+        own = [case for case in cases if case.specialty == specialty]
+        if own:
+            policy = policies.of(after.recipe.role(SPECIALIST), specialty)
+            add_role(f"specialist:{specialty}", policy, own, SPECIALIST, specialty)
+            add_role(f"specialist_before:{specialty}", base, own, SPECIALIST, specialty)
     if recipe.marl.single:
         role = Role(SINGLE, policy=BASE, adapter=training.newest(SINGLE))
-        policy = policies.of(role)
-        found[SINGLE] = JudgedPolicy(policy, cases, rules, own)
-        found["single_majority"] = replace(found[SINGLE], policy=majority_team(policy, VOTES))
+        single = SharedPolicy(policies.of(role))
+        add(SINGLE, single)
+        add("single_majority", majority_team(single, VOTES))
     return found

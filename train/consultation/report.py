@@ -12,16 +12,15 @@ from medgym.consultation.role import ATTENDING, SINGLE, TRIAGE
 from medgym.storage.layout import Place
 
 from ..recipe.schema import Recipe
-from ..run.report import RATES, print_end
+from ..run.judging import Figures
+from ..run.report import RATES, print_end, rate_cells
 from .curriculum import DIFFICULTIES
-from .judging import PolicyFigures
 from .policies import VOTES
-from .run import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Policies = Mapping[str, PolicyFigures]
+Policies = Mapping[str, Figures]
 """The `policies` of `results.json`."""
 
 NAMES = {
@@ -42,7 +41,7 @@ _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
 _WINDOW = 5
 
 
-def print_results(results: Results, folder: Path) -> None:
+def print_results(results: Figures, folder: Path) -> None:
     """The table of policies, the parts that failed, and the run's folder."""
     policies: Policies = results["policies"]
     levels = [f"difficulty/{level}" for level in DIFFICULTIES]
@@ -64,14 +63,7 @@ def print_results(results: Results, folder: Path) -> None:
     print_end(whole["accuracy"]["n"], results["seconds"]["total"], folder)
 
 
-def rate_cells(row: PolicyFigures) -> tuple[str, str, str]:
-    """How often a policy is right: sampled, that figure's interval, greedy."""
-    sampled, greedy = row["sampled"]["accuracy"], row["greedy"]["accuracy"]
-    interval = f"{100 * sampled['low']:.1f} to {100 * sampled['high']:.1f}"
-    return percent(sampled["value"]), interval, percent(greedy["value"])
-
-
-def failed_parts(row: PolicyFigures) -> dict[str, int]:
+def failed_parts(row: Figures) -> dict[str, int]:
     """How many parts of each role failed for good, sampled and greedy together."""
     found: dict[str, int] = {}
     for judgement in (row["sampled"], row["greedy"]):

@@ -3,29 +3,22 @@
 Every stage is done once, as in `run.stages`; each role resumes from its own last checkpoint.
 """
 
-import json
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from medgym.consultation.role import SINGLE, SPECIALIST, TRIAGE
-from medgym.storage.trajectories import write_atomic
 
 from ..recipe.schema import Recipe
-from ..run.judging import write_results
+from ..run.judging import Figures, write_figures, write_results
 from ..run.stage import do, once
 from ..run.stages import START
 from .judging import judged
 from .training import Training
 
-Results = Mapping[str, Any]
-"""What `results.json` holds; see `medgym.storage.results`."""
 
-
-def run_consultation(recipe: Recipe, folder: Path) -> Results:
+def run_consultation(recipe: Recipe, folder: Path) -> Figures:
     """Do every stage that is not done yet; returns what `results.json` holds."""
     training = Training(recipe, folder)
     place = training.place
@@ -51,8 +44,7 @@ def run_consultation(recipe: Recipe, folder: Path) -> Results:
     def judge() -> None:
         training.describe()
         with training.policies() as policies:
-            figures = judged(training, policies)
-        write_atomic(folder / "judged.json", json.dumps(figures, indent=1).encode())
+            write_figures(judged(training, policies), place)
 
     once(place, "judge", judge)
     return write_results(training.run)

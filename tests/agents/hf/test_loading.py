@@ -73,6 +73,8 @@ def test_what_cannot_be_loaded_is_named(tiny_folder: Path, tmp_path: Path) -> No
     for spec, said in {
         f"hf:{tmp_path / 'none'}": "no such model folder",
         "hf:~/no-such-model": "no such model folder",
+        f"hf:{tmp_path / 'me'}@corp/base": r"no such model .*me; fix: .*, or write \?adapter=",
+        f"hf:{tiny_folder}?dtype=bfloat16": "unknown option of hf 'dtype'; known: none",
         f"hf:{tmp_path / 'empty'}": "cannot load the model",
         f"hf:{damaged}": "cannot load the model",
         f"hf:{lost}": "cannot load the model",
@@ -83,5 +85,5 @@ def test_what_cannot_be_loaded_is_named(tiny_folder: Path, tmp_path: Path) -> No
     }.items():
         with pytest.raises(UserError, match=said) as error:
             load_policy(spec)
-        assert "fix: " in str(error.value)
+        assert "fix: " in str(error.value) or "known: " in str(error.value)
         assert "\n" not in str(error.value)

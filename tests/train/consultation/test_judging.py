@@ -16,15 +16,17 @@ from medgym.judge import load_judge
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
 from medgym.seeds import seed_of
+from medgym.storage.layout import Place
 from medgym.storage.run_folder import content
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import load_tools
 from medgym.train.consultation import judging
 from medgym.train.consultation.judging import by_opinions
-from medgym.train.consultation.policies import JudgedPolicy
+from medgym.train.consultation.policies import SharedPolicy
 from medgym.train.consultation.report import print_results
-from medgym.train.consultation.training import Training
+from medgym.train.consultation.training import BASE, Training
 from medgym.train.recipe.schema import load_recipe
+from medgym.train.run.judging import Contestant
 
 CASES = open_cases("phantom,look=fundus,question=diagnosis:test[:20]")
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
@@ -91,12 +93,13 @@ class Down(Policy):
 def judge_by(
     team: Consultation, names: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    each = JudgedPolicy(team, CASES[:2], RULES, lambda greedy: Sampling())
-    monkeypatch.setattr(judging, "judged_policies", lambda *_: dict.fromkeys(names, each))
-    recipe = SimpleNamespace(cases=SimpleNamespace(test=""), seed=0)
-    training: Any = SimpleNamespace(
-        recipe=recipe, folder=folder, run=SimpleNamespace(test=CASES[:2])
-    )
+    found = [
+        Contestant(name, lambda: team, CASES[:2], RULES, lambda greedy: Sampling())
+        for name in names
+    ]
+    monkeypatch.setattr(judging, "contestants", lambda *_: found)
+    run = SimpleNamespace(test=CASES[:2], place=Place(folder), seed=lambda _: seed_of(0, "judge"))
+    training: Any = SimpleNamespace(run=run)
     return judging.judged(training, team.policies)
 
 
@@ -131,7 +134,7 @@ def test_a_case_whose_attending_failed_could_not_be_played(
 ) -> None:
     broken = team_of("accuracy=1", "oracle")
     broken.policies.add("scripted:oracle", Down())
-    with pytest.raises(RunError, match="a failed episode is not a wrong answer"):
+    with pytest.raises(RunError, match="nothing answers"):
         judge_by(broken, ("attending",), tmp_path, monkeypatch)
     assert not (tmp_path / "judged").exists()
 
@@ -158,6 +161,7 @@ def test_a_training_closes_every_policy_that_it_loaded(
     monkeypatch.setattr("medgym.train.consultation.training.model_policy", load)
     training = Training(load_recipe("consult-tiny")[0], tmp_path)
     with training.policies() as policies:
+        SharedPolicy(policies.base(BASE)).close()
         team = training.team(policies)
         for specialty in ("surgeon", "radiologist"):
             policies.of(team.recipe.role("specialist"), specialty)
