@@ -32,9 +32,10 @@ def ablate(
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     loaded, _ = load_recipe(recipe, seed=seed)
-    check(Run(loaded, out), START)
+    run = Run(loaded, out)
+    check(run, START)
     ablation.variants(loaded)  # which refuses what has nothing to leave out
-    check_consultation(loaded)
+    check_consultation(run)
     rows = ablation.ablate(loaded, out)
     if not is_first():
         return

@@ -105,10 +105,10 @@ def train(
     consults = loaded.consultation is not None
     stages.check(run, stages.START if consults else stages.STAGES)
     if consults:
-        check_consultation(loaded)
+        check_consultation(run)
     kept = _open(folder, loaded, text, resume) if is_first() else None
     try:
-        results = run_consultation(loaded, folder) if consults else stages.train(run)
+        results = run_consultation(run) if consults else stages.train(run)
     except KeyboardInterrupt:
         print(f"what is done is kept in {folder}; resume it with --resume", file=sys.stderr)
         raise

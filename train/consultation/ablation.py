@@ -23,6 +23,7 @@ from medgym.toml import toml_text
 
 from ..recipe.schema import Recipe, StageTable
 from ..run.judging import Figures
+from ..run.opened import Run
 from ..run.processes import is_first
 from ..run.report import RATES, rate_cells
 from .report import NAMES
@@ -111,7 +112,7 @@ def ablate(recipe: Recipe, folder: Path) -> list[AblationRow]:
 
 def _run(recipe: Recipe, folder: Path, whole: Path | None) -> Figures:
     run = _folder(recipe, folder, whole) if is_first() else None
-    results = run_consultation(recipe, folder)
+    results = run_consultation(Run(recipe, folder))
     if run is not None and run.manifest["status"] == "running":
         run.finish()
     return results

@@ -1,25 +1,25 @@
 """Checks of a consultation's training, before anything is written."""
 
 import asyncio
-from pathlib import Path
 
 from medgym.consultation.role import SINGLE, SPECIALIST, TRIAGE
 from medgym.errors import UserError
 from medgym.policy import load_policy, read_spec
 
 from ..grpo.config import check_grpo
-from ..recipe.schema import Recipe
+from ..run.opened import Run
 from .training import Training
 
 
-def check(recipe: Recipe) -> None:
-    """Check the roles of a recipe's consultation and the specialties of its cases.
+def check(run: Run) -> None:
+    """Check the roles of a run's consultation and the specialties of its cases.
 
     Raises:
         UserError: roles that cannot be trained or loaded, or cases without a specialty where a
             role learns by it.
     """
-    training = Training(recipe, Path())
+    training = Training(run)
+    recipe = run.recipe
     consultation = training.consultation
     for role in consultation.roles:
         if role.name not in training.trained:

@@ -4,28 +4,26 @@ Every stage is done once, as in `run.stages`; each role resumes from its own las
 """
 
 from functools import partial
-from pathlib import Path
 
 import torch
 
 from medgym.consultation.role import SINGLE, SPECIALIST, TRIAGE
 
-from ..recipe.schema import Recipe
 from ..run.judging import Figures, write_figures, write_results
+from ..run.opened import Run
 from ..run.stage import do, once
 from ..run.stages import START
 from .judging import judged
 from .training import Training
 
 
-def run_consultation(recipe: Recipe, folder: Path) -> Figures:
+def run_consultation(run: Run) -> Figures:
     """Do every stage that is not done yet; returns what `results.json` holds."""
-    training = Training(recipe, folder)
-    place = training.place
+    training, recipe, place = Training(run), run.recipe, run.place
     if recipe.model.build is not None:
         torch.set_num_threads(1)  # as for a single policy
 
-    do(START, training.run)
+    do(START, run)
     for number in range(recipe.marl.rounds):
         mark = f" {number + 1}" if recipe.marl.rounds > 1 else ""
         # By outcome, triage is rewarded for what the specialists know: they learn first.
@@ -47,4 +45,4 @@ def run_consultation(recipe: Recipe, folder: Path) -> Figures:
             write_figures(judged(training, policies), place)
 
     once(place, "judge", judge)
-    return write_results(training.run)
+    return write_results(run)

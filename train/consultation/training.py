@@ -53,7 +53,7 @@ class Training:
     """One training run of a consultation.
 
     Attributes:
-        recipe: what is trained. folder: the run's folder.
+        run: the opened recipe. recipe: what is trained. folder: the run's folder.
         consultation: the roles that take part, by the recipe's tables.
         trained: the names of the roles that learn.
 
@@ -61,11 +61,11 @@ class Training:
         UserError: the tables describe no consultation, or one that cannot be trained.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path) -> None:
-        self.recipe = recipe
-        self.folder = folder
-        self.run = Run(recipe, folder)
-        self.place = self.run.place
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.recipe = recipe = run.recipe
+        self.place = run.place
+        self.folder = run.folder
         tables = {"consultation": recipe.consultation, "roles": recipe.roles}
         self.consultation = recipe_of(tables, recipe.name)
         self._check_roles()

@@ -261,8 +261,9 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
     chosen: Sequence[Case] = asked if cases else asked[:DEFAULT_COUNT]
     if recipe.consultation is not None:  # the attending, which looks, before it has any opinions
         from ..consultation.training import Training
+        from ..run.opened import Run
 
-        rules = Training(recipe, run.path).rules(ATTENDING)
+        rules = Training(Run(recipe, run.path)).rules(ATTENDING)
         chosen = [advised_case(case, ()) for case in chosen]
     model, processor, _ = load_model(str(base), adapter)
     return Subject(model, processor, chosen, rules, run, _known(recipe))

@@ -10,6 +10,7 @@ from medgym.errors import UserError
 from medgym.registry import load, names
 from medgym.train.consultation.check import check
 from medgym.train.recipe.schema import load_recipe
+from medgym.train.run.opened import Run
 
 THREE = ["radiologist", "ophthalmologist", "pathologist"]
 
@@ -47,7 +48,7 @@ def specialist(**table: Any) -> dict[str, Any]:
 )
 def test_what_cannot_be_trained_or_had_is_refused(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(UserError) as error:
-        check(recipe(**changes))
+        check(Run(recipe(**changes), Path("run")))
     assert text in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -55,11 +56,16 @@ def test_what_cannot_be_trained_or_had_is_refused(changes: dict[str, Any], text:
 def test_what_can_be_trained_passes() -> None:
     for name in names("recipes"):
         if (shipped := load_recipe(name)[0]).consultation is not None:
-            check(shipped)
-    check(recipe(consultation={"specialties": THREE}, roles=specialist(trainable=True)))
+            check(Run(shipped, Path("run")))
+    check(
+        Run(
+            recipe(consultation={"specialties": THREE}, roles=specialist(trainable=True)),
+            Path("run"),
+        )
+    )
     anybody = {"specialties": ["surgeon"]}
-    check(recipe({"triage_reward": "outcome"}, consultation=anybody))
-    check(recipe(consultation=anybody | {"triage": False}))
+    check(Run(recipe({"triage_reward": "outcome"}, consultation=anybody), Path("run")))
+    check(Run(recipe(consultation=anybody | {"triage": False}), Path("run")))
 
 
 @pytest.mark.parametrize("command", [["train"], ["train", "ablate"]])

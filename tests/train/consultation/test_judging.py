@@ -27,6 +27,7 @@ from medgym.train.consultation.report import print_results
 from medgym.train.consultation.training import BASE, Training
 from medgym.train.recipe.schema import load_recipe
 from medgym.train.run.judging import Contestant
+from medgym.train.run.opened import Run
 
 CASES = open_cases("phantom,look=fundus,question=diagnosis:test[:20]")
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
@@ -159,7 +160,7 @@ def test_a_training_closes_every_policy_that_it_loaded(
 
     monkeypatch.setattr("medgym.consultation.role_policies.load_policy", load)
     monkeypatch.setattr("medgym.train.consultation.training.model_policy", load)
-    training = Training(load_recipe("consult-tiny")[0], tmp_path)
+    training = Training(Run(load_recipe("consult-tiny")[0], tmp_path))
     with training.policies() as policies:
         SharedPolicy(policies.base(BASE)).close()
         team = training.team(policies)

@@ -31,6 +31,7 @@ from medgym.train.doctor.command import examine
 from medgym.train.doctor.subject import subject_of
 from medgym.train.recipe.schema import StageTable, load_recipe, parse_recipe
 from medgym.train.run.judging import model_policy
+from medgym.train.run.opened import Run
 from medgym.train.run.stages import START
 from medgym.train.tiny.base import BaseConfig, tiny_base
 from medgym.train.tiny.model import TinyConfig
@@ -80,7 +81,7 @@ def run(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("runs") / "consult"
     recipe = small(base)
     RunFolder.create(folder, "", recipe=json.loads(recipe.model_dump_json()))
-    return recipe, folder, run_consultation(recipe, folder)
+    return recipe, folder, run_consultation(Run(recipe, folder))
 
 
 @pytest.mark.slow
@@ -221,13 +222,13 @@ def test_a_finished_run_does_nothing_again(run: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(consultation_run, "judged", lambda *_: pytest.fail("done again"))
     for stage in START:
         monkeypatch.setattr(type(stage), "do", lambda *_: pytest.fail("done again"))
-    assert run_consultation(recipe, folder) == results
+    assert run_consultation(Run(recipe, folder)) == results
 
 
 @pytest.mark.slow
 def test_opinions_are_collected_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, folder, _ = run
-    training = Training(recipe, folder)
+    training = Training(Run(recipe, folder))
     policies = RolePolicies()
     policies.add(BASE, model_policy(str(folder / "cold_start")))
     team = training.team(policies)
@@ -264,7 +265,7 @@ def test_roles_that_cannot_be_trained_are_refused(
 ) -> None:
     roles = {"specialist": {"policy": "scripted:prior"}, **roles}
     with pytest.raises(UserError, match=text):
-        Training(small(base, roles=roles), tmp_path)
+        Training(Run(small(base, roles=roles), tmp_path))
 
 
 def test_easy_cases_are_no_reason_to_stop_as_blind(base: Path, tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ def test_easy_cases_are_no_reason_to_stop_as_blind(base: Path, tmp_path: Path) -
         "grpo": recipe.grpo | {"max_steps": 100},
         "sight": recipe.sight.model_copy(update={"every": 10, "patience": 3}),
     }
-    training = Training(recipe.model_copy(update=changes), tmp_path)
+    training = Training(Run(recipe.model_copy(update=changes), tmp_path))
     sight = {role: training.of_role(role).sight for role in ("triage", "attending", "single")}
     assert sight["triage"].every == 0
     assert (sight["attending"].patience, sight["single"].patience) == (6, 3)
@@ -296,7 +297,7 @@ def test_what_training_cannot_do_is_said_before_it_begins(
 ) -> None:
     recipe = small(base).model_copy(update=changes)
     with pytest.raises(UserError, match=text):
-        Training(recipe, tmp_path)
+        Training(Run(recipe, tmp_path))
 
 
 @pytest.mark.slow
@@ -339,7 +340,7 @@ def trained_doctors(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any
     )
     marl = {"rounds": 2, "triage_reward": "outcome", "single": False, "stages": (), "cases": 12}
     recipe = recipe.model_copy(update={"marl": recipe.marl.model_copy(update=marl)})
-    return recipe, folder, run_consultation(recipe, folder)
+    return recipe, folder, run_consultation(Run(recipe, folder))
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.train.consultation.run import run_consultation
 from medgym.train.recipe.schema import parse_recipe
+from medgym.train.run.opened import Run
 from tests.train.grpo.test_vllm import URL, base
 
 pytestmark = [
@@ -54,7 +55,7 @@ def test_one_server_plays_every_role_by_its_newest_adapter(base: Path, tmp_path:
         },
         "served.toml",
     )  # fmt: skip
-    results = run_consultation(recipe, tmp_path)
+    results = run_consultation(Run(recipe, tmp_path))
     assert {"attending", "triage", "majority", "no_specialists"} <= set(results["policies"])
     for trajectory in TrajectoryStore(tmp_path / "judged/attending"):
         parts = dict(trajectory.parts())
