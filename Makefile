@@ -50,8 +50,10 @@ install: $(STAMP)
 
 # With uv where there is one, else with venv and pip. PYTHON=... chooses the interpreter; without it
 # the first of these that is 3.11 to 3.13 is taken. Built again whenever the two files change.
+# What an older installation left in the checkout would hide the new entry points from here.
 $(STAMP): pyproject.toml constraints.txt
 	@set -euo pipefail; \
+	rm -rf medgym.egg-info; \
 	python=; \
 	for each in $${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do \
 	    if $$each -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; \
