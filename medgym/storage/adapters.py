@@ -7,6 +7,7 @@ from cached blocks of its old weights. A sampler is any policy with `with_adapte
 """
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -186,9 +187,12 @@ def check_shapes(adapter: Path, weights: Mapping[str, Sequence[int]], base: str)
         ) from error
     unfit = f"the adapter {adapter} does not fit {base}"
     fix = "fix: name the adapter's own base"
+    asked = json.loads((adapter / CONFIG).read_text("utf-8"))
+    # A bare matrix has no layer of its own: PEFT names its module.
+    bare = tuple(name.rpartition(".")[0] for name in asked.get("target_parameters") or ())
     for name, shape in parts.items():
         module, _, part = name.partition(".lora_")
-        if part not in ("A.weight", "B.weight"):
+        if part not in ("A.weight", "B.weight") or (bare and module.endswith(bare)):
             continue
         # Checkpoints and models put different names before the number of a layer.
         layer = re.search(r"(?:layers|blocks)\.\d+\.", module)

@@ -8,20 +8,13 @@ from medgym.consultation.role import ATTENDING, SINGLE, SPECIALIST, TRIAGE, Role
 from medgym.consultation.role_policies import RolePolicies
 from medgym.consultation.team import consultation_team, majority_team
 from medgym.episode import Rules
-from medgym.policy import Policy, Sampling, WrappedPolicy
+from medgym.policy import Policy, Sampling
 
 from ..run.judging import Contestant
 from .training import BASE, Training
 
 VOTES = 5
 """Episodes of the single policy that vote: about as many replies as a consultation spends."""
-
-
-class SharedPolicy(WrappedPolicy):
-    """A policy that others use as well: closing it leaves it open."""
-
-    def close(self) -> None:
-        """Nothing: its owner closes it."""
 
 
 def contestants(training: Training, policies: RolePolicies) -> list[Contestant]:
@@ -42,7 +35,7 @@ def contestants(training: Training, policies: RolePolicies) -> list[Contestant]:
         own: Rules = rules,
         sampling: Callable[[bool], Sampling] = whole,
     ) -> None:
-        found.append(Contestant(name, lambda: policy, some, own, sampling))
+        found.append(Contestant(name, lambda: policy, some, own, sampling, shared=True))
 
     def add_role(
         name: str, policy: Policy, some: Sequence[Case], role: str, specialty: str = ""
@@ -52,7 +45,7 @@ def contestants(training: Training, policies: RolePolicies) -> list[Contestant]:
         def sampling(greedy: bool) -> Sampling:
             return training.sampling(role, greedy=greedy)
 
-        add(name, SharedPolicy(policy), some, own, sampling)
+        add(name, policy, some, own, sampling)
 
     add(ATTENDING, after)
     add("attending_before", before)
@@ -75,7 +68,7 @@ def contestants(training: Training, policies: RolePolicies) -> list[Contestant]:
             add_role(f"specialist_before:{specialty}", base, own, SPECIALIST, specialty)
     if recipe.marl.single:
         role = Role(SINGLE, policy=BASE, adapter=training.newest(SINGLE))
-        single = SharedPolicy(policies.of(role))
+        single = policies.of(role)
         add(SINGLE, single)
         add("single_majority", majority_team(single, VOTES))
     return found

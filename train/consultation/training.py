@@ -37,7 +37,7 @@ from medgym.storage.layout import Place
 from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
 
-from ..data.order import GoldCases, needed, ordered
+from ..data.order import GoldCases, needed
 from ..recipe.schema import Recipe
 from ..run.judging import model_policy
 from ..run.opened import Run
@@ -239,11 +239,10 @@ class Training:
 
     def cases(self, role: str, specialty: str | None = None) -> list[Case]:
         """The cases that a role is trained on, in order, before anything is done to them."""
-        recipe = self.of_role(role)
-        cases: Sequence[Case] = ordered(self.run.train, recipe.cases.order, recipe.seed)
+        cases: Sequence[Case] = self.run.ordered
         if specialty is not None:
             cases = [case for case in cases if case.specialty == specialty]
-        return list(cases[: needed(recipe.grpo, len(cases))])
+        return list(cases[: needed(self.of_role(role).grpo, len(cases))])
 
     def advice(self, team: ConsultationTeam, purpose: str) -> Advice:
         """Asks a team's triage and specialists; `purpose` is in the seed of their replies."""
@@ -295,11 +294,9 @@ class Training:
 
     def opinions(self, number: int) -> None:
         """Collect the opinions that the attending learns from, and write the cases with them."""
-        recipe = self.of_role(ATTENDING)
-        pool = ordered(self.run.train, recipe.cases.order, recipe.seed)
         with self.policies() as policies:
             advice = self.advice(self.team(policies), f"opinions {number}")
-            advised = advice.triaged(pool[: self.recipe.marl.cases])
+            advised = advice.triaged(self.run.ordered[: self.recipe.marl.cases])
         write_cases([each.shown for each in advised], self.folder / f"advised-{number}.jsonl")
         rows = [
             {

@@ -261,9 +261,12 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
     chosen: Sequence[Case] = asked if cases else asked[:DEFAULT_COUNT]
     if recipe.consultation is not None:  # the attending, which looks, before it has any opinions
         from ..consultation.training import Training
+        from ..data.order import GoldCases
         from ..run.opened import Run
 
-        rules = Training(Run(recipe, run.path)).rules(ATTENDING)
+        opened = Run(recipe, run.path)
+        played = GoldCases(cases) if cases else opened.test
+        rules = Training(opened).rules(ATTENDING, on=played)
         chosen = [advised_case(case, ()) for case in chosen]
     model, processor, _ = load_model(str(base), adapter)
     return Subject(model, processor, chosen, rules, run, _known(recipe))

@@ -35,9 +35,11 @@ class Contestant:
 
     Attributes:
         name: under which `results.json` lists it.
-        policy: loads it, when its turn comes; it is closed before the next one is loaded.
+        policy: loads it, when its turn comes. It is closed before the next one is loaded, unless it is
+            shared.
         cases, rules: what it plays.
         sampling: how it samples its replies, by whether it is greedy.
+        shared: whether others use it as well, so that its owner closes it.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Contestant:
     cases: Sequence[Case]
     rules: Rules
     sampling: Callable[[bool], Sampling]
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judge
             for is_greedy in (False, True)
         )
     finally:
-        policy.close()
+        if not each.shared:
+            policy.close()
     return Judged(sampled, greedy)
 
 

@@ -48,8 +48,9 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
     for cases in run.opened():
         cases.check()
         run.rules(cases).begin(cases[0])
+    done = run.place.stages()  # a resumed run needs no more what these were made from
     for stage in stages:
-        if stage.wanted(run):
+        if stage.wanted(run) and stage.name not in done:
             stage.check(run)
 
 

@@ -22,7 +22,6 @@ from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import load_tools
 from medgym.train.consultation import judging
 from medgym.train.consultation.judging import by_opinions
-from medgym.train.consultation.policies import SharedPolicy
 from medgym.train.consultation.report import print_results
 from medgym.train.consultation.training import BASE, Training
 from medgym.train.recipe.schema import load_recipe
@@ -162,7 +161,7 @@ def test_a_training_closes_every_policy_that_it_loaded(
     monkeypatch.setattr("medgym.train.consultation.training.model_policy", load)
     training = Training(Run(load_recipe("consult-tiny")[0], tmp_path))
     with training.policies() as policies:
-        SharedPolicy(policies.base(BASE)).close()
+        policies.base(BASE)
         team = training.team(policies)
         for specialty in ("surgeon", "radiologist"):
             policies.of(team.recipe.role("specialist"), specialty)
