@@ -12,6 +12,7 @@ class Imitation(WrappedPolicy):
     """Plays as `policy` does, with the tokens that a renderer makes of its words."""
 
     kind = "demonstration"
+    version = ""
 
     def __init__(self, renderer: Renderer, policy: Policy) -> None:
         super().__init__(policy)

@@ -181,6 +181,9 @@ class WrappedPolicy(Policy):
 
     Attributes:
         policy: the inner policy.
+
+    Raises:
+        UserError: the inner policy is a consultation, whose wrapper must be a `Team` itself.
     """
 
     spec: str = _forwarded()
@@ -193,6 +196,12 @@ class WrappedPolicy(Policy):
     drifts: int | None = _forwarded()
 
     def __init__(self, policy: Policy) -> None:
+        # Of a `Team`, which builds on this module.
+        if hasattr(policy, "consult") and not hasattr(self, "consult"):
+            raise UserError(
+                f"{policy.spec} is a consultation, of whose replies {type(self).__name__} can make "
+                "nothing; fix: name a policy of one role"
+            )
         self.policy = policy
 
     def around(self, policy: Policy) -> Self:

@@ -12,8 +12,11 @@ import pytest
 pytest.importorskip("trl")
 
 from medgym.cases import Case, open_cases
+from medgym.episode import Rules
+from medgym.errors import UserError
 from medgym.messages import Message, Reply
-from medgym.policy import Policy, Sampling, WrappedPolicy
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
+from medgym.rollout import collect
 from tests.test_architecture import ROOT, module_of, sources
 
 NOT_FORWARDED = {"from_spec", "check_spec", "trains"}
@@ -205,3 +208,11 @@ def _asks_another(node: ast.ClassDef) -> bool:
         and ast.unparse(call.func.value.value) == "self"
         for call in ast.walk(node)
     )
+
+
+def test_only_a_team_wraps_a_team() -> None:
+    team = load_policy("majority:3:scripted:oracle")
+    with pytest.raises(UserError, match="is a consultation, of whose replies WrappedPolicy"):
+        WrappedPolicy(team)
+    for trajectory in collect([CASE], load_policy(f"majority:2:{team.spec}"), Rules(view_size=64)):
+        assert trajectory.correct

@@ -5,7 +5,6 @@ Of several equally common answers the first one given counts. Episodes without a
 vote.
 """
 
-import asyncio
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,8 @@ from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.rollout.record import joined
 from medgym.spec import write_spec
 from medgym.trajectory import Trajectory
+
+from .side_by_side import side_by_side
 
 
 class Majority(Team, WrappedPolicy):
@@ -59,7 +60,7 @@ class Majority(Team, WrappedPolicy):
         # At temperature 0 a model would say the same each time.
         greedy = self.policy.kind == "sampled" and sampling is not None and not sampling.temperature
         votes = 1 if greedy else self.votes
-        parts = list(await asyncio.gather(*map(vote, range(votes))))
+        parts = await side_by_side(map(vote, range(votes)))
 
         def said(part: tuple[str, int, float, Trajectory]) -> str | None:
             answer = part[3].answer

@@ -42,6 +42,7 @@ from medgym.spec import without_credentials
 from medgym.trajectory import Trajectory, failed_trajectory
 
 from .refer import Refer
+from .side_by_side import side_by_side
 
 RETRIES = 2
 """Further attempts at a specialist's part; then the consultation continues without it."""
@@ -80,7 +81,11 @@ class Consultation(ConsultationTeam):
                 f"consultation:{rest} takes no adapter of its own; fix: name it under [roles.*]"
             )
         team = cls(read_recipe(rest))
-        team.load()
+        try:
+            team.load()
+        except BaseException:
+            team.close()
+            raise
         return team
 
     def panel(self, specialty: str) -> "Panel":
@@ -204,7 +209,7 @@ class _Consulting:
         """Parts side by side, in their order."""
         if len(parts) == 1 and parts[0].required:
             return [await self._play(parts[0])]
-        return list(await asyncio.gather(*map(self._play_with_retries, parts)))
+        return await side_by_side(map(self._play_with_retries, parts))
 
     async def _play_with_retries(self, part: RolePart) -> PlayedPart:
         """A part; where its machinery fails for good, what stands for it."""
@@ -220,7 +225,7 @@ class _Consulting:
                     break
                 await asyncio.sleep(0.1 * 2**attempt)
         spec = self.team.policies.of(part.role, part.specialty).spec
-        failed = failed_trajectory(self.case, policy=spec, seed=0, member=0, failure=str(lost))
+        failed = failed_trajectory(part.case, policy=spec, seed=0, member=0, failure=str(lost))
         return part.name, part.round, time.monotonic() - start, failed
 
     async def _play(self, part: RolePart) -> PlayedPart:

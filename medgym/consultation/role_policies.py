@@ -25,10 +25,11 @@ class RolePolicies:
         """
         scheme, named, adapter = split_spec(role.spec(specialty))
         adapter = adapter or role.folder(specialty)
-        base = self.base(write_spec(scheme, named))
+        spec = write_spec(scheme, named)
+        base = self.base(spec)
         if adapter is None:
             return base
-        key = (base.spec, adapter)
+        key = (spec, adapter)
         if key not in self._adapted:
             if not base.takes_adapters:
                 raise UserError(

@@ -119,14 +119,19 @@ def _run(recipe: Recipe, folder: Path, whole: Path | None) -> Figures:
 
 
 def _folder(recipe: Recipe, folder: Path, whole: Path | None) -> RunFolder:
+    asked = json.loads(recipe.model_dump_json(exclude_none=True))
     if (folder / "manifest.json").exists():
         run = RunFolder.open(folder)
         run.claim()
-        return run
-    asked = json.loads(recipe.model_dump_json(exclude_none=True))
-    run = RunFolder.create(folder, toml_text({"recipe": json.dumps(asked)}), recipe=asked)
-    if whole is not None:
-        _share(whole, run.path)
+        if run.manifest.get("recipe") != asked:
+            raise UserError(
+                f"{folder} holds a run of another recipe or seed; fix: choose another --out, or "
+                "ask for the same"
+            )
+    else:
+        run = RunFolder.create(folder, toml_text({"recipe": json.dumps(asked)}), recipe=asked)
+    if whole is not None and not (folder / "stages.json").exists():
+        _share(whole, folder)
     return run
 
 

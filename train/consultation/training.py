@@ -239,9 +239,9 @@ class Training:
 
     def cases(self, role: str, specialty: str | None = None) -> list[Case]:
         """The cases that a role is trained on, in order, before anything is done to them."""
-        cases: Sequence[Case] = self.run.ordered
+        cases = self.run.ordered
         if specialty is not None:
-            cases = [case for case in cases if case.specialty == specialty]
+            cases = cases.of_specialty(specialty)
         return list(cases[: needed(self.of_role(role).grpo, len(cases))])
 
     def advice(self, team: ConsultationTeam, purpose: str) -> Advice:

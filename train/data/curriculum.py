@@ -39,7 +39,6 @@ class CurriculumStage(Stage):
     """`[curriculum]`: the cases of GRPO are chosen, and ordered from easy to hard."""
 
     name: ClassVar[str] = "curriculum"
-    table: ClassVar[str] = "curriculum"
     needs: ClassVar[tuple[str, ...]] = ("cold_start",)
 
     def wanted(self, run: Run) -> bool:
@@ -88,12 +87,14 @@ def arrange(
     success: dict[str, float] = {}
     if table.difficulty is not None:
         policy = student if table.difficulty == SELF else load_policy(table.difficulty)
-        asyncio.run(policy.check())
-        success = measure(
-            pool, policy, rules, sampling, folder / "curriculum", table.samples, recipe.seed
-        )
-        if policy is not student:
-            policy.close()
+        try:
+            asyncio.run(policy.check())
+            success = measure(
+                pool, policy, rules, sampling, folder / "curriculum", table.samples, recipe.seed
+            )
+        finally:
+            if policy is not student:
+                policy.close()
     if table.share < 1:
         from .case_selection import curate, represent
 

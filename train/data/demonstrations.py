@@ -95,15 +95,12 @@ def _played(
         yield from drive(_replayed(RunFolder.open(table.run), cases, student, rules, run, seed))
         return
     assert table.policy is not None
-    teacher = None
-    policy: Policy
-    if table.policy == SELF:
-        policy = student
-    else:
-        teacher = load_policy(table.policy)
-        asyncio.run(teacher.check())
-        policy = student.imitating(Plain(teacher))
+    policy: Policy = student
+    teacher = None if table.policy == SELF else load_policy(table.policy)
     try:
+        if teacher is not None:
+            asyncio.run(teacher.check())
+            policy = student.imitating(Plain(teacher))
         yield from collect(
             cases,
             policy,

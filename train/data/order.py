@@ -28,7 +28,8 @@ class GoldCases(Sequence[Case]):
     """The cases of a spec. Each has gold, without which nothing can be earned.
 
     A case is made when it is first indexed, and kept. What is asked of all of them (`facts`) is
-    read in one walk, and only when it is asked for.
+    read in one walk, and only when it is asked for. The walk keeps no case, so that many fit: a
+    case that is used afterwards is made a second time.
 
     Args:
         spec: a case spec.
@@ -115,8 +116,18 @@ class OrderedCases(Sequence[Case]):
         self.places[case.id] = place
         return case
 
+    def of_specialty(self, specialty: str) -> "OrderedCases":
+        """Those of one specialty, in the same order."""
+        facts = _facts(self._cases)
+        own = [index for index in self._indices if facts[index].specialty == specialty]
+        return OrderedCases(self._cases, own)
+
     def __iter__(self) -> Iterator[Case]:
         return (self[place] for place in range(len(self)))
+
+
+def _facts(cases: Sequence[Case]) -> Sequence[CaseFacts | Case]:
+    return cases.facts if isinstance(cases, GoldCases) else cases
 
 
 def has_gold(case: Case) -> bool:
@@ -135,7 +146,7 @@ def ordered(cases: Sequence[Case], kind: str, seed: int) -> OrderedCases:
     shuffled = [int(i) for i in rng.permutation(len(cases))]
     if kind == "shuffled":
         return OrderedCases(cases, shuffled)
-    facts = cases.facts if isinstance(cases, GoldCases) else cases
+    facts = _facts(cases)
     hands: dict[str, list[int]] = {}
     for index in shuffled:
         hands.setdefault(facts[index].answer, []).append(index)

@@ -45,7 +45,6 @@ class GrpoStage(Stage):
     """`[grpo]` and `[lora]`: the policy after its cold start learns from its own episodes."""
 
     name: ClassVar[str] = "grpo"
-    table: ClassVar[str] = "grpo"
     needs: ClassVar[tuple[str, ...]] = ("cold_start",)
     together: ClassVar[bool] = True
 
@@ -101,14 +100,14 @@ def train_grpo(
     is_first = config.process_index == 0
     last = get_last_checkpoint(str(place.checkpoints)) if place.checkpoints.is_dir() else None
     done = int(last.rpartition("-")[2]) if last else 0
-    engine = engine_of(recipe, place)
     kept, records = KeptTrajectories(place), Records(place.folder)
-    if is_first:
-        kept.forget_after(done)
-        records.forget("grpo", after=done - 1)
-        forget_after(place.folder, place.role, done, engine)
+    engine = engine_of(recipe, place)
     trainer: LookingTrainer | None = None
     try:
+        if is_first:
+            kept.forget_after(done)
+            records.forget("grpo", after=done - 1)
+            forget_after(place.folder, place.role, done, engine)
         set_seed(recipe.seed)
         asked: Keys = {
             "cases": cases,
@@ -221,13 +220,17 @@ def engine_of(recipe: Recipe, place: Place) -> Policy | None:
         return None
     check_engine(recipe)
     policy = load_policy(fill_spec(recipe.rollout.policy, base=place.cold_start))
-    asyncio.run(policy.check())
-    policy.require_training()
-    if not policy.takes_adapters:
-        raise UserError(
-            f"{policy.spec} takes no adapters while it runs; fix: [rollout] policy of vllm: or "
-            "openai:"
-        )
+    try:
+        asyncio.run(policy.check())
+        policy.require_training()
+        if not policy.takes_adapters:
+            raise UserError(
+                f"{policy.spec} takes no adapters while it runs; fix: [rollout] policy of vllm: or "
+                "openai:"
+            )
+    except BaseException:
+        policy.close()
+        raise
     return policy
 
 

@@ -17,7 +17,6 @@ class BaseStage(Stage):
     """`[model]`: a model by its folder or hub name, or the built-in one, made on first use."""
 
     name: ClassVar[str] = "base"
-    table: ClassVar[str] = "model"
 
     def check(self, run: Run) -> None:
         """Make sure that there is such a model, without loading its weights."""
@@ -26,7 +25,7 @@ class BaseStage(Stage):
 
     def do(self, run: Run) -> None:
         """Make the base, if it is the built-in one."""
-        assert run.base
+        _ = run.base  # it is made on first use
 
 
 def check_model(name: str) -> None:

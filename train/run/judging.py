@@ -1,4 +1,8 @@
-"""How the policies of a run are judged: one after another, each loaded, judged and closed."""
+"""How the policies of a run are judged: one after another.
+
+Each is loaded, judged and closed in its turn; those of a consultation share what is loaded, live
+together, and are closed by their owner.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,8 +39,8 @@ class Contestant:
 
     Attributes:
         name: under which `results.json` lists it.
-        policy: loads it, when its turn comes. It is closed before the next one is loaded, unless it is
-            shared.
+        policy: called when its turn comes; loads it, or returns it where it is shared. One that is
+            not shared is closed before the next turn.
         cases, rules: what it plays.
         sampling: how it samples its replies, by whether it is greedy.
         shared: whether others use it as well, so that its owner closes it.
@@ -94,7 +98,7 @@ def contestants(run: Run) -> list[Contestant]:
 def judge_each(
     contestants: Sequence[Contestant], place: Place, seed: int
 ) -> Iterable[tuple[str, Judged]]:
-    """Judge one policy after another; no two are held at once.
+    """Judge one policy after another; of those that are not shared, no two are held at once.
 
     The sampled trajectories are kept under `judged/`. A resumed run judges again and replaces them.
     """

@@ -34,14 +34,11 @@ class Stage(ABC):
 
     Attributes:
         name: under which `stages.json` lists it.
-        table: the table of the recipe that holds its settings, empty for none. Where a library does
-            the work, the table's keys are those of the library's own configuration class.
         needs: the names of stages that come before it, and whose results it uses.
         together: whether all processes of a run do it, where there are several.
     """
 
     name: ClassVar[str]
-    table: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()
     together: ClassVar[bool] = False
 

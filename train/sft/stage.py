@@ -33,7 +33,6 @@ class ColdStartStage(Stage):
     """
 
     name: ClassVar[str] = "cold_start"
-    table: ClassVar[str] = "sft"
     needs: ClassVar[tuple[str, ...]] = ("base",)
 
     def check(self, run: Run) -> None:

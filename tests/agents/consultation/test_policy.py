@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from medgym.agents.consultation.policy import Consultation
+from medgym.agents.consultation.policy import Consultation, _Consulting
+from medgym.agents.consultation.side_by_side import side_by_side
 from medgym.cases import open_cases
 from medgym.cli import main
+from medgym.consultation.flow import RolePart
 from medgym.consultation.opinions import read_opinions
 from medgym.consultation.recipe import recipe_of
+from medgym.consultation.role import Role
 from medgym.consultation.role_policies import RolePolicies
 from medgym.episode import Rules
 from medgym.errors import UserError
@@ -22,6 +25,7 @@ from medgym.judge import load_judge
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
+from medgym.storage.adapters import CONFIG, WEIGHTS
 from medgym.storage.run_folder import RunFolder, content
 from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
@@ -503,3 +507,81 @@ def test_a_role_that_is_heard_may_fail_without_ending_the_consultation() -> None
         assert parts["second-reader"].failure == "policy: the endpoint is down"
         assert "- second-reader: no answer" in parts["attending"].nodes[0].text
         assert trajectory.failure is None
+
+
+def test_when_a_part_fails_those_beside_it_end_before_the_failure_is_seen() -> None:
+    ended: list[str] = []
+
+    async def part(name: str) -> str:
+        try:
+            await asyncio.sleep(0 if name == "fails" else 60)
+            raise Failure("policy", "down")
+        finally:
+            ended.append(name)
+
+    with pytest.raises(Failure, match="down"):
+        asyncio.run(seen([part("fails"), part("beside")], ended))
+
+
+async def seen(plays: Any, ended: list[str]) -> None:
+    try:
+        await side_by_side(plays)
+    finally:
+        assert ended == ["fails", "beside"]
+
+
+def test_what_stands_for_a_failed_part_asks_what_the_part_asked() -> None:
+    made = team()
+    role, asked = made.recipe.role("specialist"), CASES[1].model_copy(update={"question": "Else?"})
+
+    async def fails(*_: object, **__: object) -> Any:
+        raise Failure("policy", "down", final=True)
+
+    consulting = _Consulting(made, CASES[1], ZOOM, fails, None, 0)
+    ((*_, stands),) = asyncio.run(consulting.play_all([RolePart(role, asked, THREE[0])]))
+    assert (stands.question, stands.failure) == ("Else?", "policy: down")
+
+
+def test_a_team_of_which_a_role_cannot_be_loaded_closes_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed: list[str] = []
+
+    class Held(Says):
+        def close(self) -> None:
+            closed.append("closed")
+
+    def load(spec: str) -> Policy:
+        if "vote" in spec:
+            raise UserError("it is not there; fix: none")
+        return Held(lambda _: "")
+
+    monkeypatch.setattr("medgym.consultation.role_policies.load_policy", load)
+    path = tmp_path / "team.toml"
+    path.write_text(
+        "[consultation]\ntriage = false\n"
+        "[roles.specialist]\npolicy = 'scripted:vote'\n"
+        "[roles.attending]\npolicy = 'scripted:oracle'\n"
+    )
+    with pytest.raises(UserError, match="it is not there"):
+        Consultation.from_spec(str(path), None)
+    assert closed == ["closed"]
+
+
+def test_policies_of_no_spec_do_not_share_an_adapter(tmp_path: Path) -> None:
+    for name in (CONFIG, WEIGHTS):
+        (tmp_path / name).touch()
+
+    class Adapted(Says):
+        takes_adapters = True
+
+        def with_adapter(self, name: str, path: Path) -> Policy:
+            return self
+
+    policies = RolePolicies()
+    made = [Adapted(lambda _: ""), Adapted(lambda _: "")]
+    for name, policy in zip(("a", "b"), made, strict=True):
+        policy.spec = ""
+        policies.add(f"hf:{name}", policy)
+    roles = [Role("attending", policy=f"hf:{name}", adapter=str(tmp_path)) for name in ("a", "b")]
+    assert [policies.of(role) for role in roles] == made

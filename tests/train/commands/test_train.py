@@ -13,7 +13,7 @@ from medgym.cli import app, main
 from medgym.errors import UserError
 from medgym.registry import load
 from medgym.storage.run_folder import RunFolder
-from medgym.train.consultation.ablation import ablate
+from medgym.train.consultation.ablation import _folder, ablate
 from medgym.train.recipe.schema import load_recipe
 
 
@@ -172,6 +172,28 @@ def test_a_folder_of_something_else_is_taken(
     ):
         assert main(["train", "tiny", "--out", str(tmp_path / name)]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_an_ablation_of_another_seed_is_not_continued(tmp_path: Path) -> None:
+    recipe, _ = load_recipe("consult-tiny")
+    asked = json.loads(recipe.model_dump_json(exclude_none=True))
+    RunFolder.create(tmp_path / "whole", "", recipe=asked)
+    with pytest.raises(UserError, match="whole holds a run of another recipe or seed"):
+        ablate(recipe.model_copy(update={"seed": 1}), tmp_path)
+
+
+def test_a_variant_that_was_interrupted_before_it_shared_shares_when_it_resumes(
+    tmp_path: Path,
+) -> None:
+    recipe, _ = load_recipe("consult-tiny")
+    whole, folder = tmp_path / "whole", tmp_path / "variant"
+    (whole / "adapters" / "triage" / "2").mkdir(parents=True)
+    (whole / "stages.json").write_text('{"base": 1.0, "attending": 1.0}')
+    asked = json.loads(recipe.model_dump_json(exclude_none=True))
+    RunFolder.create(folder, "", recipe=asked)
+    _folder(recipe, folder, whole)
+    assert (folder / "adapters" / "triage" / "2").is_dir()
+    assert json.loads((folder / "stages.json").read_text()) == {"base": 1.0}
 
 
 def test_one_process_at_a_time_makes_a_run_of_an_ablation(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 from medgym.agents.consultation.policy import Consultation
 from medgym.cases import open_cases
 from medgym.consultation.recipe import recipe_of
+from medgym.consultation.team import Team
 from medgym.episode import Rules
 from medgym.errors import RunError
 from medgym.failures import Failure
 from medgym.judge import load_judge
-from medgym.policy import Policy, Sampling
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
 from medgym.seeds import seed_of
 from medgym.storage.layout import Place
@@ -22,6 +23,7 @@ from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import load_tools
 from medgym.train.consultation import judging
 from medgym.train.consultation.judging import by_opinions
+from medgym.train.consultation.policies import contestants
 from medgym.train.consultation.report import print_results
 from medgym.train.consultation.training import BASE, Training
 from medgym.train.recipe.schema import load_recipe
@@ -187,3 +189,23 @@ def test_what_is_judged_again_replaces_what_was_judged(
         figures = judge_by(team_of("accuracy=1", "vote"), names, tmp_path, monkeypatch)
         assert figures["attending"]["sampled"]["accuracy"]["value"] == 1
         assert len(TrajectoryStore(tmp_path / "judged" / "attending")) == 2
+
+
+def test_a_frozen_role_may_be_a_team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "medgym.train.consultation.training.model_policy", lambda _: load_policy("scripted:oracle")
+    )
+    recipe, _ = load_recipe("consult-tiny")
+    frozen = {"policy": "majority:3:scripted:oracle", "trainable": False}
+    roles = {**recipe.roles, "triage": {**recipe.roles.get("triage", {}), **frozen}}
+    marl = recipe.marl.model_copy(update={"single": False})
+    recipe = recipe.model_copy(update={"roles": roles, "marl": marl})
+    training = Training(Run(recipe, tmp_path))
+    with training.policies() as policies:
+        found = {each.name: each for each in contestants(training, policies)}
+        triage, whole = found["triage"], found["attending"]
+        assert isinstance(triage.policy(), Team)
+        (chosen,) = collect(triage.cases[:1], triage.policy(), triage.rules)
+        assert chosen.correct
+        (played,) = collect(whole.cases[:1], whole.policy(), whole.rules)
+        assert {role.partition("/")[0] for role, _ in played.parts()} >= {"triage", "attending"}

@@ -313,6 +313,7 @@ def test_the_ablation_trains_the_attending_again_and_shares_the_rest(
     recipe = recipe.model_copy(update={"marl": marl})
     whole = tmp_path / "whole"
     shutil.copytree(folder, whole, dirs_exist_ok=True)
+    RunFolder(whole).note(recipe=json.loads(recipe.model_dump_json(exclude_none=True)))
     monkeypatch.setattr(Training, "triage", lambda *_: pytest.fail("trained again"))
     rows = ablate(recipe, tmp_path)
     assert [row.name for row in rows[-3:]] == [

@@ -8,7 +8,7 @@ import pytest
 
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
-from medgym.policy import Sampling
+from medgym.policy import Sampling, load_policy
 from medgym.registry import load
 from medgym.storage.run_folder import RunFolder
 from medgym.tool import load_tools
@@ -143,3 +143,16 @@ def test_cases_without_gold_are_refused(tmp_path: Path) -> None:
         GoldCases(str(tmp_path / "some.jsonl")).check()
     with pytest.raises(UserError, match="names no case"):
         GoldCases("phantom:train[5:5]")
+
+
+def test_a_policy_that_cannot_measure_is_closed(
+    student: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    measuring = load_policy(PRIOR)
+    monkeypatch.setattr(measuring, "close", lambda: closed.append(True))
+    monkeypatch.setattr("medgym.train.data.curriculum.load_policy", lambda _: measuring)
+    monkeypatch.setattr("medgym.train.data.curriculum.measure", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write(recipe(difficulty=PRIOR), student, tmp_path)
+    assert closed == [True]

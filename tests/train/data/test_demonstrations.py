@@ -188,3 +188,32 @@ def test_a_teacher_of_another_family_can_be_imitated(student: Any) -> None:
         assert trajectory.failure is None
         assert trajectory.vision_token_ids == student.vision_token_ids
         validate(trajectory)
+
+
+class Refusing(Policy):
+    """A policy that is not ready, and notes that it is closed."""
+
+    spec, version, closed = "refusing", "doctor-3", False
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        return Reply("")
+
+    async def check(self) -> None:
+        raise UserError("it is not ready; fix: none")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_teacher_that_is_not_ready_is_closed(
+    student: Any, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = Refusing()
+    monkeypatch.setattr("medgym.train.data.demonstrations.load_policy", lambda _: teacher)
+    with pytest.raises(UserError, match="not ready"):
+        play(student, run, policy="scripted:oracle")
+    assert teacher.closed
+
+
+def test_the_students_words_are_of_no_adapter(student: Any) -> None:
+    assert student.imitating(Refusing()).version == ""

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from medgym import open_cases
-from medgym.train.data.order import ordered
+from medgym.train.data.order import GoldCases, ordered
 
 CASES = "phantom,look=radiograph,question=kind:train[:120]"
 
@@ -28,3 +28,11 @@ def test_balanced_deals_every_answer_once_a_round() -> None:
     size = len(answers)
     for start in range(0, len(dealt), size):
         assert Counter(c.answer for c in dealt[start : start + size]) == Counter(answers)
+
+
+def test_the_cases_of_a_specialty_keep_their_order() -> None:
+    spec = "phantom,look=radiograph+fundus+histology,question=diagnosis:train[:30]"
+    dealt = ordered(GoldCases(spec), "shuffled", 0)
+    own = dealt.of_specialty("pathologist")
+    assert [case.id for case in own] == [c.id for c in dealt if c.specialty == "pathologist"]
+    assert 0 < len(own) < len(dealt)

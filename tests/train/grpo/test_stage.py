@@ -10,6 +10,7 @@ import torch
 from transformers.trainer_utils import get_last_checkpoint
 
 from medgym.errors import RunError, UserError
+from medgym.policy import load_policy
 from medgym.storage.layout import Place
 from medgym.train.grpo.config import grpo_config
 from medgym.train.grpo.stage import engine_of
@@ -121,6 +122,18 @@ def test_an_engine_that_cannot_train_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         engine_of(recipe(rollout=rollout, lora=lora), Place(tmp_path))
+
+
+def test_an_engine_that_is_refused_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    engine = load_policy("scripted:oracle")
+    monkeypatch.setattr(engine, "close", lambda: closed.append(True))
+    monkeypatch.setattr("medgym.train.grpo.stage.load_policy", lambda _: engine)
+    with pytest.raises(UserError, match="can play, but not train"):
+        engine_of(recipe(rollout={"policy": "scripted:oracle"}, lora={"r": 2}), Place(tmp_path))
+    assert closed == [True]
 
 
 def test_a_step_without_any_reward_still_writes_its_line(tmp_path: Path) -> None:

@@ -92,7 +92,9 @@ def test_a_source_that_says_so_is_not_walked_before_the_first_step(tmp_path: Pat
     assert set(MADE.values()) == {1}
 
 
-def test_a_source_that_does_not_is_walked_once(tmp_path: Path) -> None:
+def test_a_source_that_does_not_is_walked_once_and_used_cases_are_made_again(
+    tmp_path: Path,
+) -> None:
     run = run_of("unknown:train[:20000]", tmp_path / "run", order="balanced")
     check(run)
     assert len(MADE) == 20_000
