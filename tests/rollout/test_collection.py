@@ -230,3 +230,38 @@ def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path)
     assert again.manifest["content"] == whole.manifest["content"]
     names = [sorted(p.name for p in run.path.glob("images/*/*.png")) for run in (whole, again)]
     assert names[0] == names[1]
+
+
+class Closing(Flaky):
+    """Counts how often it is closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> type[Closing]:
+    """What every spec names; `collect` loads it."""
+    monkeypatch.setattr(Closing, "closed", 0)
+    monkeypatch.setattr("medgym.rollout.request.load_policy", lambda spec: Closing())
+    return Closing
+
+
+def test_a_loaded_policy_is_closed_where_the_folder_is_refused(
+    tmp_path: Path, loaded: type[Closing]
+) -> None:
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(UserError):
+        collect(CASES, "x", RULES, out=tmp_path)
+    assert loaded.closed == 1
+
+
+def test_a_loaded_policy_is_closed_with_an_iterator_that_was_never_read(
+    loaded: type[Closing],
+) -> None:
+    stream: Any = collect(CASES, "x", RULES)
+    assert loaded.closed == 0
+    stream.close()
+    assert loaded.closed == 1
