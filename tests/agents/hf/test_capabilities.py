@@ -12,7 +12,7 @@ import torch
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 
 from medgym.agents.hf import inputs as hf_inputs
-from medgym.agents.hf import kv_cache as hf_cache
+from medgym.agents.hf import kv_cache
 from medgym.agents.hf import prefill as hf_reading
 from medgym.agents.hf.policy import HFPolicy
 from medgym.policy import Sampling
@@ -91,13 +91,13 @@ def _padding_is_seen(patch: Any) -> None:
 
 
 def _padding_overwrites(patch: Any) -> None:
-    real = hf_cache._CacheLayer.update
+    real = kv_cache._CacheLayer.update
 
     def update(self: Any, *args: Any, **kwargs: Any) -> Any:
         self._arena.real = None
         return real(self, *args, **kwargs)
 
-    patch.setattr(hf_cache._CacheLayer, "update", update)
+    patch.setattr(kv_cache._CacheLayer, "update", update)
 
 
 FAULTS: list[tuple[Callable[[Any], None], tuple[str, ...]]] = [

@@ -153,7 +153,7 @@ def test_tokens_are_spent_in_whole_turns(make_trainer: Any) -> None:
 
 def test_a_question_that_exceeds_the_budget_cannot_be_played(make_trainer: Any) -> None:
     rules = Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=2, max_tokens=50)
-    with pytest.raises(RunError, match="the question alone exceeds the token budget; fix"):
+    with pytest.raises(RunError, match="the question exceeds the token budget; fix"):
         make_trainer(rules=rules).train()
 
 
