@@ -35,8 +35,8 @@ class Contestant:
 
     Attributes:
         name: under which `results.json` lists it.
-        policy: loads it, when its turn comes. It is closed before the next one is loaded, unless it is
-            shared.
+        policy: loads it, when its turn comes. It is closed before the next one is loaded, unless
+            it is shared.
         cases, rules: what it plays.
         sampling: how it samples its replies, by whether it is greedy.
         shared: whether others use it as well, so that its owner closes it.
