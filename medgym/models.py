@@ -59,18 +59,23 @@ def find_model(name: str, adapter: str | None = None) -> FoundModel:
     """Where the model of a name is: the built-in model, the folder, or else the hub.
 
     A built-in model is registered in the entry-point group `medgym.models`: a function without
-    required arguments that returns the model's folder. It is built on first use and cached. A
-    folder of the same name is written `./NAME`.
+    required arguments that returns the model's folder. It is built on first use and cached. Where
+    there is a folder of the same name, that is written `./NAME`, and the name itself is refused.
 
     Args:
         name: of the model.
         adapter: what its spec names as the adapter, for the error.
 
     Raises:
-        UserError: the name looks like a path, and no folder is there; or the hub cannot be asked,
-            and its cache lacks the model.
+        UserError: the name looks like a path, and no folder is there; it is a built-in model's and
+            a folder's; or the hub cannot be asked, and its cache lacks the model.
     """
     if name in names("models"):
+        if Path(name).is_dir():
+            raise UserError(
+                f"{name} is a built-in model, and a folder of that name is here; fix: write "
+                f"./{name} for the folder, or rename it to use the built-in model"
+            )
         folder: Path = load("models", name)()
         return FoundModel(str(folder))
     path = str(Path(name).expanduser()) if name.startswith("~") else name
@@ -159,6 +164,7 @@ def load_model(
     *,
     check: "Callable[[ProcessorMixin], object] | None" = None,
     weights: bool = True,
+    found: FoundModel | None = None,
 ) -> LoadedModel:
     """Load a model in eval mode: in float32 on a CPU, as stored on a GPU.
 
@@ -168,11 +174,12 @@ def load_model(
         check: called with the processor before the weights are loaded.
         weights: False makes the model from its config, with shapes and without weights: what shows
             then shows at once.
+        found: what `find_model` found of this name, so that the hub is not asked again.
 
     Raises:
         UserError: there is no such model, it cannot be loaded, or the adapter does not fit.
     """
-    found = find_model(name, adapter)
+    found = found or find_model(name, adapter)
     folder = Path(adapter).expanduser() if adapter is not None else None
     version = name_of(folder) if folder is not None else ""
     try:

@@ -5,7 +5,7 @@ accuracy can never disagree about what is right. A scorer is registered in the e
 `medgym.scorers`; the one that is registered under the name of an answer type scores that type.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, Protocol
@@ -23,7 +23,8 @@ unanswered: the episode ended without an answer.
 unreadable: the case itself cannot be read, so that no answer was asked for.
 failed: the machinery failed, so that no answer was given.
 
-A scorer gives the first three. `grade` gives `unanswered`. An evaluation gives the last two."""
+A scorer gives the first three. `grade` gives `unanswered`. The last two are reserved for
+evaluations: neither a scorer nor `grade` gives them."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Scorer(Protocol):
     A scorer keeps no state, uses no chance and is fast: it runs at the end of every episode, in
     training too.
 
+    A scorer of which not every gold can be read may have a method `check(case)`, which raises the
+    `UserError` of such a gold: training and `medgym eval` call it before the first episode.
+
     Attributes:
         version: changes whenever any answer gets another grade; `results.json` holds it.
     """
@@ -81,10 +85,18 @@ class Scorer(Protocol):
 
 @cache
 def load_scorer(name: str) -> Scorer:
-    """The scorer that is registered as `name`; `UserError` names the nearest one where none is."""
+    """The scorer that is registered as `name`.
+
+    Raises:
+        UserError: there is none, and the nearest one is named; or it has no version.
+    """
     from medgym.registry import load
 
     scorer: Scorer = load("scorers", name)()
+    if not isinstance(getattr(scorer, "version", None), str):
+        raise UserError(
+            f"the scorer {name!r} has no version; fix: give its class a text as `version`"
+        )
     return scorer
 
 
@@ -93,17 +105,29 @@ def scorer_name(case: Case) -> str:
     return "choice" if case.options else case.answer_type
 
 
+def check_gold(case: Case) -> None:
+    """Make sure that a case's gold can be read, where its scorer asks for that; costs no episode.
+
+    Raises:
+        UserError: the case's gold is not of its type.
+    """
+    check: Callable[[Case], object] | None = getattr(load_scorer(scorer_name(case)), "check", None)
+    if check is not None:
+        check(case)
+
+
 def grade(case: Case, answer: str | None) -> Grade:
     """How good an answer to a case is: the one definition of what counts as right.
 
     Raises:
-        UserError: the case's gold is not of its type. RunError: the scorer failed.
+        UserError: the case's gold is not of its type.
+        RunError: the scorer failed, or what it gave is no `Grade`.
     """
     if answer is None:
         return UNANSWERED
     name = scorer_name(case)
     try:
-        return load_scorer(name)(case, answer)
+        found: object = load_scorer(name)(case, answer)
     except (UserError, RunError):
         raise
     except Exception as error:
@@ -111,6 +135,12 @@ def grade(case: Case, answer: str | None) -> Grade:
             f"the scorer {name!r} failed on {case.id}: {type(error).__name__}: {error}; fix: "
             "correct the scorer"
         ) from error
+    if not isinstance(found, Grade):
+        raise RunError(
+            f"the scorer {name!r} gave a {type(found).__name__} for {case.id}; fix: have it return "
+            "a medgym.Grade"
+        )
+    return found
 
 
 def scorer_versions(cases: Iterable[Case]) -> dict[str, str]:

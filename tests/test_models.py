@@ -119,16 +119,24 @@ def test_a_built_in_model_is_known_wherever_a_model_is_named(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "looker").mkdir()  # is named ./looker
     assert load_policy("hf:looker").spec == "hf:looker"
     found = find_model("looker")
     assert Path(found.path).parent == tmp_path / "cache" / "medgym"
     assert find_model("looker") == found
-    assert find_model("./looker").path == "./looker"
     model, _ = for_training("looker")
     asked = "phantom,look=radiograph,question=kind:test[:1]"
     for named in ("looker", "hf:looker"):
         assert type(subject_of(named, asked).model) is type(model)
+
+
+def test_a_folder_and_a_built_in_model_of_one_name_are_not_mixed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "looker").mkdir()
+    with pytest.raises(UserError, match=r"looker is a built-in model, .*; fix: write \./looker"):
+        find_model("looker")
+    assert find_model("./looker").path == "./looker"
 
 
 def test_the_tiny_bases_are_built_in() -> None:

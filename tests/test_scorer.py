@@ -1,6 +1,7 @@
 """The seam of scoring: one definition of right for rubrics, episodes and judges."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -37,15 +38,24 @@ class Lenient:
 
 
 @pytest.fixture
-def lenient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`Lenient` is registered for open answers."""
+def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type], None]]:
+    """Registers a scorer for all answers."""
     load = registry.load
+
+    def register(scorer: type) -> None:
+        load_scorer.cache_clear()
+        monkeypatch.setattr(
+            registry, "load", lambda kind, name: scorer if kind == "scorers" else load(kind, name)
+        )
+
+    yield register
     load_scorer.cache_clear()
-    monkeypatch.setattr(
-        registry, "load", lambda kind, name: Lenient if kind == "scorers" else load(kind, name)
-    )
-    yield
-    load_scorer.cache_clear()
+
+
+@pytest.fixture
+def lenient(registered: Callable[[type], None]) -> None:
+    """`Lenient` is registered for open answers."""
+    registered(Lenient)
 
 
 @pytest.mark.usefixtures("lenient")
@@ -61,6 +71,28 @@ def test_another_scorer_changes_the_reward_and_the_accuracy_alike() -> None:
 def test_a_scorer_that_fails_is_named() -> None:
     with pytest.raises(RunError, match=r"the scorer 'open' failed on a/test/0: ZeroDivisionError"):
         grade(CASE, "boom")
+
+
+def test_a_scorer_that_gives_no_grade_is_named(registered: Callable[[type], None]) -> None:
+    class Bare(Lenient):
+        def __call__(self, case: Case, answer: str) -> Any:
+            return True
+
+    registered(Bare)
+    with pytest.raises(RunError, match=r"the scorer 'open' gave a bool for a/test/0; fix: "):
+        grade(CASE, "yes")
+
+
+def test_a_scorer_without_a_version_is_refused_before_it_scores(
+    registered: Callable[[type], None],
+) -> None:
+    class Bare:
+        def __call__(self, case: Case, answer: str) -> Grade:
+            raise AssertionError
+
+    registered(Bare)
+    with pytest.raises(UserError, match=r"the scorer 'open' has no version; fix: "):
+        grade(CASE, "yes")
 
 
 def test_no_answer_is_unanswered_and_not_wrong() -> None:

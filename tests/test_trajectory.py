@@ -412,6 +412,6 @@ def test_what_stands_for_an_episode_that_failed_names_it() -> None:
     failed = failed_trajectory(CASE, policy="p", seed=7, member=3, failure="worker died")
     assert failed == Trajectory(
         case_id="a/train/0", policy="p", seed=7, member=3, kind="text", nodes=(),
-        failure="worker died",
+        failure="worker died", question=CASE.question, options=CASE.options, gold=CASE.answer,
     )  # fmt: skip
     validate(failed)

@@ -36,6 +36,7 @@ from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.registry import names
 from medgym.rollout.request import ready
+from medgym.scorer import check_gold
 from medgym.storage.results import RESULTS, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, save
@@ -112,6 +113,10 @@ def evaluate(
         )
         for name, spec in suite.benchmarks.items()
     }  # fmt: skip
+    for benchmark in benchmarks.values():
+        if not benchmark.cases.all_gold:
+            for case in benchmark.cases:
+                check_gold(case)
     run = load_judge(suite.judge)
     with closing(ready(load_policy(policy))) as player:
         folder = None
@@ -122,7 +127,7 @@ def evaluate(
         start = time.monotonic()
         found = _judged(run, player, suite, benchmarks, seed, folder)
         seconds = {"judge": round(time.monotonic() - start, 1)}
-    content = _results(suite, found, seed, seconds)
+    content = _results(suite, benchmarks, found, seed, seconds)
     if folder is not None:
         folder.write_json(RESULTS, content)
         folder.finish()
@@ -195,7 +200,11 @@ def _asked(suite: Suite, seed: int) -> dict[str, Any]:
         "rubric": suite.rubric,
         "max_turns": suite.max_turns,
         "judge": suite.judge,
-        "sampling": {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens},
+        "sampling": {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+        },
     }
 
 
@@ -219,7 +228,11 @@ def _recipe(
 
 
 def _results(
-    suite: Suite, found: Mapping[str, Judgement], seed: int, seconds: Mapping[str, float]
+    suite: Suite,
+    benchmarks: Mapping[str, _Benchmark],
+    found: Mapping[str, Judgement],
+    seed: int,
+    seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """The content of `results.json`."""
     way = "sampled" if suite.sampling.temperature else "greedy"
@@ -227,6 +240,7 @@ def _results(
     parts: dict[str, dict[str, Any]] = {
         name: {
             "cases": suite.benchmarks[name],
+            "view_size": benchmarks[name].rules.view_size,
             "policies": {judgement.policy: {way: judgement.as_dict()}},
         }
         for name, judgement in found.items()
@@ -234,7 +248,9 @@ def _results(
     if suite.name:
         asked |= {"suite": suite.name, "unit": suite.unit}
         return results(asked, parts, seconds, of="benchmarks")
-    return results(asked | {"cases": parts[""]["cases"]}, parts[""]["policies"], seconds)
+    (part,) = parts.values()
+    policies = part.pop("policies")
+    return results(asked | part, policies, seconds)
 
 
 def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:

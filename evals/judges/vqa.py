@@ -33,6 +33,7 @@ def judge(
 
     Arguments and errors are those of `medgym.judge.Judge`.
     """
+    cases = list(cases)  # a lazy list makes each only once
     trajectories: list[Trajectory] = []
     for trajectory in collect(
         cases, policy, rules, sampling=sampling, seed=seed, on_messages=on_messages, ordered=True

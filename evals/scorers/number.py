@@ -23,17 +23,22 @@ class Number:
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the numbers to within rounding, and the unit where the answer has one."""
+        gold = self.check(case)
+        given = _read(answer)
+        if given is None:
+            return UNPARSED
+        same = math.isclose(given[0], gold[0], rel_tol=1e-9, abs_tol=1e-12)
+        return RIGHT if same and given[1] in ("", gold[1]) else WRONG
+
+    def check(self, case: Case) -> tuple[float, str]:
+        """The gold number and its unit; `UserError` where the gold is anything else."""
         gold = _read(case.answer)
         if gold is None:
             raise UserError(
                 f"the answer of {case.id} is {case.answer!r}, and its answer_type is number; fix: "
                 "write a number, or give it another answer_type"
             )
-        given = _read(answer)
-        if given is None:
-            return UNPARSED
-        same = math.isclose(given[0], gold[0], rel_tol=1e-9, abs_tol=1e-12)
-        return RIGHT if same and given[1] in ("", gold[1]) else WRONG
+        return gold
 
 
 def _read(text: str) -> tuple[float, str] | None:

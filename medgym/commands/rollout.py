@@ -1,6 +1,7 @@
 """The command `medgym rollout`: roll out episodes and store them."""
 
 from collections import Counter
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -84,42 +85,41 @@ def rollout(
     played, rules = cases_and_rules(
         cases, tools=chosen, rubric=rubric, max_turns=max_turns, view_size=view_size
     )
-    player = ready(named(policy, backend.value))
-    asked = {
-        "command": "rollout", "cases": cases, "policy": player.spec, "group_size": group_size,
-        "tools": list(chosen), "rubric": rubric, "max_turns": max_turns,
-        "view_size": rules.view_size, "temperature": temperature, "max_tokens": max_tokens,
-        "seed": seed, **player.describe(),
-    }  # fmt: skip
-    folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
-    total = len(played) * group_size
-    rewards: list[float] = []
-    tally = Tally()
+    with closing(ready(named(policy, backend.value))) as player:
+        asked = {
+            "command": "rollout", "cases": cases, "policy": player.spec, "group_size": group_size,
+            "tools": list(chosen), "rubric": rubric, "max_turns": max_turns,
+            "view_size": rules.view_size, "temperature": temperature, "max_tokens": max_tokens,
+            "seed": seed, **player.describe(),
+        }  # fmt: skip
+        folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
+        total = len(played) * group_size
+        rewards: list[float] = []
+        tally = Tally()
 
-    def failed(now: Tally) -> None:
-        tally.failures, tally.failed = now.failures, now.failed
+        def failed(now: Tally) -> None:
+            tally.failures, tally.failed = now.failures, now.failed
 
-    stream = collected(
-        played,
-        player,
-        rules,
-        group_size=group_size,
-        sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
-        seed=seed,
-        backend=backend.value,
-        workers=workers,
-        ray_address=ray_address,
-        concurrency=concurrency,
-        out=folder,
-        on_failure=failed,
-    )
-    with progress("episodes", total, done=len(folder.trajectories)) as advance:
-        for trajectory in stream:
-            if trajectory.reward is not None:
-                rewards.append(trajectory.reward)
-            mean = sum(rewards) / len(rewards) if rewards else None
-            advance(1, reward=mean, failures=tally.failures.total() or None)
-    player.close()
+        stream = collected(
+            played,
+            player,
+            rules,
+            group_size=group_size,
+            sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
+            seed=seed,
+            backend=backend.value,
+            workers=workers,
+            ray_address=ray_address,
+            concurrency=concurrency,
+            out=folder,
+            on_failure=failed,
+        )
+        with progress("episodes", total, done=len(folder.trajectories)) as advance:
+            for trajectory in stream:
+                if trajectory.reward is not None:
+                    rewards.append(trajectory.reward)
+                mean = sum(rewards) / len(rewards) if rewards else None
+                advance(1, reward=mean, failures=tally.failures.total() or None)
     if tally.failed:
         first, reason = next(iter(tally.failed.items()))
         raise RunError(

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
@@ -106,6 +106,8 @@ def collect(
         ordered: stream in the order of the cases and members.
         on_failure: receives the tally at each failure.
 
+    The iterator must be consumed or closed: a policy that was loaded here is closed then.
+
     An episode that fails for good is streamed too, with its `failure` and no reward, and is named
     in the run's manifest. It is not stored, so calling again tries it again.
 
@@ -124,12 +126,18 @@ def collect(
     opened = open_cases(cases)
     rules = rules_of(rules, opened)
     acting = policy_of(policy, backend)
+    loaded = acting if acting is not policy else None
     folder = out if isinstance(out, RunFolder) else None
     if out is not None and not isinstance(out, RunFolder):
-        asked = request_of(
-            cases, acting, rules, sampling=sampling, group_size=group_size, seed=seed
-        )
-        folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
+        try:
+            asked = request_of(
+                cases, acting, rules, sampling=sampling, group_size=group_size, seed=seed
+            )
+            folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
+        except BaseException:
+            if loaded is not None:
+                loaded.close()
+            raise
 
     def make() -> Backend:
         common: dict[str, Any] = {
@@ -157,18 +165,18 @@ def collect(
             on_failure=on_failure,
         )
     )
-    return _owned(
-        stream,
-        policy=acting if acting is not policy else None,
-        folder=folder if folder is not out else None,
-    )
+    owned = _owned(stream, policy=loaded, folder=folder if folder is not out else None)
+    next(owned)  # only a generator that has begun closes the policy when it is closed
+    return cast("Iterator[Trajectory]", owned)
 
 
 def _owned(
     stream: Iterator[Trajectory], *, policy: Policy | None, folder: RunFolder | None
-) -> Iterator[Trajectory]:
-    """The stream; at its end the policy and the folder that `collect` opened itself are closed."""
+) -> Iterator[Trajectory | None]:
+    """None, then the stream; at its end the policy and the folder that `collect` opened itself are
+    closed."""
     try:
+        yield None
         yield from stream
         if folder is not None and not folder.manifest["failed"]:
             folder.finish()

@@ -10,7 +10,7 @@
       "tools": ["zoom"],
       "rubric": "outcome",
       "judge": "vqa",
-      "sampling": {"temperature": 1.0, "max_tokens": 512},
+      "view_size": 64, "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 512},
       "policies": {
         NAME: {"sampled": JUDGEMENT, "greedy": JUDGEMENT}
       },
@@ -49,9 +49,9 @@ def results(
 
     Args:
         asked: what was asked: `command`, `recipe`, `seed`, `cases`, `tools`, `rubric`, `judge`,
-            `sampling`, `suite`, as far as it applies.
+            `view_size`, `sampling`, `suite`, as far as it applies.
         figures: for each policy `{"sampled": judgement.as_dict(), "greedy": ...}`; or for each
-            benchmark `{"cases": spec, "policies": {...}}`.
+            benchmark `{"cases": spec, "view_size": ..., "policies": {...}}`.
         seconds: of each stage; the total is added.
         of: whether the figures are of policies or of a suite's benchmarks.
     """

@@ -153,17 +153,27 @@ class TrajectoryStore:
                 yield trajectory
 
     def dataset(self) -> "datasets.Dataset":
-        """The rows as a `datasets.Dataset`, memory-mapped (needs the extra `train`).
+        """The rows as a `datasets.Dataset` (needs the extra `train`).
+
+        It is memory-mapped, unless the parts were written by versions with different columns.
 
         Raises:
-            UserError: nothing is stored, or the library is missing.
+            UserError: nothing is stored, a part is damaged, or the library is missing.
         """
         try:
             from datasets import Dataset
         except ModuleNotFoundError as error:
             raise missing_library(error) from error
+        import pyarrow.parquet
+
         self._require_parts()
-        made: datasets.Dataset = Dataset.from_parquet([str(part) for part in self.parts()])
+        parts, schemas = self.parts(), []
+        for part in parts:
+            with _whole(part):
+                schemas.append(pyarrow.parquet.read_schema(part))
+        if any(schema != schemas[0] for schema in schemas):
+            return Dataset(self.table())
+        made: datasets.Dataset = Dataset.from_parquet([str(part) for part in parts])
         return made
 
     def table(self) -> "pyarrow.Table":

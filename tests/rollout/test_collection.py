@@ -19,8 +19,7 @@ from medgym.failures import Failure
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import Tally, collect
-from medgym.rollout import collection as collecting
+from medgym.rollout import Tally, collect, collection
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
@@ -32,7 +31,7 @@ CASES = "phantom,look=radiograph,question=kind:train[:12]"
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "BACK_OFF", 0.0)
+    monkeypatch.setattr(collection, "BACK_OFF", 0.0)
 
 
 class Flaky(Policy):
@@ -189,7 +188,7 @@ def test_a_disk_that_stays_full_ends_in_one_line(
 
     folder = RunFolder.create(tmp_path / "a", "")
     monkeypatch.setattr(TrajectoryStore, "write", full)
-    monkeypatch.setattr(collecting, "STORE_PATIENCE", 0.0)
+    monkeypatch.setattr(collection, "STORE_PATIENCE", 0.0)
     with pytest.raises(RunError, match=r"No space left on device.*run the same command again"):
         played(load_policy("scripted:prior"), folder)
 
@@ -230,3 +229,38 @@ def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path)
     assert again.manifest["content"] == whole.manifest["content"]
     names = [sorted(p.name for p in run.path.glob("images/*/*.png")) for run in (whole, again)]
     assert names[0] == names[1]
+
+
+class Closing(Flaky):
+    """Counts how often it is closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> type[Closing]:
+    """What every spec names; `collect` loads it."""
+    monkeypatch.setattr(Closing, "closed", 0)
+    monkeypatch.setattr("medgym.rollout.request.load_policy", lambda spec: Closing())
+    return Closing
+
+
+def test_a_loaded_policy_is_closed_where_the_folder_is_refused(
+    tmp_path: Path, loaded: type[Closing]
+) -> None:
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(UserError):
+        collect(CASES, "x", RULES, out=tmp_path)
+    assert loaded.closed == 1
+
+
+def test_a_loaded_policy_is_closed_with_an_iterator_that_was_never_read(
+    loaded: type[Closing],
+) -> None:
+    stream: Any = collect(CASES, "x", RULES)
+    assert loaded.closed == 0
+    stream.close()
+    assert loaded.closed == 1

@@ -8,7 +8,7 @@ import pytest
 
 from medgym.cases import open_cases
 from medgym.episode import Rules
-from medgym.imaging import lazy_image as picture
+from medgym.imaging import lazy_image
 from medgym.imaging.study import Study, open_image
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
@@ -31,7 +31,7 @@ class Looker(Policy):
 
 def test_views_are_drawn_and_hashed_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn_by, hashed_by = [], []
-    render, image_hash = Study.render, picture.image_hash
+    render, image_hash = Study.render, lazy_image.image_hash
 
     def drawing(*args: object) -> object:
         drawn_by.append(threading.current_thread())
@@ -42,7 +42,7 @@ def test_views_are_drawn_and_hashed_in_threads(monkeypatch: pytest.MonkeyPatch) 
         return image_hash(image)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Study, "render", drawing)
-    monkeypatch.setattr(picture, "image_hash", hashing)
+    monkeypatch.setattr(lazy_image, "image_hash", hashing)
     case = open_cases("phantom:train")[0]
     studies = [open_image(ref) for ref in case.images]
     trajectory = asyncio.run(roll_out(case, Looker(), RULES, studies=studies))

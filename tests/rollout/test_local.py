@@ -16,8 +16,7 @@ from medgym.errors import UserError
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import collect, local, roll_out
-from medgym.rollout import collection as collecting
+from medgym.rollout import collect, collection, local, roll_out
 from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
 
@@ -51,7 +50,7 @@ class Waiting(Policy):
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries without a pause."""
-    monkeypatch.setattr(collecting, "BACK_OFF", 0.0)
+    monkeypatch.setattr(collection, "BACK_OFF", 0.0)
 
 
 def cases(count: int = 6) -> Any:
@@ -185,7 +184,7 @@ def test_a_policy_that_fails_is_tried_again_and_never_scored() -> None:
     assert played.failure is not None
     assert "the policy failed" in played.failure
     assert played.reward is None
-    assert policy.acts == collecting.RETRIES + 1
+    assert policy.acts == collection.RETRIES + 1
     validate(played)
 
 

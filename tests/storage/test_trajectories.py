@@ -191,6 +191,7 @@ def test_a_part_without_the_columns_of_the_case_is_read(tmp_path: Path) -> None:
     store.write([asked])
     assert list(store) == [ONE, asked]
     assert store.table()["gold"].to_pylist() == [None, "a"]
+    assert store.dataset()["gold"] == [None, "a"]
 
 
 def test_rows_are_read_without_the_training_libraries(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_a_part_may_be_written_again_under_its_number(tmp_path: Path) -> None:
     assert store.write([ONE]) == tmp_path / "part-00008.parquet"
 
 
-@pytest.mark.parametrize("read", [list, len])
+@pytest.mark.parametrize("read", [list, len, TrajectoryStore.dataset])
 def test_a_damaged_part_is_named(tmp_path: Path, read: Any) -> None:
     store = TrajectoryStore(tmp_path)
     store.write([ONE])

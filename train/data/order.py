@@ -10,6 +10,7 @@ import numpy as np
 
 from medgym.cases import Case, open_cases
 from medgym.errors import UserError
+from medgym.scorer import check_gold
 from medgym.seeds import seed_of
 
 from ..recipe.settings import Keys
@@ -68,16 +69,21 @@ class GoldCases(Sequence[Case]):
 
     @cached_property
     def facts(self) -> tuple[CaseFacts, ...]:
-        """The facts of each case, read in one walk."""
-        return tuple(
-            CaseFacts(case.id, case.answer, case.specialty, has_gold(case)) for case in self.listed
-        )
+        """The facts of each case, read in one walk; `UserError` where a gold cannot be read."""
+        found = []
+        for case in self.listed:
+            gold = has_gold(case)
+            if gold:
+                check_gold(case)
+            found.append(CaseFacts(case.id, case.answer, case.specialty, gold))
+        return tuple(found)
 
     def check(self) -> None:
-        """Make sure that every case has gold, without a walk where the source says so.
+        """Make sure that every case has gold that can be read, without a walk where the source says
+        that all have it.
 
         Raises:
-            UserError: some have none.
+            UserError: some have none, or one cannot be read.
         """
         if self.listed.all_gold:
             return

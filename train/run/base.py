@@ -34,8 +34,9 @@ def check_model(name: str) -> None:
     Raises:
         UserError: it is not.
     """
-    folder = Path(find_model(name).path)
-    load_model(name, weights=False)
+    found = find_model(name)
+    load_model(name, weights=False, found=found)
+    folder = Path(found.path)
     if folder.is_dir() and not any(file for each in WEIGHTS for file in folder.glob(each)):
         raise UserError(
             f"the model {name} has no weights; fix: name a folder or a hub model with weights"

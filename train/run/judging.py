@@ -153,16 +153,21 @@ def write_figures(figures: Mapping[str, Figures], place: Place) -> None:
 
 def write_results(run: Run) -> Figures:
     """Write `results.json`, once all policies are judged; returns what it holds."""
-    recipe, sampling = run.recipe, run.sampling()
+    recipe, rules, sampling = run.recipe, run.rules(run.test), run.sampling()
     asked = {
         "command": "train",
         "recipe": recipe.name,
         "seed": recipe.seed,
         "cases": recipe.cases.test,
         "tools": list(recipe.tools.names),
-        "rubric": run.rules(run.test).rubric.name,
+        "view_size": rules.view_size,
+        "rubric": rules.rubric.name,
         "judge": JUDGE,
-        "sampling": {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens},
+        "sampling": {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+        },
     }
     judged = json.loads(run.place.figures.read_text())
     policies = {name: in_format_1(name, figures) for name, figures in judged.items()}

@@ -399,7 +399,7 @@ def test_parts_that_failed_are_told_at_the_end(
     team: Any = load_policy(f"consultation:{tmp_path / 'c.toml'}")
     team.policies.add("scripted:prior", Says(down))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medgym.commands.rollout.load_policy", lambda _: team)
+        patch.setattr("medgym.commands.rollout.named", lambda *_: team)
         patch.setattr("medgym.commands.rollout.ready", lambda policy: policy)
         words = ["rollout", "phantom,look=ct,question=diagnosis:test[:2]", "--policy", "x"]
         assert main([*words, "--out", str(tmp_path / "run")]) == 0

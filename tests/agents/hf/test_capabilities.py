@@ -11,9 +11,8 @@ pytest.importorskip("trl")
 import torch
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 
-from medgym.agents.hf import inputs as hf_inputs
-from medgym.agents.hf import kv_cache as hf_cache
-from medgym.agents.hf import prefill as hf_reading
+from medgym.agents.hf import inputs as inputs_module
+from medgym.agents.hf import kv_cache, prefill
 from medgym.agents.hf.policy import HFPolicy
 from medgym.policy import Sampling
 from tests.agents.hf.test_decoder import anew, play_all, scripts
@@ -65,39 +64,39 @@ def _types_of_new_tokens_alone(patch: Any) -> None:
     def types(self: Any, ids: Any, columns: int) -> Any:
         return (ids == self._renderer.image_token_id).long()
 
-    patch.setattr(hf_inputs.ChunkInputs, "_token_types", types)
+    patch.setattr(inputs_module.ChunkInputs, "_token_types", types)
 
 
 def _positions_of_text(patch: Any) -> None:
     def positions(self: Any, chunk: Any, grids: Any) -> Any:
         return torch.arange(len(chunk)).expand(3, -1), len(chunk)
 
-    patch.setattr(hf_inputs.ChunkInputs, "_positions", positions)
+    patch.setattr(inputs_module.ChunkInputs, "_positions", positions)
 
 
 def _positions_off_by_one(patch: Any) -> None:
-    real = hf_inputs.ChunkInputs._positions
+    real = inputs_module.ChunkInputs._positions
 
     def positions(self: Any, chunk: Any, grids: Any) -> Any:
         place, following = real(self, chunk, grids)
         return place, following + 1
 
-    patch.setattr(hf_inputs.ChunkInputs, "_positions", positions)
+    patch.setattr(inputs_module.ChunkInputs, "_positions", positions)
 
 
 def _padding_is_seen(patch: Any) -> None:
-    real = hf_reading.mask_of
-    patch.setattr(hf_reading, "mask_of", lambda *args: torch.ones_like(real(*args)))
+    real = prefill.mask_of
+    patch.setattr(prefill, "mask_of", lambda *args: torch.ones_like(real(*args)))
 
 
 def _padding_overwrites(patch: Any) -> None:
-    real = hf_cache._CacheLayer.update
+    real = kv_cache._CacheLayer.update
 
     def update(self: Any, *args: Any, **kwargs: Any) -> Any:
         self._arena.real = None
         return real(self, *args, **kwargs)
 
-    patch.setattr(hf_cache._CacheLayer, "update", update)
+    patch.setattr(kv_cache._CacheLayer, "update", update)
 
 
 FAULTS: list[tuple[Callable[[Any], None], tuple[str, ...]]] = [

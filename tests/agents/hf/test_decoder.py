@@ -18,8 +18,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 
-from medgym.agents.hf import inputs as hf_inputs
-from medgym.agents.hf import prefill as hf_reading
+from medgym.agents.hf import inputs as inputs_module
+from medgym.agents.hf import prefill
 from medgym.agents.hf.adapters import playing_by
 from medgym.agents.hf.inputs import model_inputs
 from medgym.agents.hf.policy import HFPolicy
@@ -146,7 +146,7 @@ def counting(policy: HFPolicy, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict
         counts["prepared"] += 1 if isinstance(images, Image.Image) else len(_flat(images))
         return real(images, **options)
 
-    real_make = hf_inputs.ChunkInputs.make
+    real_make = inputs_module.ChunkInputs.make
 
     def make(self: Any, chunks: Any, pictures: Any, *rest: Any) -> Any:
         counts["images"] += sum(map(len, pictures))
@@ -155,7 +155,7 @@ def counting(policy: HFPolicy, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict
     owner = type(policy.renderer.processor.image_processor)
     real = policy.renderer.processor.image_processor.preprocess
     monkeypatch.setattr(owner, "preprocess", lambda _, images, *a, **o: prepare(images, **o))
-    monkeypatch.setattr(hf_inputs.ChunkInputs, "make", make)
+    monkeypatch.setattr(inputs_module.ChunkInputs, "make", make)
     hook = policy.model.get_input_embeddings().register_forward_pre_hook(read, with_kwargs=True)
     try:
         yield counts
@@ -324,7 +324,7 @@ def test_prompts_of_like_lengths_are_read_together(monkeypatch: pytest.MonkeyPat
     prompts = [policy.renderer.prompt([message("user", "?" * n)]) for n in lengths]
     batches = runner.prefill([Prefill(prompt) for prompt in prompts], 4)
     assert [sorted(places) for _, places in batches] == [[1, 3, 4], [0, 2, 5]]
-    monkeypatch.setattr(hf_reading, "FORWARD_TOKENS", 700)
+    monkeypatch.setattr(prefill, "FORWARD_TOKENS", 700)
     batches = runner.prefill([Prefill(prompt) for prompt in prompts], 4)
     assert [len(places) for _, places in batches] == [3, 2, 1]
     for batch, places in batches:
@@ -333,10 +333,10 @@ def test_prompts_of_like_lengths_are_read_together(monkeypatch: pytest.MonkeyPat
 
 def test_pixels_are_kept_until_they_are_read_and_no_longer() -> None:
     policy = policy_of("qwen3-vl")
-    pixels, one, other = hf_inputs.PixelCache(), picture(40, 64, 32), picture(41, 48, 48)
+    pixels, one, other = inputs_module.PixelCache(), picture(40, 64, 32), picture(41, 48, 48)
     accepted = ("pixel_values", "image_grid_thw")
-    want = hf_inputs.pixels(policy.renderer, [one.image, other.image], accepted)
-    made = hf_inputs.pixels(policy.renderer, [one.image], accepted)
+    want = inputs_module.pixels(policy.renderer, [one.image, other.image], accepted)
+    made = inputs_module.pixels(policy.renderer, [one.image], accepted)
     pixels.keep([one.picture], {**made, "name": "no tensor"})
     got = pixels.of(policy.renderer, [[one.picture], [], [other.picture]], accepted)
     assert got.keys() == want.keys()

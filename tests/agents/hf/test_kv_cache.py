@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
-from medgym.agents.hf import kv_cache as hf_cache
+from medgym.agents.hf import kv_cache
 from medgym.agents.hf.kv_cache import (
     BatchedKVCache,
     CachedPrefix,
@@ -126,7 +126,7 @@ def held(length: int, user: int = 1) -> CachedPrefix:
 
 
 def test_what_was_unused_for_longest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hf_cache, "_limit_on", lambda _: 3 * held(4).bytes)
+    monkeypatch.setattr(kv_cache, "_limit_on", lambda _: 3 * held(4).bytes)
     prefix_cache = PrefixCache()
     for key in "abc":
         prefix_cache.put(key, held(4))
@@ -158,4 +158,4 @@ def test_what_nobody_may_continue_is_dropped() -> None:
 
 
 def test_a_bound_is_found_for_this_machine() -> None:
-    assert 2**20 < hf_cache._limit_on(torch.device("cpu")) < 2**50
+    assert 2**20 < kv_cache._limit_on(torch.device("cpu")) < 2**50

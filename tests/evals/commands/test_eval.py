@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medgym.cases import open_cases
+from medgym.cases import open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.evals.tables import role_rows, rows
@@ -38,7 +38,8 @@ def test_json_has_the_same_figures_and_nothing_else(capsys: Capture) -> None:
     assert (told["seed"], told["tools"], told["rubric"], told["judge"]) == (
         0, ["zoom"], "outcome", "vqa",
     )  # fmt: skip
-    assert told["sampling"] == {"temperature": 1.0, "max_tokens": 512}
+    assert told["sampling"] == {"temperature": 1.0, "top_p": 1.0, "max_tokens": 512}
+    assert told["view_size"] == 64
     found = told["policies"]["scripted:prior"]["sampled"]
     assert found["scorers"] == {"choice": "1"}
     assert found["accuracy"]["n"] == 12
@@ -68,6 +69,18 @@ def test_the_folder_of_another_run_is_refused_before_anything_is_played(
     assert main([*ASKED, "scripted:prior", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_gold_that_cannot_be_read_is_found_before_anything_is_played(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    case = open_cases(ASKED[1])[0]
+    many: dict[str, object] = {"answer": "many", "answer_type": "number", "options": ()}
+    write_cases([case.model_copy(update=many)], tmp_path / "c.jsonl")
+    words = ["eval", str(tmp_path / "c.jsonl"), "--policy", "scripted:prior"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 2
+    assert "is 'many', and its answer_type is number; fix: " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_consultation_has_a_line_for_each_role(tmp_path: Path, capsys: Capture) -> None:

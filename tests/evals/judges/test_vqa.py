@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medgym.cases import Case, open_cases
+from medgym.cases import Case, CaseList, open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.judges.vqa import judge, judgement
@@ -135,6 +135,23 @@ def test_trajectories_come_in_the_order_of_the_cases_and_progress_counts() -> No
     assert seen == list(range(1, 25))
     assert [t.case_id for t in found.trajectories] == [case.id for case in CASES]
     assert {t.policy for t in found.trajectories} == {"scripted:prior"}
+
+
+def test_a_lazy_list_makes_each_case_once() -> None:
+    class Lazy(Sequence[Case]):
+        made: list[int] = []  # noqa: RUF012
+
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: Any) -> Any:
+            if index >= len(self):
+                raise IndexError
+            self.made.append(index)
+            return CASES[index]
+
+    judged(load_policy("scripted:prior"), CaseList(Lazy()))
+    assert Lazy.made == list(range(6))
 
 
 def test_it_judges_inside_an_event_loop_too() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from medgym.cases import AnswerType, Case, Region
 from medgym.errors import UserError
 from medgym.registry import names
-from medgym.scorer import Grade, grade, load_scorer
+from medgym.scorer import Grade, check_gold, grade, load_scorer
 
 
 def a_case(answer: str, kind: AnswerType, **other: Any) -> Case:
@@ -82,6 +82,10 @@ def test_a_number_is_compared_as_a_number(gold: str, reply: str, expected: str) 
 def test_a_gold_that_is_not_a_number_is_named() -> None:
     with pytest.raises(UserError, match=r"a/test/0 is 'many'.*fix: write a number"):
         grade(a_case("many", "number"), "12")
+    with pytest.raises(UserError, match=r"a/test/0 is 'many'.*fix: write a number"):
+        check_gold(a_case("many", "number"))
+    for gold, kind in (("12 mm", "number"), ("many", "open"), ("many", "region")):
+        check_gold(a_case(gold, kind))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

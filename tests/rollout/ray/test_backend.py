@@ -31,8 +31,7 @@ from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, open_image
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import collect
-from medgym.rollout import collection as collecting
+from medgym.rollout import collect, collection
 from medgym.rollout.backend import Backend
 from medgym.rollout.local import LocalBackend, decoded
 from medgym.rollout.ray.backend import RayBackend
@@ -64,7 +63,7 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "BACK_OFF", 0.02)
+    monkeypatch.setattr(collection, "BACK_OFF", 0.02)
 
 
 def cases(count: int) -> Any:
@@ -75,7 +74,7 @@ def played(
     some: Sequence[Case], make: Callable[[], Backend], **options: Any
 ) -> Iterator[Trajectory]:
     asked = {"policy": "test", "group_size": 1, "seed": 0, "concurrency": 8} | options
-    return drive(collecting.play(some, make, **asked))
+    return drive(collection.play(some, make, **asked))
 
 
 def unpacked(part: Any) -> Any:
@@ -189,7 +188,7 @@ def test_a_picture_comes_back_once() -> None:
     async def members() -> list[set[str]]:
         backend = RayBackend(SLOW, Rules(tools=(Slow(0.0),), view_size=64), workers=1,
                              stored=lambda sha256: sha256 == known)  # fmt: skip
-        jobs = [collecting.Job(cases(1)[0], member) for member in range(3)]
+        jobs = [collection.Job(cases(1)[0], member) for member in range(3)]
         done = [await backend.attempt(job) for job in jobs]
         await backend.close()
         shown = {use.sha256 for node in done[0].trajectory.nodes for use in node.images}
@@ -226,7 +225,7 @@ def test_a_worker_that_hangs_is_killed_and_its_episodes_are_played() -> None:
         return backends[0]
 
     async def hang() -> tuple[list[Trajectory], list[int]]:
-        stream = collecting.play(
+        stream = collection.play(
             cases(12), make, policy="test", group_size=1, seed=0, concurrency=4
         )
         done = [await anext(stream)]
@@ -472,7 +471,7 @@ def test_a_transformers_model_plays_from_its_actor(tiny_folder: Path) -> None:
 
 
 def test_errors_come_back_as_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "RETRIES", 1)
+    monkeypatch.setattr(collection, "RETRIES", 1)
     lost = cases(1)[0].model_copy(update={"images": (ImageRef(uri="file:/no/such.png"),)})
 
     final = Failure("tool", "broke", True)
@@ -483,7 +482,7 @@ def test_errors_come_back_as_themselves(monkeypatch: pytest.MonkeyPatch) -> None
             backend = RayBackend(Wrong(error), RULES, workers=1)
             for case in (cases(1)[0], lost):
                 try:
-                    await backend.attempt(collecting.Job(case, 0))
+                    await backend.attempt(collection.Job(case, 0))
                 except Exception as raised:
                     found.append(raised)
             await backend.close()

@@ -143,6 +143,10 @@ def test_cases_without_gold_are_refused(tmp_path: Path) -> None:
         GoldCases(str(tmp_path / "some.jsonl")).check()
     with pytest.raises(UserError, match="names no case"):
         GoldCases("phantom:train[5:5]")
+    many: dict[str, object] = {"answer": "many", "answer_type": "number", "options": ()}
+    write_cases([CASES[2], CASES[3].model_copy(update=many)], tmp_path / "some.jsonl")
+    with pytest.raises(UserError, match=r"is 'many', and its answer_type is number; fix: "):
+        GoldCases(str(tmp_path / "some.jsonl")).check()
 
 
 def test_a_policy_that_cannot_measure_is_closed(

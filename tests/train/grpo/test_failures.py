@@ -12,7 +12,7 @@ from medgym.episode import Rules
 from medgym.messages import Message, Reply, render_answer
 from medgym.policy import Policy
 from medgym.registry import load
-from medgym.rollout import collection as collecting
+from medgym.rollout import collection
 from medgym.rubric import Rubric, outcome
 from medgym.tool import load_tools
 from medgym.train.grpo.batch import LostImages, check_images
@@ -24,7 +24,7 @@ CASES = "phantom,look=radiograph,question=kind:train[:4]"
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "BACK_OFF", 0.01)
+    monkeypatch.setattr(collection, "BACK_OFF", 0.01)
 
 
 class Answering(Policy):
@@ -105,7 +105,7 @@ def test_a_group_that_lost_a_member_trains_nobody(
     assert made["advantages"][:2].tolist() == [0.0, 0.0]
     assert made["num_items_in_batch"] == mask.sum()
     assert logged["failures/left_out"] == 0.5
-    assert logged["failures/policy"] >= collecting.RETRIES
+    assert logged["failures/policy"] >= collection.RETRIES
     whole = [trajectory.reward for _, trajectory in played[2:]]
     assert logged["reward"] == pytest.approx(sum(whole) / 2)
 
@@ -153,7 +153,7 @@ def test_tokens_are_spent_in_whole_turns(make_trainer: Any) -> None:
 
 def test_a_question_that_exceeds_the_budget_cannot_be_played(make_trainer: Any) -> None:
     rules = Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=2, max_tokens=50)
-    with pytest.raises(RunError, match="the question alone exceeds the token budget; fix"):
+    with pytest.raises(RunError, match="the question exceeds the token budget; fix"):
         make_trainer(rules=rules).train()
 
 

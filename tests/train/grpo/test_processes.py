@@ -16,12 +16,12 @@ from trl import GRPOConfig
 from medgym import Sampling, open_cases
 from medgym.tool import load_tools
 from medgym.episode import Rules
-from medgym.rollout import collecting
+from medgym.rollout import collection
 from medgym.rubric import Rubric, Term
-from medgym.train.checkpoint import load_model
-from medgym.train.grpo import LookingTrainer
+from medgym.train.models.checkpoint import load_model
+from medgym.train.grpo.trainer import LookingTrainer
 
-collecting.BACK_OFF = 0.01
+collection.BACK_OFF = 0.01
 rank = int(os.environ["RANK"])
 
 

@@ -97,6 +97,8 @@ def test_results_have_one_schema_also_where_an_older_version_judged(tmp_path: Pa
     assert sampled["accuracy"] == {"value": 0.5, "low": 0.2, "high": 0.8, "n": 2}
     assert results["policies"]["grpo"]["greedy"]["accuracy"]["value"] == 1.0
     assert (results["command"], results["cases"], results["rubric"]) == ("train", spec, "outcome")
+    assert results["view_size"] == run.rules(run.test).view_size
+    assert results["sampling"] == {"temperature": 1.0, "top_p": 1.0, "max_tokens": 512}
     assert results["seconds"] == {"judge": 1.2, "total": 1.2}
 
 
