@@ -110,8 +110,8 @@ def test_episodes_keep_their_tokens_and_equal_those_of_transformers(
     policy: OpenAIPolicy, hf: Any, way: str
 ) -> None:
     policy.require_training()
-    assert policy._offer.takes_ids
-    policy._offer = replace(policy._offer, takes_ids=way == "tokens")
+    assert policy._capabilities.takes_ids
+    policy._capabilities = replace(policy._capabilities, takes_ids=way == "tokens")
     expect_equal(play(policy, GREEDY), play(hf, GREEDY))
 
 
@@ -160,7 +160,7 @@ def test_vision_tokens_cannot_be_sampled(
 ) -> None:
     """Even where everything pushes towards them."""
     policy.require_training()
-    policy._offer = replace(policy._offer, takes_ids=way == "tokens")
+    policy._capabilities = replace(policy._capabilities, takes_ids=way == "tokens")
     ask = policy._ask
     bias = {str(token): 100.0 for token in policy.vision_token_ids}
 
@@ -177,14 +177,14 @@ def test_vision_tokens_cannot_be_sampled(
 def test_evaluation_by_chat_needs_no_processor(policy: OpenAIPolicy) -> None:
     asyncio.run(policy.check())
     policy._renderer = None
-    policy._offer = replace(policy._offer, takes_ids=False)
+    policy._capabilities = replace(policy._capabilities, takes_ids=False)
     for role in ("tool", "user"):
         policy._endpoint.wait(try_chat(policy._endpoint, "base", role))
     policy.kind, policy.vision_token_ids = "text", ()
     played = play(policy, GREEDY)
     assert all(t.kind == "text" and t.turns > 2 and t.calls for t in played)
     assert policy.drifts == 0
-    assert "<|image_pad|>" in policy._offer.vision_words
+    assert "<|image_pad|>" in policy._capabilities.vision_words
 
 
 def test_adapters_that_are_loaded_under_load_answer_as_their_own_model(
@@ -247,7 +247,7 @@ def test_versions_too_old_are_forgotten(policy: OpenAIPolicy, base: Path, tmp_pa
     assert sorted(models or {}) == ["base", "triage-2", "triage-3"]
     (player,) = samplers.load(publish(adapter, tmp_path, "triage", 3))
     assert player.spec == f"openai:{URL}#base@triage-3"
-    with pytest.raises(UserError, match="calls another adapter triage-3"):
+    with pytest.raises(UserError, match="serves another adapter as triage-3"):
         policy.with_adapter("triage-3", base.parent / "adapters" / "attending")
 
 
