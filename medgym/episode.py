@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from medgym.cases import LETTERS, Case, open_cases
+from medgym.cases import LETTERS, Case, CaseList, open_cases
 from medgym.errors import Fault, ToolError, UserError
 from medgym.imaging.study import Study, open_image
 from medgym.messages import (
@@ -29,6 +29,7 @@ from medgym.messages import (
     message,
     parse_action,
 )
+from medgym.registry import names
 from medgym.rubric import Rubric, Score, load_rubric, outcome
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
 from medgym.workspace import Coordinates, View, Workspace
@@ -108,6 +109,19 @@ class Rules:
     coordinates: Coordinates = "thousandths"
     prompt: str = ""
 
+    def __post_init__(self) -> None:
+        given: Sequence[object] = self.tools
+        if not all(isinstance(tool, Tool) for tool in given):
+            raise UserError(
+                f"Rules take Tool objects, not {self.tools!r}; fix: write "
+                "medgym.Rules.for_cases(cases, tools=['zoom']), or medgym.load_tools(['zoom'])"
+            )
+        rubric: object = self.rubric
+        if not isinstance(rubric, Rubric):
+            raise UserError(
+                f"Rules take a Rubric, not {rubric!r}; fix: write medgym.load_rubric('outcome')"
+            )
+
     @classmethod
     def for_cases(
         cls,
@@ -125,7 +139,8 @@ class Rules:
 
         Args:
             cases: a spec such as `"phantom:train"`, or a sequence of cases. They set the view size
-                where `view_size` is None: that of their source, else `DEFAULT_VIEW_SIZE`.
+                where `view_size` is None: that of their source, or, where a list or a file says
+                none, that of the source of the first image, else `DEFAULT_VIEW_SIZE`.
             tools: names of registered tools, or `Tool` objects.
             rubric: the name of a registered rubric, or a `Rubric`.
             max_turns, max_tokens, coordinates, prompt: as the attributes of `Rules`.
@@ -144,7 +159,7 @@ class Rules:
             rubric=load_rubric(rubric),
             max_turns=max_turns,
             max_tokens=max_tokens,
-            view_size=view_size or open_cases(cases).view_size or DEFAULT_VIEW_SIZE,
+            view_size=view_size or _view_size_of(open_cases(cases)),
             coordinates=coordinates,
             prompt=prompt,
         )
@@ -283,6 +298,17 @@ class Episode:
 def _encodable(text: str) -> str:
     """Lone surrogates are legal in str and illegal in UTF-8; they would break every file later."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _view_size_of(cases: CaseList) -> int:
+    """The view size that the cases' source asks for, also where they were filtered or stored."""
+    sizes = cases.view_size
+    if sizes is None and len(cases):
+        known = names("sources")
+        drawn = (each for each in cases[0].images if each.uri.partition(":")[0] in known)
+        image = next(drawn, None)
+        sizes = max(open_image(image).view_sizes or (0,)) if image is not None else 0
+    return sizes or DEFAULT_VIEW_SIZE
 
 
 def instructions(tools: Sequence[Tool], coordinates: Coordinates = "thousandths") -> str:

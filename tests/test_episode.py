@@ -468,6 +468,8 @@ def test_rules_for_cases_find_the_view_size_and_load_what_is_named() -> None:
     assert (rules.rubric.name, rules.max_turns) == ("vitar", 2)
     assert Rules.for_cases("phantom:train", view_size=32).view_size == 32
     assert Rules.for_cases([a_case()]).view_size == 448  # cases that do not say
+    filtered = [case for case in open_cases("phantom:train[:3]") if case.regions]
+    assert Rules.for_cases(filtered).view_size == 64, "as their source asks for"
     plain = Rules.for_cases([a_case()])
     assert [tool.name for tool in plain.tools] == ["zoom"]
     assert plain.rubric.name == "outcome"
@@ -571,3 +573,16 @@ def test_a_refused_call_says_why_and_a_malformed_reply_what_was_expected() -> No
     assert said is not None
     assert said.text == f"Error: there is no tool '{'x' * 40}'; expected one of zoom."
     assert episode.turns[2].outcomes[0].fault == "name"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"tools": ["zoom"]}, "Rules take Tool objects"),
+        ({"tools": "zoom"}, "Rules take Tool objects"),
+        ({"rubric": "grounded"}, "Rules take a Rubric, not 'grounded'"),
+    ],
+)
+def test_rules_refuse_names_where_they_take_objects(given: dict[str, Any], text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        Rules(**given)

@@ -291,8 +291,11 @@ def _taking_part(
     for name in tables:
         if name not in found:
             hint = difflib.get_close_matches(name, found, n=1)
-            did = f"did you mean {hint[0]!r}?" if hint else "fix: add it to the hears of a role"
-            raise UserError(f"unknown role in {where}: {name!r}, which no role hears; {did}")
+            fix = "fix: let a role that takes part hear it, or name who decides in [consultation]"
+            did = f"did you mean {hint[0]!r}?" if hint else fix
+            raise UserError(
+                f"unknown role in {where}: {name!r}, which no role that takes part hears; {did}"
+            )
     if not table.triage:
         found = {name: role for name, role in found.items() if not role.chooses}
     order = _stages(found)

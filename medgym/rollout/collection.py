@@ -123,6 +123,11 @@ def collect(
         raise UserError("on_messages needs the back end local; fix: read the images from `out`")
     if concurrency < 1 or group_size < 1 or workers < 1:
         raise UserError("concurrency, group_size and workers are 1 or more; fix: raise them")
+    drawing: object = sampling
+    if not isinstance(drawing, Sampling | None):
+        raise UserError(
+            f"the sampling is a {type(drawing).__name__}; fix: give medgym.Sampling(temperature=0)"
+        )
     opened = open_cases(cases)
     rules = rules_of(rules, opened)
     acting = policy_of(policy, backend)

@@ -82,11 +82,15 @@ def test_how_the_shipped_roles_take_part_is_not_written_into_records() -> None:
 @pytest.mark.parametrize(
     ("roles", "table", "text"),
     [
-        ({"second-reader": {}}, {}, "'second-reader', which no role hears"),
+        ({"second-reader": {}}, {}, "'second-reader', which no role that takes part hears"),
         ({"triag": {}}, {}, "did you mean 'triage'"),
         ({"attending": {"hears": ["specialst"]}}, {}, "did you mean 'specialist'"),
         ({}, {"decides": "atending"}, "did you mean 'attending'"),
-        ({"chair": {}, "attending": {}}, {"decides": "chair"}, "'attending', which no role hears"),
+        (
+            {"chair": {}, "attending": {}},
+            {"decides": "chair"},
+            "'attending', which no role that takes part hears",
+        ),
         (
             {"a": {"hears": ["b"]}, "b": {"hears": ["a"]}, "attending": {"hears": ["a"]}},
             {},
