@@ -61,3 +61,8 @@ def test_a_policy_that_was_named_is_closed_and_one_that_was_given_is_not(
 def test_arguments_of_another_kind_are_named(arguments: tuple[Any, ...], said: str) -> None:
     with pytest.raises(UserError, match=said):
         collect(*arguments)
+
+
+def test_a_sampling_that_is_none_is_refused() -> None:
+    with pytest.raises(UserError, match="the sampling is a str; fix: give"):
+        collect("phantom:train[:1]", "scripted:random", sampling="greedy")  # type: ignore[arg-type]

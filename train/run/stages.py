@@ -1,7 +1,8 @@
 """A training run from a recipe, from top to bottom: its stages, in order, each done once.
 
 Everything random is seeded from the recipe's seed and its purpose, so that a run repeats. A new
-algorithm is a folder with a `Stage` of its own, and a line in `STAGES`.
+algorithm is a folder with a `Stage` of its own, a line in `STAGES`, its table in `recipe.schema`,
+and its policy among those that `run.judging` and `run.report` name. No other stage changes.
 """
 
 import torch
