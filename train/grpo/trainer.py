@@ -35,6 +35,7 @@ from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import WholeCheckpoints
+from ..models.precision import LearnsInFloat32
 from .batch import BatchRow, as_trl, check_images, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
 from .rollouts import StepRollouts
@@ -76,7 +77,7 @@ def look(view: int) -> str:
     return str(view)
 
 
-class LookingTrainer(WholeCheckpoints, GRPOTrainer):
+class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
     """TRL's `GRPOTrainer`, whose completions are episodes.
 
     Args:

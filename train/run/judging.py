@@ -15,6 +15,7 @@ from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.judge import Judgement, load_judge
 from medgym.local_model import LocalModel, load_local_model
+from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import Advance, progress
 from medgym.spec import write_spec
@@ -78,15 +79,16 @@ def contestants(run: Run) -> list[Contestant]:
     """The policies of a run, all by the view size of the test cases."""
     base, trained = run.place.cold_start, run.place.trained
     rules, bare = run.rules(run.test), run.rules(run.test, tools=False)
+    load = partial(model_policy, options=run.recipe.model.options.in_run)
 
     def sampling(greedy: bool) -> Sampling:
         return run.sampling(greedy=greedy)
 
     loaders: dict[str, tuple[Callable[[], Policy], Rules]] = {
-        "no_tools": (partial(model_policy, *trained), bare),
+        "no_tools": (partial(load, *trained), bare),
         "prior": (partial(load_policy, "scripted:prior"), rules),
-        "cold_start": (partial(model_policy, base), rules),
-        "grpo": (partial(model_policy, *trained), rules),
+        "cold_start": (partial(load, base), rules),
+        "grpo": (partial(load, *trained), rules),
         "oracle": (partial(load_policy, "scripted:oracle"), rules),
     }
     return [
@@ -138,11 +140,13 @@ def figures_of(judged: Judged) -> Figures:
     return {"sampled": judged.sampled.as_dict(), "greedy": judged.greedy.as_dict()}
 
 
-def model_policy(base: Path | str, adapter: Path | None = None) -> LocalModel:
+def model_policy(
+    base: Path | str, adapter: Path | None = None, options: ModelOptions = DEFAULTS
+) -> LocalModel:
     """The policy of a model's folder, or of an adapter over it, in this process."""
     named = None if adapter is None else str(adapter)
-    policy = load_local_model(str(base), named, patience=None)
-    policy.spec = write_spec("hf", str(base), named)
+    policy = load_local_model(str(base), named, options, patience=None)
+    policy.spec = write_spec("hf", f"{base}{options.query()}", named)
     return policy
 
 

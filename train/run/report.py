@@ -138,7 +138,7 @@ def _before_and_after(panels: Sequence["Axes"], run: Run) -> None:
 
 
 def _episodes(case: Case, model: tuple[Path, Path | None], run: Run) -> list[Trajectory]:
-    policy = model_policy(*model)
+    policy = model_policy(*model, run.recipe.model.options.in_run)
     stream = collect(
         [case],
         policy,
