@@ -8,7 +8,7 @@ which it samples, and vision tokens cannot be sampled. Settings of vLLM are opti
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -23,6 +23,7 @@ from medgym.storage.adapters import check_fit, content, name_of
 from .event_loop import BackgroundLoop
 from .prompt_check import check_prompt, one_placeholder_each, text_of, vision_words
 from .rendering import Renderer
+from .vllm_adapters import check_lora
 
 Setting = str | int | float | bool
 """The value of one of vLLM's settings."""
@@ -130,6 +131,13 @@ class VLLMPolicy(Policy):
             policy._adapter = policy._load(name, folder)
             policy.version = name
         return policy
+
+    @classmethod
+    def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
+        """See `Policy`."""
+        path, _, query = rest.partition("?")
+        rank = read_options("vllm", query, _SETTINGS).get("max_lora_rank", MAX_LORA_RANK)
+        check_lora(f"vllm:{path}", lora, parts, rank)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply.

@@ -211,7 +211,8 @@ def check_engine(recipe: Recipe) -> None:
             "[rollout] policy needs [lora]: a running engine takes only adapters; fix: add [lora], "
             "or remove [rollout] policy"
         )
-    read_spec(recipe.rollout.policy)
+    kind, rest, _ = read_spec(recipe.rollout.policy)
+    kind.check_lora(rest, recipe.lora, recipe.model.adapt)
 
 
 def engine_of(recipe: Recipe, place: Place) -> Policy | None:
