@@ -99,3 +99,36 @@ def test_a_model_trained_without_an_adapter_is_stored_as_its_base_was(
     assert stored.dtype == torch.bfloat16
     base = AutoModelForImageTextToText.from_pretrained(half_folder, dtype="auto")
     assert moved(weights(base), weights(stored)) > 0, "it learned"
+
+
+def test_an_adapter_learns_over_a_quantized_base_and_is_merged_into_the_whole_one(
+    tiny_folder: Path, tiny_processor: Any, make_trainer: Callable[..., Any], uneven: Any
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    from medgym.train.models.lora import lora_config
+
+    small = ModelOptions(quantization="4bit")
+    loaded = load_model(tiny_folder, small)
+    lora = lora_config(loaded[0], {"r": 4}, ("language",))
+    trainer = make_trainer(loaded=loaded, peft_config=lora, rules=uneven)
+    before = weights(trainer.model)
+    assert {w.dtype for w in trainer.model.parameters() if w.requires_grad} == {torch.float32}
+    trainer.train()
+    after = weights(trainer.model)
+    changed = [name for name in before if not before[name].equal(after[name])]
+    assert changed
+    assert all("lora_" in name for name in changed)
+    apart = [row["sampling/sampling_logp_difference/max"] for row in trainer.state.log_history
+             if "sampling/sampling_logp_difference/max" in row]  # fmt: skip
+    assert all(each < 1e-3 for each in apart)
+
+    whole = load_model(tiny_folder)[0]
+    was = weights(whole)
+    learned = learn(
+        load_model(tiny_folder, small)[0], tiny_processor, play(whole, tiny_processor),
+        lora={"r": 4}, unquantized=lambda: whole,
+    )  # fmt: skip
+    assert learned.dtype == torch.float32
+    changed = [name for name, w in learned.named_parameters() if not w.equal(was[name])]
+    assert changed
+    assert all("language_model" in name for name in changed)
