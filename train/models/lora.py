@@ -19,7 +19,7 @@ from medgym.failures import reason_of
 from medgym.local_model import local_model
 from medgym.policy import Policy
 from medgym.storage.adapters import CONFIG, Samplers, Version, check_fit, publish, published
-from medgym.storage.layout import base_in_run
+from medgym.storage.layout import Place, base_in_run
 
 from ..recipe.schema import ModelPart
 from .checkpoint import load_model, save_model
@@ -202,6 +202,11 @@ def merge(adapter: Path, out: Path) -> Path:
                 f"{versions[-1].path}"
             )
         adapter = versions[-1].path if versions else adapter
+    elif Place(adapter).cold_start.is_dir():
+        raise UserError(
+            f"{adapter} was trained without an adapter; fix: use {Place(adapter).model}, which is "
+            "an ordinary checkpoint"
+        )
     base = base_of(adapter)
     if base.is_dir():
         check_fit(adapter, base)
