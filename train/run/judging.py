@@ -190,6 +190,8 @@ def write_results(run: Run) -> Figures:
             "max_tokens": sampling.max_tokens,
         },
     }
+    if run.overlaps:
+        asked["overlap"] = [each.as_dict() for each in run.overlaps]
     judged = json.loads(run.place.figures.read_text())
     policies = {name: in_format_1(name, figures) for name, figures in judged.items()}
     found = results(asked, policies, run.place.stages())

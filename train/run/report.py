@@ -16,6 +16,7 @@ from medgym.trajectory import Trajectory
 
 from .judging import Figures, model_policy, trained_policies
 from .opened import Run
+from .overlap import Overlap
 from .stage import ReportPanel, TrainedPolicy
 from .stages import STAGES, TRAINING
 
@@ -46,6 +47,7 @@ def print_results(results: Figures, run: Run) -> None:
         for name, row in policies.items()
     ]
     print_columns((f"{results['recipe']}, seed {results['seed']}", *RATES, "looked", "hit"), rows)
+    print_overlap(results)
     count = policies["oracle"]["sampled"]["accuracy"]["n"]
     print_end(count, results["seconds"]["total"], run.folder)
 
@@ -59,6 +61,12 @@ def rate_cells(row: Figures) -> tuple[str, str, str]:
     sampled, greedy = row["sampled"]["accuracy"], row["greedy"]["accuracy"]
     interval = f"{100 * sampled['low']:.1f} to {100 * sampled['high']:.1f}"
     return percent(sampled["value"]), interval, percent(greedy["value"])
+
+
+def print_overlap(results: Figures) -> None:
+    """What was learned from and judged by, where the recipe allows that."""
+    for each in results.get("overlap", ()):
+        print(f"beware: {Overlap(**each)}")
 
 
 def print_end(count: int, seconds: float, folder: Path) -> None:

@@ -16,6 +16,7 @@ from ..sft.stage import ColdStartStage
 from .base import BaseStage
 from .judging import Figures, JudgingStage, write_results
 from .opened import Run
+from .overlap import ALLOWED, refuse
 from .stage import Stage, do
 
 START: tuple[Stage, ...] = (
@@ -41,9 +42,9 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
     """Look for what a run lacks, before anything is written.
 
     Raises:
-        UserError: nothing to train, tables that have no effect, cases that are not there or have
-            no gold, an unknown tool, a view size that the cases forbid, a missing model or GPU, or
-            settings that a library refuses.
+        UserError: nothing to train, tables that have no effect, cases that are not there, have no
+            gold or are both learned from and judged by, an unknown tool, a view size that the
+            cases forbid, a missing model or GPU, or settings that a library refuses.
     """
     recipe = run.recipe
     check_tables(recipe)
@@ -57,6 +58,8 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
     for cases in run.opened():
         cases.check()
         run.rules(cases).begin(cases[0])
+    if recipe.cases.overlap != ALLOWED:
+        refuse(run.overlaps)
     done = run.place.stages()  # a resumed run needs no more what these were made from
     for stage in stages:
         if stage.wanted(run) and stage.name not in done:
