@@ -35,6 +35,7 @@ from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import WholeCheckpoints
+from ..models.precision import LearnsInFloat32
 from .batch import BatchRow, as_trl, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
 from .rollouts import StepRollouts
@@ -71,7 +72,7 @@ def look(view: int) -> str:
     return str(view)
 
 
-class LookingTrainer(WholeCheckpoints, GRPOTrainer):
+class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
     """TRL's `GRPOTrainer`, whose completions are episodes.
 
     Args:
@@ -311,7 +312,8 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: Any) -> Any:
         """TRL's loss, and the distance of the sampler in the pass that it is taken of."""
-        loss = super()._compute_loss(model, inputs)
+        plain: Any = super()
+        loss = plain._compute_loss(model, inputs)
         if self._mode == "train":
             step = self.state.global_step
             for name, value in self._watch.learned(step, inputs, self._logps).items():

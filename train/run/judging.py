@@ -15,6 +15,7 @@ from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.judge import Judgement, load_judge
 from medgym.local_model import LocalModel, load_local_model
+from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import Advance, progress
 from medgym.spec import write_spec
@@ -102,7 +103,7 @@ def contestants(run: Run, policies: Sequence[TrainedPolicy]) -> list[Contestant]
         return run.sampling(greedy=greedy)
 
     def loader(policy: TrainedPolicy) -> Callable[[], Policy]:
-        return partial(model_policy, policy.model, policy.adapter)
+        return partial(trained_policy, policy, run)
 
     loaders: dict[str, tuple[Callable[[], Policy], Rules]] = {
         "no_tools": (loader(policies[-1]), bare),
@@ -159,11 +160,20 @@ def figures_of(judged: Judged) -> Figures:
     return {"sampled": judged.sampled.as_dict(), "greedy": judged.greedy.as_dict()}
 
 
-def model_policy(base: Path | str, adapter: Path | None = None) -> LocalModel:
+def trained_policy(policy: TrainedPolicy, run: Run) -> LocalModel:
+    """A policy that a stage has left, loaded as the recipe says."""
+    options = run.recipe.model.options
+    own = options if policy.model == run.base else options.in_run
+    return model_policy(policy.model, policy.adapter, own)
+
+
+def model_policy(
+    base: Path | str, adapter: Path | None = None, options: ModelOptions = DEFAULTS
+) -> LocalModel:
     """The policy of a model's folder, or of an adapter over it, in this process."""
     named = None if adapter is None else str(adapter)
-    policy = load_local_model(str(base), named, patience=None)
-    policy.spec = write_spec("hf", str(base), named)
+    policy = load_local_model(str(base), named, options, patience=None)
+    policy.spec = write_spec("hf", f"{base}{options.query()}", named)
     return policy
 
 

@@ -25,6 +25,7 @@ from .trainer import supervised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from transformers import PreTrainedModel
 
 
 class ColdStartStage(Stage):
@@ -56,7 +57,8 @@ class ColdStartStage(Stage):
 
     def _imitate(self, run: Run) -> None:
         place, recipe = run.place, run.recipe
-        model, processor = load_model(run.base)
+        options, trains = recipe.model.options, recipe.demonstrations is not None
+        model, processor = load_model(run.base, options if trains else options.whole)
         if recipe.demonstrations is not None and run.demonstrated is not None:
             store = run.store
             student = local_model(model, processor)
@@ -85,6 +87,7 @@ class ColdStartStage(Stage):
                     lora=recipe.sft.get("lora"),
                     on_step=_Losses(place.losses, advance),
                     what="cold start",
+                    unquantized=partial(_whole, run) if options.quantization else None,
                 )
         # Under another name first: a folder of that name is a whole model.
         making = place.cold_start.with_name(".cold_start")
@@ -108,6 +111,10 @@ class ColdStartStage(Stage):
 def _settings(run: Run) -> Keys:
     """`[sft]` without `[sft.lora]`, which is PEFT's."""
     return {key: value for key, value in run.recipe.sft.items() if key != "lora"}
+
+
+def _whole(run: Run) -> "PreTrainedModel":
+    return load_model(run.base, run.recipe.model.options.whole)[0]
 
 
 def _draw_loss(steps: Sequence[Mapping[str, float]], axes: "Axes") -> None:
