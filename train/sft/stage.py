@@ -17,8 +17,9 @@ from ..data.demonstrations import SELF, demonstrations
 from ..models.checkpoint import load_model, save_model
 from ..recipe.settings import Keys
 from ..run.opened import Run
-from ..run.processes import PROCESSES, by_itself
+from ..run.processes import PROCESSES, count, is_first
 from ..run.stage import ReportPanel, Stage
+from .batches import of_each_process
 from .config import sft_config
 from .trainer import supervised
 
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 class ColdStartStage(Stage):
     """`[demonstrations]` and `[sft]`: a model that has learned the format, and a first skill.
 
-    Without demonstrations the base is taken as it is.
+    Without demonstrations the base is taken as it is. Several processes learn together, from the
+    batches that one process would have.
     """
 
     name: ClassVar[str] = "cold_start"
     needs: ClassVar[tuple[str, ...]] = ("base",)
+    together: ClassVar[bool] = True
 
     def check(self, run: Run) -> None:
         """Look for the policy or run that demonstrates, and have TRL look at `[sft]`."""
@@ -44,15 +47,12 @@ class ColdStartStage(Stage):
             read_spec(str(table.policy))
         if table.run is not None:
             RunFolder.open(table.run)
+        settings = of_each_process(_settings(run), count())
         if PROCESSES not in os.environ:
-            sft_config(_settings(run), run.recipe.seed, Path("sft"))
+            sft_config(settings, run.recipe.seed, Path("sft"))
 
     def do(self, run: Run) -> None:
         """Write the model after its cold start into the run's folder."""
-        with by_itself():
-            self._imitate(run)
-
-    def _imitate(self, run: Run) -> None:
         place, recipe = run.place, run.recipe
         model, processor = load_model(run.base)
         if recipe.demonstrations is not None and run.demonstrated is not None:
@@ -69,7 +69,7 @@ class ColdStartStage(Stage):
                 run.records,
                 seed=run.seed("demonstrations"),
             )
-            settings = _settings(run)
+            settings = of_each_process(_settings(run), count())
             with progress("cold start", int(settings.get("max_steps", 0)) or None) as advance:
                 model = supervised(
                     model,
@@ -81,8 +81,10 @@ class ColdStartStage(Stage):
                     folder=place.imitation if "save_steps" in settings else None,
                     parts=recipe.model.adapt,
                     lora=recipe.sft.get("lora"),
-                    on_step=_Losses(place.losses, advance),
+                    on_step=_Losses(place.losses, advance) if is_first() else None,
                 )
+        if not is_first():
+            return
         # Under another name first: a folder of that name is a whole model.
         making = place.cold_start.with_name(".cold_start")
         shutil.rmtree(making, ignore_errors=True)
