@@ -1,7 +1,8 @@
 """How the policies of a run are judged: one after another.
 
 Each is loaded, judged and closed in its turn; those of a consultation share what is loaded, live
-together, and are closed by their owner.
+together, and are closed by their owner. Where several processes do a run, each plays its share of
+the cases of every policy.
 """
 
 import json
@@ -25,7 +26,7 @@ from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
 
 from .opened import Run
-from .processes import is_first
+from .processes import count, everyone, in_order, is_first, share
 from .stage import Stage, TrainedPolicy
 
 Figures = dict[str, Any]
@@ -68,6 +69,7 @@ class JudgingStage(Stage):
 
     name: ClassVar[str] = "judge"
     needs: ClassVar[tuple[str, ...]] = ("cold_start",)
+    together: ClassVar[bool] = True
 
     def __init__(self, training: Sequence[Stage]) -> None:
         self._training = training
@@ -124,21 +126,22 @@ def judge_each(
 
     The sampled trajectories are kept under `judged/`. A resumed run judges again and replaces them.
     """
-    total = 2 * sum(len(each.cases) for each in contestants)
+    total = 2 * sum(len(share(each.cases)) for each in contestants)
     with progress("judging", total) as advance:
         for each in contestants:
             judged = _judge(each, place, seed, advance)
-            TrajectoryStore(place.judged(each.name)).write(judged.sampled.trajectories, number=0)
+            if is_first():
+                store = TrajectoryStore(place.judged(each.name))
+                store.write(judged.sampled.trajectories, number=0)
             yield each.name, judged
 
 
 def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judged:
-    judge = load_judge(JUDGE)
     keep = RunFolder(place.folder).keep_images
     policy = each.policy()
     try:
         sampled, greedy = (
-            judge(
+            _judge_shared(
                 policy,
                 each.cases,
                 each.rules,
@@ -153,6 +156,19 @@ def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judge
         if not each.shared:
             policy.close()
     return Judged(sampled, greedy)
+
+
+def _judge_shared(
+    policy: Policy, cases: Sequence[Case], rules: Rules, *, sampling: Sampling, seed: int, **to: Any
+) -> Judgement:
+    """The judgement on all cases, of which each process plays its share."""
+    judge = load_judge(JUDGE)
+    if count() == 1:
+        return judge(policy, cases, rules, sampling=sampling, seed=seed, **to)
+    own = share(cases)
+    judged = judge(policy, own, rules, sampling=sampling, seed=seed, **to) if own else None
+    played = in_order(everyone(judged.trajectories if judged is not None else ()))
+    return judge(policy, cases, rules, sampling=sampling, seed=seed, trajectories=played)
 
 
 def figures_of(judged: Judged) -> Figures:
@@ -179,7 +195,8 @@ def model_policy(
 
 def write_figures(figures: Mapping[str, Figures], place: Place) -> None:
     """Keep the figures of the judging, from which `results.json` is written."""
-    write_atomic(place.figures, json.dumps(figures, indent=1).encode())
+    if is_first():
+        write_atomic(place.figures, json.dumps(figures, indent=1).encode())
 
 
 def write_results(run: Run) -> Figures:
