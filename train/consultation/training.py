@@ -41,6 +41,7 @@ from ..data.order import GoldCases, needed
 from ..recipe.schema import Recipe
 from ..run.judging import model_policy
 from ..run.opened import Run
+from ..run.processes import is_first
 from .curriculum import Entropy, difficulty, staged
 from .opinions import Advice
 from .triage_reward import Outcomes, play_out
@@ -291,13 +292,16 @@ class Training:
                 most=consultation.most,
                 seed=seed_of(self.recipe.seed, "outcomes", number),
             )
-        found.write(self.folder / f"outcomes-{number}.jsonl")
+        if is_first():
+            found.write(self.folder / f"outcomes-{number}.jsonl")
 
     def opinions(self, number: int) -> None:
         """Collect the opinions that the attending learns from, and write the cases with them."""
         with self.policies() as policies:
             advice = self.advice(self.team(policies), f"opinions {number}")
             advised = advice.triaged(self.run.ordered[: self.recipe.marl.cases])
+        if not is_first():
+            return
         write_cases([each.shown for each in advised], self.folder / f"advised-{number}.jsonl")
         rows = [
             {

@@ -19,7 +19,7 @@ from medgym.local_model import local_model
 from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.models import add_adapter
 from medgym.storage.adapters import CONFIG, check_fit, published
-from medgym.storage.layout import base_in_run
+from medgym.storage.layout import Place, base_in_run
 from medgym.storage.run_folder import RunFolder
 
 from ..recipe.schema import parse_recipe
@@ -115,6 +115,11 @@ def merge(adapter: Path, out: Path) -> Path:
                 f"{versions[-1].path}"
             )
         adapter = versions[-1].path if versions else adapter
+    elif Place(adapter).cold_start.is_dir():
+        raise UserError(
+            f"{adapter} was trained without an adapter; fix: use {Place(adapter).model}, which is "
+            "an ordinary checkpoint"
+        )
     base, options = base_of(adapter)
     if base.is_dir():
         check_fit(adapter, base)
