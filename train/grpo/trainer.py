@@ -311,7 +311,8 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: Any) -> Any:
         """TRL's loss, and the distance of the sampler in the pass that it is taken of."""
-        loss = super()._compute_loss(model, inputs)
+        plain: Any = super()
+        loss = plain._compute_loss(model, inputs)
         if self._mode == "train":
             step = self.state.global_step
             for name, value in self._watch.learned(step, inputs, self._logps).items():
