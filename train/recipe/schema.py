@@ -15,9 +15,11 @@ from medgym.registry import load, names
 from medgym.toml import read_table, read_toml
 
 from ..grpo.settings import SETTINGS as GRPO
+from ..models.settings import SETTINGS as LORA
 from ..sft.settings import SETTINGS as SFT
 from .rubric import RubricTable, rubric_of
-from .settings import LORA, Keys
+from .settings import Keys
+from .trainer_keys import refuse_sampling
 
 ModelPart = Literal["language", "vision", "projector"]
 """The parts of a vision-language model that may learn; `projector` is between the other two."""
@@ -219,6 +221,7 @@ def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
 
 def parse_recipe(data: Keys, where: str) -> Recipe:
     """Check a recipe's data; errors as in `load_recipe`."""
+    refuse_sampling(data.get("rollout"), where)
     recipe = read_table(Recipe, data, where)
     if (recipe.model.build is None) == (recipe.model.path is None):
         raise UserError(f"{where}: [model] needs either build or path; fix: give one of them")
@@ -244,6 +247,7 @@ def _check_keys(recipe: Recipe, where: str) -> None:
         if keys.get("r", 1) < 1:  # which PEFT sees much later
             raise UserError(f"{where}: {name}.r: {keys['r']}; fix: a rank of 1 or more")
     SFT.check({key: value for key, value in recipe.sft.items() if key != "lora"}, where)
-    GRPO.check(recipe.grpo, where)
+    engine = {"[rollout] policy": recipe.rollout.policy}
+    GRPO.check(recipe.grpo, where, beside=engine)
     for role, keys in recipe.marl.grpo.items():
-        GRPO.check(keys, where, f"marl.grpo.{role}")
+        GRPO.check(keys, where, f"marl.grpo.{role}", beside=engine | recipe.grpo)
