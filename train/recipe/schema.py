@@ -43,11 +43,18 @@ class ModelTable(_Table):
 
 
 class CasesTable(_Table):
-    """`[cases]`: case specs. `order` "balanced" puts every answer equally often into each step."""
+    """`[cases]`: case specs.
+
+    Attributes:
+        order: "balanced" puts every answer equally often into each step.
+        overlap: whether cases may be learned from that others of the same patient, or the same
+            cases, are judged by. The results say so then.
+    """
 
     train: str
     test: str
     order: Literal["shuffled", "balanced"] = "shuffled"
+    overlap: Literal["refused", "allowed"] = "refused"
 
 
 class ToolsTable(_Table):

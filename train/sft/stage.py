@@ -16,9 +16,10 @@ from medgym.storage.run_folder import RunFolder
 from ..data.demonstrations import SELF, demonstrations
 from ..models.checkpoint import load_model, save_model
 from ..recipe.settings import Keys
+from ..recipe.tables import check_steps
 from ..run.opened import Run
 from ..run.processes import PROCESSES, by_itself
-from ..run.stage import ReportPanel, Stage
+from ..run.stage import ReportPanel, Stage, TrainedPolicy
 from .config import sft_config
 from .trainer import supervised
 
@@ -44,6 +45,7 @@ class ColdStartStage(Stage):
             read_spec(str(table.policy))
         if table.run is not None:
             RunFolder.open(table.run)
+        check_steps(run.recipe.sft, "[sft]", "remove [demonstrations] and [sft], or train longer")
         if PROCESSES not in os.environ:
             sft_config(_settings(run), run.recipe.seed, Path("sft"))
 
@@ -82,6 +84,7 @@ class ColdStartStage(Stage):
                     parts=recipe.model.adapt,
                     lora=recipe.sft.get("lora"),
                     on_step=_Losses(place.losses, advance),
+                    what="cold start",
                 )
         # Under another name first: a folder of that name is a whole model.
         making = place.cold_start.with_name(".cold_start")
@@ -89,6 +92,10 @@ class ColdStartStage(Stage):
         save_model(model, processor, making)
         making.rename(place.cold_start)
         shutil.rmtree(place.imitation, ignore_errors=True)
+
+    def policies(self, run: Run) -> Sequence[TrainedPolicy]:
+        """The model after its cold start."""
+        return (TrainedPolicy(self.name, "cold start", run.place.cold_start),)
 
     def panels(self, run: Run) -> Sequence[ReportPanel]:
         """The loss of each step, where there was anything to imitate."""

@@ -25,6 +25,7 @@ from ..models.checkpoint import WholeCheckpoints
 from ..models.lora import lora_config, only
 from ..recipe.schema import ModelPart
 from ..recipe.settings import Keys
+from ..run.steps import SaidSteps
 from .config import sft_config
 from .samples import Collator, GetImage, sample_of
 
@@ -86,6 +87,7 @@ def supervised(
     lora: Keys | None = None,
     token_weights: Mapping[int, float] | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
+    what: str = "",
 ) -> "PreTrainedModel":
     """Train `model` to write what the trajectories' policy wrote; returns the model that learned.
 
@@ -100,6 +102,7 @@ def supervised(
         lora: keys of `peft.LoraConfig`: an adapter learns, and is merged at the end.
         token_weights: factor on the loss of a token, by its id; 1 where none is given.
         on_step: receives the step and what TRL logs of it, `loss` among it.
+        what: is trained: the number of steps is said under that name; empty: it is not said.
 
     Raises:
         InvariantError, UserError: as `sample_of`; no trajectories.
@@ -133,6 +136,8 @@ def supervised(
         trainer.remove_callback(PrinterCallback)
         if on_step is not None:
             trainer.add_callback(_StepLog(on_step))
+        if what:
+            trainer.add_callback(SaidSteps(what, "samples", len(samples), "demonstrations"))
         last = get_last_checkpoint(str(place)) if place.is_dir() else None
         trainer.train(resume_from_checkpoint=last)
     learned = trainer.accelerator.unwrap_model(trainer.model)
