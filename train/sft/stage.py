@@ -18,23 +18,27 @@ from ..models.checkpoint import load_model, save_model
 from ..recipe.settings import Keys
 from ..recipe.tables import check_steps
 from ..run.opened import Run
-from ..run.processes import PROCESSES, by_itself
+from ..run.processes import PROCESSES, count, is_first
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
+from .batches import of_each_process
 from .config import sft_config
 from .trainer import supervised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from transformers import PreTrainedModel
 
 
 class ColdStartStage(Stage):
     """`[demonstrations]` and `[sft]`: a model that has learned the format, and a first skill.
 
-    Without demonstrations the base is taken as it is.
+    Without demonstrations the base is taken as it is. Several processes learn together, from the
+    batches that one process would have.
     """
 
     name: ClassVar[str] = "cold_start"
     needs: ClassVar[tuple[str, ...]] = ("base",)
+    together: ClassVar[bool] = True
 
     def check(self, run: Run) -> None:
         """Look for the policy or run that demonstrates, and have TRL look at `[sft]`."""
@@ -46,17 +50,15 @@ class ColdStartStage(Stage):
         if table.run is not None:
             RunFolder.open(table.run)
         check_steps(run.recipe.sft, "[sft]", "remove [demonstrations] and [sft], or train longer")
+        settings = of_each_process(_settings(run), count())
         if PROCESSES not in os.environ:
-            sft_config(_settings(run), run.recipe.seed, Path("sft"))
+            sft_config(settings, run.recipe.seed, Path("sft"))
 
     def do(self, run: Run) -> None:
         """Write the model after its cold start into the run's folder."""
-        with by_itself():
-            self._imitate(run)
-
-    def _imitate(self, run: Run) -> None:
         place, recipe = run.place, run.recipe
-        model, processor = load_model(run.base)
+        options, trains = recipe.model.options, recipe.demonstrations is not None
+        model, processor = load_model(run.base, options if trains else options.whole)
         if recipe.demonstrations is not None and run.demonstrated is not None:
             store = run.store
             student = local_model(model, processor)
@@ -71,7 +73,7 @@ class ColdStartStage(Stage):
                 run.records,
                 seed=run.seed("demonstrations"),
             )
-            settings = _settings(run)
+            settings = of_each_process(_settings(run), count())
             with progress("cold start", int(settings.get("max_steps", 0)) or None) as advance:
                 model = supervised(
                     model,
@@ -83,9 +85,12 @@ class ColdStartStage(Stage):
                     folder=place.imitation if "save_steps" in settings else None,
                     parts=recipe.model.adapt,
                     lora=recipe.sft.get("lora"),
-                    on_step=_Losses(place.losses, advance),
+                    on_step=_Losses(place.losses, advance) if is_first() else None,
                     what="cold start",
+                    unquantized=partial(_whole, run) if options.quantization else None,
                 )
+        if not is_first():
+            return
         # Under another name first: a folder of that name is a whole model.
         making = place.cold_start.with_name(".cold_start")
         shutil.rmtree(making, ignore_errors=True)
@@ -108,6 +113,10 @@ class ColdStartStage(Stage):
 def _settings(run: Run) -> Keys:
     """`[sft]` without `[sft.lora]`, which is PEFT's."""
     return {key: value for key, value in run.recipe.sft.items() if key != "lora"}
+
+
+def _whole(run: Run) -> "PreTrainedModel":
+    return load_model(run.base, run.recipe.model.options.whole)[0]
 
 
 def _draw_loss(steps: Sequence[Mapping[str, float]], axes: "Axes") -> None:
