@@ -57,6 +57,7 @@ class RolloutTable(_Table):
             the model takes. It is spent in whole turns.
         overlong: an episode that ran out of its budgets keeps its reward (`reward`), or is neither
             punished nor trained on (`mask`).
+        chat_template_kwargs: options of the chat template, as `{ enable_thinking = false }`.
         policy: an engine that samples in place of the model in training (`vllm:...`, `openai:...`);
             it gets the new adapter every `publish_every` steps.
         backend, workers, ray_address: where episodes are played, as `medgym rollout` takes them.
@@ -68,6 +69,7 @@ class RolloutTable(_Table):
     view_size: int | None = None
     temperature: float = Field(default=1.0, gt=0)
     overlong: Literal["reward", "mask"] = "reward"
+    chat_template_kwargs: Keys = {}
     policy: str | None = None
     publish_every: int = Field(default=1, ge=1)
     backend: Literal["local", "ray"] = "local"
