@@ -23,6 +23,7 @@ from medgym.storage.layout import ROLE, Place
 from medgym.storage.trajectories import ImageStore
 
 from ..data.curriculum import arranged, asked_for
+from ..data.order import OrderedCases
 from ..data.records import Records
 from ..models.checkpoint import load_model, save_model
 from ..models.lora import Following, forget_after, lora_config, only, save_adapter
@@ -114,6 +115,8 @@ def train_grpo(
     done = int(last.rpartition("-")[2]) if last else 0
     kept, records = KeptTrajectories(place), Records(place.folder)
     engine = engine_of(recipe, place)
+    if not isinstance(cases, OrderedCases):  # it knows which occurrence of a case a step has
+        cases = OrderedCases(cases, range(len(cases)))
     trainer: LookingTrainer | None = None
     dtypes = dtypes_of(model)
     try:

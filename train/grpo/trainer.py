@@ -39,7 +39,7 @@ from ..models.precision import LearnsInFloat32
 from ..run.processes import to_first
 from .batch import BatchRow, as_trl, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
-from .rollouts import StepRollouts
+from .rollouts import GenerationPlace, StepRollouts
 from .watch.step import Publisher, StepWatch
 from .watch.together import together
 
@@ -139,6 +139,7 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         self._monitor = monitor
         self._on_step = on_step
         self._rows: list[BatchRow] = []
+        self._place = GenerationPlace()
         self._rollouts = StepRollouts(
             sampling, images=images, backend=backend, workers=workers, ray_address=ray_address
         )
@@ -169,7 +170,8 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
     def played(self, cases: Sequence[Case], rules: Rules, *purpose: object) -> Group:
         """Roll out some cases by the present policy, each as often as it is given.
 
-        `purpose` and the step fix the seeds. Raises as `StepRollouts.play`.
+        `purpose`, the step and the generation's place in it fix the seeds. Raises as
+        `StepRollouts.play`.
         """
         members: Counter[str] = Counter()
         jobs = []
@@ -177,9 +179,12 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
             jobs.append(Job(case, members[case.id]))
             members[case.id] += 1
         step, process = self.state.global_step, self.accelerator.process_index
-        seed = seed_of(self.args.seed, step, process, *purpose)
-        with self.accelerator.autocast():  # in process, the sampler computes as the trainer does
-            trajectories = self._rollouts.play(jobs, self._policy, rules, seed=seed)
+        seed = seed_of(self.args.seed, step, process, *purpose, *self._place.within_step)
+        autocast = self.accelerator.autocast  # in process, the sampler computes as the trainer does
+        with autocast():
+            trajectories = self._rollouts.play(
+                jobs, self._policy, rules, seed=seed, in_thread=autocast
+            )
         return list(zip(cases, trajectories, strict=True))
 
     def rules_now(self) -> Rules:
@@ -191,6 +196,8 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         self._rollouts.begin()
         self._policy.resume()
         step = self.state.global_step
+        if self._mode == "train":
+            self._place.begin(step)
         if self.publisher is not None:
             self._policy = self.publisher.player(self.accelerator.unwrap_model(self.model), step)
         if self._mode == "train":
@@ -281,8 +288,7 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
             nonlocal rounds
             rounds += 1
             more = self.played([c for c in cases for _ in range(size)], rules, "further", rounds)
-            groups = [more[at : at + size] for at in range(0, len(more), size)]
-            return [g for g in groups if all(t.failure is None for _, t in g)]
+            return [more[at : at + size] for at in range(0, len(more), size)]
 
         starts = [at for at in range(0, len(pairs), size) if not gone[at]]
         chosen = self._select(
