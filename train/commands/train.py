@@ -123,8 +123,10 @@ def train(
     kept.finish()
     if as_json:
         print_json(results)
+    elif consults:
+        consult_report.print_results(results, folder)
     else:
-        (consult_report if consults else report).print_results(results, folder)
+        report.print_results(results, run)
 
 
 def _open(folder: Path, recipe: "Recipe", text: str, resume: bool) -> "RunFolder":

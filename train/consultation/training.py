@@ -67,6 +67,7 @@ class Training:
         self.recipe = recipe = run.recipe
         self.place = run.place
         self.folder = run.folder
+        self.options = recipe.model.options.in_run  # of the cold start
         tables = {"consultation": recipe.consultation, "roles": recipe.roles}
         self.consultation = recipe_of(tables, recipe.name)
         self._check_roles()
@@ -141,7 +142,7 @@ class Training:
         policies = RolePolicies()
         try:
             engine = engine_of(self.recipe, self.place)
-            policies.add(BASE, engine or model_policy(str(self.place.cold_start)))
+            policies.add(BASE, engine or model_policy(self.place.cold_start, options=self.options))
             yield policies
         finally:
             policies.close()
@@ -201,7 +202,7 @@ class Training:
             recipe = recipe.model_copy(
                 update={"grpo": recipe.grpo | {"entropy_coef": max(weights)}}
             )
-        model, processor = load_model(self.place.cold_start)
+        model, processor = load_model(self.place.cold_start, self.options)
         train_grpo(
             recipe,
             model,
@@ -351,7 +352,7 @@ class Training:
             path, role = self.newest(name), self.role(name)
             assert path is not None, "what is described was trained"
             learned = {
-                "policy": f"hf:{{here}}/{self.place.cold_start.name}",
+                "policy": f"hf:{{here}}/{self.place.cold_start.name}{self.options.query()}",
                 "adapter": str(Path(path).relative_to(self.folder)),
             }
             given = {

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from medgym.errors import RunError
@@ -27,6 +28,22 @@ class ReportPanel:
     """One drawing in the report of a run: `draw` receives its axes."""
 
     draw: Callable[["Axes"], None]
+
+
+@dataclass(frozen=True)
+class TrainedPolicy:
+    """A policy that a stage leaves in the run's folder, to be judged at the end.
+
+    Attributes:
+        name: under which `results.json` lists it.
+        title: what tables and figures call it.
+        model: a model's folder or name. adapter: over it, if there is one.
+    """
+
+    name: str
+    title: str
+    model: Path | str
+    adapter: Path | None = None
 
 
 class Stage(ABC):
@@ -57,6 +74,10 @@ class Stage(ABC):
     @abstractmethod
     def do(self, run: Run) -> None:
         """Do the stage, or resume it. What it makes is in the run's folder afterwards."""
+
+    def policies(self, run: Run) -> Sequence[TrainedPolicy]:
+        """The policies that the stage leaves to be judged, once it is done."""
+        return ()
 
     def panels(self, run: Run) -> Sequence[ReportPanel]:
         """The curves that the stage draws in the report, from what it wrote."""
