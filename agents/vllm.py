@@ -174,6 +174,7 @@ class VLLMPolicy(Policy):
         prompt = self.renderer.prompt(conversation)
         if prompt.leaves_no_room(sampling):
             return Reply("", full=True)
+        await self._wake()
         asked: dict[str, object] = {
             "prompt_token_ids": one_placeholder_each(prompt, self.renderer.image_token_id)
         }
@@ -271,9 +272,12 @@ class VLLMPolicy(Policy):
 
     def resume(self) -> None:
         """Wake the engine, if it sleeps."""
+        self._background.wait(self._wake())
+
+    async def _wake(self) -> None:
         if self._asleep.is_set():
-            self._background.wait(self._engine.wake_up())
-            self._asleep.clear()
+            self._asleep.clear()  # first, so that of many that ask at once only one wakes it
+            await self._engine.wake_up()
 
     def close(self) -> None:
         """Stop the engine. Requests that wait for a reply are interrupted."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from transformers import TrainerCallback, set_seed
@@ -32,6 +33,7 @@ from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.tables import check_steps
 from ..run.opened import Run
+from ..run.processes import require_as_many
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
 from ..run.steps import SaidSteps
 from .callbacks import KeptTrajectories, MetricsFile, StopAt
@@ -112,6 +114,8 @@ def train_grpo(
     config = grpo_config(recipe, place.checkpoints)
     is_first = config.process_index == 0
     last = get_last_checkpoint(str(place.checkpoints)) if place.checkpoints.is_dir() else None
+    if last:
+        require_as_many(Path(last))
     done = int(last.rpartition("-")[2]) if last else 0
     kept, records = KeptTrajectories(place), Records(place.folder)
     engine = engine_of(recipe, place)
