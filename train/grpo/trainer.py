@@ -13,6 +13,7 @@ import inspect
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -37,6 +38,9 @@ from medgym.trajectory import Trajectory
 from ..models.checkpoint import WholeCheckpoints
 from .batch import BatchRow, as_trl, check_images, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
+from .evaluation import EvaluatesEpisodes, HeldOut
+from .logs.tables import columns
+from .logs.timing import Timed
 from .rollouts import StepRollouts
 
 if TYPE_CHECKING:
@@ -57,6 +61,9 @@ class Publisher(Protocol):
     def player(self, model: Any, step: int) -> Policy:
         """The policy that plays the episodes of a step."""
 
+    def judged(self, model: Any, step: int) -> AbstractContextManager[Policy]:
+        """The policy of the model's present weights, which is evaluated."""
+
 
 def check_trl() -> None:
     """Refuse a TRL whose private seam is not the one that this module replaces."""
@@ -76,7 +83,7 @@ def look(view: int) -> str:
     return str(view)
 
 
-class LookingTrainer(WholeCheckpoints, GRPOTrainer):
+class LookingTrainer(Timed, EvaluatesEpisodes, WholeCheckpoints, GRPOTrainer):
     """TRL's `GRPOTrainer`, whose completions are episodes.
 
     Args:
@@ -94,6 +101,8 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             how to play more, and returns as many groups as it received.
         monitor: gives figures of what was played, which are logged; it may stop the run.
         on_step: receives the step and what was played and is trained on, after every generation.
+        before_checkpoint: called with the step before each checkpoint is written.
+        held_out: what the policy is judged on where `args` ask for evaluation.
         args, model, processing_class, peft_config, callbacks: as TRL's.
     """
 
@@ -116,6 +125,8 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         select: Select | None = None,
         monitor: Monitor | None = None,
         on_step: OnStep | None = None,
+        before_checkpoint: Callable[[int], None] | None = None,
+        held_out: HeldOut | None = None,
         **kwargs: Any,
     ) -> None:
         check_trl()
@@ -123,12 +134,16 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
 
         functions, weights = reward_functions(rules)
         args.reward_weights = weights
-        rows = [
-            {"prompt": [{"role": "user", "content": str(index)}]} for index in range(len(cases))
-        ]
-        super().__init__(
-            args=args, train_dataset=Dataset.from_list(rows), reward_funcs=functions, **kwargs
-        )
+
+        def rows_for(cases: Sequence[Case]) -> Dataset:
+            named = [[{"role": "user", "content": str(index)}] for index in range(len(cases))]
+            return Dataset.from_list([{"prompt": prompt} for prompt in named])
+
+        if held_out is not None:
+            kwargs["eval_dataset"] = rows_for(held_out.cases)
+        super().__init__(args=args, train_dataset=rows_for(cases), reward_funcs=functions, **kwargs)
+        self.held_out = held_out
+        self._before_checkpoint = before_checkpoint
         # Set afterwards: the chat templates of Gemma 3 and InternVL have no place for tools, which
         # matters to TRL's own rollouts and not to ours.
         self.tools = [look]
@@ -179,7 +194,8 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             members[case.id] += 1
         step, process = self.state.global_step, self.accelerator.process_index
         seed = seed_of(self.args.seed, step, process, *purpose)
-        with self.accelerator.autocast():  # in process, the sampler computes as the trainer does
+        # In process, the sampler computes as the trainer does.
+        with self.clock.playing(), self.accelerator.autocast():
             trajectories = self._rollouts.play(jobs, self._policy, rules, seed=seed)
         return list(zip(cases, trajectories, strict=True))
 
@@ -206,7 +222,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             self._on_step(step, everyone)
         if self._monitor is not None:
             whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
-            with self.accelerator.autocast():
+            with self.clock.watching(), self.accelerator.autocast():
                 figures = self._monitor(self, whole)
             self._log(figures)
         trajectories = [trajectory for _, trajectory in pairs]
@@ -220,6 +236,9 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             stand_in = next(row for row in gather_object([stand_in]) if row)
         self._rows = filled(rows, stand_in, silent)
         self._log_lengths()
+        if self.log_completions:
+            for column, values in columns(pairs).items():
+                self._log_completion_extra(column, values)
         for prompt, trajectory in zip(prompts, trajectories, strict=True):  # what TRL's tables show
             text = trajectory.nodes[0].text if trajectory.nodes else trajectory.case_id
             prompt[:] = [{"role": "user", "content": text}]
@@ -294,6 +313,11 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         check_images(made, self._rows, self._placeholder, merge)
         return made
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self._before_checkpoint is not None:
+            self._before_checkpoint(self.state.global_step)
+        super()._save_checkpoint(model, trial)
+
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         """TRL passes all that an image processor returns; a model may take less of it."""
         taken = {name: value for name, value in kwargs.items() if name in self._taken}
@@ -323,6 +347,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         mode, device = self._mode, self.accelerator.device
         sampled = torch.tensor([float(sum(row.mask)) for row in self._rows], device=device)
         lengths = self.accelerator.gather(sampled)
+        self.clock.sampled += int(lengths.sum())
         total = float(sum(len(row.prompt) + len(row.completion) for row in self._rows))
         if mode == "train":
             tokens = self.accelerator.gather(torch.tensor(total, device=device)).sum()

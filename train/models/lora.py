@@ -6,8 +6,10 @@ An adapter is an ordinary PEFT adapter: plain PEFT loads it. A version is writte
 
 import json
 import re
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.local_model import local_model
 from medgym.policy import Policy
-from medgym.storage.adapters import CONFIG, Samplers, Version, check_fit, publish, published
+from medgym.storage.adapters import CONFIG, Samplers, Version, check_fit, final, publish, published
 from medgym.storage.layout import base_in_run
 
 from ..recipe.schema import ModelPart
@@ -156,6 +158,7 @@ class Following:
         self._saves = saves
         self._wait = wait
         self._playing: tuple[int, Policy] = (0, sampler)
+        self._judged: str | None = None
 
     def player(self, model: "PreTrainedModel", step: int) -> Policy:
         """The policy that plays a step's episodes.
@@ -177,12 +180,38 @@ class Following:
             self._playing = (due, self._samplers.load(version)[0])
         return self._playing[1]
 
+    @contextmanager
+    def judged(self, model: "PreTrainedModel", step: int) -> Iterator[Policy]:
+        """The policy of the model's present weights, which is evaluated.
+
+        Its adapter is no version: it lies apart, and the next evaluation's takes its place. So the
+        steps are played by the same versions as without an evaluation.
+        """
+        name = f"{self._role}-judged-{step}"
+        path = self._run.resolve() / "adapters" / ".judged" / name
+        self._wait()
+        if self._saves:
+            shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
+            model.save_pretrained(path, selected_adapters=["default"])
+        self._wait()
+        # Loaded before the last one is dropped: PEFT's models need one adapter at least.
+        policy = self._sampler.with_adapter(name, path)
+        if self._judged not in (None, name):
+            self._sampler.drop_adapter(self._judged)
+        self._judged = name
+        try:
+            yield policy
+        finally:
+            self._wait()
+            if self._saves:
+                shutil.rmtree(path.parent, ignore_errors=True)
+
 
 def merge(adapter: Path, out: Path) -> Path:
     """Merge an adapter into its base and write an ordinary checkpoint, processor included.
 
     Args:
-        adapter: a PEFT adapter's folder, or a run's, whose newest adapter is taken.
+        adapter: a PEFT adapter's folder, or a run's, whose best or newest adapter is taken.
         out: where the checkpoint goes; must not exist.
 
     Raises:
@@ -201,7 +230,8 @@ def merge(adapter: Path, out: Path) -> Path:
                 f"{adapter} has adapters of several roles; fix: name one, such as "
                 f"{versions[-1].path}"
             )
-        adapter = versions[-1].path if versions else adapter
+        found = final(adapter, versions[-1].role) if versions else None
+        adapter = found.path if found is not None else adapter
     base = base_of(adapter)
     if base.is_dir():
         check_fit(adapter, base)

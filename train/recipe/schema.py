@@ -8,7 +8,7 @@ that names the nearest one.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
@@ -16,6 +16,7 @@ from medgym.toml import read_table, read_toml
 
 from ..grpo.settings import SETTINGS as GRPO
 from ..sft.settings import SETTINGS as SFT
+from .judge import JudgeTable
 from .rubric import RubricTable, rubric_of
 from .settings import LORA, Keys
 
@@ -186,6 +187,7 @@ class Recipe(_Table):
     demonstrations: DemonstrationsTable | None = None
     curriculum: CurriculumTable = CurriculumTable()
     sight: SightTable = SightTable()
+    judge: JudgeTable = JudgeTable()
     consultation: Keys | None = None
     roles: dict[str, Keys] = {}
     marl: MarlTable = MarlTable()
@@ -217,6 +219,18 @@ def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
     return parse_recipe(data, str(path)), text
 
 
+def with_defaults(held: Keys) -> Keys:
+    """A recipe as a manifest holds it, with the defaults of keys that came later.
+
+    One that can no longer be read is returned as it is.
+    """
+    try:
+        found: Keys = Recipe.model_validate(held).model_dump(mode="json")
+    except ValidationError:
+        return held
+    return found
+
+
 def parse_recipe(data: Keys, where: str) -> Recipe:
     """Check a recipe's data; errors as in `load_recipe`."""
     recipe = read_table(Recipe, data, where)
@@ -225,6 +239,9 @@ def parse_recipe(data: Keys, where: str) -> Recipe:
     shown = recipe.demonstrations
     if shown is not None and (shown.policy is None) == (shown.run is None):
         raise UserError(f"{where}: [demonstrations] needs either policy or run; fix: give one")
+    fault = recipe.judge.fault(recipe.consultation is not None)
+    if fault is not None:
+        raise UserError(f"{where}: {fault}")
     for role in recipe.marl.grpo:
         if role not in TRAINED:
             raise unknown(f"role in {where}:", f"marl.grpo.{role}", TRAINED)

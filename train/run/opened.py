@@ -57,10 +57,16 @@ class Run:
         table = self.recipe.demonstrations
         return None if table is None else GoldCases(table.cases)
 
+    @cached_property
+    def held_out(self) -> GoldCases | None:
+        """The cases that the policy is judged on while it trains, if it is."""
+        spec = self.recipe.judge.cases
+        return None if spec is None else GoldCases(spec)
+
     def opened(self) -> tuple[GoldCases, ...]:
         """All cases that the recipe names."""
-        shown = () if self.demonstrated is None else (self.demonstrated,)
-        return (self.train, self.test, *shown)
+        others = (self.demonstrated, self.held_out)
+        return (self.train, self.test, *(cases for cases in others if cases is not None))
 
     def rules(self, cases: GoldCases, *, tools: bool = True) -> Rules:
         """The rules of an episode on some of the recipe's cases, by their own view size."""
