@@ -26,6 +26,7 @@ from medgym.rollout.backend import Job
 from medgym.trajectory import Trajectory
 
 from ..recipe.settings import Keys
+from .watch.together import together
 
 PREFIX = "eval"
 """What the Trainer puts before the names of an evaluation's figures."""
@@ -79,7 +80,9 @@ class EvaluatesEpisodes:
             model = self.accelerator.unwrap_model(self.model)
             policy = self.publisher.judged(model, self.state.global_step)
         with policy as self._evaluating:
+            self._evaluating.resume()  # an engine lends out its memory while the model learns
             output = super().evaluation_loop(*args, **kwargs)  # type: ignore[misc]
+            self._evaluating.pause()
         self._rollouts.begin()  # its images are no longer needed
         several = self.accelerator.num_processes > 1
         mine = list(self._evaluated.items())
@@ -100,14 +103,16 @@ class EvaluatesEpisodes:
             return super().prediction_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
         asked = dict.fromkeys(int(row["prompt"][-1]["content"]) for row in inputs)
         places = [place for place in asked if place not in self._evaluated]
-        if places:
+
+        def play() -> list[Trajectory]:
             jobs = [Job(self.held_out.cases[place], 0) for place in places]
             self._rollouts.begin()
             with self.accelerator.autocast():
-                played = self._rollouts.play(
-                    jobs, self._evaluating, self.held_out.rules, seed=self.held_out.seed
-                )
-            self._evaluated |= dict(zip(places, played, strict=True))
+                policy, rules, seed = self._evaluating, self.held_out.rules, self.held_out.seed
+                found: list[Trajectory] = self._rollouts.play(jobs, policy, rules, seed=seed)
+            return found
+
+        self._evaluated |= dict(zip(places, together(self.accelerator, play), strict=True))
         return None, None, None
 
 

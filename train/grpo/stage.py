@@ -28,10 +28,13 @@ from ..data.curriculum import arranged, asked_for
 from ..data.records import Records
 from ..models.checkpoint import load_model, save_model
 from ..models.lora import Following, forget_after, lora_config, only, save_adapter
+from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
+from ..recipe.tables import check_steps
 from ..run.opened import Run
-from ..run.stage import ReportPanel, Stage
+from ..run.stage import ReportPanel, Stage, TrainedPolicy
+from ..run.steps import SaidSteps
 from .callbacks import NewEnd, StopAt, checkpoint_of, choosing, has_stopped
 from .config import check_grpo, grpo_config
 from .dynamic_sampling import SkipFlat
@@ -52,14 +55,19 @@ class GrpoStage(Stage):
     needs: ClassVar[tuple[str, ...]] = ("cold_start",)
     together: ClassVar[bool] = True
 
+    def wanted(self, run: Run) -> bool:
+        """Where the recipe has `[grpo]`."""
+        return bool(run.recipe.grpo)
+
     def check(self, run: Run) -> None:
         """Have TRL look at `[grpo]`; look whether the engine of `[rollout] policy` can train."""
         check_grpo(run.recipe)
+        check_steps(run.recipe.grpo, "[grpo]", "remove [grpo] to train by SFT only")
         check_engine(run.recipe)
 
     def do(self, run: Run) -> None:
         """Train, from the cold start or from the last checkpoint, and publish the adapter."""
-        model, processor = load_model(run.place.cold_start)
+        model, processor = load_model(run.place.cold_start, run.recipe.model.options.in_run)
         cases: Sequence[Case] = run.ordered
         if asked_for(run.recipe.curriculum):
             cases = arranged(cases, run.folder)
@@ -69,6 +77,10 @@ class GrpoStage(Stage):
         train_grpo(
             run.recipe, model, processor, cases, rules, sampling, run.place, held_out=held_out
         )
+
+    def policies(self, run: Run) -> Sequence[TrainedPolicy]:
+        """The policy after its last step."""
+        return (TrainedPolicy(self.name, "GRPO", *run.place.trained),)
 
     def panels(self, run: Run) -> Sequence[ReportPanel]:
         """Accuracy, looking and sight, step by step."""
@@ -115,6 +127,7 @@ def train_grpo(
     evaluated = KeptTrajectories(place.evaluations)
     engine = engine_of(recipe, place)
     trainer: LookingTrainer | None = None
+    dtypes = dtypes_of(model)
     try:
         if is_first:
             kept.forget_after(done)
@@ -162,6 +175,15 @@ def train_grpo(
             made += choosing(recipe.judge, place)
             for callback in made:
                 trainer.add_callback(callback)
+            trainer.add_callback(
+                SaidSteps(
+                    _named("GRPO", place),
+                    "episodes",
+                    len(cases),
+                    per_case=int(config.num_generations or 1),
+                    repeats=config.num_iterations,
+                )
+            )
             if is_first:
                 trainer.add_callback(MetricsFile(place, done, advance))
             if left is None or not has_stopped(left, recipe.judge, end):
@@ -174,6 +196,8 @@ def train_grpo(
                 step = left.global_step if best is None else best
                 trainer._load_from_checkpoint(str(checkpoint_of(place, step)))
         kept.write(left.global_step)
+        if not recipe.lora:
+            cast_weights(trainer.accelerator.unwrap_model(trainer.model), dtypes)
         if is_first:
             _publish(trainer, processor, place, left, recipe)
     finally:

@@ -13,6 +13,7 @@ from ..data.order import GoldCases, OrderedCases, ordered
 from ..data.records import Records
 from ..recipe.rules import rules_of, sampling_of
 from ..recipe.schema import Recipe
+from .overlap import Overlap, overlap_of
 from .processes import by_itself
 
 
@@ -67,6 +68,24 @@ class Run:
         """All cases that the recipe names."""
         others = (self.demonstrated, self.held_out)
         return (self.train, self.test, *(cases for cases in others if cases is not None))
+
+    @cached_property
+    def overlaps(self) -> tuple[Overlap, ...]:
+        """What is learned from and judged by, of all cases that the recipe names."""
+        learned = {"[demonstrations]": self.demonstrated}
+        if self.recipe.grpo or self.recipe.consultation is not None:
+            learned["[cases] train"] = self.train
+        pairs = [(self.test, "[cases] test", cases, name) for name, cases in learned.items()]
+        if self.held_out is not None:  # it chooses a policy, which is learning from it, too
+            judge = (self.held_out, "[judge] cases")
+            pairs += [(*judge, cases, name) for name, cases in learned.items()]
+            pairs.append((self.test, "[cases] test", *judge))
+        found = [
+            overlap_of(held_out, cases, (tested, name))
+            for held_out, tested, cases, name in pairs
+            if cases is not None
+        ]
+        return tuple(each for each in found if each is not None)
 
     def rules(self, cases: GoldCases, *, tools: bool = True) -> Rules:
         """The rules of an episode on some of the recipe's cases, by their own view size."""
