@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.models import find_model, load_processor
+from medgym.models import find_model, load_processor, stop_tokens
 from medgym.policy import Policy, Sampling
 from medgym.spec import read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
@@ -94,7 +94,7 @@ class VLLMPolicy(Policy):
             # On a CPU, vLLM 0.32 answers requests for the base by the adapter in the last place if
             # they share a batch with an adapter's (vllm-project/vllm#48421): it stays empty.
             asked |= {"max_loras": self._max_loras + on_cpu, "max_lora_rank": MAX_LORA_RANK}
-        self.renderer = Renderer(load_processor(path))
+        self.renderer = Renderer(load_processor(path), stop_tokens(path))
         self.spec = f"vllm:{path}"
         self.version = ""
         self.vision_token_ids = self.renderer.vision_token_ids
@@ -159,7 +159,7 @@ class VLLMPolicy(Policy):
             seed=sampling.seed,
             logprobs=0,
             bad_words=self._bad_words,
-            stop_token_ids=[self.renderer.eos_token_id],
+            stop_token_ids=sorted(self.renderer.stop_token_ids),
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
