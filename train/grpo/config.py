@@ -5,11 +5,11 @@ import os
 import warnings
 from pathlib import Path
 
-import torch
 from trl import GRPOConfig
 
 from medgym.errors import UserError
 from medgym.failures import reason_of
+from medgym.model_loading import device_of
 
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
@@ -25,7 +25,7 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
     """
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = torch.cuda.is_available()
+    on_gpu = device_of(recipe.model.options) != "cpu"
     ours: Keys = {
         "bf16": on_gpu,
         "use_cpu": not on_gpu,
@@ -37,6 +37,8 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
         "save_strategy": "steps",
         "save_total_limit": 2,
         "dataloader_num_workers": 0,
+        # Of the reference model, which TRL loads by itself.
+        "trust_remote_code": recipe.model.options.trust_remote_code,
     }
     try:
         config = GRPOConfig(

@@ -59,9 +59,8 @@ def check_learning(recipe: "Recipe", where: str) -> None:
         UserError: the whole model would learn, in 16 bits or quantized.
     """
     model = recipe.model
-    steps = recipe.grpo.get("max_steps")
     learns = {
-        "lora": bool(recipe.grpo or recipe.marl.grpo) and steps != 0 and not recipe.lora,
+        "lora": bool(recipe.grpo or recipe.marl.grpo) and not recipe.lora,
         "sft.lora": recipe.demonstrations is not None and "lora" not in recipe.sft,
     }
     for table, whole in learns.items():

@@ -12,15 +12,17 @@ from medgym.failures import reason_of
 from ..recipe.settings import Keys
 
 
-def sft_config(settings: Keys, seed: int, folder: Path) -> SFTConfig:
+def sft_config(settings: Keys, seed: int, folder: Path, device: str = "") -> SFTConfig:
     """`[sft]` on top of what medgym sets; a recipe may not set `SETTINGS.ours`.
+
+    `device` is where the model is: `cpu` also where there is a GPU.
 
     Raises:
         UserError: TRL refuses a value.
     """
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available() and device != "cpu"
     ours: Keys = {
         "bf16": on_gpu,
         "use_cpu": not on_gpu,
