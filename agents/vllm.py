@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.models import find_model, load_processor
+from medgym.models import find_model, load_processor, stop_tokens
 from medgym.policy import Policy, Sampling
 from medgym.spec import flag, read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
@@ -111,7 +111,7 @@ class VLLMPolicy(Policy):
                 asked["enable_sleep_mode"] = True
         if not on_cpu:
             asked |= _device_of_this_process(int(settings.get("tensor_parallel_size", 1)))
-        self.renderer = Renderer(load_processor(path))
+        self.renderer = Renderer(load_processor(path), stop_tokens(path))
         self.spec = f"vllm:{path}"
         self.version = ""
         self.vision_token_ids = self.renderer.vision_token_ids
@@ -174,6 +174,7 @@ class VLLMPolicy(Policy):
         prompt = self.renderer.prompt(conversation)
         if prompt.leaves_no_room(sampling):
             return Reply("", full=True)
+        await self._wake()
         asked: dict[str, object] = {
             "prompt_token_ids": one_placeholder_each(prompt, self.renderer.image_token_id)
         }
@@ -186,7 +187,7 @@ class VLLMPolicy(Policy):
             seed=sampling.seed,
             logprobs=0,
             bad_words=self._bad_words,
-            stop_token_ids=[self.renderer.eos_token_id],
+            stop_token_ids=sorted(self.renderer.stop_token_ids),
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -271,9 +272,12 @@ class VLLMPolicy(Policy):
 
     def resume(self) -> None:
         """Wake the engine, if it sleeps."""
+        self._background.wait(self._wake())
+
+    async def _wake(self) -> None:
         if self._asleep.is_set():
-            self._background.wait(self._engine.wake_up())
-            self._asleep.clear()
+            self._asleep.clear()  # first, so that of many that ask at once only one wakes it
+            await self._engine.wake_up()
 
     def close(self) -> None:
         """Stop the engine. Requests that wait for a reply are interrupted."""

@@ -18,7 +18,7 @@ from medgym.failures import reason_of
 from medgym.local_model import local_model
 from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.models import add_adapter
-from medgym.storage.adapters import CONFIG, check_fit, published
+from medgym.storage.adapters import CONFIG, check_fit, final, published
 from medgym.storage.layout import Place, base_in_run
 from medgym.storage.run_folder import RunFolder
 
@@ -94,7 +94,7 @@ def merge(adapter: Path, out: Path) -> Path:
     The base is loaded as its run loaded it, but never quantized.
 
     Args:
-        adapter: a PEFT adapter's folder, or a run's, whose newest adapter is taken.
+        adapter: a PEFT adapter's folder, or a run's, whose best or newest adapter is taken.
         out: where the checkpoint goes; must not exist.
 
     Raises:
@@ -114,7 +114,8 @@ def merge(adapter: Path, out: Path) -> Path:
                 f"{adapter} has adapters of several roles; fix: name one, such as "
                 f"{versions[-1].path}"
             )
-        adapter = versions[-1].path if versions else adapter
+        found = final(adapter, versions[-1].role) if versions else None
+        adapter = found.path if found is not None else adapter
     elif Place(adapter).cold_start.is_dir():
         raise UserError(
             f"{adapter} was trained without an adapter; fix: use {Place(adapter).model}, which is "
