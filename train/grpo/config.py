@@ -13,6 +13,7 @@ from medgym.failures import reason_of
 
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
+from ..recipe.trainer_keys import refuse_sharding
 from ..run.processes import PROCESSES
 from .evaluation import EVALUATED
 
@@ -24,6 +25,7 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
         UserError: TRL refuses a value, or checkpoints would fall between steps that share what was
             played, from where no run can be resumed exactly.
     """
+    refuse_sharding()
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     on_gpu = torch.cuda.is_available()

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from transformers import TrainerCallback, TrainerState, set_seed
@@ -25,6 +26,7 @@ from medgym.storage.layout import ROLE, Place
 from medgym.storage.trajectories import ImageStore
 
 from ..data.curriculum import arranged, asked_for
+from ..data.order import OrderedCases
 from ..data.records import Records
 from ..models.checkpoint import load_model, save_model
 from ..models.lora import Following, forget_after, lora_config, only, save_adapter
@@ -33,6 +35,7 @@ from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.tables import check_steps
 from ..run.opened import Run
+from ..run.processes import require_as_many
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
 from ..run.steps import SaidSteps
 from .callbacks import NewEnd, StopAt, checkpoint_of, choosing, has_stopped
@@ -121,11 +124,15 @@ def train_grpo(
     config = grpo_config(recipe, place.checkpoints)
     is_first = config.process_index == 0
     last = get_last_checkpoint(str(place.checkpoints)) if place.checkpoints.is_dir() else None
+    if last:
+        require_as_many(Path(last))
     done = int(last.rpartition("-")[2]) if last else 0
     left = TrainerState.load_from_json(f"{last}/{TRAINER_STATE_NAME}") if last else None
     kept, records = KeptTrajectories(place.rollouts), Records(place.folder)
     evaluated = KeptTrajectories(place.evaluations)
     engine = engine_of(recipe, place)
+    if not isinstance(cases, OrderedCases):  # it knows which occurrence of a case a step has
+        cases = OrderedCases(cases, range(len(cases)))
     trainer: LookingTrainer | None = None
     dtypes = dtypes_of(model)
     try:
@@ -257,7 +264,8 @@ def check_engine(recipe: Recipe) -> None:
             "[rollout] policy needs [lora]: a running engine takes only adapters; fix: add [lora], "
             "or remove [rollout] policy"
         )
-    read_spec(recipe.rollout.policy)
+    kind, rest, _ = read_spec(recipe.rollout.policy)
+    kind.check_lora(rest, recipe.lora, recipe.model.adapt)
 
 
 def engine_of(recipe: Recipe, place: Place) -> Policy | None:

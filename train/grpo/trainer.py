@@ -42,7 +42,7 @@ from .dynamic_sampling import Group, Play
 from .evaluation import EvaluatesEpisodes, HeldOut
 from .logs.tables import columns
 from .logs.timing import Timed
-from .rollouts import StepRollouts
+from .rollouts import GenerationPlace, StepRollouts
 from .watch.step import Publisher, StepWatch
 from .watch.together import together
 
@@ -150,6 +150,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
         self._monitor = monitor
         self._on_step = on_step
         self._rows: list[BatchRow] = []
+        self._place = GenerationPlace()
         self._rollouts = StepRollouts(
             sampling, images=images, backend=backend, workers=workers, ray_address=ray_address
         )
@@ -180,7 +181,8 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
     def played(self, cases: Sequence[Case], rules: Rules, *purpose: object) -> Group:
         """Roll out some cases by the present policy, each as often as it is given.
 
-        `purpose` and the step fix the seeds. Raises as `StepRollouts.play`.
+        `purpose`, the step and the generation's place in it fix the seeds. Raises as
+        `StepRollouts.play`.
         """
         members: Counter[str] = Counter()
         jobs = []
@@ -188,10 +190,12 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
             jobs.append(Job(case, members[case.id]))
             members[case.id] += 1
         step, process = self.state.global_step, self.accelerator.process_index
-        seed = seed_of(self.args.seed, step, process, *purpose)
-        # In process, the sampler computes as the trainer does.
-        with self.clock.playing(), self.accelerator.autocast():
-            trajectories = self._rollouts.play(jobs, self._policy, rules, seed=seed)
+        seed = seed_of(self.args.seed, step, process, *purpose, *self._place.within_step)
+        autocast = self.accelerator.autocast  # in process, the sampler computes as the trainer does
+        with self.clock.playing(), autocast():
+            trajectories = self._rollouts.play(
+                jobs, self._policy, rules, seed=seed, in_thread=autocast
+            )
         return list(zip(cases, trajectories, strict=True))
 
     def rules_now(self) -> Rules:
@@ -203,6 +207,8 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
         self._rollouts.begin()
         self._policy.resume()
         step = self.state.global_step
+        if self._mode == "train":
+            self._place.begin(step)
         if self.publisher is not None:
             self._policy = self.publisher.player(self.accelerator.unwrap_model(self.model), step)
         if self._mode == "train":
@@ -296,8 +302,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
             nonlocal rounds
             rounds += 1
             more = self.played([c for c in cases for _ in range(size)], rules, "further", rounds)
-            groups = [more[at : at + size] for at in range(0, len(more), size)]
-            return [g for g in groups if all(t.failure is None for _, t in g)]
+            return [more[at : at + size] for at in range(0, len(more), size)]
 
         starts = [at for at in range(0, len(pairs), size) if not gone[at]]
         chosen = self._select(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,19 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    path: Path | str, options: ModelOptions = DEFAULTS
+    path: Path | str,
+    options: ModelOptions = DEFAULTS,
+    check: "Callable[[ProcessorMixin], object] | None" = None,
 ) -> "tuple[PreTrainedModel, ProcessorMixin]":
     """A model and its processor as training holds them: padding is on the left.
+
+    Args:
+        path, options, check: as `medgym.models.load_model` takes them.
 
     Raises:
         UserError: there is no such model, or it cannot be loaded.
     """
-    model, processor, _ = models.load_model(str(path), None, options)
+    model, processor, _ = models.load_model(str(path), None, options, check=check)
     processor.tokenizer.padding_side = "left"
     return model, processor
 
