@@ -113,9 +113,12 @@ class EvaluatesEpisodes:
                 return []
             jobs = [Job(self.held_out.cases[place], 0) for place in places]
             self._rollouts.begin()
-            with self.accelerator.autocast():
-                policy, rules, seed = self._evaluating, self.held_out.rules, self.held_out.seed
-                found: list[Trajectory] = self._rollouts.play(jobs, policy, rules, seed=seed)
+            policy, rules, seed = self._evaluating, self.held_out.rules, self.held_out.seed
+            autocast = self.accelerator.autocast
+            with autocast():
+                found: list[Trajectory] = self._rollouts.play(
+                    jobs, policy, rules, seed=seed, in_thread=autocast
+                )
             return found
 
         self._evaluated |= dict(zip(places, together(self.accelerator, play), strict=True))
