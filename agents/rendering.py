@@ -14,8 +14,10 @@ from PIL import Image
 
 from medgym.errors import UserError
 from medgym.imaging.lazy_image import Picture
-from medgym.messages import Message
+from medgym.messages import Calls, Message, Reply, ToolFormName, parse_action
 from medgym.policy import Sampling
+
+from .tool_forms import NativeCalls
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
@@ -41,6 +43,7 @@ class Prompt:
         held: how many of `ids` the turn before this one held already, its reply included; 0 in a
             prompt that was rendered from the start.
         held_images: how many images are among those.
+        tools: JSON of the schemas that the template offers, where it does.
     """
 
     ids: tuple[int, ...]
@@ -48,6 +51,7 @@ class Prompt:
     image_tokens: tuple[int, ...]
     held: int = 0
     held_images: int = 0
+    tools: tuple[str, ...] = ()
 
     @property
     def images(self) -> tuple[Image.Image, ...]:
@@ -82,10 +86,11 @@ class Renderer:
         stops: tokens that end a reply beside the template's own.
         on_pixels: receives the pixels that the processor made when it wrote an image's
             placeholders. Making them is most of the work, and the model needs them soon.
+        tool_form: how tools are offered and called.
 
     Raises:
         UserError: no vision-language processor, or its chat template is missing, shows no images,
-            drops an assistant's text or rewrites earlier turns.
+            drops an assistant's text, rewrites earlier turns or cannot offer tools in its own form.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class Renderer:
         processor: "ProcessorMixin",
         stops: Collection[int] = (),
         on_pixels: Callable[[Sequence[Picture], Mapping[str, object]], None] | None = None,
+        tool_form: ToolFormName = "text",
     ) -> None:
         if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
             raise UserError(
@@ -116,7 +122,9 @@ class Renderer:
         try:
             self._after_reply = self._find_end_of_reply()
             self.eos_token_id = self._find_end_token(special)
-            self.stop_token_ids = frozenset(stops) | {self.eos_token_id}
+            self._native = NativeCalls.of(self._written) if tool_form == "native" else None
+            self._call_end = self._find_call_end(special)
+            self.stop_token_ids = frozenset(stops) | {self.eos_token_id, self._call_end}
             self.opening = self._find_opening()
             self.tool_role = "tool" if self._tool_shows_images() else "user"
             self._added([{"role": self.tool_role, "content": [{"type": "text", "text": "seen"}]}])
@@ -135,9 +143,16 @@ class Renderer:
         self._encoded: dict[Hashable, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._on_pixels = on_pixels
 
-    def _template(self, messages: Sequence[ChatMessage], *, generate: bool) -> str:
+    def _template(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        generate: bool,
+        tools: Sequence[ChatMessage] = (),
+    ) -> str:
+        offered = {"tools": list(tools)} if tools else {}
         text = self.processor.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=generate
+            list(messages), tokenize=False, add_generation_prompt=generate, **offered
         )
         assert isinstance(text, str)
         return text
@@ -158,6 +173,17 @@ class Renderer:
             raise UserError("the model has no token that ends a reply; fix: choose another model")
         return int(self.tokenizer.eos_token_id)
 
+    def _written(self, messages: Sequence[ChatMessage], tools: Sequence[ChatMessage]) -> str:
+        return self._template(messages, generate=False, tools=tools)
+
+    def _find_call_end(self, special: set[str]) -> int:
+        """The token that ends a reply which calls in the template's own form."""
+        after = "" if self._native is None else self._native.after
+        first = self.tokenizer(after, add_special_tokens=False)["input_ids"][:1]
+        if first and self.tokenizer.convert_ids_to_tokens(first[0]) in special:
+            return int(first[0])
+        return self.eos_token_id
+
     def _find_opening(self) -> str:
         """The tag of a thought that the template opens for every reply, with the space after it."""
         opened = _OPENED.search(self._template(_dialogue()[:1], generate=True))
@@ -172,10 +198,13 @@ class Renderer:
     def _shows_image(self, text: str) -> bool:
         return any(token in text for token in self._vision) and "seen" in text
 
-    def _added(self, messages: Sequence[ChatMessage]) -> str:
+    def _added(
+        self, messages: Sequence[ChatMessage], dialogue: Sequence[ChatMessage] | None = None
+    ) -> str:
         """What the template writes for messages after a reply, up to the next reply."""
-        head = self._template(_dialogue(), generate=False)
-        whole = self._template([*_dialogue(), *messages], generate=True)
+        dialogue = _dialogue() if dialogue is None else dialogue
+        head = self._template(dialogue, generate=False)
+        whole = self._template([*dialogue, *messages], generate=True)
         if not whole.startswith(head):
             raise UserError(
                 "the model's chat template rewrites earlier turns; fix: choose a model whose "
@@ -192,15 +221,19 @@ class Renderer:
         pictures = tuple(part.picture for message in conversation for part in message.images)
         last = max((i for i, m in enumerate(conversation) if m.reply is not None), default=-1)
         reply = conversation[last].reply if last >= 0 else None
+        tools: tuple[str, ...] = ()
+        if self._native is not None:
+            tools = self._native.offered(conversation)
         if reply is None or reply.prompt_ids is None or reply.token_ids is None:
             ids, sizes = self._remember(
                 ("start", *map(_key, conversation)),
-                lambda: self._template([self._chat(m) for m in conversation], generate=True),
+                lambda: self._opened(conversation, tools),
                 pictures,
             )
-            return Prompt(ids, pictures, sizes)
-        ended = reply.token_ids[-1:] == (self.eos_token_id,)
-        ids, sizes = self._addition(conversation[last + 1 :], ended)
+            return Prompt(ids, pictures, sizes, tools=tools)
+        ends = reply.token_ids[-1:]
+        end = ends[0] if ends and ends[0] in (self.eos_token_id, self._call_end) else None
+        ids, sizes = self._addition(conversation[last + 1 :], end)
         held = reply.prompt_ids + reply.token_ids
         return Prompt(
             held + ids,
@@ -208,19 +241,27 @@ class Renderer:
             reply.image_tokens + sizes,
             held=len(held),
             held_images=len(reply.image_tokens),
+            tools=tools,
         )
 
+    def _opened(self, conversation: Sequence[Message], tools: Sequence[str]) -> str:
+        """A conversation that is rendered from the start."""
+        functions = [] if self._native is None else self._native.functions(tools)
+        return self._template([self._chat(m) for m in conversation], generate=True, tools=functions)
+
     def _addition(
-        self, messages: Sequence[Message], ended: bool
+        self, messages: Sequence[Message], end: int | None
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         def text() -> str:
-            end = self._after_reply
-            if ended:
-                end = end.removeprefix(self.tokenizer.decode([self.eos_token_id]))
-            return end + self._added([self._chat(m) for m in messages])
+            chat = [self._chat(m) for m in messages]
+            if self._native is not None and end == self._call_end != self.eos_token_id:
+                whole = self._native.after + self._added(chat, self._native.dialogue)
+            else:
+                whole = self._after_reply + self._added(chat)
+            return whole if end is None else whole.removeprefix(self.tokenizer.decode([end]))
 
         pictures = [part.picture for message in messages for part in message.images]
-        return self._remember((ended, *map(_key, messages)), text, pictures)
+        return self._remember((end, *map(_key, messages)), text, pictures)
 
     def _remember(
         self, key: Hashable, text: Callable[[], str], pictures: Sequence[Picture]
@@ -239,6 +280,8 @@ class Renderer:
         for part in chat["content"]:
             if part["type"] == "text":
                 part["text"] = self._plain(part["text"])
+        if self._native is not None:
+            self._native.chat(message, chat, self._plain)
         return chat
 
     def _plain(self, text: str) -> str:
@@ -274,16 +317,24 @@ class Renderer:
         """The tokens of a reply that was written, not sampled, with its end.
 
         Where the template opens a thought, the thought of the text continues it; a text without
-        one closes it at once.
+        one closes it at once. Where tools have the template's form, so have the text's calls.
+
+        Raises:
+            Failure: that form cannot hold a call.
         """
+        end = self.eos_token_id
+        text = self._plain(text)
+        if self._native is not None:
+            end = self._call_end if isinstance(parse_action(text), Calls) else end
+            text = self._native.write(text)
         if self.opening:
             thought = text.lstrip()
             if thought.startswith("<think>"):
                 text = thought.removeprefix("<think>").lstrip("\n")
             else:
                 text = f"</think>\n\n{text}"
-        ids = self.tokenizer(self._plain(text), add_special_tokens=False)["input_ids"]
-        return (*map(int, ids), self.eos_token_id)
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return (*map(int, ids), end)
 
     def decode_reply(self, ids: Sequence[int]) -> str:
         """The text of sampled tokens, without the token that ended them."""
@@ -291,6 +342,15 @@ class Renderer:
         text = self.tokenizer.decode(list(kept), skip_special_tokens=False)
         assert isinstance(text, str)
         return self.opening + text
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether a text that is written in tokens becomes another one."""
+        return bool(self.opening) or self._native is not None
+
+    def read(self, reply: Reply, prompt: Prompt) -> Reply:
+        """A reply to a prompt, with calls in medgym's form where the model has its own."""
+        return reply if self._native is None else self._native.read(reply, prompt.tools)
 
 
 def _settle_images(processor: "ProcessorMixin") -> None:
