@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,6 +142,19 @@ def option_of(reply: str, options: Sequence[str]) -> str | None:
     return next((option for option in options if normalised(option) == wanted), None)
 
 
+class CaseKey(NamedTuple):
+    """What says which case it is and to whom it belongs: its id, its source and its group there."""
+
+    id: str
+    source: str
+    group: str
+
+    @property
+    def group_key(self) -> tuple[str, str]:
+        """The group among those of all sources."""
+        return self.source, self.group
+
+
 class CaseList(Sequence[Case]):
     """A lazy, sliceable view of a sequence of cases: an index makes one case and keeps none.
 
@@ -177,6 +190,16 @@ class CaseList(Sequence[Case]):
 
     def __iter__(self) -> Iterator[Case]:
         return (self._cases[i] for i in self._indices)
+
+    def case_keys(self) -> Iterator[CaseKey]:
+        """The key of each case.
+
+        A sequence that knows keys without making cases offers `key_of(index) -> CaseKey`.
+        """
+        key_of = getattr(self._cases, "key_of", None)
+        if key_of is None:
+            return (CaseKey(case.id, case.source, case.group) for case in self)
+        return (key_of(index) for index in self._indices)
 
     def find(self, case_id: str) -> Case:
         """The case of that id; `UserError` where it is not among these.

@@ -23,9 +23,9 @@ from PIL import Image
 from medgym.errors import UserError
 from medgym.local_model import PATIENCE, ForcedTokens, LocalModel
 from medgym.messages import Message, Reply, ToolFormName
+from medgym.model_options import read_model
 from medgym.models import add_adapter, load_model
 from medgym.policy import Policy, Sampling
-from medgym.spec import bare_name
 
 from ..imitation import Imitation
 from ..rendering import Prompt, Renderer
@@ -122,7 +122,7 @@ class HFPolicy(LocalModel):
         """Load a model by name and, with `@ADAPTER`, a PEFT adapter's folder."""
         rest, form = take_tool_form("hf", rest)
         check = partial(Renderer, tool_form=form)
-        model, processor, version = load_model(bare_name("hf", rest), adapter, check=check)
+        model, processor, version = load_model(*read_model("hf", rest, adapter), check=check)
         policy = cls(model, processor, tool_form=form)
         policy.version = version
         return policy
@@ -134,7 +134,7 @@ class HFPolicy(LocalModel):
             warnings.simplefilter("ignore")
             rest, form = take_tool_form("hf", rest)
             check = partial(Renderer, tool_form=form)
-            load_model(bare_name("hf", rest), adapter, check=check, weights=False)
+            load_model(*read_model("hf", rest, adapter), check=check, weights=False)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply, together with the other requests that wait."""

@@ -44,6 +44,11 @@ class Place:
         return self.folder / TRAINED
 
     @property
+    def model(self) -> Path:
+        """The whole model that the run has trained last: that of GRPO, or after the cold start."""
+        return self.whole if self.whole.is_dir() else self.cold_start
+
+    @property
     def imitation(self) -> Path:
         """The checkpoints of the cold start, from which it resumes."""
         return self.folder / "sft"

@@ -14,6 +14,8 @@
       "policies": {
         NAME: {"sampled": JUDGEMENT, "greedy": JUDGEMENT}
       },
+      "overlap": [{"held_out": "[cases] test", "learned": "[cases] train", "of": 200, "cases": 3,
+                   "groups": 9, "first": ID}],     of a training whose cases share some or a group
       "suite": "phantom",                      of a suite; then its benchmarks stand here, and
       "benchmarks": {                          neither `cases` nor `policies` above
         NAME: {"cases": "phantom:test[:200]", "policies": {...}}

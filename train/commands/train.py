@@ -17,6 +17,7 @@ from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError, missing_library
 from medgym.registry import names
 
+from ..run.processes import one_voice
 from .ablate import ablate
 from .audit import audit
 from .merge import merge
@@ -65,6 +66,7 @@ def group() -> None:
 
 
 @app.command(BY_RECIPE, cls=_ByRecipe)
+@one_voice()
 def train(
     recipe: Annotated[
         str,
@@ -121,8 +123,10 @@ def train(
     kept.finish()
     if as_json:
         print_json(results)
+    elif consults:
+        consult_report.print_results(results, folder)
     else:
-        (consult_report if consults else report).print_results(results, folder)
+        report.print_results(results, run)
 
 
 def _open(folder: Path, recipe: "Recipe", text: str, resume: bool) -> "RunFolder":

@@ -13,7 +13,7 @@ from medgym.storage.layout import Place
 
 from ..recipe.schema import Recipe
 from ..run.judging import Figures
-from ..run.report import RATES, print_end, rate_cells
+from ..run.report import RATES, print_end, print_overlap, rate_cells
 from .curriculum import DIFFICULTIES
 from .policies import VOTES
 
@@ -60,6 +60,7 @@ def print_results(results: Figures, folder: Path) -> None:
     for name, row in policies.items():
         for role, count in failed_parts(row).items():
             print(f"failed parts of the {role} in {NAMES.get(name, name)!r}: {count}")
+    print_overlap(results)
     print_end(whole["accuracy"]["n"], results["seconds"]["total"], folder)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
-from medgym.cases import Case, open_cases
+from medgym.cases import Case, CaseKey, open_cases
 from medgym.errors import UserError
 from medgym.scorer import check_gold
 from medgym.seeds import seed_of
@@ -23,6 +23,7 @@ class CaseFacts(NamedTuple):
     answer: str
     specialty: str | None
     has_gold: bool
+    key: CaseKey
 
 
 class GoldCases(Sequence[Case]):
@@ -75,8 +76,20 @@ class GoldCases(Sequence[Case]):
             gold = has_gold(case)
             if gold:
                 check_gold(case)
-            found.append(CaseFacts(case.id, case.answer, case.specialty, gold))
+            key = CaseKey(case.id, case.source, case.group)
+            found.append(CaseFacts(case.id, case.answer, case.specialty, gold, key))
         return tuple(found)
+
+    @property
+    def parts(self) -> "tuple[GoldCases, ...]":
+        """The lists of cases that these are put together from, each of one spec."""
+        return (self,)
+
+    def case_keys(self) -> Iterator[CaseKey]:
+        """The key of each case; of a source that does not say that all have gold, by `facts`."""
+        if self.listed.all_gold:
+            return self.listed.case_keys()
+        return (facts.key for facts in self.facts)
 
     def check(self) -> None:
         """Make sure that every case has gold that can be read, without a walk where the source says

@@ -26,10 +26,13 @@ from ..data.curriculum import arranged, asked_for
 from ..data.records import Records
 from ..models.checkpoint import load_model, save_model
 from ..models.lora import Following, forget_after, lora_config, only, save_adapter
+from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
+from ..recipe.tables import check_steps
 from ..run.opened import Run
-from ..run.stage import ReportPanel, Stage
+from ..run.stage import ReportPanel, Stage, TrainedPolicy
+from ..run.steps import SaidSteps
 from .callbacks import KeptTrajectories, MetricsFile, StopAt
 from .config import check_grpo, grpo_config
 from .curves import panels
@@ -48,19 +51,28 @@ class GrpoStage(Stage):
     needs: ClassVar[tuple[str, ...]] = ("cold_start",)
     together: ClassVar[bool] = True
 
+    def wanted(self, run: Run) -> bool:
+        """Where the recipe has `[grpo]`."""
+        return bool(run.recipe.grpo)
+
     def check(self, run: Run) -> None:
         """Have TRL look at `[grpo]`; look whether the engine of `[rollout] policy` can train."""
         check_grpo(run.recipe)
+        check_steps(run.recipe.grpo, "[grpo]", "remove [grpo] to train by SFT only")
         check_engine(run.recipe)
 
     def do(self, run: Run) -> None:
         """Train, from the cold start or from the last checkpoint, and publish the adapter."""
-        model, processor = load_model(run.place.cold_start)
+        model, processor = load_model(run.place.cold_start, run.recipe.model.options.in_run)
         cases: Sequence[Case] = run.ordered
         if asked_for(run.recipe.curriculum):
             cases = arranged(cases, run.folder)
         rules, sampling = run.rules(run.train), run.sampling()
         train_grpo(run.recipe, model, processor, cases, rules, sampling, run.place)
+
+    def policies(self, run: Run) -> Sequence[TrainedPolicy]:
+        """The policy after its last step."""
+        return (TrainedPolicy(self.name, "GRPO", *run.place.trained),)
 
     def panels(self, run: Run) -> Sequence[ReportPanel]:
         """Accuracy, looking and sight, step by step."""
@@ -103,6 +115,7 @@ def train_grpo(
     kept, records = KeptTrajectories(place), Records(place.folder)
     engine = engine_of(recipe, place)
     trainer: LookingTrainer | None = None
+    dtypes = dtypes_of(model)
     try:
         if is_first:
             kept.forget_after(done)
@@ -140,6 +153,15 @@ def train_grpo(
             made = [make(trainer) for make in callbacks]
             for callback in (*made, *([StopAt(end)] if end else []), kept):
                 trainer.add_callback(callback)
+            trainer.add_callback(
+                SaidSteps(
+                    _named("GRPO", place),
+                    "episodes",
+                    len(cases),
+                    per_case=int(config.num_generations or 1),
+                    repeats=config.num_iterations,
+                )
+            )
             if is_first:
                 trainer.add_callback(MetricsFile(place, done, advance))
             if end is None or done < end:
@@ -148,6 +170,8 @@ def train_grpo(
                 trainer._load_from_checkpoint(last)
         steps = max(int(trainer.state.global_step), done)
         kept.write(steps)
+        if not recipe.lora:
+            cast_weights(trainer.accelerator.unwrap_model(trainer.model), dtypes)
         if is_first:
             _publish(trainer, processor, place, steps, bool(recipe.lora))
     finally:

@@ -1,7 +1,8 @@
 """How the policies of a run are judged: one after another.
 
 Each is loaded, judged and closed in its turn; those of a consultation share what is loaded, live
-together, and are closed by their owner.
+together, and are closed by their owner. Where several processes do a run, each plays its share of
+the cases of every policy.
 """
 
 import json
@@ -15,6 +16,7 @@ from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.judge import Judgement, load_judge
 from medgym.local_model import LocalModel, load_local_model
+from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import Advance, progress
 from medgym.spec import write_spec
@@ -24,8 +26,8 @@ from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
 
 from .opened import Run
-from .processes import is_first
-from .stage import Stage
+from .processes import count, everyone, in_order, is_first, share
+from .stage import Stage, TrainedPolicy
 
 Figures = dict[str, Any]
 """Figures as `results.json` holds them; see `medgym.storage.results`."""
@@ -66,27 +68,49 @@ class JudgingStage(Stage):
     """`[cases] test`: the trained policy, what it began from, and baselines on held-out cases."""
 
     name: ClassVar[str] = "judge"
-    needs: ClassVar[tuple[str, ...]] = ("cold_start", "grpo")
+    needs: ClassVar[tuple[str, ...]] = ("cold_start",)
+    together: ClassVar[bool] = True
+
+    def __init__(self, training: Sequence[Stage]) -> None:
+        self._training = training
 
     def do(self, run: Run) -> None:
         """Write the figures of every policy into the run's folder."""
-        found = judge_each(contestants(run), run.place, run.seed("judge"))
+        asked = contestants(run, trained_policies(run, self._training))
+        found = judge_each(asked, run.place, run.seed("judge"))
         write_figures({name: figures_of(judged) for name, judged in found}, run.place)
 
 
-def contestants(run: Run) -> list[Contestant]:
-    """The policies of a run, all by the view size of the test cases."""
-    base, trained = run.place.cold_start, run.place.trained
+def trained_policies(run: Run, stages: Sequence[Stage]) -> tuple[TrainedPolicy, ...]:
+    """The policies that the stages of a run have left, the trained one last.
+
+    What the training began from is always among them: where one stage alone left a policy, that is
+    the base.
+    """
+    left = [each for stage in stages if stage.wanted(run) for each in stage.policies(run)]
+    if len(left) < 2:
+        left.insert(0, TrainedPolicy("base", "base model", run.base))
+    return tuple(left)
+
+
+def contestants(run: Run, policies: Sequence[TrainedPolicy]) -> list[Contestant]:
+    """What is judged of a run, all by the view size of the test cases.
+
+    Args:
+        policies: those that the run has trained; the last one is played without its tools, too.
+    """
     rules, bare = run.rules(run.test), run.rules(run.test, tools=False)
 
     def sampling(greedy: bool) -> Sampling:
         return run.sampling(greedy=greedy)
 
+    def loader(policy: TrainedPolicy) -> Callable[[], Policy]:
+        return partial(trained_policy, policy, run)
+
     loaders: dict[str, tuple[Callable[[], Policy], Rules]] = {
-        "no_tools": (partial(model_policy, *trained), bare),
+        "no_tools": (loader(policies[-1]), bare),
         "prior": (partial(load_policy, "scripted:prior"), rules),
-        "cold_start": (partial(model_policy, base), rules),
-        "grpo": (partial(model_policy, *trained), rules),
+        **{each.name: (loader(each), rules) for each in policies},
         "oracle": (partial(load_policy, "scripted:oracle"), rules),
     }
     return [
@@ -102,21 +126,22 @@ def judge_each(
 
     The sampled trajectories are kept under `judged/`. A resumed run judges again and replaces them.
     """
-    total = 2 * sum(len(each.cases) for each in contestants)
+    total = 2 * sum(len(share(each.cases)) for each in contestants)
     with progress("judging", total) as advance:
         for each in contestants:
             judged = _judge(each, place, seed, advance)
-            TrajectoryStore(place.judged(each.name)).write(judged.sampled.trajectories, number=0)
+            if is_first():
+                store = TrajectoryStore(place.judged(each.name))
+                store.write(judged.sampled.trajectories, number=0)
             yield each.name, judged
 
 
 def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judged:
-    judge = load_judge(JUDGE)
     keep = RunFolder(place.folder).keep_images
     policy = each.policy()
     try:
         sampled, greedy = (
-            judge(
+            _judge_shared(
                 policy,
                 each.cases,
                 each.rules,
@@ -133,22 +158,45 @@ def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judge
     return Judged(sampled, greedy)
 
 
+def _judge_shared(
+    policy: Policy, cases: Sequence[Case], rules: Rules, *, sampling: Sampling, seed: int, **to: Any
+) -> Judgement:
+    """The judgement on all cases, of which each process plays its share."""
+    judge = load_judge(JUDGE)
+    if count() == 1:
+        return judge(policy, cases, rules, sampling=sampling, seed=seed, **to)
+    own = share(cases)
+    judged = judge(policy, own, rules, sampling=sampling, seed=seed, **to) if own else None
+    played = in_order(everyone(judged.trajectories if judged is not None else ()))
+    return judge(policy, cases, rules, sampling=sampling, seed=seed, trajectories=played)
+
+
 def figures_of(judged: Judged) -> Figures:
     """How a policy did, as `results.json` has it."""
     return {"sampled": judged.sampled.as_dict(), "greedy": judged.greedy.as_dict()}
 
 
-def model_policy(base: Path | str, adapter: Path | None = None) -> LocalModel:
+def trained_policy(policy: TrainedPolicy, run: Run) -> LocalModel:
+    """A policy that a stage has left, loaded as the recipe says."""
+    options = run.recipe.model.options
+    own = options if policy.model == run.base else options.in_run
+    return model_policy(policy.model, policy.adapter, own)
+
+
+def model_policy(
+    base: Path | str, adapter: Path | None = None, options: ModelOptions = DEFAULTS
+) -> LocalModel:
     """The policy of a model's folder, or of an adapter over it, in this process."""
     named = None if adapter is None else str(adapter)
-    policy = load_local_model(str(base), named, patience=None)
-    policy.spec = write_spec("hf", str(base), named)
+    policy = load_local_model(str(base), named, options, patience=None)
+    policy.spec = write_spec("hf", f"{base}{options.query()}", named)
     return policy
 
 
 def write_figures(figures: Mapping[str, Figures], place: Place) -> None:
     """Keep the figures of the judging, from which `results.json` is written."""
-    write_atomic(place.figures, json.dumps(figures, indent=1).encode())
+    if is_first():
+        write_atomic(place.figures, json.dumps(figures, indent=1).encode())
 
 
 def write_results(run: Run) -> Figures:
@@ -169,6 +217,8 @@ def write_results(run: Run) -> Figures:
             "max_tokens": sampling.max_tokens,
         },
     }
+    if run.overlaps:
+        asked["overlap"] = [each.as_dict() for each in run.overlaps]
     judged = json.loads(run.place.figures.read_text())
     policies = {name: in_format_1(name, figures) for name, figures in judged.items()}
     found = results(asked, policies, run.place.stages())

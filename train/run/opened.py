@@ -13,6 +13,7 @@ from ..data.order import GoldCases, OrderedCases, ordered
 from ..data.records import Records
 from ..recipe.rules import rules_of, sampling_of
 from ..recipe.schema import Recipe
+from .overlap import Overlap, overlap_of
 from .processes import by_itself
 
 
@@ -61,6 +62,19 @@ class Run:
         """All cases that the recipe names."""
         shown = () if self.demonstrated is None else (self.demonstrated,)
         return (self.train, self.test, *shown)
+
+    @cached_property
+    def overlaps(self) -> tuple[Overlap, ...]:
+        """What is learned from and judged by, of all cases that the recipe names."""
+        learned = {"[demonstrations]": self.demonstrated}
+        if self.recipe.grpo or self.recipe.consultation is not None:
+            learned["[cases] train"] = self.train
+        found = [
+            overlap_of(self.test, cases, ("[cases] test", name))
+            for name, cases in learned.items()
+            if cases is not None
+        ]
+        return tuple(each for each in found if each is not None)
 
     def rules(self, cases: GoldCases, *, tools: bool = True) -> Rules:
         """The rules of an episode on some of the recipe's cases, by their own view size."""

@@ -14,10 +14,11 @@ from medgym.rollout import collect
 from medgym.storage.results import read_results
 from medgym.trajectory import Trajectory
 
-from .judging import Figures, model_policy
+from .judging import Figures, trained_policies, trained_policy
 from .opened import Run
-from .stage import ReportPanel
-from .stages import STAGES
+from .overlap import Overlap
+from .stage import ReportPanel, TrainedPolicy
+from .stages import STAGES, TRAINING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 _NAMES = {
     "no_tools": "trained, tools taken away",
     "prior": "prior (never looks)",
-    "cold_start": "cold start",
-    "grpo": "GRPO",
     "oracle": "oracle",
 }
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
@@ -34,12 +33,13 @@ _EPISODES = 16
 _ANSWERS = 12
 
 
-def print_results(results: Figures, folder: Path) -> None:
+def print_results(results: Figures, run: Run) -> None:
     """The table of policies, and where the run lies."""
     policies = results["policies"]
+    names = _NAMES | {each.name: each.title for each in trained_policies(run, TRAINING)}
     rows = [
         (
-            _NAMES.get(name, name),
+            names.get(name, name),
             *rate_cells(row),
             percent(row["sampled"]["looked"]),
             percent(row["sampled"]["hit"]),
@@ -47,7 +47,9 @@ def print_results(results: Figures, folder: Path) -> None:
         for name, row in policies.items()
     ]
     print_columns((f"{results['recipe']}, seed {results['seed']}", *RATES, "looked", "hit"), rows)
-    print_end(policies["grpo"]["sampled"]["accuracy"]["n"], results["seconds"]["total"], folder)
+    print_overlap(results)
+    count = policies["oracle"]["sampled"]["accuracy"]["n"]
+    print_end(count, results["seconds"]["total"], run.folder)
 
 
 RATES = ("sampled", "95 % interval", "greedy")
@@ -59,6 +61,12 @@ def rate_cells(row: Figures) -> tuple[str, str, str]:
     sampled, greedy = row["sampled"]["accuracy"], row["greedy"]["accuracy"]
     interval = f"{100 * sampled['low']:.1f} to {100 * sampled['high']:.1f}"
     return percent(sampled["value"]), interval, percent(greedy["value"])
+
+
+def print_overlap(results: Figures) -> None:
+    """What was learned from and judged by, where the recipe allows that."""
+    for each in results.get("overlap", ()):
+        print(f"beware: {Overlap(**each)}")
 
 
 def print_end(count: int, seconds: float, folder: Path) -> None:
@@ -74,14 +82,17 @@ def draw_report(run: Run) -> Path:
     from matplotlib import pyplot
 
     results = read_results(run.folder)
-    panels = [panel for stage in STAGES for panel in stage.panels(run)]
-    panels.append(ReportPanel(lambda axes: _by_answer(axes, results["policies"])))
+    trained = trained_policies(run, TRAINING)
+    ends = trained[0], trained[-1]
+    panels = [panel for stage in STAGES if stage.wanted(run) for panel in stage.panels(run)]
+    panels.append(ReportPanel(lambda axes: _by_answer(axes, results["policies"], ends)))
     figure = pyplot.figure(figsize=(max(18, 4.5 * len(panels)), 10), layout="constrained")
     (above,), (below,) = figure.subfigures(2, 1, squeeze=False)
-    curves, pictures = above.subplots(1, len(panels)), below.subplots(1, 3)
+    curves = above.subplots(1, len(panels), squeeze=False)[0]
+    pictures = below.subplots(1, 3)
     for axes, panel in zip(curves, panels, strict=True):
         panel.draw(axes)
-    _before_and_after(list(pictures), run)
+    _before_and_after(list(pictures), run, ends)
     figure.suptitle(f"{run.recipe.name}, seed {run.recipe.seed}", fontsize=14)
     path = run.folder / "report.png"
     figure.savefig(path, dpi=100)
@@ -89,26 +100,31 @@ def draw_report(run: Run) -> Path:
     return path
 
 
-def _by_answer(axes: "Axes", policies: Mapping[str, Figures]) -> None:
+Ends = tuple[TrainedPolicy, TrainedPolicy]
+"""The first and the last policy of a run: before and after its training."""
+
+
+def _by_answer(axes: "Axes", policies: Mapping[str, Figures], ends: Ends) -> None:
     rates = {name: row["sampled"]["by_answer"] for name, row in policies.items()}
-    answers = sorted(rates["grpo"])[:_ANSWERS]
+    answers = sorted(rates[ends[1].name])[:_ANSWERS]
     places = np.arange(len(answers))
-    for shift, name, colour in ((-0.2, "cold_start", _GREY), (0.2, "grpo", _BLUE)):
-        values = [rates[name].get(answer, {"value": 0.0})["value"] for answer in answers]
-        axes.bar(places + shift, values, 0.4, color=colour, label=_NAMES[name])
+    for shift, policy, colour in zip((-0.2, 0.2), ends, (_GREY, _BLUE), strict=True):
+        its = rates[policy.name]
+        values = [its.get(answer, {"value": 0.0})["value"] for answer in answers]
+        axes.bar(places + shift, values, 0.4, color=colour, label=policy.title)
     axes.set_xticks(places, answers)
     axes.set(title="Accuracy by answer (held out, sampled)", ylim=(0, 1.15))
     axes.legend(loc="upper right", ncols=2)
 
 
-def _before_and_after(panels: Sequence["Axes"], run: Run) -> None:
+def _before_and_after(panels: Sequence["Axes"], run: Run, ends: Ends) -> None:
     case = next((case for case in run.test if case.regions), run.test[0])
     region = next((region.box_px for region in case.regions if region.image == 0), None)
     study = open_image(case.images[0])
     side = run.rules(run.test).view_size
     width, height = study.size
     overview = study.render((0, 0, width, height), (side, side * height // width))
-    models = {"before": (run.place.cold_start, None), "after": run.place.trained}
+    models = dict(zip(("before", "after"), ends, strict=True))
     for axes, (title, model) in zip(panels, models.items(), strict=False):
         played = _episodes(case, model, run)
         axes.imshow(overview, extent=(0, width, height, 0), interpolation="nearest")
@@ -137,8 +153,8 @@ def _before_and_after(panels: Sequence["Axes"], run: Run) -> None:
     panels[2].set_title(f"the finding, enlarged: {case.answer}")
 
 
-def _episodes(case: Case, model: tuple[Path, Path | None], run: Run) -> list[Trajectory]:
-    policy = model_policy(*model)
+def _episodes(case: Case, model: TrainedPolicy, run: Run) -> list[Trajectory]:
+    policy = trained_policy(model, run)
     stream = collect(
         [case],
         policy,

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from medgym.errors import RunError
@@ -29,13 +30,30 @@ class ReportPanel:
     draw: Callable[["Axes"], None]
 
 
+@dataclass(frozen=True)
+class TrainedPolicy:
+    """A policy that a stage leaves in the run's folder, to be judged at the end.
+
+    Attributes:
+        name: under which `results.json` lists it.
+        title: what tables and figures call it.
+        model: a model's folder or name. adapter: over it, if there is one.
+    """
+
+    name: str
+    title: str
+    model: Path | str
+    adapter: Path | None = None
+
+
 class Stage(ABC):
     """One stage of a run.
 
     Attributes:
         name: under which `stages.json` lists it.
         needs: the names of stages that come before it, and whose results it uses.
-        together: whether all processes of a run do it, where there are several.
+        together: whether all processes of a run do it, where there are several. Only the first one
+            may write (`processes`).
     """
 
     name: ClassVar[str]
@@ -57,6 +75,10 @@ class Stage(ABC):
     def do(self, run: Run) -> None:
         """Do the stage, or resume it. What it makes is in the run's folder afterwards."""
 
+    def policies(self, run: Run) -> Sequence[TrainedPolicy]:
+        """The policies that the stage leaves to be judged, once it is done."""
+        return ()
+
     def panels(self, run: Run) -> Sequence[ReportPanel]:
         """The curves that the stage draws in the report, from what it wrote."""
         return ()
@@ -70,15 +92,14 @@ def once(place: Place, name: str, work: Callable[[], None], *, together: bool = 
     """
     if name in place.stages():
         return
-    if is_first():
-        start = time.monotonic()
+    start = time.monotonic()
+    if is_first() or together:
         with disk_may_fill():
             work()
+    if is_first():
         place.finish(name, time.monotonic() - start)
-        return
-    if together:
-        work()
-    wait_for(name, place.stages)
+    else:
+        wait_for(name, place.stages)
 
 
 def do(stages: Sequence[Stage], run: Run) -> None:

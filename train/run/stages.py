@@ -1,8 +1,8 @@
 """A training run from a recipe, from top to bottom: its stages, in order, each done once.
 
 Everything random is seeded from the recipe's seed and its purpose, so that a run repeats. A new
-algorithm is a folder with a `Stage` of its own, a line in `STAGES`, its table in `recipe.schema`,
-and its policy among those that `run.judging` and `run.report` name. No other stage changes.
+algorithm is a folder with a `Stage` of its own, a line in `TRAINING` and its table in
+`recipe.schema`. Judging and the report take from the stages what they judge and draw.
 """
 
 import torch
@@ -11,10 +11,12 @@ from medgym.errors import UserError
 
 from ..data.curriculum import CurriculumStage
 from ..grpo.stage import GrpoStage
+from ..recipe.tables import check_tables
 from ..sft.stage import ColdStartStage
 from .base import BaseStage
 from .judging import Figures, JudgingStage, write_results
 from .opened import Run
+from .overlap import ALLOWED, refuse
 from .stage import Stage, do
 
 START: tuple[Stage, ...] = (
@@ -23,11 +25,16 @@ START: tuple[Stage, ...] = (
 )
 """How every training begins, also that of a consultation."""
 
-STAGES: tuple[Stage, ...] = (
+TRAINING: tuple[Stage, ...] = (
     *START,
     CurriculumStage(),  # [curriculum]: which cases, in which order
     GrpoStage(),  # [grpo], [lora]: reinforcement learning on whole episodes
-    JudgingStage(),  # [cases] test: every policy of the run on held-out cases
+)
+"""How a single policy is trained."""
+
+STAGES: tuple[Stage, ...] = (
+    *TRAINING,
+    JudgingStage(TRAINING),  # [cases] test: every policy of the run on held-out cases
 )
 
 
@@ -35,10 +42,12 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
     """Look for what a run lacks, before anything is written.
 
     Raises:
-        UserError: cases that are not there or have no gold, an unknown tool, a view size that the
+        UserError: nothing to train, tables that have no effect, cases that are not there, have no
+            gold or are both learned from and judged by, an unknown tool, a view size that the
             cases forbid, a missing model or GPU, or settings that a library refuses.
     """
     recipe = run.recipe
+    check_tables(recipe)
     if recipe.seed < 0:
         raise UserError(f"the seed is {recipe.seed}; fix: give one of 0 or more")
     if recipe.model.gpu and not torch.cuda.is_available():
@@ -49,6 +58,8 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
     for cases in run.opened():
         cases.check()
         run.rules(cases).begin(cases[0])
+    if recipe.cases.overlap != ALLOWED:
+        refuse(run.overlaps)
     done = run.place.stages()  # a resumed run needs no more what these were made from
     for stage in stages:
         if stage.wanted(run) and stage.name not in done:

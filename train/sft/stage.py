@@ -16,24 +16,29 @@ from medgym.storage.run_folder import RunFolder
 from ..data.demonstrations import SELF, demonstrations
 from ..models.checkpoint import load_model, save_model
 from ..recipe.settings import Keys
+from ..recipe.tables import check_steps
 from ..run.opened import Run
-from ..run.processes import PROCESSES, by_itself
-from ..run.stage import ReportPanel, Stage
+from ..run.processes import PROCESSES, count, is_first
+from ..run.stage import ReportPanel, Stage, TrainedPolicy
+from .batches import of_each_process
 from .config import sft_config
 from .trainer import supervised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from transformers import PreTrainedModel
 
 
 class ColdStartStage(Stage):
     """`[demonstrations]` and `[sft]`: a model that has learned the format, and a first skill.
 
-    Without demonstrations the base is taken as it is.
+    Without demonstrations the base is taken as it is. Several processes learn together, from the
+    batches that one process would have.
     """
 
     name: ClassVar[str] = "cold_start"
     needs: ClassVar[tuple[str, ...]] = ("base",)
+    together: ClassVar[bool] = True
 
     def check(self, run: Run) -> None:
         """Look for the policy or run that demonstrates, and have TRL look at `[sft]`."""
@@ -44,17 +49,16 @@ class ColdStartStage(Stage):
             read_spec(str(table.policy))
         if table.run is not None:
             RunFolder.open(table.run)
+        check_steps(run.recipe.sft, "[sft]", "remove [demonstrations] and [sft], or train longer")
+        settings = of_each_process(_settings(run), count())
         if PROCESSES not in os.environ:
-            sft_config(_settings(run), run.recipe.seed, Path("sft"))
+            sft_config(settings, run.recipe.seed, Path("sft"))
 
     def do(self, run: Run) -> None:
         """Write the model after its cold start into the run's folder."""
-        with by_itself():
-            self._imitate(run)
-
-    def _imitate(self, run: Run) -> None:
         place, recipe = run.place, run.recipe
-        model, processor = load_model(run.base)
+        options, trains = recipe.model.options, recipe.demonstrations is not None
+        model, processor = load_model(run.base, options if trains else options.whole)
         if recipe.demonstrations is not None and run.demonstrated is not None:
             store = run.store
             student = local_model(model, processor)
@@ -69,7 +73,7 @@ class ColdStartStage(Stage):
                 run.records,
                 seed=run.seed("demonstrations"),
             )
-            settings = _settings(run)
+            settings = of_each_process(_settings(run), count())
             with progress("cold start", int(settings.get("max_steps", 0)) or None) as advance:
                 model = supervised(
                     model,
@@ -81,14 +85,22 @@ class ColdStartStage(Stage):
                     folder=place.imitation if "save_steps" in settings else None,
                     parts=recipe.model.adapt,
                     lora=recipe.sft.get("lora"),
-                    on_step=_Losses(place.losses, advance),
+                    on_step=_Losses(place.losses, advance) if is_first() else None,
+                    what="cold start",
+                    unquantized=partial(_whole, run) if options.quantization else None,
                 )
+        if not is_first():
+            return
         # Under another name first: a folder of that name is a whole model.
         making = place.cold_start.with_name(".cold_start")
         shutil.rmtree(making, ignore_errors=True)
         save_model(model, processor, making)
         making.rename(place.cold_start)
         shutil.rmtree(place.imitation, ignore_errors=True)
+
+    def policies(self, run: Run) -> Sequence[TrainedPolicy]:
+        """The model after its cold start."""
+        return (TrainedPolicy(self.name, "cold start", run.place.cold_start),)
 
     def panels(self, run: Run) -> Sequence[ReportPanel]:
         """The loss of each step, where there was anything to imitate."""
@@ -101,6 +113,10 @@ class ColdStartStage(Stage):
 def _settings(run: Run) -> Keys:
     """`[sft]` without `[sft.lora]`, which is PEFT's."""
     return {key: value for key, value in run.recipe.sft.items() if key != "lora"}
+
+
+def _whole(run: Run) -> "PreTrainedModel":
+    return load_model(run.base, run.recipe.model.options.whole)[0]
 
 
 def _draw_loss(steps: Sequence[Mapping[str, float]], axes: "Axes") -> None:

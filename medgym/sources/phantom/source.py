@@ -24,7 +24,7 @@ from functools import cache, lru_cache
 from itertools import product
 from typing import ClassVar, overload
 
-from medgym.cases import Case, CaseList, Mask, Region
+from medgym.cases import Case, CaseKey, CaseList, Mask, Region
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import ImageRef, Study
 from medgym.seeds import seed_of
@@ -260,8 +260,9 @@ def case_of(plan: PhantomPlan, question: str) -> Case:
     """The case that asks `question` about a phantom."""
     asked, setting = QUESTIONS[question], SETTINGS[plan.look]
     width_mm = plan.size * plan.spacing_mm
+    key = _key(plan.split, plan.look, plan.size, question, plan.number)
     return Case(
-        id=f"phantom/{plan.split}/{plan.look}-{plan.size}-{question}-{plan.number}",
+        id=key.id,
         images=(ImageRef(uri=plan.uri),),
         question=asked.text,
         options=asked.options(plan.look),
@@ -274,10 +275,18 @@ def case_of(plan: PhantomPlan, question: str) -> Case:
         modality=setting.modality,
         body_part=setting.body_part,
         specialty=setting.specialty,
-        group=f"{plan.split}/{plan.look}-{plan.size}-{plan.number}",
-        source="phantom",
+        group=key.group,
+        source=key.source,
         split=plan.split,
         licence="CC0-1.0",
+    )
+
+
+def _key(split: str, look: str, size: int, question: str, number: int) -> CaseKey:
+    return CaseKey(
+        id=f"phantom/{split}/{look}-{size}-{question}-{number}",
+        source="phantom",
+        group=f"{split}/{look}-{size}-{number}",
     )
 
 
@@ -300,11 +309,26 @@ class PhantomCases(Sequence[Case]):
     def __getitem__(self, index: int | slice) -> Case | CaseList:
         if isinstance(index, slice):
             return CaseList(self)[index]
+        look, size, question, number = self._name(index)
+        return case_of(plan(self.split, look, size, number), question)
+
+    def key_of(self, index: int) -> CaseKey:
+        """The key of a case, which is not made for it."""
+        look, size, question, number = self._name(index)
+        return _key(self.split, look, size, question, number)
+
+    def _name(self, index: int) -> tuple[str, int, str, int]:
+        """The look, the image's side, the question and the phantom's number of a case."""
         place = range(len(self))[index]  # negative ones count from the end; IndexError past it
         turn, place = divmod(place, len(self.looks) * len(self.sizes) * len(self.questions))
-        place, look = divmod(place, len(self.looks))
-        at, size = divmod(place, len(self.sizes))
-        return _case(self.split, self.looks[look], self.sizes[size], self.questions[at], turn)
+        place, look_at = divmod(place, len(self.looks))
+        at, size_at = divmod(place, len(self.sizes))
+        look, size, question = self.looks[look_at], self.sizes[size_at], self.questions[at]
+        number = turn
+        if QUESTIONS[question].needs_lesion:
+            first = FIRST[self.split] // 2
+            number = 2 * turn + lesion_of_pair(look, size, first + turn)
+        return look, size, question, number
 
     def index_of(self, case_id: str) -> int:
         """The index of the case with that id, -1 if there is none.
@@ -316,13 +340,6 @@ class PhantomCases(Sequence[Case]):
         turns = (int(number), int(number) // 2) if number.isdecimal() and len(number) < 9 else ()
         places = (turn * width + i for turn in turns for i in range(width))
         return next((p for p in places if p < len(self) and self[p].id == case_id), -1)
-
-
-def _case(split: str, look: str, size: int, question: str, turn: int) -> Case:
-    number = turn
-    if QUESTIONS[question].needs_lesion:
-        number = 2 * turn + lesion_of_pair(look, size, FIRST[split] // 2 + turn)
-    return case_of(plan(split, look, size, number), question)
 
 
 class PhantomSource(Source):

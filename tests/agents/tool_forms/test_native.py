@@ -198,10 +198,8 @@ def test_an_answer_stays_as_it_is() -> None:
 def test_a_text_without_quotes_is_of_the_kind_that_the_schema_says(
     schema: Any, value: object
 ) -> None:
-    given_ = {
-        "name": "t",
-        "parameters": {"properties": {"x": schema} if schema is not None else {}},
-    }
+    known = {} if schema is None else {"x": schema}
+    offered = json.dumps({"name": "t", "parameters": {"properties": known}})
     written = "<tool_call>\n<function=t>\n<parameter=x>\n7\n</parameter>\n</function>\n</tool_call>"
     action = parse_action(native("qwen3_6").read(Reply(written), [offered]).text)
     assert isinstance(action, Calls)

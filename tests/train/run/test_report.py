@@ -31,6 +31,7 @@ def test_cases_without_regions_and_with_many_answers_have_a_report(
         "model": {"path": str(tiny_folder)},
         "cases": {"train": str(tmp_path / "c.jsonl"), "test": str(tmp_path / "c.jsonl")},
         "rollout": {"max_turns": 1, "max_tokens": 3, "view_size": 64},
+        "grpo": {"max_steps": 2, "report_to": ["none"]},
     }
     (tmp_path / "cold_start").symlink_to(tiny_folder)
     (tmp_path / "trained").symlink_to(tiny_folder)

@@ -1,0 +1,155 @@
+"""What is learned from and judged by is refused, or said with the results."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from medgym.cases import Case, open_cases, write_cases
+from medgym.cli import main
+from medgym.errors import UserError
+from medgym.imaging.study import ImageRef
+from medgym.sources.phantom import source as phantoms
+from medgym.train.consultation import report as consult_report
+from medgym.train.recipe.schema import parse_recipe
+from medgym.train.run.judging import write_figures, write_results
+from medgym.train.run.opened import Run
+from medgym.train.run.report import print_overlap
+from medgym.train.run.stages import check
+
+SPEC = "phantom,look=radiograph,question=kind"
+CASE = open_cases(f"{SPEC}:train[:1]")[0]
+
+
+def run_of(tmp_path: Path, train: str, test: str, shown: str = "", **cases: str) -> Run:
+    data: dict[str, Any] = {
+        "name": "mine",
+        "model": {"build": "tiny"},
+        "cases": {"train": train, "test": test} | cases,
+        "rollout": {"view_size": 64},
+        "grpo": {"max_steps": 1, "report_to": ["none"]},
+    }
+    if shown:
+        data["demonstrations"] = {"policy": "scripted:oracle", "cases": shown}
+        data["sft"] = {"max_steps": 1}
+    return Run(parse_recipe(data, "mine.toml"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "shown", "said"),
+    [
+        (
+            f"{SPEC}:train[:16]", f"{SPEC}:train[12:20]", "",
+            "[cases] test shares 4 of its 8 cases with [cases] train (the first is "
+            "phantom/train/radiograph-512-kind-",
+        ),
+        (  # the other question about the same phantoms
+            f"{SPEC}:train[:16]", "phantom,look=radiograph,question=presence:train[20:30]", "",
+            "5 of the 10 cases of [cases] test share a group, such as a patient, with [cases] tr",
+        ),
+        (
+            f"{SPEC}:train[:16]", f"{SPEC}:test[:4]", f"{SPEC}:test[3:9]",
+            "[cases] test shares 1 of its 4 cases with [demonstrations] (the first is ",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_learned_from_and_judged_by_is_refused(
+    train: str, test: str, shown: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as error:
+        check(run_of(tmp_path, train, test, shown))
+    assert said in str(error.value)
+    assert 'fix: choose other cases, or set [cases] overlap = "allowed"' in str(error.value)
+    assert "\n" not in str(error.value)
+    check(run_of(tmp_path, train, test, shown, overlap="allowed"))
+
+
+def test_the_command_refuses_it_before_the_folder_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_cases(open_cases(f"{SPEC}:test[2:6]"), tmp_path / "mine.jsonl")
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        f'[model]\nbuild = "tiny"\n[cases]\ntrain = "{tmp_path / "mine.jsonl"}"\n'
+        f'test = "{SPEC}:test[:4]"\n[grpo]\nmax_steps = 1\n[rollout]\nview_size = 64\n'
+    )
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "[cases] test shares 2 of its 4 cases with [cases] train" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_demonstrations_may_be_cases_of_training(tmp_path: Path) -> None:
+    check(run_of(tmp_path, f"{SPEC}:train[:16]", f"{SPEC}:test[:4]", f"{SPEC}:train[:8]"))
+
+
+def stored(folder: Path, name: str, shade: int, size: int = 400) -> Case:
+    """A case of its own id and group, about an image of its own."""
+    path = folder / f"{name}.png"
+    Image.new("L", (600, size), shade).save(path)
+    image = ImageRef(uri=f"file:{path}")
+    changes = {"id": f"mine/all/{name}", "group": name, "source": "mine", "images": (image,)}
+    return CASE.model_copy(update=changes | {"regions": ()})
+
+
+def test_stored_cases_are_the_same_by_the_content_of_their_images(tmp_path: Path) -> None:
+    one, other = stored(tmp_path, "one", 90), stored(tmp_path, "other", 90)
+    third, fourth = stored(tmp_path, "third", 91), stored(tmp_path, "fourth", 90)
+    fourth = fourth.model_copy(update={"question": "Another one?"})
+    assert Path(one.images[0].uri[5:]).read_bytes() == Path(other.images[0].uri[5:]).read_bytes()
+    write_cases([one], tmp_path / "train.jsonl")
+    write_cases([third, other, fourth], tmp_path / "test.jsonl")
+    run = run_of(tmp_path, str(tmp_path / "train.jsonl"), str(tmp_path / "test.jsonl"))
+    (found,) = run.overlaps
+    assert (found.cases, found.groups, found.first) == (1, 0, "mine/all/other")
+
+
+def test_an_empty_group_is_nobodys(tmp_path: Path) -> None:
+    cases = [
+        stored(tmp_path, name, shade).model_copy(update={"group": ""})
+        for name, shade in (("one", 90), ("other", 91))
+    ]
+    write_cases(cases[:1], tmp_path / "train.jsonl")
+    write_cases(cases[1:], tmp_path / "test.jsonl")
+    run = run_of(tmp_path, str(tmp_path / "train.jsonl"), str(tmp_path / "test.jsonl"))
+    assert run.overlaps == ()
+
+
+def test_no_case_is_made_of_sources_and_splits_that_cannot_overlap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    case_of = phantoms.case_of
+
+    def counted(plan: Any, question: str) -> Case:
+        made.append(plan)
+        return case_of(plan, question)
+
+    monkeypatch.setattr(phantoms, "case_of", counted)
+    assert run_of(tmp_path, "phantom:train", "phantom:test").overlaps == ()
+    assert not made
+    # And of those that can, ids and groups are known without the case.
+    run = run_of(tmp_path, f"{SPEC}:train[:20000]", f"{SPEC}:train[20000:20200]")
+    assert run.overlaps == ()
+    assert not made
+    assert run_of(tmp_path, f"{SPEC}:train[:20000]", f"{SPEC}:train[19999:20200]").overlaps
+    assert not made
+
+
+def test_what_is_allowed_is_said_with_the_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of(tmp_path, f"{SPEC}:test[:2]", f"{SPEC}:test[:2]", overlap="allowed")
+    run.folder.mkdir()
+    write_figures({}, run.place)
+    results = write_results(run)
+    (each,) = json.loads(run.place.results.read_text())["overlap"]
+    assert (each["of"], each["cases"], each["groups"]) == (2, 2, 0)
+    print_overlap(results)
+    said = capsys.readouterr().out
+    assert said.startswith("beware: [cases] test shares 2 of its 2 cases with [cases] train (the")
+    assert consult_report.print_overlap is print_overlap
+    assert "overlap" not in write_results(run_of(tmp_path, f"{SPEC}:train", f"{SPEC}:test[:2]"))

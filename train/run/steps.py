@@ -1,0 +1,56 @@
+"""How long a training takes is said when it begins, whatever decided it: steps or epochs."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from transformers import TrainerCallback
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+
+class SaidSteps(TrainerCallback):
+    """Prints one line when training begins: `GRPO: 95 steps of 64 episodes,
+    on 380 of 1500 cases`.
+
+    Args:
+        what: is trained. unit: of what a step learns from.
+        available: how many there are to learn from. of: what these are.
+        per_case: units of one of these. repeats: steps that learn from the same units.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        unit: str,
+        available: int,
+        of: str = "cases",
+        *,
+        per_case: int = 1,
+        repeats: int = 1,
+    ) -> None:
+        self._what = what
+        self._unit = unit
+        self._available = available
+        self._of = of
+        self._per_case = per_case
+        self._repeats = repeats
+
+    def on_train_begin(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        **_: object,
+    ) -> None:
+        if not state.is_world_process_zero:
+            return
+        steps = int(state.max_steps)
+        rows = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        uses = steps * rows / self._per_case / self._repeats
+        passes = uses / self._available
+        used = f"{uses:.0f} of {self._available}" if passes <= 1 else f"{self._available}"
+        again = "" if passes <= 1 else f", {passes:.3g} times"
+        after = f", from step {state.global_step + 1}" if state.global_step else ""
+        steps_of = f"{steps} {'step' if steps == 1 else 'steps'} of {rows} {self._unit}"
+        print(f"{self._what}: {steps_of}{after}, on {used} {self._of}{again}", file=sys.stderr)
