@@ -14,8 +14,9 @@ from PIL import Image
 
 from medgym.errors import UserError
 from medgym.imaging.lazy_image import Picture
-from medgym.messages import Calls, Message, Reply, ToolFormName, parse_action
+from medgym.messages import Calls, Message, Reply, parse_action
 from medgym.policy import Sampling
+from medgym.tool_form import ToolFormName
 
 from .tool_forms import NativeCalls
 

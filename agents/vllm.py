@@ -21,16 +21,16 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
-from medgym.messages import Message, Reply, ToolFormName
+from medgym.messages import Message, Reply
 from medgym.models import find_model, load_processor
 from medgym.policy import Policy, Sampling
 from medgym.spec import flag, read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
+from medgym.tool_form import ToolFormName, take_tool_form
 
 from .event_loop import BackgroundLoop
 from .prompt_check import check_prompt, one_placeholder_each, text_of, vision_words
 from .rendering import Renderer
-from .tool_forms import take_tool_form
 
 Setting = str | int | float | bool
 """The value of one of vLLM's settings."""

@@ -26,7 +26,6 @@ from medgym.messages import (
     Reply,
     TextPart,
     ToolCall,
-    ToolFormName,
     ToolOffer,
     message,
     parse_action,
@@ -34,6 +33,7 @@ from medgym.messages import (
 from medgym.registry import names
 from medgym.rubric import Rubric, Score, load_rubric, outcome
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
+from medgym.tool_form import ToolFormName
 from medgym.workspace import Coordinates, View, Workspace
 
 DEFAULT_TOOLS = ("zoom",)

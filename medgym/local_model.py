@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from PIL import Image
 
-from medgym.messages import Message, ToolFormName
+from medgym.messages import Message
 from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.models import load_model
 from medgym.policy import Policy
 from medgym.registry import load
+from medgym.tool_form import ToolFormName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin

@@ -24,10 +24,6 @@ from medgym.imaging.lazy_image import Picture
 
 MessageRole = Literal["system", "user", "assistant", "tool"]
 
-ToolFormName = Literal["text", "native"]
-"""How a model is offered tools and calls them: as this module writes it, or as its chat template
-does."""
-
 MAX_CALLS = 4
 """Tool calls in one reply."""
 

@@ -130,14 +130,17 @@ def take_option(what: str, rest: str, key: str) -> tuple[str, str | None]:
     return _joined(name, others, model), value
 
 
-def with_option(spec: str, key: str, value: str) -> str:
-    """A policy's spec with this option in place of its own, if it has one.
+def with_option(spec: str, key: str, value: str | None) -> str:
+    """A policy's spec with this option in place of its own, if it has one; None takes it away.
 
     Raises:
         UserError: as in `split_spec`, `take_option` and `write_spec`.
     """
     scheme, rest, adapter = split_spec(spec)
-    name, query, model = _taken_apart(take_option(scheme, rest, key)[0])
+    rest, _ = take_option(scheme, rest, key)
+    if value is None:
+        return write_spec(scheme, rest, adapter)
+    name, query, model = _taken_apart(rest)
     option = f"{key}={encode_value(value)}"
     return write_spec(
         scheme, _joined(name, f"{query}&{option}" if query else option, model), adapter

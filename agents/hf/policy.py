@@ -22,14 +22,14 @@ from PIL import Image
 
 from medgym.errors import UserError
 from medgym.local_model import PATIENCE, ForcedTokens, LocalModel
-from medgym.messages import Message, Reply, ToolFormName
+from medgym.messages import Message, Reply
 from medgym.model_options import read_model
 from medgym.models import add_adapter, load_model
 from medgym.policy import Policy, Sampling
+from medgym.tool_form import ToolFormName, take_tool_form
 
 from ..imitation import Imitation
 from ..rendering import Prompt, Renderer
-from ..tool_forms import take_tool_form
 from .adapters import AdaptedHF, playing_by
 from .capabilities import runner_for
 from .decoder import Decoder, Request, decode_all

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from medgym.errors import UserError
 from medgym.spec import kinds_of, read_options
-
-from ..tool_forms.option import tool_form_of
+from medgym.tool_form import tool_form_of
 
 
 @dataclass(frozen=True)

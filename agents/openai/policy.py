@@ -25,10 +25,10 @@ from medgym.models import load_processor
 from medgym.policy import Policy, Sampling
 from medgym.spec import with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
+from medgym.tool_form import tool_form_of
 
 from ..prompt_check import DriftError, check_prompt, one_placeholder_each, text_of, vision_words
 from ..rendering import Prompt, Renderer
-from ..tool_forms.option import tool_form_of
 from .chat_messages import ImageURIs, chat_messages, reply_text
 from .options import EndpointOptions, read_endpoint_options
 

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from medgym.errors import UserError
+from medgym.local_model import local_model
 from medgym.model_options import ModelOptions
 from medgym.models import find_model, load_model
+from medgym.tool_form import ToolFormName
 
 from .opened import Run
 from .stage import Stage
@@ -22,21 +24,23 @@ class BaseStage(Stage):
     def check(self, run: Run) -> None:
         """Make sure that there is such a model, without loading its weights."""
         if run.recipe.model.path is not None:
-            check_model(run.recipe.model.path, run.recipe.model.options)
+            check_model(run.recipe.model.path, run.recipe.model.options, run.recipe.tools.form)
 
     def do(self, run: Run) -> None:
         """Make the base, if it is the built-in one."""
         _ = run.base  # it is made on first use
 
 
-def check_model(name: str, options: ModelOptions) -> None:
+def check_model(name: str, options: ModelOptions, tool_form: ToolFormName = "text") -> None:
     """Make sure that a name is a vision-language model's, without loading its weights.
 
     Raises:
-        UserError: it is not.
+        UserError: it is not, or its chat template has no place for tools and `tool_form` asks it.
     """
     found = find_model(name)
-    load_model(name, None, options, weights=False, found=found)
+    model, processor, _ = load_model(name, None, options, weights=False, found=found)
+    if tool_form == "native":
+        local_model(model, processor, tool_form=tool_form)
     folder = Path(found.path)
     if folder.is_dir() and not any(file for each in WEIGHTS for file in folder.glob(each)):
         raise UserError(

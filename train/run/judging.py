@@ -24,6 +24,7 @@ from medgym.storage.layout import Place
 from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
+from medgym.tool_form import ToolFormName, in_tool_form
 
 from .opened import Run
 from .processes import count, everyone, in_order, is_first, share
@@ -180,16 +181,19 @@ def trained_policy(policy: TrainedPolicy, run: Run) -> LocalModel:
     """A policy that a stage has left, loaded as the recipe says."""
     options = run.recipe.model.options
     own = options if policy.model == run.base else options.in_run
-    return model_policy(policy.model, policy.adapter, own)
+    return model_policy(policy.model, policy.adapter, own, run.recipe.tools.form)
 
 
 def model_policy(
-    base: Path | str, adapter: Path | None = None, options: ModelOptions = DEFAULTS
+    base: Path | str,
+    adapter: Path | None = None,
+    options: ModelOptions = DEFAULTS,
+    tool_form: ToolFormName = "text",
 ) -> LocalModel:
     """The policy of a model's folder, or of an adapter over it, in this process."""
     named = None if adapter is None else str(adapter)
-    policy = load_local_model(str(base), named, options, patience=None)
-    policy.spec = write_spec("hf", f"{base}{options.query()}", named)
+    policy = load_local_model(str(base), named, options, patience=None, tool_form=tool_form)
+    policy.spec = in_tool_form(write_spec("hf", f"{base}{options.query()}", named), tool_form)
     return policy
 
 

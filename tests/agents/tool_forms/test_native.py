@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 from trl import chat_template_utils as templates
 
-from medgym.agents.tool_forms import NativeCalls, take_tool_form
+from medgym.agents.tool_forms import NativeCalls
 from medgym.errors import UserError
 from medgym.failures import Failure
 from medgym.messages import Calls, Malformed, Reply, ToolCall, parse_action, render_call
@@ -221,10 +221,3 @@ def test_a_call_that_the_form_cannot_hold_is_refused() -> None:
         native("gemma4").write(render_call("zoom", {"a:b": 1}))
     with pytest.raises(Failure, match="cannot hold 'zoom'"):
         native("qwen3_6").write(render_call("zoom", {"a>b": 1}))
-
-
-def test_the_option_names_a_form() -> None:
-    assert take_tool_form("hf", "a?tool_form=native&dtype=auto") == ("a?dtype=auto", "native")
-    assert take_tool_form("hf", "a") == ("a", "text")
-    with pytest.raises(UserError, match=r"nativ.*native"):
-        take_tool_form("hf", "a?tool_form=nativ")
