@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.models import find_model, load_processor
+from medgym.models import find_model, load_processor, stop_tokens
 from medgym.policy import Policy, Sampling
 from medgym.spec import flag, read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
@@ -119,7 +119,7 @@ class VLLMPolicy(Policy):
                 asked["enable_sleep_mode"] = True
         if not on_cpu:
             asked |= _device_of_this_process(int(settings.get("tensor_parallel_size", 1)))
-        self.renderer = Renderer(load_processor(path), tool_form=tool_form)
+        self.renderer = Renderer(load_processor(path), stop_tokens(path), tool_form=tool_form)
         self.spec = f"vllm:{path}"
         self.version = ""
         self.vision_token_ids = self.renderer.vision_token_ids
@@ -189,7 +189,7 @@ class VLLMPolicy(Policy):
             seed=sampling.seed,
             logprobs=0,
             bad_words=self._bad_words,
-            stop_token_ids=[self.renderer.eos_token_id],
+            stop_token_ids=sorted(self.renderer.stop_token_ids),
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )

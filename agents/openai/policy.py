@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.models import load_processor
+from medgym.models import load_processor, stop_tokens
 from medgym.policy import Policy, Sampling
 from medgym.spec import with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
@@ -216,7 +216,7 @@ class OpenAIPolicy(Policy):
                 "seed": sampling.seed,
                 "logprobs": 0,
                 "bad_words": vision_words(renderer),
-                "stop_token_ids": [renderer.eos_token_id],
+                "stop_token_ids": sorted(renderer.stop_token_ids),
             },
         }
         from .capabilities import server_root
@@ -250,7 +250,7 @@ class OpenAIPolicy(Policy):
             body["bad_words"] = list(server.vision_words)
             if renderer is not None:
                 body |= {"bad_words": vision_words(renderer)}
-                body |= {"stop_token_ids": [renderer.eos_token_id]}
+                body |= {"stop_token_ids": sorted(renderer.stop_token_ids)}
         reply = await self._ask(f"{self._url}/chat/completions", body, sampling.seed)
         choice = reply["choices"][0]
         read, sampled = reply.get("prompt_token_ids"), choice.get("token_ids")
@@ -261,8 +261,10 @@ class OpenAIPolicy(Policy):
         if isinstance(before, _ChatReply) and read is not None:
             self.drifts += tuple(read[: len(before.context)]) != before.context
         context = (*read, *sampled) if read and sampled else ()
-        text = reply_text(choice["message"])
-        return _ChatReply(text, cut=choice.get("finish_reason") == "length", context=context)
+        cut = choice.get("finish_reason") == "length"
+        opening = renderer.opening if renderer is not None else ""
+        text = reply_text(choice["message"], cut=cut, opening=opening)
+        return _ChatReply(text, cut=cut, context=context)
 
     def _tool_role(self, server: "ServerCapabilities") -> str:
         if self._renderer is not None:
@@ -356,7 +358,7 @@ def _renderer(source: str, options: EndpointOptions) -> tuple[Renderer | None, s
     """The renderer of a model's own processor, or the reason why there is none."""
     try:
         form = tool_form_of("openai", options.tool_form)
-        return Renderer(load_processor(source), tool_form=form), ""
+        return Renderer(load_processor(source), stop_tokens(source), tool_form=form), ""
     except UserError as error:  # not installed, not found, without a chat template
         return None, str(error).partition("; fix: ")[0]
     except Exception as error:  # processors fail in as many ways as there are processors

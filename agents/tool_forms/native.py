@@ -15,6 +15,7 @@ from medgym.failures import Failure
 from medgym.messages import (
     MAX_CALLS,
     MAX_TEXT,
+    Action,
     Calls,
     Final,
     Malformed,
@@ -139,8 +140,10 @@ class NativeCalls:
         """The reply with its calls in medgym's form, or with what is wrong with it."""
         text, thought = reply.text, thought_of(reply.text)
         body = text[len(thought) :]
-        if len(text) > MAX_TEXT or self.form.begin not in body:
-            return self._without_calls(reply)
+        action = parse_action(text, cut=reply.cut)
+        in_thought = isinstance(action, Malformed) and action.kind == "cut"
+        if len(text) > MAX_TEXT or in_thought or self.form.begin not in body:
+            return self._without_calls(reply, action)
         if "<answer>" in self.form.pattern.sub("", body):
             return self._malformed(reply, "both", "a call and an answer in one reply")
         try:
@@ -153,11 +156,10 @@ class NativeCalls:
         said = "\n".join(render_call(call.name, call.arguments) for call in calls)
         return replace(reply, text=thought + said)
 
-    def _without_calls(self, reply: Reply) -> Reply:
-        action = parse_action(reply.text)
+    def _without_calls(self, reply: Reply, action: Action) -> Reply:
         if isinstance(action, Final):
             return reply
-        if isinstance(action, Malformed) and action.kind in ("form", "length"):
+        if isinstance(action, Malformed) and action.kind in ("form", "length", "cut"):
             return self._malformed(reply, action.kind, action.error.partition("; expected")[0])
         return self._malformed(reply, "call", "the call has another form")
 

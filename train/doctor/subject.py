@@ -225,7 +225,7 @@ class Subject:
             case=case,
             ids=prompt + written,
             places=tuple(range(len(prompt), len(prompt) + len(written))),
-            kinds=kinds_of(self.policy.processor.tokenizer, written),
+            kinds=kinds_of(self.policy.processor.tokenizer, written, reply.text),
             logprobs=reply.logprobs or (),
             images=tuple(part.image for message in said for part in message.images),
         )

@@ -14,7 +14,7 @@ from .subject import Subject
 REPLIES = 32
 """First replies in each form; fewer cases are asked again, with other seeds."""
 
-SHORT = Sampling(max_tokens=128)
+SHORT = Sampling(max_tokens=96)
 """How they are sampled: a call has some eighty tokens where a digit is one."""
 
 CLEAR = 0.1

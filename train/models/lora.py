@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
@@ -24,15 +24,25 @@ from ..recipe.schema import ModelPart
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PROJECTORS = {"multi_modal_projector", "merger", "deepstack_merger_list"}
+PROJECTORS = {
+    "multi_modal_projector",
+    "merger",
+    "deepstack_merger_list",
+    "embed_vision",  # Gemma 4
+    "image_newline",  # LLaVA-OneVision: one vector, a feature at the end of each row of tiles
+}
 TOWERS = {"visual", "vision_tower", "vision_model"}
-"""The names, in transformers' vision-language models, of the two parts that are not the language
-model. In Qwen's models the projector is inside the tower."""
+AUDIO = {"audio_tower", "embed_audio"}
+"""The names, in transformers' vision-language models, of the parts that are not the language model.
+In Qwen's and GLM's models the projector is inside the tower."""
 
 
-def part_of(name: str) -> ModelPart:
-    """Which part of a model a module or weight belongs to, by its dotted name."""
+def part_of(name: str) -> ModelPart | Literal["audio"]:
+    """Which part of a model a module or weight belongs to, by its dotted name. Audio never learns:
+    no episode has any."""
     path = set(name.split("."))
+    if path & AUDIO:
+        return "audio"
     if path & PROJECTORS:
         return "projector"
     return "vision" if path & TOWERS else "language"
@@ -58,7 +68,7 @@ def targets(model: "PreTrainedModel", parts: Sequence[ModelPart]) -> dict[str, A
     Raises:
         UserError: a part has neither linear layers nor such a matrix.
     """
-    leaves: dict[tuple[ModelPart, str], set[str]] = {}
+    leaves: dict[tuple[str, str], set[str]] = {}
     head = model.get_output_embeddings()
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and module is not head:

@@ -19,13 +19,40 @@ from medgym.messages import Calls, Malformed, Message, Reply, parse_action, rend
 from medgym.policy import Sampling, load_policy
 from medgym.tool import load_tools
 from tests.agents.test_rendering import with_template
+from tests.families import build
 
 CASE = open_cases("phantom:train[:1]")[0]
 RULES = Rules(tools=load_tools(["zoom", "crop"]), view_size=64, max_turns=4, prompt="You look.")
-QWEN = ("qwen3_vl", "qwen3_5_nothink")
+QWEN = ("qwen3_vl", "qwen3_5_nothink", "qwen3_6")
+
+
+GLM = """[gMASK]<sop>{% if tools %}<|system|>
+# Tools{% for tool in tools %}
+{{ tool | tojson }}{% endfor %}{% endif %}{% for message in messages %}\
+<|{{ 'observation' if message.role == 'tool' else message.role }}|>
+{% if message.content is string %}{{ message.content }}{% else %}\
+{% for part in message.content %}{% if part.type == 'image' %}\
+<|begin_of_image|><|image|><|end_of_image|>{% else %}{{ part.text }}{% endif %}\
+{% endfor %}{% endif %}{% for call in message.tool_calls or [] %}{{ '' if loop.first else '\n' }}\
+<tool_call>{{ call.function.name }}
+{% for key, value in call.function.arguments.items() %}<arg_key>{{ key }}</arg_key>
+<arg_value>{{ value if value is string else value | tojson }}</arg_value>
+{% endfor %}</tool_call>{% endfor %}{% endfor %}{% if add_generation_prompt %}<|assistant|>
+{% endif %}"""
+"""The template of `tests.families.glm` with tools as GLM-4.5 and later write them."""
+
+GEMMA_MARKS = ("<|tool>", "<tool|>", "<|tool_call>", "<tool_call|>", '<|"|>', "<|tool_response>")
 
 
 def with_tools(processor: Any, name: str) -> Renderer:
+    if name == "glm4v":
+        model, processor = build("glm4v")
+        stops = model.generation_config.eos_token_id
+        return Renderer(with_template(processor, GLM), stops, tool_form="native")
+    if name == "gemma4":
+        _, processor = build("gemma4")
+        processor.tokenizer.add_tokens(list(GEMMA_MARKS), special_tokens=True)
+        return Renderer(processor, tool_form="native")
     template = getattr(templates, f"{name}_chat_template")
     return Renderer(with_template(processor, template), tool_form="native")
 
@@ -71,7 +98,7 @@ LOOK = render_call("zoom", {"view": 0, "box": [100, 100, 600, 600]})
 TWICE = render_call("crop", {"view": 1, "box": [0, 0, 500.5, 500]}) + LOOK
 
 
-@pytest.mark.parametrize("name", QWEN)
+@pytest.mark.parametrize("name", [*QWEN, "glm4v", "gemma4"])
 def test_what_is_held_is_what_the_template_writes(tiny_processor: Any, name: str) -> None:
     """Schemas by `tools`, calls by `tool_calls`: token for token, and the tools ran."""
     renderer = with_tools(tiny_processor, name)
@@ -83,7 +110,7 @@ def test_what_is_held_is_what_the_template_writes(tiny_processor: Any, name: str
     assert "You look.\nAnswer the question" in text
     assert "\nTools:\n" not in text
     assert '{"name": ..., "arguments": {...}}' not in text
-    assert text.count('"name": "zoom"') == 1
+    assert text.count("zoom") == 1
 
 
 @pytest.mark.parametrize("name", QWEN)
@@ -95,9 +122,10 @@ def test_a_demonstration_calls_in_the_familys_form(tiny_processor: Any, name: st
     reply = asyncio.run(oracle.act(episode.messages, Sampling()))
     assert reply.token_ids is not None
     written = renderer.tokenizer.decode(reply.token_ids)
-    assert written.startswith("<tool_call>\n"), written
+    assert written.removeprefix("\n</think>\n\n").startswith("<tool_call>\n")
     assert written.endswith("\n</tool_call><|im_end|>")
-    assert reply.text.startswith('<tool_call>{"name": "zoom", "arguments": {"view": 0, "box": [')
+    said = reply.text.removeprefix("<think>\n\n</think>")
+    assert said.startswith('<tool_call>{"name": "zoom", "arguments": {"view": 0, "box": [')
     episode.step(reply)
     assert [each.fault for each in episode.turns[0].outcomes] == [None]
     assert episode.messages[2].reply is reply
@@ -141,3 +169,21 @@ def test_the_text_form_is_untouched(tiny_processor: Any) -> None:
 def test_without_a_place_for_tools_the_form_is_refused(tiny_processor: Any) -> None:
     with pytest.raises(UserError, match=r'no place for tools; fix: \[tools\] form = "text"'):
         with_tools(tiny_processor, "qwen2_5_vl")
+
+
+def test_a_reply_that_calls_may_end_otherwise_than_one_that_answers(tiny_processor: Any) -> None:
+    """Gemma's call ends with the token that opens its result; the model stops there."""
+    renderer = with_tools(tiny_processor, "gemma4")
+    names = renderer.tokenizer.convert_ids_to_tokens
+    assert names(renderer.encode_reply(LOOK)[-1]) == "<|tool_response>"
+    assert names(renderer.encode_reply("<answer>A</answer>")[-1]) == "<turn|>"
+    assert {"<|tool_response>", "<turn|>"} <= set(names(sorted(renderer.stop_token_ids)))
+    assert renderer.decode_reply(renderer.encode_reply(LOOK)).endswith("<tool_call|>")
+
+
+def test_a_reply_that_was_cut_in_its_thought_is_called_so(tiny_processor: Any) -> None:
+    renderer = with_tools(tiny_processor, "qwen3_6")
+    prompt = renderer.prompt(RULES.begin(CASE).messages)
+    read = renderer.read(Reply("<think>\n<tool_call>\n<function=zoom>", cut=True), prompt)
+    assert read.malformed is not None
+    assert read.malformed.kind == "cut"

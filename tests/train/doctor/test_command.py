@@ -127,8 +127,11 @@ def test_a_blind_checkpoint_fails(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_every_family_is_sound(family: str) -> None:
     found = {check.check: check for check in examine(subject_of(*build(family)))}
     for name in ("template", "features", "images", "agreement"):
-        assert found[name].verdict == "pass", found[name]
-    assert found["tool images"].figure["role"] == ("user" if family == "gemma3" else "tool")
+        # LLaVA-OneVision's template asks for a reply otherwise than it writes one.
+        odd = name == "template" and family == "llava-onevision"
+        assert found[name].verdict == ("warn" if odd else "pass"), found[name]
+    role = "user" if family in ("gemma3", "gemma4") else "tool"
+    assert found["tool images"].figure["role"] == role
     assert found["vision tokens"].figure["sampled"] == 0
     assert found["sight"].verdict in ("pass", "warn")
 
