@@ -14,7 +14,7 @@ import copy
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -31,6 +31,7 @@ from medgym.tool_form import ToolFormName, take_tool_form
 from .event_loop import BackgroundLoop
 from .prompt_check import check_prompt, one_placeholder_each, text_of, vision_words
 from .rendering import Renderer
+from .vllm_adapters import check_lora
 
 Setting = str | int | float | bool
 """The value of one of vLLM's settings."""
@@ -161,6 +162,13 @@ class VLLMPolicy(Policy):
             policy.version = name
         return policy
 
+    @classmethod
+    def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
+        """See `Policy`."""
+        path, _, query = rest.partition("?")
+        rank = read_options("vllm", query, _SETTINGS).get("max_lora_rank", MAX_LORA_RANK)
+        check_lora(f"vllm:{path}", lora, parts, rank)
+
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply.
 
@@ -177,6 +185,7 @@ class VLLMPolicy(Policy):
         prompt = self.renderer.prompt(conversation)
         if prompt.leaves_no_room(sampling):
             return Reply("", full=True)
+        await self._wake()
         asked: dict[str, object] = {
             "prompt_token_ids": one_placeholder_each(prompt, self.renderer.image_token_id)
         }
@@ -275,9 +284,12 @@ class VLLMPolicy(Policy):
 
     def resume(self) -> None:
         """Wake the engine, if it sleeps."""
+        self._background.wait(self._wake())
+
+    async def _wake(self) -> None:
         if self._asleep.is_set():
-            self._background.wait(self._engine.wake_up())
-            self._asleep.clear()
+            self._asleep.clear()  # first, so that of many that ask at once only one wakes it
+            await self._engine.wake_up()
 
     def close(self) -> None:
         """Stop the engine. Requests that wait for a reply are interrupted."""

@@ -6,7 +6,7 @@ package may register another one in the entry-point group `medgym.local_models`.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -172,19 +172,20 @@ def load_local_model(
     adapter: str | None = None,
     options: ModelOptions = DEFAULTS,
     *,
+    check: "Callable[[ProcessorMixin], object] | None" = None,
     patience: float | None = PATIENCE,
     tool_form: ToolFormName = "text",
 ) -> LocalModel:
     """The policy over a model that is loaded for it, with the version of its adapter.
 
     Args:
-        name, adapter, options: as `load_model` takes them.
+        name, adapter, options, check: as `load_model` takes them.
         patience, tool_form: as `local_model` takes them.
 
     Raises:
         UserError: as `load_model` and `local_model` raise them.
     """
-    model, processor, version = load_model(name, adapter, options)
+    model, processor, version = load_model(name, adapter, options, check=check)
     policy = local_model(model, processor, patience=patience, tool_form=tool_form)
     policy.version = version
     return policy

@@ -12,7 +12,7 @@ There are two ways to ask a model, and `check` finds out which of them its serve
 import asyncio
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -29,6 +29,7 @@ from medgym.tool_form import tool_form_of
 
 from ..prompt_check import DriftError, check_prompt, one_placeholder_each, text_of, vision_words
 from ..rendering import Prompt, Renderer
+from ..vllm_adapters import check_lora
 from .chat_messages import ImageURIs, chat_messages, reply_text
 from .options import EndpointOptions, read_endpoint_options
 
@@ -173,6 +174,11 @@ class OpenAIPolicy(Policy):
             # is an error.
             self.kind = "sampled" if by_tokens and not self._why_not else "text"
             self._capabilities = found
+
+    @classmethod
+    def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
+        """See `Policy`; only a vLLM server trains, and its greatest rank is not known."""
+        check_lora(f"openai:{without_credentials(rest)}", lora, parts)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Ask the server for the next reply.

@@ -272,8 +272,8 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
     base = place.whole if place.whole.is_dir() else place.cold_start
     if not base.is_dir():
         raise UserError(f"{run.path} holds no model yet; fix: wait for its cold start")
-    newest = place.newest
-    adapter = str(newest.path) if newest is not None and base == place.cold_start else None
+    final = place.final
+    adapter = str(final.path) if final is not None and base == place.cold_start else None
     asked, rules = cases_and_rules(
         cases or recipe.cases.test,
         tools=recipe.tools.names,

@@ -5,8 +5,10 @@ An adapter is an ordinary PEFT adapter: plain PEFT loads it. A version is writte
 """
 
 import re
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -165,6 +167,7 @@ class Following:
         self._playing: tuple[int, Policy] = (0, sampler)
         self._version: Version | None = None
         self._held: int | None = None
+        self._judged: str | None = None
 
     def player(self, model: "PreTrainedModel", step: int) -> Policy:
         """The policy that plays a step's episodes.
@@ -186,6 +189,32 @@ class Following:
             self._playing = (due, self._samplers.load(version)[0])
             self._version = version
         return self._playing[1]
+
+    @contextmanager
+    def judged(self, model: "PreTrainedModel", step: int) -> Iterator[Policy]:
+        """The policy of the model's present weights, which is evaluated.
+
+        Its adapter is no version: it lies apart, and the next evaluation's takes its place. So the
+        steps are played by the same versions as without an evaluation.
+        """
+        name = f"{self._role}-judged-{step}"
+        path = self._run.resolve() / "adapters" / ".judged" / name
+        self._wait()
+        if self._saves:
+            shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
+            model.save_pretrained(path, selected_adapters=["default"])
+        self._wait()
+        # Loaded before the last one is dropped: PEFT's models need one adapter at least.
+        policy = self._sampler.with_adapter(name, path)
+        if self._judged not in (None, name):
+            self._sampler.drop_adapter(self._judged)
+        self._judged = name
+        try:
+            yield policy
+        finally:
+            self._wait()
+            if self._saves:
+                shutil.rmtree(path.parent, ignore_errors=True)
 
     @property
     def handed_out(self) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from medgym.cases import Case
 from medgym.episode import Rules
@@ -26,9 +26,13 @@ from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
 from medgym.tool_form import ToolFormName, in_tool_form
 
+from ..models.template import switched
 from .opened import Run
 from .processes import count, everyone, in_order, is_first, share
 from .stage import Stage, TrainedPolicy
+
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin
 
 Figures = dict[str, Any]
 """Figures as `results.json` holds them; see `medgym.storage.results`."""
@@ -180,19 +184,25 @@ def figures_of(judged: Judged) -> Figures:
 def trained_policy(policy: TrainedPolicy, run: Run) -> LocalModel:
     """A policy that a stage has left, loaded as the recipe says."""
     options = run.recipe.model.options
-    own = options if policy.model == run.base else options.in_run
-    return model_policy(policy.model, policy.adapter, own, run.recipe.tools.form)
+    form = run.recipe.tools.form
+    if policy.model != run.base:
+        return model_policy(policy.model, policy.adapter, options.in_run, tool_form=form)
+    switch = switched(run.recipe.rollout.chat_template_kwargs)
+    return model_policy(policy.model, policy.adapter, options, switch, form)
 
 
 def model_policy(
     base: Path | str,
     adapter: Path | None = None,
     options: ModelOptions = DEFAULTS,
+    check: "Callable[[ProcessorMixin], object] | None" = None,
     tool_form: ToolFormName = "text",
 ) -> LocalModel:
     """The policy of a model's folder, or of an adapter over it, in this process."""
     named = None if adapter is None else str(adapter)
-    policy = load_local_model(str(base), named, options, patience=None, tool_form=tool_form)
+    policy = load_local_model(
+        str(base), named, options, check=check, patience=None, tool_form=tool_form
+    )
     policy.spec = in_tool_form(write_spec("hf", f"{base}{options.query()}", named), tool_form)
     return policy
 

@@ -15,6 +15,7 @@ from medgym.storage.run_folder import RunFolder
 
 from ..data.demonstrations import SELF, demonstrations
 from ..models.checkpoint import load_model, save_model
+from ..models.template import switched
 from ..recipe.settings import Keys
 from ..recipe.tables import check_steps
 from ..run.opened import Run
@@ -58,7 +59,8 @@ class ColdStartStage(Stage):
         """Write the model after its cold start into the run's folder."""
         place, recipe = run.place, run.recipe
         options, trains = recipe.model.options, recipe.demonstrations is not None
-        model, processor = load_model(run.base, options if trains else options.whole)
+        switch = switched(recipe.rollout.chat_template_kwargs)
+        model, processor = load_model(run.base, options if trains else options.whole, switch)
         if recipe.demonstrations is not None and run.demonstrated is not None:
             store = run.store
             student = local_model(model, processor, tool_form=recipe.tools.form)
