@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
 from medgym.toml import read_table, read_toml
+from medgym.tool_form import ToolFormName
 
 from ..grpo.settings import SETTINGS as GRPO
 from ..models.settings import SETTINGS as LORA
@@ -45,9 +46,15 @@ class CasesTable(_Table):
 
 
 class ToolsTable(_Table):
-    """`[tools]`: names of registered tools; none for a policy without tools."""
+    """`[tools]`: names of registered tools; none for a policy without tools.
+
+    Attributes:
+        form: `text` lists them in the system message and reads calls in medgym's form; `native`
+            leaves both to the model's chat template.
+    """
 
     names: tuple[str, ...] = ("zoom",)
+    form: ToolFormName = "text"
 
 
 class RolloutTable(_Table):
