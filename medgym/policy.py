@@ -94,6 +94,14 @@ class Policy(ABC):
             UserError: the model or its adapter is missing, does not fit, ...
         """
 
+    @classmethod  # noqa: B027 - most policies need no library of their own
+    def require_library(cls) -> None:
+        """Make sure that the library which it needs in this process is installed.
+
+        Raises:
+            UserError: it is not.
+        """
+
     def describe(self) -> dict[str, object]:
         """What its spec refers to but does not contain, such as the contents of a file.
 

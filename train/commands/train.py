@@ -3,34 +3,24 @@
 Imports nothing heavy before it knows what is asked.
 """
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from medgym.commands.printing import print_json
 from medgym.commands.shared_options import AsJson
-from medgym.errors import UserError, missing_library
+from medgym.errors import missing_library
 from medgym.registry import names
 
 from .ablate import ablate
 from .audit import audit
 from .merge import merge
 
-if TYPE_CHECKING:
-    from medgym.storage.run_folder import RunFolder
-
-    from ..recipe.schema import Recipe
-
 BY_RECIPE = "recipe"
 """What the group calls the command that has no name of its own."""
-
-EMPTY = {"manifest.json", "recipe.toml", "stages.json", "images", "trajectories"}
-"""What is in the folder of a run that came to nothing; the last two are empty."""
 
 
 class _Train(TyperGroup):
@@ -92,9 +82,11 @@ def train(
     try:
         from ..consultation import report as consult_report
         from ..consultation.check import check as check_consultation
+        from ..consultation.check import plug_ins
         from ..consultation.run import run_consultation
         from ..recipe.schema import load_recipe
         from ..run import report, stages
+        from ..run.folder import open_folder
         from ..run.opened import Run
         from ..run.processes import is_first
     except ModuleNotFoundError as error:
@@ -103,10 +95,14 @@ def train(
     folder = out or Path("runs") / loaded.name
     run = Run(loaded, folder)
     consults = loaded.consultation is not None
-    stages.check(run, stages.START if consults else stages.STAGES)
+    chosen = stages.START if consults else stages.STAGES
+    stages.check(run, chosen)
     if consults:
         check_consultation(run)
-    kept = _open(folder, loaded, text, resume) if is_first() else None
+    kept = None
+    if is_first():
+        used = stages.plug_ins(run, chosen) | (plug_ins(run) if consults else {})
+        kept = open_folder(folder, loaded, text, used, resume=resume)
     try:
         results = run_consultation(run) if consults else stages.train(run)
     except KeyboardInterrupt:
@@ -125,64 +121,3 @@ def train(
         consult_report.print_results(results, folder)
     else:
         report.print_results(results, run)
-
-
-def _open(folder: Path, recipe: "Recipe", text: str, resume: bool) -> "RunFolder":
-    """The run's folder, new or resumed; no other process writes into it meanwhile."""
-    from medgym.spec import without_credentials
-    from medgym.storage.run_folder import RunFolder, provenance
-
-    text = without_credentials(text)
-    wanted = json.loads(without_credentials(recipe.model_dump_json()))
-    seeds = {"run": recipe.seed}
-    if not resume and not (folder / "manifest.json").is_file():
-        return RunFolder.create(folder, text, recipe=wanted, seeds=seeds)
-    run = RunFolder.open(folder)
-    run.claim()
-    held = run.manifest.get("recipe")
-    if not isinstance(held, dict):  # a rollout, an evaluation
-        return RunFolder.create(folder, text)  # which says that it is taken
-    if not resume and run.manifest["status"] == "running" and _is_empty(folder):
-        (folder / "stages.json").unlink(missing_ok=True)
-        (folder / "recipe.toml").write_text(text, "utf-8")  # in place: it carries the lock
-        run.note(**provenance(), recipe=wanted, seeds=seeds)
-        return run
-    changes = ", ".join(_changes(held, wanted))
-    if resume and changes:
-        raise UserError(
-            f"{folder} holds a run of another recipe ({changes}); fix: --resume with the same "
-            "recipe and seed, or choose another --out"
-        )
-    if not resume:
-        done = "a finished" if run.manifest["status"] == "done" else "an interrupted"
-        other = f" of another recipe ({changes})" if changes else ""
-        fix = "choose another --out" if changes else "--resume, or choose another --out"
-        raise UserError(f"{folder} holds {done} training{other}; fix: {fix}")
-    return run
-
-
-def _is_empty(folder: Path) -> bool:
-    """Whether a run came to nothing: it made no model, image or trajectory of its own."""
-    from medgym.storage.layout import Place
-
-    found = list(folder.iterdir())
-    if any(path.name not in EMPTY or (path.is_dir() and any(path.iterdir())) for path in found):
-        return False
-    return Place(folder).stages().keys() <= {"base"}
-
-
-def _changes(
-    held: Mapping[str, object], wanted: Mapping[str, object], before: str = ""
-) -> Iterator[str]:
-    """The keys of two recipes that differ, with both values."""
-    for key in sorted(held.keys() | wanted.keys()):
-        there, here = held.get(key), wanted.get(key)
-        if isinstance(there, dict) and isinstance(here, dict):
-            yield from _changes(there, here, f"{before}{key}.")
-        elif there != here:
-            yield f"{before}{key}: {_short(there)} there, {_short(here)} here"
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -14,6 +14,7 @@ from medgym.failures import reason_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..run.processes import PROCESSES
+from ..run.reporting import check_reporting
 
 
 def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
@@ -66,5 +67,6 @@ def check_grpo(recipe: Recipe) -> None:
     Raises:
         UserError: it refuses it.
     """
+    check_reporting(recipe.grpo, "grpo")
     if PROCESSES not in os.environ:
         grpo_config(recipe, Path())

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,6 +29,7 @@ from ..models.lora import Following, forget_after, lora_config, only, save_adapt
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.tables import check_steps
+from ..run.fingerprint import PlugIn, of_play, of_policies
 from ..run.opened import Run
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
 from ..run.steps import SaidSteps
@@ -58,7 +59,12 @@ class GrpoStage(Stage):
         """Have TRL look at `[grpo]`; look whether the engine of `[rollout] policy` can train."""
         check_grpo(run.recipe)
         check_steps(run.recipe.grpo, "[grpo]", "remove [grpo] to train by SFT only")
-        check_engine(run.recipe)
+        check_engine(run.recipe, run.place, run.recipe.model.path)
+
+    def plug_ins(self, run: Run) -> Iterator[PlugIn]:
+        """What the episodes are played with, and by."""
+        yield from of_play(run.recipe, run.train)
+        yield from of_policies(run.recipe.rollout.policy)
 
     def do(self, run: Run) -> None:
         """Train, from the cold start or from the last checkpoint, and publish the adapter."""
@@ -214,20 +220,38 @@ def _trainer(
         ) from error
 
 
-def check_engine(recipe: Recipe) -> None:
-    """Look at `[rollout] policy` as far as that is possible before there is a base.
+def check_engine(recipe: Recipe, place: Place, base: str | None = None) -> None:
+    """Look at `[rollout] policy` as far as that is possible before there is a cold start.
+
+    One that needs no cold start is asked whether it is ready.
+
+    Args:
+        base: the model that stands for the cold start, if it is a model's name.
 
     Raises:
-        UserError: nothing is registered under its name, or there is no adapter to hand to it.
+        UserError: nothing is registered under its name, its options are wrong, its library is not
+            installed, its endpoint is not ready, or there is no adapter to hand to it.
     """
-    if recipe.rollout.policy is None:
+    spec = recipe.rollout.policy
+    if spec is None:
         return
+    _needs_adapter(recipe)
+    kind = read_spec(spec)[0]
+    kind.require_library()
+    if "{base}" not in spec and not kind.local_model:
+        engine = engine_of(recipe, place)
+        if engine is not None:
+            engine.close()
+    elif base is not None or "{base}" not in spec:
+        kind.check_spec(*read_spec(fill_spec(spec, base=base))[1:])
+
+
+def _needs_adapter(recipe: Recipe) -> None:
     if not recipe.lora:
         raise UserError(
             "[rollout] policy needs [lora]: a running engine takes only adapters; fix: add [lora], "
             "or remove [rollout] policy"
         )
-    read_spec(recipe.rollout.policy)
 
 
 def engine_of(recipe: Recipe, place: Place) -> Policy | None:
@@ -238,7 +262,7 @@ def engine_of(recipe: Recipe, place: Place) -> Policy | None:
     """
     if recipe.rollout.policy is None:
         return None
-    check_engine(recipe)
+    _needs_adapter(recipe)
     policy = load_policy(fill_spec(recipe.rollout.policy, base=place.cold_start))
     try:
         asyncio.run(policy.check())

@@ -5,7 +5,7 @@ together, and are closed by their owner.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
 
+from .fingerprint import PlugIn, of_play
 from .opened import Run
 from .processes import is_first
 from .stage import Stage, TrainedPolicy
@@ -70,6 +71,15 @@ class JudgingStage(Stage):
 
     def __init__(self, training: Sequence[Stage]) -> None:
         self._training = training
+
+    def check(self, run: Run) -> None:
+        """Look for the judge."""
+        load_judge(JUDGE)
+
+    def plug_ins(self, run: Run) -> Iterator[PlugIn]:
+        """The judge, and what it plays with."""
+        yield PlugIn("judges", JUDGE)
+        yield from of_play(run.recipe, run.test)
 
     def do(self, run: Run) -> None:
         """Write the figures of every policy into the run's folder."""

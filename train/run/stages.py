@@ -14,6 +14,7 @@ from ..grpo.stage import GrpoStage
 from ..recipe.tables import check_tables
 from ..sft.stage import ColdStartStage
 from .base import BaseStage
+from .fingerprint import PlugIn
 from .judging import Figures, JudgingStage, write_results
 from .opened import Run
 from .overlap import ALLOWED, refuse
@@ -64,6 +65,11 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
     for stage in stages:
         if stage.wanted(run) and stage.name not in done:
             stage.check(run)
+
+
+def plug_ins(run: Run, stages: tuple[Stage, ...] = STAGES) -> dict[str, tuple[PlugIn, ...]]:
+    """The plug-ins that each stage of a run uses, by the stage's name."""
+    return {each.name: tuple(each.plug_ins(run)) for each in stages if each.wanted(run)}
 
 
 def train(run: Run) -> Figures:
