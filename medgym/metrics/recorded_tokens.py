@@ -38,6 +38,17 @@ class LostImages(InvariantError):
         super().__init__(3, f"images were lost on the way: {text}")
 
 
+class ExchangedImages(InvariantError):
+    """An image took another's place on the way from a tool to the model (invariant 3)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            3,
+            f"images were exchanged on the way: {text}; fix: see what orders or replaces images "
+            "between the tool and the model",
+        )
+
+
 @dataclass(frozen=True)
 class RecordedTokens(ForcedTokens):
     """A trajectory's tokens and images; `places` are those of the policy's tokens.

@@ -16,7 +16,7 @@ from scipy.special import expit, stdtrit
 from medgym.cases import Case
 from medgym.errors import RunError, UserError
 from medgym.metrics.recorded_tokens import KINDS, hold_images
-from medgym.metrics.sight import Sight, agreement_on, sight
+from medgym.metrics.sight import FAR, NEAR, Sight, agreement_on, sight
 from medgym.storage.run_folder import FORMAT
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory, validate
@@ -26,11 +26,6 @@ from .checks import Check
 from .subject import Subject, pictures, played
 
 LOST = "images are lost on the way: see where the numbers part, from tool to message to model"
-
-NEAR, FAR = 0.01, 0.1
-"""Nats a token of KL(sampler, trainer): one forward pass in bfloat16 against another keeps well
-below the first; a run whose images were dropped between the two showed 5.24, and 0.001 once fixed
-(PrimeIntellect-ai/verifiers, issue 1653)."""
 
 FLOOR = 0.01
 """Nats by which the answer must move, on average, for a model that is not as good as blind: a

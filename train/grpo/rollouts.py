@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from medgym.episode import Rules
+from medgym.imaging.lazy_image import image_hash
 from medgym.messages import ImagePart, Message
+from medgym.metrics.recorded_tokens import ExchangedImages
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.collection import BackendName, Tally, settle
@@ -70,6 +72,7 @@ class StepRollouts:
 
         Raises:
             InvariantError: a trajectory that must not be trained on.
+            ExchangedImages: an image that a worker sent is not the one that it showed.
             UserError, RunError: as the policy raises them.
         """
         trajectories = []
@@ -133,6 +136,8 @@ class StepRollouts:
     def _keep_png(self, sha256: str, png: bytes) -> None:
         image = Image.open(io.BytesIO(png))
         image.load()
+        if image_hash(image) != sha256:
+            raise ExchangedImages(f"the image {sha256[:12]}… arrived as another one")
         self.pictures[sha256] = image
         if self._images is not None:
             self._images.put(ImagePart(0, image))

@@ -14,7 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import trl
@@ -35,9 +35,11 @@ from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import WholeCheckpoints
-from .batch import BatchRow, as_trl, check_images, filled, reward_functions, rows_of, shortest
+from .batch import BatchRow, as_trl, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
 from .rollouts import StepRollouts
+from .watch.step import Publisher, StepWatch
+from .watch.together import together
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
@@ -49,13 +51,6 @@ OnStep = Callable[[int, Sequence[tuple[Case, Trajectory]]], None]
 Select = Callable[[int, list[Group], Play], list[Group]]
 Monitor = Callable[["LookingTrainer", Sequence[tuple[Case, Trajectory]]], Mapping[str, float]]
 """Gives figures of what a step played; it may stop the run."""
-
-
-class Publisher(Protocol):
-    """Keeps an engine in step with the model in training."""
-
-    def player(self, model: Any, step: int) -> Policy:
-        """The policy that plays the episodes of a step."""
 
 
 def check_trl() -> None:
@@ -156,6 +151,8 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         # TRL knows two names of placeholders; every family has one.
         self._placeholder = self._image_pad_token_id = self.local.vision_token_ids[0]
         self._taken = _taken(model)
+        image_processor = cast("Any", self.processing_class).image_processor
+        self._watch = StepWatch(self.accelerator, image_processor, self._placeholder)
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(_is_news)
 
     @property
@@ -193,32 +190,37 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         step = self.state.global_step
         if self.publisher is not None:
             self._policy = self.publisher.player(self.accelerator.unwrap_model(self.model), step)
+        if self._mode == "train":
+            trained = self.accelerator.unwrap_model(self.model)
+            self._watch.sampling(step, self._policy, trained, self._handed_out())
         rules = self.rules_now()
         self.reward_weights = torch.tensor([term.weight for term in rules.rubric.terms])
         pairs = self.played([self._cases[int(p[-1]["content"])] for p in prompts], rules)
         gone = self._left_out([trajectory for _, trajectory in pairs])
         if self._select is not None:
             pairs = self._selected(pairs, gone, rules)
-        hold_images(pairs)
+        together(self.accelerator, lambda: hold_images(pairs))
         self._log_episodes(pairs, gone)
         everyone = gather_object(pairs) if self.accelerator.num_processes > 1 else pairs
         if self._on_step is not None and self.accelerator.is_main_process:
             self._on_step(step, everyone)
         if self._monitor is not None:
             whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
+            monitor = self._monitor
             with self.accelerator.autocast():
-                figures = self._monitor(self, whole)
+                figures = together(self.accelerator, lambda: monitor(self, whole))
             self._log(figures)
         trajectories = [trajectory for _, trajectory in pairs]
         silent = [
             is_gone or (self._overlong == "mask" and trajectory.truncated)
             for is_gone, trajectory in zip(gone, trajectories, strict=True)
         ]
-        rows = rows_of(trajectories, self.pictures)
+        rows = together(self.accelerator, lambda: rows_of(trajectories, self.pictures))
         stand_in = shortest(rows)
         if self._someone_has_none:
             stand_in = next(row for row in gather_object([stand_in]) if row)
         self._rows = filled(rows, stand_in, silent)
+        self._watch.given(trajectories, self._rows, silent)
         self._log_lengths()
         for prompt, trajectory in zip(prompts, trajectories, strict=True):  # what TRL's tables show
             text = trajectory.nodes[0].text if trajectory.nodes else trajectory.case_id
@@ -289,15 +291,32 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         made = super()._generate_and_score_completions(inputs)
-        processor: Any = self.processing_class
-        merge = getattr(processor.image_processor, "merge_size", 1) ** 2
-        check_images(made, self._rows, self._placeholder, merge)
+        self._watch.hold(
+            made, self.pictures, self.accelerator.unwrap_model(self.model), self.publisher
+        )
         return made
+
+    def _handed_out(self) -> int | None:
+        """The step whose weights sample this one, None where nobody knows."""
+        if self.publisher is not None:
+            return self.publisher.handed_out[0]
+        return self.state.global_step if self._policy is self.local else None
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         """TRL passes all that an image processor returns; a model may take less of it."""
         taken = {name: value for name, value in kwargs.items() if name in self._taken}
-        return super()._get_per_token_logps_and_entropies(*args, **taken)
+        found = super()._get_per_token_logps_and_entropies(*args, **taken)
+        self._logps = found[0].detach()
+        return found
+
+    def _compute_loss(self, model: Any, inputs: Any) -> Any:
+        """TRL's loss, and the distance of the sampler in the pass that it is taken of."""
+        loss = super()._compute_loss(model, inputs)
+        if self._mode == "train":
+            step = self.state.global_step
+            for name, value in self._watch.learned(step, inputs, self._logps).items():
+                self._metrics["train"][name].append(value)
+        return loss
 
     @property
     def _mode(self) -> str:

@@ -12,13 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from safetensors.torch import load_file
 
 from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.local_model import local_model
 from medgym.policy import Policy
-from medgym.storage.adapters import CONFIG, Samplers, Version, check_fit, publish, published
+from medgym.storage.adapters import (
+    CONFIG,
+    WEIGHTS,
+    Samplers,
+    Version,
+    check_fit,
+    publish,
+    published,
+)
 from medgym.storage.layout import Place, base_in_run
 
 from ..recipe.schema import ModelPart
@@ -156,6 +165,8 @@ class Following:
         self._saves = saves
         self._wait = wait
         self._playing: tuple[int, Policy] = (0, sampler)
+        self._version: Version | None = None
+        self._held: int | None = None
 
     def player(self, model: "PreTrainedModel", step: int) -> Policy:
         """The policy that plays a step's episodes.
@@ -175,7 +186,26 @@ class Following:
                 self._role, due, self._run.resolve() / "adapters" / self._role / str(due)
             )
             self._playing = (due, self._samplers.load(version)[0])
+            self._version = version
         return self._playing[1]
+
+    @property
+    def handed_out(self) -> tuple[int, str]:
+        """The step whose weights the sampler was given last, and their version's name."""
+        version = self._sampler.version if self._version is None else self._version.name
+        return self._playing[0], version
+
+    def differs(self, model: "PreTrainedModel") -> bool:
+        """Whether the adapter that was written last is not the model's; a version is read once."""
+        if self._version is None or self._held == self._version.step:
+            return False
+        self._held = self._version.step
+        written = load_file(self._version.path / WEIGHTS)
+        own = get_peft_model_state_dict(model, adapter_name="default", save_embedding_layers=False)
+        return not all(
+            name in written and torch.equal(written[name], weight.detach().cpu())
+            for name, weight in own.items()
+        )
 
 
 def merge(adapter: Path, out: Path) -> Path:

@@ -6,7 +6,7 @@ policy's tokens only; every other label is -100.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,10 @@ import torch
 from PIL import Image
 
 from medgym.errors import UserError
+from medgym.metrics.recorded_tokens import ExchangedImages
 from medgym.trajectory import Trajectory, validate
+
+from ..models.pixels import alike, encodings
 
 IGNORED = -100
 """The label of a token without loss, as torch's cross-entropy has it."""
@@ -84,7 +87,11 @@ class Collator:
         self._pad = int(processor.tokenizer.eos_token_id if pad is None else pad)
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-        """Tensors of (samples, tokens of the longest); images as the processor encodes them."""
+        """Tensors of (samples, tokens of the longest); images as the processor encodes them.
+
+        Raises:
+            ExchangedImages: an image is not the one that its sample shows.
+        """
         ids = _padded([s.ids for s in samples], self._pad)
         held = _padded([(1,) * len(s.ids) for s in samples], 0)
         wrote = _padded([s.mask for s in samples], 0)
@@ -93,12 +100,38 @@ class Collator:
             "attention_mask": held,
             "labels": ids.masked_fill(wrote == 0, IGNORED),
         }
-        images = [self._get_image(name) for sample in samples for name in sample.pictures]
+        names = [name for sample in samples for name in sample.pictures]
+        pictures = {name: self._get_image(name) for name in dict.fromkeys(names)}
+        images = [pictures[name] for name in names]
         if images:
             batch |= self._processor.image_processor(images=images, return_tensors="pt")
+            self._hold_images(batch["pixel_values"], samples, pictures)
         if self._types is not None:
             batch[self._types] = (ids == samples[0].image_token).long() * held
         return batch
+
+    def _hold_images(
+        self,
+        values: torch.Tensor,
+        samples: Sequence[Sample],
+        pictures: Mapping[str, Image.Image],
+    ) -> None:
+        """Insist that each image is where its sample shows it.
+
+        Raises:
+            ExchangedImages: it is another one.
+        """
+        encoded = encodings(self._processor.image_processor, pictures)
+        at = 0
+        for row, sample in enumerate(samples):
+            for place, name in enumerate(sample.pictures):
+                end = at + len(encoded[name])
+                if not alike(values[at:end], encoded[name]):
+                    raise ExchangedImages(
+                        f"image {place + 1} of sample {row} is given to the model as another one "
+                        f"than {name[:12]}…, which was shown"
+                    )
+                at = end
 
 
 def _padded(rows: Sequence[Sequence[int]], fill: int) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""What every step of training is held to, and what stops it."""
