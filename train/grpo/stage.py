@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -23,6 +24,7 @@ from medgym.storage.layout import ROLE, Place
 from medgym.storage.trajectories import ImageStore
 
 from ..data.curriculum import arranged, asked_for
+from ..data.mixture import MixedCases
 from ..data.records import Records
 from ..models.checkpoint import load_model, save_model
 from ..models.lora import Following, forget_after, lora_config, only, save_adapter
@@ -31,6 +33,7 @@ from ..recipe.settings import Keys
 from ..recipe.tables import check_steps
 from ..run.fingerprint import PlugIn, of_play, of_policies
 from ..run.opened import Run
+from ..run.processes import is_first
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
 from ..run.steps import SaidSteps
 from .callbacks import KeptTrajectories, MetricsFile, StopAt
@@ -72,8 +75,15 @@ class GrpoStage(Stage):
         cases: Sequence[Case] = run.ordered
         if asked_for(run.recipe.curriculum):
             cases = arranged(cases, run.folder)
+        source_of = None
+        if isinstance(run.train, MixedCases):
+            source_of = run.train.source_of
+            if is_first():
+                print(run.train.describe(len(run.ordered)), file=sys.stderr)
         rules, sampling = run.rules(run.train), run.sampling()
-        train_grpo(run.recipe, model, processor, cases, rules, sampling, run.place)
+        train_grpo(
+            run.recipe, model, processor, cases, rules, sampling, run.place, source_of=source_of
+        )
 
     def policies(self, run: Run) -> Sequence[TrainedPolicy]:
         """The policy after its last step."""
@@ -95,6 +105,7 @@ def train_grpo(
     *,
     until: int | None = None,
     callbacks: Sequence[Callable[[LookingTrainer], TrainerCallback]] = (),
+    source_of: Callable[[Case], str | None] | None = None,
 ) -> None:
     """Train a LoRA adapter (or, without `[lora]`, the model) and publish it.
 
@@ -107,6 +118,7 @@ def train_grpo(
         until: a step to stop at, with a checkpoint, before the recipe's last one; the next call
             resumes there.
         callbacks: make callbacks of the trainer, beside our own.
+        source_of: which of several sources a case is of, for figures of each.
 
     Raises:
         UserError: what the recipe asks for cannot be had.
@@ -139,6 +151,7 @@ def train_grpo(
             "select": _select(recipe, cases, records if is_first else None),
             "monitor": SightMonitor(recipe.sight, recipe.rollout.temperature),
             "on_step": kept.add,
+            "source_of": source_of,
         }
         trainer = _trainer(recipe, model, processor, config, asked)
         if engine is not None:

@@ -34,6 +34,7 @@ from medgym.seeds import seed_of
 from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
+from ..data.mixture import accuracy_by_source
 from ..models.checkpoint import WholeCheckpoints
 from .batch import BatchRow, as_trl, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
@@ -89,6 +90,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             how to play more, and returns as many groups as it received.
         monitor: gives figures of what was played, which are logged; it may stop the run.
         on_step: receives the step and what was played and is trained on, after every generation.
+        source_of: which of several sources a case is of, for figures of each.
         args, model, processing_class, peft_config, callbacks: as TRL's.
     """
 
@@ -111,6 +113,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         select: Select | None = None,
         monitor: Monitor | None = None,
         on_step: OnStep | None = None,
+        source_of: Callable[[Case], str | None] | None = None,
         **kwargs: Any,
     ) -> None:
         check_trl()
@@ -136,6 +139,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         self._select = select
         self._monitor = monitor
         self._on_step = on_step
+        self._source_of = source_of
         self._rows: list[BatchRow] = []
         self._rollouts = StepRollouts(
             sampling, images=images, backend=backend, workers=workers, ray_address=ray_address
@@ -336,6 +340,8 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
         if whole:
             figures["accuracy"] = sum(t.correct for _, t in whole) / len(whole)
             figures |= looking_metrics(whole, [tool.name for tool in self._rules.tools])
+            if self._source_of is not None:
+                figures |= accuracy_by_source(whole, self._source_of)
         self._log(figures)
 
     def _log_lengths(self) -> None:

@@ -36,6 +36,10 @@ def check_tables(recipe: Recipe) -> None:
         )
     if "consultation" in given:  # its roles are trained by GRPO, wherever their settings stand
         given.add("grpo")
+    if "grpo" in given and recipe.cases.train is None:
+        raise UserError(
+            f"{recipe.name}: [cases] has no train; fix: name the cases that are trained on"
+        )
     for name, other in PART_OF.items():
         if name in given and other not in given:
             fix = FIXES.get(name, f"add [{other}], or remove [{name}]")

@@ -9,7 +9,8 @@ from medgym.seeds import seed_of
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 
-from ..data.order import GoldCases, OrderedCases, ordered
+from ..data.mixture import training_cases, training_order
+from ..data.order import GoldCases, OrderedCases
 from ..data.records import Records
 from ..recipe.rules import rules_of, sampling_of
 from ..recipe.schema import Recipe
@@ -40,12 +41,12 @@ class Run:
     @cached_property
     def train(self) -> GoldCases:
         """The cases of training, in the order of their source."""
-        return GoldCases(self.recipe.cases.train)
+        return training_cases(self.recipe.cases)
 
     @cached_property
     def ordered(self) -> OrderedCases:
         """The cases of training, in the order of training."""
-        return ordered(self.train, self.recipe.cases.order, self.recipe.seed)
+        return training_order(self.train, self.recipe.cases.order, self.recipe.seed)
 
     @cached_property
     def test(self) -> GoldCases:
@@ -61,7 +62,8 @@ class Run:
     def opened(self) -> tuple[GoldCases, ...]:
         """All cases that the recipe names."""
         shown = () if self.demonstrated is None else (self.demonstrated,)
-        return (self.train, self.test, *shown)
+        train = (self.train,) if self.recipe.cases.train is not None else ()
+        return (*train, self.test, *shown)
 
     @cached_property
     def overlaps(self) -> tuple[Overlap, ...]:

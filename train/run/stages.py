@@ -10,6 +10,7 @@ import torch
 from medgym.errors import UserError
 
 from ..data.curriculum import CurriculumStage
+from ..data.mixture import MixedCases
 from ..grpo.stage import GrpoStage
 from ..recipe.tables import check_tables
 from ..sft.stage import ColdStartStage
@@ -58,7 +59,10 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
         )
     for cases in run.opened():
         cases.check()
-        run.rules(cases).begin(cases[0])
+        if isinstance(cases, MixedCases) and recipe.rollout.view_size is None:
+            cases.check_view_sizes()
+        for part in cases.parts:
+            run.rules(cases).begin(part[0])
     if recipe.cases.overlap != ALLOWED:
         refuse(run.overlaps)
     done = run.place.stages()  # a resumed run needs no more what these were made from

@@ -130,7 +130,7 @@ def test_what_differs_from_the_recipe_of_a_run_is_named(
         ("kind:test[:200]", "kind:tset[:200]", "did you mean 'test'"),
         ("phantom,look=radiograph,question=kind:train[10", "fantom:train[10", "unknown source"),
         ("[tools]", '[curriculum]\ndifficulty = "hf:tiny@./no"\n[tools]', "no adapter in no"),
-        ("[tools]", '[curriculum]\ndifficulty = "scripted:orcle"\n[tools]', "did you mean 'oracle'"),
+        ("[tools]", '[curriculum]\ndifficulty = "scripted:orcle"\n[tools]', "mean 'oracle'"),
         ("save_steps = 25", 'report_to = ["wandbb"]', "[grpo] report_to: "),
         ("save_steps = 25", 'report_to = "dvclive"', "[grpo] report_to: "),
         ("warmup_steps = 6", 'report_to = ["dvclive"]', "[sft] report_to: "),
