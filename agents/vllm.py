@@ -4,11 +4,18 @@ Prompts are token ids with one placeholder for each image. The engine expands th
 must have read exactly the prompt of the renderer. Log-probabilities are of the distribution from
 which it samples, and vision tokens cannot be sampled. Settings of vLLM are options of the spec:
 `vllm:PATH?max_model_len=4096&max_loras=4`.
+
+Where a launcher started several processes, each has an engine of its own, on its own device. An
+engine that takes adapters can lend out its memory (vLLM's sleep mode), so that a model in training
+has it while it learns.
 """
 
 import copy
 import itertools
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -18,7 +25,7 @@ from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
 from medgym.models import find_model, load_processor
 from medgym.policy import Policy, Sampling
-from medgym.spec import read_options, with_adapter
+from medgym.spec import flag, read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
 
 from .event_loop import BackgroundLoop
@@ -28,8 +35,9 @@ from .rendering import Renderer
 Setting = str | int | float | bool
 """The value of one of vLLM's settings."""
 
-_SETTINGS: dict[str, type[str] | type[int] | type[float]] = {
+_SETTINGS: dict[str, Callable[[str], Setting]] = {
     "dtype": str,
+    "enable_sleep_mode": flag,
     "gpu_memory_utilization": float,
     "max_lora_rank": int,
     "max_loras": int,
@@ -44,6 +52,10 @@ IMAGES = 16
 
 MAX_LORAS, MAX_LORA_RANK = 6, 32
 """Adapters loaded at once (two versions for each of two roles, and two more), and their rank."""
+
+_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK")
+_PREFIXES = ("MASTER_", "TORCHELASTIC_")
+"""The variables by which a launcher tells its processes of each other."""
 
 PATIENCE = 30.0
 """Seconds in which the engine's processes have to end."""
@@ -95,6 +107,10 @@ class VLLMPolicy(Policy):
             # On a CPU, vLLM 0.32 answers requests for the base by the adapter in the last place if
             # they share a batch with an adapter's (vllm-project/vllm#48421): it stays empty.
             asked |= {"max_loras": self._max_loras + on_cpu, "max_lora_rank": MAX_LORA_RANK}
+            if current_platform.is_sleep_mode_available():
+                asked["enable_sleep_mode"] = True
+        if not on_cpu:
+            asked |= _device_of_this_process(int(settings.get("tensor_parallel_size", 1)))
         self.renderer = Renderer(load_processor(path))
         self.spec = f"vllm:{path}"
         self.version = ""
@@ -104,6 +120,8 @@ class VLLMPolicy(Policy):
         self._ids = itertools.count(1)
         self._adapter: _Adapter | None = None
         self._adapters: dict[str, _Adapter] = {}
+        self._can_sleep = bool((asked | settings).get("enable_sleep_mode"))
+        self._asleep = threading.Event()  # of the engine, which may have several policies
         self._owns_engine = True
         self._background = BackgroundLoop("medgym vllm")
 
@@ -111,7 +129,8 @@ class VLLMPolicy(Policy):
             return AsyncLLM.from_engine_args(AsyncEngineArgs(**asked | settings))
 
         try:
-            self._engine = self._background.wait(start())
+            with _launcher_hidden():
+                self._engine = self._background.wait(start())
         except Exception as error:
             self._background.close()
             raise _cannot_load(path, error) from error
@@ -217,6 +236,7 @@ class VLLMPolicy(Policy):
         from vllm.lora.request import LoRARequest
 
         path = path.resolve()
+        self.resume()  # a sleeping engine has no memory into which it could load one
         loaded = self._adapters.get(name)
         if loaded is not None:
             if loaded.lora_path != str(path):
@@ -245,7 +265,21 @@ class VLLMPolicy(Policy):
         """Have the engine unload an adapter. Unknown names are ignored."""
         request = self._adapters.pop(name, None)
         if request is not None:
+            self.resume()
             self._background.wait(self._engine.remove_lora(request.lora_int_id))
+
+    def pause(self) -> None:
+        """Have the engine sleep: weights and adapters wait in the machine's memory, caches are
+        dropped. A vLLM that has no sleep mode, as on a CPU, stays awake."""
+        if self._can_sleep and not self._asleep.is_set():
+            self._background.wait(self._engine.sleep(level=1))
+            self._asleep.set()
+
+    def resume(self) -> None:
+        """Wake the engine, if it sleeps."""
+        if self._asleep.is_set():
+            self._background.wait(self._engine.wake_up())
+            self._asleep.clear()
 
     def close(self) -> None:
         """Stop the engine. Requests that wait for a reply are interrupted."""
@@ -258,6 +292,38 @@ class VLLMPolicy(Policy):
 
         self._background.close(stop())
         del self._engine
+
+
+def _device_of_this_process(devices: int) -> dict[str, object]:
+    """The setting that names the device of an engine, where a launcher started several processes.
+
+    vLLM counts among the visible devices, as torch does for the model of this process.
+
+    Raises:
+        UserError: the engine is to have several devices, which other processes use.
+    """
+    if int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1"))) == 1:
+        return {}
+    if devices > 1:
+        raise UserError(
+            f"each of several processes has one device, and tensor_parallel_size is {devices}; "
+            "fix: omit it, start one process, or serve the model and name it by openai:"
+        )
+    return {"device_ids": [int(os.environ["LOCAL_RANK"])]}
+
+
+@contextmanager
+def _launcher_hidden() -> Iterator[None]:
+    """Start an engine as if no launcher had started this process: it must not join the others."""
+    hidden = {
+        name: os.environ.pop(name)
+        for name in tuple(os.environ)
+        if name in _LAUNCHER or name.startswith(_PREFIXES)
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _cannot_load(path: str, error: Exception) -> UserError:

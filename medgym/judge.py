@@ -123,6 +123,7 @@ class Judge(Protocol):
         seed: int = 0,
         on_progress: Callable[[int], None] | None = None,
         on_messages: OnMessages | None = None,
+        trajectories: Sequence[Trajectory] | None = None,
     ) -> Judgement:
         """Run the policy once on every case and judge it.
 
@@ -134,6 +135,8 @@ class Judge(Protocol):
             seed: the same seed gives the same episodes.
             on_progress: is called with the number of cases done.
             on_messages: is called with each finished conversation; a store of images takes it.
+            trajectories: the episodes of all cases, in their order, where they were run before:
+                then none is run. Training gives it where several processes shared the cases.
 
         Raises:
             UserError: there is no case.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from PIL import Image
 
 from medgym.messages import Message
+from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.models import load_model
 from medgym.policy import Policy
 from medgym.registry import load
@@ -163,18 +164,22 @@ def local_model(
 
 
 def load_local_model(
-    name: str, adapter: str | None = None, *, patience: float | None = PATIENCE
+    name: str,
+    adapter: str | None = None,
+    options: ModelOptions = DEFAULTS,
+    *,
+    patience: float | None = PATIENCE,
 ) -> LocalModel:
     """The policy over a model that is loaded for it, with the version of its adapter.
 
     Args:
-        name, adapter: as `load_model` takes them.
+        name, adapter, options: as `load_model` takes them.
         patience: as `local_model` takes it.
 
     Raises:
         UserError: as `load_model` and `local_model` raise them.
     """
-    model, processor, version = load_model(name, adapter)
+    model, processor, version = load_model(name, adapter, options)
     policy = local_model(model, processor, patience=patience)
     policy.version = version
     return policy

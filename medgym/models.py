@@ -18,6 +18,16 @@ from urllib.request import Request, urlopen
 
 from medgym.errors import RunError, UserError, missing_library
 from medgym.failures import reason_of
+from medgym.model_loading import (
+    attention_keywords,
+    check_attention,
+    check_options,
+    check_trust,
+    device_of,
+    hub_keywords,
+    weight_keywords,
+)
+from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.registry import load, names
 from medgym.storage.adapters import check_fit, check_shapes, content, name_of
 
@@ -140,7 +150,7 @@ def _why_offline(name: str) -> str:
     return reason and f"it is no folder, and the hub {hub} cannot be reached: {reason}"
 
 
-def load_processor(name: str) -> "ProcessorMixin":
+def load_processor(name: str, options: ModelOptions = DEFAULTS) -> "ProcessorMixin":
     """The processor of a model, without the model itself.
 
     Raises:
@@ -148,10 +158,11 @@ def load_processor(name: str) -> "ProcessorMixin":
     """
     found = find_model(name)
     try:
-        return _processor(found)
+        return _processor(found, options)
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     except Exception as error:  # not found, damaged, ...
+        check_trust(name, error)
         raise UserError(
             f"cannot load the processor of {name!r} ({_reason(found, error)}); fix: name a folder "
             "or a hub model with a processor"
@@ -161,16 +172,18 @@ def load_processor(name: str) -> "ProcessorMixin":
 def load_model(
     name: str,
     adapter: str | None = None,
+    options: ModelOptions = DEFAULTS,
     *,
     check: "Callable[[ProcessorMixin], object] | None" = None,
     weights: bool = True,
     found: FoundModel | None = None,
 ) -> LoadedModel:
-    """Load a model in eval mode: in float32 on a CPU, as stored on a GPU.
+    """Load a model in eval mode: by default in float32 on a CPU, as stored on a GPU.
 
     Args:
         name: see `find_model`.
         adapter: a PEFT adapter's folder, trained over this model.
+        options: how it is loaded.
         check: called with the processor before the weights are loaded.
         weights: False makes the model from its config, with shapes and without weights: what shows
             then shows at once.
@@ -180,15 +193,18 @@ def load_model(
         UserError: there is no such model, it cannot be loaded, or the adapter does not fit.
     """
     found = found or find_model(name, adapter)
+    check_options(name, options, is_folder=Path(found.path).is_dir())
     folder = Path(adapter).expanduser() if adapter is not None else None
     version = name_of(folder) if folder is not None else ""
     try:
-        model, processor = _loaded(found, folder, check, weights)
+        model, processor = _loaded(found, folder, options, check, weights)
     except (UserError, RunError):
         raise
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     except Exception as error:  # damaged weights, unknown classes, ...
+        check_trust(name, error)
+        check_attention(name, options, error)
         raise _cannot_load(name, _reason(found, error)) from error
     if folder is not None:
         model = add_adapter(model, folder, "default")
@@ -206,11 +222,11 @@ def _reason(found: FoundModel, error: Exception) -> str:
     return (found.offline or (str(error).splitlines() or [type(error).__name__])[0])[:160]
 
 
-def _processor(found: FoundModel) -> "ProcessorMixin":
+def _processor(found: FoundModel, options: ModelOptions) -> "ProcessorMixin":
     from transformers import AutoProcessor
 
     processor: ProcessorMixin = AutoProcessor.from_pretrained(
-        found.path, local_files_only=bool(found.offline)
+        found.path, **hub_keywords(bool(found.offline), options)
     )
     return processor
 
@@ -218,6 +234,7 @@ def _processor(found: FoundModel) -> "ProcessorMixin":
 def _loaded(
     found: FoundModel,
     adapter: Path | None,
+    options: ModelOptions,
     check: "Callable[[ProcessorMixin], object] | None",
     weights: bool,
 ) -> "tuple[PreTrainedModel, ProcessorMixin]":
@@ -228,8 +245,8 @@ def _loaded(
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     transformers.logging.disable_progress_bar()  # medgym shows its own
-    only_local = bool(found.offline)
-    processor = _processor(found)
+    hub = hub_keywords(bool(found.offline), options)
+    processor = _processor(found, options)
     if check is not None:
         check(processor)
     if adapter is not None and Path(found.path).is_dir():
@@ -237,16 +254,22 @@ def _loaded(
     model: PreTrainedModel
     if not weights:
         with torch.device("meta"):
-            config = AutoConfig.from_pretrained(found.path, local_files_only=only_local)
-            model = AutoModelForImageTextToText.from_config(config)
+            config = AutoConfig.from_pretrained(found.path, **hub)
+            model = AutoModelForImageTextToText.from_config(
+                config,
+                trust_remote_code=options.trust_remote_code,
+                **attention_keywords(options),
+            )
         return model.eval(), processor
-    on_gpu = torch.cuda.is_available()
-    if on_gpu and "LOCAL_RANK" in os.environ:  # of several processes, each has a GPU of its own
+    device = device_of(options)
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        # Of several processes, each has a GPU of its own.
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     model = AutoModelForImageTextToText.from_pretrained(
-        found.path, dtype="auto" if on_gpu else torch.float32, local_files_only=only_local
+        found.path, **hub, **weight_keywords(options, device)
     )
-    model.to("cuda" if on_gpu else "cpu")  # type: ignore[arg-type]
+    if not options.quantization:  # quantized weights are where they were made
+        model.to(device)  # type: ignore[arg-type]
     return model.eval(), processor
 
 

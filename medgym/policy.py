@@ -163,6 +163,12 @@ class Policy(ABC):
     def leave(self) -> None:  # noqa: B027
         """An episode that entered is over, however it ended."""
 
+    def pause(self) -> None:  # noqa: B027 - most policies hold no memory that others need
+        """Lend out the memory that it holds; it is asked nothing until `resume`."""
+
+    def resume(self) -> None:  # noqa: B027
+        """Take back the memory that `pause` lent out; does nothing where it holds it."""
+
     def close(self) -> None:  # noqa: B027 - most policies hold nothing that needs closing
         """Give back what it holds."""
 
@@ -256,6 +262,14 @@ class WrappedPolicy(Policy):
     def leave(self) -> None:
         """See `Policy`."""
         self.policy.leave()
+
+    def pause(self) -> None:
+        """See `Policy`."""
+        self.policy.pause()
+
+    def resume(self) -> None:
+        """See `Policy`."""
+        self.policy.resume()
 
     def close(self) -> None:
         """See `Policy`."""

@@ -7,6 +7,7 @@
 Standard output belongs to results, so that `--json` may be piped while the bar runs.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ def progress(
     done: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Advance]:
-    """Show how far something is.
+    """Show how far something is. Of several processes of one run, the first one shows it.
 
     Args:
         what: the work, in a word or two.
@@ -46,7 +47,9 @@ def progress(
         done: how much of it was done before, which says nothing of how fast the rest goes.
         clock: seconds; tests bring their own.
     """
-    if sys.stderr.isatty():
+    if int(os.environ.get("RANK", "0")):
+        yield lambda _=1, /, **figures: None
+    elif sys.stderr.isatty():
         yield from _bar(what, total, done)
     else:
         yield from _lines(what, total, done, clock)

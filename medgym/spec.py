@@ -184,17 +184,6 @@ def read_pairs(what: str, text: str, separator: str = "&") -> dict[str, str]:
     return values
 
 
-def bare_name(what: str, rest: str) -> str:
-    """The name in a spec's rest, of what has no options.
-
-    Raises:
-        UserError: it is given some.
-    """
-    name, _, options = rest.partition("?")
-    read_options(what, options, {})
-    return name
-
-
 def kinds_of(make: Callable[..., object]) -> dict[str, Callable[[str], Any]]:
     """The options that a function or a class takes, each read as the kind of its default."""
     parameters = inspect.signature(make).parameters.values()

@@ -83,6 +83,12 @@ class Inner(Policy):
     def leave(self) -> None:
         self.asked.append("leave")
 
+    def pause(self) -> None:
+        self.asked.append("pause")
+
+    def resume(self) -> None:
+        self.asked.append("resume")
+
     def close(self) -> None:
         self.asked.append("close")
 
@@ -96,6 +102,8 @@ ASKED: dict[str, tuple[Callable[[Policy], Any], Any]] = {
     "drop_adapter": (lambda p: p.drop_adapter("a"), ("drop_adapter", "a")),
     "enter": (lambda p: p.enter(), "enter"),
     "leave": (lambda p: p.leave(), "leave"),
+    "pause": (lambda p: p.pause(), "pause"),
+    "resume": (lambda p: p.resume(), "resume"),
     "close": (lambda p: p.close(), "close"),
 }
 

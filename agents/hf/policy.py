@@ -22,9 +22,10 @@ from PIL import Image
 from medgym.errors import UserError
 from medgym.local_model import PATIENCE, ForcedTokens, LocalModel
 from medgym.messages import Message, Reply
+from medgym.model_options import read_model
 from medgym.models import add_adapter, load_model
 from medgym.policy import Policy, Sampling, WrappedPolicy
-from medgym.spec import bare_name, with_adapter
+from medgym.spec import with_adapter
 
 from ..imitation import Imitation
 from ..rendering import Prompt, Renderer
@@ -116,7 +117,7 @@ class HFPolicy(LocalModel):
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "HFPolicy":
         """Load a model by name and, with `@ADAPTER`, a PEFT adapter's folder."""
-        model, processor, version = load_model(bare_name("hf", rest), adapter, check=Renderer)
+        model, processor, version = load_model(*read_model("hf", rest, adapter), check=Renderer)
         policy = cls(model, processor)
         policy.version = version
         return policy
@@ -126,7 +127,7 @@ class HFPolicy(LocalModel):
         """Make all of it with a model that has shapes and no weights, from its config."""
         with warnings.catch_warnings():  # PyTorch's, that no weights of an adapter go in there
             warnings.simplefilter("ignore")
-            load_model(bare_name("hf", rest), adapter, check=Renderer, weights=False)
+            load_model(*read_model("hf", rest, adapter), check=Renderer, weights=False)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply, together with the other requests that wait."""

@@ -28,13 +28,16 @@ def judge(
     seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
     on_messages: OnMessages | None = None,
+    trajectories: Sequence[Trajectory] | None = None,
 ) -> Judgement:
     """The share of right answers, and whether the policy looked where there is something to see.
 
     Arguments and errors are those of `medgym.judge.Judge`.
     """
     cases = list(cases)  # a lazy list makes each only once
-    trajectories: list[Trajectory] = []
+    if trajectories is not None:
+        return judgement(policy.spec, cases, trajectories)
+    played: list[Trajectory] = []
     for trajectory in collect(
         cases, policy, rules, sampling=sampling, seed=seed, on_messages=on_messages, ordered=True
     ):
@@ -43,10 +46,10 @@ def judge(
                 f"the episode of {trajectory.case_id} failed ({trajectory.failure}), and a failed "
                 "episode is not a wrong answer; fix: remove the cause and judge again"
             )
-        trajectories.append(trajectory)
+        played.append(trajectory)
         if on_progress is not None:
-            on_progress(len(trajectories))
-    return judgement(policy.spec, cases, trajectories)
+            on_progress(len(played))
+    return judgement(policy.spec, cases, played)
 
 
 def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Trajectory]) -> Judgement:

@@ -9,7 +9,10 @@ from medgym.commands.printing import print_json
 from medgym.commands.shared_options import AsJson
 from medgym.errors import missing_library
 
+from ..run.processes import is_first, one_voice
 
+
+@one_voice()
 def ablate(
     recipe: Annotated[str, typer.Argument(help="A recipe that trains a consultation.")],
     out: Annotated[
@@ -27,7 +30,6 @@ def ablate(
         from ..consultation.check import check as check_consultation
         from ..recipe.schema import load_recipe
         from ..run.opened import Run
-        from ..run.processes import is_first
         from ..run.stages import START, check
     except ModuleNotFoundError as error:
         raise missing_library(error) from error

@@ -22,7 +22,7 @@ def merge(
     Example: medgym train merge runs/tiny models/tiny-grpo
     """
     try:
-        from ..models.lora import merge as merged
+        from ..models.merging import merge as merged
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     folder = merged(adapter, out)

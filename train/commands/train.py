@@ -15,6 +15,7 @@ from medgym.commands.shared_options import AsJson
 from medgym.errors import missing_library
 from medgym.registry import names
 
+from ..run.processes import one_voice
 from .ablate import ablate
 from .audit import audit
 from .merge import merge
@@ -55,6 +56,7 @@ def group() -> None:
 
 
 @app.command(BY_RECIPE, cls=_ByRecipe)
+@one_voice()
 def train(
     recipe: Annotated[
         str,

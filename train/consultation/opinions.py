@@ -19,10 +19,10 @@ from medgym.episode import Rules
 from medgym.errors import RunError
 from medgym.policy import Sampling
 from medgym.progress import progress
-from medgym.rollout import collect
 from medgym.seeds import seed_of
-from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
+
+from ..run.sharing import collect_shared, shared_folder
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class Advice:
         rules, sampling: those of the whole, which roles change where they say so.
         seed: of every reply.
 
-    A specialist that fails says nothing. An episode that could not be played at all stops the run
-    (`RunError`): triage that could not be asked, or all specialists of a case.
+    Of several processes each asks its share, and all read what was said. A specialist that fails
+    says nothing. An episode that could not be played at all stops the run (`RunError`): triage that
+    could not be asked, or all specialists of a case.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Advice:
         consultations = self._begun(cases)
         chooser = self._recipe.chooser
         if chooser is not None:
-            stream = collect(
+            stream = collect_shared(
                 [each.parts[0].case for each in consultations],
                 self._team.policies.of(chooser),
                 chooser.rules(self._rules),
@@ -134,11 +135,10 @@ class Advice:
             "opinions": self._recipe.count(role), "seed": self._seed,
             "tools": list(role.tools or ()),
         }  # fmt: skip
-        path = self._folder / f"{seed_of(json.dumps(asked)):016x}"
-        run = RunFolder.open(path) if path.exists() else RunFolder.create(path, asked)
+        run = shared_folder(self._folder / f"{seed_of(json.dumps(asked)):016x}", asked)
         held = {trajectory.case_id for trajectory in run.trajectories}
         missing = [case for case in cases if case.id not in held]
-        stream = collect(
+        stream = collect_shared(
             missing, panel, self._rules, sampling=self._sampling, seed=self._seed, out=run
         )
         with progress(f"opinions: {specialty}", len(missing)) as advance:

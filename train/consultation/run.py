@@ -11,6 +11,7 @@ from medgym.consultation.role import SINGLE, SPECIALIST, TRIAGE
 
 from ..run.judging import Figures, write_figures, write_results
 from ..run.opened import Run
+from ..run.processes import is_first
 from ..run.stage import do, once
 from ..run.stages import START
 from .judging import judged
@@ -32,17 +33,19 @@ def run_consultation(run: Run) -> Figures:
             once(place, f"specialists{mark}", learn, together=True)
         if TRIAGE in training.trained:
             if recipe.marl.triage_reward == "outcome":
-                once(place, f"outcomes{mark}", partial(training.outcomes, number))
+                play = partial(training.outcomes, number)
+                once(place, f"outcomes{mark}", play, together=True)
             once(place, f"triage{mark}", partial(training.triage, number), together=True)
-        once(place, f"opinions{mark}", partial(training.opinions, number))
+        once(place, f"opinions{mark}", partial(training.opinions, number), together=True)
         once(place, f"attending{mark}", partial(training.attending, number), together=True)
     if recipe.marl.single:
         once(place, SINGLE, training.single, together=True)
 
     def judge() -> None:
-        training.describe()
+        if is_first():
+            training.describe()
         with training.policies() as policies:
             write_figures(judged(training, policies), place)
 
-    once(place, "judge", judge)
+    once(place, "judge", judge, together=True)
     return write_results(run)

@@ -41,6 +41,7 @@ from ..data.order import GoldCases, needed
 from ..recipe.schema import Recipe
 from ..run.judging import model_policy
 from ..run.opened import Run
+from ..run.processes import is_first
 from .curriculum import Entropy, difficulty, staged
 from .opinions import Advice
 from .triage_reward import Outcomes, play_out
@@ -66,6 +67,7 @@ class Training:
         self.recipe = recipe = run.recipe
         self.place = run.place
         self.folder = run.folder
+        self.options = recipe.model.options.in_run  # of the cold start
         tables = {"consultation": recipe.consultation, "roles": recipe.roles}
         self.consultation = recipe_of(tables, recipe.name)
         self._check_roles()
@@ -140,7 +142,7 @@ class Training:
         policies = RolePolicies()
         try:
             engine = engine_of(self.recipe, self.place)
-            policies.add(BASE, engine or model_policy(str(self.place.cold_start)))
+            policies.add(BASE, engine or model_policy(self.place.cold_start, options=self.options))
             yield policies
         finally:
             policies.close()
@@ -200,7 +202,7 @@ class Training:
             recipe = recipe.model_copy(
                 update={"grpo": recipe.grpo | {"entropy_coef": max(weights)}}
             )
-        model, processor = load_model(self.place.cold_start)
+        model, processor = load_model(self.place.cold_start, self.options)
         train_grpo(
             recipe,
             model,
@@ -290,13 +292,16 @@ class Training:
                 most=consultation.most,
                 seed=seed_of(self.recipe.seed, "outcomes", number),
             )
-        found.write(self.folder / f"outcomes-{number}.jsonl")
+        if is_first():
+            found.write(self.folder / f"outcomes-{number}.jsonl")
 
     def opinions(self, number: int) -> None:
         """Collect the opinions that the attending learns from, and write the cases with them."""
         with self.policies() as policies:
             advice = self.advice(self.team(policies), f"opinions {number}")
             advised = advice.triaged(self.run.ordered[: self.recipe.marl.cases])
+        if not is_first():
+            return
         write_cases([each.shown for each in advised], self.folder / f"advised-{number}.jsonl")
         rows = [
             {
@@ -347,7 +352,7 @@ class Training:
             path, role = self.newest(name), self.role(name)
             assert path is not None, "what is described was trained"
             learned = {
-                "policy": f"hf:{{here}}/{self.place.cold_start.name}",
+                "policy": f"hf:{{here}}/{self.place.cold_start.name}{self.options.query()}",
                 "adapter": str(Path(path).relative_to(self.folder)),
             }
             given = {

@@ -19,11 +19,11 @@ from medgym.consultation.opinions import chosen
 from medgym.episode import Rules
 from medgym.policy import Policy, Sampling
 from medgym.progress import progress
-from medgym.rollout import collect
 from medgym.rubric import Rubric, Term, load_rubric
 from medgym.seeds import seed_of
 from medgym.storage.trajectories import write_atomic
 
+from ..run.sharing import collect_shared
 from .opinions import Advice, require_played
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def play_out(
             asked = [advised.shown for advised in advice.chosen(cases, choice)]
             # The same seed for each choice of a case: only the opinions differ.
             outcome_seed = seed_of(seed, "outcome")
-            for played in collect(asked, attending, rules, sampling=sampling, seed=outcome_seed):
+            stream = collect_shared(asked, attending, rules, sampling=sampling, seed=outcome_seed)
+            for played in stream:
                 require_played(played)
                 right[played.case_id, frozenset(choice)] = float(played.correct)
                 advance()

@@ -19,9 +19,7 @@ from medgym.episode import Rules
 from medgym.local_model import LocalModel
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
-from medgym.rollout import collect
 from medgym.seeds import seed_of
-from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import write_atomic
 
 from ..recipe.schema import CurriculumTable, Recipe
@@ -29,6 +27,8 @@ from ..run.fingerprint import PlugIn, of_play, of_policies
 from ..run.judging import model_policy
 from ..run.opened import Run
 from ..run.policies import check_policy
+from ..run.processes import is_first
+from ..run.sharing import collect_shared, shared_folder
 from ..run.stage import Stage
 from .order import needed
 from .records import Records
@@ -42,6 +42,7 @@ class CurriculumStage(Stage):
 
     name: ClassVar[str] = "curriculum"
     needs: ClassVar[tuple[str, ...]] = ("cold_start",)
+    together: ClassVar[bool] = True
 
     def wanted(self, run: Run) -> bool:
         """Where cases are chosen or ordered."""
@@ -61,7 +62,7 @@ class CurriculumStage(Stage):
 
     def do(self, run: Run) -> None:
         """Write the order into the run's folder."""
-        student = model_policy(run.place.cold_start)
+        student = model_policy(run.place.cold_start, options=run.recipe.model.options.in_run)
         try:
             rules, sampling = run.rules(run.train), run.sampling()
             arrange(run.recipe, run.ordered, student, rules, sampling, run.folder)
@@ -84,12 +85,15 @@ def arrange(
 ) -> None:
     """Choose and order the cases, and write both down in the run's folder.
 
+    Of several processes all measure, and the first one chooses.
+
     Args:
         cases: all, in the order that `[cases]` asks for.
         student: the policy after its cold start.
     """
     table, records = recipe.curriculum, Records(folder)
-    records.forget("curriculum")
+    if is_first():
+        records.forget("curriculum")
     wanted = needed(recipe.grpo, round(table.share * len(cases)) or 1)
     pool = list(cases[: min(len(cases), round(wanted / table.share))])
     success: dict[str, float] = {}
@@ -103,6 +107,8 @@ def arrange(
         finally:
             if policy is not student:
                 policy.close()
+    if not is_first():
+        return
     if table.share < 1:
         from .case_selection import curate, represent
 
@@ -151,9 +157,8 @@ def measure(
     The episodes are kept in `folder`; those that are there already are not played again.
     """
     asked = {"policy": policy.spec, "samples": samples, "seed": seed}
-    known = (folder / "manifest.json").is_file()
-    run = RunFolder.open(folder) if known else RunFolder.create(folder, asked)
-    stream = collect(
+    run = shared_folder(folder, asked)
+    stream = collect_shared(
         cases,
         policy,
         rules,
@@ -165,7 +170,8 @@ def measure(
     with progress("difficulty", len(cases) * samples) as advance:
         for _ in stream:
             advance(1)
-    run.finish()
+    if is_first():
+        run.finish()
     right: dict[str, list[bool]] = {}
     for trajectory in run.trajectories:
         right.setdefault(trajectory.case_id, []).append(trajectory.correct)

@@ -18,12 +18,14 @@ from medgym.local_model import LocalModel
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.progress import progress
-from medgym.rollout import collect, roll_out
+from medgym.rollout import roll_out
 from medgym.rollout.sync import drive
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
 from ..recipe.schema import DemonstrationsTable
+from ..run.processes import everyone, is_first
+from ..run.sharing import collect_shared
 from .records import Record, Records
 
 SELF = "self"
@@ -45,6 +47,9 @@ def demonstrations(
     seed: int,
 ) -> list[Trajectory]:
     """Play what is not in the run's folder yet; returns those that are to be learned from.
+
+    Of several processes each plays its share, and all return the same. A stored run is played again
+    by the first one.
 
     Args:
         table: whose episodes, how many, which are kept.
@@ -71,8 +76,9 @@ def demonstrations(
             kept.append(each)
         else:
             left_out.append(_row(each, why))
-    records.forget("demonstrations")
-    records.add("demonstrations", left_out)
+    if is_first():
+        records.forget("demonstrations")
+        records.add("demonstrations", left_out)
     if not kept:
         raise UserError(
             f"none of {len(shown) + len(failed)} demonstrations is kept "
@@ -92,7 +98,9 @@ def _played(
     seed: int,
 ) -> Iterator[Trajectory]:
     if table.run is not None:
-        yield from drive(_replayed(RunFolder.open(table.run), cases, student, rules, run, seed))
+        if is_first():
+            yield from drive(_replayed(RunFolder.open(table.run), cases, student, rules, run, seed))
+        everyone(None)  # all that was played is stored
         return
     assert table.policy is not None
     policy: Policy = student
@@ -101,7 +109,7 @@ def _played(
         if teacher is not None:
             asyncio.run(teacher.check())
             policy = student.imitating(Plain(teacher))
-        yield from collect(
+        yield from collect_shared(
             cases,
             policy,
             rules,

@@ -27,6 +27,7 @@ from medgym.failures import Failure
 from medgym.local_model import LocalModel, local_model
 from medgym.messages import Calls, Message, Reply, parse_action, render_answer
 from medgym.metrics.recorded_tokens import RecordedTokens, kinds_of
+from medgym.model_options import read_model
 from medgym.models import load_model
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.registry import names
@@ -236,7 +237,9 @@ def subject_of(named: str, cases: str | None) -> Subject:
     is_folder = not colon and Path(named).expanduser().is_dir()
     path, adapter = (named, None) if is_folder else split_adapter(named)
     asked, rules = cases_and_rules(cases or CASES, tools=DEFAULT_TOOLS, max_turns=3)
-    model, processor, _ = load_model(path, adapter)
+    model, processor, _ = load_model(
+        *((path, None) if is_folder else read_model("hf", path, adapter))
+    )
     return Subject(model, processor, asked, rules)
 
 
@@ -268,7 +271,7 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
         played = GoldCases(cases) if cases else opened.test
         rules = Training(opened).rules(ATTENDING, on=played)
         chosen = [advised_case(case, ()) for case in chosen]
-    model, processor, _ = load_model(str(base), adapter)
+    model, processor, _ = load_model(str(base), adapter, recipe.model.options.in_run)
     return Subject(model, processor, chosen, rules, run, _known(recipe))
 
 
@@ -292,5 +295,5 @@ def _of_rollout(run: RunFolder, cases: str | None) -> Subject:
     scheme, _, rest = str(asked["policy"]).partition(":")
     if scheme != "hf":
         return Subject(None, None, chosen, rules, run, (own,))
-    model, processor, _ = load_model(*split_adapter(rest))
+    model, processor, _ = load_model(*read_model("hf", *split_adapter(rest)))
     return Subject(model, processor, chosen, rules, run, (own,))

@@ -28,6 +28,7 @@ from ..data.mixture import MixedCases
 from ..data.records import Records
 from ..models.checkpoint import load_model, save_model
 from ..models.lora import Following, forget_after, lora_config, only, save_adapter
+from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.tables import check_steps
@@ -71,7 +72,7 @@ class GrpoStage(Stage):
 
     def do(self, run: Run) -> None:
         """Train, from the cold start or from the last checkpoint, and publish the adapter."""
-        model, processor = load_model(run.place.cold_start)
+        model, processor = load_model(run.place.cold_start, run.recipe.model.options.in_run)
         cases: Sequence[Case] = run.ordered
         if asked_for(run.recipe.curriculum):
             cases = arranged(cases, run.folder)
@@ -132,6 +133,7 @@ def train_grpo(
     kept, records = KeptTrajectories(place), Records(place.folder)
     engine = engine_of(recipe, place)
     trainer: LookingTrainer | None = None
+    dtypes = dtypes_of(model)
     try:
         if is_first:
             kept.forget_after(done)
@@ -187,6 +189,8 @@ def train_grpo(
                 trainer._load_from_checkpoint(last)
         steps = max(int(trainer.state.global_step), done)
         kept.write(steps)
+        if not recipe.lora:
+            cast_weights(trainer.accelerator.unwrap_model(trainer.model), dtypes)
         if is_first:
             _publish(trainer, processor, place, steps, bool(recipe.lora))
     finally:

@@ -36,6 +36,8 @@ from medgym.trajectory import Trajectory
 
 from ..data.mixture import accuracy_by_source
 from ..models.checkpoint import WholeCheckpoints
+from ..models.precision import LearnsInFloat32
+from ..run.processes import to_first
 from .batch import BatchRow, as_trl, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
 from .rollouts import StepRollouts
@@ -72,7 +74,7 @@ def look(view: int) -> str:
     return str(view)
 
 
-class LookingTrainer(WholeCheckpoints, GRPOTrainer):
+class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
     """TRL's `GRPOTrainer`, whose completions are episodes.
 
     Args:
@@ -191,6 +193,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _generate(self, prompts: list) -> Any:  # type: ignore[type-arg]
         self._rollouts.begin()
+        self._policy.resume()
         step = self.state.global_step
         if self.publisher is not None:
             self._policy = self.publisher.player(self.accelerator.unwrap_model(self.model), step)
@@ -205,7 +208,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             pairs = self._selected(pairs, gone, rules)
         together(self.accelerator, lambda: hold_images(pairs))
         self._log_episodes(pairs, gone)
-        everyone = gather_object(pairs) if self.accelerator.num_processes > 1 else pairs
+        everyone = to_first(pairs)
         if self._on_step is not None and self.accelerator.is_main_process:
             self._on_step(step, everyone)
         if self._monitor is not None:
@@ -233,6 +236,7 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
             None if is_silent else trajectory.terms
             for is_silent, trajectory in zip(silent, trajectories, strict=True)
         ]
+        self._policy.pause()  # the memory of an engine is needed to learn
         return as_trl(self._rows, {"terms": terms})
 
     def _left_out(self, trajectories: Sequence[Trajectory]) -> list[bool]:
@@ -315,7 +319,8 @@ class LookingTrainer(WholeCheckpoints, GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: Any) -> Any:
         """TRL's loss, and the distance of the sampler in the pass that it is taken of."""
-        loss = super()._compute_loss(model, inputs)
+        plain: Any = super()
+        loss = plain._compute_loss(model, inputs)
         if self._mode == "train":
             step = self.state.global_step
             for name, value in self._watch.learned(step, inputs, self._logps).items():

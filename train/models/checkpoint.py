@@ -11,18 +11,21 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from medgym import models
 from medgym.errors import RunError
 from medgym.failures import reason_of
+from medgym.model_options import DEFAULTS, ModelOptions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
 
-def load_model(path: Path | str) -> "tuple[PreTrainedModel, ProcessorMixin]":
+def load_model(
+    path: Path | str, options: ModelOptions = DEFAULTS
+) -> "tuple[PreTrainedModel, ProcessorMixin]":
     """A model and its processor as training holds them: padding is on the left.
 
     Raises:
         UserError: there is no such model, or it cannot be loaded.
     """
-    model, processor, _ = models.load_model(str(path))
+    model, processor, _ = models.load_model(str(path), None, options)
     processor.tokenizer.padding_side = "left"
     return model, processor
 

@@ -1,10 +1,9 @@
-"""Which parts of a model learn; LoRA adapters: how they are saved, published and merged.
+"""Which parts of a model learn; LoRA adapters: how they are saved and published.
 
 An adapter is an ordinary PEFT adapter: plain PEFT loads it. A version is written once and whole, to
 `adapters/ROLE/STEP` in the run's folder, and samplers elsewhere load it from there.
 """
 
-import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,26 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from medgym.errors import UserError
 from medgym.failures import reason_of
-from medgym.local_model import local_model
 from medgym.policy import Policy
-from medgym.storage.adapters import (
-    CONFIG,
-    WEIGHTS,
-    Samplers,
-    Version,
-    check_fit,
-    publish,
-    published,
-)
-from medgym.storage.layout import Place, base_in_run
+from medgym.storage.adapters import WEIGHTS, Samplers, Version, publish, published
 
 from ..recipe.schema import ModelPart
-from .checkpoint import load_model, save_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -206,65 +194,3 @@ class Following:
             name in written and torch.equal(written[name], weight.detach().cpu())
             for name, weight in own.items()
         )
-
-
-def merge(adapter: Path, out: Path) -> Path:
-    """Merge an adapter into its base and write an ordinary checkpoint, processor included.
-
-    Args:
-        adapter: a PEFT adapter's folder, or a run's, whose newest adapter is taken.
-        out: where the checkpoint goes; must not exist.
-
-    Raises:
-        UserError: no adapter there, its base is not there or another one, or `out` exists.
-    """
-    if out.exists():
-        raise UserError(f"{out} exists; fix: choose another name or remove it")
-    if (adapter / "adapters").is_dir():
-        versions = [
-            version
-            for folder in sorted((adapter / "adapters").iterdir())
-            for version in published(adapter, folder.name)
-        ]
-        if len({version.role for version in versions}) > 1:
-            raise UserError(
-                f"{adapter} has adapters of several roles; fix: name one, such as "
-                f"{versions[-1].path}"
-            )
-        adapter = versions[-1].path if versions else adapter
-    elif Place(adapter).cold_start.is_dir():
-        raise UserError(
-            f"{adapter} was trained without an adapter; fix: use {Place(adapter).model}, which is "
-            "an ordinary checkpoint"
-        )
-    base = base_of(adapter)
-    if base.is_dir():
-        check_fit(adapter, base)
-    model, processor = load_model(base if base.is_dir() else str(base))
-    player = local_model(model, processor)
-    player.with_adapter("merged", adapter)
-    adapted: object = player.model
-    assert isinstance(adapted, PeftModel)
-    whole: PreTrainedModel = adapted.merge_and_unload(safe_merge=True, adapter_names=["merged"])
-    save_model(whole, processor, out)
-    return out
-
-
-def base_of(adapter: Path) -> Path:
-    """The base that an adapter was trained over: in a run the cold start, else as PEFT noted it.
-
-    Raises:
-        UserError: there is no adapter, or it does not say.
-    """
-    try:
-        named = json.loads((adapter / CONFIG).read_text("utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"no adapter in {adapter} (no readable {CONFIG}); fix: name a folder that PEFT saved"
-        ) from error
-    own = base_in_run(adapter)  # a run may have moved since
-    if own is not None:
-        return own
-    if not named:
-        raise UserError(f"{adapter} does not name its base; fix: set it in {CONFIG}")
-    return Path(named)

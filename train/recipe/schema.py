@@ -17,28 +17,14 @@ from medgym.toml import read_table, read_toml
 
 from ..grpo.settings import SETTINGS as GRPO
 from ..sft.settings import SETTINGS as SFT
+from .model import ModelPart as ModelPart
+from .model import ModelTable, check_learning
 from .rubric import RubricTable, rubric_of
 from .settings import LORA, Keys
-
-ModelPart = Literal["language", "vision", "projector"]
-"""The parts of a vision-language model that may learn; `projector` is between the other two."""
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelTable(_Table):
-    """`[model]`: the base. `build = "tiny"` makes the built-in one, `path` names any other.
-
-    `adapt` says which of its parts learn, with or without `[lora]`. `gpu` says that it is too large
-    for anything else: where there is none the recipe is refused, instead of running for weeks.
-    """
-
-    build: Literal["tiny", "tiny-consult"] | None = None
-    path: str | None = None
-    gpu: bool = False
-    adapt: tuple[ModelPart, ...] = Field(default=("language",), min_length=1)
 
 
 class CasesPart(_Table):
@@ -270,6 +256,7 @@ def parse_recipe(data: Keys, where: str) -> Recipe:
         raise UserError(f"{where}: the shares of marl.stages add up to {shares:g}; fix: to 1")
     rubric_of(recipe.rubric)  # a name that is wrong is named now, not when training begins
     _check_keys(recipe, where)
+    check_learning(recipe, where)
     return recipe
 
 

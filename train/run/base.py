@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from medgym.errors import UserError
+from medgym.model_options import ModelOptions
 from medgym.models import find_model, load_model
 
 from .opened import Run
@@ -21,21 +22,21 @@ class BaseStage(Stage):
     def check(self, run: Run) -> None:
         """Make sure that there is such a model, without loading its weights."""
         if run.recipe.model.path is not None:
-            check_model(run.recipe.model.path)
+            check_model(run.recipe.model.path, run.recipe.model.options)
 
     def do(self, run: Run) -> None:
         """Make the base, if it is the built-in one."""
         _ = run.base  # it is made on first use
 
 
-def check_model(name: str) -> None:
+def check_model(name: str, options: ModelOptions) -> None:
     """Make sure that a name is a vision-language model's, without loading its weights.
 
     Raises:
         UserError: it is not.
     """
     found = find_model(name)
-    load_model(name, weights=False, found=found)
+    load_model(name, None, options, weights=False, found=found)
     folder = Path(found.path)
     if folder.is_dir() and not any(file for each in WEIGHTS for file in folder.glob(each)):
         raise UserError(

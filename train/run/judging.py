@@ -1,7 +1,8 @@
 """How the policies of a run are judged: one after another.
 
 Each is loaded, judged and closed in its turn; those of a consultation share what is loaded, live
-together, and are closed by their owner.
+together, and are closed by their owner. Where several processes do a run, each plays its share of
+the cases of every policy.
 """
 
 import json
@@ -15,6 +16,7 @@ from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.judge import Judgement, load_judge
 from medgym.local_model import LocalModel, load_local_model
+from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import Advance, progress
 from medgym.spec import write_spec
@@ -25,7 +27,7 @@ from medgym.storage.trajectories import TrajectoryStore, write_atomic
 
 from .fingerprint import PlugIn, of_play
 from .opened import Run
-from .processes import is_first
+from .processes import count, everyone, in_order, is_first, share
 from .stage import Stage, TrainedPolicy
 
 Figures = dict[str, Any]
@@ -68,6 +70,7 @@ class JudgingStage(Stage):
 
     name: ClassVar[str] = "judge"
     needs: ClassVar[tuple[str, ...]] = ("cold_start",)
+    together: ClassVar[bool] = True
 
     def __init__(self, training: Sequence[Stage]) -> None:
         self._training = training
@@ -112,7 +115,7 @@ def contestants(run: Run, policies: Sequence[TrainedPolicy]) -> list[Contestant]
         return run.sampling(greedy=greedy)
 
     def loader(policy: TrainedPolicy) -> Callable[[], Policy]:
-        return partial(model_policy, policy.model, policy.adapter)
+        return partial(trained_policy, policy, run)
 
     loaders: dict[str, tuple[Callable[[], Policy], Rules]] = {
         "no_tools": (loader(policies[-1]), bare),
@@ -133,21 +136,22 @@ def judge_each(
 
     The sampled trajectories are kept under `judged/`. A resumed run judges again and replaces them.
     """
-    total = 2 * sum(len(each.cases) for each in contestants)
+    total = 2 * sum(len(share(each.cases)) for each in contestants)
     with progress("judging", total) as advance:
         for each in contestants:
             judged = _judge(each, place, seed, advance)
-            TrajectoryStore(place.judged(each.name)).write(judged.sampled.trajectories, number=0)
+            if is_first():
+                store = TrajectoryStore(place.judged(each.name))
+                store.write(judged.sampled.trajectories, number=0)
             yield each.name, judged
 
 
 def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judged:
-    judge = load_judge(JUDGE)
     keep = RunFolder(place.folder).keep_images
     policy = each.policy()
     try:
         sampled, greedy = (
-            judge(
+            _judge_shared(
                 policy,
                 each.cases,
                 each.rules,
@@ -164,22 +168,45 @@ def _judge(each: Contestant, place: Place, seed: int, advance: Advance) -> Judge
     return Judged(sampled, greedy)
 
 
+def _judge_shared(
+    policy: Policy, cases: Sequence[Case], rules: Rules, *, sampling: Sampling, seed: int, **to: Any
+) -> Judgement:
+    """The judgement on all cases, of which each process plays its share."""
+    judge = load_judge(JUDGE)
+    if count() == 1:
+        return judge(policy, cases, rules, sampling=sampling, seed=seed, **to)
+    own = share(cases)
+    judged = judge(policy, own, rules, sampling=sampling, seed=seed, **to) if own else None
+    played = in_order(everyone(judged.trajectories if judged is not None else ()))
+    return judge(policy, cases, rules, sampling=sampling, seed=seed, trajectories=played)
+
+
 def figures_of(judged: Judged) -> Figures:
     """How a policy did, as `results.json` has it."""
     return {"sampled": judged.sampled.as_dict(), "greedy": judged.greedy.as_dict()}
 
 
-def model_policy(base: Path | str, adapter: Path | None = None) -> LocalModel:
+def trained_policy(policy: TrainedPolicy, run: Run) -> LocalModel:
+    """A policy that a stage has left, loaded as the recipe says."""
+    options = run.recipe.model.options
+    own = options if policy.model == run.base else options.in_run
+    return model_policy(policy.model, policy.adapter, own)
+
+
+def model_policy(
+    base: Path | str, adapter: Path | None = None, options: ModelOptions = DEFAULTS
+) -> LocalModel:
     """The policy of a model's folder, or of an adapter over it, in this process."""
     named = None if adapter is None else str(adapter)
-    policy = load_local_model(str(base), named, patience=None)
-    policy.spec = write_spec("hf", str(base), named)
+    policy = load_local_model(str(base), named, options, patience=None)
+    policy.spec = write_spec("hf", f"{base}{options.query()}", named)
     return policy
 
 
 def write_figures(figures: Mapping[str, Figures], place: Place) -> None:
     """Keep the figures of the judging, from which `results.json` is written."""
-    write_atomic(place.figures, json.dumps(figures, indent=1).encode())
+    if is_first():
+        write_atomic(place.figures, json.dumps(figures, indent=1).encode())
 
 
 def write_results(run: Run) -> Figures:

@@ -1,17 +1,31 @@
 """One run by several processes, as `torchrun` starts them.
 
-All of them learn together. The first one does everything else (the base, the cold start, opinions,
-judging, what is written). The others wait until the stage is listed as finished in the run's
-folder, which all of them see.
+All of them do every stage that can be shared out: each has its share of the cases or batches, and
+all get what the others made. Only the first one writes. A stage that cannot be shared out is done
+by the first one, while the others wait until it is listed as finished in the run's folder, which
+all of them see.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar
+
+from medgym.errors import RunError, UserError
+
+T = TypeVar("T")
 
 PERIOD = 0.5
 """Seconds between two readings of what the first process has finished."""
+
+GRACE = 1.0
+"""Seconds for which a process that fails gives way to one that can say more about it."""
+
+LONGEST = timedelta(days=30)
+"""How long one process may wait for the others: as long as the longest share takes."""
 
 PROCESSES = "WORLD_SIZE"
 """What a launcher of several processes sets. There the libraries' configurations are made when
@@ -20,9 +34,60 @@ their turn comes: making one joins the processes."""
 _MARKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 
 
+class PeerLost(RunError):
+    """Another process of the run has ended, so that it cannot continue."""
+
+
+def count() -> int:
+    """How many processes do this run."""
+    return int(os.environ.get(PROCESSES, "1"))
+
+
 def is_first() -> bool:
     """Whether this is the process that writes; a process without others is."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def share(items: Sequence[T]) -> list[T]:
+    """This process's share of what there is to do; `in_order` undoes it."""
+    return [items[at] for at in range(int(os.environ.get("RANK", "0")), len(items), count())]
+
+
+def in_order(shares: Sequence[Sequence[T]]) -> list[T]:
+    """The shares of all processes, put together in the order in which `share` found them."""
+    longest = max(map(len, shares), default=0)
+    return [each[at] for at in range(longest) for each in shares if at < len(each)]
+
+
+def everyone(mine: T) -> list[T]:
+    """What every process has, in the order of the processes; all of them must ask.
+
+    Raises:
+        PeerLost: another process has ended.
+    """
+    if count() == 1:
+        return [mine]
+    import torch.distributed as dist
+
+    shares: list[Any] = [None] * count()
+    with _peers():
+        dist.all_gather_object(shares, mine, group=_group())
+    return shares
+
+
+def to_first(mine: Sequence[T]) -> list[T]:
+    """On the first process the items of all, in the order of the processes; elsewhere none.
+
+    All of them must ask. Raises `PeerLost`, as `everyone`.
+    """
+    if count() == 1:
+        return list(mine)
+    import torch.distributed as dist
+
+    shares: list[Any] | None = [None] * count() if is_first() else None
+    with _peers():
+        dist.gather_object(mine, shares, dst=0, group=_group())
+    return [each for part in shares or () for each in part]
 
 
 def wait_for(stage: str, done: Callable[[], Mapping[str, float]]) -> None:
@@ -43,3 +108,40 @@ def by_itself() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Let one process say why the run ends: the launcher ends the others as soon as one has ended.
+
+    What all of them find is said by the first one. One that only lost another gives way to that:
+    libraries have errors of their own for it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if count() > 1:
+            has_reason = isinstance(error, UserError | RunError) and not isinstance(error, PeerLost)
+            time.sleep((0 if is_first() else GRACE) if has_reason else 3 * GRACE)
+        raise
+
+
+@cache
+def _group() -> Any:
+    """All processes; what they exchange does not pass through a GPU."""
+    import torch
+    from accelerate import PartialState
+
+    PartialState(cpu=not torch.cuda.is_available())
+    return torch.distributed.new_group(backend="gloo", timeout=LONGEST)
+
+
+@contextmanager
+def _peers() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerLost(
+            "another process of this run has ended; fix: see what it said, then resume with "
+            "--resume"
+        ) from error

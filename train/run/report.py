@@ -14,7 +14,7 @@ from medgym.rollout import collect
 from medgym.storage.results import read_results
 from medgym.trajectory import Trajectory
 
-from .judging import Figures, model_policy, trained_policies
+from .judging import Figures, trained_policies, trained_policy
 from .opened import Run
 from .overlap import Overlap
 from .stage import ReportPanel, TrainedPolicy
@@ -154,7 +154,7 @@ def _before_and_after(panels: Sequence["Axes"], run: Run, ends: Ends) -> None:
 
 
 def _episodes(case: Case, model: TrainedPolicy, run: Run) -> list[Trajectory]:
-    policy = model_policy(model.model, model.adapter)
+    policy = trained_policy(model, run)
     stream = collect(
         [case],
         policy,

@@ -53,7 +53,8 @@ class Stage(ABC):
     Attributes:
         name: under which `stages.json` lists it.
         needs: the names of stages that come before it, and whose results it uses.
-        together: whether all processes of a run do it, where there are several.
+        together: whether all processes of a run do it, where there are several. Only the first one
+            may write (`processes`).
     """
 
     name: ClassVar[str]
@@ -96,15 +97,14 @@ def once(place: Place, name: str, work: Callable[[], None], *, together: bool = 
     """
     if name in place.stages():
         return
-    if is_first():
-        start = time.monotonic()
+    start = time.monotonic()
+    if is_first() or together:
         with disk_may_fill():
             work()
+    if is_first():
         place.finish(name, time.monotonic() - start)
-        return
-    if together:
-        work()
-    wait_for(name, place.stages)
+    else:
+        wait_for(name, place.stages)
 
 
 def do(stages: Sequence[Stage], run: Run) -> None:

@@ -19,24 +19,28 @@ from ..recipe.tables import check_steps
 from ..run.fingerprint import PlugIn, of_play, of_policies
 from ..run.opened import Run
 from ..run.policies import check_policy
-from ..run.processes import PROCESSES, by_itself
+from ..run.processes import PROCESSES, count, is_first
 from ..run.reporting import check_reporting
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
+from .batches import of_each_process
 from .config import sft_config
 from .trainer import supervised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from transformers import PreTrainedModel
 
 
 class ColdStartStage(Stage):
     """`[demonstrations]` and `[sft]`: a model that has learned the format, and a first skill.
 
-    Without demonstrations the base is taken as it is.
+    Without demonstrations the base is taken as it is. Several processes learn together, from the
+    batches that one process would have.
     """
 
     name: ClassVar[str] = "cold_start"
     needs: ClassVar[tuple[str, ...]] = ("base",)
+    together: ClassVar[bool] = True
 
     def check(self, run: Run) -> None:
         """Look for the policy or run that demonstrates, and have TRL look at `[sft]`."""
@@ -49,8 +53,9 @@ class ColdStartStage(Stage):
             RunFolder.open(table.run)
         check_steps(run.recipe.sft, "[sft]", "remove [demonstrations] and [sft], or train longer")
         check_reporting(run.recipe.sft, "sft")
+        settings = of_each_process(_settings(run), count())
         if PROCESSES not in os.environ:
-            sft_config(_settings(run), run.recipe.seed, Path("sft"))
+            sft_config(settings, run.recipe.seed, Path("sft"))
 
     def plug_ins(self, run: Run) -> Iterator[PlugIn]:
         """Who demonstrates, and what the demonstrations are played with."""
@@ -61,12 +66,9 @@ class ColdStartStage(Stage):
 
     def do(self, run: Run) -> None:
         """Write the model after its cold start into the run's folder."""
-        with by_itself():
-            self._imitate(run)
-
-    def _imitate(self, run: Run) -> None:
         place, recipe = run.place, run.recipe
-        model, processor = load_model(run.base)
+        options, trains = recipe.model.options, recipe.demonstrations is not None
+        model, processor = load_model(run.base, options if trains else options.whole)
         if recipe.demonstrations is not None and run.demonstrated is not None:
             store = run.store
             student = local_model(model, processor)
@@ -81,7 +83,7 @@ class ColdStartStage(Stage):
                 run.records,
                 seed=run.seed("demonstrations"),
             )
-            settings = _settings(run)
+            settings = of_each_process(_settings(run), count())
             with progress("cold start", int(settings.get("max_steps", 0)) or None) as advance:
                 model = supervised(
                     model,
@@ -93,9 +95,12 @@ class ColdStartStage(Stage):
                     folder=place.imitation if "save_steps" in settings else None,
                     parts=recipe.model.adapt,
                     lora=recipe.sft.get("lora"),
-                    on_step=_Losses(place.losses, advance),
+                    on_step=_Losses(place.losses, advance) if is_first() else None,
                     what="cold start",
+                    unquantized=partial(_whole, run) if options.quantization else None,
                 )
+        if not is_first():
+            return
         # Under another name first: a folder of that name is a whole model.
         making = place.cold_start.with_name(".cold_start")
         shutil.rmtree(making, ignore_errors=True)
@@ -118,6 +123,10 @@ class ColdStartStage(Stage):
 def _settings(run: Run) -> Keys:
     """`[sft]` without `[sft.lora]`, which is PEFT's."""
     return {key: value for key, value in run.recipe.sft.items() if key != "lora"}
+
+
+def _whole(run: Run) -> "PreTrainedModel":
+    return load_model(run.base, run.recipe.model.options.whole)[0]
 
 
 def _draw_loss(steps: Sequence[Mapping[str, float]], axes: "Axes") -> None:

@@ -22,6 +22,8 @@ from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import WholeCheckpoints
 from ..models.lora import lora_config, only
+from ..models.merging import merged, merged_into
+from ..models.precision import LearnsInFloat32, cast_weights, dtypes_of
 from ..recipe.schema import ModelPart
 from ..recipe.settings import Keys
 from ..run.steps import SaidSteps
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     )
 
 
-class Imitator(WholeCheckpoints, SFTTrainer):
+class Imitator(LearnsInFloat32, WholeCheckpoints, SFTTrainer):
     """`SFTTrainer` with a factor on the loss of single tokens.
 
     Args:
@@ -87,6 +89,7 @@ def supervised(
     token_weights: Mapping[int, float] | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
     what: str = "",
+    unquantized: "Callable[[], PreTrainedModel] | None" = None,
 ) -> "PreTrainedModel":
     """Train `model` to write what the trajectories' policy wrote; returns the model that learned.
 
@@ -102,6 +105,8 @@ def supervised(
         token_weights: factor on the loss of a token, by its id; 1 where none is given.
         on_step: receives the step and what TRL logs of it, `loss` among it.
         what: is trained: the number of steps is said under that name; empty: it is not said.
+        unquantized: loads the same model in full precision, where `model` is quantized: the adapter
+            is merged into that one.
 
     Raises:
         InvariantError, UserError: as `sample_of`; no trajectories.
@@ -113,7 +118,7 @@ def supervised(
         raise UserError("there is nothing to imitate; fix: choose cases for the demonstrations")
     collate = Collator(model, processor, get_image)
     learning = [(weight, weight.requires_grad) for weight in model.parameters()]
-    was_training = model.training
+    was_training, dtypes = model.training, dtypes_of(model)
     if lora is None:
         only(model, parts)
     with ExitStack() as stack:
@@ -135,8 +140,12 @@ def supervised(
         last = get_last_checkpoint(str(place)) if place.is_dir() else None
         trainer.train(resume_from_checkpoint=last)
     learned = trainer.accelerator.unwrap_model(trainer.model)
-    if lora is not None:
-        learned = learned.merge_and_unload()
+    if lora is None:
+        cast_weights(learned, dtypes)
+    elif unquantized is not None:
+        learned = merged_into(unquantized(), learned)
+    else:
+        learned = merged(learned)
     vars(learned).pop("forward", None)  # the head that TRL put over the model's own `forward`
     for weight, learns in learning:
         weight.requires_grad_(learns)

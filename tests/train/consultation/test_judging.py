@@ -155,7 +155,7 @@ def test_a_training_closes_every_policy_that_it_loaded(
 ) -> None:
     made: list[Closable] = []
 
-    def load(_: str) -> Policy:
+    def load(_: object, **options: object) -> Policy:
         made.append(Closable())
         return made[-1]
 
@@ -193,7 +193,8 @@ def test_what_is_judged_again_replaces_what_was_judged(
 
 def test_a_frozen_role_may_be_a_team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "medgym.train.consultation.training.model_policy", lambda _: load_policy("scripted:oracle")
+        "medgym.train.consultation.training.model_policy",
+        lambda _, options: load_policy("scripted:oracle"),
     )
     recipe, _ = load_recipe("consult-tiny")
     frozen = {"policy": "majority:3:scripted:oracle", "trainable": False}

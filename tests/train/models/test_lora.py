@@ -16,12 +16,12 @@ from medgym.train.models.lora import (
     Following,
     forget_after,
     lora_config,
-    merge,
     only,
     part_of,
     save_adapter,
     targets,
 )
+from medgym.train.models.merging import merge
 from tests.families import FAMILIES, build
 
 ALL = ("language", "vision", "projector")

@@ -1,0 +1,90 @@
+"""Episodes that all processes of a run play together: each plays its share of the cases.
+
+The seed of an episode depends on its case and not on the process that plays it, so what is played
+is what one process would play.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medgym.cases import Case
+from medgym.episode import Rules
+from medgym.policy import Policy, Sampling
+from medgym.rollout import collect
+from medgym.rollout.collection import Tally
+from medgym.storage.run_folder import RunFolder
+from medgym.trajectory import Trajectory
+
+from .processes import count, everyone, in_order, is_first, share
+
+PART = 256
+"""Cases of each process after which what was played is stored."""
+
+
+def collect_shared(
+    cases: Sequence[Case],
+    policy: Policy,
+    rules: Rules,
+    *,
+    group_size: int = 1,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    out: RunFolder | None = None,
+    ordered: bool = False,
+) -> Iterator[Trajectory]:
+    """As `medgym.collect`, by all processes of the run: all of them must ask, and each gets all.
+
+    With `out`, only the first process writes trajectories; all can read them afterwards.
+    """
+    if count() == 1:
+        yield from collect(
+            cases, policy, rules,
+            group_size=group_size, sampling=sampling, seed=seed, out=out, ordered=ordered,
+        )  # fmt: skip
+        return
+    held = {(t.case_id, t.member) for t in out.trajectories} if out is not None else set()
+    members = range(group_size)
+    missing = [case for case in cases if any((case.id, each) not in held for each in members)]
+    everyone(None)  # all have read what is there before the first one writes more
+    failed: dict[str, str] = {}
+    failures: Counter[str] = Counter()
+    for start in range(0, len(missing), PART * count()):
+        seen: list[Tally] = []
+        mine = share(missing[start : start + PART * count()])
+        played = list(
+            collect(
+                mine, policy, rules,
+                group_size=group_size, sampling=sampling, seed=seed, ordered=True,
+                on_messages=None if out is None else out.keep_images,
+                on_failure=seen.append,
+            )
+        )  # fmt: skip
+        groups = [played[at : at + group_size] for at in range(0, len(played), group_size)]
+        shares = everyone((groups, seen[-1].failures if seen else Counter[str]()))
+        for _, counted in shares:
+            failures += counted
+        fresh = [
+            each
+            for group in in_order([groups for groups, _ in shares])
+            for each in group
+            if (each.case_id, each.member) not in held
+        ]
+        failed |= {f"{t.case_id}#{t.member}": t.failure for t in fresh if t.failure is not None}
+        if out is not None and is_first():
+            out.trajectories.write([each for each in fresh if each.failure is None])
+            out.note(failures=dict(failures), failed=failed)
+        yield from fresh
+    everyone(None)  # all that was played is stored
+
+
+def shared_folder(path: Path, asked: Mapping[str, Any]) -> RunFolder:
+    """A run's folder that all processes read and the first one writes, which makes it if need be.
+
+    All of them must ask.
+    """
+    if is_first() and not (path / "manifest.json").is_file():
+        RunFolder.create(path, asked)
+    everyone(None)
+    return RunFolder.open(path)
