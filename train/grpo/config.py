@@ -11,10 +11,10 @@ from trl import GRPOConfig
 from medgym.errors import UserError
 from medgym.failures import reason_of
 
+from ..recipe.reporting import check_reporting
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..run.processes import PROCESSES
-from ..run.reporting import check_reporting
 
 
 def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:

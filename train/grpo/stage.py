@@ -31,12 +31,11 @@ from ..models.lora import Following, forget_after, lora_config, only, save_adapt
 from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
-from ..recipe.tables import check_steps
+from ..recipe.steps import SaidSteps, check_steps
 from ..run.fingerprint import PlugIn, of_play, of_policies
 from ..run.opened import Run
 from ..run.processes import is_first
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
-from ..run.steps import SaidSteps
 from .callbacks import KeptTrajectories, MetricsFile, StopAt
 from .config import check_grpo, grpo_config
 from .curves import panels

@@ -14,7 +14,7 @@ from ..data.order import GoldCases, OrderedCases
 from ..data.records import Records
 from ..recipe.rules import rules_of, sampling_of
 from ..recipe.schema import Recipe
-from .overlap import Overlap, overlap_of
+from .overlap import SharedCases, overlap_of
 from .processes import by_itself
 
 
@@ -66,7 +66,7 @@ class Run:
         return (*train, self.test, *shown)
 
     @cached_property
-    def overlaps(self) -> tuple[Overlap, ...]:
+    def overlaps(self) -> tuple[SharedCases, ...]:
         """What is learned from and judged by, of all cases that the recipe names."""
         learned = {"[demonstrations]": self.demonstrated}
         if self.recipe.grpo or self.recipe.consultation is not None:

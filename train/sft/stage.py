@@ -14,13 +14,13 @@ from medgym.storage.run_folder import RunFolder
 
 from ..data.demonstrations import SELF, demonstrations
 from ..models.checkpoint import load_model, save_model
+from ..recipe.reporting import check_reporting
 from ..recipe.settings import Keys
-from ..recipe.tables import check_steps
+from ..recipe.steps import check_steps
 from ..run.fingerprint import PlugIn, of_play, of_policies
 from ..run.opened import Run
 from ..run.policies import check_policy
 from ..run.processes import PROCESSES, count, is_first
-from ..run.reporting import check_reporting
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
 from .batches import of_each_process
 from .config import sft_config

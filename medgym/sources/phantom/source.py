@@ -39,14 +39,15 @@ from medgym.sources.phantom.modalities import (
     view_sizes,
 )
 from medgym.sources.phantom.rng import RandomStream
-from medgym.sources.phantom.settings import LENGTHS, SETTINGS, SIDES, STAGES
-
-SPLITS = {"train": 1_000_000, "validation": 100_000, "test": 100_000}
-"""The splits with their numbers of cases, for any choice of options."""
-
-FIRST = {"train": 0, "validation": 12_000_000, "test": 24_000_000}
-"""The global number of a split's phantom 0. No split has 12,000,000 phantoms, so no number is in
-two splits. These are multiples of 48, so no deck of 24 pairs is in two splits either."""
+from medgym.sources.phantom.settings import (
+    FIRST,
+    LENGTHS,
+    SETTINGS,
+    SIDES,
+    SPLITS,
+    STAGES,
+    key_of,
+)
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ def case_of(plan: PhantomPlan, question: str) -> Case:
     """The case that asks `question` about a phantom."""
     asked, setting = QUESTIONS[question], SETTINGS[plan.look]
     width_mm = plan.size * plan.spacing_mm
-    key = _key(plan.split, plan.look, plan.size, question, plan.number)
+    key = key_of(plan.split, plan.look, plan.size, question, plan.number)
     return Case(
         id=key.id,
         images=(ImageRef(uri=plan.uri),),
@@ -279,14 +280,6 @@ def case_of(plan: PhantomPlan, question: str) -> Case:
         source=key.source,
         split=plan.split,
         licence="CC0-1.0",
-    )
-
-
-def _key(split: str, look: str, size: int, question: str, number: int) -> CaseKey:
-    return CaseKey(
-        id=f"phantom/{split}/{look}-{size}-{question}-{number}",
-        source="phantom",
-        group=f"{split}/{look}-{size}-{number}",
     )
 
 
@@ -315,7 +308,7 @@ class PhantomCases(Sequence[Case]):
     def key_of(self, index: int) -> CaseKey:
         """The key of a case, which is not made for it."""
         look, size, question, number = self._name(index)
-        return _key(self.split, look, size, question, number)
+        return key_of(self.split, look, size, question, number)
 
     def _name(self, index: int) -> tuple[str, int, str, int]:
         """The look, the image's side, the question and the phantom's number of a case."""

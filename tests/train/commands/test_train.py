@@ -129,7 +129,6 @@ def test_what_differs_from_the_recipe_of_a_run_is_named(
         ("[tools]", '[rubric]\nname = "outcom"\n[tools]', "did you mean 'outcome'"),
         ("kind:test[:200]", "kind:tset[:200]", "did you mean 'test'"),
         ("phantom,look=radiograph,question=kind:train[10", "fantom:train[10", "unknown source"),
-        ("[tools]", '[curriculum]\ndifficulty = "hf:tiny@./no"\n[tools]', "no adapter in no"),
         ("[tools]", '[curriculum]\ndifficulty = "scripted:orcle"\n[tools]', "mean 'oracle'"),
         ("save_steps = 25", 'report_to = ["wandbb"]', "[grpo] report_to: "),
         ("save_steps = 25", 'report_to = "dvclive"', "[grpo] report_to: "),

@@ -3,7 +3,7 @@
 from medgym.errors import UserError
 from medgym.failures import reason_of
 
-from ..recipe.settings import Keys
+from .settings import Keys
 
 
 def check_reporting(keys: Keys, table: str) -> None:
