@@ -6,7 +6,7 @@ package may register another one in the entry-point group `medgym.local_models`.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -168,18 +168,19 @@ def load_local_model(
     adapter: str | None = None,
     options: ModelOptions = DEFAULTS,
     *,
+    check: "Callable[[ProcessorMixin], object] | None" = None,
     patience: float | None = PATIENCE,
 ) -> LocalModel:
     """The policy over a model that is loaded for it, with the version of its adapter.
 
     Args:
-        name, adapter, options: as `load_model` takes them.
+        name, adapter, options, check: as `load_model` takes them.
         patience: as `local_model` takes it.
 
     Raises:
         UserError: as `load_model` and `local_model` raise them.
     """
-    model, processor, version = load_model(name, adapter, options)
+    model, processor, version = load_model(name, adapter, options, check=check)
     policy = local_model(model, processor, patience=patience)
     policy.version = version
     return policy

@@ -7,23 +7,32 @@ stream runs in a thread. A caller that stops iterating stops the episodes too.
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 from medgym.rollout.gc_tuning import searched_rarely
 
 Item = TypeVar("Item")
 
+InThread = Callable[[], AbstractContextManager[object]]
+"""Makes a context that is entered in the thread of a stream, such as `torch.autocast`."""
 
-def drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
-    """Iterate over a stream."""
+
+def drive(stream: AsyncGenerator[Item, None], in_thread: InThread = nullcontext) -> Iterator[Item]:
+    """Iterate over a stream.
+
+    Args:
+        in_thread: what the caller has entered and what counts in its own thread only; entered again
+            where the stream runs in another one.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         yield from _drive(stream)
     else:
-        yield from _drive_in_thread(stream)  # a notebook, whose own loop is running here
+        # A notebook, whose own loop is running here.
+        yield from _drive_in_thread(stream, in_thread)
 
 
 def _drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
@@ -59,7 +68,7 @@ def _drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
             runner.run(closing())
 
 
-def _drive_in_thread(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
+def _drive_in_thread(stream: AsyncGenerator[Item, None], in_thread: InThread) -> Iterator[Item]:
     ready: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=1)
     left = threading.Event()
 
@@ -72,10 +81,11 @@ def _drive_in_thread(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
 
     def run() -> None:
         try:
-            for item in _drive(stream):
-                hand_over(item)
-                if left.is_set():
-                    return
+            with in_thread():
+                for item in _drive(stream):
+                    hand_over(item)
+                    if left.is_set():
+                        return
             hand_over(None)
         except BaseException as error:
             hand_over(error)

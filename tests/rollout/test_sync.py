@@ -1,7 +1,9 @@
 """From a stream to an iterator: nothing is described, held back or left running."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 
 from medgym.rollout.sync import drive
 
@@ -28,6 +30,25 @@ def test_also_where_an_event_loop_is_running() -> None:
         return len(list(drive(stream(3))))
 
     assert asyncio.run(notebook()) == 3
+
+
+def test_what_counts_in_one_thread_is_entered_where_the_stream_runs() -> None:
+    own = threading.local()
+
+    @contextmanager
+    def entered() -> Iterator[None]:
+        own.entered = True
+        yield
+        own.entered = False
+
+    async def stream() -> AsyncGenerator[bool, None]:
+        yield getattr(own, "entered", False)
+
+    async def notebook() -> list[bool]:
+        with entered():
+            return [*drive(stream()), *drive(stream(), entered)]
+
+    assert asyncio.run(notebook()) == [False, True]
 
 
 def test_whoever_stops_asking_ends_the_stream() -> None:

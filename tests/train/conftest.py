@@ -1,10 +1,21 @@
 """A trainer of the tiny model at its smallest."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(scope="module")
+def many_runs() -> Iterator[None]:
+    """Training that begins searches all of memory for garbage, which takes longer than small runs
+    do; here it leaves out what is there already."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

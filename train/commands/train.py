@@ -5,20 +5,23 @@ Imports nothing heavy before it knows what is asked.
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from medgym.commands.printing import print_json
 from medgym.commands.shared_options import AsJson
-from medgym.errors import missing_library
+from medgym.errors import UserError, missing_library
 from medgym.registry import names
 
 from ..run.processes import one_voice
 from .ablate import ablate
 from .audit import audit
 from .merge import merge
+
+if TYPE_CHECKING:
+    from ..recipe.schema import Recipe
 
 BY_RECIPE = "recipe"
 """What the group calls the command that has no name of its own."""
@@ -71,6 +74,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the interrupted run in OUT.")
     ] = False,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--max-steps",
+            min=1,
+            help="In place of [grpo] max_steps. With --resume, a finished run continues to it.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a policy by a recipe: cold start, curriculum, GRPO, judging; or a consultation's roles.
@@ -89,11 +100,14 @@ def train(
         from ..recipe.schema import load_recipe
         from ..run import report, stages
         from ..run.folder import open_folder
+        from ..run.lengthening import wait_for_steps
         from ..run.opened import Run
         from ..run.processes import is_first
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     loaded, text = load_recipe(recipe, seed=seed)
+    if max_steps is not None:
+        loaded = _with_steps(loaded, max_steps)
     folder = out or Path("runs") / loaded.name
     run = Run(loaded, folder)
     consults = loaded.consultation is not None
@@ -104,7 +118,10 @@ def train(
     kept = None
     if is_first():
         used = stages.plug_ins(run, chosen) | (plug_ins(run) if consults else {})
-        kept = open_folder(folder, loaded, text, used, resume=resume)
+        asked = max_steps is not None
+        kept = open_folder(folder, loaded, text, used, resume=resume, may_lengthen=asked)
+    elif resume and max_steps is not None:
+        wait_for_steps(folder, max_steps)
     try:
         results = run_consultation(run) if consults else stages.train(run)
     except KeyboardInterrupt:
@@ -123,3 +140,13 @@ def train(
         consult_report.print_results(results, folder)
     else:
         report.print_results(results, run)
+
+
+def _with_steps(recipe: "Recipe", steps: int) -> "Recipe":
+    """The recipe with another number of steps of GRPO."""
+    if recipe.consultation is not None or not recipe.grpo:
+        lacks = "[grpo]" if recipe.consultation is None else "one number of steps for all its roles"
+        raise UserError(
+            f"the recipe {recipe.name} has no {lacks}, so --max-steps says nothing; fix: omit it"
+        )
+    return recipe.model_copy(update={"grpo": recipe.grpo | {"max_steps": steps}})

@@ -191,13 +191,18 @@ def deal(weights: Sequence[float]) -> Iterator[int]:
         yield due
 
 
-def accuracy_by_source(
-    pairs: Sequence[tuple[Case, Trajectory]], source_of: Callable[[Case], str | None]
+SourceOf = Callable[[Case], str | None]
+"""Says which of several sources a case is of."""
+
+
+def accuracies(
+    pairs: Sequence[tuple[Case, Trajectory]], source_of: SourceOf | None = None
 ) -> dict[str, float]:
-    """The share of right answers among the cases of each source: `accuracy/SOURCE`."""
+    """The share of right answers, and that of each source: `accuracy`, `accuracy/SOURCE`."""
     right: dict[str, list[bool]] = {}
     for case, trajectory in pairs:
-        name = source_of(case)
+        right.setdefault("accuracy", []).append(trajectory.correct)
+        name = None if source_of is None else source_of(case)
         if name is not None:
             right.setdefault(f"accuracy/{name}", []).append(trajectory.correct)
     return {name: sum(each) / len(each) for name, each in right.items()}

@@ -38,7 +38,9 @@ class SkipFlat:
     """Exchanges groups without variance for groups of further cases.
 
     Args:
-        cases: all cases of training, in its order.
+        cases: all cases of training, in its order. Where some come more than once, they are the
+            `OrderedCases` that the step's cases are taken from: these know the place of each one
+            that was taken last, which is the step's own.
         seed: the run's.
         most: how many groups a step may play at most, as a multiple of what it needs.
         masked: whether episodes that ran out of their budget are not trained on.

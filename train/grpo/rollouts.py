@@ -8,6 +8,7 @@ breaks an invariant, and every image that one shows is held until the next step 
 import io
 import math
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -20,7 +21,7 @@ from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.collection import BackendName, Tally, settle
 from medgym.rollout.local import LocalBackend
-from medgym.rollout.sync import drive
+from medgym.rollout.sync import InThread, drive
 from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory, validate
 
@@ -28,6 +29,25 @@ from ..recipe.settings import Keys
 
 if TYPE_CHECKING:
     from medgym.rollout.ray.cluster import Cluster
+
+
+class GenerationPlace:
+    """Counts the generations of a step: a step that accumulates gradients may roll out several.
+
+    Attributes:
+        within_step: what tells the seeds of a step's generations apart; nothing for the first.
+    """
+
+    def __init__(self) -> None:
+        self._step, self._count = -1, 0
+
+    def begin(self, step: int) -> None:
+        """A generation of a step begins."""
+        self._step, self._count = step, self._count + 1 if step == self._step else 0
+
+    @property
+    def within_step(self) -> tuple[object, ...]:
+        return ("generation", self._count) if self._count else ()
 
 
 class StepRollouts:
@@ -66,9 +86,18 @@ class StepRollouts:
         self.tally = Tally()
 
     def play(
-        self, jobs: Sequence[Job], policy: Policy, rules: Rules, *, seed: int
+        self,
+        jobs: Sequence[Job],
+        policy: Policy,
+        rules: Rules,
+        *,
+        seed: int,
+        in_thread: InThread = nullcontext,
     ) -> list[Trajectory]:
         """Roll out episodes, all at once; their trajectories in the order of the jobs.
+
+        Args:
+            in_thread: as `drive` takes it.
 
         Raises:
             InvariantError: a trajectory that must not be trained on.
@@ -76,7 +105,7 @@ class StepRollouts:
             UserError, RunError: as the policy raises them.
         """
         trajectories = []
-        for rolled in drive(self._settle(jobs, policy, rules, seed)):
+        for rolled in drive(self._settle(jobs, policy, rules, seed), in_thread):
             for sha256, png in rolled.images.items():
                 self._keep_png(sha256, png)
             validate(rolled.trajectory)

@@ -34,13 +34,16 @@ from medgym.seeds import seed_of
 from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
-from ..data.mixture import accuracy_by_source
+from ..data.mixture import SourceOf, accuracies
 from ..models.checkpoint import WholeCheckpoints
 from ..models.precision import LearnsInFloat32
 from ..run.processes import to_first
 from .batch import BatchRow, as_trl, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
-from .rollouts import StepRollouts
+from .evaluation import EvaluatesEpisodes, HeldOut
+from .logs.tables import columns
+from .logs.timing import Timed
+from .rollouts import GenerationPlace, StepRollouts
 from .watch.step import Publisher, StepWatch
 from .watch.together import together
 
@@ -74,7 +77,7 @@ def look(view: int) -> str:
     return str(view)
 
 
-class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
+class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
     """TRL's `GRPOTrainer`, whose completions are episodes.
 
     Args:
@@ -92,11 +95,13 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
             how to play more, and returns as many groups as it received.
         monitor: gives figures of what was played, which are logged; it may stop the run.
         on_step: receives the step and what was played and is trained on, after every generation.
-        source_of: which of several sources a case is of, for figures of each.
+        before_checkpoint: called with the step before each checkpoint is written.
+        held_out: what the policy is judged on where `args` ask for evaluation.
         args, model, processing_class, peft_config, callbacks: as TRL's.
     """
 
     _someone_has_none = False
+    source_of: SourceOf | None = None  # where the figures of each source of cases are logged
 
     def __init__(
         self,
@@ -115,7 +120,8 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         select: Select | None = None,
         monitor: Monitor | None = None,
         on_step: OnStep | None = None,
-        source_of: Callable[[Case], str | None] | None = None,
+        before_checkpoint: Callable[[int], None] | None = None,
+        held_out: HeldOut | None = None,
         **kwargs: Any,
     ) -> None:
         check_trl()
@@ -123,12 +129,16 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
 
         functions, weights = reward_functions(rules)
         args.reward_weights = weights
-        rows = [
-            {"prompt": [{"role": "user", "content": str(index)}]} for index in range(len(cases))
-        ]
-        super().__init__(
-            args=args, train_dataset=Dataset.from_list(rows), reward_funcs=functions, **kwargs
-        )
+
+        def rows_for(cases: Sequence[Case]) -> Dataset:
+            named = [[{"role": "user", "content": str(index)}] for index in range(len(cases))]
+            return Dataset.from_list([{"prompt": prompt} for prompt in named])
+
+        if held_out is not None:
+            kwargs["eval_dataset"] = rows_for(held_out.cases)
+        super().__init__(args=args, train_dataset=rows_for(cases), reward_funcs=functions, **kwargs)
+        self.held_out = held_out
+        self._before_checkpoint = before_checkpoint
         # Set afterwards: the chat templates of Gemma 3 and InternVL have no place for tools, which
         # matters to TRL's own rollouts and not to ours.
         self.tools = [look]
@@ -141,8 +151,8 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         self._select = select
         self._monitor = monitor
         self._on_step = on_step
-        self._source_of = source_of
         self._rows: list[BatchRow] = []
+        self._place = GenerationPlace()
         self._rollouts = StepRollouts(
             sampling, images=images, backend=backend, workers=workers, ray_address=ray_address
         )
@@ -173,7 +183,8 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
     def played(self, cases: Sequence[Case], rules: Rules, *purpose: object) -> Group:
         """Roll out some cases by the present policy, each as often as it is given.
 
-        `purpose` and the step fix the seeds. Raises as `StepRollouts.play`.
+        `purpose`, the step and the generation's place in it fix the seeds. Raises as
+        `StepRollouts.play`.
         """
         members: Counter[str] = Counter()
         jobs = []
@@ -181,9 +192,12 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
             jobs.append(Job(case, members[case.id]))
             members[case.id] += 1
         step, process = self.state.global_step, self.accelerator.process_index
-        seed = seed_of(self.args.seed, step, process, *purpose)
-        with self.accelerator.autocast():  # in process, the sampler computes as the trainer does
-            trajectories = self._rollouts.play(jobs, self._policy, rules, seed=seed)
+        seed = seed_of(self.args.seed, step, process, *purpose, *self._place.within_step)
+        autocast = self.accelerator.autocast  # in process, the sampler computes as the trainer does
+        with self.clock.playing(), autocast():
+            trajectories = self._rollouts.play(
+                jobs, self._policy, rules, seed=seed, in_thread=autocast
+            )
         return list(zip(cases, trajectories, strict=True))
 
     def rules_now(self) -> Rules:
@@ -195,6 +209,8 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         self._rollouts.begin()
         self._policy.resume()
         step = self.state.global_step
+        if self._mode == "train":
+            self._place.begin(step)
         if self.publisher is not None:
             self._policy = self.publisher.player(self.accelerator.unwrap_model(self.model), step)
         if self._mode == "train":
@@ -214,7 +230,7 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         if self._monitor is not None:
             whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
             monitor = self._monitor
-            with self.accelerator.autocast():
+            with self.clock.watching(), self.accelerator.autocast():
                 figures = together(self.accelerator, lambda: monitor(self, whole))
             self._log(figures)
         trajectories = [trajectory for _, trajectory in pairs]
@@ -229,6 +245,9 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         self._rows = filled(rows, stand_in, silent)
         self._watch.given(trajectories, self._rows, silent)
         self._log_lengths()
+        if self.log_completions:
+            for column, values in columns(pairs).items():
+                self._log_completion_extra(column, values)
         for prompt, trajectory in zip(prompts, trajectories, strict=True):  # what TRL's tables show
             text = trajectory.nodes[0].text if trajectory.nodes else trajectory.case_id
             prompt[:] = [{"role": "user", "content": text}]
@@ -285,8 +304,7 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
             nonlocal rounds
             rounds += 1
             more = self.played([c for c in cases for _ in range(size)], rules, "further", rounds)
-            groups = [more[at : at + size] for at in range(0, len(more), size)]
-            return [g for g in groups if all(t.failure is None for _, t in g)]
+            return [more[at : at + size] for at in range(0, len(more), size)]
 
         starts = [at for at in range(0, len(pairs), size) if not gone[at]]
         chosen = self._select(
@@ -303,6 +321,11 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
             made, self.pictures, self.accelerator.unwrap_model(self.model), self.publisher
         )
         return made
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self._before_checkpoint is not None:
+            self._before_checkpoint(self.state.global_step)
+        super()._save_checkpoint(model, trial)
 
     def _handed_out(self) -> int | None:
         """The step whose weights sample this one, None where nobody knows."""
@@ -343,16 +366,15 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
         figures: dict[str, float] = {}
         if whole:
-            figures["accuracy"] = sum(t.correct for _, t in whole) / len(whole)
+            figures = accuracies(whole, self.source_of)
             figures |= looking_metrics(whole, [tool.name for tool in self._rules.tools])
-            if self._source_of is not None:
-                figures |= accuracy_by_source(whole, self._source_of)
         self._log(figures)
 
     def _log_lengths(self) -> None:
         mode, device = self._mode, self.accelerator.device
         sampled = torch.tensor([float(sum(row.mask)) for row in self._rows], device=device)
         lengths = self.accelerator.gather(sampled)
+        self.clock.sampled += int(lengths.sum())
         total = float(sum(len(row.prompt) + len(row.completion) for row in self._rows))
         if mode == "train":
             tokens = self.accelerator.gather(torch.tensor(total, device=device)).sum()

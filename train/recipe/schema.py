@@ -8,7 +8,7 @@ that names the nearest one.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medgym.cases import parse_spec
 from medgym.errors import UserError, unknown
@@ -16,11 +16,14 @@ from medgym.registry import load, names
 from medgym.toml import read_table, read_toml
 
 from ..grpo.settings import SETTINGS as GRPO
+from ..models.settings import SETTINGS as LORA
 from ..sft.settings import SETTINGS as SFT
+from .judge import JudgeTable
 from .model import ModelPart as ModelPart
 from .model import ModelTable, check_learning
 from .rubric import RubricTable, rubric_of
-from .settings import LORA, Keys
+from .settings import Keys
+from .trainer_keys import refuse_sampling
 
 
 class _Table(BaseModel):
@@ -84,6 +87,7 @@ class RolloutTable(_Table):
             the model takes. It is spent in whole turns.
         overlong: an episode that ran out of its budgets keeps its reward (`reward`), or is neither
             punished nor trained on (`mask`).
+        chat_template_kwargs: options of the chat template, as `{ enable_thinking = false }`.
         policy: an engine that samples in place of the model in training (`vllm:...`, `openai:...`);
             it gets the new adapter every `publish_every` steps.
         backend, workers, ray_address: where episodes are played, as `medgym rollout` takes them.
@@ -95,6 +99,7 @@ class RolloutTable(_Table):
     view_size: int | None = None
     temperature: float = Field(default=1.0, gt=0)
     overlong: Literal["reward", "mask"] = "reward"
+    chat_template_kwargs: Keys = {}
     policy: str | None = None
     publish_every: int = Field(default=1, ge=1)
     backend: Literal["local", "ray"] = "local"
@@ -208,6 +213,7 @@ class Recipe(_Table):
     demonstrations: DemonstrationsTable | None = None
     curriculum: CurriculumTable = CurriculumTable()
     sight: SightTable = SightTable()
+    judge: JudgeTable = JudgeTable()
     consultation: Keys | None = None
     roles: dict[str, Keys] = {}
     marl: MarlTable = MarlTable()
@@ -239,15 +245,31 @@ def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
     return parse_recipe(data, str(path)), text
 
 
+def with_defaults(held: Keys) -> Keys:
+    """A recipe as a manifest holds it, with the defaults of keys that came later.
+
+    One that can no longer be read is returned as it is.
+    """
+    try:
+        found: Keys = Recipe.model_validate(held).model_dump(mode="json")
+    except ValidationError:
+        return held
+    return found
+
+
 def parse_recipe(data: Keys, where: str) -> Recipe:
     """Check a recipe's data; errors as in `load_recipe`."""
     _check_parts(data, where)
+    refuse_sampling(data.get("rollout"), where)
     recipe = read_table(Recipe, data, where)
     if (recipe.model.build is None) == (recipe.model.path is None):
         raise UserError(f"{where}: [model] needs either build or path; fix: give one of them")
     shown = recipe.demonstrations
     if shown is not None and (shown.policy is None) == (shown.run is None):
         raise UserError(f"{where}: [demonstrations] needs either policy or run; fix: give one")
+    fault = recipe.judge.fault(recipe.consultation is not None)
+    if fault is not None:
+        raise UserError(f"{where}: {fault}")
     for role in recipe.marl.grpo:
         if role not in TRAINED:
             raise unknown(f"role in {where}:", f"marl.grpo.{role}", TRAINED)
@@ -285,6 +307,7 @@ def _check_keys(recipe: Recipe, where: str) -> None:
         if keys.get("r", 1) < 1:  # which PEFT sees much later
             raise UserError(f"{where}: {name}.r: {keys['r']}; fix: a rank of 1 or more")
     SFT.check({key: value for key, value in recipe.sft.items() if key != "lora"}, where)
-    GRPO.check(recipe.grpo, where)
+    engine = {"[rollout] policy": recipe.rollout.policy}
+    GRPO.check(recipe.grpo, where, beside=engine)
     for role, keys in recipe.marl.grpo.items():
-        GRPO.check(keys, where, f"marl.grpo.{role}")
+        GRPO.check(keys, where, f"marl.grpo.{role}", beside=engine | recipe.grpo)

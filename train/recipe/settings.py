@@ -1,19 +1,34 @@
 """Tables of a recipe whose keys are those of a library's own configuration class.
 
-Each algorithm declares its own (`train/sft/settings.py`, `train/grpo/settings.py`); the recipe
-checks every key against the class, so that a typo is an error which names the nearest key.
+Each algorithm declares its own (`train/sft/settings.py`, `train/grpo/settings.py`). Every key of a
+class is in exactly one of three: passed on, set by medgym, or refused for a reason. A key that does
+nothing is a fault that nobody hears of, so none is passed on without a test of what it does.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from medgym.errors import UserError, unknown
 
 Keys = dict[str, Any]
 """Keys of a library's configuration class, with values of whatever types it takes."""
+
+
+class Only(NamedTuple):
+    """The values that a key may have, and why no others."""
+
+    values: tuple[object, ...]
+    reason: str
+
+
+class Needs(NamedTuple):
+    """What other keys have to be for a key to do anything: in words, and as a check of them."""
+
+    what: str
+    met: Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True)
@@ -23,37 +38,76 @@ class Settings:
     Attributes:
         table: its name in the recipe.
         config: the class that takes its keys, as `package.Class`; imported when a key is checked.
-        ours: keys that a recipe may not set, and what sets them.
+        passed: keys that go to the class as they are.
+        ours: keys that medgym sets, and from what: a key of the recipe, where it begins with `[`.
+        refused: keys that a recipe may not have, and why.
+        only: keys that are passed on with some values alone.
+        needs: keys that do nothing unless others are set.
     """
 
     table: str
     config: str
+    passed: frozenset[str]
     ours: Mapping[str, str]
+    refused: Mapping[str, str]
+    only: Mapping[str, Only] = field(default_factory=dict)
+    needs: Mapping[str, Needs] = field(default_factory=dict)
 
-    def check(self, keys: Mapping[str, object], where: str, table: str = "") -> None:
-        """Check the keys and the numbers of a table.
+    def check(
+        self,
+        keys: Mapping[str, object],
+        where: str,
+        table: str = "",
+        beside: Mapping[str, object] | None = None,
+    ) -> None:
+        """Check the keys of a table, and their values as far as they can be wrong unnoticed.
 
         Args:
             where: the recipe's file. table: the table's name, where it is not the usual one.
+            beside: other keys that hold, under their full names; these are laid over them.
 
         Raises:
-            UserError: an unknown key, one that medgym sets, or a text where a number belongs.
+            UserError: a key that is unknown, set by medgym, refused, or that would do nothing; a
+                value that is refused; a text where a number belongs.
         """
         if not keys:
             return
         table = table or self.table
         numbers = self._numbers()
-        known = numbers.keys() - self.ours.keys()
         for key, value in keys.items():
+            name = f"{where}: {table}.{key}"
             if key in self.ours:
+                place = self.ours[key]
+                fix = "set it there" if place.startswith("[") else "remove it"
+                raise UserError(f"{name} is set from {place}; fix: {fix}")
+            if key in self.refused:
+                raise UserError(f"{name} is refused: {self.refused[key]}; fix: remove it")
+            if key not in numbers:
+                known = [f"{table}.{n}" for n in numbers if n in self.passed]
+                raise unknown(f"key in {where}:", f"{table}.{key}", known)
+            if key not in self.passed:
                 raise UserError(
-                    f"{where}: {table}.{key} is set from {self.ours[key]}; fix: remove it there"
+                    f"{name} is a key of this version of {self.config} that medgym does not know "
+                    "yet; fix: remove it"
                 )
-            if key not in known:
-                raise unknown(f"key in {where}:", f"{table}.{key}", [f"{table}.{n}" for n in known])
             if numbers[key] and type(value) not in numbers[key] | {int}:
                 wanted = "number" if float in numbers[key] else "whole number"
-                raise UserError(f"{where}: {table}.{key}: {value!r} is no {wanted}; fix: write one")
+                raise UserError(f"{name}: {value!r} is no {wanted}; fix: write one")
+            self._check_value(name, key, value)
+        whole = {**(beside or {}), **keys}
+        for key in keys:
+            if key in self.needs and not self.needs[key].met(whole):
+                raise UserError(
+                    f"{where}: {table}.{key} does nothing without {self.needs[key].what}; fix: add "
+                    "that, or remove it"
+                )
+
+    def _check_value(self, name: str, key: str, value: object) -> None:
+        only = self.only.get(key)
+        if only is None or any(value == v and type(value) is type(v) for v in only.values):
+            return
+        shown = " or ".join(map(toml, only.values))
+        raise UserError(f"{name} = {toml(value)} is refused: {only.reason}; fix: use {shown}")
 
     def _numbers(self) -> dict[str, set[type]]:
         """The fields of the class; of one that takes only numbers, which: int, float."""
@@ -67,4 +121,8 @@ class Settings:
         return found
 
 
-LORA = Settings(table="lora", config="peft.LoraConfig", ours={})
+def toml(value: object) -> str:
+    """A simple value as a recipe has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

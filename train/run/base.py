@@ -1,14 +1,19 @@
 """The first stage of a run: the base model that everything is trained over."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from medgym.errors import UserError
 from medgym.model_options import ModelOptions
 from medgym.models import find_model, load_model
 
+from ..models.template import switched
 from .opened import Run
 from .stage import Stage
+
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin
 
 WEIGHTS = ("*.safetensors", "*.bin")
 """What the weights in a model's folder are called."""
@@ -22,21 +27,29 @@ class BaseStage(Stage):
     def check(self, run: Run) -> None:
         """Make sure that there is such a model, without loading its weights."""
         if run.recipe.model.path is not None:
-            check_model(run.recipe.model.path, run.recipe.model.options)
+            switch = switched(run.recipe.rollout.chat_template_kwargs)
+            check_model(run.recipe.model.path, run.recipe.model.options, switch)
 
     def do(self, run: Run) -> None:
         """Make the base, if it is the built-in one."""
         _ = run.base  # it is made on first use
 
 
-def check_model(name: str, options: ModelOptions) -> None:
+def check_model(
+    name: str,
+    options: ModelOptions,
+    check: "Callable[[ProcessorMixin], object] | None" = None,
+) -> None:
     """Make sure that a name is a vision-language model's, without loading its weights.
+
+    Args:
+        name, options, check: as `load_model` takes them.
 
     Raises:
         UserError: it is not.
     """
     found = find_model(name)
-    load_model(name, None, options, weights=False, found=found)
+    load_model(name, None, options, check=check, weights=False, found=found)
     folder = Path(found.path)
     if folder.is_dir() and not any(file for each in WEIGHTS for file in folder.glob(each)):
         raise UserError(

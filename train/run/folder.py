@@ -4,10 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-
-from pydantic import ValidationError
 
 import medgym
 from medgym.errors import UserError
@@ -15,8 +12,10 @@ from medgym.spec import without_credentials
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder, provenance
 
-from ..recipe.schema import Recipe
+from ..recipe.schema import Recipe, with_defaults
 from .fingerprint import PlugIn, check_unchanged, fingerprints
+from .lengthening import STAGES as LENGTHENED
+from .lengthening import set_steps
 
 EMPTY = {"manifest.json", "recipe.toml", "stages.json", "images", "trajectories"}
 """What is in the folder of a run that came to nothing; the last two are empty."""
@@ -32,12 +31,19 @@ Needed = Mapping[str, Sequence[PlugIn]]
 
 
 def open_folder(
-    folder: Path, recipe: Recipe, text: str, plugins: Needed, *, resume: bool = False
+    folder: Path,
+    recipe: Recipe,
+    text: str,
+    plugins: Needed,
+    *,
+    resume: bool = False,
+    may_lengthen: bool = False,
 ) -> RunFolder:
     """The run's folder, new or resumed; no other process writes into it meanwhile.
 
     Args:
         recipe, text: what is asked. plugins: by whose code.
+        resume: whether the run that is there continues. may_lengthen: also to another last step.
 
     Raises:
         UserError: the folder holds another run, or this one with other code; or there is nothing to
@@ -60,7 +66,12 @@ def open_folder(
         (folder / "recipe.toml").write_text(text, "utf-8")  # in place: it carries the lock
         run.note(**provenance(), **facts)
         return run
-    changes = ", ".join(changed(held, wanted))
+    differing = changed(held, wanted)
+    if resume and may_lengthen and differing.keys() == {"grpo.max_steps"}:
+        check_code(run, plugins, again=LENGTHENED)
+        set_steps(run, wanted)
+        return run
+    changes = ", ".join(f"{key}: {values}" for key, values in differing.items())
     if resume and changes:
         raise UserError(
             f"{folder} holds a run of another recipe ({changes}); fix: --resume with the same "
@@ -75,13 +86,16 @@ def open_folder(
     return run
 
 
-def check_code(run: RunFolder, plugins: Needed) -> None:
+def check_code(run: RunFolder, plugins: Needed, *, again: Sequence[str] = ()) -> None:
     """Refuse to resume a run whose plug-ins have changed; say which libraries have.
+
+    Args:
+        plugins: of each stage. again: stages that are done and will be done again.
 
     Raises:
         UserError: a plug-in that an unfinished stage uses has changed.
     """
-    manifest, done = run.manifest, Place(run.path).stages()
+    manifest, done = run.manifest, Place(run.path).stages().keys() - set(again)
     needed = [each for stage, used in plugins.items() if stage not in done for each in used]
     if "plug_ins" in manifest:
         check_unchanged(manifest["plug_ins"], needed, run.path)
@@ -100,14 +114,12 @@ def plain(recipe: Recipe) -> dict[str, object]:
     return found
 
 
-def changed(held: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
+def changed(held: Mapping[str, object], wanted: Mapping[str, object]) -> dict[str, str]:
     """The keys of two recipes, as `plain` gives them, that differ, with both values.
 
     A key that is new since the one was written has its default there.
     """
-    with suppress(ValidationError):  # of an older version, with keys that are gone
-        held = plain(Recipe.model_validate(held))
-    return list(_differing(held, wanted))
+    return dict(_differing(with_defaults(dict(held)), wanted))
 
 
 def _versions(manifest: Mapping[str, object]) -> dict[str, str]:
@@ -149,13 +161,13 @@ def _is_empty(folder: Path) -> bool:
 
 def _differing(
     held: Mapping[str, object], wanted: Mapping[str, object], before: str = ""
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
     for key in sorted(held.keys() | wanted.keys()):
         there, here = held.get(key), wanted.get(key)
         if isinstance(there, dict) and isinstance(here, dict):
             yield from _differing(there, here, f"{before}{key}.")
         elif there != here:
-            yield f"{before}{key}: {_short(there)} there, {_short(here)} here"
+            yield f"{before}{key}", f"{_short(there)} there, {_short(here)} here"
 
 
 def _short(value: object) -> str:

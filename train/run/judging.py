@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from medgym.cases import Case
 from medgym.episode import Rules
@@ -25,10 +25,14 @@ from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
 
+from ..models.template import switched
 from .fingerprint import PlugIn, of_play
 from .opened import Run
 from .processes import count, everyone, in_order, is_first, share
 from .stage import Stage, TrainedPolicy
+
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin
 
 Figures = dict[str, Any]
 """Figures as `results.json` holds them; see `medgym.storage.results`."""
@@ -189,16 +193,21 @@ def figures_of(judged: Judged) -> Figures:
 def trained_policy(policy: TrainedPolicy, run: Run) -> LocalModel:
     """A policy that a stage has left, loaded as the recipe says."""
     options = run.recipe.model.options
-    own = options if policy.model == run.base else options.in_run
-    return model_policy(policy.model, policy.adapter, own)
+    if policy.model != run.base:
+        return model_policy(policy.model, policy.adapter, options.in_run)
+    switch = switched(run.recipe.rollout.chat_template_kwargs)
+    return model_policy(policy.model, policy.adapter, options, switch)
 
 
 def model_policy(
-    base: Path | str, adapter: Path | None = None, options: ModelOptions = DEFAULTS
+    base: Path | str,
+    adapter: Path | None = None,
+    options: ModelOptions = DEFAULTS,
+    check: "Callable[[ProcessorMixin], object] | None" = None,
 ) -> LocalModel:
     """The policy of a model's folder, or of an adapter over it, in this process."""
     named = None if adapter is None else str(adapter)
-    policy = load_local_model(str(base), named, options, patience=None)
+    policy = load_local_model(str(base), named, options, check=check, patience=None)
     policy.spec = write_spec("hf", f"{base}{options.query()}", named)
     return policy
 

@@ -10,6 +10,7 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 
 from ..recipe.settings import Keys
+from ..recipe.trainer_keys import refuse_sharding
 
 
 def sft_config(settings: Keys, seed: int, folder: Path) -> SFTConfig:
@@ -18,6 +19,7 @@ def sft_config(settings: Keys, seed: int, folder: Path) -> SFTConfig:
     Raises:
         UserError: TRL refuses a value.
     """
+    refuse_sharding()
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
     on_gpu = torch.cuda.is_available()

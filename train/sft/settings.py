@@ -1,21 +1,46 @@
-"""`[sft]`: the keys of `trl.SFTConfig`, and what medgym sets of them."""
+"""`[sft]`: the keys of `trl.SFTConfig`, and what becomes of each."""
 
-from ..recipe.settings import Settings
+from ..recipe import trainer_keys
+from ..recipe.settings import Only, Settings
+
+_EXACT = "what the sampler saw and wrote: exact tokens, uncut, loss only on the policy's"
 
 SETTINGS = Settings(
     table="sft",
     config="trl.SFTConfig",
-    ours={
-        "output_dir": "the run's folder",
-        "seed": "the recipe's seed",
-        "data_seed": "the recipe's seed",
-        **dict.fromkeys(
-            (
-                "max_length", "packing", "padding_free", "completion_only_loss",
-                "assistant_only_loss", "dataset_kwargs", "dataset_text_field",
-                "chat_template_path", "remove_unused_columns",
-            ),
-            "what the sampler saw and wrote: exact tokens, uncut, loss only on the policy's",
+    passed=trainer_keys.PASSED
+    | {
+        "loss_type", "label_smoothing_factor", "neftune_noise_alpha", "router_aux_loss_coef",
+        "average_tokens_across_devices", "dataloader_drop_last", "train_sampling_strategy",
+        "include_num_input_tokens_seen",
+    },
+    ours=trainer_keys.OURS
+    | dict.fromkeys(
+        (
+            "max_length", "truncation_mode", "packing", "packing_strategy", "eval_packing",
+            "padding_free", "completion_only_loss", "assistant_only_loss", "dataset_kwargs",
+            "dataset_text_field", "remove_unused_columns", "eos_token", "pad_token",
+        ),
+        _EXACT,
+    )
+    | {
+        "chat_template_path": "the model's own chat template",
+        "save_strategy": "[sft] save_steps",
+    },
+    refused={
+        key: reason
+        for key, reason in trainer_keys.REFUSED.items()
+        if key != "remove_unused_columns"
+    }
+    | {
+        "shuffle_dataset": "the order of samples is shuffled again in every epoch as it is",
+        "dataset_num_proc": "the samples are ready: nothing is made of them beforehand",
+        "pad_to_multiple_of": "medgym makes the batches and pads them to their longest sample",
+        "activation_offloading": "it is not tested here; gradient_checkpointing saves memory too",
+    },
+    only={
+        "train_sampling_strategy": Only(
+            ("random", "sequential"), "samples have no column of their lengths"
         ),
     },
 )  # fmt: skip

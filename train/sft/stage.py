@@ -14,6 +14,7 @@ from medgym.storage.run_folder import RunFolder
 
 from ..data.demonstrations import SELF, demonstrations
 from ..models.checkpoint import load_model, save_model
+from ..models.template import switched
 from ..recipe.reporting import check_reporting
 from ..recipe.settings import Keys
 from ..recipe.steps import check_steps
@@ -68,7 +69,8 @@ class ColdStartStage(Stage):
         """Write the model after its cold start into the run's folder."""
         place, recipe = run.place, run.recipe
         options, trains = recipe.model.options, recipe.demonstrations is not None
-        model, processor = load_model(run.base, options if trains else options.whole)
+        switch = switched(recipe.rollout.chat_template_kwargs)
+        model, processor = load_model(run.base, options if trains else options.whole, switch)
         if recipe.demonstrations is not None and run.demonstrated is not None:
             store = run.store
             student = local_model(model, processor)

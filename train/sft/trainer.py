@@ -18,6 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTTrainer
 
 from medgym.errors import UserError
+from medgym.failures import reason_of
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import WholeCheckpoints
@@ -123,15 +124,20 @@ def supervised(
         only(model, parts)
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(TemporaryDirectory()))
-        trainer = Imitator(
-            model=model,
-            args=sft_config(settings, seed, place),
-            train_dataset=Dataset.from_dict({"sample": list(range(len(samples)))}),
-            data_collator=lambda rows: collate([samples[row["sample"]] for row in rows]),
-            processing_class=processor,
-            peft_config=None if lora is None else lora_config(model, lora, parts),
-            token_weights=token_weights or {},
-        )
+        try:
+            trainer = Imitator(
+                model=model,
+                args=sft_config(settings, seed, place),
+                train_dataset=Dataset.from_dict({"sample": list(range(len(samples)))}),
+                data_collator=lambda rows: collate([samples[row["sample"]] for row in rows]),
+                processing_class=processor,
+                peft_config=None if lora is None else lora_config(model, lora, parts),
+                token_weights=token_weights or {},
+            )
+        except (ValueError, RuntimeError, ImportError) as error:
+            raise UserError(
+                f"TRL refuses the recipe: {reason_of(error)}; fix: correct [sft] or [sft.lora]"
+            ) from error
         trainer.remove_callback(PrinterCallback)
         if on_step is not None:
             trainer.add_callback(_StepLog(on_step))

@@ -50,3 +50,9 @@ def key_of(split: str, look: str, size: int, question: str, number: int) -> Case
         source="phantom",
         group=f"{split}/{look}-{size}-{number}",
     )
+
+
+def lengths(look: str) -> tuple[str, ...]:
+    """The options of the question of size: ranges in mm, one for each of `LENGTHS`."""
+    low, high = (f"{(n + 0.5) * SETTINGS[look].block_mm:g}" for n in LENGTHS[:2])
+    return f"under {low} mm", f"{low} to {high} mm", f"over {high} mm"

@@ -47,6 +47,7 @@ from medgym.sources.phantom.settings import (
     SPLITS,
     STAGES,
     key_of,
+    lengths,
 )
 
 
@@ -212,12 +213,6 @@ def _kind(plan: PhantomPlan) -> str:
     return plan.kind
 
 
-def lengths(look: str) -> tuple[str, ...]:
-    """The options of the question of size: ranges in mm, one for each of `LENGTHS`."""
-    low, high = (f"{(n + 0.5) * SETTINGS[look].block_mm:g}" for n in LENGTHS[:2])
-    return f"under {low} mm", f"{low} to {high} mm", f"over {high} mm"
-
-
 @dataclass(frozen=True)
 class Question:
     """What a case asks: the text, the options for a look, and the answer according to a plan."""
@@ -307,8 +302,7 @@ class PhantomCases(Sequence[Case]):
 
     def key_of(self, index: int) -> CaseKey:
         """The key of a case, which is not made for it."""
-        look, size, question, number = self._name(index)
-        return key_of(self.split, look, size, question, number)
+        return key_of(self.split, *self._name(index))
 
     def _name(self, index: int) -> tuple[str, int, str, int]:
         """The look, the image's side, the question and the phantom's number of a case."""
@@ -319,8 +313,7 @@ class PhantomCases(Sequence[Case]):
         look, size, question = self.looks[look_at], self.sizes[size_at], self.questions[at]
         number = turn
         if QUESTIONS[question].needs_lesion:
-            first = FIRST[self.split] // 2
-            number = 2 * turn + lesion_of_pair(look, size, first + turn)
+            number = 2 * turn + lesion_of_pair(look, size, FIRST[self.split] // 2 + turn)
         return look, size, question, number
 
     def index_of(self, case_id: str) -> int:

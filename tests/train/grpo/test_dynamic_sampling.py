@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from medgym.cases import Case, open_cases
+from medgym.train.data.order import OrderedCases
 from medgym.train.data.records import Records
 from medgym.train.grpo.dynamic_sampling import Group, SkipFlat, is_flat
 from medgym.trajectory import Trajectory
@@ -142,6 +143,19 @@ def test_further_cases_are_near_in_the_order_of_training() -> None:
     places = [[case.id for case in cases].index(i) for asked in play.asked for i in asked]
     assert len(places) == 9
     assert all(200 - 16 <= place < 200 + 16 for place in places)
+
+
+def test_a_case_that_comes_twice_has_the_neighbours_of_its_own_place() -> None:
+    cases = list(open_cases("phantom,look=radiograph,question=kind:train[:400]"))
+    order = OrderedCases(cases, [*range(300), 0, *range(300, 400)])
+    select = SkipFlat(order, seed=0, most=10)
+    for place, near in ((0, range(32)), (300, range(284, 317))):
+        play = Play()
+        select(0, [group(order[place], 0.0, 0.0)], play)
+        indices = {case.id: index for index, case in enumerate(cases)}
+        found = [indices[i] for asked in play.asked for i in asked]
+        assert len(found) == 9
+        assert set(found) <= set(near)
 
 
 def test_steps_that_are_played_again_are_forgotten(records: Records) -> None:

@@ -96,6 +96,8 @@ def test_every_shipped_recipe_is_one_that_the_libraries_take(name: str, tmp_path
     if recipe.rollout.policy is not None:
         assert recipe.rollout.policy.startswith("vllm:{base}?")
         assert f"max_model_len={recipe.rollout.max_context}" in recipe.rollout.policy
+        # TRL's default would drop whole sequences where engine and trainer round apart.
+        assert recipe.grpo["vllm_importance_sampling_mode"] == "token_truncate"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
