@@ -83,6 +83,16 @@ def test_the_command_refuses_it_before_the_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
+def test_what_a_policy_is_chosen_by_is_neither_trained_on_nor_the_test(tmp_path: Path) -> None:
+    for spec, said in (
+        (f"{SPEC}:train[12:20]", r"\[judge\] cases shares 4 of its 8 cases with \[cases\] train"),
+        (f"{SPEC}:test[2:8]", r"\[cases\] test shares 2 of its 4 cases with \[judge\] cases"),
+    ):
+        run = run_of(tmp_path, f"{SPEC}:train[:16]", f"{SPEC}:test[:4]", judge=spec)
+        with pytest.raises(UserError, match=said):
+            check(run)
+
+
 def test_demonstrations_may_be_cases_of_training(tmp_path: Path) -> None:
     check(run_of(tmp_path, f"{SPEC}:train[:16]", f"{SPEC}:test[:4]", f"{SPEC}:train[:8]"))
 
