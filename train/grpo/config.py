@@ -11,6 +11,7 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.model_loading import device_of
 
+from ..recipe.reporting import check_reporting
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.trainer_keys import refuse_sharding
@@ -118,5 +119,6 @@ def check_grpo(recipe: Recipe) -> None:
     Raises:
         UserError: it refuses it.
     """
+    check_reporting(recipe.grpo, "grpo")
     if PROCESSES not in os.environ:
         grpo_config(recipe, Path())
