@@ -62,7 +62,12 @@ class CurriculumStage(Stage):
 
     def do(self, run: Run) -> None:
         """Write the order into the run's folder."""
-        student = model_policy(run.place.cold_start, options=run.recipe.model.options.in_run)
+        recipe = run.recipe
+        student = model_policy(
+            run.place.cold_start,
+            options=recipe.model.options.in_run,
+            tool_form=recipe.tools.form,
+        )
         try:
             rules, sampling = run.rules(run.train), run.sampling()
             arrange(run.recipe, run.ordered, student, rules, sampling, run.folder)

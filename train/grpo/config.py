@@ -5,11 +5,11 @@ import os
 import warnings
 from pathlib import Path
 
-import torch
 from trl import GRPOConfig
 
 from medgym.errors import UserError
 from medgym.failures import reason_of
+from medgym.model_loading import device_of
 
 from ..recipe.reporting import check_reporting
 from ..recipe.schema import Recipe
@@ -29,7 +29,7 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
     refuse_sharding()
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = torch.cuda.is_available()
+    on_gpu = device_of(recipe.model.options) != "cpu"
     ours: Keys = {
         "bf16": on_gpu,
         "use_cpu": not on_gpu,
@@ -41,6 +41,8 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
         "save_strategy": "steps",
         "save_total_limit": 2,
         "dataloader_num_workers": 0,
+        # Of the reference model, which TRL loads by itself.
+        "trust_remote_code": recipe.model.options.trust_remote_code,
     }
     # Images of all processes are gathered for tables of episodes alone.
     ours["log_multimodal"] = bool(recipe.grpo.get("log_completions", False))

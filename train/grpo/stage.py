@@ -20,10 +20,11 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.progress import progress
-from medgym.spec import fill_spec
+from medgym.spec import fill_spec, take_option
 from medgym.storage.adapters import mark_best, published
 from medgym.storage.layout import ROLE, Place
 from medgym.storage.trajectories import ImageStore
+from medgym.tool_form import OPTION, in_tool_form
 
 from ..data.curriculum import arranged, asked_for
 from ..data.mixture import MixedCases, SourceOf
@@ -173,6 +174,7 @@ def train_grpo(
             "sampling": sampling,
             "policy": engine,
             "backend": recipe.rollout.backend,
+            "tool_form": recipe.tools.form,
             "workers": recipe.rollout.workers,
             "ray_address": recipe.rollout.ray_address,
             "overlong": recipe.rollout.overlong,
@@ -307,6 +309,12 @@ def _check_adapters(recipe: Recipe, spec: str) -> None:
             "or remove [rollout] policy"
         )
     kind, rest, _ = read_spec(spec)
+    rest, named = take_option("[rollout] policy", rest, OPTION)
+    if named not in (None, recipe.tools.form):
+        raise UserError(
+            f"[rollout] policy says tool_form={named}, and [tools] form is {recipe.tools.form!r}; "
+            "fix: leave tool_form out of the policy"
+        )
     kind.check_lora(rest, recipe.lora, recipe.model.adapt)
 
 
@@ -319,7 +327,8 @@ def engine_of(recipe: Recipe, place: Place) -> Policy | None:
     if recipe.rollout.policy is None:
         return None
     _check_adapters(recipe, recipe.rollout.policy)
-    policy = load_policy(fill_spec(recipe.rollout.policy, base=place.cold_start))
+    spec = fill_spec(recipe.rollout.policy, base=place.cold_start)
+    policy = load_policy(in_tool_form(spec, recipe.tools.form))
     try:
         asyncio.run(policy.check())
         policy.require_training()

@@ -32,6 +32,7 @@ from medgym.rollout.backend import Job
 from medgym.rollout.collection import BackendName
 from medgym.seeds import seed_of
 from medgym.storage.trajectories import ImageStore
+from medgym.tool_form import ToolFormName
 from medgym.trajectory import Trajectory
 
 from ..data.mixture import SourceOf, accuracies
@@ -88,6 +89,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
             corrected for by TRL's importance sampling. By default the model samples, in process.
         publisher: hands the adapter in training to that engine.
         backend, workers, ray_address: where episodes are played, as `collect` takes them.
+        tool_form: how the model is offered tools and calls them.
         overlong: whether an episode that ran out of its budget keeps its reward, or is masked: it
             is then neither punished nor counted in its group's baseline.
         images: where the images that were seen are kept, if they are to be kept.
@@ -115,6 +117,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
         backend: BackendName = "local",
         workers: int = 2,
         ray_address: str | None = None,
+        tool_form: ToolFormName = "text",
         overlong: Literal["reward", "mask"] = "reward",
         images: ImageStore | None = None,
         select: Select | None = None,
@@ -162,6 +165,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
             cast("ProcessorMixin", self.processing_class),
             batch_size=max(args.per_device_train_batch_size, 64),
             patience=None,
+            tool_form=tool_form,
         )
         self._policy = policy if policy is not None else self.local
         # TRL knows two names of placeholders; every family has one.

@@ -14,6 +14,7 @@ from medgym.cases import parse_spec
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
 from medgym.toml import read_table, read_toml
+from medgym.tool_form import ToolFormName
 
 from ..grpo.settings import SETTINGS as GRPO
 from ..models.settings import SETTINGS as LORA
@@ -74,9 +75,15 @@ class CasesTable(_Table):
 
 
 class ToolsTable(_Table):
-    """`[tools]`: names of registered tools; none for a policy without tools."""
+    """`[tools]`: names of registered tools; none for a policy without tools.
+
+    Attributes:
+        form: `text` lists them in the system message and reads calls in medgym's form; `native`
+            leaves both to the model's chat template.
+    """
 
     names: tuple[str, ...] = ("zoom",)
+    form: ToolFormName = "text"
 
 
 class RolloutTable(_Table):
@@ -278,7 +285,11 @@ def parse_recipe(data: Keys, where: str) -> Recipe:
         raise UserError(f"{where}: the shares of marl.stages add up to {shares:g}; fix: to 1")
     rubric_of(recipe.rubric)  # a name that is wrong is named now, not when training begins
     _check_keys(recipe, where)
-    check_learning(recipe, where)
+    wholes = {
+        "lora": bool(recipe.grpo or recipe.marl.grpo) and not recipe.lora,
+        "sft.lora": recipe.demonstrations is not None and "lora" not in recipe.sft,
+    }
+    check_learning(recipe.model, wholes, where)
     return recipe
 
 

@@ -24,6 +24,7 @@ from medgym.storage.layout import Place
 from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
+from medgym.tool_form import ToolFormName, in_tool_form
 
 from ..models.template import switched
 from .fingerprint import PlugIn, of_play
@@ -193,10 +194,11 @@ def figures_of(judged: Judged) -> Figures:
 def trained_policy(policy: TrainedPolicy, run: Run) -> LocalModel:
     """A policy that a stage has left, loaded as the recipe says."""
     options = run.recipe.model.options
+    form = run.recipe.tools.form
     if policy.model != run.base:
-        return model_policy(policy.model, policy.adapter, options.in_run)
+        return model_policy(policy.model, policy.adapter, options.in_run, tool_form=form)
     switch = switched(run.recipe.rollout.chat_template_kwargs)
-    return model_policy(policy.model, policy.adapter, options, switch)
+    return model_policy(policy.model, policy.adapter, options, switch, form)
 
 
 def model_policy(
@@ -204,11 +206,14 @@ def model_policy(
     adapter: Path | None = None,
     options: ModelOptions = DEFAULTS,
     check: "Callable[[ProcessorMixin], object] | None" = None,
+    tool_form: ToolFormName = "text",
 ) -> LocalModel:
     """The policy of a model's folder, or of an adapter over it, in this process."""
     named = None if adapter is None else str(adapter)
-    policy = load_local_model(str(base), named, options, check=check, patience=None)
-    policy.spec = write_spec("hf", f"{base}{options.query()}", named)
+    policy = load_local_model(
+        str(base), named, options, check=check, patience=None, tool_form=tool_form
+    )
+    policy.spec = in_tool_form(write_spec("hf", f"{base}{options.query()}", named), tool_form)
     return policy
 
 

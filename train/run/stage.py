@@ -18,7 +18,7 @@ from medgym.storage.layout import Place
 from .disk import disk_may_fill
 from .fingerprint import PlugIn
 from .opened import Run
-from .processes import is_first, wait_for
+from .processes import TIMEOUT, is_first, join, wait_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,4 +120,7 @@ def do(stages: Sequence[Stage], run: Run) -> None:
                 f"the stage {stage.name} of {run.folder} needs {missing[0]}, which is not done; "
                 "fix: begin a new run"
             )
+        if stage.together:
+            asked = (run.recipe.sft, run.recipe.grpo)
+            join(max(float(keys.get("ddp_timeout", TIMEOUT)) for keys in asked))
         once(run.place, stage.name, partial(stage.do, run), together=stage.together)

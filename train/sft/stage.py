@@ -73,7 +73,7 @@ class ColdStartStage(Stage):
         model, processor = load_model(run.base, options if trains else options.whole, switch)
         if recipe.demonstrations is not None and run.demonstrated is not None:
             store = run.store
-            student = local_model(model, processor)
+            student = local_model(model, processor, tool_form=recipe.tools.form)
             student.spec = "the base"
             shown = demonstrations(
                 recipe.demonstrations,

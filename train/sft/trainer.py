@@ -127,7 +127,7 @@ def supervised(
         try:
             trainer = Imitator(
                 model=model,
-                args=sft_config(settings, seed, place),
+                args=sft_config(settings, seed, place, model.device.type),
                 train_dataset=Dataset.from_dict({"sample": list(range(len(samples)))}),
                 data_collator=lambda rows: collate([samples[row["sample"]] for row in rows]),
                 processing_class=processor,
