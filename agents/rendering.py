@@ -14,8 +14,17 @@ from PIL import Image
 
 from medgym.errors import UserError
 from medgym.imaging.lazy_image import Picture
-from medgym.messages import Message
+from medgym.messages import Final, Message, parse_action
 from medgym.policy import Sampling
+
+from .image_tokens import (
+    check_counts,
+    check_processor,
+    count_features,
+    image_token,
+    placeholder_of,
+    settle_images,
+)
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
@@ -26,7 +35,12 @@ ChatMessage = dict[str, Any]
 _VISION = re.compile(r"vision|image|video|img|soft_token", re.IGNORECASE)
 _TAGS = {f"<{end}{tag}>" for end in ("", "/") for tag in ("think", "tool_call", "answer")}
 _OPENED = re.compile(r"<think>\s*$")
+_THOUGHTFUL = re.compile(r"\s*<think>\n*(.*?)(?:\n*(</think>)\n*|\Z)", re.DOTALL)
 _PROBE = "reply"
+_THOUGHT = "thought"
+_LIST = "'type': 'text'"
+"""In what a template writes: it took a list of parts for a text."""
+
 _REMEMBERED = 1_000
 
 
@@ -70,7 +84,8 @@ class Renderer:
     Attributes:
         image_token_id: the placeholder that stands for one image feature.
         vision_token_ids: every special token that stands for images, the placeholder first.
-        eos_token_id: the token with which the template ends a reply.
+        eos_token_id: the token with which the template ends a reply. Where it writes none and the
+            model stops at the first token of the next turn, that one.
         stop_token_ids: all tokens that end one, that of the template among them.
         opening: what the template writes at the start of every reply, such as `<think>` and a new
             line: part of a reply's text, but not of its tokens.
@@ -94,33 +109,36 @@ class Renderer:
         stops: Collection[int] = (),
         on_pixels: Callable[[Sequence[Picture], Mapping[str, object]], None] | None = None,
     ) -> None:
-        if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
-            raise UserError(
-                "the model reads no images; fix: choose a vision-language model with a processor"
-            )
+        check_processor(processor)
         self.processor: Any = processor  # each family has members of its own
         self.tokenizer = processor.tokenizer
         if not getattr(processor, "chat_template", None):
             raise UserError(
                 "the model's processor has no chat template; fix: choose an instruction-tuned model"
             )
-        _settle_images(processor)
-        self.image_token_id = _placeholder(processor)
+        settle_images(processor)
+        self.image_token_id = placeholder_of(processor)
         special = set(self.tokenizer.all_special_tokens)
         special |= {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special}
-        self._vision = {t for t in special if _VISION.search(t)} | {_image_token(processor)}
+        self._vision = {t for t in special if _VISION.search(t)} | {image_token(processor)}
         vision = {int(self.tokenizer.convert_tokens_to_ids(token)) for token in self._vision}
         self.vision_token_ids = (self.image_token_id, *sorted(vision - {self.image_token_id}))
         names = sorted((special | self._vision) - _TAGS, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, names)))
         try:
+            self._writes_lists = False
+            self._writes_lists = _LIST in self._template(_dialogue(), generate=False)
             self._after_reply = self._find_end_of_reply()
-            self.eos_token_id = self._find_end_token(special)
-            self.stop_token_ids = frozenset(stops) | {self.eos_token_id}
             self.opening = self._find_opening()
+            self._closing = self._find_closing() if self.opening else ""
             self.tool_role = "tool" if self._tool_shows_images() else "user"
-            self._added([{"role": self.tool_role, "content": [{"type": "text", "text": "seen"}]}])
-            shows = self._shows_image(self._template([_picture("user")], generate=True))
+            self.eos_token_id = self._find_end_token(self.tool_role, special, stops)
+            self._answer_end = self.eos_token_id
+            if not self._after_reply:
+                self._answer_end = self._find_end_token("user", special, stops)
+            self.stop_token_ids = frozenset(stops) | {self.eos_token_id, self._answer_end}
+            shown = self._template([_picture("user")], generate=True)
+            shows = self._shows_image(shown)
         except UserError:
             raise
         except Exception as error:  # templates raise what they like
@@ -132,10 +150,13 @@ class Renderer:
             raise UserError(
                 "the model's chat template shows no images; fix: choose a vision-language model"
             )
+        check_counts(processor, shown, self.image_token_id)
         self._encoded: dict[Hashable, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._on_pixels = on_pixels
 
     def _template(self, messages: Sequence[ChatMessage], *, generate: bool) -> str:
+        if self._writes_lists:
+            messages = [_as_string(message) for message in messages]
         text = self.processor.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=generate
         )
@@ -149,10 +170,17 @@ class Renderer:
             raise UserError("the model's chat template drops the assistant's text; fix: another")
         return text[text.rindex(_PROBE) + len(_PROBE) :]
 
-    def _find_end_token(self, special: set[str]) -> int:
-        """The special token with which the template ends a reply, else the tokenizer's own."""
-        first = self.tokenizer(self._after_reply, add_special_tokens=False)["input_ids"][:1]
-        if first and self.tokenizer.convert_ids_to_tokens(first[0]) in special:
+    def _find_end_token(self, role: str, special: set[str], stops: Collection[int]) -> int:
+        """The special token that ends a reply, where a message of some role follows.
+
+        The template's own; else the first of the next turn, if the model stops where it writes it
+        (GLM); else the tokenizer's.
+        """
+        following = self._added([{"role": role, "content": [{"type": "text", "text": "seen"}]}])
+        text = self._after_reply or following
+        first = self.tokenizer(text, add_special_tokens=False)["input_ids"][:1]
+        is_special = first and self.tokenizer.convert_ids_to_tokens(first[0]) in special
+        if is_special and (self._after_reply or first[0] in stops):
             return int(first[0])
         if self.tokenizer.eos_token_id is None:
             raise UserError("the model has no token that ends a reply; fix: choose another model")
@@ -163,6 +191,13 @@ class Renderer:
         opened = _OPENED.search(self._template(_dialogue()[:1], generate=True))
         return opened[0] if opened else ""
 
+    def _find_closing(self) -> str:
+        """What the template writes between a thought and what follows it."""
+        thoughtful = {"type": "text", "text": f"<think>\n{_THOUGHT}\n</think>\n\n{_PROBE}"}
+        said = [*_dialogue()[:1], {"role": "assistant", "content": [thoughtful]}]
+        text = self._template(said, generate=False).rpartition(_THOUGHT)[2].partition(_PROBE)[0]
+        return text if text.strip() == "</think>" else "\n</think>\n\n"
+
     def _tool_shows_images(self) -> bool:
         try:
             return self._shows_image(self._added([_picture("tool")]))
@@ -170,7 +205,8 @@ class Renderer:
             return False
 
     def _shows_image(self, text: str) -> bool:
-        return any(token in text for token in self._vision) and "seen" in text
+        shows = any(token in text for token in self._vision)
+        return shows and "seen" in text and _LIST not in text
 
     def _added(self, messages: Sequence[ChatMessage]) -> str:
         """What the template writes for messages after a reply, up to the next reply."""
@@ -199,8 +235,9 @@ class Renderer:
                 pictures,
             )
             return Prompt(ids, pictures, sizes)
-        ended = reply.token_ids[-1:] == (self.eos_token_id,)
-        ids, sizes = self._addition(conversation[last + 1 :], ended)
+        ends = reply.token_ids[-1:]
+        end = ends[0] if ends and ends[0] in self.stop_token_ids else None
+        ids, sizes = self._addition(conversation[last + 1 :], end)
         held = reply.prompt_ids + reply.token_ids
         return Prompt(
             held + ids,
@@ -211,16 +248,15 @@ class Renderer:
         )
 
     def _addition(
-        self, messages: Sequence[Message], ended: bool
+        self, messages: Sequence[Message], end: int | None
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         def text() -> str:
-            end = self._after_reply
-            if ended:
-                end = end.removeprefix(self.tokenizer.decode([self.eos_token_id]))
-            return end + self._added([self._chat(m) for m in messages])
+            whole = self._after_reply + self._added([self._chat(m) for m in messages])
+            # The token that ended the reply is there, be it the next turn's first one.
+            return whole if end is None else whole.removeprefix(self.tokenizer.decode([end]))
 
         pictures = [part.picture for message in messages for part in message.images]
-        return self._remember((ended, *map(_key, messages)), text, pictures)
+        return self._remember((end, *map(_key, messages)), text, pictures)
 
     def _remember(
         self, key: Hashable, text: Callable[[], str], pictures: Sequence[Picture]
@@ -253,37 +289,30 @@ class Renderer:
             return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]), ()
         images = [picture.image for picture in pictures]
         inputs = self.processor(
-            text=[text], images=[images], add_special_tokens=False, return_tensors="pt"
+            text=[text], images=images, add_special_tokens=False, return_tensors="pt"
         )
         ids = tuple(inputs.pop("input_ids")[0].tolist())
         if self._on_pixels is not None:
             words = {*self.tokenizer.model_input_names, "mm_token_type_ids", "token_type_ids"}
             self._on_pixels(pictures, {k: v for k, v in inputs.items() if k not in words})
-        return ids, self.count_features(images)
-
-    def count_features(self, images: Sequence[Image.Image]) -> tuple[int, ...]:
-        """How many features the image processor makes of each image: counted from its size, not
-        from the placeholders in the text, so that the two can be compared."""
-        sizes = [(image.height, image.width) for image in images]
-        counts = self.processor._get_num_multimodal_tokens(image_sizes=sizes)
-        # InternVL counts the two tokens before and after an image as well.
-        around = 2 if hasattr(self.processor, "start_image_token") else 0
-        return tuple(int(n) - around for n in counts["num_image_tokens"])
+        return ids, count_features(self.processor, images)
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
         """The tokens of a reply that was written, not sampled, with its end.
 
-        Where the template opens a thought, the thought of the text continues it; a text without
-        one closes it at once.
+        Where the template opens a thought, the thought of the text continues it, and a text without
+        one closes it at once; both as the template writes them.
         """
+        end = self._answer_end if isinstance(parse_action(text), Final) else self.eos_token_id
         if self.opening:
-            thought = text.lstrip()
-            if thought.startswith("<think>"):
-                text = thought.removeprefix("<think>").lstrip("\n")
+            thought = _THOUGHTFUL.match(text)
+            if thought is None:
+                text = self._closing + text
             else:
-                text = f"</think>\n\n{text}"
+                closing = self._closing if thought[2] else ""  # it may end in its thought
+                text = thought[1] + closing + text[thought.end() :]
         ids = self.tokenizer(self._plain(text), add_special_tokens=False)["input_ids"]
-        return (*map(int, ids), self.eos_token_id)
+        return (*map(int, ids), end)
 
     def decode_reply(self, ids: Sequence[int]) -> str:
         """The text of sampled tokens, without the token that ended them."""
@@ -293,30 +322,6 @@ class Renderer:
         return self.opening + text
 
 
-def _settle_images(processor: "ProcessorMixin") -> None:
-    """Write a processor's own defaults for images into its image processor.
-
-    A processor applies them, but its image processor, which trainers call, does not: InternVL's
-    would cut an image into tiles in the one and not in the other.
-    """
-    defaults = getattr(type(processor), "images_kwargs", None)
-    if defaults is None:  # where transformers before 5.20 has them
-        kinds = getattr(processor, "valid_processor_kwargs", None)
-        defaults = getattr(kinds, "_defaults", {}).get("images_kwargs")
-    for name, value in (defaults or {}).items():
-        setattr(processor.image_processor, name, value)
-
-
-def _image_token(processor: Any) -> str:
-    return str(processor.image_token)
-
-
-def _placeholder(processor: Any) -> int:
-    """The token that stands for one image feature; Gemma 3's `image_token` only announces them."""
-    ids = getattr(processor, "image_token_ids", None)
-    return int(ids[0] if ids else processor.tokenizer.convert_tokens_to_ids(processor.image_token))
-
-
 def _key(message: Message) -> Hashable:
     """All that tokens depend on: of images, only the size counts."""
     return (message.role, message.text, *(part.size for part in message.images))
@@ -324,6 +329,13 @@ def _key(message: Message) -> Hashable:
 
 def _picture(role: str) -> ChatMessage:
     return {"role": role, "content": [{"type": "image"}, {"type": "text", "text": "seen"}]}
+
+
+def _as_string(message: ChatMessage) -> ChatMessage:
+    """The message with its text as a string, unless it shows images."""
+    if any(part["type"] != "text" for part in message["content"]):
+        return message
+    return message | {"content": "".join(part["text"] for part in message["content"])}
 
 
 def _dialogue() -> list[ChatMessage]:

@@ -14,7 +14,7 @@ import copy
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.models import find_model, load_processor
+from medgym.models import find_model, load_processor, stop_tokens
 from medgym.policy import Policy, Sampling
 from medgym.spec import flag, read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
@@ -30,6 +30,7 @@ from medgym.storage.adapters import check_fit, content, name_of
 from .event_loop import BackgroundLoop
 from .prompt_check import check_prompt, one_placeholder_each, text_of, vision_words
 from .rendering import Renderer
+from .vllm_adapters import check_lora
 
 Setting = str | int | float | bool
 """The value of one of vLLM's settings."""
@@ -110,7 +111,7 @@ class VLLMPolicy(Policy):
                 asked["enable_sleep_mode"] = True
         if not on_cpu:
             asked |= _device_of_this_process(int(settings.get("tensor_parallel_size", 1)))
-        self.renderer = Renderer(load_processor(path))
+        self.renderer = Renderer(load_processor(path), stop_tokens(path))
         self.spec = f"vllm:{path}"
         self.version = ""
         self.vision_token_ids = self.renderer.vision_token_ids
@@ -150,6 +151,13 @@ class VLLMPolicy(Policy):
             policy.version = name
         return policy
 
+    @classmethod
+    def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
+        """See `Policy`."""
+        path, _, query = rest.partition("?")
+        rank = read_options("vllm", query, _SETTINGS).get("max_lora_rank", MAX_LORA_RANK)
+        check_lora(f"vllm:{path}", lora, parts, rank)
+
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply.
 
@@ -166,6 +174,7 @@ class VLLMPolicy(Policy):
         prompt = self.renderer.prompt(conversation)
         if prompt.leaves_no_room(sampling):
             return Reply("", full=True)
+        await self._wake()
         asked: dict[str, object] = {
             "prompt_token_ids": one_placeholder_each(prompt, self.renderer.image_token_id)
         }
@@ -178,7 +187,7 @@ class VLLMPolicy(Policy):
             seed=sampling.seed,
             logprobs=0,
             bad_words=self._bad_words,
-            stop_token_ids=[self.renderer.eos_token_id],
+            stop_token_ids=sorted(self.renderer.stop_token_ids),
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -263,9 +272,12 @@ class VLLMPolicy(Policy):
 
     def resume(self) -> None:
         """Wake the engine, if it sleeps."""
+        self._background.wait(self._wake())
+
+    async def _wake(self) -> None:
         if self._asleep.is_set():
-            self._background.wait(self._engine.wake_up())
-            self._asleep.clear()
+            self._asleep.clear()  # first, so that of many that ask at once only one wakes it
+            await self._engine.wake_up()
 
     def close(self) -> None:
         """Stop the engine. Requests that wait for a reply are interrupted."""

@@ -250,7 +250,7 @@ class Episode:
         reply = Reply(reply) if isinstance(reply, str) else reply
         text = _encodable(reply.text)
         self.messages.append(Message("assistant", (TextPart(text),), reply))
-        action = parse_action(text)
+        action = parse_action(text, cut=reply.cut)
         outcomes: tuple[ToolOutcome, ...] = ()
         answer: Message | None = None
         if isinstance(action, Final):

@@ -145,9 +145,10 @@ class Final:
     think: str | None = None
 
 
-MalformedKind = Literal["form", "both", "json", "call", "length"]
+MalformedKind = Literal["form", "both", "json", "call", "length", "cut"]
 """What was wrong with a reply: its form as a whole, a call and an answer in one reply, a call that
-is not JSON, a call of another form, or its length."""
+is not JSON, a call of another form, its length, or that the token limit cut it inside its
+thought."""
 
 
 @dataclass(frozen=True)
@@ -166,20 +167,37 @@ _EXPECTED = (
     "after an optional <think>...</think>, and nothing else"
 )
 _CALL_FORM = '{"name": TOOL, "arguments": {...}}'
-_THINK = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
+THOUGHT_TAGS = (
+    ("<think>", "</think>"),
+    ("<unused94>thought", "<unused95>"),  # MedGemma
+    ("<|channel>thought", "<channel|>"),  # Gemma 4
+)
+"""What a thought begins and ends with. The first pair is that of the instructions and of most
+models; the others are of models that think in their own form."""
+
+_BEGUN = re.compile(rf"\s*(?:{'|'.join(re.escape(begin) for begin, _ in THOUGHT_TAGS)})")
+_THINK = re.compile(
+    rf"\s*(?:{'|'.join(f'{re.escape(b)}(.*?){re.escape(e)}' for b, e in THOUGHT_TAGS)})", re.DOTALL
+)
 _CALL = re.compile(r"\s*<tool_call>(.*?)</tool_call>", re.DOTALL)
 _ANSWER = re.compile(r"\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|tool_call|answer)>")
 
 
-def parse_action(text: str) -> Action:
-    """Parse a policy's reply. Never raises: a reply that cannot be parsed is `Malformed`."""
+def parse_action(text: str, *, cut: bool = False) -> Action:
+    """Parse a policy's reply. Never raises: a reply that cannot be parsed is `Malformed`.
+
+    Args:
+        cut: whether the token limit ended the reply.
+    """
     if len(text) > MAX_TEXT:
         return Malformed("length", f"the reply has over {MAX_TEXT} characters; {_EXPECTED}")
     think, body = None, text
     thought = _THINK.match(text)
     if thought:
-        think, body = thought[1], text[thought.end() :]
+        think, body = thought[thought.lastindex or 1], text[thought.end() :]
+    elif cut and _BEGUN.match(text):
+        return Malformed("cut", f"the token limit cut the reply inside its thought; {_EXPECTED}")
     calls, end = [], 0
     while found := _CALL.match(body, end):
         calls.append(found[1])

@@ -8,7 +8,7 @@ import os
 import re
 import ssl
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,6 +40,8 @@ ten minutes."""
 
 HUB = "https://huggingface.co"
 """The hub, where `HF_ENDPOINT` names no other."""
+
+OTHER_MODEL = "fix: choose a model of one of the families in docs/serving.md"
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -159,6 +161,8 @@ def load_processor(name: str, options: ModelOptions = DEFAULTS) -> "ProcessorMix
     found = find_model(name)
     try:
         return _processor(found, options)
+    except UserError:
+        raise
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     except Exception as error:  # not found, damaged, ...
@@ -167,6 +171,25 @@ def load_processor(name: str, options: ModelOptions = DEFAULTS) -> "ProcessorMix
             f"cannot load the processor of {name!r} ({_reason(found, error)}); fix: name a folder "
             "or a hub model with a processor"
         ) from error
+
+
+def stop_tokens(name: str) -> frozenset[int]:
+    """The tokens that end a reply according to a checkpoint's `generation_config.json`, if any."""
+    from transformers import GenerationConfig
+
+    found = find_model(name)
+    try:
+        config = GenerationConfig.from_pretrained(found.path, local_files_only=bool(found.offline))
+    except OSError:  # it has none
+        return frozenset()
+    return as_stops(config.eos_token_id)
+
+
+def as_stops(eos_token_id: "int | Sequence[int] | None") -> frozenset[int]:
+    """One token, several or none, as configurations name those that end a reply."""
+    if isinstance(eos_token_id, int):
+        return frozenset([eos_token_id])
+    return frozenset(eos_token_id or ())
 
 
 def load_model(
@@ -225,10 +248,39 @@ def _reason(found: FoundModel, error: Exception) -> str:
 def _processor(found: FoundModel, options: ModelOptions) -> "ProcessorMixin":
     from transformers import AutoProcessor
 
-    processor: ProcessorMixin = AutoProcessor.from_pretrained(
-        found.path, **hub_keywords(bool(found.offline), options)
-    )
+    try:
+        processor: ProcessorMixin = AutoProcessor.from_pretrained(
+            found.path, **hub_keywords(bool(found.offline), options)
+        )
+    except ImportError:  # it needs another library, which is of no use where it is refused anyway
+        check_counts_images(_processor_class(found, options))
+        raise
     return processor
+
+
+def _processor_class(found: FoundModel, options: ModelOptions) -> type:
+    """The class of a model's processor, which is not loaded."""
+    import transformers
+    from transformers import AutoConfig
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+    config = AutoConfig.from_pretrained(found.path, **hub_keywords(bool(found.offline), options))
+    name = PROCESSOR_MAPPING_NAMES.get(config.model_type, "ProcessorMixin")
+    kind: type = getattr(transformers, name)
+    return kind
+
+
+def check_counts_images(processor: type) -> None:
+    """Refuse a class of processors that cannot say how many placeholders an image takes.
+
+    Raises:
+        UserError: names it.
+    """
+    if not hasattr(processor, "_get_num_multimodal_tokens"):
+        raise UserError(
+            f"{processor.__name__} does not say how many placeholders an image takes, so an image "
+            f"that was lost or cut would not be noticed; {OTHER_MODEL}"
+        )
 
 
 def _loaded(

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -92,6 +92,18 @@ class Policy(ABC):
 
         Raises:
             UserError: the model or its adapter is missing, does not fit, ...
+        """
+
+    @classmethod  # noqa: B027 - a model of transformers takes whatever PEFT makes
+    def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
+        """Refuse adapters that it cannot load while it runs, as far as their settings say.
+
+        Args:
+            rest: what follows the scheme of its spec. lora: keys of `peft.LoraConfig`.
+            parts: of the model that are adapted: `language`, `vision`, `projector`.
+
+        Raises:
+            UserError: such a setting.
         """
 
     def describe(self) -> dict[str, object]:

@@ -22,8 +22,9 @@ from medgym.episode import Episode, Rules, instructions
 from medgym.errors import ToolError, UserError
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import MAX_TEXT, Calls, Malformed, Reply, render_answer, render_call
+from medgym.metrics.looking import metrics
 from medgym.registry import names
-from medgym.rollout.record import looks_of
+from medgym.rollout.record import looks_of, record
 from medgym.rubric import Rubric, Term
 from medgym.tool import Tool, ToolArgs, ToolResult, as_tool, load_tools
 from medgym.workspace import View, Workspace
@@ -188,6 +189,19 @@ def test_what_a_cut_reply_said_is_malformed_and_play_goes_on() -> None:
     assert said is not None
     assert said.text.startswith("Error: ")
     assert isinstance(episode.turns[0].action, Malformed)
+
+
+def test_a_reply_that_was_cut_inside_its_thought_is_told_so_and_recorded() -> None:
+    case, episode = a_case(), begin("zoom")
+    said = episode.step(Reply("<think>It may be <answer>B</answer>", cut=True))
+    assert said is not None
+    assert said.text.startswith("Error: the token limit cut the reply inside its thought; expected")
+    assert (episode.answer, episode.terminated) == (None, False)
+    episode.step("<answer>B</answer>")
+    told = record(case, episode, policy="p", seed=0, member=0, kind="text")
+    assert told.faults == ("cut",)
+    assert told.malformed == 1
+    assert metrics([(case, told)])["episode/cut"] == 1.0
 
 
 # What could break files or leave the observation space.

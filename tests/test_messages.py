@@ -160,6 +160,34 @@ def test_an_answer_keeps_its_own_spaces_and_a_thought_its_tags() -> None:
     assert thought == Final("B", "<answer>A</answer>")
 
 
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("<think>", "</think>"),
+        ("<unused94>thought", "<unused95>"),
+        ("<|channel>thought", "<channel|>"),
+    ],
+)
+def test_a_thought_is_read_in_the_form_of_its_family(begin: str, end: str) -> None:
+    thought = "\nIt is small, <answer>A</answer> perhaps.\n"
+    assert parse_action(f"{begin}{thought}{end}\n<answer>B</answer>") == Final("B", thought)
+    assert parse_action(f"{begin}{thought}{end}{CALL}") == Calls(
+        (ToolCall("zoom", {"view": 0, "box": [1, 2, 3, 4]}),), thought
+    )
+    for cut, kind in ((True, "cut"), (False, "form")):
+        action = parse_action(f"{begin}{thought}", cut=cut)
+        assert isinstance(action, Malformed)
+        assert action.kind == kind
+    assert parse_action(f"{begin}{thought}{end}<answer>B</answer>", cut=True) == Final("B", thought)
+
+
+def test_only_a_reply_that_was_cut_inside_its_thought_is_called_so() -> None:
+    for text in ("It is", "<answer>B", "<think>small</think>", "<think>small</think><answer>B"):
+        action = parse_action(text, cut=True)
+        assert isinstance(action, Malformed)
+        assert action == parse_action(text)
+
+
 def test_images_come_before_text() -> None:
     picture = ImagePart(3, Image.new("RGB", (4, 2)))
     said = message("tool", "View 3.", [picture])

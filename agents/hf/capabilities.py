@@ -48,6 +48,8 @@ def runner_for(
         difference, allowed, runner = _tried(model, renderer, pixels)
     except torch.OutOfMemoryError:
         raise
+    except NotCacheable as error:
+        reason = str(error)
     except Exception as error:  # models fail in as many ways as there are models
         reason = reason_of(error)[:200]
     else:
@@ -68,6 +70,8 @@ def _tried(
         getattr(c, "is_prompt_learning", False) for c in getattr(model, "peft_config", {}).values()
     ):
         raise NotCacheable("its adapter is a prompt")
+    if any(hasattr(layer, "recurrent_states") for layer in DynamicCache(config=base.config).layers):
+        raise NotCacheable("it keeps recurrent states")
     first, second, tail = _dialogue(renderer)
     whole = Prompt(second.ids + tail, second.pictures, second.image_tokens)
     with torch.no_grad():

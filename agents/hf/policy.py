@@ -23,7 +23,7 @@ from medgym.errors import UserError
 from medgym.local_model import PATIENCE, ForcedTokens, LocalModel
 from medgym.messages import Message, Reply
 from medgym.model_options import read_model
-from medgym.models import add_adapter, load_model
+from medgym.models import add_adapter, as_stops, load_model
 from medgym.policy import Policy, Sampling, WrappedPolicy
 from medgym.spec import with_adapter
 
@@ -392,6 +392,5 @@ class AdaptedHF(WrappedPolicy):
 
 
 def _stops_of(model: "PreTrainedModel") -> frozenset[int]:
-    """The tokens that end a reply according to the checkpoint: one, several or none."""
-    stops = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    return frozenset([stops] if isinstance(stops, int) else stops or ())
+    """The tokens that end a reply according to the checkpoint."""
+    return as_stops(getattr(getattr(model, "generation_config", None), "eos_token_id", None))

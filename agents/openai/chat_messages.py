@@ -74,11 +74,16 @@ def _message(message: Message, images: ImageURIs, tool_role: str) -> dict[str, o
     return {"role": role, "content": [*content, {"type": "text", "text": text}]}
 
 
-def reply_text(message: Mapping[str, object]) -> str:
+def reply_text(message: Mapping[str, object], *, cut: bool = False, opening: str = "") -> str:
     """What the policy wrote, from the message of a chat reply: `<think>...</think>` and the rest.
 
     A server's reasoning parser moves the thought into `reasoning` or `reasoning_content`. Without a
-    parser, where the template opens `<think>` for the policy, the reply only closes it.
+    parser, where the template opens `<think>` for the policy, the reply only closes it. A reply
+    that was cut inside its thought keeps it open.
+
+    Args:
+        cut: whether the token limit ended the reply.
+        opening: what the template is known to open a reply with.
 
     Raises:
         TypeError: the content is no text.
@@ -90,8 +95,10 @@ def reply_text(message: Mapping[str, object]) -> str:
     if "<think>" in text:
         return text
     if thought:
-        return f"<think>{thought}</think>{text}"
-    return f"<think>{text}" if "</think>" in text else text
+        return f"<think>{thought}" if cut and not text else f"<think>{thought}</think>{text}"
+    if "</think>" in text:
+        return f"<think>{text}"
+    return opening + text if cut else text
 
 
 def plain(text: str) -> str:

@@ -12,7 +12,7 @@ There are two ways to ask a model, and `check` finds out which of them its serve
 import asyncio
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,13 +21,14 @@ from urllib.parse import unquote, urlsplit
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
-from medgym.models import load_processor
+from medgym.models import load_processor, stop_tokens
 from medgym.policy import Policy, Sampling
 from medgym.spec import kinds_of, read_options, with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
 
 from ..prompt_check import DriftError, check_prompt, one_placeholder_each, text_of, vision_words
 from ..rendering import Prompt, Renderer
+from ..vllm_adapters import check_lora
 from .chat_messages import ImageURIs, chat_messages, reply_text
 
 if TYPE_CHECKING:
@@ -182,6 +183,11 @@ class OpenAIPolicy(Policy):
             self.kind = "sampled" if by_tokens and not self._why_not else "text"
             self._capabilities = found
 
+    @classmethod
+    def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
+        """See `Policy`; only a vLLM server trains, and its greatest rank is not known."""
+        check_lora(f"openai:{without_credentials(rest)}", lora, parts)
+
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Ask the server for the next reply.
 
@@ -224,7 +230,7 @@ class OpenAIPolicy(Policy):
                 "seed": sampling.seed,
                 "logprobs": 0,
                 "bad_words": vision_words(renderer),
-                "stop_token_ids": [renderer.eos_token_id],
+                "stop_token_ids": sorted(renderer.stop_token_ids),
             },
         }
         from .capabilities import server_root
@@ -258,7 +264,7 @@ class OpenAIPolicy(Policy):
             body["bad_words"] = list(server.vision_words)
             if renderer is not None:
                 body |= {"bad_words": vision_words(renderer)}
-                body |= {"stop_token_ids": [renderer.eos_token_id]}
+                body |= {"stop_token_ids": sorted(renderer.stop_token_ids)}
         reply = await self._ask(f"{self._url}/chat/completions", body, sampling.seed)
         choice = reply["choices"][0]
         read, sampled = reply.get("prompt_token_ids"), choice.get("token_ids")
@@ -269,8 +275,10 @@ class OpenAIPolicy(Policy):
         if isinstance(before, _ChatReply) and read is not None:
             self.drifts += tuple(read[: len(before.context)]) != before.context
         context = (*read, *sampled) if read and sampled else ()
-        text = reply_text(choice["message"])
-        return _ChatReply(text, cut=choice.get("finish_reason") == "length", context=context)
+        cut = choice.get("finish_reason") == "length"
+        opening = renderer.opening if renderer is not None else ""
+        text = reply_text(choice["message"], cut=cut, opening=opening)
+        return _ChatReply(text, cut=cut, context=context)
 
     def _tool_role(self, server: "ServerCapabilities") -> str:
         if self._renderer is not None:
@@ -372,7 +380,7 @@ def _options(query: str) -> EndpointOptions:
 def _renderer(source: str) -> tuple[Renderer | None, str]:
     """The renderer of a model's own processor, or the reason why there is none."""
     try:
-        return Renderer(load_processor(source)), ""
+        return Renderer(load_processor(source), stop_tokens(source)), ""
     except UserError as error:  # not installed, not found, without a chat template
         return None, str(error).partition("; fix: ")[0]
     except Exception as error:  # processors fail in as many ways as there are processors

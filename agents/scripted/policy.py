@@ -25,7 +25,7 @@ from medgym.cases import LETTERS, Case
 from medgym.consultation.opinions import letter_of, read_opinions
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import Box
-from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.messages import Calls, Message, Reply, parse_action, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.spec import kinds_of, read_options
 
@@ -294,14 +294,17 @@ class _CaseDemonstrator(_CaseOracle):
 
     def _shown(self, made: Message, box_px: Box, conversation: Sequence[Message]) -> bool:
         """Whether the box of the last call contains the whole gold region."""
-        good = self._look(box_px, conversation, 0)
-        look = json.loads(made.text.removeprefix("<tool_call>").removesuffix("</tool_call>"))
+        # Read as the environment reads it: the template may have put an empty thought before it.
+        good, look = (parse_action(t) for t in (self._look(box_px, conversation, 0), made.text))
+        if not isinstance(look, Calls) or not isinstance(good, Calls):
+            return False
         size, scale = _size(conversation, 0), _scale(conversation, 0)
-        seen = [v * size[i % 2] / scale[i % 2] for i, v in enumerate(look["arguments"]["box"])]
+        box = look.calls[0].arguments["box"]
+        seen = [v * size[i % 2] / scale[i % 2] for i, v in enumerate(box)]
         inside = (
             seen[0] <= box_px[0] + 0.5
             and seen[1] <= box_px[1] + 0.5
             and box_px[2] - 0.5 <= seen[2]
             and box_px[3] - 0.5 <= seen[3]
         )
-        return inside or made.text == good
+        return inside or look.calls == good.calls

@@ -13,7 +13,7 @@ ERRORS = {
     "E2": ("name",),
     "E3": ("type",),
     "E4": ("value",),
-    "E5": ("form", "both", "length"),
+    "E5": ("form", "both", "length", "cut"),
     "E6": (),
 }
 """The errors of VISTA-Gym's taxonomy (arXiv 2511.19773) by the faults that a trajectory records:
@@ -89,6 +89,8 @@ def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
         `looking/calls/TOOL`: how many calls of a tool an episode made.
         `episode/turns`: replies in an episode.
         `episode/malformed`: the share of episodes with a reply that could not be parsed.
+        `episode/cut`: the share of episodes with a reply that the token limit cut inside its
+            thought; each counts as malformed as well.
         `episode/truncated`: the share of episodes that ran out of turns or tokens.
         `errors/E1` to `errors/E6`: the share of episodes with that error, see `ERRORS`.
     """
@@ -110,6 +112,7 @@ def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
         **{f"looking/calls/{name}": calls[name] for name in sorted({*calls, *tools})},
         "episode/turns": sum(t.turns for t in trajectories),
         "episode/malformed": sum(t.malformed > 0 for t in trajectories),
+        "episode/cut": sum("cut" in t.faults for t in trajectories),
         "episode/truncated": sum(t.truncated for t in trajectories),
         **{f"errors/{name}": found[name] for name in ERRORS},
     }

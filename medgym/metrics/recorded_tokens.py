@@ -12,7 +12,7 @@ from PIL import Image
 
 from medgym.cases import Case
 from medgym.local_model import ForcedTokens
-from medgym.messages import Calls, parse_action
+from medgym.messages import THOUGHT_TAGS, Calls, parse_action
 from medgym.trajectory import InvariantError, Node, Trajectory
 
 if TYPE_CHECKING:
@@ -25,10 +25,16 @@ KINDS: tuple[Kind, ...] = ("think", "call", "answer", "end", "other")
 end of a reply, or what stands between these. The opening tag of an answer is `other`: there it is
 decided whether to answer, and only after it, what to answer."""
 
+_PARTS: tuple[tuple[Kind, str, str], ...] = (
+    *(("think", begin, end) for begin, end in THOUGHT_TAGS),
+    ("call", "<tool_call>", "</tool_call>"),
+    ("answer", "<answer>", "</answer>"),
+)
 _SPANS = re.compile(
-    r"<think>.*?(?:</think>|\Z)|<tool_call>.*?(?:</tool_call>|\Z)|<answer>.*?(?:</answer>|\Z)",
+    "|".join(rf"({re.escape(begin)}).*?(?:{re.escape(end)}|\Z)" for _, begin, end in _PARTS),
     re.DOTALL,
 )
+_THOUGHT_TAGS = "".join(begin + end for begin, end in THOUGHT_TAGS)
 
 
 class LostImages(InvariantError):
@@ -108,7 +114,9 @@ def _recorded(
         places=tuple(start + place for place, own in enumerate(mask) if own),
         images=images,
         case=case,
-        kinds=tuple(kind for node in written for kind in kinds_of(tokenizer, node.token_ids)),
+        kinds=tuple(
+            kind for node in written for kind in kinds_of(tokenizer, node.token_ids, node.text)
+        ),
         logprobs=tuple(value for node in written for value in node.logprobs),
     )
 
@@ -137,20 +145,26 @@ def shown_images(
     return tuple(pictures[use.sha256] for use in uses)
 
 
-def kinds_of(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> tuple[Kind, ...]:
-    """What each token of one reply belongs to; a token that reaches into a part belongs to it."""
-    special = {number for number, t in tokenizer.added_tokens_decoder.items() if t.special}
-    special |= set(tokenizer.all_special_ids)
+def kinds_of(
+    tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int], written: str = ""
+) -> tuple[Kind, ...]:
+    """What each token of one reply belongs to; a token that reaches into a part belongs to it.
+
+    Args:
+        written: the reply's text. Where the template opens its thought, the text begins with the
+            opening, which is none of the tokens.
+    """
+    added = tokenizer.added_tokens_decoder.items()
+    special = {number for number, t in added if t.special} | set(tokenizer.all_special_ids)
+    special -= {number for number, t in added if t.content in _THOUGHT_TAGS}
     # Decoded one by one, so that every character has its token, whatever they are together.
     pieces = [str(tokenizer.decode([token], skip_special_tokens=False)) for token in ids]
-    text = "".join(pieces)
+    opening = _opening("".join(pieces), written)
     spans: list[tuple[int, int, Kind]] = []
-    for found in _SPANS.finditer(text):
-        start, end = found.span()
-        if text.startswith("<answer>", start):
-            spans.append((start + len("<answer>"), end, "answer"))
-        else:
-            spans.append((start, end, "think" if text.startswith("<think>", start) else "call"))
+    for found in _SPANS.finditer(opening + "".join(pieces)):
+        kind, begin, _ = _PARTS[(found.lastindex or 1) - 1]
+        start = found.start() + (len(begin) if kind == "answer" else 0)
+        spans.append((start - len(opening), found.end() - len(opening), kind))
     kinds: list[Kind] = []
     at = 0
     for token, piece in zip(ids, pieces, strict=True):
@@ -159,6 +173,14 @@ def kinds_of(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> tuple[
         kinds.append("end" if token in special else next(inside, "other"))
         at = until
     return tuple(kinds)
+
+
+def _opening(sampled: str, written: str) -> str:
+    """The tag that the template wrote before a reply's tokens, if it opened a thought."""
+    for begin, _ in THOUGHT_TAGS:
+        if written.lstrip().startswith(begin) and not sampled.lstrip().startswith(begin):
+            return begin
+    return ""
 
 
 def hold_images(played: Sequence[tuple[Case, Trajectory]]) -> None:

@@ -19,9 +19,13 @@ from typing import Any, Protocol
 
 from medgym.errors import UserError
 from medgym.policy import Policy
+from medgym.storage.trajectories import write_atomic
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """The files in the folder of a PEFT adapter."""
+
+BEST = "best"
+"""A file beside a role's versions with the step of the best one, where a run chose it."""
 
 _ROLE = re.compile(r"\w+(-\w+)*")
 
@@ -93,6 +97,23 @@ def published(run: Path, role: str) -> tuple[Version, ...]:
     folder = run.resolve() / "adapters" / role
     steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
     return tuple(Version(role, step, folder / str(step)) for step in steps)
+
+
+def final(run: Path, role: str) -> Version | None:
+    """The version that a run's trained policy plays by; None before there is one.
+
+    It is the one that was marked as the best, or else the newest.
+    """
+    versions = published(run, role)
+    mark = run.resolve() / "adapters" / role / BEST
+    best = mark.read_text("utf-8").strip() if mark.is_file() else None
+    marked = [version for version in versions if str(version.step) == best]
+    return next(iter((*marked, *versions[-1:])), None)
+
+
+def mark_best(version: Version) -> None:
+    """Have the run's trained policy play by this version, whatever is newer."""
+    write_atomic(version.path.parent / BEST, f"{version.step}\n".encode())
 
 
 class Samplers:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medgym.errors import UserError
-from medgym.storage.adapters import Version, published
+from medgym.storage.adapters import Version, final
 from medgym.storage.trajectories import write_atomic
 
 ROLE = "policy"
@@ -79,6 +79,11 @@ class Place:
         return self._own("trajectories/grpo")
 
     @property
+    def evaluations(self) -> Path:
+        """The trajectories of the evaluations during GRPO, each part named by its step."""
+        return self._own("trajectories/judge")
+
+    @property
     def figures(self) -> Path:
         """The figures of the judging, before `results.json` is written."""
         return self.folder / "judged.json"
@@ -96,9 +101,9 @@ class Place:
         return self.folder / (name if self.role == ROLE else f"{name}-{self.role}")
 
     @property
-    def newest(self) -> Version | None:
-        """The role's newest adapter; None before there is one."""
-        return max(published(self.folder, self.role), key=lambda each: each.step, default=None)
+    def final(self) -> Version | None:
+        """The role's adapter, the best or the newest one; None before there is one."""
+        return final(self.folder, self.role)
 
     @property
     def trained(self) -> tuple[Path, Path | None]:
@@ -109,15 +114,21 @@ class Place:
         """
         if self.whole.is_dir():
             return self.whole, None
-        if self.newest is None:
+        found = self.final
+        if found is None:
             raise UserError(f"{self.folder} holds no trained policy yet; fix: let the run finish")
-        adapter = self.folder / "adapters" / self.role / str(self.newest.step)
+        adapter = self.folder / "adapters" / self.role / str(found.step)
         return self.cold_start, adapter
 
     def stages(self) -> dict[str, float]:
         """Seconds of each finished stage."""
         path = self.folder / "stages.json"
         return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def reopen(self, *stages: str) -> None:
+        """Strike stages from the finished ones: they are done again."""
+        left = {name: took for name, took in self.stages().items() if name not in stages}
+        write_atomic(self.folder / "stages.json", json.dumps(left, indent=1).encode())
 
     def finish(self, stage: str, seconds: float) -> None:
         """Write down that a stage is finished."""

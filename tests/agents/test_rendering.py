@@ -89,7 +89,7 @@ def whole(renderer: Renderer, conversation: Sequence[Message]) -> tuple[list[int
         turn["role"] = renderer.tool_role if turn["role"] == "tool" else turn["role"]
     text = renderer.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     images = [part.image for m in conversation for part in m.images]
-    inputs = renderer.processor(text=[text], images=[images], add_special_tokens=False)
+    inputs = renderer.processor(text=[text], images=images, add_special_tokens=False)
     return list(inputs["input_ids"][0]), text
 
 
@@ -255,12 +255,38 @@ def test_a_thought_that_the_template_opens_is_part_of_the_text(tiny_processor: A
         assert renderer.tokenizer.decode(second.ids).endswith("assistant\n<think>\n")
         assert consistent(renderer, second)
         # What is written for it, as a demonstration is, continues the thought or closes it.
-        for written, think in ((render_answer("A", "Hm."), "\nHm."), (render_answer("A"), "\n")):
+        for written, think in (
+            (render_answer("A", "Hm."), "\nHm.\n"),
+            (render_answer("A", "\nHm.\n"), "\nHm.\n"),
+            (render_answer("A"), "\n\n"),
+        ):
             ids = renderer.encode_reply(written)
             assert renderer.decode_reply(ids).count("<think>") == 1
             action = parse_action(renderer.decode_reply(ids))
             assert isinstance(action, Final)
             assert (action.answer, action.think) == ("A", think)
+
+
+def test_a_demonstration_has_the_tokens_that_a_thinking_template_writes(
+    tiny_processor: Any,
+) -> None:
+    from medgym.messages import render_answer
+
+    _, real = thinking(tiny_processor)
+    first = real.prompt(OPENING)
+    for think, text in (
+        ("Hm.", "<think>Hm.</think><answer>A</answer>"),
+        (None, "<answer>A</answer>"),
+    ):
+        assert text == render_answer("A", think)
+        said = [*OPENING, message("assistant", text)]
+        chat = [m.chat() for m in said]
+        whole = real.processor.apply_chat_template(chat, tokenize=False)
+        held = real.tokenizer.decode(first.ids + real.encode_reply(text)) + "\n"
+        assert held.replace("<|image_pad|>" * first.image_tokens[0], "<|image_pad|>") == whole
+    # A thought that was cut stays open, and its tag is not doubled.
+    (*ids, _) = real.encode_reply("<think>It may")
+    assert real.tokenizer.decode(ids) == "It may"
 
 
 def test_most_templates_open_no_thought(tiny_processor: Any) -> None:
@@ -334,3 +360,19 @@ def test_vision_tokens_are_all_known_and_the_placeholder_stands_first(tiny_proce
     assert set(names) == {
         "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     }  # fmt: skip
+
+
+STRINGS_ALONE = """{% for m in messages %}<|im_start|>{{ m.role }}
+{% if m.role in ('system', 'assistant') or m.content is string %}{{ m.content }}{% else %}\
+{% for c in m.content %}{% if c.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>\
+{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+
+def test_a_template_that_takes_strings_is_given_strings(tiny_processor: Any) -> None:
+    """It would print a list of parts as Python does, brackets and all."""
+    renderer = Renderer(with_template(tiny_processor, STRINGS_ALONE))
+    plain = Renderer(with_template(tiny_processor, PLAIN))
+    said = [*OPENING, replied(plain, OPENING, "look"), message("tool", "View 1.", [picture(1)])]
+    assert renderer.prompt(said) == plain.prompt(said)

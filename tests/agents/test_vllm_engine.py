@@ -47,7 +47,15 @@ def folder() -> Path:
 
 @pytest.fixture(scope="module")
 def policy(folder: Path) -> Iterator[Any]:
-    policy = load_policy(f"vllm:{folder / 'base'}?max_model_len=2048&max_loras=4")
+    with pytest.MonkeyPatch.context() as patch:
+        # As `torchrun` starts the second of two, but the first one answers nothing: an engine that
+        # looked for it would wait.
+        for name, value in {
+            "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9", "TORCHELASTIC_USE_AGENT_STORE": "True",
+        }.items():  # fmt: skip
+            patch.setenv(name, value)
+        policy = load_policy(f"vllm:{folder / 'base'}?max_model_len=2048&max_loras=4")
     yield policy
     policy.close()
 
@@ -108,6 +116,27 @@ def test_two_adapters_answer_side_by_side_as_their_own_model(
 def test_an_adapter_of_another_base_is_refused(policy: Any, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no adapter in"):
         policy.with_adapter("nothing-1", tmp_path)
+
+
+def test_a_pause_changes_no_reply(policy: Any) -> None:
+    conversation = conversations()[0]
+    first = asyncio.run(policy.act(conversation, GREEDY))
+    policy.pause()
+    policy.resume()
+    assert asyncio.run(policy.act(conversation, GREEDY)).token_ids == first.token_ids
+
+
+def test_vllm_counts_devices_among_the_visible_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm import AsyncEngineArgs
+    from vllm.engine import arg_utils
+    from vllm.platforms.cuda import CudaPlatform
+
+    monkeypatch.setattr(arg_utils, "current_platform", CudaPlatform)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    arguments: Any = AsyncEngineArgs(model="none", device_ids=[3])
+    assert arguments._resolve_device_ids() == [3]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    assert arguments._resolve_device_ids() == [7]
 
 
 def test_a_reply_that_was_cut_is_continued(policy: Any) -> None:

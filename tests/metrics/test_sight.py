@@ -103,6 +103,36 @@ def test_a_part_that_was_cut_reaches_to_the_end(loaded: Any) -> None:
     assert set(kinds_of(tokenizer, policy.encode_reply("no tag")[:-1])) == {"other"}
 
 
+def test_a_thought_that_the_template_opened_is_a_thought() -> None:
+    """Its opening is in the prompt, and its tokens are what the policy concludes all the same."""
+    policy = hf(*build("qwen3.5"))
+    tokenizer = policy.processor.tokenizer
+    ids = policy.encode_reply("<think>It is small.</think><answer>B</answer>")
+    written = "<think>\n" + tokenizer.decode(ids[:-1])
+    parts = dict.fromkeys(KINDS, "")
+    for token, kind in zip(ids, kinds_of(tokenizer, ids, written), strict=True):
+        parts[kind] += tokenizer.decode([token])
+    assert parts["think"] == "It is small.\n</think>"
+    assert parts["answer"] == "B</answer>"
+    cut = ids[:5]
+    assert set(kinds_of(tokenizer, cut, "<think>\n" + tokenizer.decode(cut))) == {"think"}
+    # So in what was recorded: the policy's thought counts as what it concludes from the image.
+    played, pictures = play(policy, CASES[:2])
+    assert all(t.nodes[1].text.startswith("<think>\n") for _, t in played)
+    for row in recorded_tokens(tokenizer, played, pictures):
+        assert row.kinds[0] == "think"
+    assert "sight/think" in sight(policy, played, pictures).figures()
+
+
+def test_a_thought_in_gemmas_form_is_a_thought() -> None:
+    policy = hf(*build("gemma4"))
+    tokenizer = policy.processor.tokenizer
+    ids = tokenizer("<|channel>thought\nsmall<channel|>x", add_special_tokens=False)["input_ids"]
+    kinds = kinds_of(tokenizer, ids)
+    assert set(kinds[:-1]) == {"think"}
+    assert kinds[-1] == "other"
+
+
 def test_looking_leaves_no_trace(loaded: Any, oracle: Any) -> None:
     model, processor = copy.deepcopy(loaded[0]), loaded[1]
     model.train()

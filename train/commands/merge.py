@@ -12,7 +12,7 @@ from medgym.errors import missing_library
 
 def merge(
     adapter: Annotated[
-        Path, typer.Argument(help="An adapter's folder, or a run's: its newest adapter.")
+        Path, typer.Argument(help="An adapter's folder, or a run's: its best or newest adapter.")
     ],
     out: Annotated[Path, typer.Argument(help="Where the model goes; the folder must not exist.")],
     as_json: AsJson = False,

@@ -81,6 +81,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the interrupted run in OUT.")
     ] = False,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--max-steps",
+            min=1,
+            help="In place of [grpo] max_steps. With --resume, a finished run continues to it.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a policy by a recipe: cold start, curriculum, GRPO, judging; or a consultation's roles.
@@ -97,18 +105,26 @@ def train(
         from ..consultation.run import run_consultation
         from ..recipe.schema import load_recipe
         from ..run import report, stages
+        from ..run.lengthening import wait_for_steps
         from ..run.opened import Run
         from ..run.processes import is_first
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     loaded, text = load_recipe(recipe, seed=seed)
+    if max_steps is not None:
+        loaded = _with_steps(loaded, max_steps)
     folder = out or Path("runs") / loaded.name
     run = Run(loaded, folder)
     consults = loaded.consultation is not None
     stages.check(run, stages.START if consults else stages.STAGES)
     if consults:
         check_consultation(run)
-    kept = _open(folder, loaded, text, resume) if is_first() else None
+    asked = max_steps is not None
+    kept = None
+    if is_first():
+        kept = _open(folder, loaded, text, resume, is_asked=asked)
+    elif resume and max_steps is not None:
+        wait_for_steps(folder, max_steps)
     try:
         results = run_consultation(run) if consults else stages.train(run)
     except KeyboardInterrupt:
@@ -129,10 +145,28 @@ def train(
         report.print_results(results, run)
 
 
-def _open(folder: Path, recipe: "Recipe", text: str, resume: bool) -> "RunFolder":
-    """The run's folder, new or resumed; no other process writes into it meanwhile."""
+def _with_steps(recipe: "Recipe", steps: int) -> "Recipe":
+    """The recipe with another number of steps of GRPO."""
+    if recipe.consultation is not None or not recipe.grpo:
+        lacks = "[grpo]" if recipe.consultation is None else "one number of steps for all its roles"
+        raise UserError(
+            f"the recipe {recipe.name} has no {lacks}, so --max-steps says nothing; fix: omit it"
+        )
+    return recipe.model_copy(update={"grpo": recipe.grpo | {"max_steps": steps}})
+
+
+def _open(
+    folder: Path, recipe: "Recipe", text: str, resume: bool, *, is_asked: bool = False
+) -> "RunFolder":
+    """The run's folder, new or resumed; no other process writes into it meanwhile.
+
+    `is_asked` says that another number of steps is asked for.
+    """
     from medgym.spec import without_credentials
     from medgym.storage.run_folder import RunFolder, provenance
+
+    from ..recipe.schema import with_defaults
+    from ..run.lengthening import set_steps
 
     text = without_credentials(text)
     wanted = json.loads(without_credentials(recipe.model_dump_json()))
@@ -144,12 +178,17 @@ def _open(folder: Path, recipe: "Recipe", text: str, resume: bool) -> "RunFolder
     held = run.manifest.get("recipe")
     if not isinstance(held, dict):  # a rollout, an evaluation
         return RunFolder.create(folder, text)  # which says that it is taken
+    held = with_defaults(held)  # it may be of a version that knew fewer keys
     if not resume and run.manifest["status"] == "running" and _is_empty(folder):
         (folder / "stages.json").unlink(missing_ok=True)
         (folder / "recipe.toml").write_text(text, "utf-8")  # in place: it carries the lock
         run.note(**provenance(), recipe=wanted, seeds=seeds)
         return run
-    changes = ", ".join(_changes(held, wanted))
+    changed = dict(_changes(held, wanted))
+    if resume and changed.keys() == {"grpo.max_steps"} and is_asked:
+        set_steps(run, wanted)
+        return run
+    changes = ", ".join(f"{key}: {values}" for key, values in changed.items())
     if resume and changes:
         raise UserError(
             f"{folder} holds a run of another recipe ({changes}); fix: --resume with the same "
@@ -175,14 +214,14 @@ def _is_empty(folder: Path) -> bool:
 
 def _changes(
     held: Mapping[str, object], wanted: Mapping[str, object], before: str = ""
-) -> Iterator[str]:
-    """The keys of two recipes that differ, with both values."""
+) -> Iterator[tuple[str, str]]:
+    """The keys of two recipes that differ, each with both values."""
     for key in sorted(held.keys() | wanted.keys()):
         there, here = held.get(key), wanted.get(key)
         if isinstance(there, dict) and isinstance(here, dict):
             yield from _changes(there, here, f"{before}{key}.")
         elif there != here:
-            yield f"{before}{key}: {_short(there)} there, {_short(here)} here"
+            yield f"{before}{key}", f"{_short(there)} there, {_short(here)} here"
 
 
 def _short(value: object) -> str:

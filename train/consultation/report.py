@@ -128,6 +128,7 @@ def _learning(axis: "Axes", folder: Path) -> None:
         if not path.exists():
             continue
         rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [row for row in rows if "accuracy" in row]  # others learn from what one played
         values = [row["accuracy"] for row in rows]
         mean = [np.mean(values[max(0, i + 1 - _WINDOW) : i + 1]) for i in range(len(values))]
         axis.plot([row["step"] for row in rows], mean, color=colour, label=role)

@@ -77,7 +77,7 @@ def template(subject: Subject) -> Check:
     processor = policy.processor
     text = processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     images = [part.image for each in said for part in each.images]
-    made = processor(text=[text], images=[images], add_special_tokens=False)
+    made = processor(text=[text], images=images, add_special_tokens=False)
     again = tuple(map(int, made["input_ids"][0]))
     pairs = enumerate(zip(held, again, strict=False))
     same = next((i for i, (a, b) in pairs if a != b), min(len(held), len(again)))
@@ -148,8 +148,10 @@ def features(subject: Subject) -> Check:
             continue
         placeholders = prompt.ids.count(policy.vision_token_ids[0])
         figure[name] = made
-        if not placeholders == made == sum(prompt.image_tokens):
-            figure[name] = f"{placeholders} placeholders, {made} features"
+        counted = sum(prompt.image_tokens)
+        if not placeholders == made == counted:
+            said = "" if counted == made else f", {counted} counted by the processor"
+            figure[name] = f"{placeholders} placeholders, {made} features{said}"
             wrong.append(f"{name}: {figure[name]}")
     if not wrong:
         return Check("features", "pass", figure)

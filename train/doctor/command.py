@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medgym.errors import RunError, missing_library
+from medgym.errors import RunError, UserError, missing_library
 
 if TYPE_CHECKING:
     from .checks import Check
@@ -23,7 +23,8 @@ def doctor(
         str,
         typer.Argument(
             metavar="MODEL_OR_RUN",
-            help="A model's folder, hub name or built-in name, hf:PATH@ADAPTER, or a run's folder.",
+            help="A model's folder, hub name or built-in name, hf:PATH@ADAPTER, a run's folder, or "
+            "an engine: vllm:PATH, openai:URL#MODEL.",
         ),
     ],
     cases: Annotated[
@@ -32,6 +33,14 @@ def doctor(
             "--cases",
             metavar="SPEC",
             help="What is asked. [default: a run's own, or phantom:test[:16]]",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="FOLDER",
+            help="The folder of an engine's model, to compare its log-probabilities.",
         ),
     ] = None,
     as_json: Annotated[
@@ -45,7 +54,7 @@ def doctor(
     from .subject import subject_of
 
     try:
-        found = examine(subject_of(named, cases))
+        found = _of_engine(named, cases, model) or examine(subject_of(named, cases))
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     if as_json:
@@ -58,6 +67,26 @@ def doctor(
             f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}; "
             "fix: as the report says"
         )
+
+
+def _of_engine(named: str, cases: str | None, model: str | None) -> "list[Check]":
+    """The checks of an engine; none where something else is named."""
+    from medgym.commands.shared_options import cases_and_rules
+    from medgym.episode import DEFAULT_TOOLS
+
+    from .engine import engine_of, examine_engine, is_engine
+    from .subject import CASES
+
+    if not is_engine(named):
+        if model is not None:
+            raise UserError("--model is of an engine; fix: name one, or the model itself")
+        return []
+    asked, rules = cases_and_rules(cases or CASES, tools=DEFAULT_TOOLS, max_turns=3)
+    engine = engine_of(named, asked, rules, model)
+    try:
+        return examine_engine(engine)
+    finally:
+        engine.policy.close()
 
 
 def examine(subject: "Subject") -> "list[Check]":

@@ -2,9 +2,9 @@
 
 Sight is judged on gold answers: how much likelier is the right answer with the case's own images
 than with those of a case with another answer? A model that does not depend on its images at all is
-blind; one that hardly does is as good as blind; one whose dependence does not favour the right
-answer sees without understanding. Only the first two fail: the third one is every model that has
-not been taught the task.
+blind; one that hardly does is as good as blind; one whose dependence favours wrong answers, beyond
+chance, learned from other images; one whose dependence favours no answer sees without
+understanding. The first three fail: the last one is every model that has not been taught the task.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from scipy.special import expit, stdtrit
 from medgym.cases import Case
 from medgym.errors import RunError, UserError
 from medgym.metrics.recorded_tokens import KINDS, hold_images
-from medgym.metrics.sight import FAR, NEAR, Sight, agreement_on, sight
+from medgym.metrics.sight import FAR, NEAR, Agreement, Sight, agreement_on, sight
 from medgym.storage.run_folder import FORMAT
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory, validate
@@ -33,6 +33,10 @@ hundredth of its probability."""
 
 LEVEL = 0.95
 """Of the confidence interval."""
+
+SURE = 0.999
+"""Of the interval that lies below chance where images speak against the right answers. An untrained
+model may be below it by chance; only what learned something wrong is so with this certainty."""
 
 RECORDS = 500
 """Trajectories of a run that are read again at most, evenly over what it recorded."""
@@ -71,6 +75,11 @@ def agreement(subject: Subject) -> Check:
     """Whether sampler and trainer give the same tokens the same log-probabilities."""
     policy = subject.policy
     found = agreement_on(policy, subject.own, banned=policy.vision_token_ids)
+    return agrees(found)
+
+
+def agrees(found: Agreement) -> Check:
+    """What the distance of sampler and trainer says."""
     figure: dict[str, float | int | str] = {"kl": found.kl(), "max abs": found.max_abs()}
     for kind in (kind for kind in KINDS if kind in found.ratios):
         figure |= {f"kl {kind}": found.kl(kind), f"max abs {kind}": found.max_abs(kind)}
@@ -108,7 +117,8 @@ def verdict_of(seen: Sight) -> Check:
         fix = "give cases of two patients at least, with images: --cases"
         return Check("sight", "warn", {"patients": len(groups)}, fix)
     # The cases of one patient are not independent of each other.
-    low, match, high = _interval([float(np.mean(values)) for values in groups.values()])
+    matches = [float(np.mean(values)) for values in groups.values()]
+    low, match, high = _interval(matches, LEVEL)
     figure = {
         "match": match,
         "low": low,
@@ -130,6 +140,12 @@ def verdict_of(seen: Sight) -> Check:
             "projector and the vision tower first, or choose a model that was"
         )
         return Check("sight", "fail", figure, fix)
+    if _interval(matches, SURE)[2] < 0.5:
+        fix = (
+            "its images speak against the right answers: it learned from images that were "
+            "exchanged, or from wrong answers; see which images its training rows showed"
+        )
+        return Check("sight", "fail", figure, fix)
     if low <= 0.5:
         fix = (
             "it sees, but not what is asked: its images do not speak for the right answers; expect "
@@ -139,10 +155,10 @@ def verdict_of(seen: Sight) -> Check:
     return Check("sight", "pass", figure)
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float, float]:
+def _interval(values: Sequence[float], level: float) -> tuple[float, float, float]:
     """The mean of independent values between the ends of Student's interval of it."""
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
-    reach = error * float(stdtrit(len(values) - 1, (1 + LEVEL) / 2))
+    reach = error * float(stdtrit(len(values) - 1, (1 + level) / 2))
     return mean - reach, mean, mean + reach
 
 

@@ -209,7 +209,7 @@ class Subject:
             case=case,
             ids=prompt + written,
             places=tuple(range(len(prompt), len(prompt) + len(written))),
-            kinds=kinds_of(self.policy.processor.tokenizer, written),
+            kinds=kinds_of(self.policy.processor.tokenizer, written, reply.text),
             logprobs=reply.logprobs or (),
             images=tuple(part.image for message in said for part in message.images),
         )
@@ -253,8 +253,8 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
     base = place.whole if place.whole.is_dir() else place.cold_start
     if not base.is_dir():
         raise UserError(f"{run.path} holds no model yet; fix: wait for its cold start")
-    newest = place.newest
-    adapter = str(newest.path) if newest is not None and base == place.cold_start else None
+    final = place.final
+    adapter = str(final.path) if final is not None and base == place.cold_start else None
     asked, rules = cases_and_rules(
         cases or recipe.cases.test,
         tools=recipe.tools.names,

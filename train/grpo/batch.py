@@ -136,6 +136,9 @@ def reward_functions(rules: Rules) -> tuple[list[Any], list[float]]:
     return functions, [term.weight for term in rules.rubric.terms]
 
 
+_FIX = "see what drops them between the trajectory and TRL, such as a limit on tokens"
+
+
 def check_images(
     made: Mapping[str, Any], rows: Sequence[BatchRow], placeholder: int, merge: int
 ) -> None:
@@ -158,7 +161,7 @@ def check_images(
         return
     given = sum(made["num_images"]) if made.get("num_images") is not None else 0
     if made.get("pixel_values") is None or given != shown:
-        raise LostImages(f"{shown} images were shown and {given} reach the model")
+        raise LostImages(f"{shown} images were shown and {given} reach the model; fix: {_FIX}")
     ids = (made["prompt_ids"], made["completion_ids"])
     held = sum(int((each == placeholder).sum()) for each in ids)
     expected = sum(sum(row.features) for row in rows)
@@ -169,5 +172,5 @@ def check_images(
     if not held == features == expected:
         raise LostImages(
             f"{shown} images were shown as {expected} features; the model is given {features} and "
-            f"{held} placeholders",
+            f"{held} placeholders; fix: {_FIX}",
         )

@@ -1,7 +1,10 @@
 """The end of a training run whose policy goes blind: it may earn as much as before."""
 
 from medgym.errors import RunError
-from medgym.metrics.sight import Sight
+from medgym.metrics.sight import CONCLUSIONS, Sight
+
+FEW = 4
+"""Answers from which on a single look says that a model does not see; fewer may be chance."""
 
 
 class Blind(RunError):
@@ -21,11 +24,15 @@ class BlindnessCheck:
         self._patience = patience
         self._below = 0
 
-    def see(self, seen: Sight) -> None:
+    def see(self, seen: Sight, *, first: bool = False) -> None:
         """Take the figures of one check.
 
+        Args:
+            first: whether it is of the model before its first step.
+
         Raises:
-            Blind: not a single token moved, or conclusions stayed below the floor too often.
+            Blind: not a single token moved, or conclusions stayed below the floor: too often, or
+                every single one of a model that has not learned yet.
         """
         if seen.still:
             raise Blind(
@@ -34,6 +41,13 @@ class BlindnessCheck:
             )
         if seen.moved is None:
             return
+        concluded = [c for c in (each.of(CONCLUSIONS) for each in seen.changes) if c is not None]
+        if first and len(concluded) >= FEW and all(change < self._floor for change in concluded):
+            raise Blind(
+                f"the model is as good as blind before it learns: each of {len(concluded)} answers "
+                f"changes by less than {self._floor:g} nats with other images or none; fix: train "
+                "the projector and the vision tower first, or lower [sight] floor"
+            )
         self._below = self._below + 1 if seen.moved < self._floor else 0
         if self._below >= self._patience:
             raise Blind(

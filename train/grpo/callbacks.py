@@ -1,19 +1,52 @@
-"""What GRPO writes while it trains: trajectories at each checkpoint, metrics at each step."""
+"""How the course of a GRPO training is steered: where it ends, and which checkpoint is the best."""
 
-import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SchedulerType
 
-from medgym.cases import Case
-from medgym.progress import Advance
+from medgym.errors import RunError
 from medgym.storage.layout import Place
-from medgym.storage.trajectories import TrajectoryStore
-from medgym.trajectory import Trajectory
+
+from ..recipe.judge import JudgeTable
 
 if TYPE_CHECKING:
-    from transformers import TrainerControl, TrainerState, TrainingArguments
+    import torch
+    from transformers import TrainerControl, TrainingArguments
+
+
+def choosing(table: JudgeTable, place: Place) -> list[TrainerCallback]:
+    """What keeps the best checkpoint, and stops where none gets better, as `[judge]` asks."""
+    made: list[TrainerCallback] = [KeepBest(place)] if table.best else []
+    return [*made, EarlyStoppingCallback(table.patience)] if table.patience else made
+
+
+def has_stopped(left: TrainerState, table: JudgeTable, end: int | None) -> bool:
+    """Whether a training had come to its end at the checkpoint that it left.
+
+    Args:
+        left: what the checkpoint says. end: the last step that is asked for now.
+    """
+    if end is not None and left.global_step >= end:
+        return True
+    callbacks: Any = left.stateful_callbacks  # as JSON holds them
+    noted = callbacks.get(EarlyStoppingCallback.__name__, {})
+    waited = noted.get("attributes", {}).get("early_stopping_patience_counter", 0)
+    return bool(table.patience) and waited >= table.patience and end in (None, left.max_steps)
+
+
+def checkpoint_of(place: Place, step: int) -> Path:
+    """The best checkpoint, which must be there.
+
+    Raises:
+        RunError: it is not.
+    """
+    path = place.checkpoints / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+    if not path.is_dir():
+        raise RunError(f"the best checkpoint {path} is gone; fix: restore it, or begin a new run")
+    return path
 
 
 class StopAt(TrainerCallback):
@@ -25,7 +58,7 @@ class StopAt(TrainerCallback):
     def on_step_end(
         self,
         args: "TrainingArguments",
-        state: "TrainerState",
+        state: TrainerState,
         control: "TrainerControl",
         **_: object,
     ) -> None:
@@ -34,65 +67,66 @@ class StopAt(TrainerCallback):
             control.should_training_stop = True
 
 
-class KeptTrajectories(TrainerCallback):
-    """Trajectories of training: at each checkpoint one Parquet part, named by its last step.
+class NewEnd(TrainerCallback):
+    """Puts the learning rate onto the schedule to the new last step, and says what it becomes.
 
-    A part is written before its checkpoint, so that a checkpoint never lacks what led to it; parts
-    beyond the last checkpoint belong to steps that a resumed run plays again.
+    The Trainer computes the schedule anew to the new end. But the optimiser resumes with the rate
+    of the old one, which may be 0 at its end, and would use it for one more step.
+
+    Args:
+        before: the last step that the run had. said: whether this process says so.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._store = TrajectoryStore(place.rollouts)
-        self._waiting: list[Trajectory] = []
+    def __init__(self, before: int, said: bool) -> None:
+        self._before = before
+        self._said = said
 
-    def forget_after(self, step: int) -> None:
-        """Drop parts of steps that a resumed run plays again."""
-        for part in self._store.parts():
-            if int(part.stem.removeprefix("part-")) > step:
-                part.unlink()
-
-    def add(self, step: int, pairs: Sequence[tuple[Case, Trajectory]]) -> None:
-        """Take what a step played."""
-        self._waiting += [trajectory for _, trajectory in pairs]
-
-    def write(self, step: int) -> None:
-        """Write what was played up to a step."""
-        self._store.write(self._waiting, number=step)
-        self._waiting = []
-
-    def on_step_end(
+    def on_train_begin(
         self,
         args: "TrainingArguments",
-        state: "TrainerState",
+        state: TrainerState,
         control: "TrainerControl",
+        optimizer: "torch.optim.Optimizer | None" = None,
+        lr_scheduler: object = None,
         **_: object,
     ) -> None:
-        if control.should_save:
-            self.write(int(state.global_step))
+        from torch.optim.lr_scheduler import LambdaLR
 
-
-class MetricsFile(TrainerCallback):
-    """One JSON line a step into `metrics.jsonl`, and the progress bar."""
-
-    def __init__(self, place: Place, done: int, advance: Advance) -> None:
-        self._path = place.metrics
-        self._advance = advance
-        kept = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in kept if json.loads(line)["step"] <= done]
-        self._path.write_text("".join(line + "\n" for line in kept))
-
-    def on_log(
-        self,
-        args: "TrainingArguments",
-        state: "TrainerState",
-        control: "TrainerControl",
-        logs: dict[str, float | None] | None = None,
-        **_: object,
-    ) -> None:
-        if not logs or "reward" not in logs:
+        if optimizer is None:
             return
-        # TRL logs None for what a step has no figure of, as where all episodes were masked.
-        row = {k: float(v) for k, v in logs.items() if v is not None}
-        with self._path.open("a") as stream:
-            stream.write(json.dumps({"step": state.global_step} | row) + "\n")
-        self._advance(1, reward=row.get("reward", 0.0), accuracy=row.get("accuracy", 0.0))
+        old = float(optimizer.param_groups[0]["lr"])
+        if isinstance(lr_scheduler, LambdaLR):  # the others follow figures, and know of no end
+            at = lr_scheduler.last_epoch
+            factors = [factor(at) for factor in lr_scheduler.lr_lambdas]
+            rates = [base * f for base, f in zip(lr_scheduler.base_lrs, factors, strict=True)]
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            lr_scheduler._last_lr = rates
+        if self._said:
+            new = float(optimizer.param_groups[0]["lr"])
+            schedule = SchedulerType(args.lr_scheduler_type).value
+            print(
+                f"the last step is now {state.max_steps}, not {self._before}: the learning rate "
+                f"follows its schedule ({schedule}) to the new end, and continues after step "
+                f"{state.global_step} with {new:.3g} instead of {old:.3g}",
+                file=sys.stderr,
+            )
+
+
+class KeepBest(TrainerCallback):
+    """Has a checkpoint of every evaluation, and finds the best one again in a resumed run."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def on_train_begin(
+        self, args: "TrainingArguments", state: TrainerState, control: "TrainerControl", **_: object
+    ) -> None:
+        if state.best_global_step is not None:  # the folder may have moved since
+            best = checkpoint_of(self._place, state.best_global_step)
+            state.best_model_checkpoint = str(best)
+
+    def on_evaluate(
+        self, args: "TrainingArguments", state: TrainerState, control: "TrainerControl", **_: object
+    ) -> None:
+        control.should_save = True

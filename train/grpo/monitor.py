@@ -48,7 +48,7 @@ class SightMonitor:
             return {}
         first = list({case.id: (case, trajectory) for case, trajectory in played}.values())[:CASES]
         seen = sight(trainer.local, first, trainer.pictures)
-        self._blindness.see(seen)
+        self._blindness.see(seen, first=trainer.state.global_step == 0)
         agrees = agreement(trainer.local, first, trainer.pictures, temperature=self._temperature)
         return {**seen.figures(), **agrees.figures(), **_exchanged(trainer, first)}
 

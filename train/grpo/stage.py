@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from transformers import TrainerCallback, set_seed
+from transformers import TrainerCallback, TrainerState, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig
@@ -18,7 +21,7 @@ from medgym.failures import reason_of
 from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.progress import progress
 from medgym.spec import fill_spec
-from medgym.storage.adapters import published
+from medgym.storage.adapters import mark_best, published
 from medgym.storage.layout import ROLE, Place
 from medgym.storage.trajectories import ImageStore
 
@@ -32,12 +35,15 @@ from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.tables import check_steps
 from ..run.opened import Run
+from ..run.processes import require_as_many
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
 from ..run.steps import SaidSteps
-from .callbacks import KeptTrajectories, MetricsFile, StopAt
+from .callbacks import NewEnd, StopAt, checkpoint_of, choosing, has_stopped
 from .config import check_grpo, grpo_config
-from .curves import panels
 from .dynamic_sampling import SkipFlat
+from .evaluation import HeldOut
+from .logs.curves import panels
+from .logs.files import KeptTrajectories, MetricsFile
 from .monitor import SightMonitor
 from .trainer import LookingTrainer
 
@@ -69,7 +75,11 @@ class GrpoStage(Stage):
         if asked_for(run.recipe.curriculum):
             cases = arranged(cases, run.folder)
         rules, sampling = run.rules(run.train), run.sampling()
-        train_grpo(run.recipe, model, processor, cases, rules, sampling, run.place)
+        judged = run.held_out
+        held_out = HeldOut(judged, run.rules(judged), run.seed("held out")) if judged else None
+        train_grpo(
+            run.recipe, model, processor, cases, rules, sampling, run.place, held_out=held_out
+        )
 
     def policies(self, run: Run) -> Sequence[TrainedPolicy]:
         """The policy after its last step."""
@@ -90,6 +100,7 @@ def train_grpo(
     place: Place,
     *,
     until: int | None = None,
+    held_out: HeldOut | None = None,
     callbacks: Sequence[Callable[[LookingTrainer], TrainerCallback]] = (),
 ) -> None:
     """Train a LoRA adapter (or, without `[lora]`, the model) and publish it.
@@ -102,6 +113,7 @@ def train_grpo(
         place: where it is kept, under which role's name.
         until: a step to stop at, with a checkpoint, before the recipe's last one; the next call
             resumes there.
+        held_out: what the policy is judged on while it trains, where `[judge]` asks for it.
         callbacks: make callbacks of the trainer, beside our own.
 
     Raises:
@@ -112,8 +124,12 @@ def train_grpo(
     config = grpo_config(recipe, place.checkpoints)
     is_first = config.process_index == 0
     last = get_last_checkpoint(str(place.checkpoints)) if place.checkpoints.is_dir() else None
+    if last:
+        require_as_many(Path(last))
     done = int(last.rpartition("-")[2]) if last else 0
-    kept, records = KeptTrajectories(place), Records(place.folder)
+    left = TrainerState.load_from_json(f"{last}/{TRAINER_STATE_NAME}") if last else None
+    kept, records = KeptTrajectories(place.rollouts), Records(place.folder)
+    evaluated = KeptTrajectories(place.evaluations)
     engine = engine_of(recipe, place)
     if not isinstance(cases, OrderedCases):  # it knows which occurrence of a case a step has
         cases = OrderedCases(cases, range(len(cases)))
@@ -122,12 +138,17 @@ def train_grpo(
     try:
         if is_first:
             kept.forget_after(done)
+            evaluated.forget_after(done)
             records.forget("grpo", after=done - 1)
             forget_after(place.folder, place.role, done, engine)
         set_seed(recipe.seed)
+        limit = recipe.rollout.max_context or _context(model)
+        if held_out is not None:
+            its_rules = replace(held_out.rules, max_tokens=limit)
+            held_out = replace(held_out, rules=its_rules, keep=evaluated.write_all)
         asked: Keys = {
             "cases": cases,
-            "rules": replace(rules, max_tokens=recipe.rollout.max_context or _context(model)),
+            "rules": replace(rules, max_tokens=limit),
             "sampling": sampling,
             "policy": engine,
             "backend": recipe.rollout.backend,
@@ -138,6 +159,8 @@ def train_grpo(
             "select": _select(recipe, cases, records if is_first else None),
             "monitor": SightMonitor(recipe.sight, recipe.rollout.temperature),
             "on_step": kept.add,
+            "before_checkpoint": kept.write,
+            "held_out": held_out,
         }
         trainer = _trainer(recipe, model, processor, config, asked)
         if engine is not None:
@@ -154,7 +177,10 @@ def train_grpo(
         end = min(ends, default=None)  # without one, epochs are counted
         with progress(_named("GRPO", place), end, done=done) as advance:
             made = [make(trainer) for make in callbacks]
-            for callback in (*made, *([StopAt(end)] if end else []), kept):
+            if end:
+                made.append(StopAt(end))
+            made += choosing(recipe.judge, place)
+            for callback in made:
                 trainer.add_callback(callback)
             trainer.add_callback(
                 SaidSteps(
@@ -167,16 +193,20 @@ def train_grpo(
             )
             if is_first:
                 trainer.add_callback(MetricsFile(place, done, advance))
-            if end is None or done < end:
+            if left is None or not has_stopped(left, recipe.judge, end):
+                if left is not None and left.max_steps != config.max_steps > 0:
+                    trainer.add_callback(NewEnd(left.max_steps, said=is_first))
                 trainer.train(resume_from_checkpoint=last)
-            elif last is not None:  # it was interrupted after its last step
-                trainer._load_from_checkpoint(last)
-        steps = max(int(trainer.state.global_step), done)
-        kept.write(steps)
+                left = trainer.state
+            else:  # it was interrupted after its last step
+                best = left.best_global_step if recipe.judge.best else None
+                step = left.global_step if best is None else best
+                trainer._load_from_checkpoint(str(checkpoint_of(place, step)))
+        kept.write(left.global_step)
         if not recipe.lora:
             cast_weights(trainer.accelerator.unwrap_model(trainer.model), dtypes)
         if is_first:
-            _publish(trainer, processor, place, steps, bool(recipe.lora))
+            _publish(trainer, processor, place, left, recipe)
     finally:
         if trainer is not None:
             trainer.close()
@@ -234,7 +264,8 @@ def check_engine(recipe: Recipe) -> None:
             "[rollout] policy needs [lora]: a running engine takes only adapters; fix: add [lora], "
             "or remove [rollout] policy"
         )
-    read_spec(recipe.rollout.policy)
+    kind, rest, _ = read_spec(recipe.rollout.policy)
+    kind.check_lora(rest, recipe.lora, recipe.model.adapt)
 
 
 def engine_of(recipe: Recipe, place: Place) -> Policy | None:
@@ -283,12 +314,23 @@ def _publish(
     trainer: LookingTrainer,
     processor: "ProcessorMixin",
     place: Place,
-    steps: int,
-    is_adapter: bool,
+    left: TrainerState,
+    recipe: Recipe,
 ) -> None:
+    """Publish what was learned, up to the last step or, where `[judge]` says so, the best one."""
     trained = trainer.accelerator.unwrap_model(trainer.model)
-    if is_adapter:
-        if steps not in {version.step for version in published(place.folder, place.role)}:
-            save_adapter(trained, place.folder, place.role, steps)
+    best = left.best_global_step if recipe.judge.best else None
+    step = left.global_step if best is None else best
+    if best is not None:
+        print(
+            f"{_named('GRPO', place)}: of {left.global_step} steps, step {best} is kept as the "
+            f"best: {left.best_metric:.1%} right on the held-out cases",
+            file=sys.stderr,
+        )
+    if recipe.lora:
+        known = {version.step: version for version in published(place.folder, place.role)}
+        version = known.get(step) or save_adapter(trained, place.folder, place.role, step)
+        if best is not None:
+            mark_best(version)
     else:
         save_model(trained, processor, place.whole)

@@ -39,6 +39,9 @@ from ..models.precision import LearnsInFloat32
 from ..run.processes import to_first
 from .batch import BatchRow, as_trl, filled, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
+from .evaluation import EvaluatesEpisodes, HeldOut
+from .logs.tables import columns
+from .logs.timing import Timed
 from .rollouts import GenerationPlace, StepRollouts
 from .watch.step import Publisher, StepWatch
 from .watch.together import together
@@ -73,7 +76,7 @@ def look(view: int) -> str:
     return str(view)
 
 
-class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
+class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
     """TRL's `GRPOTrainer`, whose completions are episodes.
 
     Args:
@@ -91,6 +94,8 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
             how to play more, and returns as many groups as it received.
         monitor: gives figures of what was played, which are logged; it may stop the run.
         on_step: receives the step and what was played and is trained on, after every generation.
+        before_checkpoint: called with the step before each checkpoint is written.
+        held_out: what the policy is judged on where `args` ask for evaluation.
         args, model, processing_class, peft_config, callbacks: as TRL's.
     """
 
@@ -113,6 +118,8 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         select: Select | None = None,
         monitor: Monitor | None = None,
         on_step: OnStep | None = None,
+        before_checkpoint: Callable[[int], None] | None = None,
+        held_out: HeldOut | None = None,
         **kwargs: Any,
     ) -> None:
         check_trl()
@@ -120,12 +127,16 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
 
         functions, weights = reward_functions(rules)
         args.reward_weights = weights
-        rows = [
-            {"prompt": [{"role": "user", "content": str(index)}]} for index in range(len(cases))
-        ]
-        super().__init__(
-            args=args, train_dataset=Dataset.from_list(rows), reward_funcs=functions, **kwargs
-        )
+
+        def rows_for(cases: Sequence[Case]) -> Dataset:
+            named = [[{"role": "user", "content": str(index)}] for index in range(len(cases))]
+            return Dataset.from_list([{"prompt": prompt} for prompt in named])
+
+        if held_out is not None:
+            kwargs["eval_dataset"] = rows_for(held_out.cases)
+        super().__init__(args=args, train_dataset=rows_for(cases), reward_funcs=functions, **kwargs)
+        self.held_out = held_out
+        self._before_checkpoint = before_checkpoint
         # Set afterwards: the chat templates of Gemma 3 and InternVL have no place for tools, which
         # matters to TRL's own rollouts and not to ours.
         self.tools = [look]
@@ -181,7 +192,7 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         step, process = self.state.global_step, self.accelerator.process_index
         seed = seed_of(self.args.seed, step, process, *purpose, *self._place.within_step)
         autocast = self.accelerator.autocast  # in process, the sampler computes as the trainer does
-        with autocast():
+        with self.clock.playing(), autocast():
             trajectories = self._rollouts.play(
                 jobs, self._policy, rules, seed=seed, in_thread=autocast
             )
@@ -217,7 +228,7 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         if self._monitor is not None:
             whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
             monitor = self._monitor
-            with self.accelerator.autocast():
+            with self.clock.watching(), self.accelerator.autocast():
                 figures = together(self.accelerator, lambda: monitor(self, whole))
             self._log(figures)
         trajectories = [trajectory for _, trajectory in pairs]
@@ -232,6 +243,9 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         self._rows = filled(rows, stand_in, silent)
         self._watch.given(trajectories, self._rows, silent)
         self._log_lengths()
+        if self.log_completions:
+            for column, values in columns(pairs).items():
+                self._log_completion_extra(column, values)
         for prompt, trajectory in zip(prompts, trajectories, strict=True):  # what TRL's tables show
             text = trajectory.nodes[0].text if trajectory.nodes else trajectory.case_id
             prompt[:] = [{"role": "user", "content": text}]
@@ -306,6 +320,11 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         )
         return made
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self._before_checkpoint is not None:
+            self._before_checkpoint(self.state.global_step)
+        super()._save_checkpoint(model, trial)
+
     def _handed_out(self) -> int | None:
         """The step whose weights sample this one, None where nobody knows."""
         if self.publisher is not None:
@@ -353,6 +372,7 @@ class LookingTrainer(LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
         mode, device = self._mode, self.accelerator.device
         sampled = torch.tensor([float(sum(row.mask)) for row in self._rows], device=device)
         lengths = self.accelerator.gather(sampled)
+        self.clock.sampled += int(lengths.sum())
         total = float(sum(len(row.prompt) + len(row.completion) for row in self._rows))
         if mode == "train":
             tokens = self.accelerator.gather(torch.tensor(total, device=device)).sum()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import transformers
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from medgym import models
@@ -78,9 +79,14 @@ class WholeCheckpoints:
         try:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
             self.accelerator.wait_for_everyone()
+            if self.state.best_global_step == self.state.global_step:  # it was noted as lying aside
+                self.state.best_model_checkpoint = str(place / name)
+                if self.args.should_save:
+                    self.state.save_to_json(str(self._aside / name / TRAINER_STATE_NAME))
             if self.args.should_save:
                 move_whole(self._aside / name, place / name)
-                rotate_checkpoints(str(place), self.args.save_total_limit)
+                best = self.state.best_model_checkpoint
+                rotate_checkpoints(str(place), self.args.save_total_limit, best)
         except Exception as error:  # libraries that write files raise what they like
             raise RunError(
                 f"{place / name} cannot be written ({reason_of(error)}); fix: make room, then "

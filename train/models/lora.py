@@ -5,10 +5,12 @@ An adapter is an ordinary PEFT adapter: plain PEFT loads it. A version is writte
 """
 
 import re
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
@@ -24,15 +26,25 @@ from ..recipe.schema import ModelPart
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PROJECTORS = {"multi_modal_projector", "merger", "deepstack_merger_list"}
+PROJECTORS = {
+    "multi_modal_projector",
+    "merger",
+    "deepstack_merger_list",
+    "embed_vision",  # Gemma 4
+    "image_newline",  # LLaVA-OneVision: one vector, a feature at the end of each row of tiles
+}
 TOWERS = {"visual", "vision_tower", "vision_model"}
-"""The names, in transformers' vision-language models, of the two parts that are not the language
-model. In Qwen's models the projector is inside the tower."""
+AUDIO = {"audio_tower", "embed_audio"}
+"""The names, in transformers' vision-language models, of the parts that are not the language model.
+In Qwen's and GLM's models the projector is inside the tower."""
 
 
-def part_of(name: str) -> ModelPart:
-    """Which part of a model a module or weight belongs to, by its dotted name."""
+def part_of(name: str) -> ModelPart | Literal["audio"]:
+    """Which part of a model a module or weight belongs to, by its dotted name. Audio never learns:
+    no episode has any."""
     path = set(name.split("."))
+    if path & AUDIO:
+        return "audio"
     if path & PROJECTORS:
         return "projector"
     return "vision" if path & TOWERS else "language"
@@ -58,7 +70,7 @@ def targets(model: "PreTrainedModel", parts: Sequence[ModelPart]) -> dict[str, A
     Raises:
         UserError: a part has neither linear layers nor such a matrix.
     """
-    leaves: dict[tuple[ModelPart, str], set[str]] = {}
+    leaves: dict[tuple[str, str], set[str]] = {}
     head = model.get_output_embeddings()
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and module is not head:
@@ -155,6 +167,7 @@ class Following:
         self._playing: tuple[int, Policy] = (0, sampler)
         self._version: Version | None = None
         self._held: int | None = None
+        self._judged: str | None = None
 
     def player(self, model: "PreTrainedModel", step: int) -> Policy:
         """The policy that plays a step's episodes.
@@ -176,6 +189,32 @@ class Following:
             self._playing = (due, self._samplers.load(version)[0])
             self._version = version
         return self._playing[1]
+
+    @contextmanager
+    def judged(self, model: "PreTrainedModel", step: int) -> Iterator[Policy]:
+        """The policy of the model's present weights, which is evaluated.
+
+        Its adapter is no version: it lies apart, and the next evaluation's takes its place. So the
+        steps are played by the same versions as without an evaluation.
+        """
+        name = f"{self._role}-judged-{step}"
+        path = self._run.resolve() / "adapters" / ".judged" / name
+        self._wait()
+        if self._saves:
+            shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
+            model.save_pretrained(path, selected_adapters=["default"])
+        self._wait()
+        # Loaded before the last one is dropped: PEFT's models need one adapter at least.
+        policy = self._sampler.with_adapter(name, path)
+        if self._judged not in (None, name):
+            self._sampler.drop_adapter(self._judged)
+        self._judged = name
+        try:
+            yield policy
+        finally:
+            self._wait()
+            if self._saves:
+                shutil.rmtree(path.parent, ignore_errors=True)
 
     @property
     def handed_out(self) -> tuple[int, str]:

@@ -1,7 +1,7 @@
 """`[rollout] chat_template_kwargs`: switches of a chat template, such as `enable_thinking`.
 
-They are written into the template itself, which the run's models are saved with. So whatever
-renders for one of them (this process, vLLM's engine, a server, a later evaluation) renders alike.
+They are written into the template itself, which the run's models are saved with. So all that render
+for one of them (this process, vLLM's engine, a server, a later evaluation) render alike.
 """
 
 import json

@@ -8,7 +8,7 @@ that names the nearest one.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
@@ -17,6 +17,7 @@ from medgym.toml import read_table, read_toml
 from ..grpo.settings import SETTINGS as GRPO
 from ..models.settings import SETTINGS as LORA
 from ..sft.settings import SETTINGS as SFT
+from .judge import JudgeTable
 from .model import ModelPart as ModelPart
 from .model import ModelTable, check_learning
 from .rubric import RubricTable, rubric_of
@@ -183,6 +184,7 @@ class Recipe(_Table):
     demonstrations: DemonstrationsTable | None = None
     curriculum: CurriculumTable = CurriculumTable()
     sight: SightTable = SightTable()
+    judge: JudgeTable = JudgeTable()
     consultation: Keys | None = None
     roles: dict[str, Keys] = {}
     marl: MarlTable = MarlTable()
@@ -214,6 +216,18 @@ def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
     return parse_recipe(data, str(path)), text
 
 
+def with_defaults(held: Keys) -> Keys:
+    """A recipe as a manifest holds it, with the defaults of keys that came later.
+
+    One that can no longer be read is returned as it is.
+    """
+    try:
+        found: Keys = Recipe.model_validate(held).model_dump(mode="json")
+    except ValidationError:
+        return held
+    return found
+
+
 def parse_recipe(data: Keys, where: str) -> Recipe:
     """Check a recipe's data; errors as in `load_recipe`."""
     refuse_sampling(data.get("rollout"), where)
@@ -223,6 +237,9 @@ def parse_recipe(data: Keys, where: str) -> Recipe:
     shown = recipe.demonstrations
     if shown is not None and (shown.policy is None) == (shown.run is None):
         raise UserError(f"{where}: [demonstrations] needs either policy or run; fix: give one")
+    fault = recipe.judge.fault(recipe.consultation is not None)
+    if fault is not None:
+        raise UserError(f"{where}: {fault}")
     for role in recipe.marl.grpo:
         if role not in TRAINED:
             raise unknown(f"role in {where}:", f"marl.grpo.{role}", TRAINED)

@@ -8,6 +8,7 @@ from .schema import Recipe
 
 PART_OF = {
     "lora": "grpo",
+    "judge": "grpo",
     "curriculum": "grpo",
     "sight": "grpo",
     "sft": "demonstrations",

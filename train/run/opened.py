@@ -58,10 +58,16 @@ class Run:
         table = self.recipe.demonstrations
         return None if table is None else GoldCases(table.cases)
 
+    @cached_property
+    def held_out(self) -> GoldCases | None:
+        """The cases that the policy is judged on while it trains, if it is."""
+        spec = self.recipe.judge.cases
+        return None if spec is None else GoldCases(spec)
+
     def opened(self) -> tuple[GoldCases, ...]:
         """All cases that the recipe names."""
-        shown = () if self.demonstrated is None else (self.demonstrated,)
-        return (self.train, self.test, *shown)
+        others = (self.demonstrated, self.held_out)
+        return (self.train, self.test, *(cases for cases in others if cases is not None))
 
     @cached_property
     def overlaps(self) -> tuple[Overlap, ...]:
@@ -69,9 +75,14 @@ class Run:
         learned = {"[demonstrations]": self.demonstrated}
         if self.recipe.grpo or self.recipe.consultation is not None:
             learned["[cases] train"] = self.train
+        pairs = [(self.test, "[cases] test", cases, name) for name, cases in learned.items()]
+        if self.held_out is not None:  # it chooses a policy, which is learning from it, too
+            judge = (self.held_out, "[judge] cases")
+            pairs += [(*judge, cases, name) for name, cases in learned.items()]
+            pairs.append((self.test, "[cases] test", *judge))
         found = [
-            overlap_of(self.test, cases, ("[cases] test", name))
-            for name, cases in learned.items()
+            overlap_of(held_out, cases, (tested, name))
+            for held_out, tested, cases, name in pairs
             if cases is not None
         ]
         return tuple(each for each in found if each is not None)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from medgym.errors import RunError, UserError
@@ -88,6 +89,20 @@ def to_first(mine: Sequence[T]) -> list[T]:
     with _peers():
         dist.gather_object(mine, shares, dst=0, group=_group())
     return [each for part in shares or () for each in part]
+
+
+def require_as_many(checkpoint: Path) -> None:
+    """Insist on as many processes as wrote a checkpoint, of which each kept its random state.
+
+    Raises:
+        UserError: there are more or fewer, so that steps would have other episodes.
+    """
+    held = len(list(checkpoint.glob("rng_state*.pth")))
+    if held and held != count():
+        raise UserError(
+            f"the number of processes was {held} when {checkpoint} was written, and is {count()} "
+            f"now; fix: start {held}"
+        )
 
 
 def wait_for(stage: str, done: Callable[[], Mapping[str, float]]) -> None:

@@ -27,7 +27,7 @@ from medgym.agents.hf.prefill import Prefill
 from medgym.agents.rendering import Prompt
 from medgym.messages import ImagePart, Message, Reply, TextPart, message
 from medgym.policy import Sampling
-from tests.families import FAMILIES, build
+from tests.families import CACHED, build
 
 Said = Sequence[Message]
 Script = Sequence[Sequence[ImagePart]]
@@ -39,7 +39,7 @@ def policy_of(family: str) -> HFPolicy:
     return HFPolicy(*build(family))
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=CACHED)
 def policy(request: pytest.FixtureRequest) -> HFPolicy:
     return policy_of(request.param)
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from medgym.agents.openai.chat_messages import ImageURIs, chat_messages, plain, reply_text
-from medgym.messages import ImagePart, message, parse_action
+from medgym.messages import ImagePart, Malformed, message, parse_action
 
 
 def test_pictures_are_encoded_once_and_forgotten_in_order() -> None:
@@ -55,3 +55,24 @@ def test_a_thought_that_the_server_took_out_is_put_back(field: str) -> None:
 )
 def test_a_reply_is_read_whoever_holds_the_thought(message: dict[str, Any], text: str) -> None:
     assert reply_text(message) == text
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": None, "reasoning": "It may"}, "<think>It may"),
+        ({"content": "<think>It may"}, "<think>It may"),
+        ({"content": "It may"}, "<think>\nIt may"),
+    ],
+)
+def test_a_thought_that_was_cut_stays_open(message: dict[str, Any], text: str) -> None:
+    said = reply_text(message, cut=True, opening="<think>\n")
+    assert said == text
+    action = parse_action(said, cut=True)
+    assert isinstance(action, Malformed)
+    assert action.kind == "cut"
+
+
+def test_an_answer_that_was_cut_behind_its_thought_is_no_cut_thought() -> None:
+    said = reply_text({"content": "<answer>A", "reasoning": "hm"}, cut=True, opening="<think>\n")
+    assert said == "<think>hm</think><answer>A"

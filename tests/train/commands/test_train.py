@@ -41,6 +41,8 @@ def test_each_command_explains_itself(words: list[str], said: str) -> None:
         ([], "Missing argument 'recipe'; fix: see medgym train --help"),
         (["--seed", "1", "teny"], "unknown recipe 'teny'; did you mean 'tiny'?"),
         (["recipe"], "unknown recipe 'recipe'"),
+        (["tiny", "--max-steps", "0"], "'--max-steps': Input should be greater than or equal to 1"),
+        (["consult-tiny", "--max-steps", "3"], "has no one number of steps for all its roles"),
         (["tiny", "--sead", "1"], "No such option: --sead"),
         (["tiny", "--seed", "-1"], "the seed is -1; fix: give one of 0 or more"),
         (["merge", "nowhere", "out"], "no adapter in nowhere"),
@@ -97,6 +99,17 @@ def test_a_folder_whose_run_came_to_nothing_is_used_again(
     assert run.manifest["recipe"]["seed"] == 3
     assert not (tmp_path / "a" / "stages.json").exists()
     gc.collect()
+
+
+def test_the_recipe_of_a_version_that_knew_fewer_keys_is_the_same_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = json.loads(load_recipe("tiny")[0].model_dump_json())
+    del held["judge"], held["rollout"]["overlong"]
+    RunFolder.create(tmp_path / "a", "", recipe=held)
+    (tmp_path / "a" / "cold_start").mkdir()
+    assert main(["train", "tiny", "--out", str(tmp_path / "a")]) == 2
+    assert "holds an interrupted training; fix: --resume" in capsys.readouterr().err
 
 
 def test_what_differs_from_the_recipe_of_a_run_is_named(

@@ -91,7 +91,9 @@ def test_the_table_is_for_people(tiny_folder: Path, capsys: pytest.CaptureFixtur
     ("words", "said"),
     [
         (["./nowhere"], "no such model folder: ./nowhere; fix: "),
-        (["openai:http://localhost:1#m"], "cannot look into openai: from outside; fix: "),
+        (["scripted:oracle"], "cannot look into scripted: from outside; fix: "),
+        (["openai:http://127.0.0.1:9/v1#m"], "nothing answers"),
+        (["FOLDER", "--model", "FOLDER"], "--model is of an engine; fix: "),
         (["FOLDER", "--cases", "fantom:test"], "did you mean 'phantom'"),
         (["FOLDER@nowhere"], "fix: "),
         ([], "fix: see medgym doctor --help"),
@@ -126,8 +128,11 @@ def test_a_blind_checkpoint_fails(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_every_family_is_sound(family: str) -> None:
     found = {check.check: check for check in examine(subject_of(*build(family)))}
     for name in ("template", "features", "images", "agreement"):
-        assert found[name].verdict == "pass", found[name]
-    assert found["tool images"].figure["role"] == ("user" if family == "gemma3" else "tool")
+        # LLaVA-OneVision's template asks for a reply otherwise than it writes one.
+        odd = name == "template" and family == "llava-onevision"
+        assert found[name].verdict == ("warn" if odd else "pass"), found[name]
+    role = "user" if family in ("gemma3", "gemma4") else "tool"
+    assert found["tool images"].figure["role"] == role
     assert found["vision tokens"].figure["sampled"] == 0
     assert found["sight"].verdict in ("pass", "warn")
 
@@ -279,7 +284,10 @@ def test_what_the_verdicts_on_sight_mean() -> None:
     assert judged(2.0, -1.0, 0.5, -2.0).verdict == "warn", "it sees, but not what is asked"
     assert judged(0.0, 0.0, 0.0).fix.startswith("the model is blind")
     assert judged(0.001, 0.002, -0.001).fix.startswith("the model is as good as blind")
-    assert judged(-2.0, -3.0, -2.0, -2.0).verdict == "warn"
+    against = judged(-2.0, -3.0, -2.0, -2.0)
+    assert against.verdict == "fail"
+    assert "speak against the right answers" in against.fix
+    assert judged(-2.0, -3.0, -1.0).verdict == "warn", "three patients may be chance"
     assert judged(1.0).verdict == "warn", "one patient proves nothing"
     # A few answers of which a model is sure do not make a mean of their own.
     assert judged(30.0, -1.0, -1.0, -1.0, -1.0, -1.0).verdict == "warn"

@@ -6,6 +6,7 @@ descent at rate 1 from the same weights, so that what a weight moved by is its g
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from trl import GRPOConfig, GRPOTrainer
 from medgym import Case, Sampling, open_cases
 from medgym.episode import Rules
 from medgym.imaging.lazy_image import image_hash
+from medgym.local_model import LocalModel
+from medgym.metrics.recorded_tokens import recorded_tokens
 from medgym.tool import load_tools
 from medgym.train import trl_environment
 from medgym.train.grpo.dynamic_sampling import Group
@@ -107,6 +110,18 @@ def trajectory(
     )  # fmt: skip
 
 
+def sampled_by(
+    model: LocalModel, pair: tuple[Case, Trajectory], pictures: dict[str, Image.Image]
+) -> tuple[Case, Trajectory]:
+    """The same episode with the log-probabilities that the model gives it."""
+    case, played = pair
+    values = iter(model.logprobs(recorded_tokens(model.processor.tokenizer, [pair], pictures))[0])
+    nodes = tuple(
+        replace(node, logprobs=tuple(next(values) for _ in node.logprobs)) for node in played.nodes
+    )
+    return case, replace(played, nodes=nodes)
+
+
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
 def test_one_step_is_that_of_trl(loss_type: str, tiny_folder: Path, tmp_path: Path) -> None:
     config: dict[str, Any] = {
@@ -158,6 +173,7 @@ def test_one_step_is_that_of_trl(loss_type: str, tiny_folder: Path, tmp_path: Pa
         for row, case in enumerate(cases[row // 2] for row in range(ROWS))
     ]
     pictures = dict(ours._rollouts.pictures)
+    ours.given = [sampled_by(ours.local, pair, pictures) for pair in ours.given]
     ours._rollouts.begin = lambda: ours._rollouts.pictures.update(pictures)
     ours.train()
 

@@ -19,6 +19,7 @@ from medgym.episode import Rules
 from medgym.rollout import collection
 from medgym.rubric import Rubric, Term
 from medgym.train.models.checkpoint import load_model
+from medgym.train.grpo.evaluation import HeldOut
 from medgym.train.grpo.trainer import LookingTrainer
 
 collection.BACK_OFF = 0.01
@@ -37,6 +38,13 @@ bad = set(sys.argv[3].split(","))
 trained = []
 uneven = Term("uneven", 1.0, lambda _, e: sum(map(ord, e.turns[0].reply)) % 7 / 7)
 kept = []
+evaluated = []
+held_out = HeldOut(
+    open_cases("phantom,look=radiograph,question=kind:validation[:5]"),
+    Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=2),
+    seed=7,
+    keep=lambda step, played: evaluated.append([step, [each.case_id for each in played]]),
+)
 trainer = Probe(
     cases=open_cases("phantom,look=radiograph,question=kind:train[:6]"),
     rules=Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=2,
@@ -46,12 +54,14 @@ trainer = Probe(
     processing_class=processor,
     peft_config=LoraConfig(r=2, target_modules=r".*language_model.*q_proj"),
     on_step=lambda _, pairs: kept.extend(pairs),
+    held_out=held_out,
     args=GRPOConfig(
         output_dir=sys.argv[2], per_device_train_batch_size=6, num_generations=4, max_steps=2,
         logging_steps=1, report_to=[], use_cpu=True, bf16=False,
         gradient_checkpointing=False, shuffle_dataset=False, disable_tqdm=True,
         save_strategy="steps", save_steps=2, top_k=0, beta=0.0, learning_rate=1e-2,
         ddp_find_unused_parameters=False,
+        eval_strategy="steps", eval_steps=1, per_device_eval_batch_size=2, num_generations_eval=1,
     ),
 )
 act = trainer._policy.act
@@ -71,7 +81,9 @@ Path(sys.argv[2], f"rank{rank}.json").write_text(json.dumps({
     "trained": trained,
     "weights": weights,
     "kept": len(kept),
-    "logged": trainer.state.log_history[:2],
+    "evaluated": evaluated,
+    "logged": [row for row in trainer.state.log_history if "loss" in row],
+    "judged": [row for row in trainer.state.log_history if "eval_accuracy" in row],
 }))
 """
 
@@ -107,3 +119,13 @@ def test_a_group_over_two_processes_is_left_out_in_both(tiny_folder: Path, tmp_p
     assert [row["failures/left_out"] for row in first["logged"]] == pytest.approx([1 / 3, 2 / 3])
     assert (first["kept"], second["kept"]) == (24, 0), "the first process keeps what all played"
     assert (tmp_path / "checkpoint-2" / "trainer_state.json").exists()
+
+    # Five cases make three batches of two, of which one is filled up for the second process.
+    ids = [case.id for case in open_cases("phantom,look=radiograph,question=kind:validation[:5]")]
+    assert first["evaluated"] == [[step, ids] for step in (1, 2)]
+    assert second["evaluated"] == []
+    for mine, theirs in zip(first["judged"], second["judged"], strict=True):
+        assert mine["eval_cases"] == 5
+        shared = {name for name in mine if name.startswith(("eval_acc", "eval_look", "eval_rew"))}
+        assert len(shared) > 4
+        assert all(mine[name] == theirs[name] for name in shared)

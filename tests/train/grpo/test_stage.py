@@ -136,17 +136,6 @@ def test_an_engine_that_is_refused_is_closed(
     assert closed == [True]
 
 
-def test_a_step_without_any_reward_still_writes_its_line(tmp_path: Path) -> None:
-    from types import SimpleNamespace
-
-    from medgym.train.grpo.callbacks import MetricsFile
-
-    metrics = MetricsFile(Place(tmp_path), 0, lambda *_, **__: None)
-    metrics.on_log(None, SimpleNamespace(global_step=1), None, {"reward": None, "loss": 0.5})
-    line = json.loads((tmp_path / "metrics.jsonl").read_text())
-    assert line == {"step": 1, "loss": 0.5}
-
-
 def small(**tables: Any) -> Recipe:
     grpo = {
         "max_steps": 4, "per_device_train_batch_size": 4, "num_generations": 2, "beta": 0.0,

@@ -130,3 +130,32 @@ def test_metrics_name_the_terms_and_the_looking(trainer: Probe) -> None:
     logged = trainer.state.log_history[0]
     for name in ("rewards/answer/mean", "rewards/format/mean", "accuracy", "looking/looked"):
         assert name in logged
+
+
+def test_an_engine_lends_out_its_memory_while_the_model_learns(
+    tiny_folder: Path, make_trainer: Any
+) -> None:
+    from medgym.policy import WrappedPolicy, load_policy
+
+    order: list[str] = []
+
+    class Noting(WrappedPolicy):
+        async def act(self, conversation: Any, sampling: Sampling) -> Any:
+            order.append("act")
+            return await super().act(conversation, sampling)
+
+        def pause(self) -> None:
+            order.append("pause")
+
+        def resume(self) -> None:
+            order.append("resume")
+
+    class Learning(LookingTrainer):
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            order.append("learn")
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
+    engine = Noting(load_policy(f"hf:{tiny_folder}"))
+    make_trainer(Learning, policy=engine).train()
+    told = [name for at, name in enumerate(order) if name != order[at - 1]]
+    assert told == ["resume", "act", "pause", "learn"] * 2

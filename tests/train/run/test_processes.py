@@ -1,7 +1,8 @@
-"""A recipe is trained by two processes, as `torchrun` starts them; what is not learning, once."""
+"""A recipe is trained by two processes, as `torchrun` starts them; each thing is written once."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from medgym.storage.run_folder import RunFolder
+from medgym.storage.run_folder import RunFolder, content
 from medgym.storage.trajectories import TrajectoryStore
+from medgym.train.consultation.training import Training
+from medgym.train.recipe.schema import load_recipe
+from medgym.train.run.opened import Run
 from medgym.train.tiny.base import tiny_base
 from medgym.trajectory import validate
 from tests.train.consultation.test_training import DIAGNOSES, QUICK
@@ -80,3 +84,26 @@ def test_two_processes_do_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for trajectory in played:
             validate(trajectory)
         assert [path.name for path in (out / "adapters" / role).iterdir()] == ["2"]
+
+    # What specialists said and what it led to was shared out: one process finds the same. As its
+    # steps have fewer episodes, it asks about fewer cases.
+    loaded, _ = load_recipe(str(recipe))
+    alone = tmp_path / "alone"
+    shutil.copytree(out / "cold_start", alone / "cold_start")
+    Training(Run(loaded, alone)).outcomes(0)
+    found, expected = (
+        set((folder / "outcomes-0.jsonl").read_text().splitlines()) for folder in (out, alone)
+    )
+    assert len(expected) > 3
+    assert found > expected
+    panels = [path.name for path in (alone / "opinions").iterdir()]
+    assert len(panels) == 3
+    for name in panels:
+        said, wanted = (
+            {
+                t.case_id: content([t])
+                for t in RunFolder.open(folder / "opinions" / name).trajectories
+            }
+            for folder in (out, alone)
+        )
+        assert wanted.items() <= said.items()

@@ -38,7 +38,10 @@ def test_cases_without_regions_and_with_many_answers_have_a_report(
     row = ROW | {"by_answer": {f"answer {n}": 0.5 for n in range(40)}}
     results = {"policies": {"cold_start": row, "grpo": row}}
     (tmp_path / "results.json").write_text(json.dumps(results))
-    metrics = [{"step": step, "accuracy": 0.5} for step in (1, 2)]
+    metrics: list[dict[str, float]] = [{"step": step, "accuracy": 0.5} for step in (1, 2)]
+    metrics.append({"step": 3, "loss": 0.1})  # it learned again from what step 2 played
+    figures = {"eval_accuracy": 0.4, "eval_accuracy_low": 0.1, "eval_accuracy_high": 0.8}
+    metrics.append({"step": 3, **figures})
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, metrics)))
     drawn: list[Figure] = []
     save = Figure.savefig
@@ -58,6 +61,10 @@ def test_cases_without_regions_and_with_many_answers_have_a_report(
     assert "Learning" in panels
     learnt = panels["Learning"].get_lines()[0].get_xydata().tolist()
     assert learnt == [[1.0, 0.5], [2.0, 0.5]]
+    (held_out,) = panels["Learning"].containers
+    points, _, (bar,) = held_out.lines
+    assert points.get_xydata().tolist() == [[3.0, 0.4]]
+    assert bar.get_segments()[0].tolist() == [[3.0, pytest.approx(0.1)], [3.0, pytest.approx(0.8)]]
     answers = next(axis for title, axis in panels.items() if "by answer" in title)
     assert [bar.get_height() for bar in answers.patches] == [0.5] * 2 * SHOWN_ANSWERS
     # A case without regions is shown without a lesion: two pictures, the third place empty.

@@ -180,6 +180,21 @@ def test_shares_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch) -> No
             assert in_order(shares) == items
 
 
+def test_a_checkpoint_is_resumed_by_as_many_processes_as_wrote_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medgym.train.run.processes import require_as_many
+
+    (tmp_path / "rng_state.pth").touch()
+    require_as_many(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"processes was 1 when .* and is 2 now; fix: start 1"):
+        require_as_many(tmp_path)
+    (tmp_path / "rng_state.pth").rename(tmp_path / "rng_state_0.pth")
+    (tmp_path / "rng_state_1.pth").touch()
+    require_as_many(tmp_path)
+
+
 def test_who_speaks_of_processes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     from medgym.train.run import processes
 

@@ -208,6 +208,55 @@ def test_what_is_judged_again_replaces_what_was_judged(
     assert len(TrajectoryStore(folder / "judged" / "grpo")) == count > 0
 
 
+def test_a_finished_run_goes_on_to_more_steps(
+    recipe: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "longer"
+    shutil.copytree(undisturbed, folder)
+    words = ["train", str(recipe), "--out", str(folder), "--resume"]
+    before = (folder / "adapters/policy/4/adapter_model.safetensors").read_bytes()
+    result = CliRunner().invoke(app, [*words, "--max-steps", "3"])
+    assert isinstance(result.exception, UserError)
+    said = "has done 4 steps and --max-steps is 3; fix: ask for 4 or more"
+    assert said in str(result.exception)
+    assert (folder / "results.json").exists()
+
+    result = CliRunner().invoke(app, [*words, "--max-steps", "6"])
+    assert result.exit_code == 0, result.output
+    assert (
+        "the last step is now 6, not 4: the learning rate follows its schedule (linear) to the new "
+        "end, and continues after step 4 with 0.000333 instead of 0"
+    ) in result.stderr
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    rates = [row["learning_rate"] for row in rows[4:]]
+    assert rates == pytest.approx([1e-3 / 3, 1e-3 / 6])
+    assert (folder / "adapters/policy/4/adapter_model.safetensors").read_bytes() == before
+    assert Place(folder).trained[1] == folder / "adapters/policy/6"
+    versions = {t.version for t in TrajectoryStore(folder / "judged" / "grpo")}
+    assert versions == {"policy-6"}
+    assert len(TrajectoryStore(folder / "trajectories" / "grpo")) == 24
+    manifest = RunFolder.open(folder).manifest
+    assert manifest["status"] == "done"
+    assert manifest["recipe"]["grpo"]["max_steps"] == 6
+    (entry,) = manifest["history"]
+    assert entry["changed"] == {"grpo.max_steps": [4, 6]}
+    assert (entry["at_step"], entry["results"]) == (4, "results-4.json")
+    earlier, now = (
+        json.loads((folder / n).read_text()) for n in ("results-4.json", "results.json")
+    )
+    assert earlier == json.loads((undisturbed / "results.json").read_text())
+    assert now["policies"].keys() == POLICIES
+    assert (folder / "report-4.png").exists()
+    assert (folder / "report.png").exists()
+
+    result = CliRunner().invoke(app, words)
+    assert "grpo.max_steps: 6 there, 4 here" in str(result.exception)
+    result = CliRunner().invoke(app, [*words, "--max-steps", "6"])
+    assert result.exit_code == 0, "the same command once more changes nothing"
+    assert len(RunFolder.open(folder).manifest["history"]) == 1
+
+
 CURRICULUM = """
 [curriculum]
 difficulty = "scripted:prior"

@@ -5,6 +5,7 @@ take a step by it, so the last checkpoint is whole and from before.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -35,6 +36,9 @@ class Publisher(Protocol):
 
     def player(self, model: Any, step: int) -> Policy:
         """The policy that plays the episodes of a step."""
+
+    def judged(self, model: Any, step: int) -> AbstractContextManager[Policy]:
+        """The policy of the model's present weights, which is evaluated."""
 
     def differs(self, model: Any) -> bool:
         """Whether what was handed out last is not what the model holds now."""

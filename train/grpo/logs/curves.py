@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recipe.settings import Keys
-from ..run.stage import ReportPanel
+from ...recipe.settings import Keys
+from ...run.stage import ReportPanel
+from ..evaluation import EVALUATED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +26,16 @@ def panels(metrics: Path, grpo: Keys) -> tuple[ReportPanel, ...]:
     """The panels of a run, from its `metrics.jsonl` and the keys of its `[grpo]`."""
     steps = [json.loads(line) for line in metrics.read_text().splitlines()]
     batch = int(grpo.get("per_device_train_batch_size", 8))
-    batch *= int(grpo.get("gradient_accumulation_steps", 1))
-    drawings = (partial(_learning, steps, batch), partial(_looking, steps), partial(_sight, steps))
+    accumulated = grpo.get("gradient_accumulation_steps", 1)
+    batch *= int(grpo.get("steps_per_generation") or accumulated)
+    # Steps that learn again from what an earlier one played have no figures of playing.
+    played = [row for row in steps if "accuracy" in row]
+    judged = [row for row in steps if EVALUATED in row]
+    drawings = (
+        partial(_learning, played, judged, batch),
+        partial(_looking, played),
+        partial(_sight, played),
+    )
     return tuple(ReportPanel(draw) for draw in drawings)
 
 
@@ -35,7 +44,8 @@ def _smooth(values: list[float]) -> NDArray[np.float64]:
     return np.array([np.mean(values[max(0, i + 1 - _WINDOW) : i + 1]) for i in range(len(values))])
 
 
-def _learning(metrics: Steps, batch: int, axis: "Axes") -> None:
+def _learning(metrics: Steps, judged: Steps, batch: int, axis: "Axes") -> None:
+    """Accuracy on the cases of training, and on the held-out ones where those are played."""
     from scipy.stats import binomtest
 
     steps = [row["step"] for row in metrics]
@@ -45,9 +55,17 @@ def _learning(metrics: Steps, batch: int, axis: "Axes") -> None:
         n = batch * min(i + 1, _WINDOW)
         interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
         bounds.append((interval.low, interval.high))
-    low, high = np.array(bounds).T
+    low, high = np.array(bounds).reshape(-1, 2).T
     axis.fill_between(steps, low, high, color=_BLUE, alpha=0.2, label="95 % interval")
     axis.plot(steps, mean, color=_BLUE, label=f"accuracy, mean of {_WINDOW} steps")
+    if judged:
+        values, *around = (
+            np.array([row[EVALUATED + end] for row in judged]) for end in ("", "_low", "_high")
+        )
+        errors = [values - around[0], around[1] - values]
+        places = [row["step"] for row in judged]
+        label = "held-out cases, with 95 % interval"
+        axis.errorbar(places, values, yerr=errors, fmt="o", ms=4, color=_ORANGE, label=label)
     axis.set(title="Learning", xlabel="GRPO step", ylabel="share right in training", ylim=(0, 1.02))
     axis.legend(loc="lower right")
 

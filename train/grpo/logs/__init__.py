@@ -1,0 +1,1 @@
+"""What GRPO writes down while it trains: metrics, trajectories, tables of episodes, curves."""
