@@ -28,7 +28,7 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
     refuse_sharding()
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available() and recipe.model.device != "cpu"
     ours: Keys = {
         "bf16": on_gpu,
         "use_cpu": not on_gpu,

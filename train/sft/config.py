@@ -16,13 +16,15 @@ from ..recipe.trainer_keys import refuse_sharding
 def sft_config(settings: Keys, seed: int, folder: Path) -> SFTConfig:
     """`[sft]` on top of what medgym sets; a recipe may not set `SETTINGS.ours`.
 
+    `use_cpu` among the settings is what `[model] device` says.
+
     Raises:
         UserError: TRL refuses a value.
     """
     refuse_sharding()
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available() and not settings.get("use_cpu", False)
     ours: Keys = {
         "bf16": on_gpu,
         "use_cpu": not on_gpu,

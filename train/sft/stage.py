@@ -113,8 +113,9 @@ class ColdStartStage(Stage):
 
 
 def _settings(run: Run) -> Keys:
-    """`[sft]` without `[sft.lora]`, which is PEFT's."""
-    return {key: value for key, value in run.recipe.sft.items() if key != "lora"}
+    """`[sft]` without `[sft.lora]`, which is PEFT's; on the CPU where `[model]` says so."""
+    device = {"use_cpu": True} if run.recipe.model.device == "cpu" else {}
+    return device | {key: value for key, value in run.recipe.sft.items() if key != "lora"}
 
 
 def _whole(run: Run) -> "PreTrainedModel":
