@@ -191,7 +191,7 @@ def test_the_trainer_learns_where_the_model_is(
     data |= {"cases": {"train": "phantom:train[:4]", "test": "phantom:test[:4]"}}
     config = grpo_config(parse_recipe(data, "my.toml"), tmp_path)
     assert (config.use_cpu, config.bf16, config.gradient_checkpointing) == (True, False, False)
-    cold = sft_config({"use_cpu": True}, 0, tmp_path)
+    cold = sft_config({}, 0, tmp_path, device="cpu")
     assert (cold.use_cpu, cold.bf16, cold.gradient_checkpointing) == (True, False, False)
 
 
