@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Case": "cases",
+    "CaseKey": "cases",
     "CaseList": "cases",
     "CaseView": "cases",
     "Mask": "cases",
@@ -95,6 +96,7 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are those of the
 if TYPE_CHECKING:
     from medgym.cases import (
         Case,
+        CaseKey,
         CaseList,
         CaseView,
         Mask,

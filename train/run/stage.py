@@ -6,7 +6,7 @@ resumed run begins with the first stage that is not in it.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from medgym.errors import RunError
 from medgym.storage.layout import Place
 
 from .disk import disk_may_fill
+from .fingerprint import PlugIn
 from .opened import Run
 from .processes import TIMEOUT, is_first, join, wait_for
 
@@ -70,6 +71,10 @@ class Stage(ABC):
         Raises:
             UserError: something is missing or wrong.
         """
+
+    def plug_ins(self, run: Run) -> Iterable[PlugIn]:
+        """The plug-ins that the recipe names and the stage uses."""
+        return ()
 
     @abstractmethod
     def do(self, run: Run) -> None:
