@@ -16,8 +16,6 @@ from medgym.spec import with_adapter
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from .policy import HFPolicy
-
 
 @contextmanager
 def playing_by(model: "PreTrainedModel", adapter: str | None) -> Iterator[None]:
@@ -44,17 +42,19 @@ class AdaptedHF(WrappedPolicy):
         version: the adapter's name.
     """
 
-    policy: "HFPolicy"
+    policy: Any  # an HFPolicy, whose module imports this one
 
-    def __init__(self, base: "HFPolicy", name: str, path: Path) -> None:
+    def __init__(self, base: Policy, name: str, path: Path) -> None:
         super().__init__(base)
         self.version = name
         self.spec = with_adapter(base.spec, str(path)) if base.spec else ""
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply, together with the other requests for this adapter."""
-        return await self.policy.ask(conversation, sampling, self.version)
+        reply: Reply = await self.policy.ask(conversation, sampling, self.version)
+        return reply
 
     def with_adapter(self, name: str, path: Path) -> Policy:
         """See `Policy`; an adapter is over the base, not over this adapter."""
-        return self.policy.with_adapter(name, path)
+        policy: Policy = self.policy.with_adapter(name, path)
+        return policy
