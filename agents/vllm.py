@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -143,6 +144,19 @@ class VLLMPolicy(Policy):
         except Exception as error:
             self._background.close()
             raise _cannot_load(path, error) from error
+
+    @classmethod
+    def require_library(cls) -> None:
+        """vLLM, which is looked for and not imported: that takes half a minute."""
+        if find_spec("vllm") is None:
+            raise missing_library(ModuleNotFoundError("No module named 'vllm'", name="vllm"))
+
+    @classmethod
+    def check_spec(cls, rest: str, adapter: str | None) -> None:
+        """Read the settings, and find the model."""
+        path, _, query = rest.partition("?")
+        read_options("vllm", query, _SETTINGS)
+        find_model(path, adapter)
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "VLLMPolicy":

@@ -4,9 +4,8 @@ There are two ways to ask a model, and `check` finds out which of them its serve
 
 - *tokens*: a vLLM server with `--enable-scale-out` is sent token ids and images, and must have read
   exactly those. Its replies can train.
-- *chat*: any server is sent messages and renders them itself. Where it reports which tokens it
-  read, they are compared with those that it read and sampled before. A difference is counted in
-  `drifts`, and is an error in training.
+- *chat*: any server is sent messages and renders them itself. Where it reports the tokens that it
+  read, they must continue those before: `drifts` counts the others, errors in training.
 """
 
 import asyncio

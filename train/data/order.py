@@ -155,16 +155,21 @@ def has_gold(case: Case) -> bool:
 
 
 def ordered(cases: Sequence[Case], kind: str, seed: int) -> OrderedCases:
-    """Cases in the order of training.
+    """Cases in the order of training; see `order_of`."""
+    return OrderedCases(cases, order_of(cases, kind, seed))
+
+
+def order_of(cases: Sequence[Case], kind: str, seed: int, *purpose: object) -> list[int]:
+    """The indices of cases in the order of training; `purpose` is in the seed.
 
     `shuffled` is a permutation. `balanced` deals the gold answers out in rounds, each round holding
     every answer once in shuffled order, so that no step forgets one; cases that remain when an
     answer runs out are omitted.
     """
-    rng = np.random.default_rng(seed_of(seed, "order"))
+    rng = np.random.default_rng(seed_of(seed, "order", *purpose))
     shuffled = [int(i) for i in rng.permutation(len(cases))]
     if kind == "shuffled":
-        return OrderedCases(cases, shuffled)
+        return shuffled
     facts = _facts(cases)
     hands: dict[str, list[int]] = {}
     for index in shuffled:
@@ -174,7 +179,7 @@ def ordered(cases: Sequence[Case], kind: str, seed: int) -> OrderedCases:
     dealt: list[int] = []
     for turn in range(rounds):
         dealt += [hands[answers[int(i)]][turn] for i in rng.permutation(len(answers))]
-    return OrderedCases(cases, dealt)
+    return dealt
 
 
 def needed(grpo: Keys, available: int) -> int:

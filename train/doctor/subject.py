@@ -297,7 +297,7 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
 
 
 def _known(recipe: Recipe) -> tuple[CaseList, ...]:
-    specs = [recipe.cases.train, recipe.cases.test]
+    specs = [*(part.spec for part in recipe.cases.parts), recipe.cases.test]
     if recipe.demonstrations is not None:
         specs.append(recipe.demonstrations.cases)
     return tuple(open_cases(spec) for spec in specs)

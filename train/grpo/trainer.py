@@ -35,6 +35,7 @@ from medgym.storage.trajectories import ImageStore
 from medgym.tool_form import ToolFormName
 from medgym.trajectory import Trajectory
 
+from ..data.mixture import SourceOf, accuracies
 from ..models.checkpoint import WholeCheckpoints
 from ..models.precision import LearnsInFloat32
 from ..run.processes import to_first
@@ -102,6 +103,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
     """
 
     _someone_has_none = False
+    source_of: SourceOf | None = None  # where the figures of each source of cases are logged
 
     def __init__(
         self,
@@ -368,7 +370,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
         whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
         figures: dict[str, float] = {}
         if whole:
-            figures["accuracy"] = sum(t.correct for _, t in whole) / len(whole)
+            figures = accuracies(whole, self.source_of)
             figures |= looking_metrics(whole, [tool.name for tool in self._rules.tools])
         self._log(figures)
 

@@ -6,7 +6,7 @@ the cases of every policy.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from medgym.storage.trajectories import TrajectoryStore, write_atomic
 from medgym.tool_form import ToolFormName, in_tool_form
 
 from ..models.template import switched
+from .fingerprint import PlugIn, of_play
 from .opened import Run
 from .processes import count, everyone, in_order, is_first, share
 from .stage import Stage, TrainedPolicy
@@ -78,6 +79,15 @@ class JudgingStage(Stage):
 
     def __init__(self, training: Sequence[Stage]) -> None:
         self._training = training
+
+    def check(self, run: Run) -> None:
+        """Look for the judge."""
+        load_judge(JUDGE)
+
+    def plug_ins(self, run: Run) -> Iterator[PlugIn]:
+        """The judge, and what it plays with."""
+        yield PlugIn("judges", JUDGE)
+        yield from of_play(run.recipe, run.test)
 
     def do(self, run: Run) -> None:
         """Write the figures of every policy into the run's folder."""
