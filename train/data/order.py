@@ -10,7 +10,7 @@ import numpy as np
 
 from medgym.cases import Case, CaseKey, open_cases
 from medgym.errors import UserError
-from medgym.scorer import check_gold
+from medgym.scorer import check_gold, scorer_name
 from medgym.seeds import seed_of
 
 from ..recipe.settings import Keys
@@ -24,6 +24,7 @@ class CaseFacts(NamedTuple):
     specialty: str | None
     has_gold: bool
     key: CaseKey
+    scorer: str
 
 
 class GoldCases(Sequence[Case]):
@@ -77,7 +78,8 @@ class GoldCases(Sequence[Case]):
             if gold:
                 check_gold(case)
             key = CaseKey(case.id, case.source, case.group)
-            found.append(CaseFacts(case.id, case.answer, case.specialty, gold, key))
+            scorer = scorer_name(case)
+            found.append(CaseFacts(case.id, case.answer, case.specialty, gold, key, scorer))
         return tuple(found)
 
     @property

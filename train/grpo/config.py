@@ -119,6 +119,6 @@ def check_grpo(recipe: Recipe) -> None:
     Raises:
         UserError: it refuses it.
     """
-    check_reporting(recipe.grpo, "grpo")
+    check_reporting({"report_to": ["tensorboard"]} | recipe.grpo, "grpo")
     if PROCESSES not in os.environ:
         grpo_config(recipe, Path())

@@ -39,7 +39,7 @@ from ..data.mixture import SourceOf, accuracies
 from ..models.checkpoint import WholeCheckpoints
 from ..models.precision import LearnsInFloat32
 from ..run.processes import to_first
-from .batch import BatchRow, as_trl, filled, reward_functions, rows_of, shortest
+from .batch import BatchRow, as_trl, filled, inputs_of, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
 from .evaluation import EvaluatesEpisodes, HeldOut
 from .logs.tables import columns
@@ -170,7 +170,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
         self._policy = policy if policy is not None else self.local
         # TRL knows two names of placeholders; every family has one.
         self._placeholder = self._image_pad_token_id = self.local.vision_token_ids[0]
-        self._taken = _taken(model)
+        self._taken = inputs_of(model)
         image_processor = cast("Any", self.processing_class).image_processor
         self._watch = StepWatch(self.accelerator, image_processor, self._placeholder)
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(_is_news)
@@ -387,15 +387,6 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
         self._metrics[mode]["completions/mean_length"].append(lengths.mean().item())
         self._metrics[mode]["completions/min_length"].append(lengths.min().item())
         self._metrics[mode]["completions/max_length"].append(lengths.max().item())
-
-
-def _taken(model: Any) -> set[str]:
-    """What TRL's forward may be given for a model: of two kinds of token types, those it knows."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    known = inspect.signature(type(base).forward).parameters
-    seam = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
-    types = {"token_type_ids", "mm_token_type_ids"}
-    return {name for name in seam if name not in types or name in known}
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -73,9 +73,11 @@ def of_cases(cases: GoldCases | None) -> Iterator[PlugIn]:
             yield PlugIn(FILE, name)
         else:
             yield PlugIn("sources", parse_spec(part.spec).source)
-        some = part.listed[:SAMPLE] if part.listed.all_gold else part.listed
-        for scorer in sorted({scorer_name(case) for case in some}):
-            yield PlugIn("scorers", scorer)
+        if part.listed.all_gold:
+            scorers = {scorer_name(case) for case in part.listed[:SAMPLE]}
+        else:
+            scorers = {facts.scorer for facts in part.facts}
+        yield from (PlugIn("scorers", scorer) for scorer in sorted(scorers))
 
 
 def of_play(recipe: Recipe, cases: GoldCases | None) -> Iterator[PlugIn]:
@@ -188,7 +190,11 @@ def _imported(path: Path, package: str, folder: Path) -> Iterator[Path]:
         return
     relative = path.relative_to(folder).with_suffix("")
     inside = relative.parts[:-1]
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:  # which is said where it is imported
+        return
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             named = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

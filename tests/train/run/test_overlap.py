@@ -24,7 +24,9 @@ SPEC = "phantom,look=radiograph,question=kind"
 CASE = open_cases(f"{SPEC}:train[:1]")[0]
 
 
-def run_of(tmp_path: Path, train: str, test: str, shown: str = "", **cases: str) -> Run:
+def run_of(
+    tmp_path: Path, train: str, test: str, shown: str = "", judge: str = "", **cases: str
+) -> Run:
     data: dict[str, Any] = {
         "name": "mine",
         "model": {"build": "tiny"},
@@ -32,6 +34,8 @@ def run_of(tmp_path: Path, train: str, test: str, shown: str = "", **cases: str)
         "rollout": {"view_size": 64},
         "grpo": {"max_steps": 1, "report_to": ["none"]},
     }
+    if judge:
+        data["judge"] = {"every": 1, "cases": judge}
     if shown:
         data["demonstrations"] = {"policy": "scripted:oracle", "cases": shown}
         data["sft"] = {"max_steps": 1}
