@@ -50,6 +50,7 @@ _HOMES = {
     "Reply": "messages",
     "TextPart": "messages",
     "ToolCall": "messages",
+    "ToolOffer": "messages",
     "Rate": "metrics.rate",
     "Policy": "policy",
     "Sampling": "policy",
@@ -121,6 +122,7 @@ if TYPE_CHECKING:
         Reply,
         TextPart,
         ToolCall,
+        ToolOffer,
     )
     from medgym.metrics.rate import Rate
     from medgym.policy import Policy, Sampling, load_policy

@@ -25,12 +25,13 @@ from medgym.local_model import PATIENCE, ForcedTokens, LocalModel
 from medgym.messages import Message, Reply
 from medgym.model_options import read_model
 from medgym.models import add_adapter, as_stops, load_model
-from medgym.policy import Policy, Sampling
+from medgym.policy import Policy, Sampling, WrappedPolicy
+from medgym.spec import with_adapter
 from medgym.tool_form import ToolFormName, take_tool_form
 
 from ..imitation import Imitation
 from ..rendering import Prompt, Renderer
-from .adapters import AdaptedHF, playing_by
+from .adapters import playing_by
 from .capabilities import runner_for
 from .decoder import Decoder, Request, decode_all
 from .generate import generate_replies
@@ -88,7 +89,9 @@ class HFPolicy(LocalModel):
         self.model = model
         self.processor = processor
         self._pixels = PixelCache()
-        self.renderer = Renderer(processor, _stops_of(model), self._pixels.keep, tool_form)
+        ends = getattr(model, "generation_config", None)
+        stops = as_stops(getattr(ends, "eos_token_id", None))
+        self.renderer = Renderer(processor, stops, self._pixels.keep, tool_form)
         self.vision_token_ids = self.renderer.vision_token_ids
         self.tool_role = self.renderer.tool_role
         self._batch_size = batch_size
@@ -109,12 +112,8 @@ class HFPolicy(LocalModel):
     def __getstate__(self) -> dict[str, object]:
         # The model travels to another process; the requests that wait for it here stay.
         left: dict[str, object] = {"_playing": 0, "_waiting": [], "_underway": [], "_server": None}
-        left |= {
-            "_prefix_cache": PrefixCache(),
-            "_weights": None,
-            "_decoder": None,
-            "_runner": None,
-        }
+        left |= dict.fromkeys(("_weights", "_decoder", "_runner"))
+        left |= {"_prefix_cache": PrefixCache()}
         return vars(self) | left
 
     @classmethod
@@ -376,6 +375,24 @@ class HFPolicy(LocalModel):
         return Imitation(self.renderer, policy)
 
 
-def _stops_of(model: "PreTrainedModel") -> frozenset[int]:
-    """The tokens that end a reply according to the checkpoint."""
-    return as_stops(getattr(getattr(model, "generation_config", None), "eos_token_id", None))
+class AdaptedHF(WrappedPolicy):
+    """An `hf:` policy's model, playing by one of its adapters.
+
+    Attributes:
+        version: the adapter's name.
+    """
+
+    policy: HFPolicy
+
+    def __init__(self, base: HFPolicy, name: str, path: Path) -> None:
+        super().__init__(base)
+        self.version = name
+        self.spec = with_adapter(base.spec, str(path)) if base.spec else ""
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """Sample the next reply, together with the other requests for this adapter."""
+        return await self.policy.ask(conversation, sampling, self.version)
+
+    def with_adapter(self, name: str, path: Path) -> Policy:
+        """See `Policy`; an adapter is over the base, not over this adapter."""
+        return self.policy.with_adapter(name, path)
