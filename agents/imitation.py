@@ -24,10 +24,11 @@ class Imitation(WrappedPolicy):
         prompt = self._renderer.prompt(conversation)
         reply = await self.policy.act(conversation, sampling)
         ids = self._renderer.encode_reply(reply.text)
-        return Reply(
+        made = Reply(
             # Where the template opens a thought, the text begins with it.
-            text=self._renderer.decode_reply(ids) if self._renderer.opening else reply.text,
+            text=self._renderer.decode_reply(ids) if self._renderer.rewrites else reply.text,
             prompt_ids=prompt.ids,
             token_ids=ids,
             image_tokens=prompt.image_tokens,
         )
+        return self._renderer.read(made, prompt)

@@ -7,15 +7,12 @@ Nothing is rendered or tokenised twice, so nothing can drift between turns.
 
 import re
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from PIL import Image
 
 from medgym.errors import UserError
 from medgym.imaging.lazy_image import Picture
-from medgym.messages import Final, Message, parse_action
-from medgym.policy import Sampling
+from medgym.messages import Calls, Final, Message, Reply, parse_action
+from medgym.tool_form import ToolFormName
 
 from .image_tokens import (
     check_counts,
@@ -25,6 +22,8 @@ from .image_tokens import (
     placeholder_of,
     settle_images,
 )
+from .prompt import Prompt as Prompt
+from .tool_forms import NativeCalls
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
@@ -42,40 +41,6 @@ _LIST = "'type': 'text'"
 """In what a template writes: it took a list of parts for a text."""
 
 _REMEMBERED = 1_000
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What a sampler is given: all token ids, and the images that have placeholders among them.
-
-    Attributes:
-        ids: all tokens.
-        pictures: the images; their pixels are made when they are first needed.
-        image_tokens: the number of placeholders of each image.
-        held: how many of `ids` the turn before this one held already, its reply included; 0 in a
-            prompt that was rendered from the start.
-        held_images: how many images are among those.
-    """
-
-    ids: tuple[int, ...]
-    pictures: tuple[Picture, ...]
-    image_tokens: tuple[int, ...]
-    held: int = 0
-    held_images: int = 0
-
-    @property
-    def images(self) -> tuple[Image.Image, ...]:
-        """The pixels of all images."""
-        return tuple(picture.image for picture in self.pictures)
-
-    def hashes(self, count: int | None = None) -> tuple[str, ...]:
-        """The content hashes of the first `count` images, of all by default."""
-        return tuple(picture.sha256 for picture in self.pictures[:count])
-
-    def leaves_no_room(self, sampling: Sampling) -> bool:
-        """Whether a reply of full length would exceed the greatest context."""
-        limit = sampling.max_context
-        return limit is not None and len(self.ids) + sampling.max_tokens > limit
 
 
 class Renderer:
@@ -97,10 +62,11 @@ class Renderer:
         stops: tokens that end a reply beside the template's own.
         on_pixels: receives the pixels that the processor made when it wrote an image's
             placeholders. Making them is most of the work, and the model needs them soon.
+        tool_form: how tools are offered and called.
 
     Raises:
         UserError: no vision-language processor, or its chat template is missing, shows no images,
-            drops an assistant's text or rewrites earlier turns.
+            drops an assistant's text, rewrites earlier turns or cannot offer tools in its own form.
     """
 
     def __init__(
@@ -108,6 +74,7 @@ class Renderer:
         processor: "ProcessorMixin",
         stops: Collection[int] = (),
         on_pixels: Callable[[Sequence[Picture], Mapping[str, object]], None] | None = None,
+        tool_form: ToolFormName = "text",
     ) -> None:
         check_processor(processor)
         self.processor: Any = processor  # each family has members of its own
@@ -136,7 +103,10 @@ class Renderer:
             self._answer_end = self.eos_token_id
             if not self._after_reply:
                 self._answer_end = self._find_end_token("user", special, stops)
-            self.stop_token_ids = frozenset(stops) | {self.eos_token_id, self._answer_end}
+            self._native = NativeCalls.of(self._written) if tool_form == "native" else None
+            self._call_end = self._find_call_end(special)
+            ends = {self.eos_token_id, self._answer_end, self._call_end}
+            self.stop_token_ids = frozenset(stops) | ends
             shown = self._template([_picture("user")], generate=True)
             shows = self._shows_image(shown)
         except UserError:
@@ -154,11 +124,18 @@ class Renderer:
         self._encoded: dict[Hashable, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._on_pixels = on_pixels
 
-    def _template(self, messages: Sequence[ChatMessage], *, generate: bool) -> str:
+    def _template(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        generate: bool,
+        tools: Sequence[ChatMessage] = (),
+    ) -> str:
         if self._writes_lists:
             messages = [_as_string(message) for message in messages]
+        offered = {"tools": list(tools)} if tools else {}
         text = self.processor.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=generate
+            list(messages), tokenize=False, add_generation_prompt=generate, **offered
         )
         assert isinstance(text, str)
         return text
@@ -186,6 +163,17 @@ class Renderer:
             raise UserError("the model has no token that ends a reply; fix: choose another model")
         return int(self.tokenizer.eos_token_id)
 
+    def _written(self, messages: Sequence[ChatMessage], tools: Sequence[ChatMessage]) -> str:
+        return self._template(messages, generate=False, tools=tools)
+
+    def _find_call_end(self, special: set[str]) -> int:
+        """The token that ends a reply which calls in the template's own form."""
+        after = "" if self._native is None else self._native.after
+        first = self.tokenizer(after, add_special_tokens=False)["input_ids"][:1]
+        if first and self.tokenizer.convert_ids_to_tokens(first[0]) in special:
+            return int(first[0])
+        return self.eos_token_id
+
     def _find_opening(self) -> str:
         """The tag of a thought that the template opens for every reply, with the space after it."""
         opened = _OPENED.search(self._template(_dialogue()[:1], generate=True))
@@ -208,10 +196,13 @@ class Renderer:
         shows = any(token in text for token in self._vision)
         return shows and "seen" in text and _LIST not in text
 
-    def _added(self, messages: Sequence[ChatMessage]) -> str:
+    def _added(
+        self, messages: Sequence[ChatMessage], dialogue: Sequence[ChatMessage] | None = None
+    ) -> str:
         """What the template writes for messages after a reply, up to the next reply."""
-        head = self._template(_dialogue(), generate=False)
-        whole = self._template([*_dialogue(), *messages], generate=True)
+        dialogue = _dialogue() if dialogue is None else dialogue
+        head = self._template(dialogue, generate=False)
+        whole = self._template([*dialogue, *messages], generate=True)
         if not whole.startswith(head):
             raise UserError(
                 "the model's chat template rewrites earlier turns; fix: choose a model whose "
@@ -228,13 +219,16 @@ class Renderer:
         pictures = tuple(part.picture for message in conversation for part in message.images)
         last = max((i for i, m in enumerate(conversation) if m.reply is not None), default=-1)
         reply = conversation[last].reply if last >= 0 else None
+        tools: tuple[str, ...] = ()
+        if self._native is not None:
+            tools = self._native.offered(conversation)
         if reply is None or reply.prompt_ids is None or reply.token_ids is None:
             ids, sizes = self._remember(
                 ("start", *map(_key, conversation)),
-                lambda: self._template([self._chat(m) for m in conversation], generate=True),
+                lambda: self._opened(conversation, tools),
                 pictures,
             )
-            return Prompt(ids, pictures, sizes)
+            return Prompt(ids, pictures, sizes, tools=tools)
         ends = reply.token_ids[-1:]
         end = ends[0] if ends and ends[0] in self.stop_token_ids else None
         ids, sizes = self._addition(conversation[last + 1 :], end)
@@ -245,13 +239,23 @@ class Renderer:
             reply.image_tokens + sizes,
             held=len(held),
             held_images=len(reply.image_tokens),
+            tools=tools,
         )
+
+    def _opened(self, conversation: Sequence[Message], tools: Sequence[str]) -> str:
+        """A conversation that is rendered from the start."""
+        functions = [] if self._native is None else self._native.functions(tools)
+        return self._template([self._chat(m) for m in conversation], generate=True, tools=functions)
 
     def _addition(
         self, messages: Sequence[Message], end: int | None
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         def text() -> str:
-            whole = self._after_reply + self._added([self._chat(m) for m in messages])
+            chat = [self._chat(m) for m in messages]
+            if self._native is not None and end == self._call_end != self.eos_token_id:
+                whole = self._native.after + self._added(chat, self._native.dialogue)
+            else:
+                whole = self._after_reply + self._added(chat)
             # The token that ended the reply is there, be it the next turn's first one.
             return whole if end is None else whole.removeprefix(self.tokenizer.decode([end]))
 
@@ -275,6 +279,8 @@ class Renderer:
         for part in chat["content"]:
             if part["type"] == "text":
                 part["text"] = self._plain(part["text"])
+        if self._native is not None:
+            self._native.chat(message, chat, self._plain)
         return chat
 
     def _plain(self, text: str) -> str:
@@ -301,9 +307,17 @@ class Renderer:
         """The tokens of a reply that was written, not sampled, with its end.
 
         Where the template opens a thought, the thought of the text continues it, and a text without
-        one closes it at once; both as the template writes them.
+        one closes it at once; both as the template writes them. So are calls in the native form.
+
+        Raises:
+            Failure: that form cannot hold a call.
         """
-        end = self._answer_end if isinstance(parse_action(text), Final) else self.eos_token_id
+        action = parse_action(text)
+        end = self._answer_end if isinstance(action, Final) else self.eos_token_id
+        text = self._plain(text)
+        if self._native is not None:
+            end = self._call_end if isinstance(action, Calls) else end
+            text = self._native.write(text)
         if self.opening:
             thought = _THOUGHTFUL.match(text)
             if thought is None:
@@ -311,7 +325,7 @@ class Renderer:
             else:
                 closing = self._closing if thought[2] else ""  # it may end in its thought
                 text = thought[1] + closing + text[thought.end() :]
-        ids = self.tokenizer(self._plain(text), add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return (*map(int, ids), end)
 
     def decode_reply(self, ids: Sequence[int]) -> str:
@@ -320,6 +334,15 @@ class Renderer:
         text = self.tokenizer.decode(list(kept), skip_special_tokens=False)
         assert isinstance(text, str)
         return self.opening + text
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether a text that is written in tokens becomes another one."""
+        return bool(self.opening) or self._native is not None
+
+    def read(self, reply: Reply, prompt: Prompt) -> Reply:
+        """A reply to a prompt, with calls in medgym's form where the model has its own."""
+        return reply if self._native is None else self._native.read(reply, prompt.tools)
 
 
 def _key(message: Message) -> Hashable:

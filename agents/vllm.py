@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -26,6 +27,7 @@ from medgym.models import find_model, load_processor, stop_tokens
 from medgym.policy import Policy, Sampling
 from medgym.spec import flag, read_options, with_adapter
 from medgym.storage.adapters import check_fit, content, name_of
+from medgym.tool_form import ToolFormName, take_tool_form
 
 from .event_loop import BackgroundLoop
 from .prompt_check import check_prompt, one_placeholder_each, text_of, vision_words
@@ -74,6 +76,7 @@ class VLLMPolicy(Policy):
     Args:
         path: the model's folder or hub name.
         lora: whether adapters can be loaded. This makes the base slower, too.
+        tool_form: how it is offered tools and calls them.
         settings: settings of vLLM, such as `max_model_len`.
 
     Attributes:
@@ -84,7 +87,14 @@ class VLLMPolicy(Policy):
     local_model: ClassVar[bool] = True  # type: ignore[misc]
     takes_adapters: ClassVar[bool] = True  # type: ignore[misc]
 
-    def __init__(self, path: str, *, lora: bool = False, **settings: Setting) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        lora: bool = False,
+        tool_form: ToolFormName = "text",
+        **settings: Setting,
+    ) -> None:
         try:
             from vllm import AsyncEngineArgs
             from vllm.platforms import current_platform
@@ -111,7 +121,7 @@ class VLLMPolicy(Policy):
                 asked["enable_sleep_mode"] = True
         if not on_cpu:
             asked |= _device_of_this_process(int(settings.get("tensor_parallel_size", 1)))
-        self.renderer = Renderer(load_processor(path), stop_tokens(path))
+        self.renderer = Renderer(load_processor(path), stop_tokens(path), tool_form=tool_form)
         self.spec = f"vllm:{path}"
         self.version = ""
         self.vision_token_ids = self.renderer.vision_token_ids
@@ -136,8 +146,22 @@ class VLLMPolicy(Policy):
             raise _cannot_load(path, error) from error
 
     @classmethod
+    def require_library(cls) -> None:
+        """vLLM, which is looked for and not imported: that takes half a minute."""
+        if find_spec("vllm") is None:
+            raise missing_library(ModuleNotFoundError("No module named 'vllm'", name="vllm"))
+
+    @classmethod
+    def check_spec(cls, rest: str, adapter: str | None) -> None:
+        """Read the settings, and find the model."""
+        path, _, query = rest.partition("?")
+        read_options("vllm", query, _SETTINGS)
+        find_model(path, adapter)
+
+    @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "VLLMPolicy":
         """`PATH[?setting=value&...]`; an adapter is a PEFT adapter's folder."""
+        rest, form = take_tool_form("vllm", rest)
         path, _, query = rest.partition("?")
         settings = read_options("vllm", query, _SETTINGS)
         path = find_model(path, adapter).path
@@ -145,7 +169,8 @@ class VLLMPolicy(Policy):
         name = name_of(folder) if folder is not None else ""  # an error before the engine starts
         if folder is not None and Path(path).is_dir():
             check_fit(folder, Path(path))
-        policy = cls(path, lora=folder is not None or "max_loras" in settings, **settings)
+        lora = folder is not None or "max_loras" in settings
+        policy = cls(path, lora=lora, tool_form=form, **settings)
         if folder is not None:
             policy._adapter = policy._load(name, folder)
             policy.version = name
@@ -205,7 +230,7 @@ class VLLMPolicy(Policy):
             raise Failure("policy", f"{self.spec} ended a reply by {sampled.finish_reason!r}")
         ids = tuple(sampled.token_ids)
         values = zip(ids, sampled.logprobs, strict=True)
-        return Reply(
+        reply = Reply(
             text=text_of(self.renderer, ids, stopped=sampled.finish_reason == "stop"),
             prompt_ids=prompt.ids,
             token_ids=ids,
@@ -213,6 +238,7 @@ class VLLMPolicy(Policy):
             image_tokens=prompt.image_tokens,
             cut=sampled.finish_reason == "length",
         )
+        return self.renderer.read(reply, prompt)
 
     def with_adapter(self, name: str, path: Path) -> "VLLMPolicy":
         """The policy of the same engine that plays by an adapter.

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Case": "cases",
+    "CaseKey": "cases",
     "CaseList": "cases",
     "CaseView": "cases",
     "Mask": "cases",
@@ -49,6 +50,7 @@ _HOMES = {
     "Reply": "messages",
     "TextPart": "messages",
     "ToolCall": "messages",
+    "ToolOffer": "messages",
     "Rate": "metrics.rate",
     "Policy": "policy",
     "Sampling": "policy",
@@ -95,6 +97,7 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are those of the
 if TYPE_CHECKING:
     from medgym.cases import (
         Case,
+        CaseKey,
         CaseList,
         CaseView,
         Mask,
@@ -119,6 +122,7 @@ if TYPE_CHECKING:
         Reply,
         TextPart,
         ToolCall,
+        ToolOffer,
     )
     from medgym.metrics.rate import Rate
     from medgym.policy import Policy, Sampling, load_policy

@@ -26,12 +26,14 @@ from medgym.messages import (
     Reply,
     TextPart,
     ToolCall,
+    ToolOffer,
     message,
     parse_action,
 )
 from medgym.registry import names
 from medgym.rubric import Rubric, Score, load_rubric, outcome
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
+from medgym.tool_form import ToolFormName
 from medgym.workspace import Coordinates, View, Workspace
 
 DEFAULT_TOOLS = ("zoom",)
@@ -167,7 +169,18 @@ class Rules:
     @cached_property
     def instructions(self) -> str:
         """The system message of every episode: the prompt, then `instructions` of these tools."""
-        how = instructions(self.tools, self.coordinates)
+        return self._with_prompt(instructions(self.tools, self.coordinates))
+
+    @cached_property
+    def offer(self) -> ToolOffer | None:
+        """The instructions in parts, for a model with its own form of tool calls."""
+        if not self.tools:
+            return None
+        schemas = tuple(json.dumps(tool.schema(), ensure_ascii=False) for tool in self.tools)
+        how = instructions(self.tools, self.coordinates, form="native")
+        return ToolOffer(schemas, self._with_prompt(how))
+
+    def _with_prompt(self, how: str) -> str:
         return f"{self.prompt}\n{how}" if self.prompt else how
 
     def begin(self, case: Case, studies: Sequence[Study] | None = None) -> "Episode":
@@ -224,7 +237,7 @@ class Episode:
             )
         pictures = [ImagePart(view.number, view.shown) for view in self.workspace.views]
         self.messages: list[Message] = [
-            message("system", system),
+            Message("system", (TextPart(system),), offer=rules.offer),
             message("user", question, pictures),
         ]
 
@@ -250,7 +263,7 @@ class Episode:
         reply = Reply(reply) if isinstance(reply, str) else reply
         text = _encodable(reply.text)
         self.messages.append(Message("assistant", (TextPart(text),), reply))
-        action = parse_action(text, cut=reply.cut)
+        action = reply.malformed or parse_action(text, cut=reply.cut)
         outcomes: tuple[ToolOutcome, ...] = ()
         answer: Message | None = None
         if isinstance(action, Final):
@@ -311,8 +324,17 @@ def _view_size_of(cases: CaseList) -> int:
     return sizes or DEFAULT_VIEW_SIZE
 
 
-def instructions(tools: Sequence[Tool], coordinates: Coordinates = "thousandths") -> str:
-    """The system message: how to act, and the schema of every tool."""
+def instructions(
+    tools: Sequence[Tool],
+    coordinates: Coordinates = "thousandths",
+    *,
+    form: ToolFormName = "text",
+) -> str:
+    """The system message: how to act, and the schema of every tool.
+
+    Args:
+        form: with "native", the chat template writes the schemas and says how to call.
+    """
     frame = (
         "in thousandths of its view (0 to 1000)"
         if coordinates == "thousandths"
@@ -322,11 +344,18 @@ def instructions(tools: Sequence[Tool], coordinates: Coordinates = "thousandths"
     think = "You may write <think>...</think> first."
     if not tools:
         return f"Answer the question about the images.\n{answer} {think}"
-    schemas = "\n".join(json.dumps(tool.schema(), ensure_ascii=False) for tool in tools)
-    return (
+    views = (
         "Answer the question about the images. Views of them are numbered from 0.\n"
         f"A box is [x0, y0, x1, y1] {frame}, from the top left.\n"
-        f"Tools:\n{schemas}\n"
+    )
+    if form == "native":
+        return (
+            f"{views}Call functions, up to {MAX_CALLS} in a reply, to use tools. {answer} {think} "
+            "Write nothing else beside a call, and never call and answer in one reply."
+        )
+    schemas = "\n".join(json.dumps(tool.schema(), ensure_ascii=False) for tool in tools)
+    return (
+        f"{views}Tools:\n{schemas}\n"
         'Reply <tool_call>{"name": ..., "arguments": {...}}</tool_call>, up to '
         f"{MAX_CALLS} in a reply, to use tools. {answer} {think} "
         "Never call and answer in one reply."

@@ -18,6 +18,7 @@ from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.models import load_model
 from medgym.policy import Policy
 from medgym.registry import load
+from medgym.tool_form import ToolFormName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -135,6 +136,7 @@ class LocalModelFactory(Protocol):
         *,
         batch_size: int = 64,
         patience: float | None = PATIENCE,
+        tool_form: ToolFormName = "text",
     ) -> LocalModel:
         """See `local_model`."""
 
@@ -145,6 +147,7 @@ def local_model(
     *,
     batch_size: int = 64,
     patience: float | None = PATIENCE,
+    tool_form: ToolFormName = "text",
 ) -> LocalModel:
     """The policy over a model that the caller holds.
 
@@ -155,12 +158,13 @@ def local_model(
         patience: seconds without a new request after which the requests that wait are answered,
             though some episodes are still busy with tools. None waits for every episode, so that
             batches, and with them the last bits of every number, do not depend on the clock.
+        tool_form: how it is offered tools and calls them.
 
     Raises:
         UserError: the chat template cannot serve.
     """
     make: LocalModelFactory = load("local_models", DEFAULT)
-    return make(model, processor, batch_size=batch_size, patience=patience)
+    return make(model, processor, batch_size=batch_size, patience=patience, tool_form=tool_form)
 
 
 def load_local_model(
@@ -170,17 +174,18 @@ def load_local_model(
     *,
     check: "Callable[[ProcessorMixin], object] | None" = None,
     patience: float | None = PATIENCE,
+    tool_form: ToolFormName = "text",
 ) -> LocalModel:
     """The policy over a model that is loaded for it, with the version of its adapter.
 
     Args:
         name, adapter, options, check: as `load_model` takes them.
-        patience: as `local_model` takes it.
+        patience, tool_form: as `local_model` takes them.
 
     Raises:
         UserError: as `load_model` and `local_model` raise them.
     """
     model, processor, version = load_model(name, adapter, options, check=check)
-    policy = local_model(model, processor, patience=patience)
+    policy = local_model(model, processor, patience=patience, tool_form=tool_form)
     policy.version = version
     return policy

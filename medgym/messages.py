@@ -76,6 +76,8 @@ class Reply:
         cut: whether the token limit ended the reply, and not the policy.
         full: whether the prompt left no room for a reply (`Sampling.max_context`), so that nothing
             was sampled.
+        malformed: what is wrong with a call that the model wrote in its family's own form. Without
+            a fault, `text` holds such calls in the form of this module; `token_ids` are untouched.
     """
 
     text: str
@@ -85,15 +87,34 @@ class Reply:
     image_tokens: tuple[int, ...] = ()
     cut: bool = False
     full: bool = False
+    malformed: "Malformed | None" = None
+
+
+@dataclass(frozen=True)
+class ToolOffer:
+    """The tools of an episode, for a model whose chat template writes them in its own form.
+
+    Attributes:
+        schemas: JSON of each tool's `{"name", "description", "parameters"}`.
+        instructions: the system message without the schemas and without a form of calls.
+    """
+
+    schemas: tuple[str, ...]
+    instructions: str
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of the conversation: images first, then text."""
+    """One turn of the conversation: images first, then text.
+
+    Attributes:
+        offer: in a system message that lists tools, what it says in parts.
+    """
 
     role: MessageRole
     content: tuple[TextPart | ImagePart, ...]
     reply: Reply | None = None
+    offer: ToolOffer | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:
@@ -225,11 +246,7 @@ def _read_calls(bodies: list[str], rest: str, think: str | None) -> Calls | Malf
     calls = []
     for body in bodies:
         try:
-            value = json.loads(
-                body, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-            )
-            # What JSON can escape and UTF-8 cannot hold (lone surrogates) would break files later.
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+            value = strict_json(body)
         except (ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
             return Malformed("json", f"a call is not JSON ({reason}); expected {_CALL_FORM}", think)
@@ -242,6 +259,21 @@ def _read_calls(bodies: list[str], rest: str, think: str | None) -> Calls | Malf
             return Malformed("call", f"a call has another form; expected {_CALL_FORM}", think)
         calls.append(ToolCall(value["name"], value["arguments"]))
     return Calls(tuple(calls), think)
+
+
+def strict_json(text: str) -> Any:
+    """The value of a JSON text, as calls may hold it.
+
+    Raises:
+        ValueError: no JSON, a key that stands twice, NaN, an infinite number, a lone surrogate.
+        RecursionError: it is nested too deeply.
+    """
+    value = json.loads(
+        text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+    )
+    # What JSON can escape and UTF-8 cannot hold (lone surrogates) would break files later.
+    json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -272,6 +304,12 @@ def render_call(name: str, arguments: Mapping[str, Any], think: str | None = Non
 def render_answer(answer: str, think: str | None = None) -> str:
     """The text of an answer, which `parse_action` parses back."""
     return _thought(think) + f"<answer>{answer}</answer>"
+
+
+def thought_of(text: str) -> str:
+    """The thought at the beginning of a reply, with its tags; empty where there is none."""
+    found = _THINK.match(text)
+    return found[0] if found else ""
 
 
 def _thought(think: str | None) -> str:

@@ -94,6 +94,14 @@ class Policy(ABC):
             UserError: the model or its adapter is missing, does not fit, ...
         """
 
+    @classmethod  # noqa: B027 - most policies need no library of their own
+    def require_library(cls) -> None:
+        """Make sure that the library which it needs in this process is installed.
+
+        Raises:
+            UserError: it is not.
+        """
+
     @classmethod  # noqa: B027 - a model of transformers takes whatever PEFT makes
     def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
         """Refuse adapters that it cannot load while it runs, as far as their settings say.

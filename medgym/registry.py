@@ -48,12 +48,12 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(_group(kind)))
 
 
-def load(kind: str, name: str) -> Any:
-    """The object registered as `name` in the entry-point group `medgym.KIND`.
+def entry_point(kind: str, name: str) -> EntryPoint:
+    """What registers `name` in the entry-point group `medgym.KIND`; nothing is imported.
 
     Raises:
-        UserError: the kind or the name is unknown (the nearest one is named), two packages register
-            the name, what it points at does not exist, or a library is missing.
+        UserError: the kind or the name is unknown (the nearest one is named), or two packages
+            register the name.
     """
     group = _group(kind)
     if name not in group:
@@ -65,6 +65,16 @@ def load(kind: str, name: str) -> Any:
             f"the {singular(kind)} {name!r} is registered by {' and by '.join(owners)}; fix: "
             "uninstall one of them, or have it register another name"
         )
+    return point
+
+
+def load(kind: str, name: str) -> Any:
+    """The object registered as `name` in the entry-point group `medgym.KIND`.
+
+    Raises:
+        UserError: as `entry_point`; what it points at does not exist, or a library is missing.
+    """
+    point = entry_point(kind, name)
     lost: Exception
     try:
         return point.load()

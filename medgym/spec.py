@@ -112,6 +112,41 @@ def with_adapter(spec: str, adapter: str) -> str:
     return write_spec(scheme, rest, adapter)
 
 
+def take_option(what: str, rest: str, key: str) -> tuple[str, str | None]:
+    """What follows a policy's scheme without one of its options, and that option's value.
+
+    The value is None where the option is not given.
+
+    Raises:
+        UserError: it is given twice, or without a value.
+    """
+    name, query, model = _taken_apart(rest)
+    pairs = query.split("&")
+    named = [pair for pair in pairs if pair.partition("=")[0] == key]
+    if not named:
+        return rest, None
+    value = read_pairs(what, "&".join(named))[key]
+    others = "&".join(pair for pair in pairs if pair not in named)
+    return _joined(name, others, model), value
+
+
+def with_option(spec: str, key: str, value: str | None) -> str:
+    """A policy's spec with this option in place of its own, if it has one; None takes it away.
+
+    Raises:
+        UserError: as in `split_spec`, `take_option` and `write_spec`.
+    """
+    scheme, rest, adapter = split_spec(spec)
+    rest, _ = take_option(scheme, rest, key)
+    if value is None:
+        return write_spec(scheme, rest, adapter)
+    name, query, model = _taken_apart(rest)
+    option = f"{key}={encode_value(value)}"
+    return write_spec(
+        scheme, _joined(name, f"{query}&{option}" if query else option, model), adapter
+    )
+
+
 def fill_spec(spec: str, **values: object) -> str:
     """A policy's spec in which `{key}` is replaced by the value of that name.
 

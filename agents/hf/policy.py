@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -26,6 +27,7 @@ from medgym.model_options import read_model
 from medgym.models import add_adapter, as_stops, load_model
 from medgym.policy import Policy, Sampling, WrappedPolicy
 from medgym.spec import with_adapter
+from medgym.tool_form import ToolFormName, take_tool_form
 
 from ..imitation import Imitation
 from ..rendering import Prompt, Renderer
@@ -70,6 +72,7 @@ class HFPolicy(LocalModel):
             though some episodes are still busy with tools. None waits for every episode, so that
             batches, and with them the last bits of every number, do not depend on the clock: for
             training.
+        tool_form: how it is offered tools and calls them.
     """
 
     kind: ClassVar[Literal["sampled"]] = "sampled"  # type: ignore[misc]
@@ -81,11 +84,14 @@ class HFPolicy(LocalModel):
         *,
         batch_size: int = 64,
         patience: float | None = PATIENCE,
+        tool_form: ToolFormName = "text",
     ) -> None:
         self.model = model
         self.processor = processor
         self._pixels = PixelCache()
-        self.renderer = Renderer(processor, _stops_of(model), self._pixels.keep)
+        ends = getattr(model, "generation_config", None)
+        stops = as_stops(getattr(ends, "eos_token_id", None))
+        self.renderer = Renderer(processor, stops, self._pixels.keep, tool_form)
         self.vision_token_ids = self.renderer.vision_token_ids
         self.tool_role = self.renderer.tool_role
         self._batch_size = batch_size
@@ -106,19 +112,17 @@ class HFPolicy(LocalModel):
     def __getstate__(self) -> dict[str, object]:
         # The model travels to another process; the requests that wait for it here stay.
         left: dict[str, object] = {"_playing": 0, "_waiting": [], "_underway": [], "_server": None}
-        left |= {
-            "_prefix_cache": PrefixCache(),
-            "_weights": None,
-            "_decoder": None,
-            "_runner": None,
-        }
+        left |= dict.fromkeys(("_weights", "_decoder", "_runner"))
+        left |= {"_prefix_cache": PrefixCache()}
         return vars(self) | left
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "HFPolicy":
         """Load a model by name and, with `@ADAPTER`, a PEFT adapter's folder."""
-        model, processor, version = load_model(*read_model("hf", rest, adapter), check=Renderer)
-        policy = cls(model, processor)
+        rest, form = take_tool_form("hf", rest)
+        check = partial(Renderer, tool_form=form)
+        model, processor, version = load_model(*read_model("hf", rest, adapter), check=check)
+        policy = cls(model, processor, tool_form=form)
         policy.version = version
         return policy
 
@@ -127,7 +131,9 @@ class HFPolicy(LocalModel):
         """Make all of it with a model that has shapes and no weights, from its config."""
         with warnings.catch_warnings():  # PyTorch's, that no weights of an adapter go in there
             warnings.simplefilter("ignore")
-            load_model(*read_model("hf", rest, adapter), check=Renderer, weights=False)
+            rest, form = take_tool_form("hf", rest)
+            check = partial(Renderer, tool_form=form)
+            load_model(*read_model("hf", rest, adapter), check=check, weights=False)
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply, together with the other requests that wait."""
@@ -249,7 +255,7 @@ class HFPolicy(LocalModel):
         self._underway = [r for r in self._underway if not r.request.over]
 
     def _reply(self, request: Request) -> Reply:
-        return Reply(
+        reply = Reply(
             text=self.renderer.decode_reply(request.ids),
             prompt_ids=request.prompt.ids,
             token_ids=tuple(request.ids),
@@ -257,6 +263,7 @@ class HFPolicy(LocalModel):
             image_tokens=request.prompt.image_tokens,
             cut=request.ids[-1] not in self.renderer.stop_token_ids,
         )
+        return self.renderer.read(reply, request.prompt)
 
     def generate(
         self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]
@@ -389,8 +396,3 @@ class AdaptedHF(WrappedPolicy):
     def with_adapter(self, name: str, path: Path) -> Policy:
         """See `Policy`; an adapter is over the base, not over this adapter."""
         return self.policy.with_adapter(name, path)
-
-
-def _stops_of(model: "PreTrainedModel") -> frozenset[int]:
-    """The tokens that end a reply according to the checkpoint."""
-    return as_stops(getattr(getattr(model, "generation_config", None), "eos_token_id", None))

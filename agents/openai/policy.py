@@ -4,9 +4,8 @@ There are two ways to ask a model, and `check` finds out which of them its serve
 
 - *tokens*: a vLLM server with `--enable-scale-out` is sent token ids and images, and must have read
   exactly those. Its replies can train.
-- *chat*: any server is sent messages and renders them itself. Where it reports which tokens it
-  read, they are compared with those that it read and sampled before. A difference is counted in
-  `drifts`, and is an error in training.
+- *chat*: any server is sent messages and renders them itself. Where it reports the tokens that it
+  read, they must continue those before: `drifts` counts the others, errors in training.
 """
 
 import asyncio
@@ -23,34 +22,18 @@ from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
 from medgym.models import load_processor, stop_tokens
 from medgym.policy import Policy, Sampling
-from medgym.spec import kinds_of, read_options, with_adapter, without_credentials
+from medgym.spec import with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
+from medgym.tool_form import tool_form_of
 
 from ..prompt_check import DriftError, check_prompt, one_placeholder_each, text_of, vision_words
 from ..rendering import Prompt, Renderer
 from ..vllm_adapters import check_lora
 from .chat_messages import ImageURIs, chat_messages, reply_text
+from .options import EndpointOptions, read_endpoint_options
 
 if TYPE_CHECKING:
     from .capabilities import ServerCapabilities
-
-
-@dataclass(frozen=True)
-class EndpointOptions:
-    """The options after the `?` of the URL.
-
-    Attributes:
-        concurrency: requests in flight at once.
-        timeout: seconds for one request.
-        retries: retries of a request that failed.
-        processor: folder or hub name of the model's processor, where it is not the folder that the
-            server names.
-    """
-
-    concurrency: int = 64
-    timeout: float = 120.0
-    retries: int = 4
-    processor: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +109,7 @@ class OpenAIPolicy(Policy):
         if not parts.fragment:
             raise UserError(f"openai:{without_credentials(rest)} names no model; fix: add #MODEL")
         url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-        policy = cls(url, unquote(parts.fragment), _options(parts.query))
+        policy = cls(url, unquote(parts.fragment), read_endpoint_options(parts.query))
         if adapter is not None:
             policy._adapter = _folder_of(adapter)
             policy.version = adapter if policy._adapter is None else name_of(policy._adapter)
@@ -168,13 +151,21 @@ class OpenAIPolicy(Policy):
             found = await find_capabilities(self._endpoint, self.model)
             reason = "a hub name is only used in training"
             source = self._options.processor or found.root
-            if found.vllm and (training or self._options.processor or Path(source).is_dir()):
-                self._renderer, reason = _renderer(source)
+            native = self._options.tool_form == "native"
+            asked = training or native or self._options.processor
+            if found.vllm and (asked or Path(source).is_dir()):
+                self._renderer, reason = _renderer(source, self._options)
                 if self._renderer is None and self._options.processor:
                     raise UserError(f"no processor in {source} ({reason}); fix: check the path")
             if self._renderer is not None:
                 self.vision_token_ids = self._renderer.vision_token_ids
             by_tokens = found.takes_ids and self._renderer is not None
+            if native and not by_tokens:
+                raise UserError(
+                    f"{self._url} is asked by messages, and tool_form=native needs token ids "
+                    f"({reason or 'the server takes none'}); fix: serve it by vLLM with "
+                    "--enable-scale-out (docs/serving.md), or omit tool_form"
+                )
             if found.vllm and not by_tokens:
                 await try_chat(self._endpoint, self.model, self._tool_role(found))
             self._why_not = _why_not(found, self._renderer, reason)
@@ -296,7 +287,7 @@ class OpenAIPolicy(Policy):
                 f"{self._url} gives {len(logprobs)} log-probabilities for {len(sampled)} tokens"
             )
         ids = tuple(sampled)
-        return Reply(
+        exact = Reply(
             text=text_of(renderer, ids, stopped=choice["finish_reason"] == "stop"),
             prompt_ids=prompt.ids,
             token_ids=ids,
@@ -304,6 +295,7 @@ class OpenAIPolicy(Policy):
             image_tokens=prompt.image_tokens,
             cut=choice["finish_reason"] == "length",
         )
+        return renderer.read(exact, prompt)
 
     async def _ask(self, url: str, body: dict[str, object], seed: int) -> Any:
         from .capabilities import key_refused, not_served
@@ -367,20 +359,11 @@ def _folder_of(adapter: str) -> Path | None:
     return None
 
 
-def _options(query: str) -> EndpointOptions:
-    options = EndpointOptions(**read_options("openai", query, kinds_of(EndpointOptions)))
-    if options.concurrency < 1 or not options.timeout > 0 or options.retries < 0:
-        raise UserError(
-            f"openai: {query}: concurrency is at least 1, timeout above 0 and retries at least 0; "
-            "fix: correct the options after the ?"
-        )
-    return options
-
-
-def _renderer(source: str) -> tuple[Renderer | None, str]:
+def _renderer(source: str, options: EndpointOptions) -> tuple[Renderer | None, str]:
     """The renderer of a model's own processor, or the reason why there is none."""
     try:
-        return Renderer(load_processor(source), stop_tokens(source)), ""
+        form = tool_form_of("openai", options.tool_form)
+        return Renderer(load_processor(source), stop_tokens(source), tool_form=form), ""
     except UserError as error:  # not installed, not found, without a chat template
         return None, str(error).partition("; fix: ")[0]
     except Exception as error:  # processors fail in as many ways as there are processors

@@ -28,13 +28,15 @@ decided whether to answer, and only after it, what to answer."""
 _PARTS: tuple[tuple[Kind, str, str], ...] = (
     *(("think", begin, end) for begin, end in THOUGHT_TAGS),
     ("call", "<tool_call>", "</tool_call>"),
+    ("call", "<|tool_call>", "<tool_call|>"),  # Gemma 4
     ("answer", "<answer>", "</answer>"),
 )
 _SPANS = re.compile(
     "|".join(rf"({re.escape(begin)}).*?(?:{re.escape(end)}|\Z)" for _, begin, end in _PARTS),
     re.DOTALL,
 )
-_THOUGHT_TAGS = "".join(begin + end for begin, end in THOUGHT_TAGS)
+_WITHIN = "".join(begin + end for begin, end in THOUGHT_TAGS) + '<|tool_call><tool_call|><|"|>'
+"""Special tokens that belong to a part, and do not end a reply."""
 
 
 class LostImages(InvariantError):
@@ -156,7 +158,7 @@ def kinds_of(
     """
     added = tokenizer.added_tokens_decoder.items()
     special = {number for number, t in added if t.special} | set(tokenizer.all_special_ids)
-    special -= {number for number, t in added if t.content in _THOUGHT_TAGS}
+    special -= {number for number, t in added if t.content in _WITHIN}
     # Decoded one by one, so that every character has its token, whatever they are together.
     pieces = [str(tokenizer.decode([token], skip_special_tokens=False)) for token in ids]
     opening = _opening("".join(pieces), written)

@@ -99,6 +99,7 @@ def test_means_are_over_episodes() -> None:
         "looking/calls/zoom": (2 + 3) / 4,
         "episode/turns": (3 + 4 + 2 + 2) / 4,
         "episode/malformed": 0.5,
+        "episode/cut": 0.0,
         "episode/truncated": 0.25,
         "errors/E1": 0, "errors/E2": 0.25, "errors/E3": 0, "errors/E4": 0, "errors/E5": 0.5,
         "errors/E6": 0,

@@ -14,7 +14,15 @@ from safetensors.numpy import save_file
 from medgym.agents.prompt_check import DriftError, check_prompt, one_placeholder_each
 from medgym.agents.rendering import Prompt
 from medgym.errors import UserError
-from medgym.storage.adapters import Samplers, check_fit, name_of, publish, published
+from medgym.storage.adapters import (
+    Samplers,
+    check_fit,
+    final,
+    mark_best,
+    name_of,
+    publish,
+    published,
+)
 
 LAYER = "model.layers.0.self_attn.q_proj"
 
@@ -53,6 +61,22 @@ def test_a_version_is_written_under_its_own_path(tmp_path: Path) -> None:
     publish(adapter, tmp_path / "run", "triage", 9)
     assert [v.step for v in published(tmp_path / "run", "triage")] == [9, 10]
     assert published(tmp_path / "run", "attending") == ()
+
+
+def test_a_run_plays_by_its_best_version_or_else_by_its_newest(tmp_path: Path) -> None:
+    assert final(tmp_path, "policy") is None
+    versions = {
+        step: publish(write_adapter(tmp_path / str(step), step), tmp_path, "policy", step)
+        for step in (2, 4, 10)
+    }
+    assert final(tmp_path, "policy") == versions[10]
+    mark_best(versions[4])
+    assert final(tmp_path, "policy") == versions[4]
+    assert [version.step for version in published(tmp_path, "policy")] == [2, 4, 10]
+    for file in versions[4].path.iterdir():  # a resumed run drops what it repeats
+        file.unlink()
+    versions[4].path.rmdir()
+    assert final(tmp_path, "policy") == versions[10]
 
 
 def test_a_version_is_never_changed(tmp_path: Path) -> None:

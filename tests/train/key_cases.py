@@ -154,7 +154,7 @@ GRPO_LOGS: dict[str, Case] = {
 """Keys of `trl.GRPOConfig` with which another figure is logged."""
 
 GRPO_ARRIVES: dict[str, Case] = {
-    "log_multimodal": Case(False),
+    "log_multimodal": Case(False, {"log_completions": True}),
     "num_completions_to_print": Case(3, {"log_completions": True}),
     "log_unique_prompts": Case(True, {"log_completions": True}),
 }

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from medgym.cases import Case, open_cases
+from medgym.cases import Case, CaseList, open_cases
 from medgym.commands.printing import percent, print_json
 from medgym.commands.shared_options import AsJson, ToolNames, tool_names
 from medgym.episode import DEFAULT_MAX_TURNS, DEFAULT_TOOLS, Rules
@@ -75,6 +75,7 @@ def _asked(
     judged = load_rubric(rubric) if rubric is not None else None
     names: Sequence[str] = DEFAULT_TOOLS
     turns, view_size, most = DEFAULT_MAX_TURNS, None, None
+    own: CaseList | str | None = None
     if recipe is not None:
         from ..recipe.rubric import rubric_of
         from ..recipe.schema import load_recipe
@@ -84,9 +85,12 @@ def _asked(
         names, turns = loaded.tools.names, loaded.rollout.max_turns
         view_size = loaded.rollout.view_size
         if spec is None:
-            spec, most = loaded.cases.train, MOST
+            from ..data.mixture import training_cases
+
+            parts = loaded.cases.parts
+            own, most = training_cases(loaded.cases).listed if parts else loaded.cases.test, MOST
     judged = judged or load_rubric("outcome")
-    found = open_cases(spec or CASES)
+    found = open_cases(spec or own or CASES)
     rules = Rules.for_cases(
         found,
         tools=names if tools is None else tool_names(tools, False),

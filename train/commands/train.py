@@ -3,9 +3,7 @@
 Imports nothing heavy before it knows what is asked.
 """
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,15 +21,10 @@ from .audit import audit
 from .merge import merge
 
 if TYPE_CHECKING:
-    from medgym.storage.run_folder import RunFolder
-
     from ..recipe.schema import Recipe
 
 BY_RECIPE = "recipe"
 """What the group calls the command that has no name of its own."""
-
-EMPTY = {"manifest.json", "recipe.toml", "stages.json", "images", "trajectories"}
-"""What is in the folder of a run that came to nothing; the last two are empty."""
 
 
 class _Train(TyperGroup):
@@ -102,9 +95,11 @@ def train(
     try:
         from ..consultation import report as consult_report
         from ..consultation.check import check as check_consultation
+        from ..consultation.check import plug_ins
         from ..consultation.run import run_consultation
         from ..recipe.schema import load_recipe
         from ..run import report, stages
+        from ..run.folder import open_folder
         from ..run.lengthening import wait_for_steps
         from ..run.opened import Run
         from ..run.processes import is_first
@@ -116,13 +111,15 @@ def train(
     folder = out or Path("runs") / loaded.name
     run = Run(loaded, folder)
     consults = loaded.consultation is not None
-    stages.check(run, stages.START if consults else stages.STAGES)
+    chosen = stages.START if consults else stages.STAGES
+    stages.check(run, chosen)
     if consults:
         check_consultation(run)
-    asked = max_steps is not None
     kept = None
     if is_first():
-        kept = _open(folder, loaded, text, resume, is_asked=asked)
+        used = stages.plug_ins(run, chosen) | (plug_ins(run) if consults else {})
+        asked = max_steps is not None
+        kept = open_folder(folder, loaded, text, used, resume=resume, may_lengthen=asked)
     elif resume and max_steps is not None:
         wait_for_steps(folder, max_steps)
     try:
@@ -153,77 +150,3 @@ def _with_steps(recipe: "Recipe", steps: int) -> "Recipe":
             f"the recipe {recipe.name} has no {lacks}, so --max-steps says nothing; fix: omit it"
         )
     return recipe.model_copy(update={"grpo": recipe.grpo | {"max_steps": steps}})
-
-
-def _open(
-    folder: Path, recipe: "Recipe", text: str, resume: bool, *, is_asked: bool = False
-) -> "RunFolder":
-    """The run's folder, new or resumed; no other process writes into it meanwhile.
-
-    `is_asked` says that another number of steps is asked for.
-    """
-    from medgym.spec import without_credentials
-    from medgym.storage.run_folder import RunFolder, provenance
-
-    from ..recipe.schema import with_defaults
-    from ..run.lengthening import set_steps
-
-    text = without_credentials(text)
-    wanted = json.loads(without_credentials(recipe.model_dump_json()))
-    seeds = {"run": recipe.seed}
-    if not resume and not (folder / "manifest.json").is_file():
-        return RunFolder.create(folder, text, recipe=wanted, seeds=seeds)
-    run = RunFolder.open(folder)
-    run.claim()
-    held = run.manifest.get("recipe")
-    if not isinstance(held, dict):  # a rollout, an evaluation
-        return RunFolder.create(folder, text)  # which says that it is taken
-    held = with_defaults(held)  # it may be of a version that knew fewer keys
-    if not resume and run.manifest["status"] == "running" and _is_empty(folder):
-        (folder / "stages.json").unlink(missing_ok=True)
-        (folder / "recipe.toml").write_text(text, "utf-8")  # in place: it carries the lock
-        run.note(**provenance(), recipe=wanted, seeds=seeds)
-        return run
-    changed = dict(_changes(held, wanted))
-    if resume and changed.keys() == {"grpo.max_steps"} and is_asked:
-        set_steps(run, wanted)
-        return run
-    changes = ", ".join(f"{key}: {values}" for key, values in changed.items())
-    if resume and changes:
-        raise UserError(
-            f"{folder} holds a run of another recipe ({changes}); fix: --resume with the same "
-            "recipe and seed, or choose another --out"
-        )
-    if not resume:
-        done = "a finished" if run.manifest["status"] == "done" else "an interrupted"
-        other = f" of another recipe ({changes})" if changes else ""
-        fix = "choose another --out" if changes else "--resume, or choose another --out"
-        raise UserError(f"{folder} holds {done} training{other}; fix: {fix}")
-    return run
-
-
-def _is_empty(folder: Path) -> bool:
-    """Whether a run came to nothing: it made no model, image or trajectory of its own."""
-    from medgym.storage.layout import Place
-
-    found = list(folder.iterdir())
-    if any(path.name not in EMPTY or (path.is_dir() and any(path.iterdir())) for path in found):
-        return False
-    return Place(folder).stages().keys() <= {"base"}
-
-
-def _changes(
-    held: Mapping[str, object], wanted: Mapping[str, object], before: str = ""
-) -> Iterator[tuple[str, str]]:
-    """The keys of two recipes that differ, each with both values."""
-    for key in sorted(held.keys() | wanted.keys()):
-        there, here = held.get(key), wanted.get(key)
-        if isinstance(there, dict) and isinstance(here, dict):
-            yield from _changes(there, here, f"{before}{key}.")
-        elif there != here:
-            yield f"{before}{key}", f"{_short(there)} there, {_short(here)} here"
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -22,10 +22,13 @@ from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
 
 from ..recipe.schema import Recipe, StageTable
+from ..run.fingerprint import fingerprints
+from ..run.folder import changed, check_code, plain
 from ..run.judging import Figures
 from ..run.opened import Run
 from ..run.processes import is_first
 from ..run.report import RATES, rate_cells
+from .check import plug_ins
 from .report import NAMES
 from .run import run_consultation
 
@@ -119,17 +122,20 @@ def _run(recipe: Recipe, folder: Path, whole: Path | None) -> Figures:
 
 
 def _folder(recipe: Recipe, folder: Path, whole: Path | None) -> RunFolder:
-    asked = json.loads(recipe.model_dump_json(exclude_none=True))
+    asked, used = plain(recipe), plug_ins(Run(recipe, folder))
     if (folder / "manifest.json").exists():
         run = RunFolder.open(folder)
         run.claim()
-        if run.manifest.get("recipe") != asked:
+        if changed(run.manifest.get("recipe") or {}, asked):
             raise UserError(
                 f"{folder} holds a run of another recipe or seed; fix: choose another --out, or "
                 "ask for the same"
             )
+        check_code(run, used)
     else:
-        run = RunFolder.create(folder, toml_text({"recipe": json.dumps(asked)}), recipe=asked)
+        text = toml_text({"recipe": json.dumps(asked)})
+        codes = fingerprints(each for stage in used.values() for each in stage)
+        run = RunFolder.create(folder, text, recipe=asked, plug_ins=codes)
     if whole is not None and not (folder / "stages.json").exists():
         _share(whole, folder)
     return run

@@ -1,13 +1,16 @@
 """Checks of a consultation's training, before anything is written."""
 
-import asyncio
-
-from medgym.consultation.role import SINGLE, SPECIALIST, TRIAGE
+from medgym.consultation.role import SINGLE, SPECIALIST, TRIAGE, Role
 from medgym.errors import UserError
-from medgym.policy import load_policy, read_spec
+from medgym.registry import names
+from medgym.spec import with_adapter
 
 from ..grpo.config import check_grpo
+from ..grpo.stage import check_engine
+from ..run.fingerprint import PlugIn, of_play, of_policies
+from ..run.judging import JUDGE, JudgingStage
 from ..run.opened import Run
+from ..run.policies import check_policy
 from .training import Training
 
 
@@ -23,11 +26,13 @@ def check(run: Run) -> None:
     consultation = training.consultation
     for role in consultation.roles:
         if role.name not in training.trained:
-            names = consultation.specialties if role.name == SPECIALIST else ("",)
-            for spec in dict.fromkeys(role.spec(name) for name in names):
-                _ready(spec)
+            specialties = consultation.specialties if role.name == SPECIALIST else ("",)
+            for spec in dict.fromkeys(_spec(role, name) for name in specialties):
+                check_policy(spec)
+        role.rules(run.rules(run.train))  # which loads its own tools and rubric
     for role_name in (*training.trained, *([SINGLE] if recipe.marl.single else [])):
         check_grpo(training.of_role(role_name))
+    check_engine(recipe, run.place, recipe.model.path)
     if TRIAGE not in training.trained and SPECIALIST not in training.trained:
         return
     found = [(case.id, case.specialty) for case in training.run.train.facts]
@@ -49,13 +54,23 @@ def check(run: Run) -> None:
                 )
 
 
-def _ready(spec: str) -> None:
-    kind, rest, adapter = read_spec(spec)
-    if kind.local_model is True:  # a model is loaded when its turn comes
-        kind.check_spec(rest, adapter)
-        return
-    policy = load_policy(spec)
-    try:
-        asyncio.run(policy.check())
-    finally:
-        policy.close()
+def plug_ins(run: Run) -> dict[str, tuple[PlugIn, ...]]:
+    """The plug-ins of a consultation, which are used up to its judging; by that stage's name."""
+    recipe, found = run.recipe, list[PlugIn]()
+    for cases in (run.train, run.test):
+        found += of_play(recipe, cases)
+    found += of_policies(recipe.rollout.policy)
+    for role in Training(run).consultation.roles:
+        found += of_policies(role.policy)
+        found += [PlugIn("tools", name) for name in role.tools or ()]
+        if role.name in names("roles"):
+            found.append(PlugIn("roles", role.name))
+        if role.rubric is not None:
+            found.append(PlugIn("rubrics", role.rubric.partition(",")[0]))
+    return {JudgingStage.name: (*found, PlugIn("judges", JUDGE))}
+
+
+def _spec(role: Role, specialty: str) -> str:
+    """The spec of a role's policy, with its adapter if it names one."""
+    spec, adapter = role.spec(specialty), role.folder(specialty)
+    return spec if adapter is None else with_adapter(spec, adapter)

@@ -142,7 +142,11 @@ class Training:
         policies = RolePolicies()
         try:
             engine = engine_of(self.recipe, self.place)
-            policies.add(BASE, engine or model_policy(self.place.cold_start, options=self.options))
+            form = self.recipe.tools.form
+            policies.add(
+                BASE,
+                engine or model_policy(self.place.cold_start, options=self.options, tool_form=form),
+            )
             yield policies
         finally:
             policies.close()

@@ -10,21 +10,23 @@ always, sometimes, never). Cases that were not measured come last. The order is 
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.local_model import LocalModel
-from medgym.policy import Policy, Sampling, load_policy, read_spec
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.seeds import seed_of
 from medgym.storage.trajectories import write_atomic
 
 from ..recipe.schema import CurriculumTable, Recipe
+from ..run.fingerprint import PlugIn, of_play, of_policies
 from ..run.judging import model_policy
 from ..run.opened import Run
+from ..run.policies import check_policy
 from ..run.processes import is_first
 from ..run.sharing import collect_shared, shared_folder
 from ..run.stage import Stage
@@ -47,14 +49,25 @@ class CurriculumStage(Stage):
         return asked_for(run.recipe.curriculum)
 
     def check(self, run: Run) -> None:
-        """Look whether a policy that measures difficulty is registered."""
+        """Look for the policy that measures difficulty."""
         measuring = run.recipe.curriculum.difficulty
         if measuring not in (None, SELF):
-            read_spec(str(measuring))
+            check_policy(str(measuring))
+
+    def plug_ins(self, run: Run) -> Iterator[PlugIn]:
+        """Who measures the difficulty, and what its episodes are played with."""
+        measuring = run.recipe.curriculum.difficulty
+        yield from of_play(run.recipe, run.train)
+        yield from of_policies(None if measuring == SELF else measuring)
 
     def do(self, run: Run) -> None:
         """Write the order into the run's folder."""
-        student = model_policy(run.place.cold_start, options=run.recipe.model.options.in_run)
+        recipe = run.recipe
+        student = model_policy(
+            run.place.cold_start,
+            options=recipe.model.options.in_run,
+            tool_form=recipe.tools.form,
+        )
         try:
             rules, sampling = run.rules(run.train), run.sampling()
             arrange(run.recipe, run.ordered, student, rules, sampling, run.folder)

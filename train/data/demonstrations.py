@@ -24,8 +24,8 @@ from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
 from ..recipe.schema import DemonstrationsTable
-from ..run.processes import everyone, is_first
-from ..run.sharing import collect_shared
+from ..run.processes import is_first
+from ..run.sharing import all_read, collect_shared
 from .records import Record, Records
 
 SELF = "self"
@@ -100,7 +100,7 @@ def _played(
     if table.run is not None:
         if is_first():
             yield from drive(_replayed(RunFolder.open(table.run), cases, student, rules, run, seed))
-        everyone(None)  # all that was played is stored
+        all_read(run)
         return
     assert table.policy is not None
     policy: Policy = student

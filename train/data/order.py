@@ -10,7 +10,7 @@ import numpy as np
 
 from medgym.cases import Case, CaseKey, open_cases
 from medgym.errors import UserError
-from medgym.scorer import check_gold
+from medgym.scorer import check_gold, scorer_name
 from medgym.seeds import seed_of
 
 from ..recipe.settings import Keys
@@ -24,6 +24,7 @@ class CaseFacts(NamedTuple):
     specialty: str | None
     has_gold: bool
     key: CaseKey
+    scorer: str
 
 
 class GoldCases(Sequence[Case]):
@@ -77,7 +78,8 @@ class GoldCases(Sequence[Case]):
             if gold:
                 check_gold(case)
             key = CaseKey(case.id, case.source, case.group)
-            found.append(CaseFacts(case.id, case.answer, case.specialty, gold, key))
+            scorer = scorer_name(case)
+            found.append(CaseFacts(case.id, case.answer, case.specialty, gold, key, scorer))
         return tuple(found)
 
     @property
@@ -155,16 +157,21 @@ def has_gold(case: Case) -> bool:
 
 
 def ordered(cases: Sequence[Case], kind: str, seed: int) -> OrderedCases:
-    """Cases in the order of training.
+    """Cases in the order of training; see `order_of`."""
+    return OrderedCases(cases, order_of(cases, kind, seed))
+
+
+def order_of(cases: Sequence[Case], kind: str, seed: int, *purpose: object) -> list[int]:
+    """The indices of cases in the order of training; `purpose` is in the seed.
 
     `shuffled` is a permutation. `balanced` deals the gold answers out in rounds, each round holding
     every answer once in shuffled order, so that no step forgets one; cases that remain when an
     answer runs out are omitted.
     """
-    rng = np.random.default_rng(seed_of(seed, "order"))
+    rng = np.random.default_rng(seed_of(seed, "order", *purpose))
     shuffled = [int(i) for i in rng.permutation(len(cases))]
     if kind == "shuffled":
-        return OrderedCases(cases, shuffled)
+        return shuffled
     facts = _facts(cases)
     hands: dict[str, list[int]] = {}
     for index in shuffled:
@@ -174,7 +181,7 @@ def ordered(cases: Sequence[Case], kind: str, seed: int) -> OrderedCases:
     dealt: list[int] = []
     for turn in range(rounds):
         dealt += [hands[answers[int(i)]][turn] for i in rng.permutation(len(answers))]
-    return OrderedCases(cases, dealt)
+    return dealt
 
 
 def needed(grpo: Keys, available: int) -> int:

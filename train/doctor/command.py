@@ -99,6 +99,7 @@ def examine(subject: "Subject") -> "list[Check]":
 
     from . import checks as model
     from . import sight as episodes
+    from .tool_form import tool_form
 
     wanted = {
         "template": model.template,
@@ -108,6 +109,7 @@ def examine(subject: "Subject") -> "list[Check]":
         "vision tokens": model.vision_tokens,
         "agreement": episodes.agreement,
         "sight": episodes.sees,
+        "tool form": tool_form,
     }
     if subject.model is None:
         wanted = {}

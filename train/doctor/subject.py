@@ -35,6 +35,7 @@ from medgym.rollout import roll_out
 from medgym.spec import split_adapter
 from medgym.storage.layout import ROLE, Place
 from medgym.storage.run_folder import RunFolder
+from medgym.tool_form import ToolFormName, take_tool_form
 from medgym.trajectory import Trajectory
 
 from ..recipe.schema import Recipe, parse_recipe
@@ -129,6 +130,7 @@ class Subject:
         cases, rules: what is played.
         run: the run's folder.
         known: cases that the run's records may name.
+        tool_form: how it is offered tools and calls them.
     """
 
     model: "PreTrainedModel | None"
@@ -137,6 +139,7 @@ class Subject:
     rules: Rules
     run: RunFolder | None = None
     known: tuple[CaseList, ...] = ()
+    tool_form: ToolFormName = "text"
 
     @cached_property
     def policy(self) -> LocalModel:
@@ -145,9 +148,17 @@ class Subject:
         Raises:
             UserError: the chat template cannot serve.
         """
+        return self.in_form(self.tool_form)
+
+    def in_form(self, tool_form: ToolFormName) -> LocalModel:
+        """The sampler, with tools and calls in some form.
+
+        Raises:
+            UserError: the chat template has no place for that form, or cannot serve at all.
+        """
         assert self.model is not None
         assert self.processor is not None
-        return local_model(self.model, self.processor, patience=None)
+        return local_model(self.model, self.processor, patience=None, tool_form=tool_form)
 
     @cached_property
     def shown(self) -> tuple[Shown, ...]:
@@ -187,9 +198,14 @@ class Subject:
             for (case, said), reply in zip(asked, replies, strict=True)
         )
 
-    def sample(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Reply]:
+    def sample(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        sampler: LocalModel | None = None,
+    ) -> list[Reply]:
         """The sampler's replies, sampled together; each has a seed of its own."""
-        policy = self.policy
+        policy = sampler or self.policy
         turns = [replace(sampling, seed=number) for number in range(len(conversations))]
 
         async def ask() -> list[Reply]:
@@ -236,11 +252,14 @@ def subject_of(named: str, cases: str | None) -> Subject:
         return _of_run(RunFolder.open(Path(named).expanduser()), cases)
     is_folder = not colon and Path(named).expanduser().is_dir()
     path, adapter = (named, None) if is_folder else split_adapter(named)
+    form: ToolFormName = "text"
+    if not is_folder:
+        path, form = take_tool_form("hf", path)
     asked, rules = cases_and_rules(cases or CASES, tools=DEFAULT_TOOLS, max_turns=3)
     model, processor, _ = load_model(
         *((path, None) if is_folder else read_model("hf", path, adapter))
     )
-    return Subject(model, processor, asked, rules)
+    return Subject(model, processor, asked, rules, tool_form=form)
 
 
 def _of_run(run: RunFolder, cases: str | None) -> Subject:
@@ -272,11 +291,13 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
         rules = Training(opened).rules(ATTENDING, on=played)
         chosen = [advised_case(case, ()) for case in chosen]
     model, processor, _ = load_model(str(base), adapter, recipe.model.options.in_run)
-    return Subject(model, processor, chosen, rules, run, _known(recipe))
+    return Subject(
+        model, processor, chosen, rules, run, _known(recipe), tool_form=recipe.tools.form
+    )
 
 
 def _known(recipe: Recipe) -> tuple[CaseList, ...]:
-    specs = [recipe.cases.train, recipe.cases.test]
+    specs = [*(part.spec for part in recipe.cases.parts), recipe.cases.test]
     if recipe.demonstrations is not None:
         specs.append(recipe.demonstrations.cases)
     return tuple(open_cases(spec) for spec in specs)
@@ -295,5 +316,6 @@ def _of_rollout(run: RunFolder, cases: str | None) -> Subject:
     scheme, _, rest = str(asked["policy"]).partition(":")
     if scheme != "hf":
         return Subject(None, None, chosen, rules, run, (own,))
+    rest, form = take_tool_form("hf", rest)
     model, processor, _ = load_model(*read_model("hf", *split_adapter(rest)))
-    return Subject(model, processor, chosen, rules, run, (own,))
+    return Subject(model, processor, chosen, rules, run, (own,), tool_form=form)

@@ -4,11 +4,13 @@ A row is the concatenation of a trajectory from its root to the policy's last to
 what TRL trains on is what the sampler read and wrote, and every image is there whole.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
+from trl import GRPOTrainer
 
 from medgym.episode import Rules
 from medgym.metrics.recorded_tokens import LostImages, read_nodes, shown_images
@@ -174,3 +176,12 @@ def check_images(
             f"{shown} images were shown as {expected} features; the model is given {features} and "
             f"{held} placeholders; fix: {_FIX}",
         )
+
+
+def inputs_of(model: Any) -> set[str]:
+    """What TRL's forward may be given for a model: of two kinds of token types, those it knows."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    known = inspect.signature(type(base).forward).parameters
+    seam = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
+    types = {"token_type_ids", "mm_token_type_ids"}
+    return {name for name in seam if name not in types or name in known}

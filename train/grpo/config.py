@@ -5,12 +5,13 @@ import os
 import warnings
 from pathlib import Path
 
-import torch
 from trl import GRPOConfig
 
 from medgym.errors import UserError
 from medgym.failures import reason_of
+from medgym.model_loading import device_of
 
+from ..recipe.reporting import check_reporting
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.trainer_keys import refuse_sharding
@@ -28,7 +29,7 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
     refuse_sharding()
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = torch.cuda.is_available()
+    on_gpu = device_of(recipe.model.options) != "cpu"
     ours: Keys = {
         "bf16": on_gpu,
         "use_cpu": not on_gpu,
@@ -40,6 +41,8 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
         "save_strategy": "steps",
         "save_total_limit": 2,
         "dataloader_num_workers": 0,
+        # Of the reference model, which TRL loads by itself.
+        "trust_remote_code": recipe.model.options.trust_remote_code,
     }
     # Images of all processes are gathered for tables of episodes alone.
     ours["log_multimodal"] = bool(recipe.grpo.get("log_completions", False))
@@ -116,5 +119,6 @@ def check_grpo(recipe: Recipe) -> None:
     Raises:
         UserError: it refuses it.
     """
+    check_reporting({"report_to": ["tensorboard"]} | recipe.grpo, "grpo")
     if PROCESSES not in os.environ:
         grpo_config(recipe, Path())

@@ -62,8 +62,12 @@ class EvaluatesEpisodes:
 
     def evaluate(self: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate; what is trained afterwards is the same as without it."""
-        with _random_state_put_back():
-            found: dict[str, float] = super().evaluate(*args, **kwargs)  # type: ignore[misc]
+        tables, self.log_completions = self.log_completions, False  # which are of the last step
+        try:
+            with _random_state_put_back():
+                found: dict[str, float] = super().evaluate(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self.log_completions = tables
         return found
 
     def evaluation_loop(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -105,11 +109,16 @@ class EvaluatesEpisodes:
         places = [place for place in asked if place not in self._evaluated]
 
         def play() -> list[Trajectory]:
+            if not places:
+                return []
             jobs = [Job(self.held_out.cases[place], 0) for place in places]
             self._rollouts.begin()
-            with self.accelerator.autocast():
-                policy, rules, seed = self._evaluating, self.held_out.rules, self.held_out.seed
-                found: list[Trajectory] = self._rollouts.play(jobs, policy, rules, seed=seed)
+            policy, rules, seed = self._evaluating, self.held_out.rules, self.held_out.seed
+            autocast = self.accelerator.autocast
+            with autocast():
+                found: list[Trajectory] = self._rollouts.play(
+                    jobs, policy, rules, seed=seed, in_thread=autocast
+                )
             return found
 
         self._evaluated |= dict(zip(places, together(self.accelerator, play), strict=True))

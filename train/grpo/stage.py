@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -20,12 +20,14 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.progress import progress
-from medgym.spec import fill_spec
+from medgym.spec import fill_spec, take_option
 from medgym.storage.adapters import mark_best, published
 from medgym.storage.layout import ROLE, Place
 from medgym.storage.trajectories import ImageStore
+from medgym.tool_form import OPTION, in_tool_form
 
 from ..data.curriculum import arranged, asked_for
+from ..data.mixture import MixedCases, SourceOf
 from ..data.order import OrderedCases
 from ..data.records import Records
 from ..models.checkpoint import load_model, save_model
@@ -33,11 +35,11 @@ from ..models.lora import Following, forget_after, lora_config, only, save_adapt
 from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
-from ..recipe.tables import check_steps
+from ..recipe.steps import SaidSteps, check_steps
+from ..run.fingerprint import PlugIn, of_play, of_policies
 from ..run.opened import Run
-from ..run.processes import require_as_many
+from ..run.processes import is_first, require_as_many
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
-from ..run.steps import SaidSteps
 from .callbacks import NewEnd, StopAt, checkpoint_of, choosing, has_stopped
 from .config import check_grpo, grpo_config
 from .dynamic_sampling import SkipFlat
@@ -66,7 +68,12 @@ class GrpoStage(Stage):
         """Have TRL look at `[grpo]`; look whether the engine of `[rollout] policy` can train."""
         check_grpo(run.recipe)
         check_steps(run.recipe.grpo, "[grpo]", "remove [grpo] to train by SFT only")
-        check_engine(run.recipe)
+        check_engine(run.recipe, run.place, run.recipe.model.path)
+
+    def plug_ins(self, run: Run) -> Iterator[PlugIn]:
+        """What the episodes are played with, and by."""
+        yield from of_play(run.recipe, run.train)
+        yield from of_policies(run.recipe.rollout.policy)
 
     def do(self, run: Run) -> None:
         """Train, from the cold start or from the last checkpoint, and publish the adapter."""
@@ -74,11 +81,24 @@ class GrpoStage(Stage):
         cases: Sequence[Case] = run.ordered
         if asked_for(run.recipe.curriculum):
             cases = arranged(cases, run.folder)
+        source_of = None
+        if isinstance(run.train, MixedCases):
+            source_of = run.train.source_of
+            if is_first():
+                print(run.train.describe(len(run.ordered)), file=sys.stderr)
         rules, sampling = run.rules(run.train), run.sampling()
         judged = run.held_out
         held_out = HeldOut(judged, run.rules(judged), run.seed("held out")) if judged else None
         train_grpo(
-            run.recipe, model, processor, cases, rules, sampling, run.place, held_out=held_out
+            run.recipe,
+            model,
+            processor,
+            cases,
+            rules,
+            sampling,
+            run.place,
+            held_out=held_out,
+            source_of=source_of,
         )
 
     def policies(self, run: Run) -> Sequence[TrainedPolicy]:
@@ -102,6 +122,7 @@ def train_grpo(
     until: int | None = None,
     held_out: HeldOut | None = None,
     callbacks: Sequence[Callable[[LookingTrainer], TrainerCallback]] = (),
+    source_of: SourceOf | None = None,
 ) -> None:
     """Train a LoRA adapter (or, without `[lora]`, the model) and publish it.
 
@@ -115,6 +136,7 @@ def train_grpo(
             resumes there.
         held_out: what the policy is judged on while it trains, where `[judge]` asks for it.
         callbacks: make callbacks of the trainer, beside our own.
+        source_of: which of several sources a case is of, for figures of each.
 
     Raises:
         UserError: what the recipe asks for cannot be had.
@@ -152,6 +174,7 @@ def train_grpo(
             "sampling": sampling,
             "policy": engine,
             "backend": recipe.rollout.backend,
+            "tool_form": recipe.tools.form,
             "workers": recipe.rollout.workers,
             "ray_address": recipe.rollout.ray_address,
             "overlong": recipe.rollout.overlong,
@@ -163,6 +186,7 @@ def train_grpo(
             "held_out": held_out,
         }
         trainer = _trainer(recipe, model, processor, config, asked)
+        trainer.source_of = source_of
         if engine is not None:
             trainer.publisher = Following(
                 engine,
@@ -251,20 +275,46 @@ def _trainer(
         ) from error
 
 
-def check_engine(recipe: Recipe) -> None:
-    """Look at `[rollout] policy` as far as that is possible before there is a base.
+def check_engine(recipe: Recipe, place: Place, base: str | None = None) -> None:
+    """Look at `[rollout] policy` as far as that is possible before there is a cold start.
+
+    One that needs no cold start is asked whether it is ready.
+
+    Args:
+        base: the model that stands for the cold start, if it is a model's name.
 
     Raises:
-        UserError: nothing is registered under its name, or there is no adapter to hand to it.
+        UserError: nothing is registered under its name, its options are wrong, its library is not
+            installed, its endpoint is not ready, or there is no adapter to hand to it.
     """
-    if recipe.rollout.policy is None:
+    spec = recipe.rollout.policy
+    if spec is None:
         return
+    _check_adapters(recipe, spec)
+    kind = read_spec(spec)[0]
+    kind.require_library()
+    if "{base}" not in spec and not kind.local_model:
+        engine = engine_of(recipe, place)
+        if engine is not None:
+            engine.close()
+    elif base is not None or "{base}" not in spec:
+        kind.check_spec(*read_spec(fill_spec(spec, base=base))[1:])
+
+
+def _check_adapters(recipe: Recipe, spec: str) -> None:
+    """Make sure that there are adapters to hand to an engine, and that it takes them."""
     if not recipe.lora:
         raise UserError(
             "[rollout] policy needs [lora]: a running engine takes only adapters; fix: add [lora], "
             "or remove [rollout] policy"
         )
-    kind, rest, _ = read_spec(recipe.rollout.policy)
+    kind, rest, _ = read_spec(spec)
+    rest, named = take_option("[rollout] policy", rest, OPTION)
+    if named not in (None, recipe.tools.form):
+        raise UserError(
+            f"[rollout] policy says tool_form={named}, and [tools] form is {recipe.tools.form!r}; "
+            "fix: leave tool_form out of the policy"
+        )
     kind.check_lora(rest, recipe.lora, recipe.model.adapt)
 
 
@@ -276,8 +326,9 @@ def engine_of(recipe: Recipe, place: Place) -> Policy | None:
     """
     if recipe.rollout.policy is None:
         return None
-    check_engine(recipe)
-    policy = load_policy(fill_spec(recipe.rollout.policy, base=place.cold_start))
+    _check_adapters(recipe, recipe.rollout.policy)
+    spec = fill_spec(recipe.rollout.policy, base=place.cold_start)
+    policy = load_policy(in_tool_form(spec, recipe.tools.form))
     try:
         asyncio.run(policy.check())
         policy.require_training()

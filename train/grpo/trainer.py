@@ -32,12 +32,14 @@ from medgym.rollout.backend import Job
 from medgym.rollout.collection import BackendName
 from medgym.seeds import seed_of
 from medgym.storage.trajectories import ImageStore
+from medgym.tool_form import ToolFormName
 from medgym.trajectory import Trajectory
 
+from ..data.mixture import SourceOf, accuracies
 from ..models.checkpoint import WholeCheckpoints
 from ..models.precision import LearnsInFloat32
 from ..run.processes import to_first
-from .batch import BatchRow, as_trl, filled, reward_functions, rows_of, shortest
+from .batch import BatchRow, as_trl, filled, inputs_of, reward_functions, rows_of, shortest
 from .dynamic_sampling import Group, Play
 from .evaluation import EvaluatesEpisodes, HeldOut
 from .logs.tables import columns
@@ -87,6 +89,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
             corrected for by TRL's importance sampling. By default the model samples, in process.
         publisher: hands the adapter in training to that engine.
         backend, workers, ray_address: where episodes are played, as `collect` takes them.
+        tool_form: how the model is offered tools and calls them.
         overlong: whether an episode that ran out of its budget keeps its reward, or is masked: it
             is then neither punished nor counted in its group's baseline.
         images: where the images that were seen are kept, if they are to be kept.
@@ -100,6 +103,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
     """
 
     _someone_has_none = False
+    source_of: SourceOf | None = None  # where the figures of each source of cases are logged
 
     def __init__(
         self,
@@ -113,6 +117,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
         backend: BackendName = "local",
         workers: int = 2,
         ray_address: str | None = None,
+        tool_form: ToolFormName = "text",
         overlong: Literal["reward", "mask"] = "reward",
         images: ImageStore | None = None,
         select: Select | None = None,
@@ -160,11 +165,12 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
             cast("ProcessorMixin", self.processing_class),
             batch_size=max(args.per_device_train_batch_size, 64),
             patience=None,
+            tool_form=tool_form,
         )
         self._policy = policy if policy is not None else self.local
         # TRL knows two names of placeholders; every family has one.
         self._placeholder = self._image_pad_token_id = self.local.vision_token_ids[0]
-        self._taken = _taken(model)
+        self._taken = inputs_of(model)
         image_processor = cast("Any", self.processing_class).image_processor
         self._watch = StepWatch(self.accelerator, image_processor, self._placeholder)
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(_is_news)
@@ -364,7 +370,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
         whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
         figures: dict[str, float] = {}
         if whole:
-            figures["accuracy"] = sum(t.correct for _, t in whole) / len(whole)
+            figures = accuracies(whole, self.source_of)
             figures |= looking_metrics(whole, [tool.name for tool in self._rules.tools])
         self._log(figures)
 
@@ -381,15 +387,6 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
         self._metrics[mode]["completions/mean_length"].append(lengths.mean().item())
         self._metrics[mode]["completions/min_length"].append(lengths.min().item())
         self._metrics[mode]["completions/max_length"].append(lengths.max().item())
-
-
-def _taken(model: Any) -> set[str]:
-    """What TRL's forward may be given for a model: of two kinds of token types, those it knows."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    known = inspect.signature(type(base).forward).parameters
-    seam = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
-    types = {"token_type_ids", "mm_token_type_ids"}
-    return {name for name in seam if name not in types or name in known}
 
 
 def _is_news(record: logging.LogRecord) -> bool:

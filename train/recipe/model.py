@@ -1,14 +1,12 @@
 """`[model]` of a recipe: the base, which of its parts learn, and how it is loaded."""
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from medgym.errors import UserError
 from medgym.model_options import Dtype, ModelOptions, Quantization
-
-if TYPE_CHECKING:
-    from .schema import Recipe
 
 ModelPart = Literal["language", "vision", "projector"]
 """The parts of a vision-language model that may learn; `projector` is between the other two."""
@@ -49,28 +47,26 @@ class ModelTable(BaseModel):
         )
 
 
-def check_learning(recipe: "Recipe", where: str) -> None:
+def check_learning(model: ModelTable, wholes: Mapping[str, bool], where: str) -> None:
     """Refuse weights that cannot learn in the type in which they are loaded.
 
     Most steps of an optimiser are smaller than a step of 16 bits and vanish in it, and quantized
     weights take none at all. An adapter over such weights is in float32.
 
+    Args:
+        model: the base. wholes: by the table of an adapter, whether the model learns without it.
+        where: the recipe's file.
+
     Raises:
         UserError: the whole model would learn, in 16 bits or quantized.
     """
-    model = recipe.model
-    steps = recipe.grpo.get("max_steps")
-    learns = {
-        "lora": bool(recipe.grpo or recipe.marl.grpo) and steps != 0 and not recipe.lora,
-        "sft.lora": recipe.demonstrations is not None and "lora" not in recipe.sft,
-    }
-    for table, whole in learns.items():
-        if whole and model.quantization is not None:
+    for table in (name for name, whole in wholes.items() if whole):
+        if model.quantization is not None:
             raise UserError(
                 f'{where}: [model] quantization = "{model.quantization}" without [{table}] leaves '
                 f"nothing that can learn; fix: add [{table}] or remove quantization"
             )
-        if whole and model.dtype in ("bfloat16", "float16"):
+        if model.dtype in ("bfloat16", "float16"):
             raise UserError(
                 f'{where}: [model] dtype = "{model.dtype}" without [{table}] would train weights '
                 f"of 16 bits, in which most steps vanish; fix: add [{table}] or remove dtype"

@@ -6,13 +6,15 @@ that names the nearest one.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from medgym.cases import parse_spec
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
 from medgym.toml import read_table, read_toml
+from medgym.tool_form import ToolFormName
 
 from ..grpo.settings import SETTINGS as GRPO
 from ..models.settings import SETTINGS as LORA
@@ -29,25 +31,59 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class CasesPart(_Table):
+    """`[[cases.train]]`: one of several sources of training cases.
+
+    Attributes:
+        spec: a case spec. weight: of its cases among those of all sources.
+        name: under which its figures are logged, by default the source's own.
+    """
+
+    spec: str
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    name: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called: its name, or that of its source or file."""
+        plain = self.spec.partition("[")[0]
+        is_file = plain.endswith(".jsonl")
+        return self.name or (Path(plain).stem if is_file else parse_spec(self.spec).source)
+
+
 class CasesTable(_Table):
     """`[cases]`: case specs.
 
     Attributes:
+        train: one spec, or several with weights; None where nothing but a cold start is trained.
         order: "balanced" puts every answer equally often into each step.
         overlap: whether cases may be learned from that others of the same patient, or the same
             cases, are judged by. The results say so then.
     """
 
-    train: str
+    train: str | Annotated[tuple[CasesPart, ...], Field(min_length=1)] | None = None
     test: str
     order: Literal["shuffled", "balanced"] = "shuffled"
     overlap: Literal["refused", "allowed"] = "refused"
 
+    @property
+    def parts(self) -> tuple[CasesPart, ...]:
+        """The specs of `train`."""
+        if self.train is None:
+            return ()
+        return (CasesPart(spec=self.train),) if isinstance(self.train, str) else self.train
+
 
 class ToolsTable(_Table):
-    """`[tools]`: names of registered tools; none for a policy without tools."""
+    """`[tools]`: names of registered tools; none for a policy without tools.
+
+    Attributes:
+        form: `text` lists them in the system message and reads calls in medgym's form; `native`
+            leaves both to the model's chat template.
+    """
 
     names: tuple[str, ...] = ("zoom",)
+    form: ToolFormName = "text"
 
 
 class RolloutTable(_Table):
@@ -230,6 +266,7 @@ def with_defaults(held: Keys) -> Keys:
 
 def parse_recipe(data: Keys, where: str) -> Recipe:
     """Check a recipe's data; errors as in `load_recipe`."""
+    _check_parts(data, where)
     refuse_sampling(data.get("rollout"), where)
     recipe = read_table(Recipe, data, where)
     if (recipe.model.build is None) == (recipe.model.path is None):
@@ -248,8 +285,29 @@ def parse_recipe(data: Keys, where: str) -> Recipe:
         raise UserError(f"{where}: the shares of marl.stages add up to {shares:g}; fix: to 1")
     rubric_of(recipe.rubric)  # a name that is wrong is named now, not when training begins
     _check_keys(recipe, where)
-    check_learning(recipe, where)
+    wholes = {
+        "lora": bool(recipe.grpo or recipe.marl.grpo) and not recipe.lora,
+        "sft.lora": recipe.demonstrations is not None and "lora" not in recipe.sft,
+    }
+    check_learning(recipe.model, wholes, where)
     return recipe
+
+
+def _check_parts(data: Keys, where: str) -> None:
+    """Read `[[cases.train]]` before the whole, so that an error is about its key."""
+    table = data.get("cases")
+    parts = table.get("train") if isinstance(table, dict) else None
+    if not isinstance(parts, list):
+        return
+    found = [read_table(CasesPart, p, where, f"cases.train.{n}") for n, p in enumerate(parts)]
+    if not found:
+        raise UserError(f"{where}: cases.train names no cases; fix: name some")
+    labels = [part.label for part in found]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UserError(
+                f"{where}: two sources of cases.train are called {label!r}; fix: give each a name"
+            )
 
 
 def _check_keys(recipe: Recipe, where: str) -> None:

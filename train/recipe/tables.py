@@ -1,7 +1,5 @@
 """Which tables a training needs, and which of them would have no effect."""
 
-from collections.abc import Mapping
-
 from medgym.errors import UserError
 
 from .schema import Recipe
@@ -37,6 +35,10 @@ def check_tables(recipe: Recipe) -> None:
         )
     if "consultation" in given:  # its roles are trained by GRPO, wherever their settings stand
         given.add("grpo")
+    if "grpo" in given and recipe.cases.train is None:
+        raise UserError(
+            f"{recipe.name}: [cases] has no train; fix: name the cases that are trained on"
+        )
     for name, other in PART_OF.items():
         if name in given and other not in given:
             fix = FIXES.get(name, f"add [{other}], or remove [{name}]")
@@ -46,23 +48,3 @@ def check_tables(recipe: Recipe) -> None:
             f"{recipe.name}: [rollout] policy has no effect without [grpo]; fix: add [grpo], or "
             "remove it"
         )
-
-
-def check_steps(keys: Mapping[str, object], where: str, fix: str) -> None:
-    """Make sure that a table says how long it trains, which its library would decide by itself.
-
-    Args:
-        keys: of the table. where: how the error names it. fix: in place of `max_steps = 0`.
-
-    Raises:
-        UserError: it does not, or it trains for no step.
-    """
-    steps, epochs = keys.get("max_steps"), keys.get("num_train_epochs")
-    if steps is None and epochs is None:
-        raise UserError(
-            f"{where} does not say how long it trains; fix: set max_steps or num_train_epochs"
-        )
-    if isinstance(steps, int) and (steps == 0 or (steps < 0 and epochs is None)):
-        raise UserError(f"{where}: max_steps is {steps}; fix: {fix}")
-    if steps is None and isinstance(epochs, int | float) and epochs <= 0:
-        raise UserError(f"{where}: num_train_epochs is {epochs}; fix: {fix}")

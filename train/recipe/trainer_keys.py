@@ -55,6 +55,7 @@ OURS = {
             "do_eval", "eval_strategy", "eval_steps", "eval_delay", "eval_on_start",
             "per_device_eval_batch_size", "eval_accumulation_steps", "load_best_model_at_end",
             "metric_for_best_model", "greater_is_better",
+            "restore_callback_states_from_checkpoint",
         ),
         JUDGING,
     ),
@@ -119,7 +120,6 @@ REFUSED = {
     "enable_jit_checkpoint": (
         "a checkpoint between two of save_steps would lack the trajectories that led to it"
     ),
-    "restore_callback_states_from_checkpoint": "medgym restores its callbacks itself",
     **dict.fromkeys(
         (
             "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy",

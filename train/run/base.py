@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from medgym.errors import UserError
+from medgym.local_model import local_model
 from medgym.model_options import ModelOptions
 from medgym.models import find_model, load_model
+from medgym.tool_form import ToolFormName
 
 from ..models.template import switched
 from .opened import Run
@@ -28,7 +30,8 @@ class BaseStage(Stage):
         """Make sure that there is such a model, without loading its weights."""
         if run.recipe.model.path is not None:
             switch = switched(run.recipe.rollout.chat_template_kwargs)
-            check_model(run.recipe.model.path, run.recipe.model.options, switch)
+            form = run.recipe.tools.form
+            check_model(run.recipe.model.path, run.recipe.model.options, switch, form)
 
     def do(self, run: Run) -> None:
         """Make the base, if it is the built-in one."""
@@ -39,6 +42,7 @@ def check_model(
     name: str,
     options: ModelOptions,
     check: "Callable[[ProcessorMixin], object] | None" = None,
+    tool_form: ToolFormName = "text",
 ) -> None:
     """Make sure that a name is a vision-language model's, without loading its weights.
 
@@ -46,10 +50,12 @@ def check_model(
         name, options, check: as `load_model` takes them.
 
     Raises:
-        UserError: it is not.
+        UserError: it is not, or its chat template has no place for tools and `tool_form` asks it.
     """
     found = find_model(name)
-    load_model(name, None, options, check=check, weights=False, found=found)
+    model, processor, _ = load_model(name, None, options, check=check, weights=False, found=found)
+    if tool_form == "native":
+        local_model(model, processor, tool_form=tool_form)
     folder = Path(found.path)
     if folder.is_dir() and not any(file for each in WEIGHTS for file in folder.glob(each)):
         raise UserError(

@@ -6,7 +6,7 @@ the cases of every policy.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,10 @@ from medgym.storage.layout import Place
 from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, write_atomic
+from medgym.tool_form import ToolFormName, in_tool_form
 
 from ..models.template import switched
+from .fingerprint import PlugIn, of_play
 from .opened import Run
 from .processes import count, everyone, in_order, is_first, share
 from .stage import Stage, TrainedPolicy
@@ -77,6 +79,15 @@ class JudgingStage(Stage):
 
     def __init__(self, training: Sequence[Stage]) -> None:
         self._training = training
+
+    def check(self, run: Run) -> None:
+        """Look for the judge."""
+        load_judge(JUDGE)
+
+    def plug_ins(self, run: Run) -> Iterator[PlugIn]:
+        """The judge, and what it plays with."""
+        yield PlugIn("judges", JUDGE)
+        yield from of_play(run.recipe, run.test)
 
     def do(self, run: Run) -> None:
         """Write the figures of every policy into the run's folder."""
@@ -183,10 +194,11 @@ def figures_of(judged: Judged) -> Figures:
 def trained_policy(policy: TrainedPolicy, run: Run) -> LocalModel:
     """A policy that a stage has left, loaded as the recipe says."""
     options = run.recipe.model.options
+    form = run.recipe.tools.form
     if policy.model != run.base:
-        return model_policy(policy.model, policy.adapter, options.in_run)
+        return model_policy(policy.model, policy.adapter, options.in_run, tool_form=form)
     switch = switched(run.recipe.rollout.chat_template_kwargs)
-    return model_policy(policy.model, policy.adapter, options, switch)
+    return model_policy(policy.model, policy.adapter, options, switch, form)
 
 
 def model_policy(
@@ -194,11 +206,14 @@ def model_policy(
     adapter: Path | None = None,
     options: ModelOptions = DEFAULTS,
     check: "Callable[[ProcessorMixin], object] | None" = None,
+    tool_form: ToolFormName = "text",
 ) -> LocalModel:
     """The policy of a model's folder, or of an adapter over it, in this process."""
     named = None if adapter is None else str(adapter)
-    policy = load_local_model(str(base), named, options, check=check, patience=None)
-    policy.spec = write_spec("hf", f"{base}{options.query()}", named)
+    policy = load_local_model(
+        str(base), named, options, check=check, patience=None, tool_form=tool_form
+    )
+    policy.spec = in_tool_form(write_spec("hf", f"{base}{options.query()}", named), tool_form)
     return policy
 
 

@@ -9,11 +9,12 @@ from medgym.seeds import seed_of
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 
-from ..data.order import GoldCases, OrderedCases, ordered
+from ..data.mixture import training_cases, training_order
+from ..data.order import GoldCases, OrderedCases
 from ..data.records import Records
 from ..recipe.rules import rules_of, sampling_of
 from ..recipe.schema import Recipe
-from .overlap import Overlap, overlap_of
+from .overlap import SharedCases, overlap_of
 from .processes import by_itself
 
 
@@ -40,12 +41,12 @@ class Run:
     @cached_property
     def train(self) -> GoldCases:
         """The cases of training, in the order of their source."""
-        return GoldCases(self.recipe.cases.train)
+        return training_cases(self.recipe.cases)
 
     @cached_property
     def ordered(self) -> OrderedCases:
         """The cases of training, in the order of training."""
-        return ordered(self.train, self.recipe.cases.order, self.recipe.seed)
+        return training_order(self.train, self.recipe.cases.order, self.recipe.seed)
 
     @cached_property
     def test(self) -> GoldCases:
@@ -66,11 +67,12 @@ class Run:
 
     def opened(self) -> tuple[GoldCases, ...]:
         """All cases that the recipe names."""
+        train = (self.train,) if self.recipe.cases.train is not None else ()
         others = (self.demonstrated, self.held_out)
-        return (self.train, self.test, *(cases for cases in others if cases is not None))
+        return (*train, self.test, *(cases for cases in others if cases is not None))
 
     @cached_property
-    def overlaps(self) -> tuple[Overlap, ...]:
+    def overlaps(self) -> tuple[SharedCases, ...]:
         """What is learned from and judged by, of all cases that the recipe names."""
         learned = {"[demonstrations]": self.demonstrated}
         if self.recipe.grpo or self.recipe.consultation is not None:

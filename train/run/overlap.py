@@ -28,7 +28,7 @@ ALLOWED = "allowed"
 
 
 @dataclass(frozen=True)
-class Overlap:
+class SharedCases:
     """What the cases of two tables share.
 
     Attributes:
@@ -63,7 +63,7 @@ class Overlap:
         return asdict(self)
 
 
-def refuse(overlaps: Sequence[Overlap]) -> None:
+def refuse(overlaps: Sequence[SharedCases]) -> None:
     """Refuse what is learned from and judged by.
 
     Raises:
@@ -76,7 +76,9 @@ def refuse(overlaps: Sequence[Overlap]) -> None:
         )
 
 
-def overlap_of(held_out: GoldCases, learned: GoldCases, names: tuple[str, str]) -> Overlap | None:
+def overlap_of(
+    held_out: GoldCases, learned: GoldCases, names: tuple[str, str]
+) -> SharedCases | None:
     """What two lists of cases share; None where they share nothing.
 
     Args:
@@ -105,7 +107,7 @@ def overlap_of(held_out: GoldCases, learned: GoldCases, names: tuple[str, str]) 
     if not same and not related:
         return None
     first = next(key.id for key in held_out.case_keys() if key.id in same | related)
-    return Overlap(*names, len(held_out), len(same), len(related), first)
+    return SharedCases(*names, len(held_out), len(same), len(related), first)
 
 
 def shared_ids(one: GoldCases, other: GoldCases) -> list[str]:

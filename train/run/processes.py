@@ -25,6 +25,9 @@ PERIOD = 0.5
 GRACE = 1.0
 """Seconds for which a process that fails gives way to one that can say more about it."""
 
+TIMEOUT = 1800.0
+"""The default of `ddp_timeout`."""
+
 LONGEST = timedelta(days=30)
 """How long one process may wait for the others: as long as the longest share takes."""
 
@@ -58,6 +61,21 @@ def in_order(shares: Sequence[Sequence[T]]) -> list[T]:
     """The shares of all processes, put together in the order in which `share` found them."""
     longest = max(map(len, shares), default=0)
     return [each[at] for at in range(longest) for each in shares if at < len(each)]
+
+
+def join(timeout: float = TIMEOUT, backend: str | None = None) -> None:
+    """Meet the other processes, if there are any and they have not met.
+
+    Args:
+        timeout: seconds for which the steps of training wait for one of them (`ddp_timeout`).
+        backend: by which they do (`ddp_backend`); by default the one that accelerate chooses.
+    """
+    if count() > 1:
+        import torch
+        from accelerate import PartialState
+
+        waits = timedelta(seconds=timeout)
+        PartialState(cpu=not torch.cuda.is_available(), backend=backend, timeout=waits)
 
 
 def everyone(mine: T) -> list[T]:
@@ -144,11 +162,10 @@ def one_voice() -> Iterator[None]:
 @cache
 def _group() -> Any:
     """All processes; what they exchange does not pass through a GPU."""
-    import torch
-    from accelerate import PartialState
+    import torch.distributed as dist
 
-    PartialState(cpu=not torch.cuda.is_available())
-    return torch.distributed.new_group(backend="gloo", timeout=LONGEST)
+    join()
+    return dist.new_group(backend="gloo", timeout=LONGEST)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from medgym.trajectory import Trajectory
 
 from .judging import Figures, trained_policies, trained_policy
 from .opened import Run
-from .overlap import Overlap
+from .overlap import SharedCases
 from .stage import ReportPanel, TrainedPolicy
 from .stages import STAGES, TRAINING
 
@@ -66,7 +66,7 @@ def rate_cells(row: Figures) -> tuple[str, str, str]:
 def print_overlap(results: Figures) -> None:
     """What was learned from and judged by, where the recipe allows that."""
     for each in results.get("overlap", ()):
-        print(f"beware: {Overlap(**each)}")
+        print(f"beware: {SharedCases(**each)}")
 
 
 def print_end(count: int, seconds: float, folder: Path) -> None:

@@ -4,6 +4,7 @@ The seed of an episode depends on its case and not on the process that plays it,
 is what one process would play.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from medgym.rollout.collection import Tally
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
-from .processes import count, everyone, in_order, is_first, share
+from .processes import PERIOD, count, everyone, in_order, is_first, share
 
 PART = 256
 """Cases of each process after which what was played is stored."""
@@ -76,7 +77,8 @@ def collect_shared(
             out.trajectories.write([each for each in fresh if each.failure is None])
             out.note(failures=dict(failures), failed=failed)
         yield from fresh
-    everyone(None)  # all that was played is stored
+    if out is not None:
+        all_read(out)
 
 
 def shared_folder(path: Path, asked: Mapping[str, Any]) -> RunFolder:
@@ -87,4 +89,17 @@ def shared_folder(path: Path, asked: Mapping[str, Any]) -> RunFolder:
     if is_first() and not (path / "manifest.json").is_file():
         RunFolder.create(path, asked)
     everyone(None)
+    while not (path / "manifest.json").is_file():
+        time.sleep(PERIOD)  # see `all_read`
     return RunFolder.open(path)
+
+
+def all_read(run: RunFolder) -> None:
+    """Wait until every process finds in a run's folder what the first one has stored there.
+
+    All of them must ask. The file system of a network may show it to other machines later.
+    """
+    stored = everyone(len(run.trajectories))[0]
+    while len(run.trajectories) < stored:
+        time.sleep(PERIOD)
+    everyone(None)

@@ -6,7 +6,7 @@ resumed run begins with the first stage that is not in it.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,9 @@ from medgym.errors import RunError
 from medgym.storage.layout import Place
 
 from .disk import disk_may_fill
+from .fingerprint import PlugIn
 from .opened import Run
-from .processes import is_first, wait_for
+from .processes import TIMEOUT, is_first, join, wait_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,6 +72,10 @@ class Stage(ABC):
             UserError: something is missing or wrong.
         """
 
+    def plug_ins(self, run: Run) -> Iterable[PlugIn]:
+        """The plug-ins that the recipe names and the stage uses."""
+        return ()
+
     @abstractmethod
     def do(self, run: Run) -> None:
         """Do the stage, or resume it. What it makes is in the run's folder afterwards."""
@@ -114,5 +119,11 @@ def do(stages: Sequence[Stage], run: Run) -> None:
             raise RunError(
                 f"the stage {stage.name} of {run.folder} needs {missing[0]}, which is not done; "
                 "fix: begin a new run"
+            )
+        if stage.together:
+            asked = (run.recipe.grpo, run.recipe.sft)
+            join(
+                max(float(keys.get("ddp_timeout", TIMEOUT)) for keys in asked),
+                next((keys["ddp_backend"] for keys in asked if "ddp_backend" in keys), None),
             )
         once(run.place, stage.name, partial(stage.do, run), together=stage.together)

@@ -10,10 +10,12 @@ import torch
 from medgym.errors import UserError
 
 from ..data.curriculum import CurriculumStage
+from ..data.mixture import MixedCases
 from ..grpo.stage import GrpoStage
 from ..recipe.tables import check_tables
 from ..sft.stage import ColdStartStage
 from .base import BaseStage
+from .fingerprint import PlugIn
 from .judging import Figures, JudgingStage, write_results
 from .opened import Run
 from .overlap import ALLOWED, refuse
@@ -57,13 +59,21 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
         )
     for cases in run.opened():
         cases.check()
-        run.rules(cases).begin(cases[0])
+        if isinstance(cases, MixedCases) and recipe.rollout.view_size is None:
+            cases.check_view_sizes()
+        for part in cases.parts:
+            run.rules(cases).begin(part[0])
     if recipe.cases.overlap != ALLOWED:
         refuse(run.overlaps)
     done = run.place.stages()  # a resumed run needs no more what these were made from
     for stage in stages:
         if stage.wanted(run) and stage.name not in done:
             stage.check(run)
+
+
+def plug_ins(run: Run, stages: tuple[Stage, ...] = STAGES) -> dict[str, tuple[PlugIn, ...]]:
+    """The plug-ins that each stage of a run uses, by the stage's name."""
+    return {each.name: tuple(each.plug_ins(run)) for each in stages if each.wanted(run)}
 
 
 def train(run: Run) -> Figures:

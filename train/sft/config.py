@@ -13,8 +13,10 @@ from ..recipe.settings import Keys
 from ..recipe.trainer_keys import refuse_sharding
 
 
-def sft_config(settings: Keys, seed: int, folder: Path) -> SFTConfig:
+def sft_config(settings: Keys, seed: int, folder: Path, device: str = "") -> SFTConfig:
     """`[sft]` on top of what medgym sets; a recipe may not set `SETTINGS.ours`.
+
+    `device` is where the model is: `cpu` also where there is a GPU.
 
     Raises:
         UserError: TRL refuses a value.
@@ -22,7 +24,7 @@ def sft_config(settings: Keys, seed: int, folder: Path) -> SFTConfig:
     refuse_sharding()
     # The newest transformers warns of a name that the oldest one supported still needs.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available() and device != "cpu"
     ours: Keys = {
         "bf16": on_gpu,
         "use_cpu": not on_gpu,

@@ -3,22 +3,24 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from medgym.local_model import local_model
-from medgym.policy import read_spec
 from medgym.progress import Advance, progress
 from medgym.storage.run_folder import RunFolder
 
 from ..data.demonstrations import SELF, demonstrations
 from ..models.checkpoint import load_model, save_model
 from ..models.template import switched
+from ..recipe.reporting import check_reporting
 from ..recipe.settings import Keys
-from ..recipe.tables import check_steps
+from ..recipe.steps import check_steps
+from ..run.fingerprint import PlugIn, of_play, of_policies
 from ..run.opened import Run
+from ..run.policies import check_policy
 from ..run.processes import PROCESSES, count, is_first
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
 from .batches import of_each_process
@@ -47,13 +49,21 @@ class ColdStartStage(Stage):
         if table is None:
             return
         if table.policy not in (None, SELF):
-            read_spec(str(table.policy))
+            check_policy(str(table.policy))
         if table.run is not None:
             RunFolder.open(table.run)
         check_steps(run.recipe.sft, "[sft]", "remove [demonstrations] and [sft], or train longer")
+        check_reporting(run.recipe.sft, "sft")
         settings = of_each_process(_settings(run), count())
         if PROCESSES not in os.environ:
             sft_config(settings, run.recipe.seed, Path("sft"))
+
+    def plug_ins(self, run: Run) -> Iterator[PlugIn]:
+        """Who demonstrates, and what the demonstrations are played with."""
+        table = run.recipe.demonstrations
+        if table is not None:
+            yield from of_play(run.recipe, run.demonstrated)
+            yield from of_policies(None if table.policy == SELF else table.policy)
 
     def do(self, run: Run) -> None:
         """Write the model after its cold start into the run's folder."""
@@ -63,7 +73,7 @@ class ColdStartStage(Stage):
         model, processor = load_model(run.base, options if trains else options.whole, switch)
         if recipe.demonstrations is not None and run.demonstrated is not None:
             store = run.store
-            student = local_model(model, processor)
+            student = local_model(model, processor, tool_form=recipe.tools.form)
             student.spec = "the base"
             shown = demonstrations(
                 recipe.demonstrations,

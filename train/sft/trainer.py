@@ -27,7 +27,7 @@ from ..models.merging import merged, merged_into
 from ..models.precision import LearnsInFloat32, cast_weights, dtypes_of
 from ..recipe.schema import ModelPart
 from ..recipe.settings import Keys
-from ..run.steps import SaidSteps
+from ..recipe.steps import SaidSteps
 from .config import sft_config
 from .samples import Collator, GetImage, sample_of
 
@@ -127,7 +127,7 @@ def supervised(
         try:
             trainer = Imitator(
                 model=model,
-                args=sft_config(settings, seed, place),
+                args=sft_config(settings, seed, place, model.device.type),
                 train_dataset=Dataset.from_dict({"sample": list(range(len(samples)))}),
                 data_collator=lambda rows: collate([samples[row["sample"]] for row in rows]),
                 processing_class=processor,

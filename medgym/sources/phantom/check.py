@@ -25,7 +25,8 @@ from medgym.sources.phantom.modalities import APPEARANCES, KINDS, Pixels
 from medgym.sources.phantom.modalities import view_sizes as supported
 from medgym.sources.phantom.probe import CHANCE, interval, tail
 from medgym.sources.phantom.probe import probe as train_probe
-from medgym.sources.phantom.source import FIRST, QUESTIONS, SPLITS, PhantomPlan, plan_of
+from medgym.sources.phantom.settings import FIRST, SPLITS
+from medgym.sources.phantom.source import QUESTIONS, PhantomPlan, plan_of
 
 Verdict = Literal["pass", "warn", "fail"]
 Progress = Callable[[int, int], None]

@@ -2,6 +2,15 @@
 
 from dataclasses import dataclass
 
+from medgym.cases import CaseKey
+
+SPLITS = {"train": 1_000_000, "validation": 100_000, "test": 100_000}
+"""The splits with their numbers of cases, for any choice of options."""
+
+FIRST = {"train": 0, "validation": 12_000_000, "test": 24_000_000}
+"""The global number of a split's phantom 0. No split has 12,000,000 phantoms, so no number is in
+two splits. These are multiples of 48, so no deck of 24 pairs is in two splits either."""
+
 SIDES = ("left", "right")
 STAGES = ("early", "late")
 LENGTHS = (2, 3, 4)
@@ -32,3 +41,18 @@ SETTINGS = {
     "fundus": Setting("OP", "EYE", "ophthalmologist", 0.4, (0.0, 0.0, 0.78, 0.78)),
     "histology": Setting("SM", "SKIN", "pathologist", 0.01, (0.0, 0.0, 1.4, 1.4)),
 }
+
+
+def key_of(split: str, look: str, size: int, question: str, number: int) -> CaseKey:
+    """The key of the case that asks `question` about a phantom."""
+    return CaseKey(
+        id=f"phantom/{split}/{look}-{size}-{question}-{number}",
+        source="phantom",
+        group=f"{split}/{look}-{size}-{number}",
+    )
+
+
+def lengths(look: str) -> tuple[str, ...]:
+    """The options of the question of size: ranges in mm, one for each of `LENGTHS`."""
+    low, high = (f"{(n + 0.5) * SETTINGS[look].block_mm:g}" for n in LENGTHS[:2])
+    return f"under {low} mm", f"{low} to {high} mm", f"over {high} mm"

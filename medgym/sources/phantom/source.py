@@ -39,14 +39,16 @@ from medgym.sources.phantom.modalities import (
     view_sizes,
 )
 from medgym.sources.phantom.rng import RandomStream
-from medgym.sources.phantom.settings import LENGTHS, SETTINGS, SIDES, STAGES
-
-SPLITS = {"train": 1_000_000, "validation": 100_000, "test": 100_000}
-"""The splits with their numbers of cases, for any choice of options."""
-
-FIRST = {"train": 0, "validation": 12_000_000, "test": 24_000_000}
-"""The global number of a split's phantom 0. No split has 12,000,000 phantoms, so no number is in
-two splits. These are multiples of 48, so no deck of 24 pairs is in two splits either."""
+from medgym.sources.phantom.settings import (
+    FIRST,
+    LENGTHS,
+    SETTINGS,
+    SIDES,
+    SPLITS,
+    STAGES,
+    key_of,
+    lengths,
+)
 
 
 @dataclass(frozen=True)
@@ -211,12 +213,6 @@ def _kind(plan: PhantomPlan) -> str:
     return plan.kind
 
 
-def lengths(look: str) -> tuple[str, ...]:
-    """The options of the question of size: ranges in mm, one for each of `LENGTHS`."""
-    low, high = (f"{(n + 0.5) * SETTINGS[look].block_mm:g}" for n in LENGTHS[:2])
-    return f"under {low} mm", f"{low} to {high} mm", f"over {high} mm"
-
-
 @dataclass(frozen=True)
 class Question:
     """What a case asks: the text, the options for a look, and the answer according to a plan."""
@@ -260,7 +256,7 @@ def case_of(plan: PhantomPlan, question: str) -> Case:
     """The case that asks `question` about a phantom."""
     asked, setting = QUESTIONS[question], SETTINGS[plan.look]
     width_mm = plan.size * plan.spacing_mm
-    key = _key(plan.split, plan.look, plan.size, question, plan.number)
+    key = key_of(plan.split, plan.look, plan.size, question, plan.number)
     return Case(
         id=key.id,
         images=(ImageRef(uri=plan.uri),),
@@ -279,14 +275,6 @@ def case_of(plan: PhantomPlan, question: str) -> Case:
         source=key.source,
         split=plan.split,
         licence="CC0-1.0",
-    )
-
-
-def _key(split: str, look: str, size: int, question: str, number: int) -> CaseKey:
-    return CaseKey(
-        id=f"phantom/{split}/{look}-{size}-{question}-{number}",
-        source="phantom",
-        group=f"{split}/{look}-{size}-{number}",
     )
 
 
@@ -314,8 +302,7 @@ class PhantomCases(Sequence[Case]):
 
     def key_of(self, index: int) -> CaseKey:
         """The key of a case, which is not made for it."""
-        look, size, question, number = self._name(index)
-        return _key(self.split, look, size, question, number)
+        return key_of(self.split, *self._name(index))
 
     def _name(self, index: int) -> tuple[str, int, str, int]:
         """The look, the image's side, the question and the phantom's number of a case."""
@@ -326,8 +313,7 @@ class PhantomCases(Sequence[Case]):
         look, size, question = self.looks[look_at], self.sizes[size_at], self.questions[at]
         number = turn
         if QUESTIONS[question].needs_lesion:
-            first = FIRST[self.split] // 2
-            number = 2 * turn + lesion_of_pair(look, size, first + turn)
+            number = 2 * turn + lesion_of_pair(look, size, FIRST[self.split] // 2 + turn)
         return look, size, question, number
 
     def index_of(self, case_id: str) -> int:

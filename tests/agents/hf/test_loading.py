@@ -87,3 +87,15 @@ def test_what_cannot_be_loaded_is_named(tiny_folder: Path, tmp_path: Path) -> No
             load_policy(spec)
         assert "fix: " in str(error.value) or "known: " in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_the_form_of_tools_is_an_option(tiny_folder: Path) -> None:
+    policy = load_policy(f"hf:{tiny_folder}?tool_form=native")
+    assert isinstance(policy, HFPolicy)
+    trajectories, kept = played(policy, 1)
+    prompt = policy.renderer.tokenizer.decode(trajectories[0].nodes[0].token_ids)
+    assert "within <tools></tools> XML tags" in prompt
+    recorded = [value for node in trajectories[0].nodes for value in node.logprobs]
+    assert recorded == pytest.approx(forced(policy, trajectories[0], kept[0], 1.0), abs=1e-4)
+    with pytest.raises(UserError, match="tool_form of hf"):
+        load_policy(f"hf:{tiny_folder}?tool_form=hermes")

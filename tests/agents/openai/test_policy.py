@@ -383,3 +383,12 @@ def test_a_server_without_token_ids_says_so_when_asked_to_train(
     assert (player.kind, player.trains) == ("text", False)
     with pytest.raises(UserError, match="can play, but not train: it returns no"):
         player.require_training()
+
+
+def test_a_native_tool_form_needs_token_ids(server: Server, policy: Any) -> None:
+    """A server that renders by itself would write tools as it likes."""
+    server.scripted(answer("x"))
+    with pytest.raises(UserError, match=r"tool_form=native needs token ids .*; fix: "):
+        asyncio.run(policy("?tool_form=native").check())
+    with pytest.raises(UserError, match="tool_form of openai"):
+        policy("?tool_form=nativ")

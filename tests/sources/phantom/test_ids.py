@@ -31,3 +31,10 @@ def test_a_case_of_other_options_is_not_among_these() -> None:
     wanted = PhantomSource(look="fundus").cases("test")[5].id
     assert PhantomSource(look="ct").cases("test").index_of(wanted) == -1
     assert PhantomSource().cases("train").index_of(wanted) == -1
+
+
+def test_the_key_of_a_case_is_known_without_the_case() -> None:
+    for split in ("train", "test"):
+        cases = open_cases(f"phantom,size=512+1024,question=kind+presence+diagnosis:{split}[3:99]")
+        made = [(case.id, case.source, case.group) for case in cases]
+        assert [tuple(key) for key in cases.case_keys()] == made

@@ -3,6 +3,7 @@
 import fcntl
 import gc
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,56 @@ def test_what_differs_from_the_recipe_of_a_run_is_named(
         ('build = "tiny"', 'path = "no-such-model"', "cannot load the model 'no-such-model'"),
         ("temperature = 1.0", 'policy = "vlm:{base}"', "did you mean 'vllm'"),
         ("scripted:demonstrator,good", "scriptd:demonstrator,good", "did you mean 'scripted'"),
+        ("scripted:demonstrator,good", "scripted:demonstratr,good", "did you mean 'demonstrator'"),
+        ("scripted:demonstrator,good", "scripted:demonstrator,god", "did you mean 'good'"),
+        ("scripted:demonstrator,good=0.1,random=0.25,steps=7", "hf:./nowhere", "no such model"),
+        ("[tools]", '[rubric]\nname = "outcom"\n[tools]', "did you mean 'outcome'"),
+        ("kind:test[:200]", "kind:tset[:200]", "did you mean 'test'"),
+        ("phantom,look=radiograph,question=kind:train[10", "fantom:train[10", "unknown source"),
+        ("[tools]", '[curriculum]\ndifficulty = "scripted:orcle"\n[tools]', "mean 'oracle'"),
+        ("save_steps = 25", 'report_to = ["wandbb"]', "[grpo] report_to: "),
+        ("save_steps = 25", 'report_to = "dvclive"', "[grpo] report_to: "),
+        ("warmup_steps = 6", 'report_to = ["dvclive"]', "[sft] report_to: "),
+        ("temperature = 1.0", 'policy = "openai:http://127.0.0.1:9/v1#m"', "127.0.0.1:9"),
+        pytest.param(
+            "temperature = 1.0", 'policy = "vllm:{base}"', "vllm is not installed; fix: pip",
+            marks=pytest.mark.skipif(find_spec("vllm") is not None, reason="it is installed"),
+        ),
     ],
-)
+)  # fmt: skip
 def test_what_is_unknown_or_missing_is_found_before_the_folder_is_made(
     line: str, wrong: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = load("recipes", "tiny").read_text()
+    _is_found_before_the_folder_is_made("tiny", line, wrong, said, tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "said"),
+    [
+        ("scripted:specialist,special", "scripted:specialst,special", "did you mean 'specialist'"),
+        ('\ntools = ["zoom"]\n\n[marl]', '\ntools = ["zom"]\n\n[marl]', "did you mean 'zoom'"),
+        ("\n\n[marl]", '\nrubric = "outcom"\n\n[marl]', "did you mean 'outcome'"),
+        ("save_steps = 30", 'report_to = "dvclive"', "[grpo] report_to: "),
+        ("temperature = 1.0", 'policy = "vlm:{base}"', "did you mean 'vllm'"),
+    ],
+)
+def test_what_is_wrong_with_a_role_is_found_before_the_folder_is_made(
+    line: str, wrong: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _is_found_before_the_folder_is_made("consult-tiny", line, wrong, said, tmp_path, capsys)
+
+
+def _is_found_before_the_folder_is_made(
+    recipe: str,
+    line: str,
+    wrong: str,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = load("recipes", recipe).read_text()
     assert line in text
-    (tmp_path / "mine.toml").write_text(text.replace(line, wrong))
+    (tmp_path / "mine.toml").write_text(text.replace(line, wrong, 1))
     assert main(["train", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert said in error

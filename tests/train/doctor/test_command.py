@@ -39,6 +39,7 @@ from tests.families import FAMILIES, blind, build
 SPEC = "phantom,look=radiograph,question=kind:test[:3]"
 CHECKS = [
     "template", "tool images", "features", "images", "vision tokens", "agreement", "sight",
+    "tool form",
 ]  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def test_a_blind_checkpoint_fails(tmp_path: Path, capsys: pytest.CaptureFixture[
     processor.save_pretrained(tmp_path)
     status, found, said = run(capsys, str(tmp_path), "--cases", "phantom:test[:3]")
     assert status == 1
-    assert "1 of 7 checks failed: sight; fix: " in said
+    assert "1 of 8 checks failed: sight; fix: " in said
     verdicts = {check["check"]: check["verdict"] for check in found}
     assert verdicts["tool images"] == "warn", "the template knows no tools: a user message"
     assert found[-1]["verdict"] == "fail"

@@ -122,7 +122,7 @@ def sampled_by(
     return case, replace(played, nodes=nodes)
 
 
-@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo", "bnpo"])
 def test_one_step_is_that_of_trl(loss_type: str, tiny_folder: Path, tmp_path: Path) -> None:
     config: dict[str, Any] = {
         "output_dir": str(tmp_path),

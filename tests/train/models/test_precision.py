@@ -132,3 +132,10 @@ def test_an_adapter_learns_over_a_quantized_base_and_is_merged_into_the_whole_on
     changed = [name for name, w in learned.named_parameters() if not w.equal(was[name])]
     assert changed
     assert all("language_model" in name for name in changed)
+
+
+def test_the_parts_that_see_are_those_that_are_not_quantized() -> None:
+    from medgym.model_loading import UNQUANTIZED
+    from medgym.train.models import lora
+
+    assert set(UNQUANTIZED) >= lora.PROJECTORS | lora.TOWERS | lora.AUDIO

@@ -4,13 +4,17 @@
 """
 
 import dataclasses
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from medgym.cli import main
 from medgym.errors import UserError
+from medgym.registry import load
+from medgym.train.grpo.config import grpo_config
 from medgym.train.grpo.settings import SETTINGS as GRPO
 from medgym.train.models.settings import SETTINGS as LORA
 from medgym.train.recipe.schema import parse_recipe
@@ -100,6 +104,32 @@ def test_a_key_that_is_not_passed_on_ends_as_the_page_says(name: str) -> None:
         assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[grpo]\ntop_k = 5", r"grpo\.top_k is refused: samples would be of another distribution"),
+        ("[grpo]\nshuffle_dataset = true", r"grpo\.shuffle_dataset is set from \[cases\] order"),
+        ('[lora]\ninit_lora_weights = "pissa"', r'lora\.init_lora_weights = "pissa" is refused: '),
+        ("[rollout]\ntop_p = 0.9", r"rollout\.top_p is refused: "),
+    ],
+)
+def test_the_command_says_so_in_one_line_before_it_makes_anything(
+    line: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = line.partition("\n")[0]
+    text = load("recipes", "tiny").read_text("utf-8")
+    recipe = tmp_path / "my.toml"
+    recipe.write_text(text.replace(f"{table}\n", f"{line}\n"))
+    assert main(["train", "my.toml", "--max-steps", "3", "--out", "run"]) == 2
+    assert re.fullmatch(rf".*my\.toml: {said}.*; fix: .*\n", capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["my.toml"]
+
+
 def test_a_key_of_a_newer_library_is_refused() -> None:
     older = dataclasses.replace(GRPO, passed=GRPO.passed - {"epsilon"})
     with pytest.raises(UserError, match=r"grpo\.epsilon is a key .* does not know yet; fix: "):
@@ -151,6 +181,18 @@ def test_a_launcher_that_shards_the_model_is_refused(
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(UserError, match=r"ACCELERATE_USE_FSDP is set, but .*fix: start with torch"):
         sft_config({}, 0, tmp_path)
+
+
+def test_the_trainer_learns_where_the_model_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    data = {"name": "small", "model": {"path": "m", "device": "cpu"}, "grpo": {"max_steps": 1}}
+    data |= {"cases": {"train": "phantom:train[:4]", "test": "phantom:test[:4]"}}
+    config = grpo_config(parse_recipe(data, "my.toml"), tmp_path)
+    assert (config.use_cpu, config.bf16, config.gradient_checkpointing) == (True, False, False)
+    cold = sft_config({}, 0, tmp_path, device="cpu")
+    assert (cold.use_cpu, cold.bf16, cold.gradient_checkpointing) == (True, False, False)
 
 
 if __name__ == "__main__":

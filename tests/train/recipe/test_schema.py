@@ -90,7 +90,7 @@ def test_every_shipped_recipe_is_one_that_the_libraries_take(name: str, tmp_path
     grpo_config(recipe, tmp_path)
     run = Run(recipe, tmp_path)
     run.rules(run.train)
-    specs = [recipe.cases.train, recipe.cases.test]
+    specs = [*(part.spec for part in recipe.cases.parts), recipe.cases.test]
     specs += [recipe.demonstrations.cases] if recipe.demonstrations is not None else []
     assert all(case.answer for spec in specs for case in open_cases(spec)[:20])
     if recipe.rollout.policy is not None:

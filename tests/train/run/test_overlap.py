@@ -13,6 +13,7 @@ from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 from medgym.sources.phantom import source as phantoms
 from medgym.train.consultation import report as consult_report
+from medgym.train.recipe.judge import JudgeTable
 from medgym.train.recipe.schema import parse_recipe
 from medgym.train.run.judging import write_figures, write_results
 from medgym.train.run.opened import Run
@@ -23,7 +24,9 @@ SPEC = "phantom,look=radiograph,question=kind"
 CASE = open_cases(f"{SPEC}:train[:1]")[0]
 
 
-def run_of(tmp_path: Path, train: str, test: str, shown: str = "", **cases: str) -> Run:
+def run_of(
+    tmp_path: Path, train: str, test: str, shown: str = "", judge: str = "", **cases: str
+) -> Run:
     data: dict[str, Any] = {
         "name": "mine",
         "model": {"build": "tiny"},
@@ -31,6 +34,8 @@ def run_of(tmp_path: Path, train: str, test: str, shown: str = "", **cases: str)
         "rollout": {"view_size": 64},
         "grpo": {"max_steps": 1, "report_to": ["none"]},
     }
+    if judge:
+        data["judge"] = {"every": 1, "cases": judge}
     if shown:
         data["demonstrations"] = {"policy": "scripted:oracle", "cases": shown}
         data["sft"] = {"max_steps": 1}
@@ -82,8 +87,39 @@ def test_the_command_refuses_it_before_the_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
+def test_what_a_policy_is_chosen_by_is_neither_trained_on_nor_the_test(tmp_path: Path) -> None:
+    for spec, said in (
+        (f"{SPEC}:train[12:20]", r"\[judge\] cases shares 4 of its 8 cases with \[cases\] train"),
+        (f"{SPEC}:test[2:8]", r"\[cases\] test shares 2 of its 4 cases with \[judge\] cases"),
+    ):
+        run = run_of(tmp_path, f"{SPEC}:train[:16]", f"{SPEC}:test[:4]", judge=spec)
+        with pytest.raises(UserError, match=said):
+            check(run)
+
+
 def test_demonstrations_may_be_cases_of_training(tmp_path: Path) -> None:
     check(run_of(tmp_path, f"{SPEC}:train[:16]", f"{SPEC}:test[:4]", f"{SPEC}:train[:8]"))
+
+
+@pytest.mark.parametrize(
+    ("judged", "said"),
+    [
+        (f"{SPEC}:train[12:20]", r"\[judge\] cases shares 4 of its 8 cases with \[cases\] train"),
+        (f"{SPEC}:test[3:9]", r"\[cases\] test shares 1 of its 4 cases with \[judge\] cases"),
+        (f"{SPEC}:validation[:4]", None),
+    ],
+)
+def test_a_policy_is_not_chosen_by_the_cases_of_its_training_or_its_test(
+    judged: str, said: str | None, tmp_path: Path
+) -> None:
+    run = run_of(tmp_path, f"{SPEC}:train[:16]", f"{SPEC}:test[:4]")
+    judge = JudgeTable(every=1, cases=judged)
+    run = Run(run.recipe.model_copy(update={"judge": judge}), run.folder)
+    if said is None:
+        check(run)
+    else:
+        with pytest.raises(UserError, match=said):
+            check(run)
 
 
 def stored(folder: Path, name: str, shade: int, size: int = 400) -> Case:

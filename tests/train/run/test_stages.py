@@ -161,7 +161,8 @@ def same_end(mine: Path, theirs: Path) -> None:
     last = "adapters/policy/4/adapter_model.safetensors"
     ours, others = load_file(mine / last), load_file(theirs / last)
     assert all((ours[name] == others[name]).all() for name in others)
-    assert [json.loads(x)["step"] for x in (mine / "metrics.jsonl").open()] == [1, 2, 3, 4]
+    rows = [json.loads(line) for line in (mine / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
 
 
 KILLED = """
@@ -264,6 +265,9 @@ samples = 2
 share = 0.6
 skip_flat = true
 most = 2
+[judge]
+every = 2
+cases = "phantom,look=radiograph,question=kind:validation[:2]"
 """
 
 
@@ -289,6 +293,11 @@ def test_a_curriculum_is_kept_when_a_run_resumes(
     assert result.exit_code == 0, result.output
     same_end(folder, whole)
     assert Records(folder).rows() == left_out
+    for run in (folder, whole):
+        parts = TrajectoryStore(run / "trajectories" / "judge").parts()
+        assert [part.name for part in parts] == ["part-00002.parquet", "part-00004.parquet"]
+        found = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+        assert [row["eval_cases"] for row in found if "eval_cases" in row] == [2, 2]
 
 
 def test_a_disk_that_fills_leaves_the_last_checkpoint_whole(

@@ -1,12 +1,35 @@
-"""How long a training takes is said when it begins, whatever decided it: steps or epochs."""
+"""How long a table trains: it has to be written, and is said when the training begins."""
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from transformers import TrainerCallback
 
+from medgym.errors import UserError
+
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
+
+
+def check_steps(keys: Mapping[str, object], where: str, fix: str) -> None:
+    """Make sure that a table says how long it trains, which its library would decide by itself.
+
+    Args:
+        keys: of the table. where: how the error names it. fix: in place of `max_steps = 0`.
+
+    Raises:
+        UserError: it does not, or it trains for no step.
+    """
+    steps, epochs = keys.get("max_steps"), keys.get("num_train_epochs")
+    if steps is None and epochs is None:
+        raise UserError(
+            f"{where} does not say how long it trains; fix: set max_steps or num_train_epochs"
+        )
+    if isinstance(steps, int) and (steps == 0 or (steps < 0 and epochs is None)):
+        raise UserError(f"{where}: max_steps is {steps}; fix: {fix}")
+    if steps is None and isinstance(epochs, int | float) and epochs <= 0:
+        raise UserError(f"{where}: num_train_epochs is {epochs}; fix: {fix}")
 
 
 class SaidSteps(TrainerCallback):

@@ -1,0 +1,44 @@
+"""The GPU's benchmark at its smallest: every part runs here, so that a GPU is not its first try."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trl")
+
+from medgym.benchmarks.gpu import main, parts
+from medgym.benchmarks.gpu_model import SIZES, _config
+
+
+def test_every_part_runs_and_is_written_down(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    wanted = ["doctor", "sft_plain", "grpo_checkpointing"]
+    assert main(["--size", "tiny", "--out", str(out), "--parts", *wanted]) == 0
+    found = json.loads(out.read_text())
+    assert set(found["parts"]) == set(wanted)
+    assert found["weights"] > 10_000
+    assert found["parts"]["doctor"]["verdicts"]["agreement"] == "pass"
+    assert found["parts"]["sft_plain"]["trained_tokens_per_s"] > 0
+    grpo = found["parts"]["grpo_checkpointing"]
+    assert grpo["sampled_tokens_per_s"] > 0
+    assert grpo["trained_tokens_per_s"] > 0
+    assert grpo["agreement"]["sampler/kl"] < 0.01
+
+
+def test_a_part_for_which_no_time_is_left_is_listed(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    assert main(["--size", "tiny", "--out", str(out), "--seconds", "0"]) == 0
+    found = json.loads(out.read_text())["parts"]
+    assert set(found) == set(parts("tiny"))
+    assert all("s were left" in each["left_out"] for each in found.values())
+
+
+@pytest.mark.parametrize(("size", "least", "most"), [("2b", 2.0e9, 2.3e9), ("4b", 4.2e9, 4.6e9)])
+def test_the_sizes_are_the_true_ones(size: str, least: float, most: float) -> None:
+    import torch
+    from transformers import Qwen3VLForConditionalGeneration
+
+    with torch.device("meta"):
+        model = Qwen3VLForConditionalGeneration(_config(*SIZES[size]))
+    assert least < sum(weight.numel() for weight in model.parameters()) < most
