@@ -60,6 +60,7 @@ report_to = ["none"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_two_processes_do_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     recipe, out = tmp_path / "both.toml", tmp_path / "run"
