@@ -31,12 +31,11 @@ def check_lora(
             f"{engine} would ignore the adapter of the {' and the '.join(sees)}; fix: [model] "
             'adapt = ["language"], or remove [rollout] policy'
         )
-    for key, nothing in (("use_dora", False), ("modules_to_save", None), ("bias", "none")):
-        if lora.get(key, nothing) not in (nothing, []):
-            raise UserError(
-                f"{engine} loads no adapter with [lora] {key}; fix: remove {key}, or [rollout] "
-                "policy"
-            )
+    if lora.get("use_dora"):
+        raise UserError(
+            f"{engine} loads no adapter with [lora] use_dora; fix: remove use_dora, or [rollout] "
+            "policy"
+        )
     ranks = [int(lora.get("r", 8)), *map(int, (lora.get("rank_pattern") or {}).values())]
     if max_rank is not None and max(ranks) > max_rank:
         raise UserError(

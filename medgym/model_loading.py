@@ -13,7 +13,7 @@ LOG = logging.getLogger("medgym")
 UNQUANTIZED = (
     "lm_head", "visual", "vision_tower", "vision_model", "audio_tower",
     "multi_modal_projector", "merger", "deepstack_merger_list", "embed_vision", "embed_audio",
-    "connector",
+    "connector", "image_newline",
 )  # fmt: skip
 """Parts that stay in full precision: what sees, and what makes the scores of the next token. They
 are a small share of a model, and errors in them are not made up for by an adapter."""

@@ -126,14 +126,19 @@ def test_a_pause_changes_no_reply(policy: Any) -> None:
     assert asyncio.run(policy.act(conversation, GREEDY)).token_ids == first.token_ids
 
 
-def test_vllm_counts_devices_among_the_visible_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vllm_counts_devices_among_the_visible_ones(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vllm import AsyncEngineArgs
     from vllm.engine import arg_utils
-    from vllm.platforms.cuda import CudaPlatform
+    from vllm.platforms.interface import Platform
 
-    monkeypatch.setattr(arg_utils, "current_platform", CudaPlatform)
+    class Cuda(Platform):  # vLLM's own needs its extensions for a GPU
+        device_control_env_var = "CUDA_VISIBLE_DEVICES"
+
+    monkeypatch.setattr(arg_utils, "current_platform", Cuda)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    arguments: Any = AsyncEngineArgs(model="none", device_ids=[3])
+    arguments: Any = AsyncEngineArgs(model=str(folder / "base"), device_ids=[3])
     assert arguments._resolve_device_ids() == [3]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     assert arguments._resolve_device_ids() == [7]

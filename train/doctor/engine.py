@@ -21,6 +21,7 @@ from medgym.local_model import LocalModel, load_local_model
 from medgym.messages import ImagePart, Message, Reply
 from medgym.metrics.recorded_tokens import hold_images
 from medgym.metrics.sight import GREY, STILL, agreement
+from medgym.model_options import read_model
 from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.registry import names
 from medgym.rollout import roll_out
@@ -213,12 +214,12 @@ def engine_of(named: str, cases: Sequence[Case], rules: Rules, model: str | None
     """The engine that a spec names, ready to play.
 
     Args:
-        model: the folder of its model, `PATH@ADAPTER` with an adapter; None to compare nothing.
+        model: the folder of its model, `PATH?options@ADAPTER` at most; None to compare nothing.
 
     Raises:
         UserError: it is not there, or its model is not.
     """
-    local = None if model is None else load_local_model(*split_adapter(model))
+    local = None if model is None else load_local_model(*read_model("hf", *split_adapter(model)))
     policy = load_policy(named)
     try:
         asyncio.run(policy.check())

@@ -63,17 +63,19 @@ def in_order(shares: Sequence[Sequence[T]]) -> list[T]:
     return [each[at] for at in range(longest) for each in shares if at < len(each)]
 
 
-def join(timeout: float = TIMEOUT) -> None:
+def join(timeout: float = TIMEOUT, backend: str | None = None) -> None:
     """Meet the other processes, if there are any and they have not met.
 
     Args:
         timeout: seconds for which the steps of training wait for one of them (`ddp_timeout`).
+        backend: by which they do (`ddp_backend`); by default the one that accelerate chooses.
     """
     if count() > 1:
         import torch
         from accelerate import PartialState
 
-        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=timeout))
+        waits = timedelta(seconds=timeout)
+        PartialState(cpu=not torch.cuda.is_available(), backend=backend, timeout=waits)
 
 
 def everyone(mine: T) -> list[T]:

@@ -121,6 +121,9 @@ def do(stages: Sequence[Stage], run: Run) -> None:
                 "fix: begin a new run"
             )
         if stage.together:
-            asked = (run.recipe.sft, run.recipe.grpo)
-            join(max(float(keys.get("ddp_timeout", TIMEOUT)) for keys in asked))
+            asked = (run.recipe.grpo, run.recipe.sft)
+            join(
+                max(float(keys.get("ddp_timeout", TIMEOUT)) for keys in asked),
+                next((keys["ddp_backend"] for keys in asked if "ddp_backend" in keys), None),
+            )
         once(run.place, stage.name, partial(stage.do, run), together=stage.together)

@@ -14,6 +14,7 @@ import pytest
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.registry import load
+from medgym.train.grpo.config import grpo_config
 from medgym.train.grpo.settings import SETTINGS as GRPO
 from medgym.train.models.settings import SETTINGS as LORA
 from medgym.train.recipe.schema import parse_recipe
@@ -180,6 +181,18 @@ def test_a_launcher_that_shards_the_model_is_refused(
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(UserError, match=r"ACCELERATE_USE_FSDP is set, but .*fix: start with torch"):
         sft_config({}, 0, tmp_path)
+
+
+def test_the_trainer_learns_where_the_model_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    data = {"name": "small", "model": {"path": "m", "device": "cpu"}, "grpo": {"max_steps": 1}}
+    data |= {"cases": {"train": "phantom:train[:4]", "test": "phantom:test[:4]"}}
+    config = grpo_config(parse_recipe(data, "my.toml"), tmp_path)
+    assert (config.use_cpu, config.bf16, config.gradient_checkpointing) == (True, False, False)
+    cold = sft_config({}, 0, tmp_path, device="cpu")
+    assert (cold.use_cpu, cold.bf16, cold.gradient_checkpointing) == (True, False, False)
 
 
 if __name__ == "__main__":

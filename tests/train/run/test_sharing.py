@@ -39,7 +39,7 @@ def run_of(base: Path, folder: Path) -> Any:
         "demonstrations": {"policy": "scripted:oracle", "cases": f"{RADIOGRAPHS}:train[10:17]"},
         "sft": {
             "max_steps": 2, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 2,
-            "learning_rate": 1e-2, "save_steps": 1,
+            "learning_rate": 1e-2, "save_steps": 1, "ddp_timeout": 2000,
         },
         "curriculum": {"difficulty": "self", "samples": 2},
         "grpo": {"max_steps": 1, "per_device_train_batch_size": 5, "num_generations": 1},
@@ -93,11 +93,21 @@ def main(base: Path, folder: Path, fails: bool) -> int:
     try:
         with one_voice():
             cold_start(run)
+            assert waits() == 2000, "the recipe says for how long"
             measure_and_judge(run)
     except Exception as error:
         print(f"medgym: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def waits() -> float:
+    """Seconds for which the processes of a training wait for each other."""
+    from torch import device, distributed
+
+    group: Any = distributed.distributed_c10d._get_default_group()
+    seconds: float = group._get_backend(device("cpu")).options._timeout.total_seconds()
+    return seconds
 
 
 def launched(base: Path, folder: Path, *, fails: bool) -> subprocess.CompletedProcess[str]:
