@@ -153,10 +153,13 @@ class VLLMPolicy(Policy):
 
     @classmethod
     def check_spec(cls, rest: str, adapter: str | None) -> None:
-        """Read the settings, and find the model."""
+        """Read the settings, and find the model and its template's place for tools."""
+        rest, form = take_tool_form("vllm", rest)
         path, _, query = rest.partition("?")
         read_options("vllm", query, _SETTINGS)
         find_model(path, adapter)
+        if form == "native":
+            Renderer(load_processor(path), tool_form=form)
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "VLLMPolicy":
@@ -179,7 +182,7 @@ class VLLMPolicy(Policy):
     @classmethod
     def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
         """See `Policy`."""
-        path, _, query = rest.partition("?")
+        path, _, query = take_tool_form("vllm", rest)[0].partition("?")
         rank = read_options("vllm", query, _SETTINGS).get("max_lora_rank", MAX_LORA_RANK)
         check_lora(f"vllm:{path}", lora, parts, rank)
 

@@ -2,6 +2,7 @@
 what an engine is asked for."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from medgym.agents.vllm import VLLMPolicy
 from medgym.errors import UserError
 from medgym.policy import load_policy
 
@@ -189,3 +191,19 @@ def test_on_a_cpu_there_is_no_sleep_and_no_device(
     policy.pause()
     assert policy._engine.called == []
     policy.close()
+
+
+def test_the_form_of_tools_is_checked_before_an_engine_is_there(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("trl")
+    VLLMPolicy.check_spec(f"{tiny_folder}?tool_form=native&max_model_len=64", None)
+    VLLMPolicy.check_lora(f"{tiny_folder}?tool_form=native", {"r": 2}, ["language"])
+    with pytest.raises(UserError, match="tool_form of vllm"):
+        VLLMPolicy.check_spec(f"{tiny_folder}?tool_form=nativ", None)
+    from trl.chat_template_utils import qwen2_5_vl_chat_template
+
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text(qwen2_5_vl_chat_template)
+    with pytest.raises(UserError, match="has no place for tools"):
+        VLLMPolicy.check_spec(f"{tmp_path / 'model'}?tool_form=native", None)

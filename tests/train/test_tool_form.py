@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from medgym.cli import app
 from medgym.errors import UserError
 from medgym.metrics.recorded_tokens import kinds_of
+from medgym.storage.layout import Place
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.train.grpo.stage import check_engine
 from medgym.train.recipe.schema import parse_recipe
@@ -95,7 +96,9 @@ def test_a_template_without_tools_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize(("form", "option"), [("text", "native"), ("native", "text")])
-def test_an_engine_with_another_form_than_the_recipe_is_refused(form: str, option: str) -> None:
+def test_an_engine_with_another_form_than_the_recipe_is_refused(
+    form: str, option: str, tmp_path: Path
+) -> None:
     data = {
         "name": "r",
         "model": {"path": "m"},
@@ -106,4 +109,4 @@ def test_an_engine_with_another_form_than_the_recipe_is_refused(form: str, optio
         "grpo": {"max_steps": 1},
     }
     with pytest.raises(UserError, match=f"says tool_form={option}, and .* is '{form}'"):
-        check_engine(parse_recipe(data, "r.toml"))
+        check_engine(parse_recipe(data, "r.toml"), Place(tmp_path))
