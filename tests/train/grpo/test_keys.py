@@ -45,12 +45,14 @@ Played = dict[Any, tuple[Group, dict[str, Any]]]
 
 
 class Replaying(LookingTrainer):
-    """Rolls out each step's episodes once for all runs: what is learned from them is tested."""
+    """Rolls out once for all runs what the same weights sample in all of them."""
 
     known: Played
     width = 0
 
     def played(self, cases: Sequence[Question], rules: Rules, *purpose: object) -> Group:
+        if self.state.global_step and self._policy is self.local:
+            return super().played(cases, rules, *purpose)
         key = (self.state.global_step, purpose, *(case.id for case in cases))
         if key not in self.known:
             self.known[key] = (super().played(cases, rules, *purpose), dict(self.pictures))
