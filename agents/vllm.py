@@ -305,7 +305,10 @@ class VLLMPolicy(Policy):
 
     async def _wake(self) -> None:
         if self._asleep.is_set():
+            import torch
+
             self._asleep.clear()  # first, so that of many that ask at once only one wakes it
+            torch.cuda.empty_cache()  # what the model in training does not use, but torch keeps
             await self._engine.wake_up()
 
     def close(self) -> None:

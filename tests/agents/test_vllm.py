@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from medgym.agents.vllm import VLLMPolicy
 from medgym.errors import UserError
@@ -167,6 +168,18 @@ def test_an_engine_sleeps_while_nothing_is_asked_of_it(
     policy.pause()
     policy.drop_adapter("policy-1")
     assert engine.called[5:] == [("sleep", 1), "wake_up", ("remove_lora", 1)]
+    policy.close()
+
+
+def test_an_engine_that_wakes_finds_the_memory_free(
+    platform: Platform, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy: Any = load_policy(f"vllm:{tiny_folder}?max_loras=2")
+    called = policy._engine.called
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: called.append("empty_cache"))
+    policy.pause()
+    policy.resume()
+    assert called == [("sleep", 1), "empty_cache", "wake_up"], "torch keeps what it does not use"
     policy.close()
 
 
