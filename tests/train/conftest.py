@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="module")
-def many_runs() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def no_old_garbage() -> Iterator[None]:
     """Training that begins searches all of memory for garbage, which takes longer than small runs
     do; here it leaves out what is there already."""
     gc.collect()

@@ -1,5 +1,5 @@
 """Planted faults are found by the trainer of the other tests."""
 
-from tests.train.conftest import make_trainer, uneven
+from tests.train.conftest import make_trainer, no_old_garbage, uneven
 
-__all__ = ["make_trainer", "uneven"]
+__all__ = ["make_trainer", "no_old_garbage", "uneven"]

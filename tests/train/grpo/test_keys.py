@@ -101,7 +101,7 @@ Learn = Callable[[dict[str, Any], str], Learned]
 
 
 @pytest.fixture(scope="module")
-def learn(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, many_runs: None) -> Learn:
+def learn(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Learn:
     """Learns by some keys of [grpo]: an adapter; with dropout; the `whole` model; or an adapter on
     what another model sampled as an `engine`."""
     known: dict[str, Played] = {}

@@ -42,7 +42,7 @@ Learn = Callable[[dict[str, Any], dict[str, Any] | None], Learned]
 
 
 @pytest.fixture(scope="module")
-def learn(tiny_processor: Any, many_runs: None) -> Learn:
+def learn(tiny_processor: Any) -> Learn:
     """Learns from four demonstrations by some keys of [sft] and [sft.lora]."""
 
     def model() -> Any:
