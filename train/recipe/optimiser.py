@@ -19,7 +19,7 @@ def check_optimiser(config: "TrainingArguments", table: str) -> None:
         UserError: they refuse one, or lack a library.
     """
     weights = [torch.nn.Parameter(torch.zeros(2, 2))]
-    steps = max(int(config.max_steps), 1)
+    steps = int(config.max_steps) if config.max_steps > 0 else 1_000_000  # epochs are counted later
     try:
         kind, keys = Trainer.get_optimizer_cls_and_kwargs(config)
         optimiser = kind(weights, weight_decay=config.weight_decay, **keys)
