@@ -183,8 +183,13 @@ class VLLMPolicy(Policy):
     def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
         """See `Policy`."""
         path, _, query = take_tool_form("vllm", rest)[0].partition("?")
-        rank = read_options("vllm", query, _SETTINGS).get("max_lora_rank", MAX_LORA_RANK)
-        check_lora(f"vllm:{path}", lora, parts, rank)
+        settings = read_options("vllm", query, _SETTINGS)
+        if int(settings.get("max_loras", 0)) < 2:
+            raise UserError(
+                f"vllm:{path} has no place for two adapters, the one that plays and the next one; "
+                "fix: ?max_loras=2"
+            )
+        check_lora(f"vllm:{path}", lora, parts, settings.get("max_lora_rank", MAX_LORA_RANK))
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """Sample the next reply.
@@ -305,7 +310,10 @@ class VLLMPolicy(Policy):
 
     async def _wake(self) -> None:
         if self._asleep.is_set():
+            import torch
+
             self._asleep.clear()  # first, so that of many that ask at once only one wakes it
+            torch.cuda.empty_cache()  # what the model in training does not use, but torch keeps
             await self._engine.wake_up()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from medgym.agents.vllm import VLLMPolicy
 from medgym.errors import UserError
@@ -170,6 +171,18 @@ def test_an_engine_sleeps_while_nothing_is_asked_of_it(
     policy.close()
 
 
+def test_an_engine_that_wakes_finds_the_memory_free(
+    platform: Platform, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy: Any = load_policy(f"vllm:{tiny_folder}?max_loras=2")
+    called = policy._engine.called
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: called.append("empty_cache"))
+    policy.pause()
+    policy.resume()
+    assert called == [("sleep", 1), "empty_cache", "wake_up"], "torch keeps what it does not use"
+    policy.close()
+
+
 @pytest.mark.parametrize("spec", ["?max_loras=2&enable_sleep_mode=false", ""])
 def test_an_engine_that_need_not_sleep_stays_awake(
     spec: str, platform: Platform, tiny_folder: Path
@@ -198,7 +211,7 @@ def test_the_form_of_tools_is_checked_before_an_engine_is_there(
 ) -> None:
     pytest.importorskip("trl")
     VLLMPolicy.check_spec(f"{tiny_folder}?tool_form=native&max_model_len=64", None)
-    VLLMPolicy.check_lora(f"{tiny_folder}?tool_form=native", {"r": 2}, ["language"])
+    VLLMPolicy.check_lora(f"{tiny_folder}?tool_form=native&max_loras=2", {"r": 2}, ["language"])
     with pytest.raises(UserError, match="tool_form of vllm"):
         VLLMPolicy.check_spec(f"{tiny_folder}?tool_form=nativ", None)
     from trl.chat_template_utils import qwen2_5_vl_chat_template
@@ -207,3 +220,9 @@ def test_the_form_of_tools_is_checked_before_an_engine_is_there(
     (tmp_path / "model" / "chat_template.jinja").write_text(qwen2_5_vl_chat_template)
     with pytest.raises(UserError, match="has no place for tools"):
         VLLMPolicy.check_spec(f"{tmp_path / 'model'}?tool_form=native", None)
+
+
+@pytest.mark.parametrize("spec", ["base", "base?max_loras=1", "base?max_model_len=64"])
+def test_an_engine_that_takes_no_second_adapter_is_refused_before_the_cold_start(spec: str) -> None:
+    with pytest.raises(UserError, match=r"no place for two adapters, .*fix: \?max_loras=2"):
+        VLLMPolicy.check_lora(spec, {"r": 2}, ["language"])

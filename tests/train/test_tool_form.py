@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,12 +16,15 @@ from trl import chat_template_utils as templates
 from typer.testing import CliRunner
 
 from medgym.cli import app
+from medgym.consultation.role import Role
 from medgym.errors import UserError
 from medgym.metrics.recorded_tokens import kinds_of
+from medgym.model_options import ModelOptions
 from medgym.storage.layout import Place
 from medgym.storage.trajectories import TrajectoryStore
+from medgym.train.consultation.training import Training
 from medgym.train.grpo.stage import check_engine
-from medgym.train.recipe.schema import parse_recipe
+from medgym.train.recipe.schema import ToolsTable, load_recipe, parse_recipe
 from medgym.trajectory import validate
 
 RECIPE = """
@@ -110,3 +116,20 @@ def test_an_engine_with_another_form_than_the_recipe_is_refused(
     }
     with pytest.raises(UserError, match=f"says tool_form={option}, and .* is '{form}'"):
         check_engine(parse_recipe(data, "r.toml"), Place(tmp_path))
+
+
+def test_a_consultation_that_was_trained_in_the_native_form_plays_in_it(tmp_path: Path) -> None:
+    loaded, _ = load_recipe("consult-tiny")
+    recipe = loaded.model_copy(update={"tools": ToolsTable(form="native"), "roles": {}})
+    training: Any = SimpleNamespace(
+        recipe=recipe,
+        folder=tmp_path,
+        place=Place(tmp_path),
+        options=ModelOptions(dtype="bfloat16"),
+        trained=("attending",),
+        newest=lambda name: tmp_path / "adapters" / name / "3",
+        role=lambda name: Role(name),
+    )
+    Training.describe(training)
+    role = tomllib.loads((tmp_path / "consultation.toml").read_text())["roles"]["attending"]
+    assert role["policy"] == "hf:{here}/cold_start?dtype=bfloat16&tool_form=native"

@@ -36,6 +36,7 @@ from medgym.storage.adapters import published
 from medgym.storage.layout import Place
 from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
+from medgym.tool_form import in_tool_form
 
 from ..data.order import GoldCases, needed
 from ..recipe.schema import Recipe
@@ -355,8 +356,9 @@ class Training:
         for name in self.trained:
             path, role = self.newest(name), self.role(name)
             assert path is not None, "what is described was trained"
+            spec = f"hf:{{here}}/{self.place.cold_start.name}{self.options.query()}"
             learned = {
-                "policy": f"hf:{{here}}/{self.place.cold_start.name}{self.options.query()}",
+                "policy": in_tool_form(spec, self.recipe.tools.form),
                 "adapter": str(Path(path).relative_to(self.folder)),
             }
             given = {

@@ -14,7 +14,6 @@ from typing import overload
 
 from medgym.cases import Case, CaseKey, CaseList
 from medgym.errors import UserError
-from medgym.trajectory import Trajectory
 
 from ..recipe.schema import CasesTable
 from ..run.overlap import shared_ids
@@ -195,14 +194,15 @@ SourceOf = Callable[[Case], str | None]
 """Says which of several sources a case is of."""
 
 
-def accuracies(
-    pairs: Sequence[tuple[Case, Trajectory]], source_of: SourceOf | None = None
-) -> dict[str, float]:
-    """The share of right answers, and that of each source: `accuracy`, `accuracy/SOURCE`."""
+def accuracies(answers: Sequence[tuple[str | None, bool]]) -> dict[str, float]:
+    """The share of right answers, and that of each source: `accuracy`, `accuracy/SOURCE`.
+
+    Args:
+        answers: the source of each, where there are several, and whether it was right.
+    """
     right: dict[str, list[bool]] = {}
-    for case, trajectory in pairs:
-        right.setdefault("accuracy", []).append(trajectory.correct)
-        name = None if source_of is None else source_of(case)
+    for name, is_right in answers:
+        right.setdefault("accuracy", []).append(is_right)
         if name is not None:
-            right.setdefault(f"accuracy/{name}", []).append(trajectory.correct)
+            right.setdefault(f"accuracy/{name}", []).append(is_right)
     return {name: sum(each) / len(each) for name, each in right.items()}

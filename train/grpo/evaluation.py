@@ -86,7 +86,7 @@ class EvaluatesEpisodes:
         with policy as self._evaluating:
             self._evaluating.resume()  # an engine lends out its memory while the model learns
             output = super().evaluation_loop(*args, **kwargs)  # type: ignore[misc]
-            self._evaluating.pause()
+        self._policy.pause()  # last: whatever an engine is told wakes it
         self._rollouts.begin()  # its images are no longer needed
         several = self.accelerator.num_processes > 1
         mine = list(self._evaluated.items())

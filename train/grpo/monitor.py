@@ -35,6 +35,7 @@ class SightMonitor:
         self._every = table.every
         self._blindness = BlindnessCheck(table.floor, table.patience)
         self._temperature = temperature
+        self._seen = -1
 
     def __call__(
         self, trainer: LookingTrainer, played: Sequence[tuple[Case, Trajectory]]
@@ -44,11 +45,14 @@ class SightMonitor:
         Raises:
             Blind: the policy does not see.
         """
-        if not self._every or trainer.state.global_step % self._every:
+        step = trainer.state.global_step
+        # A step may generate several times, and is one look all the same.
+        if not self._every or step % self._every or step == self._seen:
             return {}
+        self._seen = step
         first = list({case.id: (case, trajectory) for case, trajectory in played}.values())[:CASES]
         seen = sight(trainer.local, first, trainer.pictures)
-        self._blindness.see(seen, first=trainer.state.global_step == 0)
+        self._blindness.see(seen, first=step == 0)
         agrees = agreement(trainer.local, first, trainer.pictures, temperature=self._temperature)
         return {**seen.figures(), **agrees.figures(), **_exchanged(trainer, first)}
 

@@ -37,7 +37,7 @@ from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.steps import SaidSteps, check_steps
 from ..run.base import shape_of_base
-from ..run.fingerprint import PlugIn, of_play, of_policies
+from ..run.fingerprint import PlugIn, of_cases, of_play, of_policies
 from ..run.opened import Run
 from ..run.processes import is_first, require_as_many
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
@@ -78,6 +78,7 @@ class GrpoStage(Stage):
     def plug_ins(self, run: Run) -> Iterator[PlugIn]:
         """What the episodes are played with, and by."""
         yield from of_play(run.recipe, run.train)
+        yield from of_cases(run.held_out)
         yield from of_policies(run.recipe.rollout.policy)
 
     def do(self, run: Run) -> None:

@@ -368,9 +368,12 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
 
     def _log_episodes(self, pairs: Group, gone: Sequence[bool]) -> None:
         whole = [pair for pair, is_gone in zip(pairs, gone, strict=True) if not is_gone]
-        figures: dict[str, float] = {}
+        of: SourceOf = self.source_of or (lambda _: None)
+        answers = [(of(case), trajectory.correct) for case, trajectory in whole]
+        if self.accelerator.num_processes > 1:  # each may have another number of a source's cases
+            answers = gather_object(answers)
+        figures = accuracies(answers)
         if whole:
-            figures = accuracies(whole, self.source_of)
             figures |= looking_metrics(whole, [tool.name for tool in self._rules.tools])
         self._log(figures)
 

@@ -4,6 +4,7 @@ An adapter is an ordinary PEFT adapter: plain PEFT loads it. A version is writte
 `adapters/ROLE/STEP` in the run's folder, and samplers elsewhere load it from there.
 """
 
+import hashlib
 import re
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ from safetensors.torch import load_file
 from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.policy import Policy
-from medgym.storage.adapters import WEIGHTS, Samplers, Version, publish, published
+from medgym.storage.adapters import WEIGHTS, Samplers, Version, content, publish, published
 
 from ..recipe.schema import ModelPart
 
@@ -215,14 +216,15 @@ class Following:
             )
             self._playing = (due, self._samplers.load(version)[0])
             self._version = version
+            self._drop_judged()
         return self._playing[1]
 
     @contextmanager
     def judged(self, model: "PreTrainedModel", step: int) -> Iterator[Policy]:
         """The policy of the model's present weights, which is evaluated.
 
-        Its adapter is no version: it lies apart, and the next evaluation's takes its place. So the
-        steps are played by the same versions as without an evaluation.
+        Its adapter is no version: it lies apart, and is gone afterwards. So the steps are played by
+        the same versions as without an evaluation, and the sampler never holds more than two.
         """
         name = f"{self._role}-judged-{step}"
         path = self._run.resolve() / "adapters" / ".judged" / name
@@ -231,17 +233,25 @@ class Following:
             shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
             model.save_pretrained(path, selected_adapters=["default"])
         self._wait()
+        # A server may outlive a run that was killed, and hold what that one judged at this step.
+        name += "-" + hashlib.sha256(f"{path} {content(path)}".encode()).hexdigest()[:8]
         # Loaded before the last one is dropped: PEFT's models need one adapter at least.
         policy = self._sampler.with_adapter(name, path)
-        if self._judged not in (None, name):
-            self._sampler.drop_adapter(self._judged)
+        if self._judged != name:
+            self._drop_judged()
         self._judged = name
-        try:
-            yield policy
-        finally:
-            self._wait()
-            if self._saves:
-                shutil.rmtree(path.parent, ignore_errors=True)
+        yield policy
+        # Not after an error: processes without one would not come here.
+        self._wait()
+        if self._version is not None:
+            self._drop_judged()
+        if self._saves:
+            shutil.rmtree(path.parent, ignore_errors=True)
+
+    def _drop_judged(self) -> None:
+        if self._judged is not None:
+            self._sampler.drop_adapter(self._judged)
+        self._judged = None
 
     @property
     def handed_out(self) -> tuple[int, str]:

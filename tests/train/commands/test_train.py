@@ -148,7 +148,8 @@ def test_what_differs_from_the_recipe_of_a_run_is_named(
         ("warmup_steps = 6", 'report_to = ["dvclive"]', "[sft] report_to: "),
         ("temperature = 1.0", 'policy = "openai:http://127.0.0.1:9/v1#m"', "127.0.0.1:9"),
         pytest.param(
-            "temperature = 1.0", 'policy = "vllm:{base}"', "vllm is not installed; fix: pip",
+            "temperature = 1.0", 'policy = "vllm:{base}?max_loras=2"',
+            "vllm is not installed; fix: pip",
             marks=pytest.mark.skipif(find_spec("vllm") is not None, reason="it is installed"),
         ),
     ],

@@ -235,14 +235,14 @@ def test_opinions_are_collected_once(run: Any, monkeypatch: pytest.MonkeyPatch) 
     cases = list(open_cases(recipe.cases.train))[:20]
     first = training.advice(team, "again").triaged(cases)
     played: list[int] = []
-    collected = advice.collect
+    collected = advice.collect_shared
 
     def counted(some: Any, policy: Any, *args: Any, **options: Any) -> Any:
         if isinstance(policy, Team):
             played.append(len(some))
         return collected(some, policy, *args, **options)
 
-    monkeypatch.setattr(advice, "collect", counted)
+    monkeypatch.setattr(advice, "collect_shared", counted)
     assert training.advice(team, "again").triaged(cases) == first
     assert sum(played) == 0
     assert sum(len(each.opinions) for each in first) % 3 == 0

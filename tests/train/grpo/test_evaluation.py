@@ -2,8 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import load_tools
 from medgym.train.grpo import evaluation
 from medgym.train.grpo.config import grpo_config
-from medgym.train.grpo.evaluation import HeldOut
+from medgym.train.grpo.evaluation import EvaluatesEpisodes, HeldOut
 from medgym.train.grpo.stage import train_grpo
 from medgym.train.grpo.trainer import LookingTrainer
 from medgym.train.models.checkpoint import load_model
@@ -221,10 +223,49 @@ def test_an_engine_is_evaluated_by_the_newest_weights_and_trains_as_before(
         load_file(each.folder / "adapters/policy/3" / WEIGHTS) for each in (place, before)
     )
     assert all(torch.allclose(mine[name], weight, atol=1e-5) for name, weight in theirs.items())
-    played = [trajectory.version for trajectory in TrajectoryStore(place.evaluations)]
+    played = [t.version.rpartition("-")[0] for t in TrajectoryStore(place.evaluations)]
     assert played == [f"policy-judged-{step}" for step in (1, 2, 3) for _ in range(5)]
     assert {t.version for t in TrajectoryStore(place.rollouts)} == {"", "policy-2"}
     assert {path.name for path in (place.folder / "adapters").rglob("*-judged-*")} == set()
+
+
+def test_an_engine_sleeps_after_its_evaluation(
+    rules: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Player:
+        def resume(self) -> None:
+            said.append("resume")
+
+        def pause(self) -> None:
+            said.append("pause")
+
+    class Follower:
+        @contextmanager
+        def judged(self, model: Any, step: int) -> Iterator[Player]:
+            yield Player()
+            said.append("drop")  # which wakes an engine
+
+    class Loop:
+        def evaluation_loop(self) -> Any:
+            said.append("play")
+            return SimpleNamespace(metrics={})
+
+    class Evaluating(EvaluatesEpisodes, Loop):
+        pass
+
+    monkeypatch.setattr(evaluation, "_figures", lambda *_: {})
+    trainer: Any = Evaluating()
+    trainer.held_out = HeldOut((), rules, seed=0)
+    trainer.publisher, trainer._policy = Follower(), Player()
+    trainer.model, trainer.state = None, SimpleNamespace(global_step=1)
+    trainer._rollouts = SimpleNamespace(begin=lambda: None)
+    trainer.accelerator = SimpleNamespace(
+        unwrap_model=lambda model: model, num_processes=1, is_main_process=True
+    )
+    trainer.evaluation_loop()
+    assert said == ["resume", "play", "drop", "pause"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from medgym.messages import Message
 from medgym.metrics.recorded_tokens import LostImages
 from medgym.train.grpo import batch
 from medgym.train.grpo import trainer as grpo
-from medgym.train.grpo.blindness import Blind
+from medgym.train.grpo.blindness import Blind, BlindnessCheck
 from medgym.train.grpo.monitor import SightMonitor
 from medgym.train.models.checkpoint import load_model
 from medgym.train.recipe.schema import SightTable
@@ -33,6 +33,27 @@ def test_figures_are_logged_every_so_many_steps(make_trainer: Any) -> None:
         assert name not in second
         assert name in third
     assert first["sampler/max_abs"] < 1e-4, "in process, sampler and trainer are one model"
+
+
+def test_a_step_that_generates_twice_is_one_look(
+    make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    see = BlindnessCheck.see
+
+    def counted(self: BlindnessCheck, *args: Any, **kwargs: Any) -> None:
+        looks.append(trainer.state.global_step)
+        see(self, *args, **kwargs)
+
+    monkeypatch.setattr(BlindnessCheck, "see", counted)
+    trainer = make_trainer(
+        monitor=SightMonitor(EVERY, temperature=1.0),
+        max_steps=2,
+        gradient_accumulation_steps=2,
+        steps_per_generation=1,
+    )
+    trainer.train()
+    assert looks == [0, 1]
 
 
 def test_watching_changes_nothing_of_what_is_learned(make_trainer: Any, uneven: Any) -> None:

@@ -159,3 +159,30 @@ def test_an_engine_lends_out_its_memory_while_the_model_learns(
     make_trainer(Learning, policy=engine).train()
     told = [name for at, name in enumerate(order) if name != order[at - 1]]
     assert told == ["resume", "act", "pause", "learn"] * 2
+
+
+def test_the_accuracy_of_a_source_is_that_of_its_episodes_in_all_processes(
+    make_trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Answer:
+        turns = looks = nodes = ()
+
+        def __init__(self, correct: bool) -> None:
+            self.correct = correct
+
+    case = open_cases("phantom,look=radiograph,question=kind:train[:1]")[0]
+    trainer = make_trainer()
+    trainer.source_of = lambda _: "a"
+    own = [(case, Answer(True))] * 3  # where another process has one, which is wrong
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", property(lambda _: 2))
+    monkeypatch.setattr(grpo, "looking_metrics", lambda *_: {})
+
+    def gathered(mine: list[Any]) -> list[Any]:
+        if isinstance(mine[0], dict):  # figures
+            return [*mine, dict.fromkeys(mine[0], 0.0) if mine[0]["accuracy"] == 1.0 else mine[0]]
+        return [*mine, ("a", False)]
+
+    monkeypatch.setattr(grpo, "gather_object", gathered)
+    trainer._log_episodes(own, [False] * 3)
+    assert trainer._metrics["train"]["accuracy/a"] == [0.75]
+    assert trainer._metrics["train"]["accuracy"] == [0.75]

@@ -12,6 +12,7 @@ from transformers import AutoModelForImageTextToText
 
 from medgym.errors import UserError
 from medgym.policy import Policy
+from medgym.storage.adapters import content
 from medgym.train.models.lora import (
     Following,
     forget_after,
@@ -169,6 +170,7 @@ class Engine(Policy):
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.loaded: dict[str, str] = {}
 
     async def act(self, conversation: Any, sampling: Any) -> Any:
         raise AssertionError("nobody plays here")
@@ -176,12 +178,15 @@ class Engine(Policy):
     def with_adapter(self, name: str, path: Path) -> Policy:
         assert (path / "adapter_model.safetensors").is_file()
         self.said.append(f"+{name}")
+        self.loaded[name] = content(path)
+        assert len(self.loaded) <= 2, "the recipes ask for ?max_loras=2"
         policy = Engine()
         policy.version = name
         return policy
 
     def drop_adapter(self, name: str) -> None:
         self.said.append(f"-{name}")
+        self.loaded.pop(name, None)
 
 
 def test_a_sampler_follows_every_so_many_steps(tmp_path: Path) -> None:
@@ -206,3 +211,44 @@ def test_a_sampler_follows_every_so_many_steps(tmp_path: Path) -> None:
     held = (tmp_path / "adapters/policy/2/adapter_model.safetensors").read_bytes()
     assert again.player(adapted, 4).version == "policy-4"
     assert (tmp_path / "adapters/policy/4/adapter_model.safetensors").read_bytes() != held
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_a_sampler_that_is_judged_holds_two_adapters_at_most(tmp_path: Path, every: int) -> None:
+    model, _ = build("qwen3-vl")
+    adapted = get_peft_model(model, lora_config(model, {"r": 2}, ("language",)))
+    engine = Engine()
+    following = Following(engine, tmp_path, "policy", every=every)
+    for step in range(6):
+        following.player(adapted, step)
+        with following.judged(adapted, step + 1) as policy:
+            assert policy.version.startswith(f"policy-judged-{step + 1}-")
+            assert policy.version in engine.loaded
+    assert [name for name in engine.loaded if "judged" not in name] == [following.handed_out[1]]
+
+
+def test_what_a_killed_run_judged_is_not_judged_again(tmp_path: Path) -> None:
+    model, _ = build("qwen3-vl")
+    adapted = get_peft_model(model, lora_config(model, {"r": 2}, ("language",)))
+    with Following(Engine(), tmp_path, "policy").judged(adapted, 4) as policy:
+        before = policy.version
+    with torch.no_grad():  # the resumed run learned something else up to the same step
+        next(w for n, w in adapted.named_parameters() if "lora_B" in n).add_(1)
+    with Following(Engine(), tmp_path, "policy").judged(adapted, 4) as policy:
+        assert policy.version != before, "a server would answer by what it holds under that name"
+
+
+def test_a_process_that_fails_while_it_is_judged_waits_for_nobody(tmp_path: Path) -> None:
+    model, _ = build("qwen3-vl")
+    adapted = get_peft_model(model, lora_config(model, {"r": 2}, ("language",)))
+    met: list[str] = []
+    following = Following(Engine(), tmp_path, "policy", wait=lambda: met.append("met"))
+
+    def fail() -> None:
+        with following.judged(adapted, 1):
+            met.clear()
+            raise UserError("the endpoint is gone")
+
+    with pytest.raises(UserError):
+        fail()
+    assert met == []

@@ -202,6 +202,15 @@ def test_every_plug_in_of_a_recipe_is_noted(tmp_path: Path) -> None:
     assert all(each["source"] and each["package"] == "medgym" for each in found.values())
 
 
+def test_the_cases_that_choose_a_checkpoint_are_noted(tmp_path: Path) -> None:
+    held_out = tmp_path / "held-out.jsonl"
+    write_cases(open_cases("phantom,look=radiograph,question=kind:validation[:2]"), held_out)
+    recipe = load_recipe("tiny")[0]
+    judge = recipe.judge.model_copy(update={"every": 2, "cases": str(held_out)})
+    run = Run(recipe.model_copy(update={"judge": judge}), tmp_path)
+    assert PlugIn("cases", str(held_out)) in plug_ins(run, STAGES)["grpo"]
+
+
 def test_a_key_that_is_new_has_its_default_in_an_older_run() -> None:
     recipe = load_recipe("tiny")[0]
     held: Any = json.loads(json.dumps(plain(recipe)))
