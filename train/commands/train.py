@@ -79,7 +79,8 @@ def train(
         typer.Option(
             "--max-steps",
             min=1,
-            help="In place of [grpo] max_steps. With --resume, a finished run continues to it.",
+            help="In place of the steps of GRPO in the recipe. With --resume, a finished run "
+            "continues to it.",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -11,6 +11,7 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.model_loading import device_of
 
+from ..recipe.optimiser import check_optimiser
 from ..recipe.reporting import check_reporting
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
@@ -121,4 +122,4 @@ def check_grpo(recipe: Recipe) -> None:
     """
     check_reporting({"report_to": ["tensorboard"]} | recipe.grpo, "grpo")
     if PROCESSES not in os.environ:
-        grpo_config(recipe, Path())
+        check_optimiser(grpo_config(recipe, Path()), "grpo")

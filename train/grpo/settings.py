@@ -105,6 +105,16 @@ SETTINGS = Settings(
         "save_strategy": Only(
             ("steps", "epoch", "no"), "which checkpoint is the best one is said by [judge] best"
         ),
+        "loss_type": Only((*_CLIPPED, "cispo", "sapo", "vespo"), trainer_keys.NO_OTHER),
+        "scale_rewards": Only(("group", "batch", "none", True, False), trainer_keys.NO_OTHER),
+        "importance_sampling_level": Only(("token", "sequence"), trainer_keys.NO_OTHER),
+        "multi_objective_aggregation": Only(
+            ("sum_then_normalize", "normalize_then_sum"), trainer_keys.NO_OTHER
+        ),
+        "vllm_importance_sampling_mode": Only(
+            ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask"),
+            trainer_keys.NO_OTHER,
+        ),
     },
     needs={
         "delta": _with_loss(*_CLIPPED),

@@ -36,6 +36,7 @@ from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.steps import SaidSteps, check_steps
+from ..run.base import shape_of_base
 from ..run.fingerprint import PlugIn, of_cases, of_play, of_policies
 from ..run.opened import Run
 from ..run.processes import is_first, require_as_many
@@ -68,7 +69,11 @@ class GrpoStage(Stage):
         """Have TRL look at `[grpo]`; look whether the engine of `[rollout] policy` can train."""
         check_grpo(run.recipe)
         check_steps(run.recipe.grpo, "[grpo]", "remove [grpo] to train by SFT only")
-        check_engine(run.recipe, run.place, run.recipe.model.path)
+        if "{base}" in (run.recipe.rollout.policy or ""):
+            with shape_of_base(run.recipe) as base:
+                check_engine(run.recipe, run.place, base)
+        else:
+            check_engine(run.recipe, run.place)
 
     def plug_ins(self, run: Run) -> Iterator[PlugIn]:
         """What the episodes are played with, and by."""

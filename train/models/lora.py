@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
+from peft.tuners.tuners_utils import check_target_module_exists
 from safetensors.torch import load_file
 
 from medgym.errors import UserError
@@ -112,6 +113,32 @@ def lora_config(
         return LoraConfig(**({"task_type": "CAUSAL_LM"} | keys))
     except (TypeError, ValueError) as error:
         raise UserError(f"PEFT refuses [lora]: {reason_of(error)}; fix: correct it") from error
+
+
+def check_targets(
+    model: "PreTrainedModel", lora: Mapping[str, Any], parts: Sequence[ModelPart], table: str
+) -> None:
+    """Make sure that a model has a layer of those that `table` names, if it names any.
+
+    Raises:
+        UserError: it has none, or PEFT cannot read what is named.
+    """
+    named = lora.get("target_modules")
+    if named is None or named == "all-linear":
+        return
+    config = lora_config(model, lora, parts)
+    try:
+        hit = any(check_target_module_exists(config, name) for name, _ in model.named_modules())
+    except (TypeError, re.error) as error:
+        raise UserError(
+            f"[{table}] target_modules: {reason_of(error)}; fix: a list of names, or a regular "
+            "expression of whole names"
+        ) from error
+    if not hit:
+        raise UserError(
+            f"[{table}] target_modules names no layer of the model; fix: name some, or remove it, "
+            "and all linear layers of [model] adapt learn"
+        )
 
 
 def save_adapter(model: "PreTrainedModel", run: Path, role: str, step: int) -> Version:

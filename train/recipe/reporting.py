@@ -12,10 +12,17 @@ def check_reporting(keys: Keys, table: str) -> None:
     Raises:
         UserError: it is not.
     """
+    named = keys.get("report_to")
+    if not isinstance(named, str | None):
+        every = named if isinstance(named, list) else [named]
+        if not all(isinstance(each, str) for each in every):
+            raise UserError(
+                f"[{table}] report_to: {named!r} is no name; fix: write names, as texts"
+            )
     from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
     try:
-        for callback in get_reporting_integration_callbacks(_named(keys.get("report_to"))):
+        for callback in get_reporting_integration_callbacks(_named(named)):
             callback()
     except (ImportError, RuntimeError, ValueError) as error:
         raise UserError(

@@ -249,7 +249,13 @@ def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
     data, text = read_toml(path)
     data |= {key: value for key, value in changes.items() if value is not None}
     data.setdefault("name", path.stem)
-    return parse_recipe(data, str(path)), text
+    recipe = parse_recipe(data, str(path))
+    for table, keys in {"sft": recipe.sft, "grpo": recipe.grpo}.items():
+        if keys.get("max_steps", -1) > 0 and "num_train_epochs" in keys:
+            raise UserError(
+                f"{path}: {table}.num_train_epochs does nothing beside max_steps; fix: remove one"
+            )
+    return recipe, text
 
 
 def with_defaults(held: Keys) -> Keys:
@@ -299,6 +305,11 @@ def _check_parts(data: Keys, where: str) -> None:
     parts = table.get("train") if isinstance(table, dict) else None
     if not isinstance(parts, list):
         return
+    if any(not isinstance(part, dict) for part in parts):
+        raise UserError(
+            f"{where}: cases.train is a list of texts; fix: write one [[cases.train]] for each "
+            "source, with its spec and weight"
+        )
     found = [read_table(CasesPart, p, where, f"cases.train.{n}") for n, p in enumerate(parts)]
     if not found:
         raise UserError(f"{where}: cases.train names no cases; fix: name some")
@@ -314,6 +325,8 @@ def _check_keys(recipe: Recipe, where: str) -> None:
     """The tables that are passed on hold keys of the libraries' own configuration classes."""
     loras = {"lora": recipe.lora, "sft.lora": recipe.sft.get("lora", {})}
     for name, keys in loras.items():
+        if not isinstance(keys, dict):
+            raise UserError(f"{where}: {name} is no table; fix: write [{name}] and its keys")
         LORA.check(keys, where, name)
         if keys.get("r", 1) < 1:  # which PEFT sees much later
             raise UserError(f"{where}: {name}.r: {keys['r']}; fix: a rank of 1 or more")

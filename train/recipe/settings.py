@@ -6,12 +6,26 @@ nothing is a fault that nobody hears of, so none is passed on without a test of 
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from medgym.errors import UserError, unknown
+
+COUNTS = frozenset(
+    (
+        "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations",
+        "generation_batch_size", "steps_per_generation", "num_iterations",
+    )
+)  # fmt: skip
+"""Keys that are whole numbers of 1 or more; the libraries would divide by 0, or train nothing."""
+
+NOT_NEGATIVE = frozenset(
+    ("learning_rate", "weight_decay", "max_grad_norm", "beta", "epsilon", "epsilon_high")
+)
+"""Keys that are numbers of 0 or more; the libraries would take less, or refuse it hours later."""
 
 Keys = dict[str, Any]
 """Keys of a library's configuration class, with values of whatever types it takes."""
@@ -73,7 +87,7 @@ class Settings:
         if not keys:
             return
         table = table or self.table
-        numbers = self._numbers()
+        numbers = self._plain()
         for key, value in keys.items():
             name = f"{where}: {table}.{key}"
             if key in self.ours:
@@ -90,9 +104,7 @@ class Settings:
                     f"{name} is a key of this version of {self.config} that medgym does not know "
                     "yet; fix: remove it"
                 )
-            if numbers[key] and type(value) not in numbers[key] | {int}:
-                wanted = "number" if float in numbers[key] else "whole number"
-                raise UserError(f"{name}: {value!r} is no {wanted}; fix: write one")
+            _check_type(name, numbers[key], value)
             self._check_value(name, key, value)
         whole = {**(beside or {}), **keys}
         for key in keys:
@@ -103,22 +115,40 @@ class Settings:
                 )
 
     def _check_value(self, name: str, key: str, value: object) -> None:
+        if isinstance(value, int | float):
+            if not math.isfinite(value):
+                raise UserError(f"{name}: {value} is no finite number; fix: write one")
+            least = 1 if key in COUNTS else 0 if key in NOT_NEGATIVE else value
+            if value < least:
+                raise UserError(f"{name}: {value}; fix: a number of {least} or more")
+            if key == "save_steps" and value <= 0:
+                raise UserError(f"{name}: {value}; fix: a number above 0")
         only = self.only.get(key)
         if only is None or any(value == v and type(value) is type(v) for v in only.values):
             return
         shown = " or ".join(map(toml, only.values))
         raise UserError(f"{name} = {toml(value)} is refused: {only.reason}; fix: use {shown}")
 
-    def _numbers(self) -> dict[str, set[type]]:
-        """The fields of the class; of one that takes only numbers, which: int, float."""
+    def _plain(self) -> dict[str, set[type]]:
+        """The fields of the class; of one that takes only numbers or only a bool, which of them."""
         package, _, name = self.config.rpartition(".")
         config = getattr(import_module(package), name)
         hints = get_type_hints(config)
         found: dict[str, set[type]] = {}
         for each in dataclasses.fields(config):
             types = set(get_args(hints[each.name]) or (hints[each.name],)) - {type(None)}
-            found[each.name] = types if types <= {int, float} else set()
+            found[each.name] = types if types <= {int, float} or types == {bool} else set()
         return found
+
+
+def _check_type(name: str, types: set[type], value: object) -> None:
+    """Make sure that a key which takes only numbers, or only true and false, has one."""
+    if not types or type(value) in types or (type(value) is int and bool not in types):
+        return
+    if bool in types:
+        raise UserError(f"{name}: {value!r} is neither true nor false; fix: write one of them")
+    wanted = "number" if float in types else "whole number"
+    raise UserError(f"{name}: {value!r} is no {wanted}; fix: write one")
 
 
 def toml(value: object) -> str:

@@ -28,6 +28,14 @@ def check_tables(recipe: Recipe) -> None:
     given = {name for name in recipe.model_fields_set if getattr(recipe, name) is not None}
     if "grpo" in given and not recipe.grpo and recipe.consultation is None:
         raise UserError(f"{recipe.name}: [grpo] is empty; fix: set max_steps, or remove it")
+    if "lora" in given and not recipe.lora:
+        raise UserError(
+            f"{recipe.name}: [lora] is empty, so the whole model would learn; fix: set r, or "
+            "remove [lora]"
+        )
+    for name in ("judge", "curriculum"):
+        if name in given and not getattr(recipe, name).model_fields_set:
+            raise UserError(f"{recipe.name}: [{name}] is empty; fix: set a key of it, or remove it")
     if not given & {"demonstrations", "grpo", "consultation"}:
         raise UserError(
             f"{recipe.name} trains nothing: it has neither [demonstrations] nor [grpo]; fix: add "

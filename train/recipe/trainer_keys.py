@@ -130,6 +130,9 @@ REFUSED = {
 }  # fmt: skip
 """Keys that a recipe may not have, and why."""
 
+NO_OTHER = "TRL takes no other"
+"""Why a key has some values alone, of those that TRL itself would refuse hours later."""
+
 SAMPLING = dict.fromkeys(
     ("top_p", "top_k", "min_p", "repetition_penalty"),
     "samples would be of another distribution than the one that is trained",

@@ -3,6 +3,7 @@
 from ..recipe import trainer_keys
 from ..recipe.settings import Only, Settings
 
+_JUDGING = {key for key, place in trainer_keys.OURS.items() if place == trainer_keys.JUDGING}
 _EXACT = "what the sampler saw and wrote: exact tokens, uncut, loss only on the policy's"
 
 SETTINGS = Settings(
@@ -14,7 +15,7 @@ SETTINGS = Settings(
         "average_tokens_across_devices", "dataloader_drop_last", "train_sampling_strategy",
         "include_num_input_tokens_seen",
     },
-    ours=trainer_keys.OURS
+    ours={key: place for key, place in trainer_keys.OURS.items() if key not in _JUDGING}
     | dict.fromkeys(
         (
             "max_length", "truncation_mode", "packing", "packing_strategy", "eval_packing",
@@ -32,6 +33,7 @@ SETTINGS = Settings(
         for key, reason in trainer_keys.REFUSED.items()
         if key != "remove_unused_columns"
     }
+    | dict.fromkeys(_JUDGING, "the cold start is judged at the end alone; [judge] is of [grpo]")
     | {
         "shuffle_dataset": "the order of samples is shuffled again in every epoch as it is",
         "dataset_num_proc": "the samples are ready: nothing is made of them beforehand",
@@ -42,5 +44,6 @@ SETTINGS = Settings(
         "train_sampling_strategy": Only(
             ("random", "sequential"), "samples have no column of their lengths"
         ),
+        "loss_type": Only(("nll", "dft"), trainer_keys.NO_OTHER),
     },
 )  # fmt: skip

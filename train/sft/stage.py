@@ -15,6 +15,7 @@ from medgym.storage.run_folder import RunFolder
 from ..data.demonstrations import SELF, demonstrations
 from ..models.checkpoint import load_model, save_model
 from ..models.template import switched
+from ..recipe.optimiser import check_optimiser
 from ..recipe.reporting import check_reporting
 from ..recipe.settings import Keys
 from ..recipe.steps import check_steps
@@ -56,7 +57,7 @@ class ColdStartStage(Stage):
         check_reporting(run.recipe.sft, "sft")
         settings = of_each_process(_settings(run), count())
         if PROCESSES not in os.environ:
-            sft_config(settings, run.recipe.seed, Path("sft"))
+            check_optimiser(sft_config(settings, run.recipe.seed, Path("sft")), "sft")
 
     def plug_ins(self, run: Run) -> Iterator[PlugIn]:
         """Who demonstrates, and what the demonstrations are played with."""

@@ -38,7 +38,9 @@ HEAD = """\
   there.
 - **refused**, for the reason in the last column.
 
-A key that would do nothing without another one is refused too, until that one is set. This page is
+A key that would do nothing without another one is refused too, until that one is set. Where a key
+is "not to be had here", the tests' machine or model lacks what it needs, and the run ends with the
+library's own reason, which has the words that are quoted. This page is
 made by the tests, for the versions of the libraries in `constraints.txt`: a new version with a new
 key fails them until the key is in one of the three.
 """
