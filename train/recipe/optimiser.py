@@ -20,6 +20,7 @@ def check_optimiser(config: "TrainingArguments", table: str) -> None:
     """
     weights = [torch.nn.Parameter(torch.zeros(2, 2))]
     steps = int(config.max_steps) if config.max_steps > 0 else 1_000_000  # epochs are counted later
+    given = config.lr_scheduler_kwargs  # transformers has read a string of them
     try:
         kind, keys = Trainer.get_optimizer_cls_and_kwargs(config)
         optimiser = kind(weights, weight_decay=config.weight_decay, **keys)
@@ -28,7 +29,7 @@ def check_optimiser(config: "TrainingArguments", table: str) -> None:
             optimiser,
             config.get_warmup_steps(steps),
             steps,
-            dict(config.lr_scheduler_kwargs or {}),
+            given if isinstance(given, dict) else {},
         )
     except (TypeError, ValueError, ImportError, RuntimeError) as error:
         raise UserError(

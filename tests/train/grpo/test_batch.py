@@ -168,7 +168,9 @@ def test_images_that_arrive_pass() -> None:
 def test_an_image_that_does_not_reach_the_model_stops_the_step(
     changes: dict[str, Any], says: str
 ) -> None:
-    with pytest.raises(LostImages, match=f"^invariant 3: images were lost on the way: .*{says}; fix: "):
+    with pytest.raises(
+        LostImages, match=f"^invariant 3: images were lost on the way: .*{says}; fix: "
+    ):
         check_images(made(**changes), TWO_ROWS, PAD, merge=4)
 
 
