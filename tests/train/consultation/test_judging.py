@@ -194,7 +194,7 @@ def test_what_is_judged_again_replaces_what_was_judged(
 def test_a_frozen_role_may_be_a_team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "medgym.train.consultation.training.model_policy",
-        lambda _, options: load_policy("scripted:oracle"),
+        lambda *_, **given: load_policy("scripted:oracle"),
     )
     recipe, _ = load_recipe("consult-tiny")
     frozen = {"policy": "majority:3:scripted:oracle", "trainable": False}

@@ -118,10 +118,10 @@ def test_a_blind_checkpoint_fails(tmp_path: Path, capsys: pytest.CaptureFixture[
     status, found, said = run(capsys, str(tmp_path), "--cases", "phantom:test[:3]")
     assert status == 1
     assert "1 of 8 checks failed: sight; fix: " in said
-    verdicts = {check["check"]: check["verdict"] for check in found}
-    assert verdicts["tool images"] == "warn", "the template knows no tools: a user message"
-    assert found[-1]["verdict"] == "fail"
-    assert found[-1]["fix"].startswith("the model is blind")
+    checks = {check["check"]: check for check in found}
+    assert checks["tool images"]["verdict"] == "warn", "the template knows no tools: a user message"
+    assert checks["sight"]["verdict"] == "fail"
+    assert checks["sight"]["fix"].startswith("the model is blind")
     assert found[-1]["figure"]["moved"] == 0.0
 
 
@@ -135,7 +135,9 @@ def test_every_family_is_sound(family: str) -> None:
     role = "user" if family in ("gemma3", "gemma4") else "tool"
     assert found["tool images"].figure["role"] == role
     assert found["vision tokens"].figure["sampled"] == 0
-    assert found["sight"].verdict in ("pass", "warn")
+    # Random weights of linear attention hardly carry an image as far as the answer.
+    blind = family == "qwen3.5"
+    assert (found["sight"].verdict == "fail") == blind
 
 
 def test_zeroed_features_are_called_blindness(fresh: Subject) -> None:

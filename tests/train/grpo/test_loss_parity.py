@@ -183,12 +183,11 @@ def test_one_step_is_that_of_trl(loss_type: str, tiny_folder: Path, tmp_path: Pa
     assert mine["reward"] == pytest.approx(their["reward"])
     assert mine["loss"] == pytest.approx(their["loss"], abs=1e-4)
     assert mine["grad_norm"] == pytest.approx(their["grad_norm"], abs=1e-4)
-    seen = dict(model.named_parameters())
-    largest = 0.0
+    seen = {name: weight.detach() for name, weight in model.named_parameters()}
+    largest = max(float((seen[name] - before[name]).abs().max()) for name in before)
+    assert largest > 1e-3
+    near = min(1e-4, largest / 100)  # dr_grpo divides by the longest completion that may be
     for name, weight in again.named_parameters():
-        gradient = seen[name] - before[name]
-        largest = max(largest, float(gradient.abs().max()))
-        assert torch.allclose(weight - before[name], gradient, atol=1e-4), name
-    assert largest > 1e-2
-    vision = [n for n in before if "visual" in n and (seen[n] - before[n]).abs().max() > 1e-4]
+        assert torch.allclose(weight - before[name], seen[name] - before[name], atol=near), name
+    vision = [n for n in before if "visual" in n and (seen[n] - before[n]).abs().max() > near]
     assert vision, "images reach the gradient"
