@@ -122,7 +122,7 @@ def test_a_blind_checkpoint_fails(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert checks["tool images"]["verdict"] == "warn", "the template knows no tools: a user message"
     assert checks["sight"]["verdict"] == "fail"
     assert checks["sight"]["fix"].startswith("the model is blind")
-    assert found[-1]["figure"]["moved"] == 0.0
+    assert checks["sight"]["figure"]["moved"] == 0.0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
