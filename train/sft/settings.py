@@ -33,7 +33,7 @@ SETTINGS = Settings(
         for key, reason in trainer_keys.REFUSED.items()
         if key != "remove_unused_columns"
     }
-    | dict.fromkeys(_JUDGING, "the cold start is judged at the end alone; [judge] is of [grpo]")
+    | dict.fromkeys(_JUDGING, "the cold start is judged only at the end; [judge] belongs to [grpo]")
     | {
         "shuffle_dataset": "the order of samples is shuffled again in every epoch as it is",
         "dataset_num_proc": "the samples are ready: nothing is made of them beforehand",
