@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTTrainer
 
-from medgym.errors import UserError
+from medgym.errors import RunError, UserError
 from medgym.failures import reason_of
 from medgym.trajectory import Trajectory
 
@@ -58,6 +58,21 @@ class Imitator(LearnsInFloat32, WholeCheckpoints, SFTTrainer):
             self._scale = torch.ones(size, device=self.args.device)
             for token, factor in token_weights.items():
                 self._scale[token] = factor
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One pass and its gradients.
+
+        Raises:
+            RunError: the loss is not a number; transformers would log the mean of the others.
+        """
+        plain: Any = super()
+        loss: torch.Tensor = plain.training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"the loss of step {self.state.global_step + 1} is {float(loss)}; fix: a lower "
+                "[sft] learning_rate, or max_grad_norm"
+            )
+        return loss
 
     def compute_loss(
         self,

@@ -12,7 +12,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from medgym.cases import open_cases
 from medgym.episode import Rules
-from medgym.errors import UserError
+from medgym.errors import RunError, UserError
 from medgym.policy import load_policy
 from medgym.registry import load
 from medgym.rollout import collect
@@ -162,6 +162,15 @@ def test_it_learns_and_the_same_seed_makes_the_same_weights(
         ends.append(states(learned))
     assert all(ends[0][name].equal(ends[1][name]) for name in ends[0])
     assert any(not ends[0][name].equal(ends[2][name]) for name in ends[0])
+
+
+def test_a_loss_that_is_no_number_stops_the_step(
+    model: Any, tiny_processor: Any, shown: Shown
+) -> None:
+    with torch.no_grad():
+        next(model.get_output_embeddings().parameters()).fill_(float("nan"))
+    with pytest.raises(RunError, match=r"^the loss of step 1 is nan; fix: a lower"):
+        learn(model, tiny_processor, shown, settings={"max_steps": 2})
 
 
 @pytest.mark.parametrize("parts", [("language",), EVERYTHING])
