@@ -41,7 +41,7 @@ def recipe(table: str, line: str) -> str:
         (
             "sft",
             'eval_strategy = "steps"',
-            r"eval_strategy is refused: the cold start is judged at",
+            r"eval_strategy is refused: the cold start is judged only at the end",
         ),
         ("sft", "lora = 3", r"sft\.lora is no table; fix: write \[sft\.lora\]"),
         ("grpo", "adam_beta1 = 2", r"\[grpo\] asks for an optimiser that cannot be had: .*beta"),
