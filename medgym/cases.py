@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError, unknown
+from medgym.failures import calling
 from medgym.imaging.study import Box, ImageRef
 from medgym.spec import read_pairs
 
@@ -328,11 +330,14 @@ def _opened(spec: str) -> CaseList:
     if parts.source.endswith(".jsonl"):
         raise UserError(f"{parts.source} has no splits; fix: omit the {parts.split!r} after the :")
 
-    source = load("sources", parts.source)(**dict(parts.options))
+    name = f"the source {parts.source!r}"
+    with calling(name):
+        source = load("sources", parts.source)(**dict(parts.options))
     if parts.split not in source.splits:
         raise unknown(f"split of {parts.source}", parts.split, source.splits)
     view_size = max(source.view_sizes) if source.view_sizes else None
-    found = CaseList(source.cases(parts.split), None, view_size, source.all_gold)
+    made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
+    found = CaseList(made, None, view_size, source.all_gold)
     return found[parts.slice]
 
 

@@ -18,11 +18,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from medgym.commands.printing import safe_line
 from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
+from medgym.failures import Failure
+from medgym.interruption import is_interruption
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
 """The order in which help lists the commands that one meets first; others follow by name."""
+
+
+LINE = 2000
+"""Characters of an error that are printed."""
 
 
 class Commands(TyperGroup):
@@ -120,7 +127,7 @@ def _run(argv: Sequence[str] | None) -> int:
         result = command.main(arguments, prog_name="medgym", standalone_mode=False)
     except UserError as error:
         return _say(error, 2)
-    except RunError as error:
+    except (RunError, Failure) as error:
         return _say(error, 1)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
@@ -131,12 +138,27 @@ def _run(argv: Sequence[str] | None) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the parser's own
             return _say(error, 2, f"{error.format_message().rstrip('.')}; {_fix(error)}")
-        note = "fix: MEDGYM_TRACEBACK=1 shows where; please report it"
-        return _say(error, 1, f"unexpected {type(error).__name__}: {error}; {note}")
+        return _unexpected(error)
+    except BaseException as error:  # that a plug-in raised where nothing expects it
+        if is_interruption(error) or _may_exit(arguments):
+            raise
+        return _unexpected(error)
     # Without its standalone mode the parser returns the status of an early exit.
     if type(result) is int and result == 130:
         return _say("interrupted", 130)
     return result if type(result) is int else 0
+
+
+def _may_exit(arguments: Sequence[str]) -> bool:
+    """Whether the command is another package's, which may end the process as it likes."""
+    name = next((each for each in arguments if not each.startswith("-")), "")
+    points = [p for p in entry_points(group="medgym.commands") if p.name == name]
+    return any(p.dist is not None and p.dist.name != "medgym" for p in points)
+
+
+def _unexpected(error: BaseException) -> int:
+    note = "fix: MEDGYM_TRACEBACK=1 shows where; please report it"
+    return _say(error, 1, f"unexpected {type(error).__name__}: {error}; {note}")
 
 
 def _fix(error: Any) -> str:
@@ -148,7 +170,8 @@ def _fix(error: Any) -> str:
 def _say(error: object, status: int, line: str = "") -> int:
     if os.environ.get("MEDGYM_TRACEBACK") == "1" and isinstance(error, BaseException):
         raise error
-    print("medgym:", " ".join((line or str(error)).split()), file=sys.stderr)
+    said = safe_line(" ".join((line or str(error)).split()), LINE)
+    print("medgym:", said, file=sys.stderr)
     return status
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from medgym.cases import Case
 from medgym.errors import UserError
+from medgym.failures import ContractError, calling
 from medgym.messages import Message, Reply
 from medgym.registry import load, names
 from medgym.spec import split_spec, without_credentials
@@ -298,8 +299,12 @@ def load_policy(spec: str) -> Policy:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
     """
     kind, rest, adapter = read_spec(spec)
-    policy = kind.from_spec(rest, adapter)
-    assert isinstance(policy, Policy)
+    scheme = without_credentials(spec).partition(":")[0]
+    with calling(f"the policy {scheme!r}"):
+        made: object = kind.from_spec(rest, adapter)
+        if not isinstance(made, Policy):
+            raise ContractError(f"made a {type(made).__name__}; expected a medgym.Policy")
+    policy = made
     policy.spec = without_credentials(spec)
     return policy
 

@@ -19,6 +19,9 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from medgym.errors import UserError
+from medgym.failures import ContractError, at
+from medgym.imaging.read_only import read_only
+from medgym.imaging.spacing import credible_spacing
 
 MAX_PIXELS = 178_956_970
 """The most pixels of one image, about 13,000 x 13,000. A file with more is refused before it is
@@ -56,8 +59,8 @@ class Study:
 
     Attributes:
         pixels: (height, width) or (height, width, 3) uint8, or (height, width) float32 together
-            with a `window`. Read-only.
-        spacing_mm: millimetres per pixel as (row, column), None if unknown.
+            with a `window`. Read-only for good.
+        spacing_mm: millimetres per pixel as (row, column), None if unknown or absurd.
         modality: DICOM modality code, None if unknown.
         window: how stored values become grey; None for uint8 pixels.
         view_sizes: the view sizes at which the whole image may be shown; None for any. A source
@@ -75,7 +78,13 @@ class Study:
             raise ValueError(f"pixels of shape {self.pixels.shape} are neither grey nor RGB")
         if self.pixels.dtype != np.uint8 and (self.window is None or self.pixels.ndim == 3):
             raise ValueError(f"{self.pixels.dtype} pixels need to be grey and to have a window")
-        self.pixels.setflags(write=False)
+        if self.pixels.dtype.kind not in "uif":
+            raise ValueError(f"{self.pixels.dtype} pixels are no numbers")
+        object.__setattr__(self, "pixels", read_only(self.pixels))
+        object.__setattr__(self, "spacing_mm", credible_spacing(self.spacing_mm))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, pixels=read_only(state["pixels"]))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -164,8 +173,11 @@ def open_image(ref: ImageRef) -> Study:
         return open_file(Path(unquote(urlsplit(ref.uri).path or rest)), frame=ref.frame)
     from medgym.registry import load
 
-    study = load("sources", scheme).open_image(ref)
-    assert isinstance(study, Study)
+    source = load("sources", scheme)
+    with at("source", scheme):
+        study: object = source.open_image(ref)
+        if not isinstance(study, Study):
+            raise ContractError(f"opened a {type(study).__name__}; expected a medgym.Study")
     return study
 
 
@@ -273,10 +285,7 @@ def _stored(
 
 
 def _spacing(dataset: Any) -> tuple[float, float] | None:
-    spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing")
-    if not spacing or len(spacing) != 2 or not all(float(v) > 0 for v in spacing):
-        return None
-    return float(spacing[0]), float(spacing[1])
+    return credible_spacing(dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing"))
 
 
 def _header_window(dataset: Any) -> Window | None:

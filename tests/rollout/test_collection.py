@@ -118,7 +118,10 @@ def test_what_fails_for_good_is_named_and_never_scored(tmp_path: Path) -> None:
     for trajectory in trajectories:
         validate(trajectory)
         assert trajectory.reward is None
-        assert trajectory.failure == "policy: ConnectionError: the endpoint closed half-way"
+        assert (
+            trajectory.failure
+            == "policy: flaky raised ConnectionError: the endpoint closed half-way"
+        )
     assert len(folder.manifest["failed"]) == 24
     assert "phantom/train/radiograph-512-kind-0#1" in folder.manifest["failed"]
     assert len(folder.trajectories) == 0
