@@ -11,7 +11,6 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from medgym.errors import UserError
+from medgym.uris import file_path
 
 MAX_PIXELS = 178_956_970
 """The most pixels of one image, about 13,000 x 13,000. A file with more is refused before it is
@@ -31,7 +31,8 @@ Box = tuple[float, float, float, float]
 class ImageRef(BaseModel):
     """Where one image of a case is, without its pixels.
 
-    `uri` is `file:PATH`, or `SCHEME:...` of a source that opens it, such as `phantom:...`.
+    `uri` is `file:PATH` or `file:///ENCODED/PATH` (see `medgym.uris`), or `SCHEME:...` of a source
+    that opens it, such as `phantom:...`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -153,15 +154,16 @@ def open_image(ref: ImageRef) -> Study:
 
     Raises:
         UserError: there is no such file, it is not an image, it has too many pixels, it is a DICOM
-            file without pixels, or no source opens the URI's scheme.
+            file without pixels, it is on another machine, or no source opens the URI's scheme.
     """
-    scheme, colon, rest = ref.uri.partition(":")
+    path = file_path(ref.uri)
+    if path is not None:
+        return open_file(path, frame=ref.frame)
+    scheme, colon, _ = ref.uri.partition(":")
     if not colon:
         raise UserError(
             f"image {ref.uri!r} has no scheme; fix: write file:PATH, or the URI of a source"
         )
-    if scheme == "file":
-        return open_file(Path(unquote(urlsplit(ref.uri).path or rest)), frame=ref.frame)
     from medgym.registry import load
 
     study = load("sources", scheme).open_image(ref)

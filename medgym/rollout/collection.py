@@ -23,6 +23,7 @@ from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages
 from medgym.rollout.local import LocalBackend
+from medgym.rollout.record import held_episodes
 from medgym.rollout.request import policy_of, request_of, rules_of
 from medgym.rollout.sync import drive
 from medgym.seeds import seed_of
@@ -206,7 +207,7 @@ async def play(
     done: set[tuple[str, int]] = set()
     if out is not None:
         out.claim()
-        done = {(t.case_id, t.member) for t in out.trajectories}
+        done = held_episodes(out.trajectories, cases)
     jobs = enumerate(
         job
         for case in cases

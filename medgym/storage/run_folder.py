@@ -44,7 +44,7 @@ PACKAGES = (
 """Packages whose versions a manifest names, where they are installed."""
 
 
-UNCOUNTED = ("system", "question", "options", "gold")
+UNCOUNTED = ("system", "question", "options", "gold", "case_hash")
 """Fields of a trajectory that its content hash leaves out: runs of before they existed have the
 same hash."""
 
@@ -278,7 +278,7 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
     """How many trajectories these are, and the hash of their content.
 
     File format and order do not count: a run that was interrupted has the hash of one that was not.
-    Nor does what the case says by itself (`system`, `question`, `options`, `gold`).
+    Nor does what the case says by itself (`UNCOUNTED`).
     """
     total, count = 0, 0
     for trajectory in trajectories:

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medgym.cases import LETTERS, Case, open_cases, parse_spec
+from medgym.case_spec import parse_spec
+from medgym.cases import LETTERS, Case, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.tool import Tool, ToolArgs, ToolResult
