@@ -150,7 +150,7 @@ def _fix(error: Any) -> str:
 
 
 def _interrupted() -> int:
-    print("medgym:", interrupt.line(), file=sys.stderr)
+    interrupt.say()
     return interrupt.status()
 
 

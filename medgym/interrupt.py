@@ -26,6 +26,8 @@ STORING = 10.0
 PULSE = 0.05
 """Seconds between two looks at whether all is stored."""
 
+SHOW_CURSOR = "\x1b[?25h"
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -69,10 +71,12 @@ def status() -> int:
     return 128 + (_State.first or signal.SIGINT)
 
 
-def line() -> str:
-    """What is said of an interruption. It is to be said once."""
-    _State.said = True
-    return f"interrupted; to resume, {_State.resume}" if _State.resume else "interrupted"
+def say() -> None:
+    """Write the one line about the interruption, if it is not written yet."""
+    if not _State.said:
+        _State.said = True
+        how = f"; to resume, {_State.resume}" if _State.resume else ""
+        print(f"medgym: interrupted{how}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -136,10 +140,7 @@ def _watch(out: int) -> None:
 
 def _end() -> NoReturn:
     """End the process now, whatever it does."""
-    if not _State.said:
-        shown = sys.stderr.isatty()
-        os.write(2, f"{chr(27) + '[?25h' if shown else ''}medgym: {line()}\n".encode())
-    _within(0.2, _flush)
+    _within(0.2, _say_all)
     _within(0.2, _end_children)
     os._exit(status())
 
@@ -151,8 +152,11 @@ def _within(seconds: float, do: Callable[[], None]) -> None:
     thread.join(seconds)
 
 
-def _flush() -> None:
+def _say_all() -> None:
     with suppress(Exception):
+        if sys.stderr.isatty():
+            sys.stderr.write(SHOW_CURSOR)  # which a progress bar hides
+        say()
         sys.stdout.flush()
 
 
