@@ -25,6 +25,7 @@ from medgym.commands.shared_options import (
     tool_names,
 )
 from medgym.consultation.team import Team
+from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure
@@ -117,6 +118,7 @@ def play(
         sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
         seed=seed,
         studies=studies,
+        threads=DaemonThreads("medgym-tools"),  # an interrupt waits for none of them
         on_messages=watched.show if watched is not None else None,
     )
     try:

@@ -19,6 +19,7 @@ from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, unknown
 from medgym.failures import Failure, reason_of
+from medgym.interrupt import storing
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages
@@ -256,8 +257,10 @@ async def play(
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await backend.close()
-        await keeper.flush(failed, at_once=True)
+        try:  # first what is finished: a back end may be slow to close, and an interrupt is not
+            await keeper.flush(failed, at_once=True)
+        finally:
+            await backend.close()
         if out is not None:
             drifts = {} if backend.drifts is None else {"drifts": backend.drifts}
             out.note(failures=dict(tally.failures), failed=tally.failed, **drifts)
@@ -360,7 +363,8 @@ class _Keeper:
         due = len(self._waiting) >= FLUSH_COUNT or self.patience() == 0.0
         if due or at_once:
             out, part, self._waiting = self._out, self._waiting, []
-            await _persist(lambda: out.trajectories.write(part), failed)
+            with storing():
+                await _persist(lambda: out.trajectories.write(part), failed)
 
 
 async def _persist(write: Callable[[], object], failed: Callable[[Failure], None]) -> None:

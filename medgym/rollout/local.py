@@ -7,10 +7,11 @@ last of them. What is shared is found by the images themselves (URI and frame), 
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from weakref import WeakValueDictionary
 
 from medgym.cases import Case
+from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure, at
@@ -54,7 +55,7 @@ class LocalBackend(Backend):
         self._seed = seed
         self._stored = stored
         self._on_messages = on_messages
-        self._threads = ThreadPoolExecutor(min(concurrency, THREADS), "medgym-tools")
+        self._threads = DaemonThreads("medgym-tools", min(concurrency, THREADS))
         self._decoded: WeakValueDictionary[tuple[ImageRef, ...], _Decoded] = WeakValueDictionary()
 
     async def attempt(self, job: Job) -> Finished:
@@ -117,7 +118,7 @@ class _Decoded:
         self._case = case
         self._task: asyncio.Future[list[Study]] | None = None
 
-    async def studies(self, threads: ThreadPoolExecutor) -> list[Study]:
+    async def studies(self, threads: Executor) -> list[Study]:
         if self._task is None:
             self._task = asyncio.get_running_loop().run_in_executor(threads, decoded, self._case)
         try:

@@ -100,6 +100,7 @@ class Retrieve(Tool):
     """Search reference passages and solved cases; returns the best matches as text."""
 
     name = "retrieve"
+    deadline_s = 600.0  # the first call builds the index
 
     class Args(ToolArgs):
         """What to look for."""
