@@ -55,7 +55,7 @@ class Tally:
     """What went wrong in a collection.
 
     Attributes:
-        failures: failed attempts by boundary.
+        failures: failed attempts by boundary; replies that a server withheld by why.
         failed: episodes given up, by `case_id#member`, and why.
     """
 
@@ -224,7 +224,7 @@ async def play(
     next_one = 0
 
     def failed(failure: Failure) -> None:
-        tally.failures[failure.boundary] += 1
+        tally.failures[failure.counted_as] += 1
         if on_failure is not None:
             on_failure(tally)
 
@@ -288,7 +288,7 @@ async def settle(
     """
 
     def failed(failure: Failure) -> None:
-        tally.failures[failure.boundary] += 1
+        tally.failures[failure.counted_as] += 1
 
     running = [asyncio.create_task(_settle(job, backend, policy, seed, failed)) for job in jobs]
     try:

@@ -16,7 +16,7 @@ import pytest
 from medgym.cases import Case, case_hash, open_cases
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
-from medgym.failures import Failure
+from medgym.failures import Failure, withheld_of
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
@@ -224,6 +224,21 @@ def test_a_failure_travels_between_processes() -> None:
 
     failure = pickle.loads(pickle.dumps(Failure("tool", "gone", final=True)))
     assert (failure.boundary, failure.reason, failure.final) == ("tool", "gone", True)
+    withheld = pickle.loads(pickle.dumps(Failure("policy", "says no", withheld="refused")))
+    assert (withheld.boundary, withheld.withheld) == ("policy", "refused")
+    assert withheld_of(str(withheld)) == "refused"
+    assert withheld_of(str(failure)) is withheld_of("policy: refused: no") is None
+
+
+def test_what_a_server_withholds_is_counted_by_why_and_asked_once(tmp_path: Path) -> None:
+    class Refuses(Policy):
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            raise Failure("policy", "says no", final=True, withheld="refused")
+
+    folder = RunFolder.create(tmp_path / "a", "")
+    assert {t.failure for t in played(Refuses(), folder)} == {"refused: says no"}
+    assert folder.manifest["failures"] == {"refused": 12}
+    assert len(folder.trajectories) == 0
 
 
 def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
