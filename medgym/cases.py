@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medgym.errors import UserError, unknown
+from medgym.files import read_text
 from medgym.imaging.study import Box, ImageRef
 from medgym.spec import read_pairs
 
@@ -361,11 +362,9 @@ def write_cases(cases: Iterable[Case], path: str | Path) -> None:
 def read_cases(path: str | Path) -> list[Case]:
     """Read JSON lines written by `write_cases`; an error names the file, the line and the field."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no such file of cases: {path}; fix: check the path")
     cases = []
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path, "file of cases")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the cases in {path} ({error}); fix: replace it") from error
     # Not `splitlines`: a question may hold one of the rarer line ends.

@@ -215,7 +215,7 @@ def _own_case(
         raise UserError(f"--options {options!r} are not two or more; fix: write --options yes,no")
     return Case(
         id=f"own/play/{images[0].name}",
-        images=tuple(ImageRef(uri=path.resolve().as_uri(), frame=frame) for path in images),
+        images=tuple(ImageRef(uri=path.absolute().as_uri(), frame=frame) for path in images),
         question=question,
         options=offered,
         answer="",
