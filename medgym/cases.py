@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medgym.case_spec import FILE, OTHER_FILES, parse_spec, sliced, unreadable
 from medgym.errors import UserError, unknown
+from medgym.files import read_text
 from medgym.imaging.study import Box, ImageRef
 
 AnswerType = Literal["choice", "closed", "number", "set", "open", "region", "report"]
@@ -370,11 +371,9 @@ def read_cases(path: str | Path) -> list[Case]:
             and its answer is none of them.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no such file of cases: {path}; fix: check the path")
     cases, ids = [], CaseIds(str(path), "line")
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path, "file of cases")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the cases in {path} ({error}); fix: replace it") from error
     # Not `splitlines`: a question may hold one of the rarer line ends.

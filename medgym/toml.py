@@ -9,14 +9,15 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from medgym.errors import UserError, unknown
+from medgym.files import read_text
 
 Table = TypeVar("Table", bound=BaseModel)
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
-    """A file's tables, and its text; `UserError` where it is not TOML."""
+    """A file's tables, and its text; `UserError` where it is no file or not TOML."""
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path)
         return tomllib.loads(text), text
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML ({error}); fix: correct that place") from error
