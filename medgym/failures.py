@@ -5,11 +5,16 @@ endpoint that hangs, a tool that crashes, a worker that is killed, a disk that i
 failure is retried from a fresh environment, counted, and never scored.
 """
 
+import os
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal, get_args
 
 from medgym.errors import RunError, UserError
+from medgym.redaction import redact_text
 
 Boundary = Literal["policy", "tool", "environment", "worker", "store"]
 
@@ -20,7 +25,8 @@ an evaluation counts it and goes on; but it is no answer, so nothing scores it."
 
 
 class Failure(Exception):
-    """A part of the machinery failed: `boundary` says where and `reason` why, in one line.
+    """A part of the machinery failed: `boundary` says where and `reason` why, in one line without
+    secrets.
 
     A `final` failure (an image that does not exist) is not attempted again. A `withheld` reply is a
     failure at the boundary `policy` that is counted under a name of its own.
@@ -33,6 +39,7 @@ class Failure(Exception):
         final: bool = False,
         withheld: Withheld | None = None,
     ) -> None:
+        reason = redact_text(reason)
         super().__init__(f"{withheld or boundary}: {reason}")
         self.boundary: Boundary = boundary
         self.reason = reason
@@ -63,6 +70,44 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}"[:200].removesuffix(".")
 
 
+def raised(error: BaseException) -> str:
+    """What a plug-in raised, as records may keep it: its type, and where it was raised.
+
+    Its text may hold paths and values, such as a patient's name. It is kept only if
+    MEDGYM_TRACEBACK=1 asks for it; then the whole traceback is on stderr, too. Errors of medgym's
+    own classes are texts of medgym's own, and are kept.
+    """
+    if traceback_wanted():
+        whole = "".join(traceback.format_exception(error))
+        print(redact_text(whole), end="", file=sys.stderr)
+        return reason_of(error)
+    kind = type(error)
+    if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return reason_of(error)
+    said = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    return f"{kind.__name__}{said}{_place(error)}"
+
+
+def traceback_wanted() -> bool:
+    """Whether the user asks for errors with all that they say."""
+    return os.environ.get("MEDGYM_TRACEBACK") == "1"
+
+
+def _place(error: BaseException) -> str:
+    """` at FILE:LINE`: where medgym called other code last, or where medgym itself raised it."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames:
+        return ""
+    ours = __name__.partition(".")[0]
+    inside = [
+        number
+        for number, (frame, _) in enumerate(frames)
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == ours
+    ]
+    frame, line = frames[min(inside[-1] + 1 if inside else 0, len(frames) - 1)]
+    return f" at {Path(frame.f_code.co_filename).name}:{line}"
+
+
 @contextmanager
 def at(boundary: Boundary) -> Iterator[None]:
     """Turn any exception into a `Failure` at `boundary`.
@@ -74,4 +119,4 @@ def at(boundary: Boundary) -> Iterator[None]:
     except (Failure, UserError, RunError):
         raise
     except Exception as error:
-        raise Failure(boundary, reason_of(error)) from error
+        raise Failure(boundary, raised(error)) from error

@@ -30,6 +30,7 @@ from weakref import WeakValueDictionary
 import medgym
 from medgym.errors import UserError
 from medgym.messages import Message
+from medgym.redaction import redact, redact_toml
 from medgym.storage.trajectories import ImageStore, TrajectoryStore, write_atomic
 from medgym.toml import toml_text
 from medgym.trajectory import Trajectory
@@ -79,7 +80,7 @@ class RunFolder:
         taken = UserError(
             f"the run folder {path} exists and is not empty; fix: choose another name or remove it"
         )
-        text = asked if isinstance(asked, str) else toml_text(asked)
+        text = redact_toml(asked if isinstance(asked, str) else toml_text(asked))
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -114,8 +115,8 @@ class RunFolder:
         if not (path / "manifest.json").is_file():
             return cls.create(path, asked, **facts)
         folder = cls.open(path)
-        text = asked if isinstance(asked, str) else toml_text(asked)
-        differing = _differing(folder.recipe, text)
+        text = redact_toml(asked if isinstance(asked, str) else toml_text(asked))
+        differing = _differing(redact_toml(folder.recipe), text)
         if differing:
             raise UserError(
                 f"{path} holds a run of another recipe; fix: choose another name, or ask for the "
@@ -173,8 +174,8 @@ class RunFolder:
         self._lock = None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a file of the folder as JSON, whole or not at all."""
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        """Write a file of the folder as JSON, whole or not at all, without secrets."""
+        text = json.dumps(redact(value), indent=2, ensure_ascii=False) + "\n"
         write_atomic(self.path / name, text.encode("utf-8", "replace"))
 
     def keep_images(self, messages: Sequence[Message]) -> None:

@@ -1,6 +1,7 @@
 """Collecting survives what goes wrong: nothing lost, nothing twice, no failure scored."""
 
 import errno
+import re
 import signal
 import subprocess
 import sys
@@ -138,7 +139,7 @@ def test_what_fails_for_good_is_named_and_never_scored(tmp_path: Path) -> None:
     for trajectory in trajectories:
         validate(trajectory)
         assert trajectory.reward is None
-        assert trajectory.failure == "policy: ConnectionError: the endpoint closed half-way"
+        assert re.fullmatch(r"policy: ConnectionError at \w+\.py:\d+", trajectory.failure or "")
     assert len(folder.manifest["failed"]) == 24
     assert "phantom/train/radiograph-512-kind-0#1" in folder.manifest["failed"]
     assert len(folder.trajectories) == 0

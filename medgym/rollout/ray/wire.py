@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medgym.errors import RunError, UserError
-from medgym.failures import Boundary, Failure, reason_of
+from medgym.failures import Boundary, Failure, raised, reason_of
 from medgym.rollout.ray.cluster import ray  # which says what to install
 
 Packed = list[ray.ObjectRef[bytes]]
@@ -82,7 +82,7 @@ def sendable(error: Exception, boundary: Boundary = "worker") -> Exception:
     """
     error = unwrapped(error, boundary)
     if not isinstance(error, Failure | UserError | RunError):
-        return Failure(boundary, reason_of(error))
+        return Failure(boundary, raised(error))
     try:
         if type(pickle.loads(pickle.dumps(error))) is type(error):
             return error
