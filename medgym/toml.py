@@ -14,11 +14,21 @@ Table = TypeVar("Table", bound=BaseModel)
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
-    """A file's tables, and its text; `UserError` where it is not TOML."""
+    """A file's tables, and its text; `UserError` where it cannot be read or is not TOML."""
+    text = read_text(path)
     try:
-        text = path.read_text("utf-8")
         return tomllib.loads(text), text
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not TOML ({error}); fix: correct that place") from error
+
+
+def read_text(path: Path) -> str:
+    """A file's text; `UserError` where it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); fix: check the path") from error
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is not TOML ({error}); fix: correct that place") from error
 
 

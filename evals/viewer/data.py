@@ -5,7 +5,6 @@ is held once, in a list, and turns name it by its place there. An image is named
 the run has kept it, else it is None. Gold is here: the page is for people who study the run.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -165,8 +164,8 @@ def _asked(folder: RunFolder) -> dict[str, Any]:
     if isinstance(followed, dict):
         return followed
     try:
-        return tomllib.loads(folder.recipe)
-    except (OSError, ValueError):  # the page shows the episodes nevertheless
+        return folder.asked
+    except UserError:  # the page shows the episodes nevertheless
         return {}
 
 

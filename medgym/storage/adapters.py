@@ -7,7 +7,6 @@ from cached blocks of its old weights. A sampler is any policy with `with_adapte
 """
 
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 
 from medgym.errors import UserError
 from medgym.policy import Policy
+from medgym.storage.json_files import read_json
 from medgym.storage.trajectories import write_atomic
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -106,7 +106,7 @@ def final(run: Path, role: str) -> Version | None:
     """
     versions = published(run, role)
     mark = run.resolve() / "adapters" / role / BEST
-    best = mark.read_text("utf-8").strip() if mark.is_file() else None
+    best = mark.read_text("utf-8", "replace").strip() if mark.is_file() else None
     marked = [version for version in versions if str(version.step) == best]
     return next(iter((*marked, *versions[-1:])), None)
 
@@ -208,7 +208,7 @@ def check_shapes(adapter: Path, weights: Mapping[str, Sequence[int]], base: str)
         ) from error
     unfit = f"the adapter {adapter} does not fit {base}"
     fix = "fix: name the adapter's own base"
-    asked = json.loads((adapter / CONFIG).read_text("utf-8"))
+    asked = read_json(adapter / CONFIG)
     # A bare matrix has no layer of its own: PEFT names its module.
     bare = tuple(name.rpartition(".")[0] for name in asked.get("target_parameters") or ())
     for name, shape in parts.items():
