@@ -28,6 +28,11 @@ class CheckedSequence(Sequence[Item], Generic[Item]):
                 raise ContractError(f"made a {type(made).__name__}; expected a sequence")
         self._made: Sequence[Item] = made
 
+    @property
+    def is_made(self) -> bool:
+        """Whether all items exist already, rather than being made when they are asked for."""
+        return isinstance(self._made, list | tuple)
+
     def __len__(self) -> int:
         with calling(self._plug_in):
             return len(self._made)

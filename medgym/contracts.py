@@ -5,14 +5,12 @@ that would stumble over it later.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import get_args
 
 from medgym.errors import Fault, ToolError
 from medgym.failures import ContractError
 from medgym.messages import Malformed, Reply
 from medgym.tool import ToolResult
-
-FAULTS: dict[Any, Fault] = {"name": "name", "type": "type", "value": "value"}
 
 
 def checked_reply(given: object) -> Reply:
@@ -62,7 +60,8 @@ def checked_result(given: object) -> ToolResult:
 def fault_of(error: ToolError) -> Fault:
     """What was wrong with a refused call; a tool that says nothing known means the value."""
     said: object = getattr(error, "fault", None)
-    return FAULTS.get(said, "value") if isinstance(said, str) else "value"
+    known: tuple[Fault, ...] = get_args(Fault)
+    return next((fault for fault in known if fault == said), "value")
 
 
 def _kind(value: object) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from medgym.cases import Case, CaseList, open_cases
 from medgym.contracts import checked_reply, checked_result, fault_of
+from medgym.deadline import within
 from medgym.errors import Fault, ToolError, UserError
 from medgym.failures import at
 from medgym.imaging.study import Study, open_image
@@ -31,6 +32,7 @@ from medgym.messages import (
     ToolOffer,
     message,
     parse_action,
+    shortened,
 )
 from medgym.question import caption_of, question_of
 from medgym.registry import names
@@ -55,11 +57,12 @@ class ToolOutcome:
     Attributes:
         call: the call as the policy wrote it: `name` and unchecked `arguments`. A box in it is in
             the policy's coordinates (`Rules.coordinates`), relative to the view it names.
-        text: the tool's text, or `Error: ...` for a refused call.
+        text: the tool's text, or `Error: ...` for a call that was refused or is late.
         views: the views that the call made. `view.box_px` is in pixels of the original image
             `view.image`, from the top left: (x0, y0, x1, y1).
         data: what the tool recorded for rubrics and readers of a run. No policy sees it.
-        fault: what was wrong with a refused call, None for a call that was carried out.
+        fault: what was wrong with a refused call, `late` for a call whose tool passed its deadline
+            (no mistake of the policy), None for a call that was carried out.
     """
 
     call: ToolCall
@@ -70,7 +73,7 @@ class ToolOutcome:
 
     @property
     def failed(self) -> bool:
-        """Whether the call was refused."""
+        """Whether the call was refused or late."""
         return self.fault is not None
 
 
@@ -269,7 +272,7 @@ class Episode:
         if self.done:
             raise RuntimeError("the episode is over; reset before the next step")
         with at("policy"):
-            reply = checked_reply(reply)
+            reply = shortened(checked_reply(reply))
         text = _encodable(reply.text)
         self.messages.append(Message("assistant", (TextPart(text),), reply))
         action = reply.malformed or parse_action(text, cut=reply.cut)
@@ -287,7 +290,7 @@ class Episode:
             self.score = self._rules.rubric.score(self._case, self)
             return None
         if isinstance(action, Malformed):
-            answer = message("tool", f"Error: {action.error}.")
+            answer = message("tool", f"Error: {action.error}."[:MAX_TEXT])
         else:
             shown = [ImagePart(v.number, v.shown) for o in outcomes for v in o.views]
             text = _encodable("\n".join(o.text for o in outcomes))
@@ -313,7 +316,7 @@ class Episode:
             return ToolOutcome(call, _cut("\n".join(lines)), views, dict(result.data))
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
-        return tool(args, workspace)
+        return within(tool, tool, args, workspace)
 
 
 def _refused(call: ToolCall, text: str, fault: Fault) -> ToolOutcome:

@@ -13,6 +13,8 @@ from asyncio.runners import Runner
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
+from medgym import interrupt
+
 _RAISE = dis.opmap["RAISE_VARARGS"]
 
 
@@ -33,7 +35,7 @@ def is_interruption(error: BaseException) -> bool:
         return not _stands_at_raise(error)
     if threading.current_thread() is not threading.main_thread():
         return False
-    if _passed_handler(error):
+    if interrupt.came() or _passed_handler(error):
         return True
     return isinstance(error, KeyboardInterrupt) and not _stands_at_raise(error)
 

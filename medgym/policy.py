@@ -11,8 +11,9 @@ from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.failures import ContractError, calling
 from medgym.messages import Message, Reply
+from medgym.redaction import redact_text
 from medgym.registry import load, names
-from medgym.spec import split_spec, without_credentials
+from medgym.spec import shown, split_spec
 
 
 @dataclass(frozen=True)
@@ -293,19 +294,19 @@ def load_policy(spec: str) -> Policy:
     """The policy that a spec names: `SCHEME:NAME`, or the scheme only where it needs no name.
 
     `NAME@ADAPTER` and `NAME?adapter=PATH` play by an adapter; `medgym.spec` says how that is read.
-    Its `spec` is the given one without the password that a URL may hold: runs record it.
+    Its `spec` is the given one without secrets, such as the password of a URL: runs record it.
 
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
     """
     kind, rest, adapter = read_spec(spec)
-    scheme = without_credentials(spec).partition(":")[0]
+    scheme = redact_text(spec).partition(":")[0]
     with calling(f"the policy {scheme!r}"):
         made: object = kind.from_spec(rest, adapter)
         if not isinstance(made, Policy):
             raise ContractError(f"made a {type(made).__name__}; expected a medgym.Policy")
     policy = made
-    policy.spec = without_credentials(spec)
+    policy.spec = redact_text(spec)
     return policy
 
 
@@ -319,12 +320,10 @@ def read_spec(spec: str) -> tuple[type[Policy], str, str | None]:
     if (not rest) if ":" in spec else (scheme not in names("policies")):
         known = ", ".join(names("policies"))
         raise UserError(
-            f"cannot read the policy {without_credentials(spec)!r}; fix: write SCHEME:NAME, where "
+            f"cannot read the policy {shown(spec)!r}; fix: write SCHEME:NAME, where "
             f"SCHEME is one of {known}"
         )
     if adapter == "":
-        raise UserError(
-            f"{without_credentials(spec)} names no adapter; fix: name one after the @, or omit it"
-        )
+        raise UserError(f"{shown(spec)} names no adapter; fix: name one after the @, or omit it")
     kind: type[Policy] = load("policies", scheme)
     return kind, rest, adapter

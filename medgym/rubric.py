@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 from medgym.cases import Case, option_of
 from medgym.errors import RunError, UserError, unknown
-from medgym.failures import ContractError, PlugInCall, calling, reason_of
+from medgym.failures import ContractError, PlugInCall, calling, raised
 from medgym.messages import Malformed
 from medgym.scorer import grade
 from medgym.spec import kinds_of, read_options
@@ -179,19 +179,20 @@ class Rubric:
         return Score(total, values, right)
 
     def _failed(self, term: Term, case: Case, error: BaseException) -> RunError:
+        reason = str(error) if isinstance(error, ContractError) else raised(error)
         return RunError(
-            f"the term {term.name!r} of the rubric {self.name!r} failed on {case.id}: "
-            f"{reason_of(error)}; fix: correct the term"
+            f"the term {term.name!r} of the rubric {self.name!r} failed on {case.id}: {reason}; "
+            "fix: correct the term"
         )
 
 
 def _number(value: object) -> float:
-    """What a term gave as a number; `ValueError` where it gave none, or none that is finite."""
+    """What a term gave as a number; `ContractError` where it gave none, or none that is finite."""
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
-        raise ValueError(f"{value!r} is not a number")
+        raise ContractError(f"a {type(value).__name__} is not a number")
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"{number} is not a finite number")
+        raise ContractError(f"{number} is not a finite number")
     return number
 
 

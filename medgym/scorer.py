@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from medgym.cases import Case
 from medgym.errors import RunError, UserError
-from medgym.failures import PlugInCall, calling, reason_of
+from medgym.failures import PlugInCall, calling, raised
 
 Verdict = Literal["right", "wrong", "unparsed", "unanswered", "unreadable", "failed"]
 """What became of an answer.
@@ -132,7 +132,7 @@ def grade(case: Case, answer: str | None) -> Grade:
 
     def failed(error: BaseException) -> RunError:
         return RunError(
-            f"the scorer {name!r} failed on {case.id}: {reason_of(error)}; fix: correct the scorer"
+            f"the scorer {name!r} failed on {case.id}: {raised(error)}; fix: correct the scorer"
         )
 
     with PlugInCall(failed):

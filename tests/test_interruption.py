@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from medgym.errors import RunError
-from medgym.failures import Failure, at, calling
+from medgym.failures import Failure, at, calling, reason_of
 from medgym.interruption import is_interruption
 
 
@@ -135,5 +135,6 @@ def test_an_exception_that_cannot_say_what_it_is_is_still_named() -> None:
         def __str__(self) -> str:
             raise SystemExit
 
-    with pytest.raises(RunError, match="the judge raised Silent; fix"), calling("the judge"):
+    with pytest.raises(RunError, match=r"the judge raised Silent at .*; fix"), calling("the judge"):
         raise Silent
+    assert reason_of(Silent()) == "Silent"

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from medgym.cases import Case
+from medgym.cases import Case, case_hash
 from medgym.consultation.team import Team
 from medgym.contracts import checked_reply
 from medgym.episode import Episode, Rules
@@ -62,7 +62,8 @@ async def roll_out(
         part = _Part(seed, member, studies, threads, on_messages)
         drawn = seed_of(seed, case.id, "consultation", member)
         with at("policy", named(policy)):
-            return await policy.consult(case, rules, part, sampling, drawn)
+            whole = await policy.consult(case, rules, part, sampling, drawn)
+        return replace(whole, case_hash=case_hash(case))
     drawn = seed_of(seed, case.id, role, member)
     with at("policy", named(policy)):
         player = policy.for_case(case) if policy.needs_gold else policy

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from medgym.contracts import fault_of
+from medgym.deadline import within
 from medgym.episode import Rules
 from medgym.errors import ToolError
 from medgym.failures import ContractError, Failure, at, reason_of
@@ -111,7 +113,11 @@ class Batcher:
         try:
             with at("tool", self._tool.name):
                 calls = [(call.args, call.workspace) for call in batch]
-                results = _as_many(self._tool.run_many(calls), len(batch))
+                try:
+                    returned = within(self._tool, self._tool.run_many, calls)
+                    results = _as_many(returned, len(batch))
+                except ToolError as error:
+                    results = [ToolError(str(error), fault_of(error)) for _ in batch]
         except Exception as error:
             for call in batch:
                 with suppress(InvalidStateError):
@@ -132,7 +138,12 @@ def _as_many(results: object, calls: int) -> list[ToolResult | ToolError]:
 
 
 class StandIn(Tool):
-    """What an episode calls in place of a tool that runs elsewhere: a policy sees no difference."""
+    """What an episode calls in place of a tool that runs elsewhere: a policy sees no difference.
+
+    The tool's deadline counts where the tool runs, so that a call may wait for its batch.
+    """
+
+    deadline_s = None
 
     def __init__(self, tool: Tool) -> None:
         vars(self).update(name=tool.name, fidelity=tool.fidelity, Args=tool.Args)

@@ -77,7 +77,7 @@ def test_a_crash_is_everybodys_and_the_next_batch_goes_on() -> None:
 
     batcher = Batcher(Crashing(), wait=0.5)
     for future in ask(batcher, 4):
-        with pytest.raises(Failure, match="square raised MemoryError: out of memory"):
+        with pytest.raises(Failure, match="square raised MemoryError at "):
             future.result()
     for future in ask(batcher, 4):
         with pytest.raises(Failure, match="square returned 3 results from run_many for 4 calls"):

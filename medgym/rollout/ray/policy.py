@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from medgym.contracts import checked_reply
 from medgym.errors import UserError
 from medgym.failures import at
-from medgym.messages import Message, Reply
+from medgym.messages import Message, Reply, shortened
 from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.rollout.ray.wire import Home, Packed, Unpacked, packed, sendable, unwrapped
 
@@ -157,7 +157,7 @@ class PolicyActor:
 async def _acting(policy: Policy, messages: Sequence[Message], sampling: Sampling) -> Reply:
     """A reply; typed inside the task, for a task that ends by `SystemExit` ends the process."""
     with at("policy", type(policy).__name__):
-        return checked_reply(await policy.act(messages, sampling))
+        return shortened(checked_reply(await policy.act(messages, sampling)))
 
 
 class RemotePolicy(Policy):

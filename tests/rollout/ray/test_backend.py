@@ -540,7 +540,8 @@ def test_what_would_end_a_process_fails_the_episode_and_ends_none(
     monkeypatch.setattr(collection, "RETRIES", 0)
     rules = Rules(tools=(Ending(), EndingBatch()), view_size=64)
     make = partial(RayBackend, EndingPolicy(model), rules, workers=1)
-    found = {t.failure for t in played(cases(1), make, group_size=16)}
+    failures = [t.failure or "" for t in played(cases(1), make, group_size=16)]
+    found = {failure.partition(" at ")[0] for failure in failures}
     name = "EndingPolicy" if model else "ends"
     assert found == {
         "tool: ending raised SystemExit",
@@ -556,7 +557,7 @@ def test_errors_that_pickling_would_lose_become_their_own_kind() -> None:
 
     plain = Failure("store", "full")
     assert sendable(plain) is plain
-    assert sendable(ValueError("odd")).args == ("worker: ValueError: odd",)
+    assert sendable(ValueError("odd")).args == ("worker: ValueError",)
     assert type(sendable(Local("fix"))) is UserError
     assert type(sendable(InvariantError(1, "drift"))) in (RunError, InvariantError)
     died = unwrapped(ray.exceptions.WorkerCrashedError())
