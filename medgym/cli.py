@@ -6,11 +6,13 @@ is read from its source, so help stays fast and no plug-in can break it.
 
 Exit codes: 0 success; 1 the run failed; 2 wrong usage; 130 interrupted by Ctrl-C, 143 by SIGTERM.
 Each but the first comes with one line on stderr: what is wrong and how to fix it. With
-MEDGYM_TRACEBACK=1 in the environment, errors come with their traceback.
+MEDGYM_TRACEBACK=1 in the environment, errors come with their traceback. Secrets are shown in
+neither.
 """
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -21,6 +23,8 @@ from typer.core import TyperCommand, TyperGroup
 from medgym import interrupt
 from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
+from medgym.failures import traceback_wanted
+from medgym.redaction import redact_text
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
 """The order in which help lists the commands that one meets first; others follow by name."""
@@ -157,9 +161,9 @@ def _interrupted() -> int:
 def _say(error: object, status: int, line: str = "") -> int:
     if interrupt.came():  # what is interrupted fails in its own way
         return _interrupted()
-    if os.environ.get("MEDGYM_TRACEBACK") == "1" and isinstance(error, BaseException):
-        raise error
-    print("medgym:", " ".join((line or str(error)).split()), file=sys.stderr)
+    if traceback_wanted() and isinstance(error, BaseException):
+        print(redact_text("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    print("medgym:", redact_text(" ".join((line or str(error)).split())), file=sys.stderr)
     return status
 
 

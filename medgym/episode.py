@@ -30,6 +30,7 @@ from medgym.messages import (
     ToolOffer,
     message,
     parse_action,
+    shortened,
 )
 from medgym.registry import names
 from medgym.rubric import Rubric, Score, load_rubric, outcome
@@ -262,7 +263,7 @@ class Episode:
         """Play one reply. Returns the environment's next message, None when the episode is over."""
         if self.done:
             raise RuntimeError("the episode is over; reset before the next step")
-        reply = Reply(reply) if isinstance(reply, str) else reply
+        reply = shortened(Reply(reply) if isinstance(reply, str) else reply)
         text = _encodable(reply.text)
         self.messages.append(Message("assistant", (TextPart(text),), reply))
         action = reply.malformed or parse_action(text, cut=reply.cut)
@@ -280,7 +281,7 @@ class Episode:
             self.score = self._rules.rubric.score(self._case, self)
             return None
         if isinstance(action, Malformed):
-            answer = message("tool", f"Error: {action.error}.")
+            answer = message("tool", f"Error: {action.error}."[:MAX_TEXT])
         else:
             shown = [ImagePart(v.number, v.shown) for o in outcomes for v in o.views]
             text = _encodable("\n".join(o.text for o in outcomes))

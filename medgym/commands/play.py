@@ -36,6 +36,7 @@ from medgym.rollout import roll_out
 from medgym.rollout.request import ready
 from medgym.rubric import Rubric
 from medgym.trajectory import Trajectory
+from medgym.uris import file_uri
 
 
 def play(
@@ -217,7 +218,7 @@ def _own_case(
         raise UserError(f"--options {options!r} are not two or more; fix: write --options yes,no")
     return Case(
         id=f"own/play/{images[0].name}",
-        images=tuple(ImageRef(uri=path.resolve().as_uri(), frame=frame) for path in images),
+        images=tuple(ImageRef(uri=file_uri(path), frame=frame) for path in images),
         question=question,
         options=offered,
         answer="",

@@ -127,7 +127,8 @@ def rollout(
         first, reason = next(iter(tally.failed.items()))
         raise RunError(
             f"{len(tally.failed)} of {total} episodes failed, such as {first} ({reason}); "
-            f"the others are in {out}; fix: remove the cause and run the same command again"
+            f"the others are in {out}; fix: remove the cause (MEDGYM_TRACEBACK=1 shows it) and run "
+            "the same command again"
         )
     kept = list(folder.trajectories)
     parts = Counter(b.role for t in kept for b in t.branches if b.record.failure is not None)

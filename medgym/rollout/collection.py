@@ -24,6 +24,7 @@ from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages
 from medgym.rollout.local import LocalBackend
+from medgym.rollout.record import held_episodes
 from medgym.rollout.request import policy_of, request_of, rules_of
 from medgym.rollout.sync import drive
 from medgym.seeds import seed_of
@@ -54,7 +55,7 @@ class Tally:
     """What went wrong in a collection.
 
     Attributes:
-        failures: failed attempts by boundary.
+        failures: failed attempts by boundary; replies that a server withheld by why.
         failed: episodes given up, by `case_id#member`, and why.
     """
 
@@ -207,7 +208,7 @@ async def play(
     done: set[tuple[str, int]] = set()
     if out is not None:
         out.claim()
-        done = {(t.case_id, t.member) for t in out.trajectories}
+        done = held_episodes(out.trajectories, cases)
     jobs = enumerate(
         job
         for case in cases
@@ -223,7 +224,7 @@ async def play(
     next_one = 0
 
     def failed(failure: Failure) -> None:
-        tally.failures[failure.boundary] += 1
+        tally.failures[failure.counted_as] += 1
         if on_failure is not None:
             on_failure(tally)
 
@@ -287,7 +288,7 @@ async def settle(
     """
 
     def failed(failure: Failure) -> None:
-        tally.failures[failure.boundary] += 1
+        tally.failures[failure.counted_as] += 1
 
     running = [asyncio.create_task(_settle(job, backend, policy, seed, failed)) for job in jobs]
     try:

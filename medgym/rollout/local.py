@@ -2,7 +2,7 @@
 
 Tools and image decoding run in threads; the calls of a tool that takes batches are joined. Members
 of a group that play at the same time share their case's decoded images, which are freed with the
-last of them.
+last of them. What is shared is found by the images themselves (URI and frame), not by a case's id.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure, at
-from medgym.imaging.study import Study, open_image
+from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
@@ -56,13 +56,13 @@ class LocalBackend(Backend):
         self._stored = stored
         self._on_messages = on_messages
         self._threads = DaemonThreads("medgym-tools", min(concurrency, THREADS))
-        self._decoded: WeakValueDictionary[str, _Decoded] = WeakValueDictionary()
+        self._decoded: WeakValueDictionary[tuple[ImageRef, ...], _Decoded] = WeakValueDictionary()
 
     async def attempt(self, job: Job) -> Finished:
         """Play one episode; see `Backend.attempt`."""
-        shared = self._decoded.get(job.case.id)
+        shared = self._decoded.get(job.case.images)
         if shared is None:
-            shared = self._decoded[job.case.id] = _Decoded(job.case)
+            shared = self._decoded[job.case.images] = _Decoded(job.case)
         images: dict[str, bytes] = {}
 
         def finish(messages: Sequence[Message]) -> None:
