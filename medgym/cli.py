@@ -20,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
+from medgym.memory import image_memory
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
 """The order in which help lists the commands that one meets first; others follow by name."""
@@ -97,6 +98,7 @@ def root(
 
     Example: medgym play phantom:test --policy scripted:oracle
     """
+    image_memory()  # what the environment declares is checked before any work
     if context.invoked_subcommand is None:
         print(context.get_help())
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from medgym.errors import UserError
 from medgym.files import open_regular
-from medgym.imaging.limits import bomb, chosen_frame, refuse_beyond_machine, refuse_bomb
+from medgym.imaging.limits import bomb, chosen_frame, make_room, refuse_bomb
 from medgym.imaging.strips import finite_range, mapped, one_at_a_time, pixels_of, replace_nonfinite
 
 Box = tuple[float, float, float, float]
@@ -162,18 +162,25 @@ def open_image(ref: ImageRef) -> Study:
         UserError: there is no such file, it is not an image, it has too many pixels, it is a DICOM
             file without pixels, or no source opens the URI's scheme.
     """
-    scheme, colon, rest = ref.uri.partition(":")
+    scheme, colon, _ = ref.uri.partition(":")
     if not colon:
         raise UserError(
             f"image {ref.uri!r} has no scheme; fix: write file:PATH, or the URI of a source"
         )
-    if scheme == "file":
-        return open_file(Path(unquote(urlsplit(ref.uri).path or rest)), frame=ref.frame)
+    path = path_of(ref)
+    if path is not None:
+        return open_file(path, frame=ref.frame)
     from medgym.registry import load
 
     study = load("sources", scheme).open_image(ref)
     assert isinstance(study, Study)
     return study
+
+
+def path_of(ref: ImageRef) -> Path | None:
+    """The file that holds an image; None where a source opens it."""
+    scheme, _, rest = ref.uri.partition(":")
+    return Path(unquote(urlsplit(ref.uri).path or rest)) if scheme == "file" else None
 
 
 def open_file(path: Path, frame: int | None = None) -> Study:
@@ -196,12 +203,14 @@ def open_file(path: Path, frame: int | None = None) -> Study:
             raise UserError(_unreadable(stream, path, is_dicom, error)) from error
 
 
-def need_of(path: Path, frame: int | None = None) -> int:
-    """Bytes of memory that opening and showing an image takes at its most, from its header alone.
+def need_of(ref: ImageRef) -> int:
+    """Bytes of memory that opening and showing an image file takes at its most, from its header.
 
-    0 for a file that `open_file` refuses.
+    0 for a file that `open_image` refuses.
     """
     try:
+        path, frame = path_of(ref), ref.frame
+        assert path is not None
         with open_regular(path, "image") as stream:
             if _is_dicom(stream, path):
                 from medgym.imaging import dicom
@@ -274,7 +283,7 @@ def _open_picture(stream: BinaryIO, path: Path, frame: int | None) -> Study:
     with _picture(stream) as picture:
         picture.seek(_page(picture, path, frame))
         refuse_bomb(path, *picture.size)
-        refuse_beyond_machine(path, _need(stream, picture))
+        make_room(path, _need(stream, picture))
         picture.load()
         if picture.mode in _STORED:
             return _stored(pixels_of(picture, np.float32))
