@@ -9,6 +9,7 @@ of its sampling.
 import asyncio
 import base64
 import email.utils
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from medgym.failures import reason_of
 from medgym.seeds import seed_of
 
 from ..event_loop import BackgroundLoop
+from .address import secrets_of, without
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 """Seconds before the first retry, and at most before a later one."""
@@ -54,6 +56,7 @@ class Endpoint:
 
     Attributes:
         url: the URL without a password, as errors and runs may show it.
+        has_key: whether a key, or a user and a password, is sent.
 
     Args:
         url: where requests go, without a slash at the end. A user and a password before the host
@@ -71,9 +74,12 @@ class Endpoint:
         user, _, place = parts.netloc.rpartition("@")
         self.url = parts._replace(netloc=place).geturl()
         self._headers = {}
+        self.has_key = bool(user or key)
+        self._secrets = secrets_of("", key)
         if user:
             encoded = base64.b64encode(unquote(user).encode()).decode()
             self._headers["Authorization"] = f"Basic {encoded}"
+            self._secrets = secrets_of(unquote(user), encoded)
         elif key:
             self._headers["Authorization"] = f"Bearer {key}"
         self._concurrency = concurrency
@@ -156,9 +162,10 @@ class Endpoint:
         client, free = self._open()
         async with free, asyncio.timeout(self._timeout):
             reply = await client.request(method, url, json=body)
+        read = without(self._secrets, reply.content)
         if reply.status_code >= 300:
-            raise Refused(reply.status_code, _message(reply), _retry_after(reply))
-        return reply.json() if want_json else reply.text
+            raise Refused(reply.status_code, _message(read), _retry_after(reply))
+        return json.loads(read) if want_json else None
 
     def close(self) -> None:
         """Interrupt all requests and close all connections."""
@@ -166,14 +173,14 @@ class Endpoint:
         self._background.close(client.aclose() if client is not None else None)
 
 
-def _message(reply: httpx2.Response) -> str:
+def _message(body: bytes) -> str:
     """The message in the body of an error, in one line: `{"error": {"message": ...}}`, or all."""
     try:
-        value = reply.json()
+        value = json.loads(body)
         error = value.get("error", value)
         text = error["message"] if isinstance(error, dict) else error
     except (ValueError, AttributeError, KeyError):
-        text = reply.text
+        text = body.decode("utf-8", "replace")
     return " ".join(str(text).split())[:160]
 
 
