@@ -14,6 +14,7 @@ from medgym.cases import Case, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.progress import Advance
+from medgym.storage.layout import SET_ASIDE
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import ImageStore, TrajectoryStore
 from medgym.trajectory import Node, Trajectory
@@ -38,7 +39,12 @@ def stores_of(folder: RunFolder) -> dict[str, TrajectoryStore]:
     Of a training these are the episodes of its rollouts, of its opinions and of its judging.
     """
     found = sorted({path.parent for path in folder.path.rglob("part-*.parquet")})
-    return {path.relative_to(folder.path).as_posix(): TrajectoryStore(path) for path in found}
+    inside = [path.relative_to(folder.path) for path in found]
+    return {
+        path.as_posix(): TrajectoryStore(folder.path / path)
+        for path in inside
+        if SET_ASIDE not in path.parts
+    }
 
 
 def opened_first(names: Sequence[str]) -> str:

@@ -24,6 +24,9 @@ from medgym.storage.trajectories import write_atomic
 ROLE = "policy"
 """The role of a policy that is trained without others: its adapters are in `adapters/policy/`."""
 
+SET_ASIDE = "set-aside"
+"""The folder of any run that holds what was found damaged. Nothing reads it."""
+
 COLD_START, TRAINED = "cold_start", "trained"
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medgym.errors import UserError
 from medgym.failures import reason_of
@@ -90,6 +90,17 @@ class Part:
         with readable(self.path):
             return self._file.schema_arrow.remove_metadata()
 
+    def images(self) -> set[str]:
+        """The hashes of the images that its trajectories show. No other column is read."""
+        import pyarrow.compute
+
+        column = "nodes.list.element.images.list.element.sha256"
+        with readable(self.path):
+            nodes = self._file.read(columns=[column])["nodes"]
+            uses: Any = pyarrow.compute.list_flatten(nodes)
+            uses = pyarrow.compute.list_flatten(pyarrow.compute.struct_field(uses, "images"))
+            return set(pyarrow.compute.struct_field(uses, "sha256").unique().to_pylist())
+
     def table(self) -> "pyarrow.Table":
         """Its rows. They come without the hash, which is of these bytes only."""
         with readable(self.path):
@@ -105,8 +116,8 @@ def readable(part: Path) -> Iterator[None]:
         raise
     except _Damaged as error:
         raise UserError(
-            f"{part} is damaged: {error}; fix: restore it, or set it aside with medgym check run "
-            "RUN --repair"
+            f"{part} cannot be read as trajectories ({error}); fix: restore it, or set it aside "
+            "with medgym check run RUN --repair"
         ) from error
     except Exception as error:  # damaged bytes make Arrow and our own reading raise what they like
         raise UserError(

@@ -31,9 +31,12 @@ import medgym
 from medgym.errors import UserError
 from medgym.messages import Message
 from medgym.storage.manifest import FORMAT, read_manifest
+from medgym.storage.shown_images import require_images
 from medgym.storage.trajectories import ImageStore, TrajectoryStore, write_atomic
 from medgym.toml import read_text, read_toml, toml_text
 from medgym.trajectory import Trajectory
+
+RECIPE = "recipe.toml"
 
 PACKAGES = (
     "numpy", "pillow", "pydantic", "gymnasium", "pyarrow", "scipy", "scikit-image", "pydicom",
@@ -122,6 +125,7 @@ class RunFolder:
         folder.claim()
         if folder.manifest["status"] != "running":
             raise UserError(f"the run in {path} is done; fix: choose another name or remove it")
+        require_images(path)
         return folder
 
     @classmethod

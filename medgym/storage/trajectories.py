@@ -73,6 +73,11 @@ class ImageStore:
         """Whether an image of that hash is there."""
         return self._file(sha256).exists()
 
+    def names(self) -> set[str]:
+        """The hashes of all images that are there; files without content are none."""
+        found = self.path.glob("??/*.png")
+        return {path.stem for path in found if path.stat().st_size}
+
     def put_png(self, sha256: str, png: bytes) -> None:
         """Store an encoded image under its hash, which `get` will hold it to."""
         if not self.has(sha256):
