@@ -9,25 +9,24 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from medgym.errors import UserError, unknown
+from medgym.files import read_text
 
 Table = TypeVar("Table", bound=BaseModel)
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     """A file's tables, and its text; `UserError` where it cannot be read or is not TOML."""
-    text = read_text(path)
+    text = toml_source(path)
     try:
         return tomllib.loads(text), text
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not TOML ({error}); fix: correct that place") from error
 
 
-def read_text(path: Path) -> str:
-    """A file's text; `UserError` where it cannot be read or is not UTF-8."""
+def toml_source(path: Path) -> str:
+    """A TOML file's text; `UserError` where it cannot be read or is not UTF-8."""
     try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); fix: check the path") from error
+        return read_text(path)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not TOML ({error}); fix: correct that place") from error
 

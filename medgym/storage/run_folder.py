@@ -30,10 +30,11 @@ from weakref import WeakValueDictionary
 import medgym
 from medgym.errors import UserError
 from medgym.messages import Message
+from medgym.redaction import redact, redact_toml
 from medgym.storage.manifest import FORMAT, read_manifest
 from medgym.storage.shown_images import require_images
 from medgym.storage.trajectories import ImageStore, TrajectoryStore, write_atomic
-from medgym.toml import read_text, read_toml, toml_text
+from medgym.toml import read_toml, toml_source, toml_text
 from medgym.trajectory import Trajectory
 
 RECIPE = "recipe.toml"
@@ -45,7 +46,7 @@ PACKAGES = (
 """Packages whose versions a manifest names, where they are installed."""
 
 
-UNCOUNTED = ("system", "question", "options", "gold")
+UNCOUNTED = ("system", "question", "options", "gold", "case_hash")
 """Fields of a trajectory that its content hash leaves out: runs of before they existed have the
 same hash."""
 
@@ -80,7 +81,7 @@ class RunFolder:
         taken = UserError(
             f"the run folder {path} exists and is not empty; fix: choose another name or remove it"
         )
-        text = asked if isinstance(asked, str) else toml_text(asked)
+        text = redact_toml(asked if isinstance(asked, str) else toml_text(asked))
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -115,8 +116,8 @@ class RunFolder:
         if not (path / "manifest.json").is_file():
             return cls.create(path, asked, **facts)
         folder = cls.open(path)
-        text = asked if isinstance(asked, str) else toml_text(asked)
-        differing = _differing(folder.asked, text)
+        text = redact_toml(asked if isinstance(asked, str) else toml_text(asked))
+        differing = _differing(redact(folder.asked), text)
         if differing:
             raise UserError(
                 f"{path} holds a run of another recipe; fix: choose another name, or ask for the "
@@ -153,7 +154,7 @@ class RunFolder:
     @property
     def recipe(self) -> str:
         """What was asked, as TOML text; `UserError` where it cannot be read."""
-        return read_text(self.path / "recipe.toml")
+        return toml_source(self.path / "recipe.toml")
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -179,8 +180,8 @@ class RunFolder:
         self._lock = None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a file of the folder as JSON, whole or not at all."""
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        """Write a file of the folder as JSON, whole or not at all, without secrets."""
+        text = json.dumps(redact(value), indent=2, ensure_ascii=False) + "\n"
         write_atomic(self.path / name, text.encode("utf-8", "replace"))
 
     def keep_images(self, messages: Sequence[Message]) -> None:
@@ -284,7 +285,7 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
     """How many trajectories these are, and the hash of their content.
 
     File format and order do not count: a run that was interrupted has the hash of one that was not.
-    Nor does what the case says by itself (`system`, `question`, `options`, `gold`).
+    Nor does what the case says by itself (`UNCOUNTED`).
     """
     total, count = 0, 0
     for trajectory in trajectories:

@@ -263,6 +263,7 @@ def _schema() -> "pyarrow.Schema":
         "question": pa.string(),
         "options": pa.list_(pa.string()),
         "gold": pa.string(),
+        "case_hash": pa.string(),
     }
     branch = pa.struct(
         {
