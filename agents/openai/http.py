@@ -9,7 +9,6 @@ of its sampling.
 import asyncio
 import base64
 import email.utils
-import json
 import random
 import time
 from collections.abc import Mapping
