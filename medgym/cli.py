@@ -26,6 +26,7 @@ from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
 from medgym.failures import Failure, traceback_wanted
 from medgym.interruption import is_interruption
+from medgym.memory import image_memory
 from medgym.redaction import redact_text
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
@@ -108,6 +109,7 @@ def root(
 
     Example: medgym play phantom:test --policy scripted:oracle
     """
+    image_memory()  # what the environment declares is checked before any work
     if context.invoked_subcommand is None:
         print(context.get_help())
 
