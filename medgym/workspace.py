@@ -55,8 +55,8 @@ class View:
 
     @property
     def picture(self) -> Image.Image:
-        """The pixels."""
-        return self.shown.image
+        """The pixels. A tool may draw on them; it changes a copy of its own."""
+        return self.shown.own_image
 
     @property
     def size(self) -> tuple[int, int]:

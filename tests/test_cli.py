@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -530,6 +531,23 @@ def test_errors_become_one_line_and_a_status(
         assert (got, out) == (status, "")
         assert err.startswith("Traceback (most recent call last)")
         assert err.splitlines()[-1].startswith(f"medgym: {line}")
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), SystemExit(3), GeneratorExit()])
+def test_no_plug_in_ends_a_command_of_medgyms_without_a_word(
+    error: BaseException, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(registry, "load", lambda kind, name: fail)
+    got, out, err = run("play")
+    assert (got, out) == (1, "")
+    assert err.startswith(f"medgym: unexpected {type(error).__name__}")
+    package = SimpleNamespace(name="play", dist=SimpleNamespace(name="another"))
+    monkeypatch.setattr("medgym.cli.entry_points", lambda group: [package])
+    with pytest.raises(type(error)):  # a command of another package ends as it likes
+        main(["play"])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT to a process there")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from medgym.errors import ToolError, UserError
 from medgym.imaging.study import Study
@@ -161,7 +161,7 @@ def test_views_are_numbered_and_stay_addressable() -> None:
     made = space.look(1, (0, 0, 8, 8), enlarge=True, made_by="look")
     assert made.number == -1
     assert space.add(made).number == 2
-    assert space.view(2).picture is made.picture
+    assert space.view(2).picture.tobytes() == made.picture.tobytes()
     assert space.view(0).made_by is None
     over = space.overlay(space.view(2), Image.new("L", (16, 16)), made_by="draw")
     assert (over.box_px, over.image, over.made_by) == ((0, 0, 8, 8), 1, "draw")
@@ -260,3 +260,21 @@ def test_the_same_region_of_one_study_is_one_picture() -> None:
     looks = [space.look(0, (0, 0, 8, 8), enlarge=True, made_by="a") for space in (one, other)]
     assert looks[0].shown is looks[1].shown
     assert looks[0].shown is not one.view(0).shown
+
+
+def test_what_a_tool_draws_on_a_view_is_its_own() -> None:
+    """The members of a group share the pictures of their views."""
+    kept = study(30, 20)
+    one, other = (Workspace([kept], view_size=16).view(0) for _ in range(2))
+    assert one.shown is other.shown
+    held, before = one.shown.image, other.picture.tobytes()
+    for change in (
+        lambda picture: ImageDraw.Draw(picture).rectangle((0, 0, 9, 9), "red"),
+        lambda picture: picture.paste((1, 2, 3), (0, 0, 9, 9)),
+        lambda picture: picture.putpixel((0, 0), (1, 2, 3)),
+        lambda picture: picture.thumbnail((4, 4)),
+    ):
+        own = one.picture
+        change(own)
+        assert own.tobytes() != before
+        assert other.picture.tobytes() == held.tobytes() == one.picture.tobytes() == before

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from medgym.commands.printing import print_json
+from medgym.commands.printing import print_json, safe_line
 from medgym.commands.shared_options import AsJson
 from medgym.errors import RunError
 from medgym.progress import progress
@@ -51,10 +51,10 @@ def run(
         print_json({"run": str(folder), "whole": after.whole, "checks": rows, **repaired})
     else:
         for row in report.rows:
-            print(f"{row.verdict}  {row.check}: {row.figure}")
+            print(safe_line(f"{row.verdict}  {row.check}: {row.figure}", None))
         for name, lines in repaired.items():
             for line in lines:
-                print(f"{name.replace('_', ' ')}  {line}")
+                print(safe_line(f"{name.replace('_', ' ')}  {line}", None))
     failed = [row for row in after.rows if row.verdict == "fail"]
     if failed:
         fix = "restore it from a copy"

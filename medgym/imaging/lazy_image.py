@@ -52,6 +52,19 @@ class Picture:
         return image
 
     @property
+    def own_image(self) -> Image.Image:
+        """The pixels for a caller that may draw on them: Pillow copies them when it does.
+
+        The image itself is shared, by all members of a group.
+        """
+        shared = self.image
+        shared.load()
+        own = shared._new(shared.im)
+        own.readonly = 1  # so that Pillow copies before it writes
+        vars(own)["shares"] = shared  # which stays in memory as long as this does
+        return own
+
+    @property
     def is_hashed(self) -> bool:
         """Whether `sha256` is known, so that nothing has to be drawn for it."""
         return self._sha256 is not None

@@ -80,7 +80,7 @@ class Draws(Good):
 
     def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
         view = workspace.view(args.view)
-        ImageDraw.Draw(view.picture).point((0, 0), (1, 254, 1))
+        ImageDraw.Draw(view.shown.image).point((0, 0), (1, 254, 1))
         return ToolResult("drawn")
 
 
