@@ -313,7 +313,7 @@ async def _settle(
         except Failure as failure:
             failed(failure)
             # Its traceback would hold the episode's images until the next attempt.
-            last = Failure(failure.boundary, failure.reason, failure.final)
+            last = Failure(failure.boundary, failure.reason, failure.final, failure.withheld)
         lost += last.boundary == "worker"
         if last.final or lost > LOSSES or attempt - lost >= RETRIES:
             break
