@@ -20,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
+from medgym.storage.disk import is_full
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
 """The order in which help lists the commands that one meets first; others follow by name."""
@@ -129,6 +130,11 @@ def _run(argv: Sequence[str] | None) -> int:
     except ModuleNotFoundError as error:
         return _say(missing_library(error), 2)
     except Exception as error:
+        if is_full(error):
+            path = error.filename if isinstance(error, OSError) else None
+            where = f"{path} cannot be written: " if path else ""
+            fix = "fix: make room, then run the same command again"
+            return _say(error, 1, f"{where}the disk is full; {fix}")
         if hasattr(error, "format_message"):  # a usage error of the parser's own
             return _say(error, 2, f"{error.format_message().rstrip('.')}; {_fix(error)}")
         note = "fix: MEDGYM_TRACEBACK=1 shows where; please report it"

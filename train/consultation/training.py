@@ -33,8 +33,8 @@ from medgym.errors import UserError
 from medgym.policy import Sampling
 from medgym.seeds import seed_of
 from medgym.storage.adapters import published
+from medgym.storage.atomic import remove, write_atomic
 from medgym.storage.layout import Place
-from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
 from medgym.tool_form import in_tool_form
 
@@ -307,7 +307,9 @@ class Training:
             advised = advice.triaged(self.run.ordered[: self.recipe.marl.cases])
         if not is_first():
             return
-        write_cases([each.shown for each in advised], self.folder / f"advised-{number}.jsonl")
+        cases = self.folder / f"advised-{number}.jsonl"
+        remove(cases)  # a link would be written through
+        write_cases([each.shown for each in advised], cases)
         rows = [
             {
                 "round": number,

@@ -20,7 +20,7 @@ from medgym.local_model import LocalModel
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.seeds import seed_of
-from medgym.storage.trajectories import write_atomic
+from medgym.storage.atomic import write_atomic
 
 from ..recipe.schema import CurriculumTable, Recipe
 from ..run.fingerprint import PlugIn, of_play, of_policies
