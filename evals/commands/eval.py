@@ -16,6 +16,7 @@ import typer
 from medgym.cases import CaseList
 from medgym.commands.printing import print_columns, print_json, print_table
 from medgym.commands.shared_options import (
+    AllowedHosts,
     AsJson,
     MaxTokens,
     MaxTurns,
@@ -43,7 +44,7 @@ from medgym.storage.trajectories import TrajectoryStore
 from medgym.suite import Suite, load_suite
 from medgym.trajectory import Trajectory
 
-from ..tables import BENCHMARK, ROLE, benchmark_rows, role_rows, rows
+from ..tables import BENCHMARK, ROLE, benchmark_rows, role_rows, rows, withheld_rows
 
 PROTOCOL = (
     "tools",
@@ -89,6 +90,7 @@ def evaluate(
             help="Keep episodes and results in this folder, new or to resume.",
         ),
     ] = None,
+    allow_host: AllowedHosts = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
@@ -271,6 +273,8 @@ def _results(
 def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:
     if suite.name:
         print_columns((f"suite {suite.name}", *BENCHMARK), benchmark_rows(found))
+        if withheld := withheld_rows(found):
+            print_columns(("left out", "why", "share"), withheld)
         if suite.unit == "group":
             print("The suite's unit is the group; these intervals take cases as independent.")
         return

@@ -23,6 +23,7 @@ from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages
 from medgym.rollout.keeper import Keeper
 from medgym.rollout.local import LocalBackend
+from medgym.rollout.record import held_episodes
 from medgym.rollout.request import policy_of, request_of, rules_of
 from medgym.rollout.sync import drive
 from medgym.seeds import seed_of
@@ -47,7 +48,7 @@ class Tally:
     """What went wrong in a collection.
 
     Attributes:
-        failures: failed attempts by boundary.
+        failures: failed attempts by boundary; replies that a server withheld by why.
         failed: episodes given up, by `case_id#member`, and why.
     """
 
@@ -200,7 +201,7 @@ async def play(
     done: set[tuple[str, int]] = set()
     if out is not None:
         out.claim()
-        done = {(t.case_id, t.member) for t in out.trajectories}
+        done = held_episodes(out.trajectories, cases)
     jobs = enumerate(
         job
         for case in cases
@@ -215,7 +216,7 @@ async def play(
     next_one = 0
 
     def failed(failure: Failure) -> None:
-        tally.failures[failure.boundary] += 1
+        tally.failures[failure.counted_as] += 1
         if on_failure is not None:
             on_failure(tally)
 
@@ -250,14 +251,20 @@ async def play(
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await backend.close()
 
         def note() -> None:
             drifts = {} if backend.drifts is None else {"drifts": backend.drifts}
             if out is not None:
                 out.note(failures=dict(tally.failures), failed=tally.failed, **drifts)
 
-        await keeper.end(note, patient=ended)
+        try:  # first what is finished: a back end may be slow to close, and an interrupt is not
+            await keeper.end(patient=ended)
+        except BaseException:
+            ended = False
+            raise
+        finally:
+            await backend.close()
+            await keeper.end(note, patient=ended)
 
 
 async def _taken(
@@ -282,7 +289,7 @@ async def settle(
     """
 
     def failed(failure: Failure) -> None:
-        tally.failures[failure.boundary] += 1
+        tally.failures[failure.counted_as] += 1
 
     running = [asyncio.create_task(_settle(job, backend, policy, seed, failed)) for job in jobs]
     try:
@@ -302,10 +309,12 @@ async def _settle(
     lost = 0
     for attempt in itertools.count():
         try:
-            return await backend.attempt(job)
+            async with backend.image_memory.room(job.case):
+                return await backend.attempt(job)
         except Failure as failure:
             failed(failure)
-            last = failure
+            # Its traceback would hold the episode's images until the next attempt.
+            last = Failure(failure.boundary, failure.reason, failure.final)
         lost += last.boundary == "worker"
         if last.final or lost > LOSSES or attempt - lost >= RETRIES:
             break

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
-from medgym.errors import RunError
+from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
+from medgym.interrupt import storing
 from medgym.progress import Advance, progress
 from medgym.rollout.backend import Finished
 from medgym.storage.run_folder import RunFolder
@@ -95,8 +96,8 @@ class Keeper:
         if due or self.due_in() == 0.0:
             await self._attempt(self._write)
 
-    async def end(self, note: Callable[[], None], *, patient: bool) -> None:
-        """Write all that waits, then the run's note.
+    async def end(self, note: Callable[[], None] = lambda: None, *, patient: bool) -> None:
+        """Write all that waits, then a note about the run.
 
         Args:
             note: writes it.
@@ -121,8 +122,8 @@ class Keeper:
             raise
         finally:
             if not patient:
-                self._write_what_fits()
-                with suppress(OSError, RunError):
+                with storing(), suppress(OSError, RunError, UserError):
+                    self._write_what_fits()
                     note()
             if self._refused is not None:
                 self._refused.close()
@@ -130,7 +131,8 @@ class Keeper:
     async def _attempt(self, write: Callable[[], None]) -> bool:
         """Whether a write went well."""
         try:
-            await asyncio.to_thread(write)
+            with storing():
+                await asyncio.to_thread(write)
         except OSError as error:
             self._failed(Failure("store", reason_of(error)))
             await self._wait(error)

@@ -65,14 +65,6 @@ def append_line(path: Path, line: str) -> None:
         os.close(handle)
 
 
-def whole_lines(path: Path) -> list[str]:
-    """The lines of a file, none where there is no file. A last line that a killed process left
-    unfinished is dropped."""
-    if not path.exists():
-        return []
-    return path.read_text("utf-8").split("\n")[:-1]
-
-
 def remove(path: Path) -> None:
     """Remove a file, a link, or a folder with all that it holds; nothing where there is none.
 

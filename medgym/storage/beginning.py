@@ -11,8 +11,7 @@ from pathlib import Path
 from medgym.errors import UserError
 from medgym.storage.atomic import UNFINISHED
 from medgym.storage.lock import Lock
-
-RECIPE = "recipe.toml"
+from medgym.storage.manifest import RECIPE
 
 
 def refuse_taken(folder: Path, text: str) -> None:

@@ -27,16 +27,16 @@ from typing import Any
 import medgym
 from medgym.errors import RunError, UserError
 from medgym.messages import Message
+from medgym.redaction import redact, redact_toml
 from medgym.storage.atomic import write_atomic
-from medgym.storage.beginning import RECIPE, begin, refuse_taken
+from medgym.storage.beginning import begin, refuse_taken
 from medgym.storage.disk import is_full
 from medgym.storage.lock import Lock, check_place
+from medgym.storage.manifest import FORMAT, RECIPE, read_manifest
+from medgym.storage.shown_images import require_images
 from medgym.storage.trajectories import ImageStore, TrajectoryStore
-from medgym.toml import toml_text
+from medgym.toml import read_toml, toml_source, toml_text
 from medgym.trajectory import Trajectory
-
-FORMAT = 2
-"""Version of the folder's layout."""
 
 PACKAGES = (
     "numpy", "pillow", "pydantic", "gymnasium", "pyarrow", "scipy", "scikit-image", "pydicom",
@@ -45,7 +45,7 @@ PACKAGES = (
 """Packages whose versions a manifest names, where they are installed."""
 
 
-UNCOUNTED = ("system", "question", "options", "gold")
+UNCOUNTED = ("system", "question", "options", "gold", "case_hash")
 """Fields of a trajectory that its content hash leaves out: runs of before they existed have the
 same hash."""
 
@@ -77,7 +77,7 @@ class RunFolder:
             UserError: the folder holds something already, or cannot be written.
         """
         path = Path(path)
-        text = asked if isinstance(asked, str) else toml_text(asked)
+        text = redact_toml(asked if isinstance(asked, str) else toml_text(asked))
         refuse_taken(path, text)
         # Slow work comes before the first file: a run may be killed at any moment.
         first = {**provenance(), "status": "running", "started": _now(), **facts}
@@ -105,8 +105,8 @@ class RunFolder:
         if not (path / "manifest.json").is_file():
             return cls.create(path, asked, **facts)
         folder = cls.open(path)
-        text = asked if isinstance(asked, str) else toml_text(asked)
-        differing = _differing(folder.recipe, text)
+        text = redact_toml(asked if isinstance(asked, str) else toml_text(asked))
+        differing = _differing(redact(folder.asked), text)
         if differing:
             raise UserError(
                 f"{path} holds a run of another recipe; fix: choose another name, or ask for the "
@@ -115,6 +115,7 @@ class RunFolder:
         folder.claim()
         if folder.manifest["status"] != "running":
             raise UserError(f"the run in {path} is done; fix: choose another name or remove it")
+        require_images(path)
         return folder
 
     @classmethod
@@ -141,14 +142,18 @@ class RunFolder:
 
     @property
     def recipe(self) -> str:
-        """What was asked, as TOML text."""
-        return (self.path / "recipe.toml").read_text("utf-8")
+        """What was asked, as TOML text; `UserError` where it cannot be read."""
+        return toml_source(self.path / "recipe.toml")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked; `UserError` where it cannot be read or is no TOML."""
+        return read_toml(self.path / "recipe.toml")[0]
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What the manifest says now."""
-        value: dict[str, Any] = json.loads((self.path / "manifest.json").read_text("utf-8"))
-        return value
+        """What the manifest says now; `UserError` where it is damaged or of something else."""
+        return read_manifest(self.path)
 
     def note(self, **facts: Any) -> None:
         """Add facts to the manifest, or replace them; the file is exchanged whole."""
@@ -166,8 +171,8 @@ class RunFolder:
         self._lock = None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a file of the folder as JSON, whole or not at all."""
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        """Write a file of the folder as JSON, whole or not at all, without secrets."""
+        text = json.dumps(redact(value), indent=2, ensure_ascii=False) + "\n"
         write_atomic(self.path / name, text.encode("utf-8", "replace"))
 
     def keep_images(self, messages: Sequence[Message]) -> None:
@@ -245,7 +250,7 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
     """How many trajectories these are, and the hash of their content.
 
     File format and order do not count: a run that was interrupted has the hash of one that was not.
-    Nor does what the case says by itself (`system`, `question`, `options`, `gold`).
+    Nor does what the case says by itself (`UNCOUNTED`).
     """
     total, count = 0, 0
     for trajectory in trajectories:
@@ -262,12 +267,12 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
     return count, f"blake2b-sum:{total:032x}"
 
 
-def _differing(stored: str, asked: str) -> list[str]:
+def _differing(one: Mapping[str, Any], asked: str) -> list[str]:
     """The keys in which two recipes differ; comments and layout do not count."""
     try:
-        one, other = tomllib.loads(stored), tomllib.loads(asked)
+        other = tomllib.loads(asked)
     except tomllib.TOMLDecodeError:
-        return [] if stored == asked else ["text"]
+        return ["text"]
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 

@@ -13,7 +13,6 @@ from medgym.storage.atomic import (
     move_whole,
     refuse_links,
     remove,
-    whole_lines,
     write_atomic,
 )
 from medgym.storage.layout import Place
@@ -132,12 +131,6 @@ def test_a_line_is_appended_whole_or_not_at_all(
     monkeypatch.undo()
     append_line(path, "three")
     assert path.read_text() == "one\nthree\n"
-
-
-def test_a_line_that_a_killed_process_left_unfinished_is_dropped(tmp_path: Path) -> None:
-    assert whole_lines(tmp_path / "lines") == []
-    (tmp_path / "lines").write_text('{"step": 1}\n{"st')
-    assert whole_lines(tmp_path / "lines") == ['{"step": 1}']
 
 
 @pytest.mark.parametrize("name", WRITES)

@@ -18,6 +18,7 @@ from medgym.commands.printing import print_columns
 from medgym.consultation.recipe import recipe_of
 from medgym.errors import UserError
 from medgym.storage.atomic import check_writable, write_atomic
+from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.toml import toml_text
 
@@ -149,7 +150,7 @@ def _share(whole: Path, folder: Path) -> None:
             copied = folder / path.relative_to(whole)
             check_writable(copied / path.name)
             shutil.copytree(path, copied, dirs_exist_ok=True)
-    seconds = json.loads((whole / "stages.json").read_text())
+    seconds = Place(whole).stages()
     same = ("base", "cold_start", "specialists", "outcomes", "triage")
     kept = {stage: took for stage, took in seconds.items() if stage.split()[0] in same}
     write_atomic(folder / "stages.json", json.dumps(kept, indent=1).encode())

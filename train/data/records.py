@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from medgym.storage.atomic import append_line, whole_lines, write_atomic
+from medgym.storage.atomic import append_line, write_atomic
+from medgym.storage.json_files import read_lines
 
 Record = dict[str, object]
 
@@ -27,7 +28,9 @@ class Records:
 
     def rows(self) -> list[Record]:
         """Everything on record."""
-        return [json.loads(line) for line in whole_lines(self._path)]
+        if not self._path.exists():
+            return []
+        return list(read_lines(self._path))
 
     def forget(self, stage: str, after: int = -1) -> None:
         """Drop the lines of a stage, by default all, which a resumed run writes again.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from medgym.local_model import local_model
 from medgym.progress import Advance, progress
-from medgym.storage.atomic import append_line, remove, whole_lines, write_atomic
+from medgym.storage.atomic import append_line, remove, write_atomic
+from medgym.storage.json_files import read_lines
 from medgym.storage.run_folder import RunFolder
 
 from ..data.demonstrations import SELF, demonstrations
@@ -115,8 +116,7 @@ class ColdStartStage(Stage):
         """The loss of each step, where there was anything to imitate."""
         if not run.place.losses.exists():
             return ()
-        lines = run.place.losses.read_text("utf-8").splitlines()
-        return (ReportPanel(partial(_draw_loss, [json.loads(line) for line in lines])),)
+        return (ReportPanel(partial(_draw_loss, read_lines(run.place.losses))),)
 
 
 def _settings(run: Run) -> Keys:
@@ -148,8 +148,8 @@ class _Losses:
     def __call__(self, step: int, logs: dict[str, float]) -> None:
         if not self._begun:
             self._begun = True
-            lines = whole_lines(self._path)
-            kept = [line + "\n" for line in lines if json.loads(line)["step"] < step]
+            rows = read_lines(self._path) if self._path.exists() else []
+            kept = [json.dumps(row) + "\n" for row in rows if row["step"] < step]
             write_atomic(self._path, "".join(kept).encode())
         append_line(self._path, json.dumps({"step": step} | logs))
         self._advance(1, loss=logs["loss"])

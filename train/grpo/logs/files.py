@@ -9,7 +9,8 @@ from transformers import TrainerCallback
 
 from medgym.cases import Case
 from medgym.progress import Advance
-from medgym.storage.atomic import append_line, remove, whole_lines, write_atomic
+from medgym.storage.atomic import append_line, remove, write_atomic
+from medgym.storage.json_files import read_lines
 from medgym.storage.layout import Place
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
@@ -65,7 +66,8 @@ class MetricsFile(TrainerCallback):
         self._path = place.metrics
         self._advance = advance
         self._done = done
-        kept = [line for line in whole_lines(self._path) if json.loads(line)["step"] <= done]
+        rows = read_lines(self._path) if self._path.exists() else []
+        kept = [json.dumps(row) for row in rows if row["step"] <= done]
         write_atomic(self._path, "".join(line + "\n" for line in kept).encode())
 
     def on_log(
