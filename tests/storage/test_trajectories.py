@@ -15,7 +15,8 @@ from PIL import Image
 
 from medgym.errors import UserError
 from medgym.messages import ImagePart
-from medgym.storage.trajectories import ImageStore, TrajectoryStore, save, write_atomic
+from medgym.storage.atomic import write_atomic
+from medgym.storage.trajectories import ImageStore, TrajectoryStore, save
 from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -13,6 +13,7 @@ from medgym.cases import open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.registry import entry_point
+from medgym.storage.atomic import remove
 from medgym.storage.run_folder import RunFolder
 from medgym.train.recipe.schema import load_recipe
 from medgym.train.run.fingerprint import PlugIn, fingerprints, sources
@@ -241,6 +242,17 @@ def test_a_folder_that_holds_nothing_is_used(
     for seed in ("1", "2"):
         assert main(["train", "tiny", "--seed", seed, "--out", str(folder)]) == 2
         assert RunFolder.open(folder).manifest["seeds"] == {"run": int(seed)}
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_a_run_that_was_killed_before_its_manifest_begins_again(
+    more: list[str], words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "manifest.json").unlink()
+    for path in (tmp_path / "run" / "stages.json", tmp_path / "run" / "cold_start"):
+        remove(path)
+    assert main([*words[:-1], *more]) == 130
+    assert RunFolder.open(tmp_path / "run").manifest["status"] == "running"
 
 
 def test_a_folder_that_holds_something_is_not(
