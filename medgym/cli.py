@@ -24,6 +24,7 @@ from medgym import interrupt
 from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
 from medgym.failures import traceback_wanted
+from medgym.memory import image_memory
 from medgym.redaction import redact_text
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
@@ -102,6 +103,7 @@ def root(
 
     Example: medgym play phantom:test --policy scripted:oracle
     """
+    image_memory()  # what the environment declares is checked before any work
     if context.invoked_subcommand is None:
         print(context.get_help())
 

@@ -4,6 +4,7 @@
 machine, not of a run: it changes when episodes begin, and never what they are.
 """
 
+import ctypes
 import os
 import re
 from functools import cache
@@ -70,6 +71,27 @@ def image_memory() -> int:
             f"{VARIABLE}={declared!r} is no amount of memory; fix: write 8GiB or 512MiB"
         )
     return min(size, machine_memory())
+
+
+@cache
+def return_freed_blocks() -> None:
+    """From now on, have large blocks of memory go back to the machine when they are freed.
+
+    The GNU C library keeps them: each thread's allocator up to 64 MB. With many threads that each
+    open a large image now and then, that is many times what is used.
+    """
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # another C library
+        return
+    set_option(_MMAP_THRESHOLD, BLOCK)
+    set_option(_TRIM_THRESHOLD, 2 * BLOCK)
+
+
+BLOCK = 4 * 2**20
+"""Bytes of a large block."""
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def readable(size: int) -> str:

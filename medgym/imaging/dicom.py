@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from medgym.errors import UserError
 from medgym.imaging.codestream import frame_size
-from medgym.imaging.limits import chosen_frame, refuse_beyond_machine, refuse_bomb
+from medgym.imaging.limits import chosen_frame, make_room, refuse_bomb
 from medgym.memory import VARIABLE, image_memory, readable
 
 HEADER = 16 * 2**20
@@ -77,7 +77,7 @@ def read(stream: BinaryIO, path: Path, frame: int | None) -> tuple[Any, Any]:
     header, size, rest = _header(stream, path)
     claim = _claim(header, path)
     chosen = chosen_frame(path, frame, claim.frames)
-    refuse_beyond_machine(path, claim.need(size))
+    make_room(path, claim.need(size))
     dataset = _whole(stream, path) if rest is None else rest.whole(claim)
     if not any(name in dataset for name in _PIXELS.values()):
         raise UserError(f"{path} is cut off within its pixels; fix: copy it again")
@@ -159,7 +159,7 @@ class _Deflated:
 
     def __init__(self, stream: BinaryIO, path: Path, size: int) -> None:
         self._path = path
-        refuse_beyond_machine(path, 2 * size)
+        make_room(path, 2 * size)
         self._size = size
         stream.seek(0)
         from pydicom.filereader import read_preamble

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medgym.errors import UserError
-from medgym.memory import machine_memory, readable
+from medgym.memory import machine_memory, readable, return_freed_blocks
 
 MAX_PIXELS = 178_956_970
 """The most pixels of one image, about 13,000 x 13,000. A file with more is refused before it is
@@ -21,8 +21,18 @@ def bomb(path: Path) -> str:
     return f"{path} has more than {MAX_PIXELS:,} pixels; fix: cut or shrink it first"
 
 
-def refuse_beyond_machine(path: Path, need: int) -> None:
-    """`UserError` where opening an image would take more memory than the machine has."""
+LARGE = 8 * 2**20
+"""Bytes that opening a large image takes, or more."""
+
+
+def make_room(path: Path, need: int) -> None:
+    """Prepare for opening an image that takes so many bytes of memory meanwhile.
+
+    Raises:
+        UserError: the machine has less memory than that.
+    """
+    if need > LARGE:
+        return_freed_blocks()
     if need > machine_memory():
         raise UserError(
             f"{path} takes {readable(need)} of memory to open, and this machine has "

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-STRIP = 2**20
+STRIP = 2**18
 """Pixels of a strip. An image that has no more is one strip."""
 
 
-_LARGE = 4 * STRIP
+_LARGE = 16 * STRIP
 _SHOWING = tuple(Lock() for _ in range(64))
 _AT_ONCE: AbstractContextManager[Any] = nullcontext()
 

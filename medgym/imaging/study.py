@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from medgym.errors import UserError
 from medgym.files import open_regular
-from medgym.imaging.limits import bomb, chosen_frame, refuse_beyond_machine, refuse_bomb
+from medgym.imaging.limits import bomb, chosen_frame, make_room, refuse_bomb
 from medgym.imaging.strips import finite_range, mapped, one_at_a_time, pixels_of, replace_nonfinite
 from medgym.uris import file_path
 
@@ -198,12 +198,14 @@ def open_file(path: Path, frame: int | None = None) -> Study:
             raise UserError(_unreadable(stream, path, is_dicom, error)) from error
 
 
-def need_of(path: Path, frame: int | None = None) -> int:
-    """Bytes of memory that opening and showing an image takes at its most, from its header alone.
+def need_of(ref: ImageRef) -> int:
+    """Bytes of memory that opening and showing an image file takes at its most, from its header.
 
-    0 for a file that `open_file` refuses.
+    0 for a file that `open_image` refuses.
     """
     try:
+        path, frame = file_path(ref.uri), ref.frame
+        assert path is not None
         with open_regular(path, "image") as stream:
             if _is_dicom(stream, path):
                 from medgym.imaging import dicom
@@ -276,7 +278,7 @@ def _open_picture(stream: BinaryIO, path: Path, frame: int | None) -> Study:
     with _picture(stream) as picture:
         picture.seek(_page(picture, path, frame))
         refuse_bomb(path, *picture.size)
-        refuse_beyond_machine(path, _need(stream, picture))
+        make_room(path, _need(stream, picture))
         picture.load()
         if picture.mode in _STORED:
             return _stored(pixels_of(picture, np.float32))

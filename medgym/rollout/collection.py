@@ -308,10 +308,12 @@ async def _settle(
     lost = 0
     for attempt in itertools.count():
         try:
-            return await backend.attempt(job)
+            async with backend.image_memory.room(job.case):
+                return await backend.attempt(job)
         except Failure as failure:
             failed(failure)
-            last = failure
+            # Its traceback would hold the episode's images until the next attempt.
+            last = Failure(failure.boundary, failure.reason, failure.final)
         lost += last.boundary == "worker"
         if last.final or lost > LOSSES or attempt - lost >= RETRIES:
             break

@@ -20,6 +20,7 @@ from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages, roll_out
+from medgym.rollout.image_memory import note_sizes
 from medgym.rollout.tool_batches import batched, close_batches
 from medgym.storage.trajectories import png_bytes
 
@@ -106,9 +107,11 @@ def decoded(case: Case) -> list[Study]:
     """A case's images; one that cannot be opened fails the case for good."""
     try:
         with at("environment"):
-            return [open_image(ref) for ref in case.images]
+            studies = [open_image(ref) for ref in case.images]
     except UserError as error:
         raise Failure("environment", str(error), final=True) from error
+    note_sizes(case.images, studies)
+    return studies
 
 
 class _Decoded:

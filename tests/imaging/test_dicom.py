@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 
 from medgym.errors import UserError
-from medgym.imaging.study import need_of, open_file
+from medgym.imaging.study import ImageRef, need_of, open_file
 from medgym.memory import VARIABLE
 
 BUDGET = 64 * 2**20
@@ -229,8 +229,11 @@ def test_what_opening_takes_is_known_from_the_header(tmp_path: Path) -> None:
     dataset = head(ExplicitVRLittleEndian, BitsAllocated=16, BitsStored=16, HighBit=15)
     dataset.PixelData = bytes(128)
     path = saved(dataset, tmp_path / "a.dcm")
-    assert need_of(path) == path.stat().st_size + 2 * 128 + 8 * 64
+    assert need_of(ImageRef(uri=path.as_uri())) == path.stat().st_size + 2 * 128 + 8 * 64
     Image.new("I;16", (10, 6)).save(tmp_path / "a.png")
-    assert need_of(tmp_path / "a.png") == (tmp_path / "a.png").stat().st_size + 8 * 60
+    assert (
+        need_of(ImageRef(uri=f"file:{tmp_path}/a.png"))
+        == (tmp_path / "a.png").stat().st_size + 8 * 60
+    )
     (tmp_path / "none.png").write_bytes(b"")
-    assert need_of(tmp_path / "none.png") == 0
+    assert need_of(ImageRef(uri=f"file:{tmp_path}/none.png")) == 0

@@ -271,3 +271,34 @@ def test_a_training_that_lost_images_says_so_when_it_resumes(
     open_folder(run.path, recipe, text, {}, resume=True)
     (said,) = capsys.readouterr().err.splitlines()
     assert f"{run.path} has lost 1 of the images that its episodes showed, such as aaaa" in said
+
+
+SECRETS = """
+name = "mine"  # pl4nted-key
+[model]
+path = "base"
+[cases]
+test = "phantom:test[:1]"
+[rollout]
+policy = "openai:http://me:pl4nted@h/v1?api_key=pl4nted#m"
+chat_template_kwargs = { session_token = "pl4nted", enable_thinking = false }
+[roles.attending]
+policy = "openai:http://me:pl4n/ted@h/v1#m"
+"""
+
+
+def test_a_run_keeps_no_secret_of_its_recipe_and_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "pl4nted-key")
+    (tmp_path / "mine.toml").write_text(SECRETS)
+    recipe, text = load_recipe(str(tmp_path / "mine.toml"))
+    folder = open_folder(tmp_path / "run", recipe, text, {})
+    kept = folder.manifest["recipe"]["rollout"]
+    assert kept["chat_template_kwargs"] == {"session_token": "[redacted]", "enable_thinking": False}
+    assert kept["policy"] == "openai:http://h/v1?api_key=[redacted]#m"
+    assert "# [redacted]" in folder.recipe
+    (tmp_path / "run" / "cold_start").mkdir()
+    open_folder(tmp_path / "run", recipe, text, {}, resume=True)
+    for path in (tmp_path / "run").rglob("*.*"):
+        assert "pl4n" not in path.read_text(), path
