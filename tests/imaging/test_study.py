@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medgym.errors import UserError
+from medgym.imaging.limits import MAX_PIXELS
 from medgym.imaging.study import (
-    MAX_PIXELS,
     ImageRef,
     Study,
     Window,

@@ -29,6 +29,7 @@ from medgym.consultation.team import Team
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
+from medgym.imaging.study import ImageRef
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.local import decoded
@@ -37,16 +38,23 @@ from medgym.rollout.ray.policy import PolicyActor, packed_policy
 from medgym.rollout.ray.tools import RETRIES, RemoteTool, ToolActor, is_remote
 from medgym.rollout.ray.wire import Home, Packed, actor_options, packed, unwrapped
 from medgym.rollout.ray.worker import EnvWorker, Plan
+from medgym.uris import SCHEME
 
 LEASE = 1800.0
-"""Seconds for one episode. What is too short fails every episode of a slow model; what is too long
-only leaves a place empty after a tool that hangs."""
+"""Seconds for one episode, beside those that its tools may take. What is too short fails every
+episode of a slow model; what is too long only leaves a place empty after a policy that hangs."""
 
-EXPIRIES = 2
+EXPIRIES = 1
 """Deadlines that an episode may miss and be leased out again: it may hang wherever it is played."""
+
+SILENCE = 120.0
+"""Seconds after which a worker that answers nothing is killed, beside those of its slowest tool."""
 
 PATIENCE = 900.0
 """Seconds without any living worker after which a run is given up; some clusters start machines."""
+
+LISTEN = 10.0
+"""Seconds between two looks at whether a worker answers."""
 
 PULSE = 0.1
 """Seconds between two looks at a worker that is being made again."""
@@ -75,7 +83,7 @@ class RayBackend(Backend):
         address: of a cluster to join; by default one is started here, and stopped at the end.
         concurrency: episodes in flight at once, over all workers.
         stored: whether an image of that hash is stored already; None where none are stored.
-        lease: seconds for one episode.
+        lease: seconds for one episode; by default what its tools may take, and half an hour.
         object_store: bytes of shared memory of a cluster that is started here.
 
     Raises:
@@ -94,7 +102,7 @@ class RayBackend(Backend):
         seed: int = 0,
         concurrency: int = 64,
         stored: Callable[[str], bool] | None = None,
-        lease: float = LEASE,
+        lease: float | None = None,
         object_store: int = OBJECT_STORE,
     ) -> None:
         if isinstance(policy, Team) and policy.local_model:
@@ -104,7 +112,9 @@ class RayBackend(Backend):
             )
         self.drifts = None if policy.drifts is None else 0
         self._stored = stored
-        self._lease = lease
+        deadlines = [tool.deadline_s or 0.0 for tool in rules.tools]
+        self._lease = lease or LEASE + rules.max_turns * max(deadlines, default=0.0)
+        self._silence = SILENCE + max(deadlines, default=0.0)
         self._slots = math.ceil(concurrency / workers)
         self._leases = itertools.count()
         self._expired: Counter[tuple[str, int]] = Counter()
@@ -114,7 +124,7 @@ class RayBackend(Backend):
         self._watching: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._fault: Exception | None = None
-        self._pixels: WeakValueDictionary[str, _Pixels] = WeakValueDictionary()
+        self._pixels: WeakValueDictionary[tuple[ImageRef, ...], _Pixels] = WeakValueDictionary()
         needs = _needs(policy, rules)
         cpus = math.ceil(needs["CPU"]) + workers
         self._cluster = join(address, cpus=cpus, object_store=object_store)
@@ -146,7 +156,7 @@ class RayBackend(Backend):
                 **actor_options(tool.resources),
                 max_restarts=-1,
                 max_task_retries=RETRIES,
-                max_concurrency=concurrency + 1,
+                max_concurrency=2 * concurrency + 2,
             )
             homes[tool.name] = Home(make.remote(), packed(tool, f"the tool {tool.name}"))
             self._actors.append(homes[tool.name].actor)
@@ -207,23 +217,24 @@ class RayBackend(Backend):
         return Finished(played.trajectory, fresh)
 
     def _pixels_of(self, case: Case, worker: _Worker) -> "_Pixels":
-        pixels = self._pixels.get(case.id)
+        pixels = self._pixels.get(case.images)
         if pixels is None:
-            files = any(ref.uri.startswith("file:") for ref in case.images)
+            files = any(ref.uri.startswith(SCHEME) for ref in case.images)
             here = files and not self._cluster.is_own
-            pixels = self._pixels[case.id] = _Pixels(case, None if here else worker.actor)
+            pixels = self._pixels[case.images] = _Pixels(case, None if here else worker.actor)
         return pixels
 
     def _forget(self, pixels: "_Pixels") -> None:
         """A case that is attempted again decodes its images again."""
-        if self._pixels.get(pixels.case.id) is pixels:
-            del self._pixels[pixels.case.id]
+        if self._pixels.get(pixels.case.images) is pixels:
+            del self._pixels[pixels.case.images]
 
     async def _leased(self) -> _Worker:
         """A worker with a free place; waits for one."""
         if not self._watching:
             for worker in self._workers:
                 self._watch(worker)
+                self._watching.add(asyncio.create_task(self._listen(worker)))
         while True:
             able = [w for w in self._workers if w.lives and not w.hangs and w.load < self._slots]
             if able:
@@ -261,6 +272,20 @@ class RayBackend(Backend):
                 return
             finally:
                 self._changed.set()
+
+    async def _listen(self, worker: _Worker) -> None:
+        """Kill a worker that answers nothing: what a tool calls can stop its whole process."""
+        while True:
+            await asyncio.sleep(LISTEN)
+            try:
+                async with asyncio.timeout(self._silence):
+                    await worker.actor.answer.remote()
+            except TimeoutError:
+                if worker.lives:
+                    ray.kill(worker.actor, no_restart=False)
+                    self._lost(worker)
+            except ray.exceptions.RayError:  # its leases fail too
+                continue
 
     async def _is_ready(self, worker: _Worker) -> bool:
         """Whether a worker can play; raises what no waiting will fix."""

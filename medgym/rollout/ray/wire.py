@@ -89,7 +89,7 @@ def sendable(error: Exception, boundary: Boundary = "worker") -> Exception:
     except Exception:  # constructors and their arguments raise what they like
         pass
     if isinstance(error, Failure):
-        return Failure(error.boundary, error.reason, error.final)
+        return Failure(error.boundary, error.reason, error.final, error.withheld)
     return (UserError if isinstance(error, UserError) else RunError)(str(error))
 
 
