@@ -4,10 +4,9 @@ Gold (`answer`, `regions`) lives here and reaches only rubrics and tools of orac
 that a policy, a view or an observation can reach holds a `Case`.
 """
 
-import os
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
@@ -15,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from medgym.case_spec import FILE, OTHER_FILES, parse_spec, sliced, unreadable
 from medgym.errors import UserError, unknown
 from medgym.files import read_text
 from medgym.imaging.study import Box, ImageRef
-from medgym.spec import read_pairs
 
 AnswerType = Literal["choice", "closed", "number", "set", "open", "region", "report"]
 """What kind of answer a case asks for. It decides which scorer compares the answer with the gold:
@@ -90,11 +89,11 @@ class Case(BaseModel):
     """One question about one study, with its gold and its provenance.
 
     Attributes:
-        id: `source/split/key`, durable and unique.
+        id: `source/split/key`, durable and unique: no other case of a source or a file has it.
         images: where the images are, in the order in which they are shown.
         views: of regions of them, shown from the start beside the whole images.
         question, options, context: shown to the policy (`context`: history, indication).
-        answer: gold, never shown; of a `choice` the text of the right option.
+        answer: gold, never shown; of a `choice` the text of the right option, or empty.
         answer_type: what kind of answer is asked for; it decides how an answer is scored.
         regions: gold findings, never shown.
         modality: DICOM modality code. specialty: who reads it, triage's gold.
@@ -143,6 +142,53 @@ def option_of(reply: str, options: Sequence[str]) -> str | None:
     return next((option for option in options if normalised(option) == wanted), None)
 
 
+def case_hash(case: Case) -> str:
+    """The hash of all that a case says: its images' URIs, the question, the options, the gold.
+
+    Two cases of one id that differ in anything have different hashes. What an image file holds does
+    not count: trajectories name each image that was shown by the hash of its pixels. A field at its
+    default does not count either, so cases keep their hashes when a field is added to `Case`.
+    """
+    text = case.model_dump_json(exclude_defaults=True)
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
+
+
+class CaseIds:
+    """The ids of the cases that were opened, by which each case is held to be the only one of its
+    id, and to have a gold answer that can be given.
+
+    Args:
+        name: what the cases are called in errors: a file, a spec.
+        unit: what a place in them is called.
+    """
+
+    def __init__(self, name: str, unit: str = "number") -> None:
+        self._name = name
+        self._unit = unit
+        self._places: dict[str, int] = {}
+
+    def check(self, case: Case, place: int) -> None:
+        """Take the case at a place.
+
+        Raises:
+            UserError: another place holds a case of the same id, or the case has options and its
+                answer is none of them.
+        """
+        first = self._places.setdefault(case.id, place)
+        if first != place:
+            raise UserError(
+                f"two cases have the id {case.id!r}: {self._unit} {first} and {self._unit} {place} "
+                f"of {self._name}; fix: give each case an id of its own"
+            )
+        if case.options and case.answer.strip() and case.answer not in case.options:
+            offered = ", ".join(map(repr, case.options))
+            raise UserError(
+                f"the answer of the case {case.id!r} ({self._unit} {place} of {self._name}) is "
+                f"{case.answer!r}, which is none of its options ({offered}); fix: write the text "
+                "of the right option as its answer"
+            )
+
+
 class CaseKey(NamedTuple):
     """What says which case it is and to whom it belongs: its id, its source and its group there."""
 
@@ -159,6 +205,8 @@ class CaseKey(NamedTuple):
 class CaseList(Sequence[Case]):
     """A lazy, sliceable view of a sequence of cases: an index makes one case and keeps none.
 
+    Each case is checked when it is made (see `CaseIds`); ids are unique over all slices of a list.
+
     Attributes:
         view_size: the greatest view size that the cases' source allows; None where any will do.
         all_gold: whether the source says that each case has gold.
@@ -172,6 +220,7 @@ class CaseList(Sequence[Case]):
         all_gold: bool = False,
     ) -> None:
         self._cases = cases
+        self._ids = CaseIds(f"a {type(cases).__name__} of cases")
         self._indices = range(len(cases)) if indices is None else indices
         self._by_id: dict[str, int] | None = None
         self.view_size = view_size
@@ -186,11 +235,18 @@ class CaseList(Sequence[Case]):
     def __getitem__(self, index: slice) -> "CaseList": ...
     def __getitem__(self, index: int | slice) -> "Case | CaseList":
         if isinstance(index, slice):
-            return CaseList(self._cases, self._indices[index], self.view_size, self.all_gold)
-        return self._cases[self._indices[index]]
+            part = CaseList(self._cases, self._indices[index], self.view_size, self.all_gold)
+            part._ids = self._ids
+            return part
+        return self._made(self._indices[index])
 
     def __iter__(self) -> Iterator[Case]:
-        return (self._cases[i] for i in self._indices)
+        return map(self._made, self._indices)
+
+    def _made(self, place: int) -> Case:
+        case = self._cases[place]
+        self._ids.check(case, place)
+        return case
 
     def case_keys(self) -> Iterator[CaseKey]:
         """The key of each case.
@@ -213,78 +269,11 @@ class CaseList(Sequence[Case]):
             place: int = index_of(case_id)
         else:
             if self._by_id is None:
-                self._by_id = {self._cases[i].id: i for i in self._indices}
+                self._by_id = {self._made(i).id: i for i in self._indices}
             place = self._by_id.get(case_id, -1)
         if place not in self._indices:
             raise UserError(f"no case {case_id!r} among these; fix: check the id and the slice")
-        case: Case = self._cases[place]
-        return case
-
-
-@dataclass(frozen=True)
-class CaseSpec:
-    """`SOURCE[,key=value,...]:SPLIT[SLICE]`, taken apart."""
-
-    source: str
-    options: tuple[tuple[str, str], ...]
-    split: str
-    slice: slice
-
-
-_SLICE = r"(?:\[(?P<start>-?\d{1,18})?:(?P<stop>-?\d{1,18})?(?::(?P<step>-?\d{1,18})?)?\])?"
-_SOURCE = r"(?P<source>[^:,\[\]]+)(?P<options>(?:,[^:,=\[\]]+=[^:,\[\]]*)*)"
-_SPEC = re.compile(_SOURCE + r":(?P<split>[^:,\[\]]+)" + _SLICE)
-_OTHER_FILES = (".csv", ".tsv", ".json", ".parquet")
-_FILE = re.compile(r"(?P<path>.*\.jsonl)" + _SLICE)
-
-
-def _slice(spec: str, match: re.Match[str]) -> slice:
-    bounds = [int(match[part]) if match[part] else None for part in ("start", "stop", "step")]
-    if bounds[2] == 0:
-        raise UserError(f"the slice of {spec!r} has a step of 0; fix: omit the step")
-    return slice(*bounds)
-
-
-def parse_spec(spec: str) -> CaseSpec:
-    """Take a case spec apart; `UserError` where it has another form."""
-    match = _SPEC.fullmatch(spec)
-    if match is None:
-        raise _unreadable(spec)
-    pairs = read_pairs(f"the cases {spec!r}", match["options"].removeprefix(","), ",")
-    return CaseSpec(
-        source=match["source"],
-        options=tuple(pairs.items()),
-        split=match["split"],
-        slice=_slice(spec, match),
-    )
-
-
-def _unreadable(spec: str) -> UserError:
-    """Why a spec cannot be read, with what can be read instead."""
-    splits = splits_of(spec)
-    if splits:
-        forms = " or ".join(f"{spec}:{split}" for split in splits)
-        return UserError(f"the cases {spec!r} name no split; fix: write {forms}")
-    if Path(spec).suffix in _OTHER_FILES or os.path.exists(spec):
-        return UserError(
-            f"cannot read cases from {spec}; what can be read are .jsonl files, as "
-            "medgym.write_cases writes them, and registered sources; fix: convert it to .jsonl"
-        )
-    return UserError(
-        f"cannot read the cases {spec!r}; write SOURCE:SPLIT, SOURCE:SPLIT[:100], "
-        "SOURCE,key=value:SPLIT[100:300] or FILE.jsonl"
-    )
-
-
-def splits_of(spec: str) -> tuple[str, ...]:
-    """The splits of a source that a spec names without any: `phantom`; else empty."""
-    from medgym.registry import load, names
-
-    match = re.fullmatch(_SOURCE, spec)
-    if match is None or match["source"] not in names("sources"):
-        return ()
-    splits: tuple[str, ...] = load("sources", match["source"]).splits
-    return splits
+        return self._made(place)
 
 
 def open_cases(cases: "str | Path | Sequence[Case]") -> CaseList:
@@ -308,24 +297,35 @@ def _listed(cases: Sequence[Case]) -> CaseList:
     """A sequence of cases as a `CaseList`."""
     if isinstance(cases, CaseList):
         return cases
-    made = isinstance(cases, list | tuple)  # others make a case when it is asked for
-    if not isinstance(cases, Sequence) or (made and cases and not isinstance(cases[0], Case)):
-        raise UserError(
-            f"cannot read cases from a {type(cases).__name__}; fix: give a spec as "
-            "'phantom:train[:10]', or a list of medgym.Case"
-        )
-    return CaseList(cases)
+    refused = UserError(
+        f"cannot read cases from a {type(cases).__name__}; fix: give a spec as "
+        "'phantom:train[:10]', or a list of medgym.Case"
+    )
+    if not isinstance(cases, Sequence):
+        raise refused
+    found = CaseList(cases)
+    if isinstance(cases, list | tuple):  # others make a case when it is asked for
+        if not all(isinstance(case, Case) for case in cases):
+            raise refused
+        _check_all(found)
+    return found
+
+
+def _check_all(cases: CaseList) -> None:
+    """Check cases that are made already, before the first one is used."""
+    for _ in cases:
+        pass
 
 
 def _opened(spec: str) -> CaseList:
-    file = _FILE.fullmatch(spec)
+    file = FILE.fullmatch(spec)
     if file is not None:
-        return CaseList(read_cases(file["path"]))[_slice(spec, file)]
+        return CaseList(read_cases(file["path"]))[sliced(spec, file)]
     parts = parse_spec(spec)
     from medgym.registry import load
 
-    if Path(parts.source).suffix in _OTHER_FILES:
-        raise _unreadable(parts.source)
+    if Path(parts.source).suffix in OTHER_FILES:
+        raise unreadable(parts.source)
     if parts.source.endswith(".jsonl"):
         raise UserError(f"{parts.source} has no splits; fix: omit the {parts.split!r} after the :")
 
@@ -333,7 +333,11 @@ def _opened(spec: str) -> CaseList:
     if parts.split not in source.splits:
         raise unknown(f"split of {parts.source}", parts.split, source.splits)
     view_size = max(source.view_sizes) if source.view_sizes else None
-    found = CaseList(source.cases(parts.split), None, view_size, source.all_gold)
+    listed = source.cases(parts.split)
+    found = CaseList(listed, None, view_size, source.all_gold)
+    found._ids = CaseIds(spec.partition("[")[0])
+    if isinstance(listed, list | tuple):
+        _check_all(found)
     return found[parts.slice]
 
 
@@ -360,9 +364,14 @@ def write_cases(cases: Iterable[Case], path: str | Path) -> None:
 
 
 def read_cases(path: str | Path) -> list[Case]:
-    """Read JSON lines written by `write_cases`; an error names the file, the line and the field."""
+    """Read JSON lines written by `write_cases`; an error names the file, the line and the field.
+
+    Raises:
+        UserError: the file cannot be read, two of its cases have one id, or a case offers options
+            and its answer is none of them.
+    """
     path = Path(path)
-    cases = []
+    cases, ids = [], CaseIds(str(path), "line")
     try:
         text = read_text(path, "file of cases")
     except (OSError, UnicodeDecodeError) as error:
@@ -372,9 +381,11 @@ def read_cases(path: str | Path) -> list[Case]:
         if not line.strip():
             continue
         try:
-            cases.append(Case.model_validate_json(line))
+            case = Case.model_validate_json(line)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "the line"
             raise UserError(f"{path}, line {number}: {field}: {first['msg']}") from error
+        ids.check(case, number)
+        cases.append(case)
     return cases

@@ -4,13 +4,15 @@ A sub-command is a function or a `typer.Typer`, registered in the entry-point gr
 `medgym.commands`. It is imported when it is called, never before: what `medgym --help` says of it
 is read from its source, so help stays fast and no plug-in can break it.
 
-Exit codes: 0 success; 1 the run failed; 2 wrong usage; 130 interrupted. Each but the first comes
-with one line on stderr: what is wrong and how to fix it. With MEDGYM_TRACEBACK=1 in the
-environment, errors come with their traceback.
+Exit codes: 0 success; 1 the run failed; 2 wrong usage; 130 interrupted by Ctrl-C, 143 by SIGTERM.
+Each but the first comes with one line on stderr: what is wrong and how to fix it. With
+MEDGYM_TRACEBACK=1 in the environment, errors come with their traceback. Secrets are shown in
+neither.
 """
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -18,9 +20,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from medgym import interrupt
 from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
+from medgym.failures import traceback_wanted
 from medgym.memory import image_memory
+from medgym.redaction import redact_text
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
 """The order in which help lists the commands that one meets first; others follow by name."""
@@ -105,7 +110,8 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    status = _run(argv)
+    with interrupt.watched():
+        status = _run(argv)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -124,10 +130,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return _say(error, 2)
     except RunError as error:
         return _say(error, 1)
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
-    except typer.Abort:
-        return _say("interrupted", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
     except ModuleNotFoundError as error:
         return _say(missing_library(error), 2)
     except Exception as error:
@@ -135,9 +139,13 @@ def _run(argv: Sequence[str] | None) -> int:
             return _say(error, 2, f"{error.format_message().rstrip('.')}; {_fix(error)}")
         note = "fix: MEDGYM_TRACEBACK=1 shows where; please report it"
         return _say(error, 1, f"unexpected {type(error).__name__}: {error}; {note}")
+    except BaseException:
+        if interrupt.came():
+            return _interrupted()
+        raise
     # Without its standalone mode the parser returns the status of an early exit.
     if type(result) is int and result == 130:
-        return _say("interrupted", 130)
+        return _interrupted()
     return result if type(result) is int else 0
 
 
@@ -147,10 +155,17 @@ def _fix(error: Any) -> str:
     return f"fix: see {path} --help"
 
 
+def _interrupted() -> int:
+    interrupt.say()
+    return interrupt.status()
+
+
 def _say(error: object, status: int, line: str = "") -> int:
-    if os.environ.get("MEDGYM_TRACEBACK") == "1" and isinstance(error, BaseException):
-        raise error
-    print("medgym:", " ".join((line or str(error)).split()), file=sys.stderr)
+    if interrupt.came():  # what is interrupted fails in its own way
+        return _interrupted()
+    if traceback_wanted() and isinstance(error, BaseException):
+        print(redact_text("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    print("medgym:", redact_text(" ".join((line or str(error)).split())), file=sys.stderr)
     return status
 
 

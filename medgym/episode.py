@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from medgym.cases import LETTERS, Case, CaseList, open_cases
+from medgym.deadline import within
 from medgym.errors import Fault, ToolError, UserError
 from medgym.imaging.study import Study, open_image
 from medgym.messages import (
@@ -29,6 +30,7 @@ from medgym.messages import (
     ToolOffer,
     message,
     parse_action,
+    shortened,
 )
 from medgym.registry import names
 from medgym.rubric import Rubric, Score, load_rubric, outcome
@@ -52,11 +54,12 @@ class ToolOutcome:
     Attributes:
         call: the call as the policy wrote it: `name` and unchecked `arguments`. A box in it is in
             the policy's coordinates (`Rules.coordinates`), relative to the view it names.
-        text: the tool's text, or `Error: ...` for a refused call.
+        text: the tool's text, or `Error: ...` for a call that was refused or is late.
         views: the views that the call made. `view.box_px` is in pixels of the original image
             `view.image`, from the top left: (x0, y0, x1, y1).
         data: what the tool recorded for rubrics and readers of a run. No policy sees it.
-        fault: what was wrong with a refused call, None for a call that was carried out.
+        fault: what was wrong with a refused call, `late` for a call whose tool passed its deadline
+            (no mistake of the policy), None for a call that was carried out.
     """
 
     call: ToolCall
@@ -67,7 +70,7 @@ class ToolOutcome:
 
     @property
     def failed(self) -> bool:
-        """Whether the call was refused."""
+        """Whether the call was refused or late."""
         return self.fault is not None
 
 
@@ -260,7 +263,7 @@ class Episode:
         """Play one reply. Returns the environment's next message, None when the episode is over."""
         if self.done:
             raise RuntimeError("the episode is over; reset before the next step")
-        reply = Reply(reply) if isinstance(reply, str) else reply
+        reply = shortened(Reply(reply) if isinstance(reply, str) else reply)
         text = _encodable(reply.text)
         self.messages.append(Message("assistant", (TextPart(text),), reply))
         action = reply.malformed or parse_action(text, cut=reply.cut)
@@ -278,7 +281,7 @@ class Episode:
             self.score = self._rules.rubric.score(self._case, self)
             return None
         if isinstance(action, Malformed):
-            answer = message("tool", f"Error: {action.error}.")
+            answer = message("tool", f"Error: {action.error}."[:MAX_TEXT])
         else:
             shown = [ImagePart(v.number, v.shown) for o in outcomes for v in o.views]
             text = _encodable("\n".join(o.text for o in outcomes))
@@ -305,7 +308,7 @@ class Episode:
         return ToolOutcome(call, text, views, dict(result.data))
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
-        return tool(args, workspace)
+        return within(tool, tool, args, workspace)
 
 
 def _encodable(text: str) -> str:

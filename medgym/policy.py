@@ -10,8 +10,9 @@ from typing import Any, Literal, Self
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
+from medgym.redaction import redact_text
 from medgym.registry import load, names
-from medgym.spec import split_spec, without_credentials
+from medgym.spec import shown, split_spec
 
 
 @dataclass(frozen=True)
@@ -292,7 +293,7 @@ def load_policy(spec: str) -> Policy:
     """The policy that a spec names: `SCHEME:NAME`, or the scheme only where it needs no name.
 
     `NAME@ADAPTER` and `NAME?adapter=PATH` play by an adapter; `medgym.spec` says how that is read.
-    Its `spec` is the given one without the password that a URL may hold: runs record it.
+    Its `spec` is the given one without secrets, such as the password of a URL: runs record it.
 
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
@@ -300,7 +301,7 @@ def load_policy(spec: str) -> Policy:
     kind, rest, adapter = read_spec(spec)
     policy = kind.from_spec(rest, adapter)
     assert isinstance(policy, Policy)
-    policy.spec = without_credentials(spec)
+    policy.spec = redact_text(spec)
     return policy
 
 
@@ -314,12 +315,10 @@ def read_spec(spec: str) -> tuple[type[Policy], str, str | None]:
     if (not rest) if ":" in spec else (scheme not in names("policies")):
         known = ", ".join(names("policies"))
         raise UserError(
-            f"cannot read the policy {without_credentials(spec)!r}; fix: write SCHEME:NAME, where "
+            f"cannot read the policy {shown(spec)!r}; fix: write SCHEME:NAME, where "
             f"SCHEME is one of {known}"
         )
     if adapter == "":
-        raise UserError(
-            f"{without_credentials(spec)} names no adapter; fix: name one after the @, or omit it"
-        )
+        raise UserError(f"{shown(spec)} names no adapter; fix: name one after the @, or omit it")
     kind: type[Policy] = load("policies", scheme)
     return kind, rest, adapter

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from medgym.cases import Case, option_of
 from medgym.errors import RunError, UserError, unknown
+from medgym.failures import raised
 from medgym.messages import Malformed
 from medgym.scorer import grade
 from medgym.spec import kinds_of, read_options
@@ -168,15 +169,18 @@ class Rubric:
         for term in self.terms:
             try:
                 values[term.name] = value = float(term.function(case, episode))
-                if not math.isfinite(value):
-                    raise ValueError(f"{value} is not a finite number")
             except Exception as error:
-                raise RunError(
-                    f"the term {term.name!r} of the rubric {self.name!r} failed on {case.id}: "
-                    f"{type(error).__name__}: {error}; fix: correct the term"
-                ) from error
+                raise self._failed(term, case, raised(error)) from error
+            if not math.isfinite(value):
+                raise self._failed(term, case, f"{value} is not a finite number")
         total = sum(term.weight * values[term.name] for term in self.terms)
         return Score(total, values, right)
+
+    def _failed(self, term: Term, case: Case, reason: str) -> RunError:
+        return RunError(
+            f"the term {term.name!r} of the rubric {self.name!r} failed on {case.id}: {reason}; "
+            "fix: correct the term"
+        )
 
 
 def answered_right(case: Case, episode: "Episode") -> float:

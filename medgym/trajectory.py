@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from medgym.cases import Case
+from medgym.cases import Case, case_hash
 from medgym.errors import RunError
 from medgym.imaging.study import Box
 from medgym.messages import MessageRole
@@ -120,7 +120,8 @@ class Trajectory:
         answer, correct, reward, terms: how it ended; reward None where the machinery failed.
         looks, calls, malformed: what it looked at, calls by tool, replies that could not be read.
         faults: what was wrong with replies that could not be read (`Malformed.kind`) and calls that
-            were refused (`ToolOutcome.fault`), in order.
+            were refused (`ToolOutcome.fault`), in order; `late:TOOL` for a call that passed its
+            tool's deadline.
         failure: why the machinery failed, None where it did not.
         branches: the parts of a consultation, in the order in which they were rolled out; the other
             fields are then those of the part that decided, the last one. Empty for one policy.
@@ -128,6 +129,8 @@ class Trajectory:
         question, options, gold: of the case: what was asked, and the right answer. They are there
             for readers of a run; no policy sees a trajectory. Runs of before these columns
             existed leave them empty, and `content` does not count them.
+        case_hash: the hash of the case that was played, of a consultation the case of the whole.
+            Runs of before it existed leave it empty, and `content` does not count it.
     """
 
     case_id: str
@@ -155,6 +158,7 @@ class Trajectory:
     question: str = ""
     options: tuple[str, ...] = ()
     gold: str | None = None
+    case_hash: str = ""
 
     def branch(self, leaf: int = -1) -> tuple[Node, ...]:
         """The nodes from the root to a leaf (by default the last node)."""
@@ -257,7 +261,12 @@ def failed_trajectory(
 
 def of_case(case: Case) -> dict[str, Any]:
     """The fields of a trajectory that come from its case and from nothing that was played."""
-    return {"question": case.question, "options": case.options, "gold": case.answer}
+    return {
+        "question": case.question,
+        "options": case.options,
+        "gold": case.answer,
+        "case_hash": case_hash(case),
+    }
 
 
 def validate(trajectory: Trajectory) -> None:

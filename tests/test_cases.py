@@ -12,20 +12,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import ValidationError
 
+from medgym.case_spec import parse_spec
 from medgym.cases import (
     AnswerType,
     Case,
     CaseList,
     Mask,
     Region,
+    case_hash,
     open_cases,
     option_of,
-    parse_spec,
     read_cases,
     write_cases,
 )
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
+from medgym.source import Source
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 bits = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
@@ -56,7 +58,7 @@ cases = st.builds(
     source=text,
     split=text,
     licence=text,
-)
+).map(lambda case: case.model_copy(update={"answer": (*case.options, case.answer)[0]}))
 
 
 def a_case(**fields: Any) -> Case:
@@ -80,7 +82,7 @@ def test_a_mask_must_fill_its_frame(counts: tuple[int, ...]) -> None:
         Mask(width=2, height=2, counts=counts)
 
 
-@given(st.lists(cases, min_size=1, max_size=4))
+@given(st.lists(cases, min_size=1, max_size=4, unique_by=lambda case: case.id))
 def test_cases_survive_json_lines(tmp_path_factory: Any, written: list[Case]) -> None:
     path = tmp_path_factory.mktemp("cases") / "cases.jsonl"
     write_cases(written, path)
@@ -89,7 +91,8 @@ def test_cases_survive_json_lines(tmp_path_factory: Any, written: list[Case]) ->
 
 
 def test_a_rare_line_end_in_a_question_ends_no_case(tmp_path: Path) -> None:
-    written = [a_case(question=f"one{end}two") for end in "\u2028\u2029\x85\x0b\x0c\x1c\r\n"]
+    ends = "\u2028\u2029\x85\x0b\x0c\x1c\r\n"
+    written = [a_case(id=f"a/train/{i}", question=f"one{end}two") for i, end in enumerate(ends)]
     write_cases(written, tmp_path / "cases.jsonl")
     assert read_cases(tmp_path / "cases.jsonl") == written
 
@@ -260,6 +263,79 @@ def test_a_sequence_that_knows_its_ids_is_not_read_through() -> None:
     known = Known(10**6)
     assert CaseList(known).find("n/train/999999").id == "n/train/999999"
     assert known.made == 1
+
+
+TWINS = [a_case(id="a/1"), a_case(id="a/2"), a_case(id="a/1", question="Another one?")]
+
+
+def test_two_cases_of_one_id_are_refused_with_both_places(tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    write_cases(TWINS, path)
+    for spec in (str(path), f"{path}[:1]"):
+        with pytest.raises(
+            UserError, match=r"the id 'a/1': line 1 and line 3 of .*cases\.jsonl; fix"
+        ):
+            open_cases(spec)
+    with pytest.raises(UserError, match="the id 'a/1': number 0 and number 2 of a list of cases"):
+        open_cases(TWINS)
+
+
+class Twins(Source):
+    """A source whose split `made` is a list, and whose split `lazy` makes its cases."""
+
+    name = "twins"
+    splits = ("made", "lazy")
+
+    def cases(self, split: str) -> Sequence[Case]:
+        return TWINS if split == "made" else Lazy(TWINS)
+
+
+class Lazy(Sequence[Case]):
+    def __init__(self, made: Sequence[Case]) -> None:
+        self._made = made
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._made[index]
+
+
+def test_a_source_is_held_to_unique_ids_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medgym.registry.load", lambda kind, name: Twins)
+    said = "two cases have the id 'a/1': number 0 and number 2 of twins:{}; fix"
+    with pytest.raises(UserError, match=said.format("made")):
+        open_cases("twins:made")
+    lazy = open_cases("twins:lazy")
+    assert [lazy[0], lazy[0], lazy[1]] == [TWINS[0], TWINS[0], TWINS[1]]
+    for use in (lambda: lazy[2], lambda: lazy[2:][0], lambda: list(lazy), lambda: lazy.find("a/3")):
+        with pytest.raises(UserError, match=said.format("lazy")):
+            use()
+    assert open_cases("twins:lazy[1:]")[1].question == "Another one?"  # the first is not among them
+
+
+@pytest.mark.parametrize("kind", ["choice", "closed"])
+def test_gold_that_is_none_of_the_options_is_refused(tmp_path: Path, kind: Any) -> None:
+    path = tmp_path / "cases.jsonl"
+    wrong = a_case(answer="B", options=("yes", "no"), answer_type=kind)
+    write_cases([a_case(id="a/0", answer="no", options=("yes", "no")), wrong], path)
+    said = r"'a/train/0' \({} of {}\) is 'B', which is none of its options \('yes', 'no'\); fix"
+    with pytest.raises(UserError, match=said.format("line 2", ".*cases.jsonl")):
+        open_cases(path)
+    with pytest.raises(UserError, match=said.format("number 0", "a list of cases")):
+        open_cases([wrong])
+    assert open_cases([wrong.model_copy(update={"answer": ""})])  # it has no gold
+
+
+@given(cases)
+def test_whatever_a_case_says_is_in_its_hash(case: Case) -> None:
+    assert case_hash(case) == case_hash(Case.model_validate_json(case.model_dump_json()))
+    image = ImageRef(uri="file:/another.png", frame=3)
+    changes: dict[str, Any] = {"images": (*case.images, image), "options": (*case.options, "x")}
+    for name in ("question", "context", "answer", "language", "group", "source", "split"):
+        changes[name] = getattr(case, name) + "x"
+    for name, value in changes.items():
+        assert case_hash(case.model_copy(update={name: value})) != case_hash(case)
 
 
 def test_a_letter_is_a_letter_even_where_an_option_is_called_so() -> None:

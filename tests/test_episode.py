@@ -21,7 +21,15 @@ from medgym.env import MedEnv
 from medgym.episode import Episode, Rules, instructions
 from medgym.errors import ToolError, UserError
 from medgym.imaging.study import ImageRef, Study
-from medgym.messages import MAX_TEXT, Calls, Malformed, Reply, render_answer, render_call
+from medgym.messages import (
+    MAX_TEXT,
+    Calls,
+    Malformed,
+    Reply,
+    parse_action,
+    render_answer,
+    render_call,
+)
 from medgym.metrics.looking import metrics
 from medgym.registry import names
 from medgym.rollout.record import looks_of, record
@@ -250,6 +258,31 @@ def test_a_long_error_of_a_tool_is_cut() -> None:
     said = begin(fail).step(render_call("fail", {"words": 10**6}) * 4)
     assert said is not None
     assert len(said.text) <= MAX_TEXT
+
+
+def test_a_reply_over_the_limit_is_kept_only_to_the_limit() -> None:
+    long, ids = "<answer>" + "A" * 10**6 + "</answer>", tuple(range(40))
+    said = Reply(long, prompt_ids=(1,), token_ids=ids, logprobs=(0.0,) * 40)
+    episode = begin("zoom", max_turns=3)
+    shown = episode.step(said)
+    assert shown is not None
+    assert shown.text.startswith("Error: the reply has over 16384 characters; expected ")
+    kept = episode.messages[2]
+    assert kept.text.startswith(long[:MAX_TEXT])
+    assert kept.text.endswith(" [cut: the reply has 1000017 characters]")
+    assert len(kept.text) < MAX_TEXT + 60
+    assert kept.reply is not None
+    assert kept.reply.text == episode.turns[0].reply == kept.text
+    assert (kept.reply.token_ids, kept.reply.logprobs) == (ids, said.logprobs)  # as sampled
+    episode.step(kept.reply)  # what is shortened already stays as it is
+    assert episode.messages[4].text == kept.text
+    fits = Reply("A" * MAX_TEXT)
+    episode.step(fits)
+    assert episode.messages[6].reply is fits
+    for turn in episode.turns[:2]:
+        for action in (turn.action, parse_action(turn.reply)):
+            assert isinstance(action, Malformed)
+            assert action.kind == "length"
 
 
 def test_a_fault_in_a_tool_is_not_taken_for_the_policys() -> None:

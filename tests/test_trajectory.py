@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medgym.cases import Case, Region
+from medgym.cases import Case, Region, case_hash
 from medgym.episode import Rules
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
@@ -413,5 +413,6 @@ def test_what_stands_for_an_episode_that_failed_names_it() -> None:
     assert failed == Trajectory(
         case_id="a/train/0", policy="p", seed=7, member=3, kind="text", nodes=(),
         failure="worker died", question=CASE.question, options=CASE.options, gold=CASE.answer,
+        case_hash=case_hash(CASE),
     )  # fmt: skip
     validate(failed)

@@ -42,7 +42,7 @@ from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, save
 from medgym.suite import Suite, load_suite
 
-from ..tables import BENCHMARK, ROLE, benchmark_rows, role_rows, rows
+from ..tables import BENCHMARK, ROLE, benchmark_rows, role_rows, rows, withheld_rows
 
 PROTOCOL = (
     "tools",
@@ -256,6 +256,8 @@ def _results(
 def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:
     if suite.name:
         print_columns((f"suite {suite.name}", *BENCHMARK), benchmark_rows(found))
+        if withheld := withheld_rows(found):
+            print_columns(("left out", "why", "share"), withheld)
         if suite.unit == "group":
             print("The suite's unit is the group; these intervals take cases as independent.")
         return

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from medgym.cases import LETTERS, Case, open_cases, splits_of
+from medgym.case_spec import splits_of
+from medgym.cases import LETTERS, Case, open_cases
 from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import RunError, UserError

@@ -25,6 +25,7 @@ from medgym.commands.shared_options import (
     tool_names,
 )
 from medgym.consultation.team import Team
+from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure
@@ -35,6 +36,7 @@ from medgym.rollout import roll_out
 from medgym.rollout.request import ready
 from medgym.rubric import Rubric
 from medgym.trajectory import Trajectory
+from medgym.uris import file_uri
 
 
 def play(
@@ -116,6 +118,7 @@ def play(
         sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
         seed=seed,
         studies=studies,
+        threads=DaemonThreads("medgym-tools"),  # an interrupt waits for none of them
         on_messages=watched.show if watched is not None else None,
     )
     try:
@@ -215,7 +218,7 @@ def _own_case(
         raise UserError(f"--options {options!r} are not two or more; fix: write --options yes,no")
     return Case(
         id=f"own/play/{images[0].name}",
-        images=tuple(ImageRef(uri=path.absolute().as_uri(), frame=frame) for path in images),
+        images=tuple(ImageRef(uri=file_uri(path), frame=frame) for path in images),
         question=question,
         options=offered,
         answer="",

@@ -12,7 +12,6 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from medgym.errors import UserError
 from medgym.files import open_regular
 from medgym.imaging.limits import bomb, chosen_frame, make_room, refuse_bomb
 from medgym.imaging.strips import finite_range, mapped, one_at_a_time, pixels_of, replace_nonfinite
+from medgym.uris import file_path
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1), origin top left, end exclusive. A variable's name says its frame (`_px`)."""
@@ -31,7 +31,8 @@ Box = tuple[float, float, float, float]
 class ImageRef(BaseModel):
     """Where one image of a case is, without its pixels.
 
-    `uri` is `file:PATH`, or `SCHEME:...` of a source that opens it, such as `phantom:...`.
+    `uri` is `file:PATH` or `file:///ENCODED/PATH` (see `medgym.uris`), or `SCHEME:...` of a source
+    that opens it, such as `phantom:...`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -160,27 +161,21 @@ def open_image(ref: ImageRef) -> Study:
 
     Raises:
         UserError: there is no such file, it is not an image, it has too many pixels, it is a DICOM
-            file without pixels, or no source opens the URI's scheme.
+            file without pixels, it is on another machine, or no source opens the URI's scheme.
     """
+    path = file_path(ref.uri)
+    if path is not None:
+        return open_file(path, frame=ref.frame)
     scheme, colon, _ = ref.uri.partition(":")
     if not colon:
         raise UserError(
             f"image {ref.uri!r} has no scheme; fix: write file:PATH, or the URI of a source"
         )
-    path = path_of(ref)
-    if path is not None:
-        return open_file(path, frame=ref.frame)
     from medgym.registry import load
 
     study = load("sources", scheme).open_image(ref)
     assert isinstance(study, Study)
     return study
-
-
-def path_of(ref: ImageRef) -> Path | None:
-    """The file that holds an image; None where a source opens it."""
-    scheme, _, rest = ref.uri.partition(":")
-    return Path(unquote(urlsplit(ref.uri).path or rest)) if scheme == "file" else None
 
 
 def open_file(path: Path, frame: int | None = None) -> Study:
@@ -209,7 +204,7 @@ def need_of(ref: ImageRef) -> int:
     0 for a file that `open_image` refuses.
     """
     try:
-        path, frame = path_of(ref), ref.frame
+        path, frame = file_path(ref.uri), ref.frame
         assert path is not None
         with open_regular(path, "image") as stream:
             if _is_dicom(stream, path):

@@ -11,6 +11,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -19,10 +20,12 @@ from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, unknown
 from medgym.failures import Failure, reason_of
+from medgym.interrupt import storing
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages
 from medgym.rollout.local import LocalBackend
+from medgym.rollout.record import held_episodes
 from medgym.rollout.request import policy_of, request_of, rules_of
 from medgym.rollout.sync import drive
 from medgym.seeds import seed_of
@@ -53,7 +56,7 @@ class Tally:
     """What went wrong in a collection.
 
     Attributes:
-        failures: failed attempts by boundary.
+        failures: failed attempts by boundary; replies that a server withheld by why.
         failed: episodes given up, by `case_id#member`, and why.
     """
 
@@ -206,7 +209,7 @@ async def play(
     done: set[tuple[str, int]] = set()
     if out is not None:
         out.claim()
-        done = {(t.case_id, t.member) for t in out.trajectories}
+        done = held_episodes(out.trajectories, cases)
     jobs = enumerate(
         job
         for case in cases
@@ -222,7 +225,7 @@ async def play(
     next_one = 0
 
     def failed(failure: Failure) -> None:
-        tally.failures[failure.boundary] += 1
+        tally.failures[failure.counted_as] += 1
         if on_failure is not None:
             on_failure(tally)
 
@@ -255,8 +258,10 @@ async def play(
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await backend.close()
-        await keeper.flush(failed, at_once=True)
+        try:  # first what is finished: a back end may be slow to close, and an interrupt is not
+            await keeper.flush(failed, at_once=True)
+        finally:
+            await backend.close()
         if out is not None:
             drifts = {} if backend.drifts is None else {"drifts": backend.drifts}
             out.note(failures=dict(tally.failures), failed=tally.failed, **drifts)
@@ -284,7 +289,7 @@ async def settle(
     """
 
     def failed(failure: Failure) -> None:
-        tally.failures[failure.boundary] += 1
+        tally.failures[failure.counted_as] += 1
 
     running = [asyncio.create_task(_settle(job, backend, policy, seed, failed)) for job in jobs]
     try:
@@ -308,8 +313,8 @@ async def _settle(
                 return await backend.attempt(job)
         except Failure as failure:
             failed(failure)
-            # Its traceback would hold the episode's images until the next attempt.
-            last = Failure(failure.boundary, failure.reason, failure.final)
+            # A copy has no traceback, which would hold the episode's images until the next attempt.
+            last = copy(failure)
         lost += last.boundary == "worker"
         if last.final or lost > LOSSES or attempt - lost >= RETRIES:
             break
@@ -361,7 +366,8 @@ class _Keeper:
         due = len(self._waiting) >= FLUSH_COUNT or self.patience() == 0.0
         if due or at_once:
             out, part, self._waiting = self._out, self._waiting, []
-            await _persist(lambda: out.trajectories.write(part), failed)
+            with storing():
+                await _persist(lambda: out.trajectories.write(part), failed)
 
 
 async def _persist(write: Callable[[], object], failed: Callable[[Failure], None]) -> None:

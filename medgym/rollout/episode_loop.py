@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from medgym.cases import Case
+from medgym.cases import Case, case_hash
 from medgym.consultation.team import Team
 from medgym.episode import Episode, Rules
 from medgym.failures import Failure, at
@@ -60,7 +60,8 @@ async def roll_out(
             studies = await studies
         part = _Part(seed, member, studies, threads, on_messages)
         drawn = seed_of(seed, case.id, "consultation", member)
-        return await policy.consult(case, rules, part, sampling, drawn)
+        whole = await policy.consult(case, rules, part, sampling, drawn)
+        return replace(whole, case_hash=case_hash(case))
     drawn = seed_of(seed, case.id, role, member)
     player = policy.for_case(case) if policy.needs_gold else policy
     base = sampling or Sampling()

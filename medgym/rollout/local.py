@@ -2,19 +2,20 @@
 
 Tools and image decoding run in threads; the calls of a tool that takes batches are joined. Members
 of a group that play at the same time share their case's decoded images, which are freed with the
-last of them.
+last of them. What is shared is found by the images themselves (URI and frame), not by a case's id.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from weakref import WeakValueDictionary
 
 from medgym.cases import Case
+from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure, at
-from medgym.imaging.study import Study, open_image
+from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
@@ -55,14 +56,14 @@ class LocalBackend(Backend):
         self._seed = seed
         self._stored = stored
         self._on_messages = on_messages
-        self._threads = ThreadPoolExecutor(min(concurrency, THREADS), "medgym-tools")
-        self._decoded: WeakValueDictionary[str, _Decoded] = WeakValueDictionary()
+        self._threads = DaemonThreads("medgym-tools", min(concurrency, THREADS))
+        self._decoded: WeakValueDictionary[tuple[ImageRef, ...], _Decoded] = WeakValueDictionary()
 
     async def attempt(self, job: Job) -> Finished:
         """Play one episode; see `Backend.attempt`."""
-        shared = self._decoded.get(job.case.id)
+        shared = self._decoded.get(job.case.images)
         if shared is None:
-            shared = self._decoded[job.case.id] = _Decoded(job.case)
+            shared = self._decoded[job.case.images] = _Decoded(job.case)
         images: dict[str, bytes] = {}
 
         def finish(messages: Sequence[Message]) -> None:
@@ -120,7 +121,7 @@ class _Decoded:
         self._case = case
         self._task: asyncio.Future[list[Study]] | None = None
 
-    async def studies(self, threads: ThreadPoolExecutor) -> list[Study]:
+    async def studies(self, threads: Executor) -> list[Study]:
         if self._task is None:
             self._task = asyncio.get_running_loop().run_in_executor(threads, decoded, self._case)
         try:

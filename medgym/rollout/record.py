@@ -1,11 +1,13 @@
 """From finished episodes to trajectories: one episode's record, and the parts of a consultation."""
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from medgym.cases import Case
+from medgym.cases import Case, case_hash
 from medgym.episode import Episode, Turn
+from medgym.errors import UserError
 from medgym.messages import Malformed, Message, Reply
 from medgym.trajectory import (
     SEAM,
@@ -65,6 +67,40 @@ def record(
     )
 
 
+def held_episodes(
+    trajectories: Iterable[Trajectory], cases: Iterable[Case]
+) -> set[tuple[str, int]]:
+    """The episodes that are held already, by case id and member.
+
+    A case that changed since under the same id is refused. Playing it again would leave two
+    episodes of one id and member in the run, of which every reader would count both. Trajectories
+    of before they carried a hash are not compared.
+
+    Args:
+        trajectories: those of a run. cases: those that are to be played; they are made in their
+            order until each one that was played is found.
+
+    Raises:
+        UserError: a case is not the one of which the run holds an episode.
+    """
+    held: set[tuple[str, int]] = set()
+    hashes: defaultdict[str, set[str]] = defaultdict(set)
+    for each in trajectories:
+        held.add((each.case_id, each.member))
+        if each.case_hash:
+            hashes[each.case_id].add(each.case_hash)
+    for case in cases if hashes else ():
+        known = hashes.pop(case.id, None)
+        if known is not None and known != {case_hash(case)}:
+            raise UserError(
+                f"the case {case.id!r} has changed since the run played it; fix: put it back as it "
+                "was, or play the cases as they are now into a new folder"
+            )
+        if not hashes:
+            break
+    return held
+
+
 def looks_of(episode: Episode) -> tuple[Look, ...]:
     """The views that tools made, in order."""
     views = episode.workspace.views
@@ -96,7 +132,8 @@ def joined(parts: Sequence[tuple[str, int, float, Trajectory]], *, policy: str) 
 def _faults(turn: Turn) -> list[str]:
     if isinstance(turn.action, Malformed):
         return [turn.action.kind]
-    return [outcome.fault for outcome in turn.outcomes if outcome.fault is not None]
+    faults = ((outcome.fault, outcome.call.name) for outcome in turn.outcomes)
+    return [f"late:{tool}" if fault == "late" else fault for fault, tool in faults if fault]
 
 
 def _gain(view: View, views: Sequence[View]) -> float:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from medgym.deadline import within
 from medgym.episode import Rules
 from medgym.errors import ToolError
 from medgym.tool import Tool, ToolResult
@@ -89,12 +90,15 @@ class Batcher:
 
     def _do(self, batch: Sequence[_Call]) -> None:
         try:
-            results = self._tool.run_many([(call.args, call.workspace) for call in batch])
+            calls = [(call.args, call.workspace) for call in batch]
+            results = within(self._tool, self._tool.run_many, calls)
             if len(results) != len(batch):
                 raise RuntimeError(
                     f"{self._tool.name}: run_many returned {len(results)} results for "
                     f"{len(batch)} calls"
                 )
+        except ToolError as error:
+            results = [ToolError(str(error), error.fault) for _ in batch]
         except Exception as error:
             for call in batch:
                 with suppress(InvalidStateError):
@@ -106,7 +110,12 @@ class Batcher:
 
 
 class StandIn(Tool):
-    """What an episode calls in place of a tool that runs elsewhere: a policy sees no difference."""
+    """What an episode calls in place of a tool that runs elsewhere: a policy sees no difference.
+
+    The tool's deadline counts where the tool runs, so that a call may wait for its batch.
+    """
+
+    deadline_s = None
 
     def __init__(self, tool: Tool) -> None:
         vars(self).update(name=tool.name, fidelity=tool.fidelity, Args=tool.Args)

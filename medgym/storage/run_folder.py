@@ -30,12 +30,14 @@ from weakref import WeakValueDictionary
 import medgym
 from medgym.errors import UserError
 from medgym.messages import Message
+from medgym.redaction import redact, redact_toml
+from medgym.storage.manifest import FORMAT, read_manifest
+from medgym.storage.shown_images import require_images
 from medgym.storage.trajectories import ImageStore, TrajectoryStore, write_atomic
-from medgym.toml import toml_text
+from medgym.toml import read_toml, toml_source, toml_text
 from medgym.trajectory import Trajectory
 
-FORMAT = 2
-"""Version of the folder's layout."""
+RECIPE = "recipe.toml"
 
 PACKAGES = (
     "numpy", "pillow", "pydantic", "gymnasium", "pyarrow", "scipy", "scikit-image", "pydicom",
@@ -44,7 +46,7 @@ PACKAGES = (
 """Packages whose versions a manifest names, where they are installed."""
 
 
-UNCOUNTED = ("system", "question", "options", "gold")
+UNCOUNTED = ("system", "question", "options", "gold", "case_hash")
 """Fields of a trajectory that its content hash leaves out: runs of before they existed have the
 same hash."""
 
@@ -79,7 +81,7 @@ class RunFolder:
         taken = UserError(
             f"the run folder {path} exists and is not empty; fix: choose another name or remove it"
         )
-        text = asked if isinstance(asked, str) else toml_text(asked)
+        text = redact_toml(asked if isinstance(asked, str) else toml_text(asked))
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -114,8 +116,8 @@ class RunFolder:
         if not (path / "manifest.json").is_file():
             return cls.create(path, asked, **facts)
         folder = cls.open(path)
-        text = asked if isinstance(asked, str) else toml_text(asked)
-        differing = _differing(folder.recipe, text)
+        text = redact_toml(asked if isinstance(asked, str) else toml_text(asked))
+        differing = _differing(redact(folder.asked), text)
         if differing:
             raise UserError(
                 f"{path} holds a run of another recipe; fix: choose another name, or ask for the "
@@ -124,6 +126,7 @@ class RunFolder:
         folder.claim()
         if folder.manifest["status"] != "running":
             raise UserError(f"the run in {path} is done; fix: choose another name or remove it")
+        require_images(path)
         return folder
 
     @classmethod
@@ -150,14 +153,18 @@ class RunFolder:
 
     @property
     def recipe(self) -> str:
-        """What was asked, as TOML text."""
-        return (self.path / "recipe.toml").read_text("utf-8")
+        """What was asked, as TOML text; `UserError` where it cannot be read."""
+        return toml_source(self.path / "recipe.toml")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked; `UserError` where it cannot be read or is no TOML."""
+        return read_toml(self.path / "recipe.toml")[0]
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What the manifest says now."""
-        value: dict[str, Any] = json.loads((self.path / "manifest.json").read_text("utf-8"))
-        return value
+        """What the manifest says now; `UserError` where it is damaged or of something else."""
+        return read_manifest(self.path)
 
     def note(self, **facts: Any) -> None:
         """Add facts to the manifest, or replace them; the file is exchanged whole."""
@@ -173,8 +180,8 @@ class RunFolder:
         self._lock = None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a file of the folder as JSON, whole or not at all."""
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        """Write a file of the folder as JSON, whole or not at all, without secrets."""
+        text = json.dumps(redact(value), indent=2, ensure_ascii=False) + "\n"
         write_atomic(self.path / name, text.encode("utf-8", "replace"))
 
     def keep_images(self, messages: Sequence[Message]) -> None:
@@ -278,7 +285,7 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
     """How many trajectories these are, and the hash of their content.
 
     File format and order do not count: a run that was interrupted has the hash of one that was not.
-    Nor does what the case says by itself (`system`, `question`, `options`, `gold`).
+    Nor does what the case says by itself (`UNCOUNTED`).
     """
     total, count = 0, 0
     for trajectory in trajectories:
@@ -295,12 +302,12 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
     return count, f"blake2b-sum:{total:032x}"
 
 
-def _differing(stored: str, asked: str) -> list[str]:
+def _differing(one: Mapping[str, Any], asked: str) -> list[str]:
     """The keys in which two recipes differ; comments and layout do not count."""
     try:
-        one, other = tomllib.loads(stored), tomllib.loads(asked)
+        other = tomllib.loads(asked)
     except tomllib.TOMLDecodeError:
-        return [] if stored == asked else ["text"]
+        return ["text"]
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 

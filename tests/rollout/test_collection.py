@@ -1,26 +1,28 @@
 """Collecting survives what goes wrong: nothing lost, nothing twice, no failure scored."""
 
 import errno
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from medgym.cases import Case, open_cases
+from medgym.cases import Case, case_hash, open_cases
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
-from medgym.failures import Failure
+from medgym.failures import Failure, withheld_of
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import Tally, collect, collection
-from medgym.storage.run_folder import RunFolder
+from medgym.storage.run_folder import RunFolder, content
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
 from medgym.trajectory import validate
@@ -85,6 +87,25 @@ def played(policy: Policy, out: RunFolder | None = None, **options: Any) -> list
     return list(collect(open_cases(CASES), policy, RULES, out=out, **options))
 
 
+def test_a_case_that_changed_under_its_id_is_not_taken_for_played(tmp_path: Path) -> None:
+    some = list(open_cases(CASES)[:3])
+    folder = RunFolder.create(tmp_path / "a", "")
+    list(collect(some[:2], load_policy("scripted:prior"), RULES, out=folder))
+    stored = list(folder.trajectories)
+    hashes = {case.id: case_hash(case) for case in some[:2]}
+    assert {each.case_id: each.case_hash for each in stored} == hashes
+    changed = some[1].model_copy(update={"images": some[2].images})
+    cases = [some[0], changed, some[2]]
+    with pytest.raises(UserError, match=f"the case {changed.id!r} has changed since the run"):
+        list(collect(cases, load_policy("scripted:prior"), RULES, out=folder))
+    assert len(folder.trajectories) == 2, "nothing was played"
+    # A run of before trajectories had the hash is resumed by ids, as it was then.
+    older = RunFolder.create(tmp_path / "b", "")
+    older.trajectories.write([replace(each, case_hash="") for each in stored])
+    assert len(list(collect(cases, load_policy("scripted:prior"), RULES, out=older))) == 1
+    assert content(stored) == content(list(older.trajectories)[:2]), "it counts in no content hash"
+
+
 def test_a_failed_attempt_is_played_again_from_a_fresh_environment(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "a", "")
     trajectories = played(Flaky(), folder)
@@ -118,7 +139,7 @@ def test_what_fails_for_good_is_named_and_never_scored(tmp_path: Path) -> None:
     for trajectory in trajectories:
         validate(trajectory)
         assert trajectory.reward is None
-        assert trajectory.failure == "policy: ConnectionError: the endpoint closed half-way"
+        assert re.fullmatch(r"policy: ConnectionError at \w+\.py:\d+", trajectory.failure or "")
     assert len(folder.manifest["failed"]) == 24
     assert "phantom/train/radiograph-512-kind-0#1" in folder.manifest["failed"]
     assert len(folder.trajectories) == 0
@@ -204,6 +225,21 @@ def test_a_failure_travels_between_processes() -> None:
 
     failure = pickle.loads(pickle.dumps(Failure("tool", "gone", final=True)))
     assert (failure.boundary, failure.reason, failure.final) == ("tool", "gone", True)
+    withheld = pickle.loads(pickle.dumps(Failure("policy", "says no", withheld="refused")))
+    assert (withheld.boundary, withheld.withheld) == ("policy", "refused")
+    assert withheld_of(str(withheld)) == "refused"
+    assert withheld_of(str(failure)) is withheld_of("policy: refused: no") is None
+
+
+def test_what_a_server_withholds_is_counted_by_why_and_asked_once(tmp_path: Path) -> None:
+    class Refuses(Policy):
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            raise Failure("policy", "says no", final=True, withheld="refused")
+
+    folder = RunFolder.create(tmp_path / "a", "")
+    assert {t.failure for t in played(Refuses(), folder)} == {"refused: says no"}
+    assert folder.manifest["failures"] == {"refused": 12}
+    assert len(folder.trajectories) == 0
 
 
 def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from medgym.imaging.study import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect, collection, local, roll_out
+from medgym.rollout.backend import Job
+from medgym.rollout.local import LocalBackend
 from medgym.tool import load_tools
 from medgym.trajectory import Trajectory, validate
 
@@ -149,10 +151,20 @@ def test_a_group_shares_its_decoded_images(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(opened) == 4 == len(set(opened))
 
 
-def test_a_case_given_twice_is_played_twice() -> None:
-    case = cases(1)[0]
-    played = list(collect([case, case], Waiting(), RULES, group_size=2, ordered=True))
-    assert names(played) == [(case.id, 0), (case.id, 1)] * 2
+def test_each_case_of_one_id_is_played_on_its_own_image() -> None:
+    one, other = cases(2)
+    twin = other.model_copy(update={"id": one.id})
+
+    async def both() -> list[Trajectory]:
+        backend = LocalBackend(Waiting(), RULES)
+        played = await asyncio.gather(*(backend.attempt(Job(c, 0)) for c in (one, twin, other)))
+        await backend.close()
+        return [each.trajectory for each in played]
+
+    shown = [[use.sha256 for use in played.nodes[0].images] for played in asyncio.run(both())]
+    assert shown[0] != shown[1] == shown[2]
+    with pytest.raises(UserError, match=f"two cases have the id '{one.id}': number 0 and number 1"):
+        collect([one, twin], Waiting(), RULES)
 
 
 def test_finished_conversations_are_handed_on() -> None:

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medgym.cases import LETTERS, Case, open_cases, parse_spec
+from medgym.case_spec import parse_spec
+from medgym.cases import LETTERS, Case, open_cases
 from medgym.errors import UserError
 from medgym.files import read_text
 from medgym.imaging.study import ImageRef, Study, open_image
@@ -100,6 +101,7 @@ class Retrieve(Tool):
     """Search reference passages and solved cases; returns the best matches as text."""
 
     name = "retrieve"
+    deadline_s = 600.0  # the first call builds the index
 
     class Args(ToolArgs):
         """What to look for."""

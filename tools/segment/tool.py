@@ -99,6 +99,7 @@ class Segment(Tool):
     """Outline and measure the structure inside a box, or the one at a point."""
 
     name = "segment"
+    deadline_s = 600.0  # it computes, and many calls may share few cores
 
     class Args(ToolArgs):
         """Where the structure is: a box with a margin around it, or a point within it."""

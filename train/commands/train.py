@@ -3,7 +3,6 @@
 Imports nothing heavy before it knows what is asked.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from medgym.commands.printing import print_json
 from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError, missing_library
+from medgym.interrupt import resumed_by
 from medgym.registry import names
 
 from ..run.processes import one_voice
@@ -123,11 +123,8 @@ def train(
         kept = open_folder(folder, loaded, text, used, resume=resume, may_lengthen=asked)
     elif resume and max_steps is not None:
         wait_for_steps(folder, max_steps)
-    try:
-        results = run_consultation(run) if consults else stages.train(run)
-    except KeyboardInterrupt:
-        print(f"what is done is kept in {folder}; resume it with --resume", file=sys.stderr)
-        raise
+    resumed_by(f"add --resume: what is done is kept in {folder}")
+    results = run_consultation(run) if consults else stages.train(run)
     if kept is None:
         return
     if consults:

@@ -17,6 +17,7 @@ from typing import Any
 from medgym.commands.printing import print_columns
 from medgym.consultation.recipe import recipe_of
 from medgym.errors import UserError
+from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
@@ -147,7 +148,7 @@ def _share(whole: Path, folder: Path) -> None:
     for path in shared:
         if path.exists():  # there are no opinions where triage chose no specialty
             shutil.copytree(path, folder / path.relative_to(whole), dirs_exist_ok=True)
-    seconds = json.loads((whole / "stages.json").read_text())
+    seconds = Place(whole).stages()
     same = ("base", "cold_start", "specialists", "outcomes", "triage")
     kept = {stage: took for stage, took in seconds.items() if stage.split()[0] in same}
     write_atomic(folder / "stages.json", json.dumps(kept, indent=1).encode())

@@ -19,6 +19,7 @@ from medgym.episode import Rules
 from medgym.errors import RunError
 from medgym.policy import Sampling
 from medgym.progress import progress
+from medgym.rollout.record import held_episodes
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
 
@@ -136,7 +137,7 @@ class Advice:
             "tools": list(role.tools or ()),
         }  # fmt: skip
         run = shared_folder(self._folder / f"{seed_of(json.dumps(asked)):016x}", asked)
-        held = {trajectory.case_id for trajectory in run.trajectories}
+        held = {case_id for case_id, _ in held_episodes(run.trajectories, cases)}
         missing = [case for case in cases if case.id not in held]
         stream = collect_shared(
             missing, panel, self._rules, sampling=self._sampling, seed=self._seed, out=run

@@ -20,6 +20,7 @@ from medgym.local_model import LocalModel
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.seeds import seed_of
+from medgym.storage.json_files import read_lines
 from medgym.storage.trajectories import write_atomic
 
 from ..recipe.schema import CurriculumTable, Recipe
@@ -136,8 +137,7 @@ def arrange(
 
 def arranged(cases: Sequence[Case], folder: Path) -> list[Case]:
     """The cases as `arrange` wrote them down; of `cases`, no more are made than that takes."""
-    lines = (folder / "curriculum.jsonl").read_text("utf-8").splitlines()
-    names = [json.loads(line)["case"] for line in lines]
+    names = [line["case"] for line in read_lines(folder / "curriculum.jsonl")]
     missing, known = set(names), dict[str, Case]()
     for case in cases:
         if case.id in missing:

@@ -19,6 +19,7 @@ from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.progress import progress
 from medgym.rollout import roll_out
+from medgym.rollout.record import held_episodes
 from medgym.rollout.sync import drive
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
@@ -180,7 +181,7 @@ async def _replayed(
 ) -> AsyncGenerator[Trajectory, None]:
     """Play a run's stored episodes of these cases again, in the student's tokens."""
     known = {case.id: case for case in cases}
-    done = {(each.case_id, each.member) for each in run.trajectories}
+    done = held_episodes(run.trajectories, cases)
     waiting: list[Trajectory] = []
     for told in source.trajectories:
         if told.case_id not in known or (told.case_id, told.member) in done or told.branches:

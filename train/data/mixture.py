@@ -94,7 +94,13 @@ class MixedCases(GoldCases):
             return OrderedCases(self, range(len(self))[index])
         number, place = self._joined.place(range(len(self))[index])
         case = self._parts[number][place]
-        self._source[case.id] = self._names[number]
+        name = self._names[number]
+        first = self._source.setdefault(case.id, name)
+        if first != name:  # `check` compares what may overlap; two sources have no id in common
+            raise UserError(
+                f"the case {case.id!r} of [cases] train is both in {first} and in {name}; fix: "
+                "name cases once"
+            )
         return case
 
     @property

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from medgym.storage.json_files import read_lines
 from medgym.storage.trajectories import write_atomic
 
 Record = dict[str, object]
@@ -30,7 +31,7 @@ class Records:
         """Everything on record."""
         if not self._path.exists():
             return []
-        return [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
+        return list(read_lines(self._path))
 
     def forget(self, stage: str, after: int = -1) -> None:
         """Drop the lines of a stage, by default all, which a resumed run writes again.

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medgym.cases import parse_spec
+from medgym.case_spec import parse_spec
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
 from medgym.toml import read_table, read_toml

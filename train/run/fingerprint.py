@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from medgym.cases import parse_spec
+from medgym.case_spec import parse_spec
 from medgym.errors import UserError
 from medgym.registry import entry_point, singular
 from medgym.scorer import scorer_name

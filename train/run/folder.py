@@ -8,7 +8,7 @@ from pathlib import Path
 
 import medgym
 from medgym.errors import UserError
-from medgym.spec import without_credentials
+from medgym.redaction import redact, redact_toml
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder, provenance
 
@@ -49,7 +49,7 @@ def open_folder(
         UserError: the folder holds another run, or this one with other code; or there is nothing to
             resume.
     """
-    text = without_credentials(text)
+    text = redact_toml(text)
     wanted = plain(recipe)
     every = [each for used in plugins.values() for each in used]
     facts = {"recipe": wanted, "seeds": {"run": recipe.seed}, "plug_ins": fingerprints(every)}
@@ -109,8 +109,8 @@ def check_code(run: RunFolder, plugins: Needed, *, again: Sequence[str] = ()) ->
 
 
 def plain(recipe: Recipe) -> dict[str, object]:
-    """A recipe as a manifest holds it, without the passwords of its URLs."""
-    found: dict[str, object] = json.loads(without_credentials(recipe.model_dump_json()))
+    """A recipe as a manifest holds it, without secrets."""
+    found: dict[str, object] = redact(recipe.model_dump(mode="json"))
     return found
 
 
@@ -119,7 +119,7 @@ def changed(held: Mapping[str, object], wanted: Mapping[str, object]) -> dict[st
 
     A key that is new since the one was written has its default there.
     """
-    return dict(_differing(with_defaults(dict(held)), wanted))
+    return dict(_differing(redact(with_defaults(dict(held))), wanted))
 
 
 def _versions(manifest: Mapping[str, object]) -> dict[str, str]:

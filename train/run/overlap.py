@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from medgym.cases import Case, parse_spec
+from medgym.case_spec import parse_spec
+from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
+from medgym.uris import file_path
 
 from ..data.order import GoldCases
 
@@ -149,9 +150,8 @@ def _size(image: ImageRef) -> object:
 
 def _place(image: ImageRef) -> Path | None:
     """The file of an image, if it is one that is there."""
-    scheme, _, rest = image.uri.partition(":")
-    path = Path(unquote(urlsplit(image.uri).path or rest))
-    return path if scheme == "file" and path.is_file() else None
+    path = file_path(image.uri)
+    return path if path is not None and path.is_file() else None
 
 
 @cache

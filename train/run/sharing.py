@@ -15,6 +15,7 @@ from medgym.episode import Rules
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
 from medgym.rollout.collection import Tally
+from medgym.rollout.record import held_episodes
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
@@ -45,7 +46,7 @@ def collect_shared(
             group_size=group_size, sampling=sampling, seed=seed, out=out, ordered=ordered,
         )  # fmt: skip
         return
-    held = {(t.case_id, t.member) for t in out.trajectories} if out is not None else set()
+    held = held_episodes(out.trajectories, cases) if out is not None else set()
     members = range(group_size)
     missing = [case for case in cases if any((case.id, each) not in held for each in members)]
     everyone(None)  # all have read what is there before the first one writes more

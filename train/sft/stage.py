@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from medgym.local_model import local_model
 from medgym.progress import Advance, progress
+from medgym.storage.json_files import read_lines
 from medgym.storage.run_folder import RunFolder
 
 from ..data.demonstrations import SELF, demonstrations
@@ -119,8 +120,7 @@ class ColdStartStage(Stage):
         """The loss of each step, where there was anything to imitate."""
         if not run.place.losses.exists():
             return ()
-        lines = run.place.losses.read_text("utf-8").splitlines()
-        return (ReportPanel(partial(_draw_loss, [json.loads(line) for line in lines])),)
+        return (ReportPanel(partial(_draw_loss, read_lines(run.place.losses))),)
 
 
 def _settings(run: Run) -> Keys:
@@ -152,8 +152,8 @@ class _Losses:
     def __call__(self, step: int, logs: dict[str, float]) -> None:
         if not self._begun:
             self._begun = True
-            lines = self._path.read_text("utf-8").splitlines() if self._path.exists() else []
-            kept = [line + "\n" for line in lines if json.loads(line)["step"] < step]
+            rows = read_lines(self._path) if self._path.exists() else []
+            kept = [json.dumps(row) + "\n" for row in rows if row["step"] < step]
             self._path.write_text("".join(kept), "utf-8")
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step} | logs) + "\n")

@@ -29,6 +29,7 @@ from medgym.consultation.team import Team
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, reason_of
+from medgym.imaging.study import ImageRef
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.local import decoded
@@ -37,6 +38,7 @@ from medgym.rollout.ray.policy import PolicyActor, packed_policy
 from medgym.rollout.ray.tools import RETRIES, RemoteTool, ToolActor, is_remote
 from medgym.rollout.ray.wire import Home, Packed, actor_options, packed, unwrapped
 from medgym.rollout.ray.worker import EnvWorker, Plan
+from medgym.uris import SCHEME
 
 LEASE = 1800.0
 """Seconds for one episode. What is too short fails every episode of a slow model; what is too long
@@ -114,7 +116,7 @@ class RayBackend(Backend):
         self._watching: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._fault: Exception | None = None
-        self._pixels: WeakValueDictionary[str, _Pixels] = WeakValueDictionary()
+        self._pixels: WeakValueDictionary[tuple[ImageRef, ...], _Pixels] = WeakValueDictionary()
         needs = _needs(policy, rules)
         cpus = math.ceil(needs["CPU"]) + workers
         self._cluster = join(address, cpus=cpus, object_store=object_store)
@@ -207,17 +209,17 @@ class RayBackend(Backend):
         return Finished(played.trajectory, fresh)
 
     def _pixels_of(self, case: Case, worker: _Worker) -> "_Pixels":
-        pixels = self._pixels.get(case.id)
+        pixels = self._pixels.get(case.images)
         if pixels is None:
-            files = any(ref.uri.startswith("file:") for ref in case.images)
+            files = any(ref.uri.startswith(SCHEME) for ref in case.images)
             here = files and not self._cluster.is_own
-            pixels = self._pixels[case.id] = _Pixels(case, None if here else worker.actor)
+            pixels = self._pixels[case.images] = _Pixels(case, None if here else worker.actor)
         return pixels
 
     def _forget(self, pixels: "_Pixels") -> None:
         """A case that is attempted again decodes its images again."""
-        if self._pixels.get(pixels.case.id) is pixels:
-            del self._pixels[pixels.case.id]
+        if self._pixels.get(pixels.case.images) is pixels:
+            del self._pixels[pixels.case.images]
 
     async def _leased(self) -> _Worker:
         """A worker with a free place; waits for one."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from medgym.errors import UserError
-from medgym.messages import Message, Reply
+from medgym.messages import Message, Reply, shortened
 from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.rollout.ray.wire import Home, Packed, Unpacked, packed, sendable, unwrapped
 
@@ -140,7 +140,8 @@ class PolicyActor:
         held.messages = (*held.messages[:sent], *new)
         try:
             acting = policy.act(held.messages, sampling)
-            return await asyncio.get_running_loop().create_task(acting, context=held.context)
+            loop = asyncio.get_running_loop()
+            return shortened(await loop.create_task(acting, context=held.context))
         except Exception as error:
             raise sendable(error, "policy") from error
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medgym.errors import RunError, UserError
-from medgym.failures import Boundary, Failure, reason_of
+from medgym.failures import Boundary, Failure, raised, reason_of
 from medgym.rollout.ray.cluster import ray  # which says what to install
 
 Packed = list[ray.ObjectRef[bytes]]
@@ -82,14 +82,14 @@ def sendable(error: Exception, boundary: Boundary = "worker") -> Exception:
     """
     error = unwrapped(error, boundary)
     if not isinstance(error, Failure | UserError | RunError):
-        return Failure(boundary, reason_of(error))
+        return Failure(boundary, raised(error))
     try:
         if type(pickle.loads(pickle.dumps(error))) is type(error):
             return error
     except Exception:  # constructors and their arguments raise what they like
         pass
     if isinstance(error, Failure):
-        return Failure(error.boundary, error.reason, error.final)
+        return Failure(error.boundary, error.reason, error.final, error.withheld)
     return (UserError if isinstance(error, UserError) else RunError)(str(error))
 
 

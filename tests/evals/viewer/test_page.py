@@ -110,6 +110,17 @@ def test_members_of_a_group_stand_side_by_side_with_their_cases_gold(tmp_path: P
         assert sum(gold["regions"][0]["runs"]) == 512 * 512
 
 
+def test_what_a_policy_writes_without_end_is_not_stored(tmp_path: Path) -> None:
+    endless = Says("x" * 50_000_000)
+    folder = a_run(tmp_path / "a", endless, CASES.replace(":3", ":1"))
+    write_page(folder)
+    assert sum(f.stat().st_size for f in folder.path.rglob("*") if f.is_file()) < 3_000_000
+    for trajectory in folder.trajectories:
+        assert trajectory.malformed == 5
+        assert trajectory.faults == ("length",) * 5
+        assert trajectory.nodes[-1].text.endswith("[cut: the reply has 50000000 characters]")
+
+
 def test_a_consultation_shows_its_parts_and_what_failed(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
         '[consultation]\nspecialties = ["ophthalmologist"]\nopinions = 2\n'

@@ -503,7 +503,7 @@ def test_errors_that_pickling_would_lose_become_their_own_kind() -> None:
 
     plain = Failure("store", "full")
     assert sendable(plain) is plain
-    assert sendable(ValueError("odd")).args == ("worker: ValueError: odd",)
+    assert sendable(ValueError("odd")).args == ("worker: ValueError",)
     assert type(sendable(Local("fix"))) is UserError
     assert type(sendable(InvariantError(1, "drift"))) in (RunError, InvariantError)
     died = unwrapped(ray.exceptions.WorkerCrashedError())

@@ -74,9 +74,8 @@ def test_an_interrupted_training_is_resumed_and_not_removed(
     monkeypatch.setattr("medgym.train.run.stages.train", interrupted)
     words = ["train", "tiny", "--out", str(tmp_path / "a")]
     assert main(words) == 130
-    first, last = capsys.readouterr().err.splitlines()
-    assert first == f"what is done is kept in {tmp_path / 'a'}; resume it with --resume"
-    assert last == "medgym: interrupted"
+    how = f"add --resume: what is done is kept in {tmp_path / 'a'}"
+    assert capsys.readouterr().err == f"medgym: interrupted; to resume, {how}\n"
     (tmp_path / "a" / "cold_start").mkdir()
     assert main(words) == 2
     said = capsys.readouterr().err

@@ -79,7 +79,8 @@ def test_the_presets_pass(name: str) -> None:
 
 def test_the_commonest_answer_is_caught_where_one_is_too_common() -> None:
     answer = CASES[0].answer
-    skewed = [case for case in CASES if case.answer == answer] * 4 + CASES[:8]
+    common = [case for case in CASES if case.answer == answer] * 4
+    skewed = [c.model_copy(update={"id": f"{c.id}-{i}"}) for i, c in enumerate(common)] + CASES[:8]
     rules = Rules(tools=load_tools(["zoom"]), view_size=64)
     found = {each.policy for each in audited(skewed, rules) if each.caught}
     assert found == {"commonest"}

@@ -69,7 +69,7 @@ def test_each_one_does_its_trick() -> None:
 
 def test_the_commonest_answer_is_given_where_it_is_an_option() -> None:
     kinds = [case for case in CASES if "striped" in case.options or len(case.options) == 4]
-    skewed = [kinds[0]] * 5 + CASES
+    skewed = [kinds[0].model_copy(update={"id": f"again-{n}"}) for n in range(5)] + CASES
     often = Counter(case.answer for case in skewed)
     for case, trajectory in zip(CASES, played("commonest", cases=skewed)[5:], strict=True):
         assert trajectory.answer is not None

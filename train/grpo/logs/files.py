@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 
 from medgym.cases import Case
 from medgym.progress import Advance
+from medgym.storage.json_files import read_lines
 from medgym.storage.layout import Place
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
@@ -64,8 +65,8 @@ class MetricsFile(TrainerCallback):
         self._path = place.metrics
         self._advance = advance
         self._done = done
-        kept = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in kept if json.loads(line)["step"] <= done]
+        rows = read_lines(self._path) if self._path.exists() else []
+        kept = [json.dumps(row) for row in rows if row["step"] <= done]
         self._path.write_text("".join(line + "\n" for line in kept))
 
     def on_log(
