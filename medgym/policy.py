@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from medgym import permissions
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.messages import Message, Reply
@@ -289,17 +290,23 @@ class WrappedPolicy(Policy):
         self.policy.close()
 
 
-def load_policy(spec: str) -> Policy:
+def load_policy(spec: str, *, by_recipe: bool = False) -> Policy:
     """The policy that a spec names: `SCHEME:NAME`, or the scheme only where it needs no name.
 
     `NAME@ADAPTER` and `NAME?adapter=PATH` play by an adapter; `medgym.spec` says how that is read.
     Its `spec` is the given one without secrets, such as the password of a URL: runs record it.
 
+    Args:
+        spec: as the module `medgym.spec` says.
+        by_recipe: whether a recipe names it, and not the user: `medgym.permissions` says what it
+            may not do then.
+
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
     """
     kind, rest, adapter = read_spec(spec)
-    policy = kind.from_spec(rest, adapter)
+    with permissions.by_recipe(by_recipe):
+        policy = kind.from_spec(rest, adapter)
     assert isinstance(policy, Policy)
     policy.spec = redact_text(spec)
     return policy

@@ -21,6 +21,7 @@ from medgym.failures import reason_of
 from medgym.seeds import seed_of
 
 from ..event_loop import BackgroundLoop
+from .address import secrets_of, without
 from .bodies import (
     ENCODINGS,
     MOST,
@@ -68,6 +69,7 @@ class Endpoint:
 
     Attributes:
         url: the URL without a password, as errors and runs may show it.
+        has_key: whether a key, or a user and a password, is sent.
 
     Args:
         url: where requests go, without a slash at the end. A user and a password before the host
@@ -88,9 +90,12 @@ class Endpoint:
         user, _, place = parts.netloc.rpartition("@")
         self.url = parts._replace(netloc=place).geturl()
         self._headers = {}
+        self.has_key = bool(user or key)
+        self._secrets = secrets_of("", key)
         if user:
             encoded = base64.b64encode(unquote(user).encode()).decode()
             self._headers["Authorization"] = f"Basic {encoded}"
+            self._secrets = secrets_of(unquote(user), encoded)
         elif key:
             self._headers["Authorization"] = f"Bearer {header_value(key)}"
         self._concurrency = concurrency
@@ -189,7 +194,7 @@ class Endpoint:
             asyncio.timeout(self._timeout),
             client.stream(method, url, json=body) as answer,
         ):
-            read = await read_body(answer, most)
+            read = without(self._secrets, await read_body(answer, most))
         if answer.status_code >= 300:
             said, code = error_of(read)
             said = said or answer.reason_phrase

@@ -10,17 +10,16 @@ There are two ways to ask a model, and `check` finds out which of them its serve
 
 import asyncio
 import copy
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from urllib.parse import unquote, urlsplit
 
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
 from medgym.models import load_processor, stop_tokens
+from medgym.permissions import key_for, warn_in_clear
 from medgym.policy import Policy, Sampling
 from medgym.spec import with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
@@ -29,6 +28,7 @@ from medgym.tool_form import tool_form_of
 from ..prompt_check import check_prompt, one_placeholder_each, vision_words
 from ..rendering import Prompt, Renderer
 from ..vllm_adapters import check_lora
+from .address import read_address
 from .chat_messages import ImageURIs, chat_messages
 from .options import EndpointOptions, read_endpoint_options
 from .replies import FILTER_CODES, chat_reply, choice_of, exact_reply, filtered, reading, token_ids
@@ -70,12 +70,14 @@ class OpenAIPolicy(Policy):
         self._options = options
         self._endpoint = Endpoint(
             url,
-            key=os.environ.get("MEDGYM_API_KEY") or os.environ.get("OPENAI_API_KEY"),
+            key=key_for(url),
             concurrency=options.concurrency,
             timeout=options.timeout,
             retries=options.retries,
         )
         self._url = self._endpoint.url
+        if self._endpoint.has_key:
+            warn_in_clear(self._url)
         self.spec = f"openai:{self._url}#{model}"
         self._owns_endpoint = True
         self._images = ImageURIs()
@@ -101,16 +103,8 @@ class OpenAIPolicy(Policy):
         Raises:
             UserError: no URL, no model, an unknown option, or an adapter's folder without one.
         """
-        parts = urlsplit(rest)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(
-                f"openai:{without_credentials(rest)} names no server; fix: write "
-                "openai:http://HOST:PORT/v1#MODEL"
-            )
-        if not parts.fragment:
-            raise UserError(f"openai:{without_credentials(rest)} names no model; fix: add #MODEL")
-        url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-        policy = cls(url, unquote(parts.fragment), read_endpoint_options(parts.query))
+        url, model, options = read_address(rest, adapter)
+        policy = cls(url, model, read_endpoint_options(options))
         if adapter is not None:
             policy._adapter = _folder_of(adapter)
             policy.version = adapter if policy._adapter is None else name_of(policy._adapter)

@@ -16,6 +16,7 @@ import typer
 from medgym.cases import CaseList
 from medgym.commands.printing import print_columns, print_json, print_table
 from medgym.commands.shared_options import (
+    AllowedHosts,
     AsJson,
     MaxTokens,
     MaxTurns,
@@ -86,6 +87,7 @@ def evaluate(
             "--out", metavar="runs/NAME", help="Keep episodes and results in this new folder."
         ),
     ] = None,
+    allow_host: AllowedHosts = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.

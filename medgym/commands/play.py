@@ -10,6 +10,7 @@ import typer
 from medgym.cases import Case
 from medgym.commands.printing import print_json
 from medgym.commands.shared_options import (
+    AllowedHosts,
     AsJson,
     MaxTokens,
     MaxTurns,
@@ -77,6 +78,7 @@ def play(
             "--out", metavar="DIR", help="Save all views and an overview of the looks here."
         ),
     ] = None,
+    allow_host: AllowedHosts = None,
     as_json: AsJson = False,
 ) -> None:
     """Play one episode and print it turn by turn.

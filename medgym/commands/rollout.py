@@ -10,6 +10,7 @@ import typer
 
 from medgym.commands.printing import percent, print_json, print_table
 from medgym.commands.shared_options import (
+    AllowedHosts,
     AsJson,
     CasesSpec,
     MaxTokens,
@@ -75,6 +76,7 @@ def rollout(
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Episodes in flight at once.")
     ] = 64,
+    allow_host: AllowedHosts = None,
     as_json: AsJson = False,
 ) -> None:
     """Roll out a policy on every case; store the trajectories and all images that were shown.

@@ -68,7 +68,7 @@ def test_a_damaged_recipe_is_one_line(
     if recipe is None:
         (run / "recipe.toml").unlink()
     assert f"{run / 'recipe.toml'}" in line(COMMANDS["rollout"], run, capsys)
-    with pytest.raises(UserError, match=r"recipe\.toml .*; fix: "):
+    with pytest.raises(UserError, match=r"recipe\.toml.*; fix: "):
         _ = RunFolder(run).asked
 
 

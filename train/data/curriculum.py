@@ -104,7 +104,8 @@ def arrange(
     pool = list(cases[: min(len(cases), round(wanted / table.share))])
     success: dict[str, float] = {}
     if table.difficulty is not None:
-        policy = student if table.difficulty == SELF else load_policy(table.difficulty)
+        named = table.difficulty
+        policy = student if named == SELF else load_policy(named, by_recipe=True)
         try:
             asyncio.run(policy.check())
             success = measure(

@@ -334,7 +334,7 @@ def engine_of(recipe: Recipe, place: Place) -> Policy | None:
         return None
     _check_adapters(recipe, recipe.rollout.policy)
     spec = fill_spec(recipe.rollout.policy, base=place.cold_start)
-    policy = load_policy(in_tool_form(spec, recipe.tools.form))
+    policy = load_policy(in_tool_form(spec, recipe.tools.form), by_recipe=True)
     try:
         asyncio.run(policy.check())
         policy.require_training()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from medgym.errors import UserError
 from medgym.messages import Message, Reply, shortened
+from medgym.permissions import allow_hosts, allowed_hosts
 from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.rollout.ray.wire import Home, Packed, Unpacked, packed, sendable, unwrapped
 
@@ -52,8 +53,10 @@ class NamedPolicy(Policy):
         self.spec = spec
         self._exact = exact
 
-    def __reduce__(self) -> tuple[Callable[[str, bool], Policy], tuple[str, bool]]:
-        return _loaded, (self.spec, self._exact)
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[str, bool, frozenset[str]], Policy], tuple[str, bool, frozenset[str]]]:
+        return _loaded, (self.spec, self._exact, allowed_hosts())
 
     async def check(self) -> None:
         """Refuse what shows without the model's weights, which only Ray loads."""
@@ -65,7 +68,8 @@ class NamedPolicy(Policy):
         raise UserError(f"{self.spec} plays only on Ray; fix: backend='ray', or load it")
 
 
-def _loaded(spec: str, exact: bool) -> Policy:
+def _loaded(spec: str, exact: bool, hosts: frozenset[str]) -> Policy:
+    allow_hosts(hosts)
     policy = load_policy(spec)
     if exact:
         policy.require_training()

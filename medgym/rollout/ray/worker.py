@@ -77,6 +77,9 @@ class EnvWorker:
         self._is_ready = True
         return os.getpid()
 
+    async def answer(self) -> None:
+        """Show that this process is not stuck."""
+
     async def decode(self, case: Case) -> list[Study]:
         """A case's images, for the object store."""
         loop = asyncio.get_running_loop()

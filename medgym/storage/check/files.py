@@ -14,7 +14,7 @@ from medgym.failures import reason_of
 from medgym.storage.adapters import CONFIG, checked
 from medgym.storage.json_files import read_lines, reason
 
-from .report import Damage, RunRow, brief
+from .report import Damage, RunRow, first
 from .walk import Contents
 
 
@@ -35,9 +35,7 @@ def check_files(found: Contents, advance: Callable[[], object]) -> tuple[RunRow,
             damages.append(Damage(path, f"is damaged ({reason_of(error)})"))
         advance()
     if damages:
-        names = [each.path.relative_to(found.folder).as_posix() for each in damages]
-        said = brief([f"{name} {each.what}" for name, each in zip(names, damages, strict=True)])
-        return RunRow("files", "fail", said), damages
+        return RunRow("files", "fail", first(found.folder, damages)), damages
     models = f", {weights} of them weights" if weights else ""
     return RunRow("files", "pass", f"{len(found.others)} can be read{models}"), []
 
@@ -45,7 +43,10 @@ def check_files(found: Contents, advance: Callable[[], object]) -> tuple[RunRow,
 def _json(path: Path) -> None:
     json.loads(path.read_text("utf-8"))
     if path.name == CONFIG and (path.parent / "adapter_model.safetensors").exists():
-        checked(path.parent)  # a published version notes the hash of its files
+        try:
+            checked(path.parent)  # a published version notes the hash of its files
+        except UserError as error:
+            raise ValueError("it or its adapter_model.safetensors changed after it") from error
 
 
 def _toml(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from medgym.errors import UserError
 from medgym.storage.trajectories import ImageStore
 
-from .report import Damage, RunRow, brief
+from .report import Damage, RunRow, first
 from .trajectories import Stored
 from .walk import Contents, image_file
 
@@ -35,8 +35,8 @@ def check_images(
         count += len(there)
         unseen += len(there.keys() - shown.keys())
     if damages:
-        said = brief([f"{each.path.name} {each.what}" for each in damages])
-        return RunRow("images", "fail", f"{said}; {count:,} in all"), damages
+        said = first(found.folder, damages)
+        return RunRow("images", "fail", f"{said}; {count:,} are there"), damages
     # A run that was killed may leave images of episodes that it did not store.
     more = f"; {unseen:,} of no stored episode" if unseen else ""
     return RunRow("images", "pass", f"{count:,}, each with the pixels of its name{more}"), []

@@ -1,5 +1,6 @@
 """What a check of a run finds: a row for each kind of content, and every damage by its file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,7 +64,12 @@ class RunReport:
         return path.relative_to(self.folder).as_posix()
 
 
-def brief(found: list[str]) -> str:
+def first(folder: Path, damages: Sequence[Damage]) -> str:
+    """The first of several damages, with its path within the run, and how many more there are."""
+    return brief([f"{each.path.relative_to(folder).as_posix()} {each.what}" for each in damages])
+
+
+def brief(found: Sequence[str]) -> str:
     """The first of several, and how many more there are."""
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     return f"{found[0]}{more}"

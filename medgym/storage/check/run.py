@@ -58,7 +58,7 @@ def check_run(found: Contents, advance: Callable[[], object] = lambda: None) -> 
     add(*_recipe(folder))
     once = {home for home in found.homes if asked_of(home).get("command") in PLAYED}
     stored = read_stored(found, once, advance)
-    rows += stored_rows(stored)
+    rows += stored_rows(folder, stored)
     damages += [*stored.unreadable, *stored.broken, *stored.repeated]
     wrong = dict(_wrong_contents(manifests, stored))
     rows += _content_rows(folder, manifests, wrong)
@@ -103,10 +103,11 @@ def _manifests(
 def _recipe(folder: Path) -> tuple[RunRow, list[Damage]]:
     path = folder / RECIPE
     try:
-        return RunRow("recipe", "pass", f"{len(RunFolder(folder).asked)} entries"), []
+        _ = RunFolder(folder).asked
     except UserError as error:
         said = str(error).partition("; fix: ")[0]
         return RunRow("recipe", "fail", said), [Damage(path, said, missing=not path.is_file())]
+    return RunRow("recipe", "pass", "can be read"), []
 
 
 def _wrong_contents(

@@ -12,7 +12,7 @@ from medgym.storage.run_folder import content
 from medgym.storage.trajectories import trajectories_of
 from medgym.trajectory import Trajectory, validate
 
-from .report import Damage, RunRow, brief
+from .report import Damage, RunRow, brief, first
 from .walk import Contents
 
 UNKEPT = "trajectories/judge"
@@ -88,12 +88,12 @@ def read_stored(found: Contents, once: set[Path], advance: Callable[[], object])
     return stored
 
 
-def stored_rows(stored: Stored) -> Iterator[RunRow]:
+def stored_rows(folder: Path, stored: Stored) -> Iterator[RunRow]:
     """The rows of the report that are about trajectories, but for counts and images."""
     figure = f"{stored.count:,} in {stored.parts} {_parts(stored.parts)}"
     if stored.unreadable:
-        bad = [f"{each.path.name} {each.what}" for each in stored.unreadable]
-        yield RunRow("parts", "fail", f"{brief(bad)}; {figure} in all")
+        said = f"{len(stored.unreadable)} of {stored.parts} damaged"
+        yield RunRow("parts", "fail", f"{said}: {first(folder, stored.unreadable)}")
     elif stored.unverified:
         count = len(stored.unverified)
         older = f"{count} {_parts(count)} of an older medgym without a hash"

@@ -16,7 +16,7 @@ from medgym.registry import entry_point
 from medgym.storage.run_folder import RunFolder
 from medgym.train.recipe.schema import load_recipe
 from medgym.train.run.fingerprint import PlugIn, fingerprints, sources
-from medgym.train.run.folder import changed, plain
+from medgym.train.run.folder import changed, open_folder, plain
 from medgym.train.run.opened import Run
 from medgym.train.run.stages import STAGES, plug_ins
 
@@ -255,3 +255,34 @@ def test_a_folder_that_holds_something_is_not(
         assert main(["train", "tiny", "--out", str(folder)]) == 2
         assert "exists and is not empty" in capsys.readouterr().err
         assert (folder / name).read_text() == "mine"
+
+
+SECRETS = """
+name = "mine"  # pl4nted-key
+[model]
+path = "base"
+[cases]
+test = "phantom:test[:1]"
+[rollout]
+policy = "openai:http://me:pl4nted@h/v1?api_key=pl4nted#m"
+chat_template_kwargs = { session_token = "pl4nted", enable_thinking = false }
+[roles.attending]
+policy = "openai:http://me:pl4n/ted@h/v1#m"
+"""
+
+
+def test_a_run_keeps_no_secret_of_its_recipe_and_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "pl4nted-key")
+    (tmp_path / "mine.toml").write_text(SECRETS)
+    recipe, text = load_recipe(str(tmp_path / "mine.toml"))
+    folder = open_folder(tmp_path / "run", recipe, text, {})
+    kept = folder.manifest["recipe"]["rollout"]
+    assert kept["chat_template_kwargs"] == {"session_token": "[redacted]", "enable_thinking": False}
+    assert kept["policy"] == "openai:http://h/v1?api_key=[redacted]#m"
+    assert "# [redacted]" in folder.recipe
+    (tmp_path / "run" / "cold_start").mkdir()
+    open_folder(tmp_path / "run", recipe, text, {}, resume=True)
+    for path in (tmp_path / "run").rglob("*.*"):
+        assert "pl4n" not in path.read_text(), path
