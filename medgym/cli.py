@@ -28,6 +28,7 @@ from medgym.failures import Failure, traceback_wanted
 from medgym.interruption import is_interruption
 from medgym.memory import image_memory
 from medgym.redaction import redact_text
+from medgym.storage.disk import is_full
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
 """The order in which help lists the commands that one meets first; others follow by name."""
@@ -141,6 +142,11 @@ def _run(argv: Sequence[str] | None) -> int:
     except ModuleNotFoundError as error:
         return _say(missing_library(error), 2)
     except Exception as error:
+        if is_full(error):
+            path = error.filename if isinstance(error, OSError) else None
+            where = f"{path} cannot be written: " if path else ""
+            fix = "fix: make room, then run the same command again"
+            return _say(error, 1, f"{where}the disk is full; {fix}")
         if hasattr(error, "format_message"):  # a usage error of the parser's own
             return _say(error, 2, f"{error.format_message().rstrip('.')}; {_fix(error)}")
         return _unexpected(error)
