@@ -11,6 +11,7 @@ from typing import Literal
 
 from medgym.episode import DEFAULT_MAX_TURNS, DEFAULT_TOOLS
 from medgym.errors import UserError
+from medgym.failures import calling
 from medgym.policy import Sampling
 
 
@@ -55,7 +56,8 @@ def load_suite(name: str) -> Suite:
     from medgym.registry import load
 
     make = load("suites", name)
-    suite = make() if not inspect.signature(make).parameters else None
+    with calling(f"the suite {name!r}"):
+        suite = make() if not inspect.signature(make).parameters else None
     if not isinstance(suite, Suite):
         raise UserError(
             f"what medgym.suites has as {name!r} does not return a Suite; fix: return one, or "

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.failures import calling
 from medgym.policy import Sampling
 from medgym.registry import load, names
 from medgym.rubric import load_rubric
@@ -142,7 +143,8 @@ def load_role(name: str) -> Role:
     Raises:
         UserError: no such role (the nearest is named), or what is registered makes no `Role`.
     """
-    made: object = load("roles", name)()
+    with calling(f"the role {name!r}"):
+        made: object = load("roles", name)()
     if not isinstance(made, Role):
         raise UserError(
             f"the role {name!r} makes no Role but a {type(made).__name__}; fix: let what is "

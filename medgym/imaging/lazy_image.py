@@ -12,6 +12,8 @@ from threading import Lock
 
 from PIL import Image
 
+from medgym.failures import ContractError
+
 STRIP = 64
 """How many rows of pixels are hashed at a time."""
 
@@ -48,6 +50,11 @@ class Picture:
         image = self._seen() if self._seen is not None else None
         if image is None:
             image = self._draw()
+            if (image.size, image.mode) != (self.size, self.mode):
+                raise ContractError(
+                    f"a view that is {self.size}, {self.mode} was drawn as {image.size}, "
+                    f"{image.mode}"
+                )
             self._seen = weakref.ref(image)
         return image
 

@@ -9,6 +9,7 @@ from typing import Any
 from medgym.cases import Case, CaseList
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.failures import calling
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout.sync import drive
 
@@ -54,7 +55,8 @@ def ready(policy: Policy) -> Policy:
 
 async def _checked(policy: Policy) -> AsyncGenerator[None, None]:
     """A stream of nothing, so that `drive` asks wherever there is an event loop or none."""
-    await policy.check()
+    with calling(f"the policy {policy.spec or type(policy).__name__}"):
+        await policy.check()
     nothing: tuple[None, ...] = ()
     for each in nothing:
         yield each

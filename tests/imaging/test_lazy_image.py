@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from medgym.failures import ContractError
 from medgym.imaging.lazy_image import Picture, image_hash
 from medgym.imaging.study import Study
 from medgym.workspace import Workspace
@@ -84,3 +86,9 @@ def test_others_share_nothing() -> None:
     assert one.view(0).shown is not other.view(0).shown
     coarse = Workspace(one.studies, view_size=8)
     assert coarse.view(0).shown is not one.view(0).shown
+
+
+@pytest.mark.parametrize("image", [Image.new("RGB", (300, 200)), Image.new("L", (3, 2))])
+def test_what_is_drawn_is_what_was_announced(image: Image.Image) -> None:
+    with pytest.raises(ContractError, match="was drawn as"):
+        _ = Picture((3, 2), lambda: image).image

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from medgym.cases import Case, open_cases
+from medgym.consultation.role import load_role
 from medgym.contracts import checked_reply
 from medgym.env import MedEnv
 from medgym.episode import Rules
@@ -22,7 +23,8 @@ from medgym.judge import load_judge
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect, collection
-from medgym.rubric import Rubric, Term, answered_right
+from medgym.rollout.request import ready
+from medgym.rubric import Rubric, Term, answered_right, load_rubric
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import View, Workspace
 
@@ -291,3 +293,21 @@ def test_a_plain_text_is_a_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     case: Case = CASES[0]
     (played,) = collect([case], Plays(lambda: render_answer("A")), rules(lambda _: ToolResult()))
     assert (played.answer, played.failure) == ("A", None)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), ValueError("no")])
+def test_what_is_asked_before_the_first_episode_names_the_plug_in(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Checked(Plays):
+        async def check(self) -> None:
+            raise error
+
+    name = type(error).__name__
+    with pytest.raises(RunError, match=f"the policy plays raised {name} at .*; fix"):
+        ready(Checked())
+    monkeypatch.setattr("medgym.registry.load", lambda *_: raising(error))
+    monkeypatch.setattr("medgym.consultation.role.load", lambda *_: raising(error))
+    for load in (load_role, load_rubric):
+        with pytest.raises(RunError, match=f"the (role|rubric) 'mine' raised {name} at .*; fix"):
+            load("mine")
