@@ -303,13 +303,13 @@ class Episode:
         if tool is None:
             known = f"one of {', '.join(self._tools)}" if self._tools else "an answer"
             return _refused(call, f"there is no tool {call.name[:40]!r}; expected {known}", "name")
-        with at("tool", tool.name):
+        with at("tool", call.name):
             try:
                 used = self._use(tool, tool.parse(call.arguments), self.workspace)
             except ToolError as error:
                 return _refused(call, str(error), fault_of(error))
             result = checked_result(used)
-            views = tuple(self.workspace.add(view, made_by=tool.name) for view in result.views)
+            views = tuple(self.workspace.add(view, made_by=call.name) for view in result.views)
             lines = [caption_of(view) for view in views]
             if result.text:
                 lines.append(result.text)

@@ -437,7 +437,7 @@ def first_view(episode: Episode) -> View:
 
 def kept(episode: Episode) -> Image.Image:
     """The first view's pixels, drawn once for all, so that what is done to them stays."""
-    picture = first_view(episode).picture
+    picture = first_view(episode).shown.image
     first_view(episode).shown._draw = lambda: picture
     return picture
 

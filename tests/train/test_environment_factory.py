@@ -12,6 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 import medgym
 from medgym import Rubric, Term, ToolArgs, ToolResult, UserError, open_cases
+from medgym.failures import Failure
 from medgym.train import environment_factory as module
 from medgym.train import trl_environment
 
@@ -156,7 +157,7 @@ def test_a_tool_called_answer_is_refused() -> None:
 def test_a_crash_is_no_reward() -> None:
     player = trl_environment(CASES, tools=[crash])()
     player.reset(case=0)
-    with pytest.raises(OSError, match="no server"):
+    with pytest.raises(Failure, match="tool: crash raised OSError at "):
         player.crash()
     assert player.get_reward() is None
     player.reset(case=0)
