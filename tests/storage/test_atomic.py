@@ -1,6 +1,7 @@
 """What a run owns is written whole, and nothing of it is written or removed through a link."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,13 @@ def test_a_run_that_was_moved_is_not_written_under_its_old_name(
         Place(folder.path).finish("base", 1.0)
     assert folder.path.exists() == replaced
     assert not replaced or not any(folder.path.iterdir())
+
+
+def test_a_new_run_may_take_the_place_of_one_that_was_removed(tmp_path: Path) -> None:
+    old = RunFolder.create(tmp_path / "run", "")
+    shutil.rmtree(old.path)
+    RunFolder.create(tmp_path / "run", "").note(step=1)
+    assert RunFolder.open(old.path).manifest["step"] == 1
 
 
 def test_a_run_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
