@@ -10,6 +10,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -313,8 +314,8 @@ async def _settle(
                 return await backend.attempt(job)
         except Failure as failure:
             failed(failure)
-            # Its traceback would hold the episode's images until the next attempt.
-            last = Failure(failure.boundary, failure.reason, failure.final)
+            # A copy has no traceback, which would hold the episode's images until the next attempt.
+            last = copy(failure)
         lost += last.boundary == "worker"
         if last.final or lost > LOSSES or attempt - lost >= RETRIES:
             break

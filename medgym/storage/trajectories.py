@@ -49,8 +49,11 @@ class ImageStore:
         return part.sha256
 
     def has(self, sha256: str) -> bool:
-        """Whether an image of that hash is there."""
-        return self._file(sha256).exists()
+        """Whether an image of that hash is there; an empty file is none."""
+        try:
+            return self._file(sha256).stat().st_size > 0
+        except OSError:
+            return False
 
     def names(self) -> set[str]:
         """The hashes of all images that are there; files without content are none."""
@@ -69,7 +72,7 @@ class ImageStore:
             UserError: it is not in the store, or its pixels are no longer those of its name.
         """
         file = self._file(sha256)
-        if not file.exists():
+        if not file.is_file():
             raise UserError(f"no image {sha256[:12]}… in {self.path}; fix: copy the run's images/")
         damaged = UserError(f"{file} does not hold the pixels of its name; fix: restore it")
         try:

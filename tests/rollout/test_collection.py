@@ -140,7 +140,8 @@ def test_what_fails_for_good_is_named_and_never_scored(tmp_path: Path) -> None:
     for trajectory in trajectories:
         validate(trajectory)
         assert trajectory.reward is None
-        assert re.fullmatch(r"policy: ConnectionError at \w+\.py:\d+", trajectory.failure or "")
+        failure = trajectory.failure or ""
+        assert re.fullmatch(r"policy: flaky raised ConnectionError at \w+\.py:\d+", failure)
     assert len(folder.manifest["failed"]) == 24
     assert "phantom/train/radiograph-512-kind-0#1" in folder.manifest["failed"]
     assert len(folder.trajectories) == 0

@@ -176,6 +176,17 @@ def test_an_image_that_is_no_longer_itself_is_refused(tmp_path: Path, damage: by
         store.get(name)
 
 
+def test_an_image_whose_file_is_empty_is_stored_again(tmp_path: Path) -> None:
+    store, part = ImageStore(tmp_path), ImagePart(0, Image.new("RGB", (4, 4)))
+    name = store.put(part)
+    (file,) = tmp_path.rglob("*.png")
+    file.write_bytes(b"")
+    assert not store.has(name)
+    assert store.names() == set()
+    assert store.get(store.put(part)).size == (4, 4)
+    assert store.names() == {name}
+
+
 def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no image abcdef.*fix"):
         ImageStore(tmp_path).get("abcdef" * 10 + "0000")

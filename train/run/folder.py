@@ -12,6 +12,7 @@ from medgym.storage.atomic import remove
 from medgym.storage.beginning import write_recipe
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder, provenance
+from medgym.storage.shown_images import lost_images
 
 from ..recipe.schema import Recipe, with_defaults
 from .fingerprint import PlugIn, check_unchanged, fingerprints
@@ -67,6 +68,8 @@ def open_folder(
         write_recipe(folder, text)
         run.note(**provenance(), **facts)
         return run
+    if resume:
+        _warn_of_lost_images(folder)
     differing = changed(held, wanted)
     if resume and may_lengthen and differing.keys() == {"grpo.max_steps"}:
         check_code(run, plugins, again=LENGTHENED)
@@ -129,6 +132,16 @@ def _versions(manifest: Mapping[str, object]) -> dict[str, str]:
     if isinstance(known, dict):
         found |= {name: str(known[name]) for name in LIBRARIES if name in known}
     return found
+
+
+def _warn_of_lost_images(folder: Path) -> None:
+    """Training does not read them again; the page and the doctor do."""
+    lost = lost_images(folder)
+    if lost:
+        _warn(
+            f"{folder} has lost {len(lost)} of the images that its episodes showed, such as "
+            f"{lost[0][:12]}…; fix: restore its images/ (medgym check run {folder})"
+        )
 
 
 def _warn(text: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from medgym.cases import Case
-from medgym.commands.printing import percent, print_columns
+from medgym.commands.printing import percent, print_columns, safe_line
 from medgym.imaging.study import open_image
 from medgym.rollout import collect
 from medgym.storage.atomic import write_atomic
@@ -76,7 +76,7 @@ def rate_cells(row: Figures) -> tuple[str, str, str]:
 def print_overlap(results: Figures) -> None:
     """What was learned from and judged by, where the recipe allows that."""
     for each in results.get("overlap", ()):
-        print(f"beware: {SharedCases(**each)}")
+        print(f"beware: {safe_line(str(SharedCases(**each)), None)}")
 
 
 def print_end(count: int, seconds: float, folder: Path) -> None:

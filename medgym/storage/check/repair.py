@@ -169,7 +169,9 @@ def _reopen(found: Contents, report: RunReport, aside: set[Path], done: Repaired
         Place(folder).reopen("judge")
         done.todo.append(f"{again}, with --resume; it judges again")
     if any(name.startswith("checkpoints") for name in inside):
-        done.todo.append(f"{again}, with --resume; it resumes from the checkpoint before")
+        done.todo.append(
+            f"if it is not finished, {again}, with --resume: from the checkpoint before"
+        )
     if any(name in ("trajectories", "opinions", "curriculum") for name in inside):
         done.todo.append(
             "nothing plays the episodes of training again; the figures and the model stay"
