@@ -1,6 +1,7 @@
 """What a run owns is written whole, and nothing of it is written or removed through a link."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -168,3 +169,20 @@ def test_a_run_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="was moved or removed while it was written"):
         folder.write_json("results.json", {})
     assert not folder.path.exists()
+
+
+ELSEWHERE = {"medgym/storage/atomic.py", "medgym/rollout/ray/cluster.py"}
+"""Where files are removed or replaced: here, and in the temporary folder of our own Ray cluster."""
+
+
+def test_all_removing_and_replacing_passes_here() -> None:
+    root = Path(__file__).parents[2]
+    rooms = ("medgym", "agents", "tools", "evals", "train")
+    calls = re.compile(r"\brmtree\(|\.unlink\(|\.rmdir\(|os\.(?:remove|replace)\(")
+    found = {
+        path.relative_to(root).as_posix()
+        for room in rooms
+        for path in (root / room).rglob("*.py")
+        if calls.search(path.read_text("utf-8"))
+    }
+    assert found == ELSEWHERE
