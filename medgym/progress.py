@@ -72,6 +72,14 @@ def written(figures: dict[str, Figure]) -> str:
 
 
 def _bar(what: str, total: int | None, before: int) -> Iterator[Advance]:
+    if _BARS:  # of work that this is a part of
+        whole = _BARS[-1]
+        part = whole.add_task(what, total=total, completed=before, figures="")
+        try:
+            yield _advance(whole, part)
+        finally:
+            whole.remove_task(part)
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -90,13 +98,6 @@ def _bar(what: str, total: int | None, before: int) -> Iterator[Advance]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    if _BARS:  # of work that this is a part of
-        part = _BARS[-1].add_task(what, total=total, completed=before, figures="")
-        try:
-            yield _advance(_BARS[-1], part)
-        finally:
-            _BARS[-1].remove_task(part)
-        return
     # By default, rich would send what is printed to stdout meanwhile to stderr, results and all.
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
         _BARS.append(bar)

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from medgym.progress import progress, written
+from medgym.progress import _BARS, progress, written
 
 
 class Clock:
@@ -90,6 +90,25 @@ def test_a_terminal_gets_a_bar_and_stdout_stays_clean(
     assert "4/4" in shown
     assert "reward 0.25, note [red]" in shown
     assert capsys.readouterr().out == "a result\n"
+
+
+def test_work_within_other_work_has_a_bar_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress("episodes", 4) as advance:
+        advance(1)
+        with progress("waiting for room, seconds", 600) as wait:
+            wait(15)
+            (bar,) = _BARS
+            assert [(task.description, task.completed) for task in bar.tasks] == [
+                ("episodes", 1),
+                ("waiting for room, seconds", 15),
+            ]
+        advance(3)
+    assert "4/4" in terminal.getvalue()
+    assert not _BARS
 
 
 def test_figures_are_short() -> None:

@@ -36,6 +36,7 @@ from medgym.judge import Judge, Judgement, load_judge
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.registry import names
+from medgym.rollout.record import held_episodes
 from medgym.rollout.request import ready
 from medgym.scorer import check_gold
 from medgym.storage.results import RESULTS, results
@@ -201,8 +202,13 @@ def _judged(
 
 
 def _held(store: TrajectoryStore | None, cases: CaseList) -> list[Trajectory] | None:
-    """The episodes of these cases that an interrupted evaluation has stored, if it has."""
+    """The episodes of these cases that an interrupted evaluation has stored, if it has.
+
+    Raises:
+        UserError: a case has changed since.
+    """
     held = list(store) if store is not None else []
+    held_episodes(held, cases)
     is_whole = bool(held) and [each.case_id for each in held] == [case.id for case in cases]
     return held if is_whole else None
 

@@ -11,7 +11,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from medgym.storage.lock import check_place, refused_link
+from medgym.storage.lock import Identity, check_place, identity_of, refused_link
 
 UNFINISHED = ".tmp-"
 """How the names of files and folders begin that are not whole yet; readers pass them by."""
@@ -109,7 +109,20 @@ def check_writable(path: Path) -> None:
         RunError: the run's folder is no longer where it was.
     """
     check_place(path)
-    refuse_links(path.parent)
+    folder = os.fspath(path.parent)
+    try:
+        identity = identity_of(folder)
+    except OSError:  # it is made later
+        identity = None
+    if identity is None or _INSIDE.get(folder) != identity:
+        refuse_links(path.parent)
+        if identity is not None:
+            _INSIDE[folder] = identity
+
+
+_INSIDE: dict[str, Identity] = {}
+"""Folders that were found to lie behind no link: as long as a path leads to the same folder, it is
+not looked at again."""
 
 
 def refuse_links(folder: Path) -> None:

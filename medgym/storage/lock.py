@@ -23,7 +23,7 @@ class Lock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._folders: dict[str, Identity] = {}
+        self._folders: dict[str, tuple[Identity, int]] = {}
 
     @classmethod
     def on(cls, path: Path) -> "Lock":
@@ -55,47 +55,39 @@ class Lock:
             except OSError:  # there are no locks on this file system
                 pass
             held = _LOCKS[about.st_dev, about.st_ino] = lock
-        held._folders[os.path.abspath(path.parent)] = _identity(path.parent)
+        name = os.path.abspath(path.parent)
+        for other in list(_LOCKS.values()):
+            if other is not held:  # of a run that was here before
+                other._forget(name)
+        held._watch(name)
         return held
+
+    def _watch(self, folder: str) -> None:
+        """Remember which folder has this name; its number is not given to another one meanwhile."""
+        if folder not in self._folders:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            about = os.fstat(handle)
+            self._folders[folder] = (about.st_dev, about.st_ino), handle
+
+    def _forget(self, folder: str) -> None:
+        if folder in self._folders:
+            os.close(self._folders.pop(folder)[1])
 
     def check(self, path: str) -> None:
         """Make sure that the folder above a path is the one that was locked under its name."""
-        for folder, identity in self._folders.items():
+        for folder, (identity, handle) in list(self._folders.items()):
             if path != folder and not path.startswith(folder + os.sep):
                 continue
             try:
-                is_there = _identity(folder) == identity
+                is_there = identity_of(folder) == identity
             except OSError:
                 is_there = False
             if not is_there:
-                raise self._left(folder, identity)
-
-    def _left(self, folder: str, identity: Identity) -> RunError:
-        found = self._path()
-        try:
-            where = str(found.parent) if found and _identity(found.parent) == identity else None
-        except OSError:
-            where = None
-        if where is not None:
-            return RunError(
-                f"the run folder {folder} was moved to {where} while it was written; what was "
-                f"finished is in {where}; fix: run the same command again with --out {where} to "
-                "resume"
-            )
-        return RunError(
-            f"the run folder {folder} was moved or removed while it was written; what was finished "
-            "is where it was moved to; fix: run the same command again, with --out if it was moved"
-        )
-
-    def _path(self) -> Path | None:
-        """Where the locked file is now, as far as the system says it."""
-        try:
-            return Path(os.readlink(f"/proc/self/fd/{self._descriptor}"))
-        except OSError:
-            return None
+                raise _left(folder, identity, handle)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        close(self._descriptor)  # at the interpreter's end, `os` may be gone before this is
+        for handle in (self._descriptor, *(handle for _, handle in self._folders.values())):
+            close(handle)  # at the interpreter's end, `os` may be gone before this is
 
 
 _LOCKS: WeakValueDictionary[Identity, Lock] = WeakValueDictionary()
@@ -118,6 +110,24 @@ def check_place(path: Path | str) -> None:
             lock.check(absolute)
 
 
+def _left(folder: str, identity: Identity, handle: int) -> RunError:
+    """The error for a folder that is no longer where it was, and says where it is now."""
+    try:  # as far as the system tells it
+        where = os.readlink(f"/proc/self/fd/{handle}")
+        is_there = identity_of(where) == identity
+    except OSError:
+        is_there = False
+    if is_there:
+        return RunError(
+            f"the run folder {folder} was moved to {where} while it was written; what was "
+            f"finished is in {where}; fix: run the same command again with --out {where} to resume"
+        )
+    return RunError(
+        f"the run folder {folder} was moved or removed while it was written; what was finished is "
+        "where it was moved to; fix: run the same command again, with --out if it was moved"
+    )
+
+
 def refused_link(path: Path | str) -> UserError:
     """The error for a link where a run has a file or a folder of its own."""
     return UserError(
@@ -126,6 +136,11 @@ def refused_link(path: Path | str) -> UserError:
     )
 
 
-def _identity(path: Path | str) -> Identity:
+def identity_of(path: Path | str) -> Identity:
+    """Which file or folder a path leads to.
+
+    Raises:
+        OSError: it leads to none.
+    """
     about = os.stat(path)
     return about.st_dev, about.st_ino

@@ -1,6 +1,8 @@
 """What a run owns is written whole, and nothing of it is written or removed through a link."""
 
 import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,13 @@ def test_a_run_that_was_moved_is_not_written_under_its_old_name(
     assert not replaced or not any(folder.path.iterdir())
 
 
+def test_a_new_run_may_take_the_place_of_one_that_was_removed(tmp_path: Path) -> None:
+    old = RunFolder.create(tmp_path / "run", "")
+    shutil.rmtree(old.path)
+    RunFolder.create(tmp_path / "run", "").note(step=1)
+    assert RunFolder.open(old.path).manifest["step"] == 1
+
+
 def test_a_run_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", "")
     for path in folder.path.iterdir():
@@ -160,3 +169,20 @@ def test_a_run_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="was moved or removed while it was written"):
         folder.write_json("results.json", {})
     assert not folder.path.exists()
+
+
+ELSEWHERE = {"medgym/storage/atomic.py", "medgym/rollout/ray/cluster.py"}
+"""Where files are removed or replaced: here, and in the temporary folder of our own Ray cluster."""
+
+
+def test_all_removing_and_replacing_passes_here() -> None:
+    root = Path(__file__).parents[2]
+    rooms = ("medgym", "agents", "tools", "evals", "train")
+    calls = re.compile(r"\brmtree\(|\.unlink\(|\.rmdir\(|os\.(?:remove|replace)\(")
+    found = {
+        path.relative_to(root).as_posix()
+        for room in rooms
+        for path in (root / room).rglob("*.py")
+        if calls.search(path.read_text("utf-8"))
+    }
+    assert found == ELSEWHERE

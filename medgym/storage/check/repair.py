@@ -156,7 +156,10 @@ def _reopen(found: Contents, report: RunReport, aside: set[Path], done: Repaired
         done.todo.append(f"{again}; it plays what is missing{call}")
         return
     if command == "eval":
-        done.todo.append(f"{again}, with another --out; an evaluation does not resume")
+        if not (folder / MANIFEST).is_file():
+            done.todo.append(f"{again}, with another --out; the manifest is lost")
+        elif _play_again(folder, asked, report, entry):
+            done.todo.append(f"{again}; it judges again what is missing")
         return
     if not (folder / MANIFEST).is_file() or folder / MANIFEST in aside:
         return

@@ -252,7 +252,7 @@ def test_the_report_is_also_json(run: Path, capsys: pytest.CaptureFixture[str]) 
     assert {"check", "verdict", "figure"} == found["checks"][0].keys()
 
 
-def test_an_evaluation_is_not_resumed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_judges_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = run.with_name("judged")
     asked = ["eval", "phantom:test[:3]", "--policy", "scripted:random", "--view-size", "64"]
     assert main([*asked, "--out", str(out)]) == 0
@@ -262,7 +262,9 @@ def test_an_evaluation_is_not_resumed(run: Path, capsys: pytest.CaptureFixture[s
     assert failed(out) == ["parts", "content", "results"]
     capsys.readouterr()
     assert main(["check", "run", str(out), "--repair"]) == 1
-    assert "do  run the command again that made it, with another --out" in capsys.readouterr().out
+    assert "do  run the command again that made it; it judges again" in capsys.readouterr().out
+    assert main([*asked, "--out", str(out)]) == 0
+    assert failed(out) == []
 
 
 @pytest.fixture
