@@ -53,12 +53,13 @@ CASES = "phantom,look=ct,question=kind:train[:{}]"
 def cluster() -> Iterator[None]:
     """One for the whole module: back ends stay with what the process has joined."""
     joined = join(None, cpus=4)
-    assert joined.folder is not None
-    assert joined.folder.exists()
+    assert joined.private is not None
+    assert joined.private.path.exists()
     yield
     joined.leave()
     assert not ray.is_initialized()
-    assert not joined.folder.exists()
+    assert not joined.private.path.exists()
+    assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 @pytest.fixture(autouse=True)
