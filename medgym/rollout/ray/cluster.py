@@ -160,7 +160,9 @@ def _knock(address: str) -> None:
             "machines"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+        # Ray turns an address of the loopback into the outward one, and then waits there.
+        host = ray._private.services.resolve_ip_for_localhost(host.strip("[]"))
+        socket.create_connection((host, int(port)), CONNECT).close()
     except (OSError, OverflowError) as error:
         raise UserError(
             f"no Ray cluster answers at {address} ({reason_of(error)}); fix: check the address, "
