@@ -13,6 +13,7 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
     return [
         ("policy", judgement.policy),
         ("cases", str(accuracy.n)),
+        *((f"left out: {why}", figure(rate)) for why, rate in judgement.withheld.items()),
         ("accuracy", interval(accuracy)),
         ("mean reward", f"{mean(judgement.reward, 3)} ({rubric})"),
         ("answered", percent(judgement.answered)),
@@ -40,6 +41,15 @@ def role_rows(judgement: Judgement) -> list[tuple[str, ...]]:
         )
         for role, r in judgement.roles.items()
     ]  # fmt: skip
+
+
+def withheld_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
+    """Of a suite: for each benchmark, how often and why replies were withheld."""
+    return [
+        (name, why, figure(rate))
+        for name, judgement in judgements.items()
+        for why, rate in judgement.withheld.items()
+    ]
 
 
 BENCHMARK = ("cases", "accuracy", "95 % interval", "mean reward", "answered", "looked", "hit")

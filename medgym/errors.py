@@ -19,9 +19,10 @@ class RunError(Exception):
     """What was asked is right and failed nevertheless. Exit status 1."""
 
 
-Fault = Literal["name", "type", "value"]
+Fault = Literal["name", "type", "value", "late"]
 """What was wrong with a call: a name (of the tool or of an argument), an argument's type, or a
-value that the schema admits and these images do not (a box outside the view)."""
+value that the schema admits and these images do not (a box outside the view). `late` is no mistake
+of the policy: the tool took longer than its deadline."""
 
 
 class ToolError(Exception):

@@ -6,10 +6,12 @@ Whether an answer is right is decided by a scorer (`medgym.scorer`), never by th
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, Protocol
 
 from medgym.cases import Case
 from medgym.episode import Rules
+from medgym.failures import ContractError, calling
 from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages
@@ -51,7 +53,8 @@ class Judgement:
 
     Attributes:
         policy: the policy's spec.
-        accuracy: share of right answers, over all cases. A case without an answer is wrong.
+        accuracy: share of right answers, over all cases. A case without an answer is wrong. All
+            figures but `withheld` leave out a case whose reply the server withheld.
         answered: share of episodes that ended with an answer.
         looked: share of episodes in which a tool showed something.
         hit: share of the cases with gold regions in which a look showed a whole region. None where
@@ -63,6 +66,8 @@ class Judgement:
         trajectories: the episodes, in the order of the cases.
         reward: mean reward by the rubric of the rules.
         scorers: the version of each scorer that decided what is right, by its name.
+        withheld: share of the cases whose reply the server withheld, by why
+            (`medgym.failures.Withheld`); empty where there is none.
         metrics: what this judge measures beyond the above, by name: a share with its interval, or a
             number. The table of `medgym eval` and `results.json` show them.
     """
@@ -80,6 +85,7 @@ class Judgement:
     trajectories: tuple[Trajectory, ...]
     reward: float | None = None
     scorers: Mapping[str, str] = field(default_factory=dict)
+    withheld: Mapping[str, Rate] = field(default_factory=dict)
     metrics: Mapping[str, Rate | float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,6 +104,7 @@ class Judgement:
             "by_answer": {answer: rate.as_dict() for answer, rate in self.by_answer.items()},
             "scorers": dict(self.scorers),
             "roles": {role: figures.as_dict() for role, figures in self.roles.items()},
+            "withheld": {why: rate.as_dict() for why, rate in self.withheld.items()},
             "metrics": {
                 name: value.as_dict() if isinstance(value, Rate) else value
                 for name, value in self.metrics.items()
@@ -140,14 +147,31 @@ class Judge(Protocol):
 
         Raises:
             UserError: there is no case.
-            RunError: the machinery failed on a case for good.
+            RunError: the machinery failed on a case for good, other than by a withheld reply.
         """
         ...
 
 
 def load_judge(name: str = "vqa") -> Judge:
-    """The judge that is registered as `name`; `UserError` names the nearest one where none is."""
+    """The judge that is registered as `name`.
+
+    Whatever it raises is a `RunError` that names it, unless it is an error of the user.
+
+    Raises:
+        UserError: there is none, and the nearest one is named.
+    """
     from medgym.registry import load
 
     judge: Judge = load("judges", name)
-    return judge
+
+    @wraps(judge)
+    def judged(*args: Any, **options: Any) -> Judgement:
+        with calling(f"the judge {name!r}"):
+            found: object = judge(*args, **options)
+            if not isinstance(found, Judgement):
+                raise ContractError(
+                    f"returned a {type(found).__name__}; expected a medgym.Judgement"
+                )
+        return found
+
+    return judged

@@ -15,7 +15,7 @@ reward, a policy would exploit that within a hundred steps of training.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
 
 from PIL import Image
@@ -29,6 +29,8 @@ MAX_CALLS = 4
 
 MAX_TEXT = 16_384
 """Characters of one text, the policy's or the environment's."""
+
+_SHORTENED = re.compile(r" \[cut: the reply has \d{1,15} characters\]")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Reply:
     """What a policy answered in one turn.
 
     Attributes:
-        text: the reply, without end-of-turn tokens.
+        text: the reply, without end-of-turn tokens. An episode keeps it as `shortened` does.
         prompt_ids: every token that the sampler was given, from the start of the conversation,
             image placeholders expanded; None for a policy without tokens.
         token_ids: every token that it sampled, the end-of-turn token included.
@@ -88,6 +90,18 @@ class Reply:
     cut: bool = False
     full: bool = False
     malformed: "Malformed | None" = None
+
+
+def shortened(reply: Reply) -> Reply:
+    """The reply as it is kept, stored and shown again: its text only up to `MAX_TEXT`.
+
+    A mark says how long a longer text was. With the mark it is still over the limit, so it stays
+    malformed for everyone who parses it later. The tokens are untouched: they are what was sampled.
+    """
+    text = reply.text
+    if len(text) <= MAX_TEXT or _SHORTENED.fullmatch(text, MAX_TEXT):
+        return reply
+    return replace(reply, text=f"{text[:MAX_TEXT]} [cut: the reply has {len(text)} characters]")
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from medgym import permissions
 from medgym.cases import Case
 from medgym.errors import UserError
+from medgym.failures import ContractError, calling
 from medgym.messages import Message, Reply
+from medgym.redaction import redact_text
 from medgym.registry import load, names
-from medgym.spec import split_spec, without_credentials
+from medgym.spec import shown, split_spec
 
 
 @dataclass(frozen=True)
@@ -288,19 +291,29 @@ class WrappedPolicy(Policy):
         self.policy.close()
 
 
-def load_policy(spec: str) -> Policy:
+def load_policy(spec: str, *, by_recipe: bool = False) -> Policy:
     """The policy that a spec names: `SCHEME:NAME`, or the scheme only where it needs no name.
 
     `NAME@ADAPTER` and `NAME?adapter=PATH` play by an adapter; `medgym.spec` says how that is read.
-    Its `spec` is the given one without the password that a URL may hold: runs record it.
+    Its `spec` is the given one without secrets, such as the password of a URL: runs record it.
+
+    Args:
+        spec: as the module `medgym.spec` says.
+        by_recipe: whether a recipe names it, and not the user: `medgym.permissions` says what it
+            may not do then.
 
     Raises:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
     """
     kind, rest, adapter = read_spec(spec)
-    policy = kind.from_spec(rest, adapter)
-    assert isinstance(policy, Policy)
-    policy.spec = without_credentials(spec)
+    scheme = redact_text(spec).partition(":")[0]
+    with calling(f"the policy {scheme!r}"):
+        with permissions.by_recipe(by_recipe):
+            made: object = kind.from_spec(rest, adapter)
+        if not isinstance(made, Policy):
+            raise ContractError(f"made a {type(made).__name__}; expected a medgym.Policy")
+    policy = made
+    policy.spec = redact_text(spec)
     return policy
 
 
@@ -314,12 +327,10 @@ def read_spec(spec: str) -> tuple[type[Policy], str, str | None]:
     if (not rest) if ":" in spec else (scheme not in names("policies")):
         known = ", ".join(names("policies"))
         raise UserError(
-            f"cannot read the policy {without_credentials(spec)!r}; fix: write SCHEME:NAME, where "
+            f"cannot read the policy {shown(spec)!r}; fix: write SCHEME:NAME, where "
             f"SCHEME is one of {known}"
         )
     if adapter == "":
-        raise UserError(
-            f"{without_credentials(spec)} names no adapter; fix: name one after the @, or omit it"
-        )
+        raise UserError(f"{shown(spec)} names no adapter; fix: name one after the @, or omit it")
     kind: type[Policy] = load("policies", scheme)
     return kind, rest, adapter

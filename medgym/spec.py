@@ -32,7 +32,17 @@ ADAPTER = "adapter"
 """The option of a policy that names its adapter."""
 
 _URL = re.compile(r"(?:^|:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s\"']*@")
+_CREDENTIALS = re.compile(
+    r"(?<=://)(?:"
+    # Where a user and a password belong.
+    r"[^/?#\s\"']*@"
+    # With a / or # in the password: what follows the first colon is then no port.
+    r"|[^/?#\s\"'@:\[\]]+:(?!\d{0,5}(?:[/?#\s\"']|$))[^\s\"']*@"
+    # The same after digits: an @ in front of a later # names no adapter.
+    r"|[^/?#\s\"'@:\[\]]+:\d{0,5}#[^\s\"']*@(?=[^\s\"'@]*#)"
+    r")"
+)
+_WITHOUT_SCHEME = re.compile(r"(?<=:)[^/@\s\"']+:[^@\s\"']+@")
 _RESERVED = re.compile(r"[%&#?,:@\[\]]")
 
 
@@ -268,5 +278,10 @@ def _joined(name: str, query: str, model: str) -> str:
     return f"{name}?{query}{model}" if query else name + model
 
 
+def shown(spec: str) -> str:
+    """A spec that could not be read, as an error shows it: it may hold a password anywhere."""
+    return _WITHOUT_SCHEME.sub("", without_credentials(spec))
+
+
 def _shown(rest: str) -> str:
-    return repr(without_credentials(rest))
+    return repr(shown(f":{rest}")[1:])

@@ -9,16 +9,25 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from medgym.errors import UserError, unknown
+from medgym.files import read_text
 
 Table = TypeVar("Table", bound=BaseModel)
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
-    """A file's tables, and its text; `UserError` where it is not TOML."""
+    """A file's tables, and its text; `UserError` where it cannot be read or is not TOML."""
+    text = toml_source(path)
     try:
-        text = path.read_text("utf-8")
         return tomllib.loads(text), text
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not TOML ({error}); fix: correct that place") from error
+
+
+def toml_source(path: Path) -> str:
+    """A TOML file's text; `UserError` where it cannot be read or is not UTF-8."""
+    try:
+        return read_text(path)
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is not TOML ({error}); fix: correct that place") from error
 
 

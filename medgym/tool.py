@@ -5,6 +5,7 @@ which holds no gold. Its docstring is what the policy reads; the JSON schema com
 """
 
 import inspect
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,15 @@ from annotated_types import Len
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from medgym.errors import ToolError, UserError
+from medgym.failures import calling
 
 if TYPE_CHECKING:
     from medgym.workspace import View, Workspace
 
 Fidelity = Literal["vision", "predicted", "oracle"]
+
+DEADLINE_S = 60.0
+"""Seconds that a call of a tool may take unless the tool says otherwise."""
 
 ViewNumber = Annotated[int, Field(ge=0, description="number of a view")]
 """The argument that addresses a view."""
@@ -53,12 +58,17 @@ class Tool(ABC):
             call, not in `__init__`, for the tool itself is made elsewhere.
         batch_size: calls that `run_many` takes at once; with more than one, the calls of concurrent
             episodes are joined.
+        deadline_s: seconds that a call may take, or a batch of calls, the first call that loads a
+            model included. A call that takes longer is an observation, and the episode goes on.
+            Calls run in a thread of their own for that. None is for a tool that only calculates
+            and cannot hang: it is called directly, without a deadline.
     """
 
     name: ClassVar[str]
     fidelity: ClassVar[Fidelity] = "vision"
     resources: ClassVar[Mapping[str, float]] = {}
     batch_size: ClassVar[int] = 1
+    deadline_s: float | None = DEADLINE_S
 
     Args: ClassVar[type[ToolArgs]]
 
@@ -160,6 +170,11 @@ def as_tool(function: Callable[..., ToolResult | str]) -> Tool:
     return result
 
 
+def _made(kind: type) -> object:
+    with calling(f"the tool {kind.__name__}"):
+        return kind()
+
+
 def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
     """Tools by registered name, or as they are.
 
@@ -173,12 +188,19 @@ def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
 
     # A class is registered, or a tool itself, as `@medgym.as_tool` makes it of a function.
     found = [load("tools", tool) if isinstance(tool, str) else tool for tool in tools]
-    made = tuple(tool() if isinstance(tool, type) else tool for tool in found)
+    made: tuple[Any, ...] = tuple(_made(tool) if isinstance(tool, type) else tool for tool in found)
     for tool in made:
         if not isinstance(tool, Tool):
             raise UserError(
                 f"a {type(tool).__name__} is no tool; fix: give a registered name, a medgym.Tool, "
                 "or a function with @medgym.as_tool"
+            )
+        limit: object = tool.deadline_s
+        allowed = isinstance(limit, int | float) and 0 < limit <= threading.TIMEOUT_MAX
+        if limit is not None and not allowed:
+            raise UserError(
+                f"the tool {tool.name} has deadline_s = {limit!r}; fix: give it seconds above 0, "
+                "or None for no deadline"
             )
     names = [tool.name for tool in made]
     for asked, name in zip(tools, names, strict=True):

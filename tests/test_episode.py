@@ -20,8 +20,17 @@ from medgym.cases import Case, CaseView, open_cases
 from medgym.env import MedEnv
 from medgym.episode import Episode, Rules, instructions
 from medgym.errors import ToolError, UserError
+from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, Study
-from medgym.messages import MAX_TEXT, Calls, Malformed, Reply, render_answer, render_call
+from medgym.messages import (
+    MAX_TEXT,
+    Calls,
+    Malformed,
+    Reply,
+    parse_action,
+    render_answer,
+    render_call,
+)
 from medgym.metrics.looking import metrics
 from medgym.registry import names
 from medgym.rollout.record import looks_of, record
@@ -252,13 +261,38 @@ def test_a_long_error_of_a_tool_is_cut() -> None:
     assert len(said.text) <= MAX_TEXT
 
 
+def test_a_reply_over_the_limit_is_kept_only_to_the_limit() -> None:
+    long, ids = "<answer>" + "A" * 10**6 + "</answer>", tuple(range(40))
+    said = Reply(long, prompt_ids=(1,), token_ids=ids, logprobs=(0.0,) * 40)
+    episode = begin("zoom", max_turns=3)
+    shown = episode.step(said)
+    assert shown is not None
+    assert shown.text.startswith("Error: the reply has over 16384 characters; expected ")
+    kept = episode.messages[2]
+    assert kept.text.startswith(long[:MAX_TEXT])
+    assert kept.text.endswith(" [cut: the reply has 1000017 characters]")
+    assert len(kept.text) < MAX_TEXT + 60
+    assert kept.reply is not None
+    assert kept.reply.text == episode.turns[0].reply == kept.text
+    assert (kept.reply.token_ids, kept.reply.logprobs) == (ids, said.logprobs)  # as sampled
+    episode.step(kept.reply)  # what is shortened already stays as it is
+    assert episode.messages[4].text == kept.text
+    fits = Reply("A" * MAX_TEXT)
+    episode.step(fits)
+    assert episode.messages[6].reply is fits
+    for turn in episode.turns[:2]:
+        for action in (turn.action, parse_action(turn.reply)):
+            assert isinstance(action, Malformed)
+            assert action.kind == "length"
+
+
 def test_a_fault_in_a_tool_is_not_taken_for_the_policys() -> None:
     @as_tool
     def broken(x: int) -> str:
         """Breaks."""
         return str(1 / 0)
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(Failure, match="tool: broken raised ZeroDivisionError at test_episode"):
         begin(broken).step(render_call("broken", {"x": 1}))
 
 
@@ -269,7 +303,7 @@ def test_a_view_that_shows_too_much_is_the_tools_fault() -> None:
         picture = Image.new("RGB", (17, 4))
         return ToolResult(views=(View(-1, 0, (0, 0, 40, 30), picture, "poster"),))
 
-    with pytest.raises(ValueError, match="at most 16"):
+    with pytest.raises(Failure, match=r"tool: poster made a view of .* 1 to 16 pixels"):
         begin(poster).step(render_call("poster", {}))
 
 

@@ -14,6 +14,7 @@ class Zoom(Tool):
     """Look closer: shows a region of a view as large as possible, from the original pixels."""
 
     name = "zoom"
+    deadline_s = None  # it only calculates which region to draw
     enlarges: ClassVar[bool] = True
 
     class Args(ToolArgs):

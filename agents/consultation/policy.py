@@ -36,9 +36,9 @@ from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
 from medgym.policy import Sampling
+from medgym.redaction import redact_text
 from medgym.rollout.record import joined
 from medgym.seeds import seed_of
-from medgym.spec import without_credentials
 from medgym.trajectory import Trajectory, failed_trajectory
 
 from .refer import Refer
@@ -119,7 +119,7 @@ class Consultation(ConsultationTeam):
     def describe(self) -> dict[str, object]:
         """The recipe's tables; `policies` has what the roles' policies describe."""
         found = {policy.spec: policy.describe() for policy in self.policies.loaded()}
-        policies = {without_credentials(spec): each for spec, each in found.items() if each}
+        policies = {redact_text(spec): each for spec, each in found.items() if each}
         return {**self.recipe.tables(), **({"policies": policies} if policies else {})}
 
     async def check(self) -> None:

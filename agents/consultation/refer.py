@@ -32,6 +32,7 @@ class Refer(Tool):
     """
 
     name = "refer"
+    deadline_s = None  # the specialist's tools have deadlines of their own
 
     def __init__(
         self, ask: Ask, specialties: Sequence[str], most: int, loop: asyncio.AbstractEventLoop

@@ -6,8 +6,9 @@ from medgym.errors import UserError
 from medgym.failures import Failure
 from medgym.storage.adapters import check_fit
 
-from .capabilities import served_models
-from .http import Endpoint, Refused, Unreachable
+from .bodies import Refused
+from .capabilities import root_of, served_models
+from .http import Endpoint, Unreachable
 
 
 async def load_adapter(endpoint: Endpoint, name: str, path: Path) -> None:
@@ -20,9 +21,9 @@ async def load_adapter(endpoint: Endpoint, name: str, path: Path) -> None:
     models = await served_models(endpoint) or {}
     if name not in models:
         for model in models.values():
-            root = Path(str(model["root"]))
-            if not model.get("parent") and root.is_dir():
-                check_fit(path, root)
+            root = root_of(model)
+            if root and not model.get("parent") and Path(root).is_dir():
+                check_fit(path, Path(root))
         body = {"lora_name": name, "lora_path": str(path)}
         refusal: Exception | None = None
         try:
@@ -36,9 +37,9 @@ async def load_adapter(endpoint: Endpoint, name: str, path: Path) -> None:
                 f"{endpoint.url} does not load the adapter {path} ({str(refusal)[:120]}); fix: "
                 "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             ) from refusal
-    if Path(str(models[name].get("root"))) != path:
+    if Path(root_of(models[name])) != path:
         raise UserError(
-            f"{endpoint.url} serves another adapter as {name} ({models[name].get('root')}); "
+            f"{endpoint.url} serves another adapter as {name} ({root_of(models[name])}); "
             "fix: publish under a new step"
         )
 
@@ -57,4 +58,4 @@ async def unload_adapter(endpoint: Endpoint, name: str) -> None:
             reason = f"{endpoint.url} does not unload {name}: {error}"
             raise Failure("policy", reason[:200]) from error
     except Unreachable as error:
-        raise Failure("policy", f"{endpoint.url}: {error}"[:200]) from error
+        raise Failure("policy", error.at(endpoint.url)[:200]) from error

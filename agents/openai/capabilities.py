@@ -6,20 +6,26 @@ A server that is down, wants a key or does not serve the model is an error of on
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from PIL import Image
 
 from medgym.errors import UserError, unknown
 from medgym.messages import ImagePart, message
 
+from .bodies import Refused
 from .chat_messages import VISION_TOKENS, ImageURIs, chat_messages
-from .http import Endpoint, Refused, Unreachable
+from .http import Endpoint, Unreachable
+from .replies import WRONG_FORM
 
 _PROBED = 1
 """The token that probes let a model sample. Every vocabulary has this id."""
 
 _SHOWN = 10
 """Models that an error lists at most."""
+
+_COMPARED, _NAME, _PATH = 1000, 120, 4096
+"""Models whose names an error compares; characters of such a name, and of a model's folder."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,10 @@ async def served_models(endpoint: Endpoint) -> dict[str, Mapping[str, object]] |
     """The models that a server lists, by name. None where it has no list.
 
     Raises:
-        UserError: nothing answers at the URL, or the server wants a key.
+        UserError: nothing answers at the URL, or something else; or the server wants a key.
     """
     try:
-        reply = await endpoint.ask("GET", f"{endpoint.url}/models", retries=0)
-        return {str(model["id"]): model for model in reply["data"]}
+        answer = await endpoint.ask("GET", f"{endpoint.url}/models", retries=0)
     except Refused as error:
         if error.status in (401, 403):
             raise key_refused(endpoint, error) from error
@@ -61,15 +66,41 @@ async def served_models(endpoint: Endpoint) -> dict[str, Mapping[str, object]] |
             f"{endpoint.url} answers {str(error)[:120]}; fix: check the URL and the server"
         ) from error
     except Unreachable as error:
+        if error.answered:
+            raise UserError(
+                f"{endpoint.url} answers {str(error)[:120]} where its models should be listed; "
+                "fix: check the URL (it ends in /v1) and the server's log"
+            ) from error
         raise UserError(
             f"nothing answers at {endpoint.url} ({str(error)[:120]}); "
             "fix: start the server or check the URL"
         ) from error
-    except (KeyError, TypeError) as error:
+    models: dict[str, Mapping[str, object]] = {}
+    try:
+        for model in answer["data"]:
+            if not isinstance(model, dict) or not isinstance(model["id"], str):
+                raise TypeError("a model that is none")
+            models[model["id"]] = model
+    except WRONG_FORM as error:
         raise UserError(
             f"{endpoint.url} is not an OpenAI-compatible server; "
             "fix: check the URL (it ends in /v1)"
         ) from error
+    return models
+
+
+def root_of(model: Mapping[str, object]) -> str:
+    """The folder or hub name of a listed model, "" where the server gives none."""
+    root = model.get("root")
+    if isinstance(root, str) and len(root) < _PATH and root.isprintable():
+        return root
+    return ""
+
+
+def _names(models: Mapping[str, object]) -> list[str]:
+    """The names that an error may show."""
+    names = (name for name in models if len(name) <= _NAME and name.isprintable())
+    return list(islice(names, _COMPARED))
 
 
 def key_refused(endpoint: Endpoint, error: Refused) -> UserError:
@@ -92,9 +123,10 @@ async def find_capabilities(endpoint: Endpoint, model: str) -> ServerCapabilitie
             await _try(endpoint, model)
         return ServerCapabilities()
     if model not in models:
-        raise unknown(f"model at {endpoint.url}", model, models)
+        raise unknown(f"model at {endpoint.url}", model, _names(models))
     entry = models[model]
-    entry = models.get(str(entry.get("parent") or ""), entry)  # an adapter's base
+    parent = entry.get("parent")  # of an adapter, its base
+    entry = models.get(parent, entry) if isinstance(parent, str) else entry
     try:
         words = [word for word in VISION_TOKENS if await _is_token(endpoint, model, word)]
         tokens = await _probe_tokens(endpoint, model)
@@ -104,7 +136,7 @@ async def find_capabilities(endpoint: Endpoint, model: str) -> ServerCapabilitie
     read, logprob = probe
     return ServerCapabilities(
         vllm=True,
-        root=str(entry.get("root") or ""),
+        root=root_of(entry),
         takes_ids=tokens is not None,
         returns_ids=read,
         exact_logprobs=abs(logprob) < 1e-3,
@@ -162,16 +194,16 @@ async def not_served(endpoint: Endpoint, model: str, error: Refused) -> UserErro
     said = f"{endpoint.url} does not serve {model} ({str(error)[:120]}); "
     if not models or model in models:
         return UserError(f"{said}fix: check the URL (it ends in /v1) and the name after #")
-    nearest = difflib.get_close_matches(model, models, n=_SHOWN, cutoff=0)
+    nearest = difflib.get_close_matches(model, _names(models), n=_SHOWN, cutoff=0)
     more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
     return UserError(f"{said}fix: write one of its models after #: {', '.join(nearest)}{more}")
 
 
 def _silent(endpoint: Endpoint, model: str, error: Unreachable) -> UserError:
-    return UserError(
-        f"{endpoint.url} does not answer for {model} ({str(error)[:120]}); "
-        "fix: look at the server's log"
-    )
+    said = f"does not answer for {model} ({str(error)[:120]})"
+    if error.answered:
+        said = f"answers {str(error)[:120]} when {model} is asked"
+    return UserError(f"{endpoint.url} {said}; fix: look at the server's log")
 
 
 async def _is_token(endpoint: Endpoint, model: str, word: str) -> bool:
@@ -179,7 +211,7 @@ async def _is_token(endpoint: Endpoint, model: str, word: str) -> bool:
     try:
         reply = await endpoint.ask("POST", f"{server_root(endpoint.url)}/tokenize", body)
         return len(reply["tokens"]) == 1
-    except (Refused, KeyError, TypeError):
+    except (Refused, *WRONG_FORM):
         return False
 
 
@@ -199,7 +231,7 @@ async def _probe_tokens(endpoint: Endpoint, model: str) -> tuple[bool, float] | 
         )
         logprob = reply["choices"][0]["logprobs"]["content"][0]["logprob"]
         return reply["prompt_token_ids"] == [_PROBED], float(logprob)
-    except (Refused, KeyError, TypeError, IndexError):  # no such route, or an older protocol
+    except (Refused, *WRONG_FORM):  # no such route, or an older protocol
         return None
 
 
@@ -217,7 +249,7 @@ async def _probe_chat(endpoint: Endpoint, model: str) -> tuple[bool, float]:
         choice = reply["choices"][0]
         logprob = choice["logprobs"]["content"][0]["logprob"]
         return bool(reply["prompt_token_ids"] and choice["token_ids"]), float(logprob)
-    except (Refused, KeyError, TypeError, IndexError):
+    except (Refused, *WRONG_FORM):
         return False, float("-inf")
 
 

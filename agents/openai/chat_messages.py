@@ -86,12 +86,14 @@ def reply_text(message: Mapping[str, object], *, cut: bool = False, opening: str
         opening: what the template is known to open a reply with.
 
     Raises:
-        TypeError: the content is no text.
+        TypeError: the content or the thought is no text.
     """
     text = message.get("content") or ""
     if not isinstance(text, str):
         raise TypeError(f"the content is a {type(text).__name__}")
-    thought = message.get("reasoning") or message.get("reasoning_content")
+    thought = message.get("reasoning") or message.get("reasoning_content") or ""
+    if not isinstance(thought, str):
+        raise TypeError(f"the thought is a {type(thought).__name__}")
     if "<think>" in text:
         return text
     if thought:

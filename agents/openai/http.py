@@ -21,6 +21,18 @@ from medgym.failures import reason_of
 from medgym.seeds import seed_of
 
 from ..event_loop import BackgroundLoop
+from .address import secrets_of, without
+from .bodies import (
+    ENCODINGS,
+    MOST,
+    MOST_FOR_A_TOKEN,
+    NoJSON,
+    Refused,
+    error_of,
+    read_body,
+    read_json,
+)
+from .options import header_value
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 """Seconds before the first retry, and at most before a later one."""
@@ -36,17 +48,20 @@ _RETRIED = {408, 425, 429}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
-class Refused(Exception):
-    """The server answered with an error: its status, its message, and how long it asks to wait."""
-
-    def __init__(self, status: int, said: str, retry_after: float | None = None) -> None:
-        super().__init__(f"{status}: {said}")
-        self.status = status
-        self.retry_after = retry_after
-
-
 class Unreachable(Exception):
-    """No usable answer came, neither at the first attempt nor at any retry; says why."""
+    """No usable answer came, neither at the first attempt nor at any retry; says why.
+
+    Attributes:
+        answered: whether the server did answer at the last attempt, by what is of no use.
+    """
+
+    def __init__(self, reason: str, *, answered: bool) -> None:
+        super().__init__(reason)
+        self.answered = answered
+
+    def at(self, url: str) -> str:
+        """What the server at a URL did, for an error."""
+        return f"{url} answers {self}" if self.answered else f"{url}: {self}"
 
 
 class Endpoint:
@@ -54,6 +69,7 @@ class Endpoint:
 
     Attributes:
         url: the URL without a password, as errors and runs may show it.
+        has_key: whether a key, or a user and a password, is sent.
 
     Args:
         url: where requests go, without a slash at the end. A user and a password before the host
@@ -62,6 +78,9 @@ class Endpoint:
         concurrency: requests in flight at once. Others wait.
         timeout: seconds for one request, from its first byte to the last byte of its reply.
         retries: retries of a request that failed.
+
+    Raises:
+        UserError: no header can hold the key.
     """
 
     def __init__(
@@ -71,11 +90,14 @@ class Endpoint:
         user, _, place = parts.netloc.rpartition("@")
         self.url = parts._replace(netloc=place).geturl()
         self._headers = {}
+        self.has_key = bool(user or key)
+        self._secrets = secrets_of("", key)
         if user:
             encoded = base64.b64encode(unquote(user).encode()).decode()
             self._headers["Authorization"] = f"Basic {encoded}"
+            self._secrets = secrets_of(unquote(user), encoded)
         elif key:
-            self._headers["Authorization"] = f"Bearer {key}"
+            self._headers["Authorization"] = f"Bearer {header_value(key)}"
         self._concurrency = concurrency
         self._timeout = timeout
         self._retries = retries
@@ -97,7 +119,7 @@ class Endpoint:
                 keepalive_expiry=IDLE,
             )
             self._client = httpx2.AsyncClient(
-                headers=self._headers,
+                headers={"Accept-Encoding": ", ".join(ENCODINGS)} | self._headers,
                 timeout=None,  # `_once` bounds the whole request
                 limits=limits,
                 # A proxy of the environment does not know the addresses of this machine.
@@ -115,14 +137,16 @@ class Endpoint:
         seed: int = 0,
         retries: int | None = None,
         want_json: bool = True,
+        tokens: int = 0,
     ) -> Any:
-        """Send a request, on the background loop, and return the JSON of the reply.
+        """Send a request, on the background loop, and return the JSON of the answer.
 
         Args:
             method, url, body: the request.
             seed: of the jitter between retries.
             retries: retries, where their number is not the endpoint's.
-            want_json: False for a reply that may be any text.
+            want_json: False for an answer that may be any text, and is not returned.
+            tokens: that a reply may have; they bound the size of the answer.
 
         Raises:
             Refused: an answer that no retry would change.
@@ -132,18 +156,23 @@ class Endpoint:
         attempt = 0
         while True:
             try:
-                return await self._once(method, url, body, want_json)
+                return await self._once(method, url, body, want_json, tokens)
             except Refused as error:
-                reason = str(error)
+                reason, answered = str(error), True
                 if error.status not in _RETRIED and error.status < 500:
                     raise
                 delay = error.retry_after
+            except NoJSON as error:
+                reason, answered, delay = str(error), True, None
             except (httpx2.HTTPError, TimeoutError, ValueError) as error:
-                late = f"no answer within {self._timeout:g} s"
-                reason = late if isinstance(error, TimeoutError) else reason_of(error)
-                delay = None
+                reason, answered, delay = reason_of(error), False, None
+                if isinstance(error, TimeoutError):
+                    reason = f"no answer within {self._timeout:g} s"
+                elif isinstance(error, httpx2.DecodingError | httpx2.RemoteProtocolError):
+                    reason, answered = f"what cannot be read ({reason})", True
             if attempt == left:
-                raise Unreachable(reason + (f" ({attempt + 1} attempts)" if attempt else ""))
+                tried = f" ({attempt + 1} attempts)" if attempt else ""
+                raise Unreachable(reason + tried, answered=answered)
             if delay is None:
                 jitter = random.Random(seed_of(seed, "retry", attempt)).uniform(0.5, 1.0)
                 delay = min(FIRST_DELAY * 2**attempt, LONGEST_DELAY) * jitter
@@ -151,30 +180,31 @@ class Endpoint:
             await asyncio.sleep(delay)
 
     async def _once(
-        self, method: str, url: str, body: Mapping[str, object] | None, want_json: bool
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, object] | None,
+        want_json: bool,
+        tokens: int,
     ) -> Any:
         client, free = self._open()
-        async with free, asyncio.timeout(self._timeout):
-            reply = await client.request(method, url, json=body)
-        if reply.status_code >= 300:
-            raise Refused(reply.status_code, _message(reply), _retry_after(reply))
-        return reply.json() if want_json else reply.text
+        most = MOST + tokens * MOST_FOR_A_TOKEN
+        async with (
+            free,
+            asyncio.timeout(self._timeout),
+            client.stream(method, url, json=body) as answer,
+        ):
+            read = without(self._secrets, await read_body(answer, most))
+        if answer.status_code >= 300:
+            said, code = error_of(read)
+            said = said or answer.reason_phrase
+            raise Refused(answer.status_code, said, _retry_after(answer), code)
+        return read_json(read) if want_json else None
 
     def close(self) -> None:
         """Interrupt all requests and close all connections."""
         client, self._client, self._free = self._client, None, None
         self._background.close(client.aclose() if client is not None else None)
-
-
-def _message(reply: httpx2.Response) -> str:
-    """The message in the body of an error, in one line: `{"error": {"message": ...}}`, or all."""
-    try:
-        value = reply.json()
-        error = value.get("error", value)
-        text = error["message"] if isinstance(error, dict) else error
-    except (ValueError, AttributeError, KeyError):
-        text = reply.text
-    return " ".join(str(text).split())[:160]
 
 
 def _retry_after(reply: httpx2.Response) -> float | None:
@@ -185,6 +215,6 @@ def _retry_after(reply: httpx2.Response) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return None
     return min(max(seconds, 0.0), LONGEST_WAIT) if seconds == seconds else None

@@ -1,5 +1,6 @@
 """The options after the `?` of an endpoint's URL."""
 
+import re
 from dataclasses import dataclass
 
 from medgym.errors import UserError
@@ -41,3 +42,17 @@ def read_endpoint_options(query: str) -> EndpointOptions:
         )
     tool_form_of("openai", options.tool_form)
     return options
+
+
+def header_value(key: str) -> str:
+    """An API key as it may stand in a header.
+
+    Raises:
+        UserError: no header can hold it.
+    """
+    if not re.fullmatch(r"[!-~]+", key):
+        raise UserError(
+            "the API key has a space or a character that is not ASCII, and no server can be sent "
+            "that; fix: set MEDGYM_API_KEY or OPENAI_API_KEY to the key and nothing else"
+        )
+    return key

@@ -10,27 +10,28 @@ There are two ways to ask a model, and `check` finds out which of them its serve
 
 import asyncio
 import copy
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from urllib.parse import unquote, urlsplit
 
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, reason_of
 from medgym.messages import Message, Reply
 from medgym.models import load_processor, stop_tokens
+from medgym.permissions import key_for, warn_in_clear
 from medgym.policy import Policy, Sampling
 from medgym.spec import with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
 from medgym.tool_form import tool_form_of
 
-from ..prompt_check import DriftError, check_prompt, one_placeholder_each, text_of, vision_words
+from ..prompt_check import check_prompt, one_placeholder_each, vision_words
 from ..rendering import Prompt, Renderer
 from ..vllm_adapters import check_lora
-from .chat_messages import ImageURIs, chat_messages, reply_text
+from .address import read_address
+from .chat_messages import ImageURIs, chat_messages
 from .options import EndpointOptions, read_endpoint_options
+from .replies import FILTER_CODES, chat_reply, choice_of, exact_reply, filtered, reading, token_ids
 
 if TYPE_CHECKING:
     from .capabilities import ServerCapabilities
@@ -69,12 +70,14 @@ class OpenAIPolicy(Policy):
         self._options = options
         self._endpoint = Endpoint(
             url,
-            key=os.environ.get("MEDGYM_API_KEY") or os.environ.get("OPENAI_API_KEY"),
+            key=key_for(url),
             concurrency=options.concurrency,
             timeout=options.timeout,
             retries=options.retries,
         )
         self._url = self._endpoint.url
+        if self._endpoint.has_key:
+            warn_in_clear(self._url)
         self.spec = f"openai:{self._url}#{model}"
         self._owns_endpoint = True
         self._images = ImageURIs()
@@ -100,16 +103,8 @@ class OpenAIPolicy(Policy):
         Raises:
             UserError: no URL, no model, an unknown option, or an adapter's folder without one.
         """
-        parts = urlsplit(rest)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(
-                f"openai:{without_credentials(rest)} names no server; fix: write "
-                "openai:http://HOST:PORT/v1#MODEL"
-            )
-        if not parts.fragment:
-            raise UserError(f"openai:{without_credentials(rest)} names no model; fix: add #MODEL")
-        url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-        policy = cls(url, unquote(parts.fragment), read_endpoint_options(parts.query))
+        url, model, options = read_address(rest, adapter)
+        policy = cls(url, model, read_endpoint_options(options))
         if adapter is not None:
             policy._adapter = _folder_of(adapter)
             policy.version = adapter if policy._adapter is None else name_of(policy._adapter)
@@ -185,7 +180,8 @@ class OpenAIPolicy(Policy):
         Raises:
             UserError: the server was never there, wants a key, or does not know the model.
             DriftError: it read other tokens than those of the prompt.
-            Failure: anything else that goes wrong, after all retries.
+            Failure: anything else that goes wrong, after all retries; or the server withheld the
+                reply.
         """
         return await self._endpoint.run(self._act(tuple(conversation), sampling))
 
@@ -193,12 +189,9 @@ class OpenAIPolicy(Policy):
         await self._check()
         server = self._capabilities
         assert server is not None, "it was checked"
-        try:
-            if self._renderer is not None and server.takes_ids:
-                return await self._by_tokens(self._renderer, conversation, sampling)
-            return await self._by_chat(server, conversation, sampling)
-        except (KeyError, IndexError, TypeError) as error:
-            raise Failure("policy", f"{self._url}: unexpected reply, {reason_of(error)}") from error
+        if self._renderer is not None and server.takes_ids:
+            return await self._by_tokens(self._renderer, conversation, sampling)
+        return await self._by_chat(server, conversation, sampling)
 
     async def _by_tokens(
         self, renderer: Renderer, conversation: tuple[Message, ...], sampling: Sampling
@@ -227,10 +220,11 @@ class OpenAIPolicy(Policy):
         from .capabilities import server_root
 
         url = f"{server_root(self._url)}/inference/v1/generate"
-        reply = await self._ask(url, body, sampling.seed)
-        check_prompt(reply["prompt_token_ids"], prompt, self._url)
-        choice = reply["choices"][0]
-        return self._exact(renderer, prompt, choice, choice["token_ids"])
+        answer = await self._ask(url, body, sampling)
+        with reading(self._url):
+            choice = choice_of(answer, self._url)
+            check_prompt(answer["prompt_token_ids"], prompt, self._url)
+            return exact_reply(renderer, prompt, choice, self._url, sampling.max_tokens)
 
     async def _by_chat(
         self, server: "ServerCapabilities", conversation: tuple[Message, ...], sampling: Sampling
@@ -256,19 +250,33 @@ class OpenAIPolicy(Policy):
             if renderer is not None:
                 body |= {"bad_words": vision_words(renderer)}
                 body |= {"stop_token_ids": sorted(renderer.stop_token_ids)}
-        reply = await self._ask(f"{self._url}/chat/completions", body, sampling.seed)
-        choice = reply["choices"][0]
-        read, sampled = reply.get("prompt_token_ids"), choice.get("token_ids")
+        answer = await self._ask(f"{self._url}/chat/completions", body, sampling)
+        with reading(self._url):
+            return self._read_chat(answer, conversation, prompt, sampling)
+
+    def _read_chat(
+        self,
+        answer: Any,
+        conversation: tuple[Message, ...],
+        prompt: Prompt | None,
+        sampling: Sampling,
+    ) -> Reply:
+        renderer, url = self._renderer, self._url
+        choice = choice_of(answer, url)
+        read = answer.get("prompt_token_ids")
         if prompt is not None and renderer is not None:
-            check_prompt(read, prompt, self._url)
-            return self._exact(renderer, prompt, choice, sampled)
-        before = next((m.reply for m in reversed(conversation) if m.reply is not None), None)
-        if isinstance(before, _ChatReply) and read is not None:
-            self.drifts += tuple(read[: len(before.context)]) != before.context
-        context = (*read, *sampled) if read and sampled else ()
-        cut = choice.get("finish_reason") == "length"
+            check_prompt(read, prompt, url)
+            return exact_reply(renderer, prompt, choice, url, sampling.max_tokens)
         opening = renderer.opening if renderer is not None else ""
-        text = reply_text(choice["message"], cut=cut, opening=opening)
+        text, cut = chat_reply(choice, url, opening)
+        context: tuple[int, ...] = ()
+        if read is not None:
+            held = token_ids(read, "the tokens that were read")
+            before = next((m.reply for m in reversed(conversation) if m.reply is not None), None)
+            if isinstance(before, _ChatReply):
+                self.drifts += held[: len(before.context)] != before.context
+            if held and choice.get("token_ids"):
+                context = (*held, *token_ids(choice["token_ids"], "the sampled tokens"))
         return _ChatReply(text, cut=cut, context=context)
 
     def _tool_role(self, server: "ServerCapabilities") -> str:
@@ -276,33 +284,15 @@ class OpenAIPolicy(Policy):
             return self._renderer.tool_role
         return "tool" if server.vllm else "user"
 
-    def _exact(
-        self, renderer: Renderer, prompt: Prompt, choice: Mapping[str, Any], sampled: Sequence[int]
-    ) -> Reply:
-        if choice["finish_reason"] not in ("stop", "length"):
-            raise Failure("policy", f"{self._url} ended a reply by {choice['finish_reason']!r}")
-        logprobs = tuple(float(each["logprob"]) for each in choice["logprobs"]["content"])
-        if len(logprobs) != len(sampled):
-            raise DriftError(
-                f"{self._url} gives {len(logprobs)} log-probabilities for {len(sampled)} tokens"
-            )
-        ids = tuple(sampled)
-        exact = Reply(
-            text=text_of(renderer, ids, stopped=choice["finish_reason"] == "stop"),
-            prompt_ids=prompt.ids,
-            token_ids=ids,
-            logprobs=tuple(min(value, 0.0) for value in logprobs),
-            image_tokens=prompt.image_tokens,
-            cut=choice["finish_reason"] == "length",
-        )
-        return renderer.read(exact, prompt)
-
-    async def _ask(self, url: str, body: dict[str, object], seed: int) -> Any:
+    async def _ask(self, url: str, body: dict[str, object], sampling: Sampling) -> Any:
+        from .bodies import Refused
         from .capabilities import key_refused, not_served
-        from .http import Refused, Unreachable
+        from .http import Unreachable
 
         try:
-            return await self._endpoint.ask("POST", url, body, seed=seed)
+            return await self._endpoint.ask(
+                "POST", url, body, seed=sampling.seed, tokens=sampling.max_tokens
+            )
         except Refused as error:
             if error.status in (401, 403):
                 raise key_refused(self._endpoint, error) from error
@@ -311,10 +301,12 @@ class OpenAIPolicy(Policy):
             if "max_completion_tokens" in str(error) and self._limit_key in body:
                 limit = body.pop(self._limit_key)  # some models only know this name
                 self._limit_key = "max_completion_tokens"
-                return await self._ask(url, body | {self._limit_key: limit}, seed)
+                return await self._ask(url, body | {self._limit_key: limit}, sampling)
+            if error.code in FILTER_CODES:
+                raise filtered(self._url, str(error)) from error
             raise Failure("policy", f"{self._url} answers {error}"[:200]) from error
         except Unreachable as error:
-            raise Failure("policy", f"{self._url}: {error}"[:200]) from error
+            raise Failure("policy", error.at(self._url)[:200]) from error
 
     def with_adapter(self, name: str, path: Path) -> "OpenAIPolicy":
         """The policy that plays by an adapter, which a vLLM server loads while it runs.

@@ -1,15 +1,18 @@
 """The judge `vqa`: each case is rolled out once, and the share of right answers is the accuracy.
 
 The scorer of the case's answer type says what is right, whatever the rubric rewards. A case that
-was not answered is wrong; it is never left out.
+was not answered is wrong; it is never left out. Only a case whose reply the server withheld is left
+out of the figures: the share of these is a figure of its own.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
+from typing import get_args
 
 from medgym.cases import Case, normalised
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
+from medgym.failures import Withheld, withheld_of
 from medgym.judge import Judgement, RoleJudgement
 from medgym.metrics.looking import hit
 from medgym.metrics.rate import Rate
@@ -41,7 +44,7 @@ def judge(
     for trajectory in collect(
         cases, policy, rules, sampling=sampling, seed=seed, on_messages=on_messages, ordered=True
     ):
-        if trajectory.failure is not None:
+        if trajectory.failure is not None and withheld_of(trajectory.failure) is None:
             raise RunError(
                 f"the episode of {trajectory.case_id} failed ({trajectory.failure}), and a failed "
                 "episode is not a wrong answer; fix: remove the cause and judge again"
@@ -58,11 +61,28 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
     Args:
         policy: the policy's spec.
         cases: the cases that were judged.
-        trajectories: a trajectory of each case, in the same order.
+        trajectories: a trajectory of each case, in the same order. The figures leave out those
+            whose reply was withheld, and say how many these are.
+
+    Raises:
+        UserError: there is no case.
+        RunError: the replies to all of them were withheld.
     """
     if not trajectories:
         raise UserError("there is no case to judge on; fix: widen the slice")
-    pairs = list(zip(cases, trajectories, strict=True))
+    rolled_out = tuple(trajectories)
+    why = [withheld_of(each.failure) for each in rolled_out]
+    pairs = [
+        pair
+        for pair, withheld in zip(zip(cases, rolled_out, strict=True), why, strict=True)
+        if withheld is None
+    ]
+    if not pairs:
+        raise RunError(
+            f"no case has a reply ({rolled_out[0].failure}), so that there is nothing to judge; "
+            "fix: ask another model or server"
+        )
+    trajectories = [trajectory for _, trajectory in pairs]
     hits = [seen for case, t in pairs if (seen := hit(case, t)) is not None]
     rewards = [t.reward for t in trajectories if t.reward is not None]
     return Judgement(
@@ -76,9 +96,14 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
         calls=fmean(sum(len(part.calls) for _, part in t.parts()) for t in trajectories),
         tokens=fmean(t.tokens for t in trajectories),
         roles=_roles(trajectories),
-        trajectories=tuple(trajectories),
+        trajectories=rolled_out,
         reward=fmean(rewards) if rewards else None,
         scorers=scorer_versions(case for case, _ in pairs),
+        withheld={
+            name: Rate.of(each == name for each in why)
+            for name in get_args(Withheld)
+            if name in why
+        },
     )
 
 

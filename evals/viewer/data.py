@@ -5,7 +5,6 @@ is held once, in a list, and turns name it by its place there. An image is named
 the run has kept it, else it is None. Gold is here: the page is for people who study the run.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from medgym.cases import Case, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.progress import Advance
+from medgym.storage.layout import SET_ASIDE
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import ImageStore, TrajectoryStore
 from medgym.trajectory import Node, Trajectory
@@ -39,7 +39,12 @@ def stores_of(folder: RunFolder) -> dict[str, TrajectoryStore]:
     Of a training these are the episodes of its rollouts, of its opinions and of its judging.
     """
     found = sorted({path.parent for path in folder.path.rglob("part-*.parquet")})
-    return {path.relative_to(folder.path).as_posix(): TrajectoryStore(path) for path in found}
+    inside = [path.relative_to(folder.path) for path in found]
+    return {
+        path.as_posix(): TrajectoryStore(folder.path / path)
+        for path in inside
+        if SET_ASIDE not in path.parts
+    }
 
 
 def opened_first(names: Sequence[str]) -> str:
@@ -165,8 +170,8 @@ def _asked(folder: RunFolder) -> dict[str, Any]:
     if isinstance(followed, dict):
         return followed
     try:
-        return tomllib.loads(folder.recipe)
-    except (OSError, ValueError):  # the page shows the episodes nevertheless
+        return folder.asked
+    except UserError:  # the page shows the episodes nevertheless
         return {}
 
 

@@ -10,6 +10,7 @@ import typer
 
 from medgym.commands.printing import percent, print_json, print_table
 from medgym.commands.shared_options import (
+    AllowedHosts,
     AsJson,
     CasesSpec,
     MaxTokens,
@@ -25,6 +26,8 @@ from medgym.commands.shared_options import (
     tool_names,
 )
 from medgym.errors import RunError
+from medgym.interrupt import resumed_by
+from medgym.metrics.looking import late_calls
 from medgym.policy import Sampling
 from medgym.progress import progress
 from medgym.rollout import Tally
@@ -73,6 +76,7 @@ def rollout(
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Episodes in flight at once.")
     ] = 64,
+    allow_host: AllowedHosts = None,
     as_json: AsJson = False,
 ) -> None:
     """Roll out a policy on every case; store the trajectories and all images that were shown.
@@ -93,6 +97,7 @@ def rollout(
             "seed": seed, **player.describe(),
         }  # fmt: skip
         folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
+        resumed_by("run the same command again")
         total = len(played) * group_size
         rewards: list[float] = []
         tally = Tally()
@@ -124,11 +129,17 @@ def rollout(
         first, reason = next(iter(tally.failed.items()))
         raise RunError(
             f"{len(tally.failed)} of {total} episodes failed, such as {first} ({reason}); "
-            f"the others are in {out}; fix: remove the cause and run the same command again"
+            f"the others are in {out}; fix: remove the cause (MEDGYM_TRACEBACK=1 shows it) and run "
+            "the same command again"
         )
     kept = list(folder.trajectories)
     parts = Counter(b.role for t in kept for b in t.branches if b.record.failure is not None)
-    folder.finish(**({"failed_parts": dict(parts)} if parts else {}))
+    late = dict(late_calls(kept))
+    counted = {
+        **({"failed_parts": dict(parts)} if parts else {}),
+        **({"late_calls": late} if late else {}),
+    }
+    folder.finish(**counted)
     right = sum(t.correct for t in kept)
     answered = sum(t.answer is not None for t in kept)
     reward = sum(t.reward or 0.0 for t in kept)
@@ -140,7 +151,7 @@ def rollout(
         "answered": answered / total,
         "reward": reward / total,
         "content": manifest["content"]["trajectories"],
-        **({"failed_parts": dict(parts)} if parts else {}),
+        **counted,
     }
     if as_json:
         print_json(results)
@@ -154,5 +165,6 @@ def rollout(
             ("mean reward", f"{reward / total:.3f}"),
             ("content", str(results["content"])),
             *((f"failed parts of {role}", str(count)) for role, count in parts.items()),
+            *((f"late calls of {tool}", str(count)) for tool, count in late.items()),
         ]
     )

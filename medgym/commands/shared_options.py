@@ -8,6 +8,7 @@ import typer
 from medgym.cases import Case, CaseList, open_cases
 from medgym.episode import DEFAULT_TOOLS, Rules
 from medgym.errors import UserError
+from medgym.permissions import allow_hosts
 from medgym.policy import Policy
 
 CasesSpec = Annotated[
@@ -45,6 +46,23 @@ Temperature = Annotated[
 ]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Most tokens in a reply.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same episodes.")]
+
+
+def _allow_hosts(hosts: list[str] | None) -> list[str]:
+    allow_hosts(hosts or ())
+    return hosts or []
+
+
+AllowedHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="HOST",
+        callback=_allow_hosts,
+        help="A host that a recipe may name, and that then gets your key and your images; may be "
+        "repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 

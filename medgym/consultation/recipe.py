@@ -41,8 +41,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from medgym.consultation.opinions import SPECIALTIES
 from medgym.consultation.role import ATTENDING, Role, role_of, table_of
 from medgym.errors import UserError, unknown
+from medgym.redaction import redact_text
 from medgym.registry import load, names
-from medgym.spec import without_credentials
 from medgym.storage.run_folder import RunFolder
 from medgym.toml import read_table, read_toml
 
@@ -158,10 +158,10 @@ class ConsultationRecipe:
         )
 
     def tables(self) -> dict[str, dict[str, object]]:
-        """The recipe as its tables, without the passwords of URLs; `recipe_of` reads them."""
+        """The recipe as its tables, without secrets in its policies; `recipe_of` reads them."""
         roles = {role.name: table_of(role) for role in self.roles}
         for role in roles.values():
-            role["policy"] = role["policy"] and without_credentials(str(role["policy"]))
+            role["policy"] = role["policy"] and redact_text(str(role["policy"]))
         table: dict[str, object] = {k: v for k, v in vars(self).items() if k != "roles"}
         table["triage"] = self.chooser is not None
         if self.decider.name != ATTENDING:

@@ -48,7 +48,7 @@ class RolePolicies:
                 "fix: medgym play --policy human plays one episode"
             )
         if spec not in self._bases:
-            self._bases[spec] = load_policy(spec)
+            self._bases[spec] = load_policy(spec, by_recipe=True)
         return self._bases[spec]
 
     def add(self, spec: str, policy: Policy) -> None:

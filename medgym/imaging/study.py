@@ -7,22 +7,25 @@ It enlarges bicubically.
 """
 
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict
 
 from medgym.errors import UserError
+from medgym.failures import ContractError, at
+from medgym.files import open_regular
+from medgym.imaging.limits import bomb, chosen_frame, make_room, refuse_bomb
+from medgym.imaging.read_only import read_only
+from medgym.imaging.spacing import credible_spacing
+from medgym.imaging.strips import finite_range, mapped, one_at_a_time, pixels_of, replace_nonfinite
 from medgym.uris import file_path
-
-MAX_PIXELS = 178_956_970
-"""The most pixels of one image, about 13,000 x 13,000. A file with more is refused before it is
-decoded; Pillow itself refuses it too."""
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1), origin top left, end exclusive. A variable's name says its frame (`_px`)."""
@@ -57,8 +60,8 @@ class Study:
 
     Attributes:
         pixels: (height, width) or (height, width, 3) uint8, or (height, width) float32 together
-            with a `window`. Read-only.
-        spacing_mm: millimetres per pixel as (row, column), None if unknown.
+            with a `window`. Read-only for good.
+        spacing_mm: millimetres per pixel as (row, column), None if unknown or absurd.
         modality: DICOM modality code, None if unknown.
         window: how stored values become grey; None for uint8 pixels.
         view_sizes: the view sizes at which the whole image may be shown; None for any. A source
@@ -76,7 +79,13 @@ class Study:
             raise ValueError(f"pixels of shape {self.pixels.shape} are neither grey nor RGB")
         if self.pixels.dtype != np.uint8 and (self.window is None or self.pixels.ndim == 3):
             raise ValueError(f"{self.pixels.dtype} pixels need to be grey and to have a window")
-        self.pixels.setflags(write=False)
+        if self.pixels.dtype.kind not in "uif":
+            raise ValueError(f"{self.pixels.dtype} pixels are no numbers")
+        object.__setattr__(self, "pixels", read_only(self.pixels))
+        object.__setattr__(self, "spacing_mm", credible_spacing(self.spacing_mm))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, pixels=read_only(state["pixels"]))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,8 +97,11 @@ class Study:
         part = self.pixels[top:bottom, left:right]
         if self.window is not None:
             low = self.window.centre - self.window.width / 2
-            grey = (part - low) * (255.0 / self.window.width)
-            part = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+            factor = 255.0 / self.window.width
+            grey = mapped(
+                part, np.uint8, lambda rows: np.clip(np.rint((rows - low) * factor), 0, 255)
+            )
+            return Image.fromarray(grey)
         elif self.pixels.ndim == 2 and self.pixels.flags.c_contiguous:
             # Pillow can use grey pixels without a copy if whole rows follow each other in memory.
             step = self.pixels.shape[1]
@@ -106,6 +118,10 @@ class Study:
         own block, exactly so for factors that are powers of two. Only the pixels under the box are
         read, so it costs as much as a bare crop and resize.
         """
+        with one_at_a_time(self, box_px):
+            return self._rendered(box_px, size)
+
+    def _rendered(self, box_px: Box, size: tuple[int, int]) -> Image.Image:
         x0, y0, x1, y1 = box_px
         width, height = self.size
         left, top = max(int(np.floor(x0)), 0), max(int(np.floor(y0)), 0)
@@ -166,8 +182,11 @@ def open_image(ref: ImageRef) -> Study:
         )
     from medgym.registry import load
 
-    study = load("sources", scheme).open_image(ref)
-    assert isinstance(study, Study)
+    source = load("sources", scheme)
+    with at("source", scheme):
+        study: object = source.open_image(ref)
+        if not isinstance(study, Study):
+            raise ContractError(f"opened a {type(study).__name__}; expected a medgym.Study")
     return study
 
 
@@ -178,57 +197,112 @@ def open_file(path: Path, frame: int | None = None) -> Study:
     do not apply it either, and boxes are in stored pixels. An alpha channel is dropped; CMYK and
     palettes become RGB. If the file has several frames or pages, `frame` chooses one.
     """
+    with open_regular(path, "image") as stream:
+        is_dicom = _is_dicom(stream, path)
+        decode = _open_dicom if is_dicom else _open_picture
+        try:
+            return decode(stream, path, frame)
+        except UserError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise UserError(bomb(path)) from error
+        except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
+            raise UserError(_unreadable(stream, path, is_dicom, error)) from error
+
+
+def need_of(ref: ImageRef) -> int:
+    """Bytes of memory that opening and showing an image file takes at its most, from its header.
+
+    0 for a file that `open_image` refuses.
+    """
     try:
-        with path.open("rb") as stream:
-            head = stream.read(132)
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder; fix: name an image file in it") from error
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise UserError(f"no such image: {path}; fix: check the path") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); fix: check it") from error
-    is_dicom = head[128:132] == b"DICM" or path.suffix.lower() in {".dcm", ".dicom"}
-    decode = _open_dicom if is_dicom else _open_picture
-    try:
-        return decode(path, frame)
-    except UserError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UserError(_bomb(path)) from error
-    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        form = "DICOM image" if is_dicom else "PNG, JPEG, TIFF or DICOM image"
-        fix = "decompress it (gdcmconv --raw FILE OUT) or replace it" if is_dicom else "replace it"
-        raise UserError(
-            f"{path} is not a readable {form} ({_first_line(error)}); fix: convert or {fix}"
-        ) from error
+        path, frame = file_path(ref.uri), ref.frame
+        assert path is not None
+        with open_regular(path, "image") as stream:
+            if _is_dicom(stream, path):
+                from medgym.imaging import dicom
+
+                return dicom.need_of(stream, path, frame)
+            with _picture(stream) as picture:
+                picture.seek(_page(picture, path, frame))
+                return _need(stream, picture)
+    except Exception:  # opening it says what is wrong
+        return 0
 
 
-def _open_picture(path: Path, frame: int | None) -> Study:
-    with warnings.catch_warnings():
-        # Between its limit and twice that Pillow only warns; our own limit is checked right below.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as picture:
-            # Phones append previews to a JPEG, and a PNG may be animated: only a TIFF has pages.
-            pages = int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
-            picture.seek(_chosen(path, frame, pages))
-            _refuse_bomb(path, *picture.size)
-            picture.load()
-            if picture.mode in {"I;16", "I;16B", "I;16L", "I", "F"}:
-                return _stored(np.array(picture, dtype=np.float32))
-            mode = "L" if picture.mode in {"1", "L", "LA"} else "RGB"
-            return Study(np.array(picture.convert(mode)))
+def _is_dicom(stream: BinaryIO, path: Path) -> bool:
+    """Whether a file is DICOM, by what it holds, and by its name only where that does not tell."""
+    head = stream.read(132)
+    stream.seek(0)
+    if head[128:132] == b"DICM":
+        return True
+    return not head.startswith(_PICTURES) and path.suffix.lower() in {".dcm", ".dicom"}
 
 
-def _open_dicom(path: Path, frame: int | None) -> Study:
-    import pydicom
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *_TIFF)
+"""How PNG, JPEG and TIFF files begin."""
 
-    dataset = pydicom.dcmread(path)
-    if "Rows" not in dataset or "Columns" not in dataset or not any(n in dataset for n in _PIXELS):
-        raise UserError(f"{path} is a DICOM file without pixels; fix: choose an image object")
-    chosen = _chosen(path, frame, int(dataset.get("NumberOfFrames") or 1))
-    _refuse_bomb(path, int(dataset.Columns), int(dataset.Rows))
-    raw = pixel_array(dataset, index=chosen)  # it has converted YBR to RGB
+
+def _unreadable(stream: BinaryIO, path: Path, is_dicom: bool, error: Exception) -> str:
+    if is_dicom:
+        return (
+            f"{path} is not a readable DICOM image ({_first_line(error)}); fix: convert or "
+            "decompress it (gdcmconv --raw FILE OUT) or replace it"
+        )
+    said = _first_line(error)
+    if isinstance(error, UnidentifiedImageError):
+        stream.seek(0)
+        if stream.read(4) in _TIFF:
+            return (
+                f"{path} is a TIFF file of a kind that Pillow does not read; fix: save it as PNG "
+                "or as TIFF of 8 or 16 bits"
+            )
+        said = "it does not begin like one"
+    what = "readable PNG, JPEG, TIFF or DICOM image"
+    return f"{path} is not a {what} ({said}); fix: convert or replace it"
+
+
+def _picture(stream: BinaryIO) -> Image.Image:
+    # Between its limit and twice that Pillow only warns; our own limit is checked right after. The
+    # filter stays: putting the old filters back is not safe while other threads decode.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    return Image.open(stream, formats=("PNG", "JPEG", "TIFF"))
+
+
+def _page(picture: Image.Image, path: Path, frame: int | None) -> int:
+    # Phones append previews to a JPEG, and a PNG may be animated: only a TIFF has pages.
+    pages = int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
+    return chosen_frame(path, frame, pages)
+
+
+def _need(stream: BinaryIO, picture: Image.Image) -> int:
+    """Per pixel: Pillow's own copy and ours, and while a colour image is shown two more."""
+    per_pixel = 8 if picture.mode in _STORED else 2 if picture.mode in _GREY else 10
+    return os.fstat(stream.fileno()).st_size + picture.width * picture.height * per_pixel
+
+
+_STORED = {"I;16", "I;16B", "I;16L", "I", "F"}
+_GREY = {"1", "L", "LA"}
+
+
+def _open_picture(stream: BinaryIO, path: Path, frame: int | None) -> Study:
+    with _picture(stream) as picture:
+        picture.seek(_page(picture, path, frame))
+        refuse_bomb(path, *picture.size)
+        make_room(path, _need(stream, picture))
+        picture.load()
+        if picture.mode in _STORED:
+            return _stored(pixels_of(picture, np.float32))
+        return Study(pixels_of(picture, np.uint8, "L" if picture.mode in _GREY else "RGB"))
+
+
+def _open_dicom(stream: BinaryIO, path: Path, frame: int | None) -> Study:
+    from pydicom.pixels import apply_color_lut, apply_modality_lut
+
+    from medgym.imaging import dicom
+
+    dataset, raw = dicom.read(stream, path, frame)
     space = str(dataset.get("PhotometricInterpretation"))
     if space == "PALETTE COLOR":
         raw = apply_color_lut(raw, dataset)
@@ -241,23 +315,12 @@ def _open_dicom(path: Path, frame: int | None) -> Study:
                 f"{path} has colour pixels of {raw.dtype} x {raw.shape[2]}; fix: store 8-bit RGB"
             )
         return Study(np.array(raw), spacing_mm, modality)
-    values = np.asarray(apply_modality_lut(raw, dataset), dtype=np.float32)
+    values = mapped(raw, np.float32, lambda rows: apply_modality_lut(rows, dataset))
     study = _stored(values, _header_window(dataset), spacing_mm, modality)
     if space == "MONOCHROME1" and study.window is not None:
         window = Window(-study.window.centre, study.window.width)
         return Study(-study.pixels, spacing_mm, modality, window)
     return study
-
-
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-
-
-def _chosen(path: Path, frame: int | None, frames: int) -> int:
-    if frame is None and frames == 1:
-        return 0
-    if frame is None or not 0 <= frame < frames:
-        raise UserError(f"{path} holds {frames} frame(s); fix: name one of 0..{frames - 1}")
-    return frame
 
 
 def _stored(
@@ -268,17 +331,13 @@ def _stored(
 ) -> Study:
     """Grey values as the file stores them; one that is not a number becomes the least one shown."""
     window = window or full_window(values)
-    if not np.isfinite(values).all():
-        low, high = window.centre - window.width / 2, window.centre + window.width / 2
-        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    low, high = window.centre - window.width / 2, window.centre + window.width / 2
+    replace_nonfinite(values, low, high)
     return Study(values, spacing_mm, modality, window)
 
 
 def _spacing(dataset: Any) -> tuple[float, float] | None:
-    spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing")
-    if not spacing or len(spacing) != 2 or not all(float(v) > 0 for v in spacing):
-        return None
-    return float(spacing[0]), float(spacing[1])
+    return credible_spacing(dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing"))
 
 
 def _header_window(dataset: Any) -> Window | None:
@@ -292,19 +351,9 @@ def _header_window(dataset: Any) -> Window | None:
 
 def full_window(values: NDArray[Any]) -> Window:
     """The window from the least to the greatest of all finite values."""
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    low, high = finite_range(values) or (0.0, 1.0)
     return Window((low + high) / 2, max(high - low, 1e-6))
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
-
-
-def _bomb(path: Path) -> str:
-    return f"{path} has more than {MAX_PIXELS:,} pixels; fix: cut or shrink it first"
-
-
-def _refuse_bomb(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise UserError(_bomb(path))

@@ -1,7 +1,7 @@
 """Whether a policy looked at the gold regions, and which errors it made."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from medgym.cases import Case, option_of
 from medgym.metrics.regions import box_iou, findings
@@ -70,6 +70,13 @@ def errors(case: Case, trajectory: Trajectory) -> frozenset[str]:
     return frozenset(found)
 
 
+def late_calls(trajectories: Iterable[Trajectory]) -> Counter[str]:
+    """How many calls passed their tool's deadline, by tool; those of all roles count."""
+    records = (part for t in trajectories for part in (t, *(b.record for b in t.branches[:-1])))
+    faults = (fault.partition(":") for record in records for fault in record.faults)
+    return Counter(tool for fault, _, tool in faults if fault == "late")
+
+
 def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
     """How a policy looked, as means over episodes. Failed episodes are omitted.
 
@@ -91,6 +98,8 @@ def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
         `episode/malformed`: the share of episodes with a reply that could not be parsed.
         `episode/cut`: the share of episodes with a reply that the token limit cut inside its
             thought; each counts as malformed as well.
+        `episode/late`: the share of episodes with a call that passed its tool's deadline; absent if
+            there is none.
         `episode/truncated`: the share of episodes that ran out of turns or tokens.
         `errors/E1` to `errors/E6`: the share of episodes with that error, see `ERRORS`.
     """
@@ -116,6 +125,8 @@ def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
         "episode/truncated": sum(t.truncated for t in trajectories),
         **{f"errors/{name}": found[name] for name in ERRORS},
     }
+    if late := sum(bool(late_calls([t])) for t in trajectories):
+        totals["episode/late"] = late
     means = {name: total / len(pairs) for name, total in totals.items()}
     if hits:
         means["looking/hit"] = sum(hits) / len(hits)

@@ -3,8 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from medgym.cases import Case
+from medgym.memory import image_memory
+from medgym.rollout.image_memory import ImageMemory
 from medgym.trajectory import Trajectory
 
 
@@ -41,6 +44,11 @@ class Backend(ABC):
     """
 
     drifts: int | None = None
+
+    @cached_property
+    def image_memory(self) -> ImageMemory:
+        """What the images of all episodes may take at once."""
+        return ImageMemory(image_memory())
 
     @abstractmethod
     async def attempt(self, job: Job) -> Finished:

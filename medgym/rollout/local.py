@@ -7,10 +7,11 @@ last of them. What is shared is found by the images themselves (URI and frame), 
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from weakref import WeakValueDictionary
 
 from medgym.cases import Case
+from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure, at
@@ -19,6 +20,7 @@ from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages, roll_out
+from medgym.rollout.image_memory import note_sizes
 from medgym.rollout.tool_batches import batched, close_batches
 from medgym.storage.trajectories import png_bytes
 
@@ -54,7 +56,7 @@ class LocalBackend(Backend):
         self._seed = seed
         self._stored = stored
         self._on_messages = on_messages
-        self._threads = ThreadPoolExecutor(min(concurrency, THREADS), "medgym-tools")
+        self._threads = DaemonThreads("medgym-tools", min(concurrency, THREADS))
         self._decoded: WeakValueDictionary[tuple[ImageRef, ...], _Decoded] = WeakValueDictionary()
 
     async def attempt(self, job: Job) -> Finished:
@@ -105,9 +107,11 @@ def decoded(case: Case) -> list[Study]:
     """A case's images; one that cannot be opened fails the case for good."""
     try:
         with at("environment"):
-            return [open_image(ref) for ref in case.images]
+            studies = [open_image(ref) for ref in case.images]
     except UserError as error:
         raise Failure("environment", str(error), final=True) from error
+    note_sizes(case.images, studies)
+    return studies
 
 
 class _Decoded:
@@ -117,7 +121,7 @@ class _Decoded:
         self._case = case
         self._task: asyncio.Future[list[Study]] | None = None
 
-    async def studies(self, threads: ThreadPoolExecutor) -> list[Study]:
+    async def studies(self, threads: Executor) -> list[Study]:
         if self._task is None:
             self._task = asyncio.get_running_loop().run_in_executor(threads, decoded, self._case)
         try:

@@ -132,7 +132,8 @@ def joined(parts: Sequence[tuple[str, int, float, Trajectory]], *, policy: str) 
 def _faults(turn: Turn) -> list[str]:
     if isinstance(turn.action, Malformed):
         return [turn.action.kind]
-    return [outcome.fault for outcome in turn.outcomes if outcome.fault is not None]
+    faults = ((outcome.fault, outcome.call.name) for outcome in turn.outcomes)
+    return [f"late:{tool}" if fault == "late" else fault for fault, tool in faults if fault]
 
 
 def _gain(view: View, views: Sequence[View]) -> float:

@@ -7,22 +7,25 @@ from cached blocks of its old weights. A sampler is any policy with `with_adapte
 """
 
 import hashlib
-import json
-import os
 import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from medgym.errors import UserError
 from medgym.policy import Policy
-from medgym.storage.trajectories import write_atomic
+from medgym.storage.atomic import UNFINISHED, check_writable, remove, sync, write_atomic
+from medgym.storage.json_files import read_json
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """The files in the folder of a PEFT adapter."""
+
+HASH = "content.sha256"
+"""A file in a version's folder with the hash of these two. Older versions do not have it."""
 
 BEST = "best"
 """A file beside a role's versions with the step of the best one, where a run chose it."""
@@ -70,25 +73,30 @@ def publish(adapter: Path, run: Path, role: str, step: int) -> Version:
     digest = content(adapter)
     version = Version(role, step, run.resolve() / "adapters" / role / str(step))
     if version.path.exists():
-        if content(version.path) != digest:
+        if checked(version.path) != digest:
             raise UserError(
                 f"{version.path} holds another adapter; fix: publish under a new step, since "
                 "samplers may still answer by the old one"
             )
         return version
+    check_writable(version.path)
     version.path.parent.mkdir(parents=True, exist_ok=True)
-    making = version.path.parent / f".tmp-{secrets.token_hex(8)}"
+    making = version.path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         making.mkdir()
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(adapter / name, making / name)
-            _sync(making / name)
-        _sync(making)
+            sync(making / name)
+        (making / HASH).write_text(f"{digest}\n", "utf-8")
+        sync(making / HASH)
+        sync(making)
+        remove(version.path)  # a link that points nowhere, if anything
         making.rename(version.path)
     except OSError:
-        shutil.rmtree(making, ignore_errors=True)
+        with suppress(OSError):
+            remove(making)
         raise
-    _sync(version.path.parent)
+    sync(version.path.parent)
     return version
 
 
@@ -106,7 +114,7 @@ def final(run: Path, role: str) -> Version | None:
     """
     versions = published(run, role)
     mark = run.resolve() / "adapters" / role / BEST
-    best = mark.read_text("utf-8").strip() if mark.is_file() else None
+    best = mark.read_text("utf-8", "replace").strip() if mark.is_file() else None
     marked = [version for version in versions if str(version.step) == best]
     return next(iter((*marked, *versions[-1:])), None)
 
@@ -150,7 +158,7 @@ class Samplers:
 def name_of(folder: Path) -> str:
     """The name of the adapter in a folder: its version's, else one with a hash of its content."""
     folder = folder.expanduser().resolve()
-    digest = content(folder)
+    digest = checked(folder)
     if folder.parent.parent.name == "adapters" and folder.name.isdecimal():
         return f"{folder.parent.name}-{folder.name}"
     return f"{folder.name}-{digest[:8]}"
@@ -171,6 +179,22 @@ def content(folder: Path) -> str:
                 f"no adapter in {folder} (no {name}); fix: name a folder that PEFT saved"
             ) from error
     return digest.hexdigest()
+
+
+def checked(folder: Path) -> str:
+    """`content`, held against the hash that was noted when the version was published.
+
+    Raises:
+        UserError: the files are missing, or are not those that were published.
+    """
+    digest = content(folder)
+    noted = folder / HASH
+    if noted.is_file() and noted.read_text("utf-8", "replace").strip() != digest:
+        raise UserError(
+            f"the adapter {folder} is damaged: it is not what was published; fix: restore it, or "
+            "see what else is damaged with medgym check run RUN"
+        )
+    return digest
 
 
 def check_fit(adapter: Path, base: Path) -> None:
@@ -208,7 +232,7 @@ def check_shapes(adapter: Path, weights: Mapping[str, Sequence[int]], base: str)
         ) from error
     unfit = f"the adapter {adapter} does not fit {base}"
     fix = "fix: name the adapter's own base"
-    asked = json.loads((adapter / CONFIG).read_text("utf-8"))
+    asked = read_json(adapter / CONFIG)
     # A bare matrix has no layer of its own: PEFT names its module.
     bare = tuple(name.rpartition(".")[0] for name in asked.get("target_parameters") or ())
     for name, shape in parts.items():
@@ -233,11 +257,3 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
     with safe_open(str(file), framework="np") as stream:
         weights: Any = stream
         return {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,10 +18,14 @@ from pathlib import Path
 
 from medgym.errors import UserError
 from medgym.storage.adapters import Version, final
-from medgym.storage.trajectories import write_atomic
+from medgym.storage.atomic import write_atomic
+from medgym.storage.json_files import read_json
 
 ROLE = "policy"
 """The role of a policy that is trained without others: its adapters are in `adapters/policy/`."""
+
+SET_ASIDE = "set-aside"
+"""The folder of any run that holds what was found damaged. Nothing reads it."""
 
 COLD_START, TRAINED = "cold_start", "trained"
 
@@ -123,7 +127,7 @@ class Place:
     def stages(self) -> dict[str, float]:
         """Seconds of each finished stage."""
         path = self.folder / "stages.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
 
     def reopen(self, *stages: str) -> None:
         """Strike stages from the finished ones: they are done again."""

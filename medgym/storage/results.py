@@ -29,12 +29,13 @@ runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a co
 training.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from medgym.errors import UserError
+from medgym.failures import reason_of
+from medgym.storage.json_files import read_json
 
 FORMAT = 1
 RESULTS = "results.json"
@@ -71,12 +72,13 @@ def read_results(folder: Path) -> dict[str, Any]:
         UserError: the folder has no readable `results.json`, or a newer medgym wrote it.
     """
     path = folder / RESULTS
-    try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} ({error}); fix: name the folder of a run") from error
-    if found.get("format", 0) > FORMAT:
-        raise UserError(f"{path} has the format {found['format']}; fix: install a newer medgym")
+    found = read_json(path)
+    written = found.get("format", 0)
+    if type(written) is int and written > FORMAT:
+        raise UserError(f"{path} has the format {written}; fix: install a newer medgym")
+    parts = [found.get(name, {}) for name in ("policies", "benchmarks")]
+    if type(written) is not int or not all(isinstance(part, dict) for part in parts):
+        raise UserError(f"{path} holds no figures of a run; fix: restore it from a copy")
     if "format" in found:
         return found
     if "policies" not in found:  # of `medgym eval`: one policy, its figures beside what was asked
@@ -84,7 +86,12 @@ def read_results(folder: Path) -> dict[str, Any]:
         name = str(asked.pop("policy", "policy"))
         judgement = {"policy": name, "reward": None, "metrics": {}} | found
         return {"command": "eval"} | asked | {"policies": {name: {"sampled": judgement}}}
-    policies = {name: in_format_1(name, row) for name, row in found["policies"].items()}
+    try:
+        policies = {name: in_format_1(name, row) for name, row in found["policies"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} holds no figures of a run ({reason_of(error)}); fix: restore it from a copy"
+        ) from error
     return {"command": "train"} | found | {"policies": policies}
 
 

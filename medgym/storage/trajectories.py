@@ -1,15 +1,12 @@
 """Trajectories and images on disk: Parquet parts, and each image once, under its content's hash.
 
-Writing is atomic: a temporary file in the same folder, fsync, rename. A reader never sees half a
-file; a killed writer leaves at most a file `.tmp-*`, which nothing reads.
+Writing is atomic (`medgym.storage.atomic`). A reader never sees half a file; a killed writer leaves
+at most a file `.tmp-*`, which nothing reads.
 """
 
 import io
 import json
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,35 +14,16 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from medgym.errors import UserError, missing_library
-from medgym.failures import reason_of
 from medgym.imaging.lazy_image import image_hash
 from medgym.messages import ImagePart
+from medgym.storage.atomic import write_atomic
+from medgym.storage.parts import Part, part_bytes, part_number, readable
 from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
 
 if TYPE_CHECKING:
     import datasets
     import pandas
     import pyarrow
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
-    try:
-        with temporary.open("xb") as stream:  # not `mkstemp`, whose files no other user may read
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def png_bytes(image: Image.Image) -> bytes:
@@ -71,8 +49,16 @@ class ImageStore:
         return part.sha256
 
     def has(self, sha256: str) -> bool:
-        """Whether an image of that hash is there."""
-        return self._file(sha256).exists()
+        """Whether an image of that hash is there; an empty file is none."""
+        try:
+            return self._file(sha256).stat().st_size > 0
+        except OSError:
+            return False
+
+    def names(self) -> set[str]:
+        """The hashes of all images that are there; files without content are none."""
+        found = self.path.glob("??/*.png")
+        return {path.stem for path in found if path.stat().st_size}
 
     def put_png(self, sha256: str, png: bytes) -> None:
         """Store an encoded image under its hash, which `get` will hold it to."""
@@ -86,7 +72,7 @@ class ImageStore:
             UserError: it is not in the store, or its pixels are no longer those of its name.
         """
         file = self._file(sha256)
-        if not file.exists():
+        if not file.is_file():
             raise UserError(f"no image {sha256[:12]}… in {self.path}; fix: copy the run's images/")
         damaged = UserError(f"{file} does not hold the pixels of its name; fix: restore it")
         try:
@@ -106,35 +92,30 @@ class TrajectoryStore:
         self.path = path
 
     def parts(self) -> list[Path]:
-        """The parts written so far, in order."""
-        return sorted(self.path.glob("part-*.parquet"))
+        """The parts written so far, in order.
+
+        Raises:
+            UserError: a file has almost the name of a part, such as a copy of one.
+        """
+        return sorted(self.path.glob("part-*.parquet"), key=part_number)
 
     def write(self, trajectories: Sequence[Trajectory], number: int | None = None) -> Path | None:
         """Write one part, by default after the last one; nothing is written for no trajectories."""
         if not trajectories:
             return None
         import pyarrow
-        import pyarrow.parquet
 
         table = pyarrow.Table.from_pylist([_row(t) for t in trajectories], schema=_schema())
-        buffer = io.BytesIO()
-        pyarrow.parquet.write_table(table, buffer, compression="zstd")
         if number is None:
             last = self.parts()[-1:]
-            number = int(last[0].stem.removeprefix("part-")) + 1 if last else 0
+            number = part_number(last[0]) + 1 if last else 0
         path = self.path / f"part-{number:05d}.parquet"
-        write_atomic(path, buffer.getvalue())
+        write_atomic(path, part_bytes(table))
         return path
 
     def __len__(self) -> int:
-        """How many there are, read only from the parts' heads; errors as of `__iter__`."""
-        import pyarrow.parquet
-
-        total = 0
-        for part in self.parts():
-            with _whole(part):
-                total += pyarrow.parquet.read_metadata(part).num_rows
-        return total
+        """How many there are; errors as of `__iter__`."""
+        return sum(len(Part(path)) for path in self.parts())
 
     def __iter__(self) -> Iterator[Trajectory]:
         """All trajectories, part by part.
@@ -142,15 +123,8 @@ class TrajectoryStore:
         Raises:
             UserError: a part is damaged, or of another format.
         """
-        import pyarrow.parquet
-
-        for part in self.parts():
-            with _whole(part):
-                rows = pyarrow.parquet.read_table(part).to_pylist()
-            for row in rows:
-                with _whole(part):
-                    trajectory = _trajectory(row)
-                yield trajectory
+        for path in self.parts():
+            yield from trajectories_of(Part(path))
 
     def dataset(self) -> "datasets.Dataset":
         """The rows as a `datasets.Dataset` (needs the extra `train`).
@@ -164,14 +138,12 @@ class TrajectoryStore:
             from datasets import Dataset
         except ModuleNotFoundError as error:
             raise missing_library(error) from error
-        import pyarrow.parquet
-
         self._require_parts()
-        parts, schemas = self.parts(), []
-        for part in parts:
-            with _whole(part):
-                schemas.append(pyarrow.parquet.read_schema(part))
-        if any(schema != schemas[0] for schema in schemas):
+        parts = self.parts()
+        schemas = [Part(path).schema for path in parts]
+        # The library opens paths by name, and takes only names in UTF-8.
+        unnameable = str(self.path).encode("utf-8", "replace").decode() != str(self.path)
+        if unnameable or any(schema != schemas[0] for schema in schemas):
             return Dataset(self.table())
         made: datasets.Dataset = Dataset.from_parquet([str(part) for part in parts])
         return made
@@ -183,13 +155,9 @@ class TrajectoryStore:
             UserError: nothing is stored, or a part is damaged.
         """
         import pyarrow
-        import pyarrow.parquet
 
         self._require_parts()
-        tables = []
-        for part in self.parts():
-            with _whole(part):
-                tables.append(pyarrow.parquet.read_table(part))
+        tables = [Part(path).table() for path in self.parts()]
         return pyarrow.concat_tables(tables, promote_options="permissive")
 
     def frame(self) -> "pandas.DataFrame":
@@ -211,16 +179,14 @@ class TrajectoryStore:
             raise UserError(f"no trajectories in {self.path}; fix: check the run's folder")
 
 
-@contextmanager
-def _whole(part: Path) -> Iterator[None]:
-    """Say of a part that cannot be read which one it is."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's are of these kinds
-        raise UserError(
-            f"{part} cannot be read as trajectories ({reason_of(error)}); fix: restore it, or "
-            "read the run with the version of medgym that wrote it"
-        ) from error
+def trajectories_of(part: Part) -> Iterator[Trajectory]:
+    """The trajectories of a part; `UserError` where its rows are no trajectories."""
+    with readable(part.path):
+        rows = part.table().to_pylist()
+    for row in rows:
+        with readable(part.path):
+            trajectory = _trajectory(row)
+        yield trajectory
 
 
 def save(trajectories: Iterable[Trajectory], folder: Path) -> int:

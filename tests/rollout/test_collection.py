@@ -1,6 +1,7 @@
 """Collecting survives what goes wrong: nothing lost, nothing twice, no failure scored."""
 
 import errno
+import re
 import signal
 import subprocess
 import sys
@@ -16,11 +17,11 @@ import pytest
 from medgym.cases import Case, case_hash, open_cases
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
-from medgym.failures import Failure
+from medgym.failures import Failure, withheld_of
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import Tally, collect, collection
+from medgym.rollout import Tally, collect, collection, keeper
 from medgym.storage.run_folder import RunFolder, content
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
@@ -33,6 +34,7 @@ CASES = "phantom,look=radiograph,question=kind:train[:12]"
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collection, "BACK_OFF", 0.0)
+    monkeypatch.setattr(keeper, "PAUSE", 0.0)
 
 
 class Flaky(Policy):
@@ -138,7 +140,8 @@ def test_what_fails_for_good_is_named_and_never_scored(tmp_path: Path) -> None:
     for trajectory in trajectories:
         validate(trajectory)
         assert trajectory.reward is None
-        assert trajectory.failure == "policy: ConnectionError: the endpoint closed half-way"
+        failure = trajectory.failure or ""
+        assert re.fullmatch(r"policy: flaky raised ConnectionError at \w+\.py:\d+", failure)
     assert len(folder.manifest["failed"]) == 24
     assert "phantom/train/radiograph-512-kind-0#1" in folder.manifest["failed"]
     assert len(folder.trajectories) == 0
@@ -208,7 +211,7 @@ def test_a_disk_that_stays_full_ends_in_one_line(
 
     folder = RunFolder.create(tmp_path / "a", "")
     monkeypatch.setattr(TrajectoryStore, "write", full)
-    monkeypatch.setattr(collection, "STORE_PATIENCE", 0.0)
+    monkeypatch.setattr(keeper, "PATIENCE", 0.0)
     with pytest.raises(RunError, match=r"No space left on device.*run the same command again"):
         played(load_policy("scripted:prior"), folder)
 
@@ -224,6 +227,21 @@ def test_a_failure_travels_between_processes() -> None:
 
     failure = pickle.loads(pickle.dumps(Failure("tool", "gone", final=True)))
     assert (failure.boundary, failure.reason, failure.final) == ("tool", "gone", True)
+    withheld = pickle.loads(pickle.dumps(Failure("policy", "says no", withheld="refused")))
+    assert (withheld.boundary, withheld.withheld) == ("policy", "refused")
+    assert withheld_of(str(withheld)) == "refused"
+    assert withheld_of(str(failure)) is withheld_of("policy: refused: no") is None
+
+
+def test_what_a_server_withholds_is_counted_by_why_and_asked_once(tmp_path: Path) -> None:
+    class Refuses(Policy):
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            raise Failure("policy", "says no", final=True, withheld="refused")
+
+    folder = RunFolder.create(tmp_path / "a", "")
+    assert {t.failure for t in played(Refuses(), folder)} == {"refused: says no"}
+    assert folder.manifest["failures"] == {"refused": 12}
+    assert len(folder.trajectories) == 0
 
 
 def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path) -> None:

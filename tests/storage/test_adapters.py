@@ -15,8 +15,10 @@ from medgym.agents.prompt_check import DriftError, check_prompt, one_placeholder
 from medgym.agents.rendering import Prompt
 from medgym.errors import UserError
 from medgym.storage.adapters import (
+    HASH,
     Samplers,
     check_fit,
+    checked,
     final,
     mark_best,
     name_of,
@@ -53,7 +55,7 @@ def test_a_version_is_written_under_its_own_path(tmp_path: Path) -> None:
     assert version.name == "triage-10"
     assert version.path == tmp_path / "run" / "adapters" / "triage" / "10"
     names = ["adapter_config.json", "adapter_model.safetensors"]
-    assert sorted(path.name for path in version.path.iterdir()) == names
+    assert sorted(path.name for path in version.path.iterdir()) == [*names, HASH]
     for name in names:
         assert (version.path / name).read_bytes() == (adapter / name).read_bytes()
     assert name_of(version.path) == "triage-10"
@@ -177,3 +179,17 @@ def test_shrunk_prompts_hold_one_placeholder_for_each_image(
         if other != ids:
             with pytest.raises(DriftError):
                 check_prompt(other, prompt, "engine")
+
+
+def test_a_version_that_is_not_what_was_published_is_refused(tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "lora")
+    version = publish(adapter, tmp_path / "run", "triage", 10)
+    weights = version.path / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    for read in (checked, name_of, lambda _: publish(adapter, tmp_path / "run", "triage", 10)):
+        with pytest.raises(UserError, match=r"triage/10 is damaged: it is not what was published;"):
+            read(version.path)
+    (version.path / HASH).unlink()  # as versions have it that are older
+    assert name_of(version.path) == "triage-10"

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medgym.case_spec import parse_spec
 from medgym.cases import LETTERS, Case, open_cases
 from medgym.errors import UserError
+from medgym.files import read_text
 from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
@@ -100,6 +101,7 @@ class Retrieve(Tool):
     """Search reference passages and solved cases; returns the best matches as text."""
 
     name = "retrieve"
+    deadline_s = 600.0  # the first call builds the index
 
     class Args(ToolArgs):
         """What to look for."""
@@ -207,10 +209,8 @@ def of_case(case: Case) -> Document:
 
 def read_passages(path: Path) -> list[Document]:
     """Read a file of passages; an error names the file, the line and the field."""
-    if not path.is_file():
-        raise UserError(f"no such file of passages: {path}; fix: check the path")
     documents = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "file of passages").splitlines(), start=1):
         try:
             passage = Passage.model_validate_json(line)
         except ValidationError as error:

@@ -99,6 +99,7 @@ class Segment(Tool):
     """Outline and measure the structure inside a box, or the one at a point."""
 
     name = "segment"
+    deadline_s = 600.0  # it computes, and many calls may share few cores
 
     class Args(ToolArgs):
         """Where the structure is: a box with a margin around it, or a point within it."""
@@ -293,10 +294,12 @@ def _diameter(rows: Whole, starts: Whole, ends: Whole, spacing: tuple[float, flo
     from scipy.spatial import ConvexHull
     from scipy.spatial.distance import pdist
 
-    y = np.concatenate([rows, rows + 1, rows, rows + 1]) * spacing[0]
-    x = np.concatenate([starts, starts, ends, ends]) * spacing[1]
+    y = np.concatenate([rows, rows + 1, rows, rows + 1])
+    x = np.concatenate([starts, starts, ends, ends])
     corners = np.stack([x, y], axis=1)
-    return float(pdist(corners[ConvexHull(corners).vertices]).max())
+    # The hull is found in pixels: in millimetres a pixel may be too flat for Qhull.
+    hull = corners[ConvexHull(corners).vertices] * np.array([spacing[1], spacing[0]])
+    return float(pdist(hull).max())
 
 
 def _mask(rows: Whole, starts: Whole, ends: Whole, size: tuple[int, int]) -> Mask:

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from medgym.commands.printing import print_json
-from medgym.commands.shared_options import AsJson
+from medgym.commands.shared_options import AllowedHosts, AsJson
 from medgym.errors import missing_library
 
 from ..run.processes import is_first, one_voice
+from .allowed import AllowedReports
 
 
 @one_voice()
@@ -19,6 +20,8 @@ def ablate(
         Path, typer.Option(help="The folder of all its runs; those that were interrupted resume.")
     ],
     seed: Annotated[int | None, typer.Option(help="In place of the recipe's seed.")] = None,
+    allow_host: AllowedHosts = None,
+    allow_report: AllowedReports = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a consultation whole and without its curriculum, and judge it without each part.

@@ -3,7 +3,6 @@
 Imports nothing heavy before it knows what is asked.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +10,14 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from medgym.commands.printing import print_json
-from medgym.commands.shared_options import AsJson
+from medgym.commands.shared_options import AllowedHosts, AsJson
 from medgym.errors import UserError, missing_library
+from medgym.interrupt import resumed_by
 from medgym.registry import names
 
 from ..run.processes import one_voice
 from .ablate import ablate
+from .allowed import AllowedReports
 from .audit import audit
 from .merge import merge
 
@@ -83,6 +84,8 @@ def train(
             "continues to it.",
         ),
     ] = None,
+    allow_host: AllowedHosts = None,
+    allow_report: AllowedReports = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a policy by a recipe: cold start, curriculum, GRPO, judging; or a consultation's roles.
@@ -98,6 +101,7 @@ def train(
         from ..consultation.check import check as check_consultation
         from ..consultation.check import plug_ins
         from ..consultation.run import run_consultation
+        from ..recipe.outside import run_folder
         from ..recipe.schema import load_recipe
         from ..run import report, stages
         from ..run.folder import open_folder
@@ -109,7 +113,7 @@ def train(
     loaded, text = load_recipe(recipe, seed=seed)
     if max_steps is not None:
         loaded = _with_steps(loaded, max_steps)
-    folder = out or Path("runs") / loaded.name
+    folder = out or run_folder(loaded)
     run = Run(loaded, folder)
     consults = loaded.consultation is not None
     chosen = stages.START if consults else stages.STAGES
@@ -123,11 +127,8 @@ def train(
         kept = open_folder(folder, loaded, text, used, resume=resume, may_lengthen=asked)
     elif resume and max_steps is not None:
         wait_for_steps(folder, max_steps)
-    try:
-        results = run_consultation(run) if consults else stages.train(run)
-    except KeyboardInterrupt:
-        print(f"what is done is kept in {folder}; resume it with --resume", file=sys.stderr)
-        raise
+    resumed_by(f"add --resume: what is done is kept in {folder}")
+    results = run_consultation(run) if consults else stages.train(run)
     if kept is None:
         return
     if consults:

@@ -1,6 +1,5 @@
 """What the training of a consultation shows: a table in the terminal and `report.png`."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +8,13 @@ import numpy as np
 
 from medgym.commands.printing import percent, print_columns
 from medgym.consultation.role import ATTENDING, SINGLE, TRIAGE
+from medgym.storage.json_files import read_lines
 from medgym.storage.layout import Place
+from medgym.storage.results import read_results
 
 from ..recipe.schema import Recipe
 from ..run.judging import Figures
-from ..run.report import RATES, print_end, print_overlap, rate_cells
+from ..run.report import RATES, print_end, print_overlap, rate_cells, save_figure
 from .curriculum import DIFFICULTIES
 from .policies import VOTES
 
@@ -81,14 +82,14 @@ def draw_report(recipe: Recipe, folder: Path) -> Path:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    policies = json.loads((folder / "results.json").read_text())["policies"]
+    policies = read_results(folder)["policies"]
     figure, axes = pyplot.subplot_mosaic("AAB;AAC", figsize=(16, 8), layout="constrained")
     _ranking(axes["A"], policies)
     _levels(axes["B"], policies)
     _learning(axes["C"], folder)
     figure.suptitle(f"{recipe.name}, seed {recipe.seed}", fontsize=14)
     path = folder / "report.png"
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path)
     pyplot.close(figure)
     return path
 
@@ -127,7 +128,7 @@ def _learning(axis: "Axes", folder: Path) -> None:
         path = Place(folder, role).metrics
         if not path.exists():
             continue
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = read_lines(path)
         rows = [row for row in rows if "accuracy" in row]  # others learn from what one played
         values = [row["accuracy"] for row in rows]
         mean = [np.mean(values[max(0, i + 1 - _WINDOW) : i + 1]) for i in range(len(values))]

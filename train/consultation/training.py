@@ -33,8 +33,9 @@ from medgym.errors import UserError
 from medgym.policy import Sampling
 from medgym.seeds import seed_of
 from medgym.storage.adapters import published
+from medgym.storage.atomic import remove, write_atomic
+from medgym.storage.json_files import read_lines
 from medgym.storage.layout import Place
-from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
 from medgym.tool_form import in_tool_form
 
@@ -307,7 +308,9 @@ class Training:
             advised = advice.triaged(self.run.ordered[: self.recipe.marl.cases])
         if not is_first():
             return
-        write_cases([each.shown for each in advised], self.folder / f"advised-{number}.jsonl")
+        cases = self.folder / f"advised-{number}.jsonl"
+        remove(cases)  # a link would be written through
+        write_cases([each.shown for each in advised], cases)
         rows = [
             {
                 "round": number,
@@ -324,8 +327,8 @@ class Training:
         """The attending learns to weigh opinions and to look, from easy to hard."""
         recipe, marl = self.of_role(ATTENDING), self.recipe.marl
         order = read_cases(self.folder / f"advised-{number}.jsonl")
-        lines = (self.folder / f"difficulty-{number}.jsonl").read_text("utf-8").splitlines()
-        levels = [json.loads(line)["difficulty"] for line in lines]
+        lines = read_lines(self.folder / f"difficulty-{number}.jsonl")
+        levels = [line["difficulty"] for line in lines]
         steps = int(recipe.grpo["max_steps"])
         weights = [0.0] * steps
         if marl.stages:

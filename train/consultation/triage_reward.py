@@ -21,7 +21,8 @@ from medgym.policy import Policy, Sampling
 from medgym.progress import progress
 from medgym.rubric import Rubric, Term, load_rubric
 from medgym.seeds import seed_of
-from medgym.storage.trajectories import write_atomic
+from medgym.storage.atomic import write_atomic
+from medgym.storage.json_files import read_lines
 
 from ..run.sharing import collect_shared
 from .opinions import Advice, require_played
@@ -60,7 +61,7 @@ class Outcomes:
     @classmethod
     def read(cls, path: Path, most: int) -> "Outcomes":
         """What `write` wrote."""
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        rows = read_lines(path)
         return cls({(r["case"], frozenset(r["chosen"])): r["right"] for r in rows}, most)
 
 

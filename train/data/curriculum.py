@@ -20,7 +20,8 @@ from medgym.local_model import LocalModel
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.seeds import seed_of
-from medgym.storage.trajectories import write_atomic
+from medgym.storage.atomic import write_atomic
+from medgym.storage.json_files import read_lines
 
 from ..recipe.schema import CurriculumTable, Recipe
 from ..run.fingerprint import PlugIn, of_play, of_policies
@@ -103,7 +104,8 @@ def arrange(
     pool = list(cases[: min(len(cases), round(wanted / table.share))])
     success: dict[str, float] = {}
     if table.difficulty is not None:
-        policy = student if table.difficulty == SELF else load_policy(table.difficulty)
+        named = table.difficulty
+        policy = student if named == SELF else load_policy(named, by_recipe=True)
         try:
             asyncio.run(policy.check())
             success = measure(
@@ -136,8 +138,7 @@ def arrange(
 
 def arranged(cases: Sequence[Case], folder: Path) -> list[Case]:
     """The cases as `arrange` wrote them down; of `cases`, no more are made than that takes."""
-    lines = (folder / "curriculum.jsonl").read_text("utf-8").splitlines()
-    names = [json.loads(line)["case"] for line in lines]
+    names = [line["case"] for line in read_lines(folder / "curriculum.jsonl")]
     missing, known = set(names), dict[str, Case]()
     for case in cases:
         if case.id in missing:

@@ -105,7 +105,7 @@ def _played(
         return
     assert table.policy is not None
     policy: Policy = student
-    teacher = None if table.policy == SELF else load_policy(table.policy)
+    teacher = None if table.policy == SELF else load_policy(table.policy, by_recipe=True)
     try:
         if teacher is not None:
             asyncio.run(teacher.check())

@@ -98,7 +98,7 @@ class MixedCases(GoldCases):
         first = self._source.setdefault(case.id, name)
         if first != name:  # `check` compares what may overlap; two sources have no id in common
             raise UserError(
-                f"the case {case.id!r} of [cases] train is in {first} and in {name}; fix: "
+                f"the case {case.id!r} of [cases] train is both in {first} and in {name}; fix: "
                 "name cases once"
             )
         return case

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from medgym.storage.trajectories import write_atomic
+from medgym.storage.atomic import append_line, write_atomic
+from medgym.storage.json_files import read_lines
 
 Record = dict[str, object]
 
@@ -20,17 +21,16 @@ class Records:
 
     def add(self, stage: str, lines: Sequence[Mapping[str, object]]) -> None:
         """Append the lines of a stage."""
-        if not lines:
-            return
-        with self._path.open("a", encoding="utf-8") as stream:
-            for line in lines:
-                stream.write(json.dumps({"stage": stage, **line}) + "\n")
+        if lines:
+            append_line(
+                self._path, "\n".join(json.dumps({"stage": stage, **line}) for line in lines)
+            )
 
     def rows(self) -> list[Record]:
         """Everything on record."""
         if not self._path.exists():
             return []
-        return [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
+        return list(read_lines(self._path))
 
     def forget(self, stage: str, after: int = -1) -> None:
         """Drop the lines of a stage, by default all, which a resumed run writes again.

@@ -17,7 +17,7 @@ from medgym.cases import Case
 from medgym.errors import RunError, UserError
 from medgym.metrics.recorded_tokens import KINDS, hold_images
 from medgym.metrics.sight import FAR, NEAR, Agreement, Sight, agreement_on, sight
-from medgym.storage.run_folder import FORMAT
+from medgym.storage.manifest import FORMAT
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory, validate
 

@@ -8,7 +8,6 @@ neither to call nor to answer.
 """
 
 import asyncio
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -305,9 +304,14 @@ def _known(recipe: Recipe) -> tuple[CaseList, ...]:
 
 def _of_rollout(run: RunFolder, cases: str | None) -> Subject:
     """A run of `medgym rollout`: its records, and its model if that can be looked into."""
-    asked = tomllib.loads(run.recipe)
+    asked = run.asked
     if asked.get("command") != "rollout":
         raise UserError(f"{run.path} is no run of a policy; fix: name a run of train or rollout")
+    missing = {"cases", "tools", "max_turns", "view_size", "policy"} - asked.keys()
+    if missing:
+        raise UserError(
+            f"{run.path / 'recipe.toml'} does not say {min(missing)}; fix: restore it from a copy"
+        )
     own, rules = cases_and_rules(
         asked["cases"], tools=asked["tools"], max_turns=asked["max_turns"],
         view_size=asked["view_size"],

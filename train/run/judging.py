@@ -20,10 +20,12 @@ from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import Advance, progress
 from medgym.spec import write_spec
+from medgym.storage.atomic import write_atomic
+from medgym.storage.json_files import read_json
 from medgym.storage.layout import Place
 from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
-from medgym.storage.trajectories import TrajectoryStore, write_atomic
+from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool_form import ToolFormName, in_tool_form
 
 from ..models.template import switched
@@ -243,7 +245,7 @@ def write_results(run: Run) -> Figures:
     }
     if run.overlaps:
         asked["overlap"] = [each.as_dict() for each in run.overlaps]
-    judged = json.loads(run.place.figures.read_text())
+    judged = read_json(run.place.figures)
     policies = {name: in_format_1(name, figures) for name, figures in judged.items()}
     found = results(asked, policies, run.place.stages())
     if is_first():

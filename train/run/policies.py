@@ -6,7 +6,9 @@ from medgym.policy import load_policy, read_spec
 
 
 def check_policy(spec: str) -> None:
-    """Make sure that a policy can be loaded and is ready; a model is loaded when its turn comes.
+    """Make sure that a recipe's policy can be loaded and is ready.
+
+    A model is loaded when its turn comes.
 
     Raises:
         UserError: an unknown policy or option, a missing model or adapter, an endpoint that is
@@ -17,7 +19,7 @@ def check_policy(spec: str) -> None:
     if kind.local_model is True:
         kind.check_spec(rest, adapter)
         return
-    policy = load_policy(spec)
+    policy = load_policy(spec, by_recipe=True)
     try:
         asyncio.run(policy.check())
     finally:

@@ -12,6 +12,7 @@ from medgym.errors import UserError
 from ..data.curriculum import CurriculumStage
 from ..data.mixture import MixedCases
 from ..grpo.stage import GrpoStage
+from ..recipe.outside import check_outside
 from ..recipe.tables import check_tables
 from ..sft.stage import ColdStartStage
 from .base import BaseStage
@@ -50,6 +51,7 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
     """
     recipe = run.recipe
     check_tables(recipe)
+    check_outside(recipe)
     if recipe.seed < 0:
         raise UserError(f"the seed is {recipe.seed}; fix: give one of 0 or more")
     if recipe.model.gpu and not torch.cuda.is_available():

@@ -41,14 +41,20 @@ from medgym.rollout.ray.worker import EnvWorker, Plan
 from medgym.uris import SCHEME
 
 LEASE = 1800.0
-"""Seconds for one episode. What is too short fails every episode of a slow model; what is too long
-only leaves a place empty after a tool that hangs."""
+"""Seconds for one episode, beside those that its tools may take. What is too short fails every
+episode of a slow model; what is too long only leaves a place empty after a policy that hangs."""
 
-EXPIRIES = 2
+EXPIRIES = 1
 """Deadlines that an episode may miss and be leased out again: it may hang wherever it is played."""
+
+SILENCE = 120.0
+"""Seconds after which a worker that answers nothing is killed, beside those of its slowest tool."""
 
 PATIENCE = 900.0
 """Seconds without any living worker after which a run is given up; some clusters start machines."""
+
+LISTEN = 10.0
+"""Seconds between two looks at whether a worker answers."""
 
 PULSE = 0.1
 """Seconds between two looks at a worker that is being made again."""
@@ -80,7 +86,7 @@ class RayBackend(Backend):
         address: of a cluster to join; by default one is started here, and stopped at the end.
         concurrency: episodes in flight at once, over all workers.
         stored: whether an image of that hash is stored already; None where none are stored.
-        lease: seconds for one episode.
+        lease: seconds for one episode; by default what its tools may take, and half an hour.
         object_store: bytes of shared memory of a cluster that is started here.
 
     Raises:
@@ -99,7 +105,7 @@ class RayBackend(Backend):
         seed: int = 0,
         concurrency: int = 64,
         stored: Callable[[str], bool] | None = None,
-        lease: float = LEASE,
+        lease: float | None = None,
         object_store: int = OBJECT_STORE,
     ) -> None:
         if isinstance(policy, Team) and policy.local_model:
@@ -109,7 +115,9 @@ class RayBackend(Backend):
             )
         self.drifts = None if policy.drifts is None else 0
         self._stored = stored
-        self._lease = lease
+        deadlines = [tool.deadline_s or 0.0 for tool in rules.tools]
+        self._lease = lease or LEASE + rules.max_turns * max(deadlines, default=0.0)
+        self._silence = SILENCE + max(deadlines, default=0.0)
         self._slots = math.ceil(concurrency / workers)
         self._leases = itertools.count()
         self._expired: Counter[tuple[str, int]] = Counter()
@@ -151,7 +159,7 @@ class RayBackend(Backend):
                 **actor_options(tool.resources),
                 max_restarts=-1,
                 max_task_retries=RETRIES,
-                max_concurrency=concurrency + 1,
+                max_concurrency=2 * concurrency + 2,
             )
             homes[tool.name] = Home(make.remote(), packed(tool, f"the tool {tool.name}"))
             self._actors.append(homes[tool.name].actor)
@@ -229,6 +237,7 @@ class RayBackend(Backend):
         if not self._watching:
             for worker in self._workers:
                 self._watch(worker)
+                self._watching.add(asyncio.create_task(self._listen(worker)))
         while True:
             able = [w for w in self._workers if w.lives and not w.hangs and w.load < self._slots]
             if able:
@@ -266,6 +275,20 @@ class RayBackend(Backend):
                 return
             finally:
                 self._changed.set()
+
+    async def _listen(self, worker: _Worker) -> None:
+        """Kill a worker that answers nothing: what a tool calls can stop its whole process."""
+        while True:
+            await asyncio.sleep(LISTEN)
+            try:
+                async with asyncio.timeout(self._silence):
+                    await worker.actor.answer.remote()
+            except TimeoutError:
+                if worker.lives:
+                    ray.kill(worker.actor, no_restart=False)
+                    self._lost(worker)
+            except ray.exceptions.RayError:  # its leases fail too
+                continue
 
     async def _is_ready(self, worker: _Worker) -> bool:
         """Whether a worker can play; raises what no waiting will fix."""

@@ -6,17 +6,31 @@ pixels lie in the object store already, and their reference travels in their pla
 
 import asyncio
 import copy
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from medgym.contracts import fault_of
+from medgym.deadline import late
 from medgym.errors import ToolError
+from medgym.failures import at
 from medgym.imaging.study import Study
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.wire import Home, Packed, Unpacked, sendable, unwrapped
 from medgym.rollout.tool_batches import Batcher, StandIn
 from medgym.tool import Tool, ToolResult
 from medgym.workspace import Workspace
+
+SLACK = 120.0
+"""Seconds in which an actor that is not stuck answers, even one that imports large libraries."""
+
+GONE = 30.0
+"""Seconds that Ray gets to end an actor that is stuck."""
+
+PULSE = 1.0
+"""Seconds between two questions to an actor that is being started again."""
 
 RETRIES = 3
 """Times that Ray makes a call again when the actor died under it; a tool changes nothing."""
@@ -42,6 +56,9 @@ class ToolActor:
         self._unpacked = Unpacked("tool")
         self._batcher: Batcher | None = None
 
+    async def answer(self) -> None:
+        """Show that this process is not stuck."""
+
     async def ready(self, part: Packed) -> None:
         """Make the tool, if it is not made."""
         tool = await self._unpacked.made(part)
@@ -61,26 +78,35 @@ class ToolActor:
         try:
             if studies:
                 workspace.studies = tuple(await studies[0])
-            parsed = self._unpacked.thing.Args.model_validate_json(args)
+            with at("tool", self._unpacked.thing.name):
+                parsed = self._unpacked.thing.Args.model_validate_json(args)
             result = await asyncio.wrap_future(self._batcher.submit(parsed, workspace))
         except Exception as error:
             raise sendable(error, "tool") from error
-        # An error's own class may not survive the way back.
-        return ToolError(str(result), result.fault) if isinstance(result, ToolError) else result
+        if isinstance(result, ToolError):  # its own class may not survive the way back
+            return ToolError(str(result), fault_of(result))
+        return result
 
 
 class RemoteTool(StandIn):
     """What episodes call in place of a tool that has an actor.
 
-    The worker tells it where the tool lives; it travels without.
+    The worker tells it where the tool lives; it travels without. The actor sees to the tool's
+    deadline. If it cannot, because the tool stops its whole process, the actor is started again.
     """
 
     home: Home
+
+    def __init__(self, tool: Tool) -> None:
+        super().__init__(tool)
+        self._deadline = tool.deadline_s
+        self._slack = SLACK
 
     def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
         """Have it done; blocks until it is.
 
         Raises:
+            ToolError: the tool's own, or the call is late.
             Failure: the actor died under this call, again and again.
         """
         light = copy.copy(workspace)
@@ -89,10 +115,31 @@ class RemoteTool(StandIn):
             light.studies = ()
         try:
             call = self.home.actor.call.remote
-            result = ray.get(call(self.home.part, args.model_dump_json(), light, refs))
+            result = self._got(call(self.home.part, args.model_dump_json(), light, refs))
         except Exception as error:
             raise unwrapped(error, "tool") from error
         if isinstance(result, ToolError):
             raise result
-        assert isinstance(result, ToolResult)
-        return result
+        return result  # the episode checks it
+
+    def _got(self, ref: "ray.ObjectRef[ToolResult | ToolError]") -> ToolResult | ToolError:
+        """What a call yields. It may wait for many others, as long as the actor answers."""
+        if self._deadline is None:
+            return ray.get(ref)
+        actor = self.home.actor
+        answer = actor.answer.options(max_task_retries=0).remote
+        while True:
+            try:
+                return ray.get(ref, timeout=self._deadline + self._slack)
+            except ray.exceptions.GetTimeoutError:
+                pass
+            try:
+                ray.get(answer(), timeout=self._slack)
+            except ray.exceptions.RayActorError:  # it is being started again, for another call
+                time.sleep(PULSE)
+            except ray.exceptions.GetTimeoutError:
+                ray.cancel(ref)  # or it would be made again
+                ray.kill(actor, no_restart=False)
+                with suppress(ray.exceptions.RayError):  # Ray takes a while; no other call is late
+                    ray.get(answer(), timeout=GONE)
+                return late(self.name, self._deadline)

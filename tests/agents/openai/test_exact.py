@@ -151,9 +151,9 @@ def test_a_prompt_that_leaves_no_room_is_not_sent(
     player.require_training()
     asked = len(server.asked)
     length = len(vllm.renderer.prompt(QUESTION).ids)
-    assert ask(player, max_tokens=9, max_context=length + 8).full
+    assert ask(player, max_tokens=40, max_context=length + 39).full
     assert len(server.asked) == asked
-    assert not ask(player, max_tokens=9, max_context=length + 9).full
+    assert not ask(player, max_tokens=40, max_context=length + 40).full
 
 
 @pytest.mark.parametrize("far", [False, True])

@@ -235,7 +235,7 @@ def test_an_endpoint_that_is_down_is_one_line() -> None:
         ({"/v1/models": failing(401)}, "refuses access.*fix: set MEDGYM_API_KEY"),
         ({"/v1/models": models("vllm", "bass")}, "unknown model .*'base'; did you mean 'bass'"),
         ({"/v1/models": lambda h, b: h.say([])}, "not an OpenAI-compatible server"),
-        ({"/v1/models": failing(500)}, "nothing answers at"),
+        ({"/v1/models": failing(500)}, "answers 500: not now where its models should be listed"),
         ({"/v1/models": failing(400)}, "answers 400"),
         ({CHAT: failing(403)}, "refuses access"),
         ({CHAT: failing(404)}, "does not serve base"),
@@ -260,7 +260,7 @@ def test_what_the_user_has_to_mend_is_one_line(
         (models("other", "bass"), failing(404),
          r"does not serve base \(404: not now\); fix: write one of its models after #: bass$"),
         (models("other", "bass"), failing(403), "refuses access"),
-        (models("other", "bass"), failing(500), "does not answer for base"),
+        (models("other", "bass"), failing(500), "answers 500: not now when base is asked"),
         (models("other", *(f"m{n}" for n in range(30)), "basis"), failing(404),
          r"after #: basis, (m\d+, ){8}m\d+ and 21 more$"),
         (failing(404), failing(404), "does not serve base .*; fix: check the URL"),  # without /v1

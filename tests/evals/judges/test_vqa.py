@@ -1,4 +1,6 @@
 import asyncio
+import inspect
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -9,9 +11,10 @@ import pytest
 
 from medgym.cases import Case, CaseList, open_cases
 from medgym.episode import Rules
-from medgym.errors import UserError
+from medgym.errors import RunError, UserError
 from medgym.evals.judges.vqa import judge, judgement
-from medgym.failures import Failure
+from medgym.evals.tables import rows, withheld_rows
+from medgym.failures import Failure, Withheld
 from medgym.judge import Judgement, load_judge
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.metrics.rate import Rate
@@ -39,7 +42,7 @@ def judged(policy: Policy, cases: Sequence[Case] = CASES, rules: Rules = RULES) 
 
 
 def test_it_is_the_judge_vqa() -> None:
-    assert load_judge() is load_judge("vqa") is judge
+    assert inspect.unwrap(load_judge()) is inspect.unwrap(load_judge("vqa")) is judge
 
 
 def test_the_oracle_is_always_right_and_looks() -> None:
@@ -64,6 +67,47 @@ def test_what_is_not_answered_is_wrong_not_left_out() -> None:
     found = judged(Says("I do not know."), rules=Rules(view_size=64, max_turns=2))
     assert (found.accuracy.value, found.accuracy.n) == (0.0, 24)
     assert (found.answered, found.turns) == (0.0, 2.0)
+
+
+class Withholds(Says):
+    """Gives no reply to some cases, as a server with a content filter does."""
+
+    def __init__(self, *fates: Withheld | None) -> None:
+        super().__init__(render_answer("A"))
+        self._fates = itertools.cycle(fates)
+        self._of: dict[str, Withheld | None] = {}
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        case = conversation[1].images[0].sha256
+        fate = self._of.setdefault(case, next(self._fates))
+        if fate is not None:
+            raise Failure("policy", "http://h/v1 says no", final=True, withheld=fate)
+        return await super().act(conversation, sampling)
+
+
+def test_withheld_replies_are_counted_and_neither_right_nor_wrong() -> None:
+    found = judged(Withholds("refused", None, "filtered", "refused"))
+    assert {why: (r.value, r.n) for why, r in found.withheld.items()} == {
+        "refused": (0.5, 24), "filtered": (0.25, 24)
+    }  # fmt: skip
+    assert found.accuracy.n == sum(rate.n for rate in found.by_answer.values()) == 6
+    assert (found.answered, found.turns) == (1.0, 1.0)
+    assert [t.case_id for t in found.trajectories] == [case.id for case in CASES]
+    lost = [t for t in found.trajectories if t.failure is not None]
+    assert {t.failure for t in lost} == {
+        "refused: http://h/v1 says no", "filtered: http://h/v1 says no"
+    }  # fmt: skip
+    assert all(t.reward is None and not t.nodes for t in lost)
+    shown = dict(rows(found, "outcome"))
+    assert shown["cases"] == "6"
+    assert shown["left out: refused"].startswith("50.0 % (95 % interval ")
+    assert found.as_dict()["withheld"]["filtered"]["value"] == 0.25
+    assert withheld_rows({"kind": found})[1][:2] == ("kind", "filtered")
+
+
+def test_where_every_reply_is_withheld_there_is_nothing_to_judge() -> None:
+    with pytest.raises(RunError, match=r"no case has a reply \(empty: http.*; fix: "):
+        judged(Withholds("empty"))
 
 
 def test_a_look_beside_the_region_is_a_look_and_no_hit() -> None:

@@ -110,6 +110,17 @@ def test_members_of_a_group_stand_side_by_side_with_their_cases_gold(tmp_path: P
         assert sum(gold["regions"][0]["runs"]) == 512 * 512
 
 
+def test_what_a_policy_writes_without_end_is_not_stored(tmp_path: Path) -> None:
+    endless = Says("x" * 50_000_000)
+    folder = a_run(tmp_path / "a", endless, CASES.replace(":3", ":1"))
+    write_page(folder)
+    assert sum(f.stat().st_size for f in folder.path.rglob("*") if f.is_file()) < 3_000_000
+    for trajectory in folder.trajectories:
+        assert trajectory.malformed == 5
+        assert trajectory.faults == ("length",) * 5
+        assert trajectory.nodes[-1].text.endswith("[cut: the reply has 50000000 characters]")
+
+
 def test_a_consultation_shows_its_parts_and_what_failed(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
         '[consultation]\nspecialties = ["ophthalmologist"]\nopinions = 2\n'
@@ -292,6 +303,18 @@ def test_nothing_to_show_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     RunFolder.create(tmp_path / "a", {}).finish()
     assert main(["view", str(tmp_path / "a")]) == 2
     assert "there are no trajectories in" in capsys.readouterr().err
+
+
+def test_the_page_is_not_written_through_a_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_run(tmp_path / "run", Says(render_answer("A")))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (folder.path / "view").symlink_to(mine)
+    assert main(["view", str(folder.path)]) == 2
+    assert "run/view is a link, and medgym does not write through links" in capsys.readouterr().err
+    assert not list(mine.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:

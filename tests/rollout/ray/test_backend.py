@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +35,8 @@ from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect, collection
 from medgym.rollout.backend import Backend
 from medgym.rollout.local import LocalBackend, decoded
+from medgym.rollout.ray import backend
+from medgym.rollout.ray import tools as remote_tools
 from medgym.rollout.ray.backend import RayBackend
 from medgym.rollout.ray.cluster import join, ray
 from medgym.rollout.ray.policy import NamedPolicy, PolicyActor, named, packed_policy
@@ -218,11 +221,17 @@ def test_a_lease_ends_at_its_deadline_and_others_play_on(tmp_path: Path) -> None
     assert folder.manifest["failures"].keys() == {"worker"}
 
 
-def test_a_worker_that_hangs_is_killed_and_its_episodes_are_played() -> None:
+def test_a_worker_that_answers_nothing_is_killed_and_its_episodes_are_played(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tool = Slow()
+    tool.deadline_s = 7.0
+    monkeypatch.setattr(backend, "LISTEN", 0.5)
+    monkeypatch.setattr(backend, "SILENCE", 1.0)
     backends: list[RayBackend] = []
 
     def make() -> Backend:
-        backends.append(RayBackend(SLOW, Rules(tools=(Slow(),), view_size=64), lease=8.0))
+        backends.append(RayBackend(SLOW, Rules(tools=(tool,), view_size=64)))
         return backends[0]
 
     async def hang() -> tuple[list[Trajectory], list[int]]:
@@ -230,8 +239,9 @@ def test_a_worker_that_hangs_is_killed_and_its_episodes_are_played() -> None:
             cases(12), make, policy="test", group_size=1, seed=0, concurrency=4
         )
         done = [await anext(stream)]
-        (backend,) = backends
-        ready = [worker.actor.ready.remote(backend._plan) for worker in backend._workers]
+        (made,) = backends
+        assert made._lease == 1800 + 6 * 7
+        ready = [worker.actor.ready.remote(made._plan) for worker in made._workers]
         pids = [await each for each in ready]
         os.kill(pids[0], signal.SIGSTOP)
         done += [trajectory async for trajectory in stream]
@@ -314,6 +324,57 @@ def test_a_tool_with_a_model_runs_in_one_place_and_in_batches(tmp_path: Path) ->
     assert str(os.getpid()) not in places
     assert max(sizes) <= 4
     assert max(sizes) > 1
+
+
+class Stuck(Tool):
+    """Hangs as it is asked to, in its own actor or where the episode is played."""
+
+    name = "stuck"
+    deadline_s = 1.0
+
+    class Args(ToolArgs):
+        how: str
+
+    def __init__(self, **resources: float) -> None:
+        vars(self)["resources"] = resources
+
+    def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
+        if args.how == "stop":  # the whole process
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if args.how == "sleep":
+            time.sleep(600)
+        return ToolResult("on time")
+
+
+class Asking(Looking):
+    """Makes one call after the other, the last until it is on time, then answers."""
+
+    def __init__(self, *how: str) -> None:
+        self.how = how
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        if conversation[-1].text == "on time":
+            return Reply(render_answer("A"))
+        turns = sum(message.role == "assistant" for message in conversation)
+        return Reply(render_call("stuck", {"how": (self.how + self.how[-1:] * 9)[turns]}))
+
+
+@pytest.mark.parametrize(
+    ("tool", "how"),
+    [(Stuck(), ("sleep", "no")), (Stuck(num_cpus=1.0), ("sleep", "stop", "no"))],
+    ids=["in a worker", "in an actor"],
+)
+def test_a_tool_that_hangs_is_an_observation_and_the_episode_goes_on(
+    tool: Tool, how: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_tools, "SLACK", 5.0)
+    rules = Rules(tools=(tool,), view_size=64, max_turns=9)
+    (done,) = played(cases(1), lambda: RayBackend(Asking(*how), rules, workers=1))
+    late = "Error: stuck took longer than 1 s and was stopped; expected another call or an answer."
+    told = [node.text for node in done.nodes if node.role == "tool"]
+    assert told == [late] * (len(told) - 1) + ["on time"]  # a restart may take its time too
+    assert done.faults == ("late:stuck",) * (len(told) - 1)
+    assert len(told) >= len(how)
 
 
 class Drifting(Looking):
@@ -498,13 +559,66 @@ def test_errors_come_back_as_themselves(monkeypatch: pytest.MonkeyPatch) -> None
     assert "no such image: /no/such.png" in missing.reason
 
 
+class Ending(Slow):
+    """Raises what would end a process."""
+
+    name = "ending"
+
+    def __call__(self, args: Slow.Args, workspace: Workspace) -> ToolResult:
+        raise SystemExit
+
+
+class EndingBatch(Slow):
+    """Raises what would end a process, in an actor."""
+
+    name = "batch"
+    batch_size = 2
+
+    def __call__(self, args: Slow.Args, workspace: Workspace) -> ToolResult:
+        raise KeyboardInterrupt
+
+
+class EndingPolicy(Policy):
+    """Raises what would end a process, in a worker or an actor, or calls a tool that does."""
+
+    spec = "ends"
+
+    def __init__(self, model: bool) -> None:
+        self.local_model = model
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        if sampling.seed % 4 == 0:
+            raise SystemExit
+        if sampling.seed % 4 == 1:
+            raise KeyboardInterrupt
+        return Reply(render_call("ending" if sampling.seed % 4 == 2 else "batch", {}))
+
+
+@pytest.mark.parametrize("model", [False, True])
+def test_what_would_end_a_process_fails_the_episode_and_ends_none(
+    model: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "RETRIES", 0)
+    rules = Rules(tools=(Ending(), EndingBatch()), view_size=64)
+    make = partial(RayBackend, EndingPolicy(model), rules, workers=1)
+    failures = [t.failure or "" for t in played(cases(1), make, group_size=16)]
+    found = {failure.partition(" at ")[0] for failure in failures}
+    name = "EndingPolicy" if model else "ends"
+    assert found == {
+        "tool: ending raised SystemExit",
+        "tool: batch raised KeyboardInterrupt",
+        f"policy: {name} raised SystemExit",
+        f"policy: {name} raised KeyboardInterrupt",
+    }
+
+
 def test_errors_that_pickling_would_lose_become_their_own_kind() -> None:
     class Local(UserError):
         pass
 
     plain = Failure("store", "full")
     assert sendable(plain) is plain
-    assert sendable(ValueError("odd")).args == ("worker: ValueError: odd",)
+    assert sendable(ValueError("odd")).args == ("worker: ValueError",)
     assert type(sendable(Local("fix"))) is UserError
     assert type(sendable(InvariantError(1, "drift"))) in (RunError, InvariantError)
     died = unwrapped(ray.exceptions.WorkerCrashedError())

@@ -5,7 +5,7 @@ import importlib.util
 import json
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ if importlib.util.find_spec("ray") is None:  # not imported: medgym sets how it 
 from medgym.agents.hf.policy import HFPolicy
 from medgym.cli import main
 from medgym.errors import UserError
-from medgym.policy import load_policy
-from medgym.rollout.ray.policy import NamedPolicy, named
+from medgym.messages import Message, Reply, message
+from medgym.policy import Policy, Sampling, load_policy
+from medgym.rollout.ray.policy import NamedPolicy, PolicyActor, named
 from tests.agents.hf.test_loading import adapter_of
 from tests.agents.test_rendering import REWRITING
 
@@ -101,3 +102,16 @@ def test_what_fits_is_not_loaded(tiny_folder: Path, tmp_path: Path) -> None:
             asyncio.run(policy.check())
     with pytest.raises(UserError, match="does not fit the model"):
         asyncio.run(named(f"hf:{bare}@{unfit}").check())
+
+
+def test_an_actor_sends_only_what_is_kept_of_a_reply() -> None:
+    class Endless(Policy):
+        async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+            return Reply("x" * 10**6)
+
+    actor = PolicyActor({})
+    part: Any = ()
+    actor._unpacked.thing = Endless()
+    reply = asyncio.run(actor.act(part, 0, 0, [message("user", "?")], Sampling()))
+    assert reply is not None
+    assert len(reply.text) < 17_000

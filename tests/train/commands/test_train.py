@@ -74,9 +74,8 @@ def test_an_interrupted_training_is_resumed_and_not_removed(
     monkeypatch.setattr("medgym.train.run.stages.train", interrupted)
     words = ["train", "tiny", "--out", str(tmp_path / "a")]
     assert main(words) == 130
-    first, last = capsys.readouterr().err.splitlines()
-    assert first == f"what is done is kept in {tmp_path / 'a'}; resume it with --resume"
-    assert last == "medgym: interrupted"
+    how = f"add --resume: what is done is kept in {tmp_path / 'a'}"
+    assert capsys.readouterr().err == f"medgym: interrupted; to resume, {how}\n"
     (tmp_path / "a" / "cold_start").mkdir()
     assert main(words) == 2
     said = capsys.readouterr().err
@@ -145,6 +144,14 @@ def test_what_differs_from_the_recipe_of_a_run_is_named(
         ("[tools]", '[curriculum]\ndifficulty = "scripted:orcle"\n[tools]', "mean 'oracle'"),
         ("save_steps = 25", 'report_to = ["wandbb"]', "[grpo] report_to: "),
         ("save_steps = 25", 'report_to = "dvclive"', "[grpo] report_to: "),
+        ("save_steps = 25", 'report_to = "mlflow"', "fix: add --allow-report mlflow if you"),
+        ("save_steps = 25", 'report_to = ["all"]', '[grpo] report_to = "all" would report to'),
+        ("temperature = 1.0", 'ray_address = "10.0.0.1:6379"', "fix: add --allow-host 10.0.0.1 if"),
+        (
+            '"scripted:demonstrator,good=0.1,random=0.25,steps=7"',
+            '"openai:https://gpu-1.example/v1#m"',
+            "fix: add --allow-host gpu-1.example if you trust it",
+        ),
         ("warmup_steps = 6", 'report_to = ["dvclive"]', "[sft] report_to: "),
         ("temperature = 1.0", 'policy = "openai:http://127.0.0.1:9/v1#m"', "127.0.0.1:9"),
         pytest.param(
@@ -192,6 +199,21 @@ def _is_found_before_the_folder_is_made(
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["../mine", "a/b", "..", "", "/tmp/mine", "a\\b", "linked"])
+def test_a_recipe_does_not_choose_a_folder_outside_of_runs(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "linked").symlink_to(tmp_path / "elsewhere")
+    text = load("recipes", "tiny").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace('"tiny"', json.dumps(name), 1))
+    assert main(["train", "mine.toml"]) == 2
+    assert "names no folder in runs/; fix: " in capsys.readouterr().err
+    assert not any((tmp_path / "elsewhere").iterdir())
 
 
 def test_one_process_at_a_time_trains_in_a_folder(

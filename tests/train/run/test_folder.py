@@ -13,12 +13,15 @@ from medgym.cases import open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.registry import entry_point
+from medgym.storage.atomic import remove
 from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import TrajectoryStore
 from medgym.train.recipe.schema import load_recipe
 from medgym.train.run.fingerprint import PlugIn, fingerprints, sources
-from medgym.train.run.folder import changed, plain
+from medgym.train.run.folder import changed, open_folder, plain
 from medgym.train.run.opened import Run
 from medgym.train.run.stages import STAGES, plug_ins
+from medgym.trajectory import ImageUse, Node, Trajectory
 
 RECIPE = """
 name = "own"
@@ -243,6 +246,17 @@ def test_a_folder_that_holds_nothing_is_used(
         assert RunFolder.open(folder).manifest["seeds"] == {"run": int(seed)}
 
 
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_a_run_that_was_killed_before_its_manifest_begins_again(
+    more: list[str], words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "manifest.json").unlink()
+    for path in (tmp_path / "run" / "stages.json", tmp_path / "run" / "cold_start"):
+        remove(path)
+    assert main([*words[:-1], *more]) == 130
+    assert RunFolder.open(tmp_path / "run").manifest["status"] == "running"
+
+
 def test_a_folder_that_holds_something_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,3 +269,48 @@ def test_a_folder_that_holds_something_is_not(
         assert main(["train", "tiny", "--out", str(folder)]) == 2
         assert "exists and is not empty" in capsys.readouterr().err
         assert (folder / name).read_text() == "mine"
+
+
+def test_a_training_that_lost_images_says_so_when_it_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, text = load_recipe("tiny")
+    run = RunFolder.create(tmp_path / "run", text, recipe=plain(recipe), plug_ins={})
+    for store, name in (("grpo", "a" * 64), ("judge", "b" * 64)):  # which are not kept
+        shown = (Node(-1, "user", "Where?", images=(ImageUse(name, 0),)),)
+        episode = Trajectory("a/0", "p", 1, 0, "text", shown, reward=0.5, terms={})
+        TrajectoryStore(run.path / "trajectories" / store).write([episode])
+    open_folder(run.path, recipe, text, {}, resume=True)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{run.path} has lost 1 of the images that its episodes showed, such as aaaa" in said
+
+
+SECRETS = """
+name = "mine"  # pl4nted-key
+[model]
+path = "base"
+[cases]
+test = "phantom:test[:1]"
+[rollout]
+policy = "openai:http://me:pl4nted@h/v1?api_key=pl4nted#m"
+chat_template_kwargs = { session_token = "pl4nted", enable_thinking = false }
+[roles.attending]
+policy = "openai:http://me:pl4n/ted@h/v1#m"
+"""
+
+
+def test_a_run_keeps_no_secret_of_its_recipe_and_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "pl4nted-key")
+    (tmp_path / "mine.toml").write_text(SECRETS)
+    recipe, text = load_recipe(str(tmp_path / "mine.toml"))
+    folder = open_folder(tmp_path / "run", recipe, text, {})
+    kept = folder.manifest["recipe"]["rollout"]
+    assert kept["chat_template_kwargs"] == {"session_token": "[redacted]", "enable_thinking": False}
+    assert kept["policy"] == "openai:http://h/v1?api_key=[redacted]#m"
+    assert "# [redacted]" in folder.recipe
+    (tmp_path / "run" / "cold_start").mkdir()
+    open_folder(tmp_path / "run", recipe, text, {}, resume=True)
+    for path in (tmp_path / "run").rglob("*.*"):
+        assert "pl4n" not in path.read_text(), path

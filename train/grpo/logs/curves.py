@@ -1,6 +1,5 @@
 """What GRPO draws in a run's report: accuracy, looking and sight, step by step."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from medgym.storage.json_files import read_lines
 
 from ...recipe.settings import Keys
 from ...run.stage import ReportPanel
@@ -24,7 +25,7 @@ Steps = Sequence[Mapping[str, float]]
 
 def panels(metrics: Path, grpo: Keys) -> tuple[ReportPanel, ...]:
     """The panels of a run, from its `metrics.jsonl` and the keys of its `[grpo]`."""
-    steps = [json.loads(line) for line in metrics.read_text().splitlines()]
+    steps = read_lines(metrics)
     batch = int(grpo.get("per_device_train_batch_size", 8))
     accumulated = grpo.get("gradient_accumulation_steps", 1)
     batch *= int(grpo.get("steps_per_generation") or accumulated)

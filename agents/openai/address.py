@@ -1,0 +1,60 @@
+"""The address of an endpoint: its URL, read so that a password never becomes a part of another."""
+
+import json
+from urllib.parse import unquote, urlsplit
+
+from medgym.errors import UserError
+from medgym.redaction import HIDDEN, SHORTEST
+from medgym.spec import shown
+
+
+def read_address(rest: str, adapter: str | None) -> tuple[str, str, str]:
+    """`URL[?option=value&...]#MODEL` as (URL, model, options).
+
+    Raises:
+        UserError: no URL, no model, or a user or password that is not written as a URL has it.
+    """
+    try:
+        parts = urlsplit(rest)
+        port = parts.port
+    except ValueError:  # what should be a port is none
+        raise _unwritten() from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        # Not shown: anything in it may be a password.
+        raise UserError(
+            "the policy openai: names no server; fix: write openai:http://HOST:PORT/v1#MODEL"
+        )
+    places = (parts.path, parts.query.partition("=")[0])
+    if any("@" in place for place in places) or "#" in f"{parts.fragment}{adapter or ''}":
+        raise _unwritten()
+    if not parts.fragment:
+        raise UserError(f"openai:{shown(rest)} names no model; fix: add #MODEL")
+    url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+    return url, unquote(parts.fragment), parts.query
+
+
+def secrets_of(user: str, key: str | None) -> tuple[bytes, ...]:
+    """What a server is sent and must not come back in its words, in each way of writing it.
+
+    Args:
+        user: a user and a password, joined by a colon. key: of the header, encoded if it is a user.
+    """
+    _, _, password = user.partition(":")
+    secrets = {each for each in (password, key) if each and len(each) >= SHORTEST}
+    written = {form for each in secrets for form in (each, json.dumps(each)[1:-1])}
+    written |= {form.replace("/", "\\/") for form in written}
+    return tuple(form.encode() for form in sorted(written, key=len, reverse=True))
+
+
+def without(secrets: tuple[bytes, ...], body: bytes) -> bytes:
+    """A server's answer without the secrets that it repeats."""
+    for secret in secrets:
+        body = body.replace(secret, HIDDEN.encode())
+    return body
+
+
+def _unwritten() -> UserError:
+    return UserError(
+        "the URL of the policy openai: cannot be read; fix: if a password has one of / # ? @, "
+        "write it as %2F %23 %3F %40, and a port as a number"
+    )

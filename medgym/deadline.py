@@ -1,0 +1,157 @@
+"""The deadline of a tool call: a late call goes on alone, and its caller goes on without it.
+
+Python cannot stop a thread. So a call runs in a daemon thread, which is given up if the call is
+late: an interrupt and the end of the process do not wait for it.
+"""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from medgym.errors import RunError, ToolError
+
+if TYPE_CHECKING:
+    from medgym.tool import Tool
+
+T = TypeVar("T")
+
+MOST_LATE = 8
+"""Late calls of one tool that may still be running; with one more, the run ends."""
+
+
+class DaemonThreads(Executor):
+    """Threads that are started when they are needed, kept, and never waited for.
+
+    Those of a `ThreadPoolExecutor` are waited for when the process ends, however they were left.
+
+    Args:
+        name: of the threads. most: how many there may be; None for no limit.
+    """
+
+    def __init__(self, name: str, most: int | None = None) -> None:
+        self._name = name
+        self._most = most
+        self._count = 0
+        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+
+    def submit(self, do: Callable[..., T], /, *args: Any, **options: Any) -> "Future[T]":
+        """Have `do` done by a thread that is idle, or by a new one."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"{self._name} is closed")
+            self._work.put((future, lambda: do(*args, **options)))
+            full = self._most is not None and self._count >= self._most
+            if not self._idle.acquire(blocking=False) and not full:
+                self._count += 1
+                name = f"{self._name}_{self._count}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+        return future
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                work = self._work.get_nowait()
+            except Empty:
+                self._idle.release()
+                work = self._work.get()
+            if work is None:
+                self._work.put(None)  # for the next thread
+                return
+            future, do = work
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = do()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del work, future, do  # an idle thread holds nothing of what it did
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
+        """Take no more work. The threads end after what they do, and nothing waits for them."""
+        with self._lock:
+            self._closed = True
+            while cancel_futures:
+                try:
+                    work = self._work.get_nowait()
+                except Empty:
+                    break
+                if work is not None:
+                    work[0].cancel()
+            self._work.put(None)
+
+
+class _Calls:
+    """The threads of calls with a deadline, and the calls in them that are late, by tool."""
+
+    def __init__(self) -> None:
+        self.threads = DaemonThreads("medgym-call")
+        self.late: Counter[str] = Counter()
+        self.lock = threading.Lock()
+
+
+_CALLS = _Calls()
+
+
+def _begin_again() -> None:
+    """A forked process has none of the threads of its parent."""
+    global _CALLS
+    _CALLS = _Calls()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
+
+
+def within(tool: "Tool", do: Callable[..., T], *args: Any) -> T:
+    """`do(*args)`, which calls a tool, within the tool's deadline.
+
+    Raises:
+        ToolError: it is late, which is no mistake of the policy; its fault is `late`.
+        RunError: too many late calls of this tool are still running.
+    """
+    deadline = tool.deadline_s
+    if deadline is None:
+        return do(*args)
+    calls = _CALLS
+    call: Future[T] = calls.threads.submit(copy_context().run, do, *args)
+    try:
+        return call.result(deadline)
+    except TimeoutError:  # the tool's own as well
+        if call.done():
+            return call.result()
+    name = tool.name
+    with calls.lock:
+        calls.late[name] += 1
+        running = calls.late[name]
+    call.add_done_callback(lambda _: _ended(calls, name))
+    if running > MOST_LATE:
+        raise RunError(
+            f"{running} calls of the tool {name} are still running after their deadline of "
+            f"{deadline:g} s; fix: find out why it hangs, or raise its deadline_s"
+        )
+    raise late(name, deadline)
+
+
+def late(name: str, deadline: float) -> ToolError:
+    """What a policy reads of a call that is late."""
+    return ToolError(
+        f"{name} took longer than {deadline:g} s and was stopped; expected another call or an "
+        "answer",
+        "late",
+    )
+
+
+def _ended(calls: _Calls, name: str) -> None:
+    with calls.lock:
+        calls.late[name] -= 1

@@ -1,0 +1,134 @@
+"""Secrets are taken out of everything that medgym writes: records, recipes, errors, tracebacks.
+
+Three things tell a secret: the name beside it (`hub_token = ...`, `Authorization: ...`), its form
+(the user and the password of a URL, `Bearer ...`, `hf_...`), and its value, where a variable of the
+environment holds it under such a name (`OPENAI_API_KEY`, `HF_TOKEN`, `WANDB_API_KEY`).
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from medgym.spec import without_credentials
+
+HIDDEN = "[redacted]"
+"""What stands in the place of a secret."""
+
+SHORTEST = 8
+"""Characters of a secret that is looked for by its value. A shorter one, such as `none`, is also a
+word of other texts; it is only hidden by its name or form."""
+
+_WORDS = (
+    r"(?:api|access|private|secret|encryption|account|auth)[_-]?key|token|secrets?|passw(?:or)?ds?"
+    r"|passphrase|credentials?|authorization|cookies?|bearer"
+)
+_NAME = re.compile(rf"(?:^|.*[_\-. ])(?:{_WORDS}|key)$", re.IGNORECASE)
+_CAMEL = re.compile(r".*[a-z](?:Token|Key|Secret|Password|Credentials|Authorization|Cookie)$")
+_OF_TEXT = re.compile(r"(?:^|.*[_\- ])(?:eos|bos|pad|unk|sep|cls|mask|image|video|stop)_token$")
+
+_VALUE = (
+    r"""(?:\[redacted\]|(?P<quote>\\?["'])(?:.*?)(?P=quote)"""
+    r"""|(?:bearer|basic)\s+[^\s"',;]+|[^\s"',;&#\])}]+)"""
+)
+_NAMED = re.compile(
+    rf"""(?<![A-Za-z0-9])(?P<name>[\w.-]{{0,40}}?(?:{_WORDS}))"""
+    rf"""(?P<between>\\?["']?\s*(?P<sign>[=:])\s*){_VALUE}""",
+    re.IGNORECASE,
+)
+_PROSE = re.compile(r"(?:token|secrets?|credentials?|cookies?|bearer)$", re.IGNORECASE)
+_FORMS = re.compile(
+    r"\b(?P<kind>bearer\s+)(?=\S*[\d_.=-])[^\s\"',;]{6,}"
+    r"|\bsk-[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(
+    r"(?:^|_)(?:API_?KEY|ACCESS_KEY|SECRET_KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$"
+)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a key of this name holds a secret: `hub_token`, `X-Api-Key`, `password`."""
+    named = _NAME.match(name) is not None or _CAMEL.match(name) is not None
+    return named and _OF_TEXT.match(name) is None
+
+
+def known_secrets() -> tuple[str, ...]:
+    """Values of the environment that are secrets by their variable's name, the longest first."""
+    found = {
+        value
+        for name, value in os.environ.items()
+        # A variable may also say where a secret lies.
+        if _VARIABLE.search(name) and len(value) >= SHORTEST and not value.startswith(("/", "~"))
+    }
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def redact_text(text: str, secrets: Iterable[str] | None = None) -> str:
+    """A text without the secrets in it.
+
+    Args:
+        text: of an error, a recipe, a server. secrets: those known by their value; by default those
+            of the environment.
+    """
+    for secret in known_secrets() if secrets is None else secrets:
+        text = text.replace(secret, HIDDEN)
+    return _FORMS.sub(_form, _NAMED.sub(_named, without_credentials(text)))
+
+
+def redact(value: Any, secrets: Iterable[str] | None = None) -> Any:
+    """Plain data, such as a table of a recipe, without the secrets in its texts and keys."""
+    known = known_secrets() if secrets is None else tuple(secrets)
+    if isinstance(value, str):
+        return redact_text(value, known)
+    if isinstance(value, Mapping):
+        return {
+            redact(key, known): (_hidden if is_secret(str(key)) else redact)(each, known)
+            for key, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact(each, known) for each in value]
+    return value
+
+
+def redact_toml(text: str) -> str:
+    """A recipe's text without its secrets; it reads as what `redact` makes of its tables."""
+    try:
+        tables = redact(tomllib.loads(text))
+    except tomllib.TOMLDecodeError:
+        return redact_text(text)
+    shown = redact_text(text)
+    try:
+        if tomllib.loads(shown) == tables:
+            return shown
+    except tomllib.TOMLDecodeError:
+        pass
+    from medgym.toml import toml_text
+
+    return toml_text(tables)
+
+
+def _hidden(value: Any, secrets: Iterable[str]) -> Any:
+    """What stands under a secret's name, without its texts."""
+    if isinstance(value, str):
+        return HIDDEN if value else value
+    if isinstance(value, Mapping):
+        return {key: _hidden(each, secrets) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hidden(each, secrets) for each in value]
+    return value
+
+
+def _named(found: re.Match[str]) -> str:
+    name, sign = found["name"], found["sign"]
+    # In prose, what follows a word and a colon is an explanation: "no token: set one".
+    prose = _PROSE.match(name) and sign == ":" and '"' not in found["between"]
+    if prose or _OF_TEXT.match(name):
+        return found[0]
+    quote = found["quote"] or ""
+    return f"{name}{found['between']}{quote}{HIDDEN}{quote}"
+
+
+def _form(found: re.Match[str]) -> str:
+    return f"{found['kind'] or ''}{HIDDEN}"

@@ -1,0 +1,160 @@
+"""Decoded images within the memory that is theirs: an episode begins when its images fit.
+
+The members of a group share their case's images, so a case takes its part of the memory with the
+first of its episodes and gives it back with the last. Cases are admitted in the order in which they
+come. Where nothing else plays, a case may take more than there is, so every case gets its turn. An
+episode waits before it holds anything, so no two can wait for each other.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from medgym.cases import Case
+from medgym.failures import Failure
+from medgym.imaging.study import ImageRef, Study, need_of, open_image
+from medgym.memory import machine_memory, readable
+
+FILE = "file"
+"""The scheme of files, whose headers say how large they are."""
+
+_largest: dict[str, int] = {}
+"""The bytes of the largest image of each source so far, by scheme. A source's image says how large
+it is only once it is drawn, so the first one of a source is drawn to be measured."""
+
+
+def note_sizes(images: Sequence[ImageRef], studies: Sequence[Study]) -> None:
+    """Take note of how much memory the images of sources take."""
+    for ref, study in zip(images, studies, strict=True):
+        scheme = ref.uri.partition(":")[0]
+        if scheme == FILE:
+            continue
+        # While a region is shown, colours are held in Pillow's form too, and grey values as bytes.
+        per_pixel = 7 if study.pixels.ndim == 3 else 2
+        size = study.pixels.nbytes + per_pixel * study.size[0] * study.size[1]
+        if size > _largest.get(scheme, -1):
+            _largest[scheme] = size
+
+
+class _Share:
+    """What the images of one case take.
+
+    Attributes:
+        users: episodes of the case that play, or wait to.
+        need: bytes. admitted: whether they are counted as taken.
+        measuring: done when the need is known, where it was not known at once.
+        turn: done when there is room.
+    """
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.need = 0
+        self.admitted = False
+        self.measuring: asyncio.Future[None] | None = None
+        self.turn: asyncio.Future[None] | None = None
+
+
+class ImageMemory:
+    """Admits the cases of a collection.
+
+    Args:
+        limit: bytes that the images of all admitted cases may take.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._shares: dict[tuple[ImageRef, ...], _Share] = {}
+        self._waiting: deque[_Share] = deque()
+        self._measuring = asyncio.Lock()
+
+    @asynccontextmanager
+    async def room(self, case: Case) -> AsyncIterator[None]:
+        """Held by an episode while it plays: waits until its images have room.
+
+        Raises:
+            Failure: the images of the case exceed the machine's memory.
+        """
+        share = self._shares.get(case.images)
+        if share is None:
+            share = self._shares[case.images] = _Share()
+        share.users += 1
+        try:
+            if share.users == 1:
+                self._begin(share, case.images)
+            if share.measuring is not None:
+                await asyncio.shield(share.measuring)
+            if not share.admitted:
+                assert share.turn is not None
+                await asyncio.shield(share.turn)
+            yield
+        finally:
+            share.users -= 1
+            if not share.users:
+                del self._shares[case.images]
+                self._leave(share)
+
+    def _begin(self, share: _Share, images: Sequence[ImageRef]) -> None:
+        """Admit a case or let it wait, at once where its size is known, else in a task."""
+        known = [_largest.get(ref.uri.partition(":")[0]) for ref in images]
+        sizes = [size for size in known if size is not None]
+        if len(sizes) == len(known):
+            self._queue(share, sum(sizes))
+        else:
+            share.measuring = asyncio.ensure_future(self._measure(share, images))
+
+    async def _measure(self, share: _Share, images: Sequence[ImageRef]) -> None:
+        self._queue(share, sum([await self._size(ref) for ref in images]))
+
+    def _queue(self, share: _Share, need: int) -> None:
+        if need > machine_memory():
+            raise Failure(
+                "environment",
+                f"its images take {readable(need)} of memory, and this machine has "
+                f"{readable(machine_memory())}; fix: cut or shrink them first",
+                final=True,
+            )
+        share.need = need
+        share.turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(share)
+        self._admit()
+
+    def _admit(self) -> None:
+        """Admit those that wait, as far as there is room."""
+        while self._waiting:
+            first = self._waiting[0]
+            if self._taken and self._taken + first.need > self._limit:
+                return
+            self._waiting.popleft()
+            self._taken += first.need
+            first.admitted = True
+            assert first.turn is not None
+            first.turn.set_result(None)
+
+    async def _size(self, ref: ImageRef) -> int:
+        """What opening and showing an image takes; 0 where it cannot be opened."""
+        scheme = ref.uri.partition(":")[0]
+        if scheme == FILE:
+            return await asyncio.to_thread(need_of, ref)
+        async with self._measuring:
+            if scheme not in _largest:
+                await asyncio.to_thread(_measure, ref)
+        return _largest[scheme]
+
+    def _leave(self, share: _Share) -> None:
+        if share.measuring is not None:
+            share.measuring.cancel()
+        if share.admitted:
+            self._taken -= share.need
+        elif share in self._waiting:
+            self._waiting.remove(share)
+        self._admit()
+
+
+def _measure(ref: ImageRef) -> None:
+    """Measure an image of a source that has not been measured yet."""
+    try:
+        note_sizes([ref], [open_image(ref)])
+    except Exception:  # the episode opens it too, and says what is wrong
+        _largest.setdefault(ref.uri.partition(":")[0], 0)

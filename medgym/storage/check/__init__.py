@@ -1,0 +1,1 @@
+"""`medgym check run`: whether all that is in a run's folder is what was written there."""

@@ -1,0 +1,33 @@
+"""Whether a run still holds the images that its episodes showed: a listing, and one column."""
+
+from pathlib import Path
+
+from medgym.errors import UserError
+from medgym.storage.parts import Part
+from medgym.storage.trajectories import ImageStore
+
+UNKEPT = "judge"
+"""How stores in `trajectories/` begin whose images a run does not keep: evaluations in training."""
+
+
+def lost_images(run: Path) -> list[str]:
+    """The hashes of images that the episodes in `trajectories/` showed and that are not there.
+
+    Raises:
+        UserError: a part is damaged.
+    """
+    shown: set[str] = set()
+    for path in sorted((run / "trajectories").rglob("part-*.parquet")):
+        if not path.parent.name.startswith(UNKEPT):
+            shown |= Part(path).images()
+    return sorted(shown - ImageStore(run / "images").names()) if shown else []
+
+
+def require_images(run: Path) -> None:
+    """Refuse to resume a run whose episodes showed images that it does not have any more."""
+    lost = lost_images(run)
+    if lost:
+        raise UserError(
+            f"{run} has lost {len(lost)} of the images that its episodes showed, such as "
+            f"{lost[0][:12]}…; fix: restore its images/, or medgym check run {run} --repair"
+        )

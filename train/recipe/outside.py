@@ -1,0 +1,37 @@
+"""What a recipe may not do by itself: write outside `runs/`, or join another machine's cluster."""
+
+from pathlib import Path
+
+from medgym.errors import UserError
+from medgym.permissions import check_host
+
+from .schema import Recipe
+
+
+def run_folder(recipe: Recipe) -> Path:
+    """The folder of a run that the command line does not name.
+
+    Raises:
+        UserError: that would not be a folder in `runs/`.
+    """
+    name = recipe.name
+    folder = Path("runs") / name
+    plain = name not in ("", "..") and Path(name).name == name and name.isprintable()
+    if not plain or "\\" in name or folder.is_symlink():
+        raise UserError(
+            f"the recipe is called {name!r}, which names no folder in runs/; fix: give it a name "
+            "without slashes, or choose the folder by --out"
+        )
+    return folder
+
+
+def check_outside(recipe: Recipe) -> None:
+    """Refuse a Ray cluster on other machines: its workers would get the images and the keys.
+
+    Raises:
+        UserError: the user has not permitted its host.
+    """
+    address = recipe.rollout.ray_address
+    if address is not None and address != "auto":
+        host = address.rpartition(":")[0].strip("[]").lower() or address
+        check_host(host, f"the Ray cluster {address}")
