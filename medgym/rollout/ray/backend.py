@@ -59,6 +59,9 @@ LISTEN = 10.0
 PULSE = 0.1
 """Seconds between two looks at a worker that is being made again."""
 
+GLANCE = 1.0
+"""Seconds between two looks at a cluster of our own, while a worker of it is being made."""
+
 FAREWELL = 30.0
 """Seconds that a model gets to end what it started."""
 
@@ -289,9 +292,18 @@ class RayBackend(Backend):
 
     async def _is_ready(self, worker: _Worker) -> bool:
         """Whether a worker can play; raises what no waiting will fix."""
+        ready = asyncio.wrap_future(worker.actor.ready.remote(self._plan).future())
         try:
-            await worker.actor.ready.remote(self._plan)
+            while not ready.done():
+                await asyncio.wait({ready}, timeout=GLANCE)
+                self._cluster.check()
+            ready.result()
         except ray.exceptions.ActorDiedError as error:
+            if "creation task" not in str(error):
+                raise RunError(
+                    f"a Ray worker is gone for good ({reason_of(error)}); fix: look at the cluster "
+                    "(ray status), then run the same command again to resume"
+                ) from error
             raise UserError(
                 f"a Ray worker cannot start ({reason_of(error)}); fix: install medgym on every "
                 "node, and what the policy and the tools need"
@@ -301,6 +313,8 @@ class RayBackend(Backend):
             if not isinstance(cause, Failure):
                 raise cause from error
             return False  # it is being made again, or something that it needs is
+        finally:
+            ready.cancel()
         return True
 
     async def close(self) -> None:

@@ -1,24 +1,23 @@
 """The Ray cluster that a run plays on: one that is there, or one of its own on this machine.
 
-What is started here is small and quiet, keeps to the loopback, and is gone with the run. Ray itself
-is imported here first, for some of its settings are read when it is imported.
+What is started here is small and quiet, keeps to this user and this machine (see `private`), and is
+gone with the run. Ray itself is imported here first, for some of its settings are read when it is
+imported.
 """
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from medgym.errors import UserError, missing_library
+from medgym.errors import RunError, UserError, missing_library
 from medgym.failures import reason_of
+from medgym.rollout.ray.private import Private, loopback
 
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -32,9 +31,6 @@ try:
 except ImportError as error:
     raise missing_library(error) from error
 
-LOOPBACK = "127.0.0.2" if sys.platform == "linux" else None
-"""The address of our own cluster: 127.0.0.1 is turned by Ray into the machine's outward address."""
-
 OBJECT_STORE = 200 * 2**20
 """Bytes of shared memory for images in flight, some 200 of 1024 x 1024; more goes to disk."""
 
@@ -47,25 +43,39 @@ class Cluster:
     """A cluster that was joined.
 
     Attributes:
-        joined_here: whether that was done here. folder: where one of our own keeps its files.
+        joined_here: whether that was done here. private: folder and token of one of our own.
         on_sigterm: what the process did at SIGTERM before.
     """
 
     joined_here: bool
-    folder: Path | None = None
+    private: Private | None = None
     on_sigterm: Any = None
 
     @property
     def is_own(self) -> bool:
         """Whether it was started here."""
-        return self.folder is not None
+        return self.private is not None
+
+    def check(self) -> None:
+        """Make sure that the processes of Ray that this process started still run.
+
+        Raises:
+            RunError: one is gone. Ray itself would wait for it without end.
+        """
+        node: Any = ray._private.worker._global_node
+        gone = sorted({kind for kind, _ in node.dead_processes()}) if node is not None else []
+        if gone:
+            raise RunError(
+                f"the Ray cluster of this run broke down (its {' and '.join(gone)} ended); fix: "
+                "see that there is memory to spare, then run the same command again to resume"
+            )
 
     def leave(self) -> None:
         """Stop what was started, part from what was joined."""
         if self.joined_here and ray.is_initialized():  # it may have ended with the interpreter
             ray.shutdown()
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self.private is not None:
+            self.private.leave()
         _at_sigterm(self.on_sigterm)
 
 
@@ -88,30 +98,44 @@ def join(address: str | None, *, cpus: int, object_store: int = OBJECT_STORE) ->
         _knock(address)
         try:
             ray.init(address=address, **quiet)
-        except Exception as error:  # another version of Ray or Python, among others
-            raise UserError(
-                f"cannot join the Ray cluster {address} ({reason_of(error)}); fix: check the "
-                "address, and start one with: ray start --head"
-            ) from error
+        except Exception as error:
+            raise _refused(address, error) from error
         return _quiet_at_sigterm(Cluster(joined_here=True, on_sigterm=on_sigterm))
-    # Not in a temporary folder's long name: the paths of Ray's sockets have to be short.
-    folder = Path(tempfile.mkdtemp(prefix="medgym-ray-", dir="/tmp"))
+    private = Private()
     try:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=object_store,
-            _node_ip_address=LOOPBACK,
-            _temp_dir=str(folder),
-            **quiet,
-        )
-    except Exception as error:
-        Cluster(joined_here=True, folder=folder).leave()
+        with loopback() as host:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=object_store,
+                _node_ip_address=host,
+                _temp_dir=str(private.inside),
+                **quiet,
+            )
+        if ray.util.get_node_ip_address() != host:
+            raise RuntimeError(f"Ray {ray.__version__} listens beyond this machine")
+    except BaseException as error:
+        Cluster(joined_here=True, private=private).leave()
+        if not isinstance(error, Exception):
+            raise
         raise UserError(
             f"cannot start Ray here ({reason_of(error)}); fix: use the back end local"
         ) from error
-    return _quiet_at_sigterm(Cluster(joined_here=True, folder=folder, on_sigterm=on_sigterm))
+    return _quiet_at_sigterm(Cluster(joined_here=True, private=private, on_sigterm=on_sigterm))
+
+
+def _refused(address: str, error: Exception) -> UserError:
+    """Why a cluster that answers cannot be joined."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if "ersion mismatch" in reason:
+        fix = "install the cluster's versions of Ray and Python here"
+    else:  # without the right token, Ray only says that it failed to connect
+        fix = (
+            "check the address, set RAY_AUTH_MODE and RAY_AUTH_TOKEN if the cluster asks for a "
+            "token, and start one with: ray start --head"
+        )
+    return UserError(f"cannot join the Ray cluster {address} ({reason[:300]}); fix: {fix}")
 
 
 def _quiet_at_sigterm(cluster: Cluster) -> Cluster:
@@ -136,7 +160,9 @@ def _knock(address: str) -> None:
             "machines"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+        # Ray turns an address of the loopback into the outward one, and then waits there.
+        host = ray._private.services.resolve_ip_for_localhost(host.strip("[]"))
+        socket.create_connection((host, int(port)), CONNECT).close()
     except (OSError, OverflowError) as error:
         raise UserError(
             f"no Ray cluster answers at {address} ({reason_of(error)}); fix: check the address, "

@@ -56,12 +56,13 @@ CASES = "phantom,look=ct,question=kind:train[:{}]"
 def cluster() -> Iterator[None]:
     """One for the whole module: back ends stay with what the process has joined."""
     joined = join(None, cpus=4)
-    assert joined.folder is not None
-    assert joined.folder.exists()
+    assert joined.private is not None
+    assert joined.private.path.exists()
     yield
     joined.leave()
     assert not ray.is_initialized()
-    assert not joined.folder.exists()
+    assert not joined.private.path.exists()
+    assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 @pytest.fixture(autouse=True)
@@ -692,7 +693,9 @@ def test_the_command_joins_a_running_cluster_and_leaves_it_running(tmp_path: Pat
     on_ray = ["--backend", "ray", "--workers", "1", "--ray-address"]
     for name, asked, known in (("a", "auto", address), ("b", address, "127.0.0.1:1")):
         out = str(tmp_path / name)
-        there = in_a_process([*words, out, *on_ray, asked], RAY_ADDRESS=known)
+        # Only with this setting does Ray join a cluster that listens on the loopback alone.
+        reach = {"RAY_ADDRESS": known, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        there = in_a_process([*words, out, *on_ray, asked], **reach)
         assert json.loads(there.stdout) == json.loads(here.stdout) | {"out": out}
         for line in there.stderr.splitlines():  # none of Ray's
             assert line.startswith("episodes: ")
