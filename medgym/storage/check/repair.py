@@ -25,7 +25,7 @@ from .report import Damage, RunReport
 from .run import PLAYED, asked_of
 from .walk import Contents
 
-JUDGING = ("judged", "judged.json")
+JUDGING = ("judged", "judged.json", "results.json")
 """What the judging of a training writes, which it can write again."""
 
 
@@ -57,7 +57,9 @@ def repair(found: Contents, report: RunReport) -> Repaired:
     done = Repaired()
     aside: set[Path] = set()
     try:
-        for damage in (*report.damages, *_suspects(folder, report)):
+        damages = [*report.damages, *_suspects(folder, report)]
+        # The manifest comes last: in a folder without one, links are followed.
+        for damage in sorted(damages, key=lambda each: each.path.name == MANIFEST):
             name = report.name(damage.path)
             if damage.missing:
                 continue
