@@ -303,7 +303,7 @@ def training(tmp_path: Path) -> Path:
         ("checkpoints/checkpoint-4/optimizer.pt", 60, 0, "from the checkpoint before"),
         ("checkpoints/checkpoint-4/adapter_model.safetensors", 0, 0, "from the checkpoint before"),
         ("cold_start/adapter_model.safetensors", 0, 1, "left"),
-        ("adapters/policy/4/adapter_model.safetensors", -1, 1, "left"),
+        ("adapters/policy/4/adapter_model.safetensors", -1, 0, "it publishes the adapter of its"),
         ("stages.json", 0, 1, "left"),
         ("metrics.jsonl", 0, 1, "left"),
     ],
@@ -322,5 +322,7 @@ def test_each_file_of_a_training_is_looked_at(
     assert main(["check", "run", str(training), "--repair"]) == status
     assert again in capsys.readouterr().out
     stages = () if name == "stages.json" else Place(training).stages()
-    assert ("judge" in stages) == (not name.startswith(("judged", "results", "stages")))
+    opened = ("judged", "results", "adapters", "stages")
+    assert ("judge" in stages) == (not name.startswith(opened))
+    assert ("grpo" in stages) == (not name.startswith(opened[2:]))
     assert ((training / name).exists()) == (status == 1)
