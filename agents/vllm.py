@@ -26,7 +26,7 @@ from medgym.messages import Message, Reply
 from medgym.models import find_model, load_processor, stop_tokens
 from medgym.policy import Policy, Sampling
 from medgym.spec import flag, read_options, with_adapter
-from medgym.storage.adapters import check_fit, content, name_of
+from medgym.storage.adapters import check_fit, checked, name_of
 from medgym.tool_form import ToolFormName, take_tool_form
 
 from .event_loop import BackgroundLoop
@@ -277,7 +277,7 @@ class VLLMPolicy(Policy):
                 f"{self.spec} has {self._max_loras} adapters loaded; fix: drop one, or start with "
                 "?max_loras=N"
             )
-        content(path)
+        checked(path)
         if self._path.is_dir():
             check_fit(path, self._path)
         request: _Adapter = LoRARequest(name, next(self._ids), str(path))

@@ -29,7 +29,7 @@ from medgym.model_loading import (
 )
 from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.registry import load, names
-from medgym.storage.adapters import check_fit, check_shapes, content, name_of
+from medgym.storage.adapters import check_fit, check_shapes, checked, name_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -336,7 +336,7 @@ def add_adapter(model: "PreTrainedModel", folder: Path, name: str) -> "PreTraine
 
     # PEFT asks for what the newest transformers calls by another name.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    content(folder)
+    checked(folder)
     weights = {n.replace(".base_layer.", "."): tuple(p.shape) for n, p in model.named_parameters()}
     check_shapes(folder, weights, "the model")
     has_others = isinstance(model, PeftModel)

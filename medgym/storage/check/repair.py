@@ -15,7 +15,7 @@ from typing import Any
 
 from medgym.errors import UserError
 from medgym.storage.atomic import check_writable, remove
-from medgym.storage.layout import SET_ASIDE, Place
+from medgym.storage.layout import ROLE, SET_ASIDE, Place
 from medgym.storage.manifest import MANIFEST, RECIPE
 from medgym.storage.parts import Part, part_number
 from medgym.storage.run_folder import RunFolder, provenance
@@ -25,8 +25,11 @@ from .report import Damage, RunReport
 from .run import PLAYED, asked_of
 from .walk import Contents
 
-JUDGING = ("judged", "judged.json")
+JUDGING = ("judged", "judged.json", "results.json")
 """What the judging of a training writes, which it can write again."""
+
+ADAPTERS = ("adapters", ROLE)
+"""Where the adapters of a training without a consultation are, which its checkpoints hold too."""
 
 
 class Repaired:
@@ -57,7 +60,9 @@ def repair(found: Contents, report: RunReport) -> Repaired:
     done = Repaired()
     aside: set[Path] = set()
     try:
-        for damage in (*report.damages, *_suspects(folder, report)):
+        damages = [*report.damages, *_suspects(folder, report)]
+        # The manifest comes last: in a folder without one, links are followed.
+        for damage in sorted(damages, key=lambda each: each.path.name == MANIFEST):
             name = report.name(damage.path)
             if damage.missing:
                 continue
@@ -109,17 +114,22 @@ def _may_move(found: Contents, damage: Damage) -> bool:
     if damage.path.suffix == ".png":
         return True
     inside = damage.path.relative_to(found.folder).parts
+    if inside[:2] == ADAPTERS:
+        return any((found.folder / "checkpoints").glob("checkpoint-*"))
     return inside[0] in JUDGING or inside[0].startswith("checkpoints")
 
 
 def _set_aside(folder: Path, damage: Damage) -> None:
     """Move a file to the folder for what is damaged; of a part with some good rows, a copy."""
     inside = damage.path.relative_to(folder)
-    if inside.parts[0].startswith("checkpoints") and len(inside.parts) > 2:
-        inside = Path(*inside.parts[:2])  # a checkpoint is of use only as a whole
+    # A checkpoint and a version of an adapter are of use only as a whole.
+    if inside.parts[0].startswith("checkpoints"):
+        inside = Path(*inside.parts[:2])
+    elif inside.parts[:2] == ADAPTERS:
+        inside = Path(*inside.parts[:3])
     source, target = folder / inside, folder / SET_ASIDE / inside
     if not source.exists():
-        return  # with another file of the same checkpoint
+        return  # with another file of the same folder
     check_writable(source)
     check_writable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +175,13 @@ def _reopen(found: Contents, report: RunReport, aside: set[Path], done: Repaired
         return
     run = RunFolder(folder)
     inside = [path.relative_to(folder).parts[0] for path in aside]
-    if any(name in JUDGING for name in inside):
+    if any(path.relative_to(folder).parts[:2] == ADAPTERS for path in aside):
+        Place(folder).reopen("grpo", "judge")
+        done.todo.append(
+            f"{again}, with --resume; it publishes the adapter of its last checkpoint and judges "
+            "again"
+        )
+    elif any(name in JUDGING for name in inside):
         Place(folder).reopen("judge")
         done.todo.append(f"{again}, with --resume; it judges again")
     if any(name.startswith("checkpoints") for name in inside):

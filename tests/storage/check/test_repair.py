@@ -229,8 +229,11 @@ def test_a_second_repair_keeps_what_the_first_set_aside(run: Path) -> None:
     assert len(RunFolder(run).manifest["repaired"]) == 2
 
 
-def test_no_link_leads_a_repair_elsewhere(run: Path, tmp_path: Path) -> None:
-    flip_part(run)
+@pytest.mark.parametrize("damage", [flip_part, cut_manifest])
+def test_no_link_leads_a_repair_elsewhere(
+    run: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(run)
     (tmp_path / "elsewhere").mkdir()
     (run / "set-aside").symlink_to(tmp_path / "elsewhere")
     assert main(["check", "run", str(run), "--repair"]) == 2
@@ -297,11 +300,12 @@ def training(tmp_path: Path) -> Path:
     ("name", "place", "status", "again"),
     [
         ("judged/grpo/part-00004.parquet", 40, 0, "with --resume; it judges again"),
+        ("results.json", 0, 0, "with --resume; it judges again"),
         ("trajectories/grpo/part-00004.parquet", 40, 0, "nothing plays the episodes of training"),
         ("checkpoints/checkpoint-4/optimizer.pt", 60, 0, "from the checkpoint before"),
         ("checkpoints/checkpoint-4/adapter_model.safetensors", 0, 0, "from the checkpoint before"),
         ("cold_start/adapter_model.safetensors", 0, 1, "left"),
-        ("adapters/policy/4/adapter_model.safetensors", -1, 1, "left"),
+        ("adapters/policy/4/adapter_model.safetensors", -1, 0, "it publishes the adapter of its"),
         ("stages.json", 0, 1, "left"),
         ("metrics.jsonl", 0, 1, "left"),
     ],
@@ -320,5 +324,7 @@ def test_each_file_of_a_training_is_looked_at(
     assert main(["check", "run", str(training), "--repair"]) == status
     assert again in capsys.readouterr().out
     stages = () if name == "stages.json" else Place(training).stages()
-    assert ("judge" in stages) == (not name.startswith(("judged", "stages")))
+    opened = ("judged", "results", "adapters", "stages")
+    assert ("judge" in stages) == (not name.startswith(opened))
+    assert ("grpo" in stages) == (not name.startswith(opened[2:]))
     assert ((training / name).exists()) == (status == 1)
