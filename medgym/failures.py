@@ -64,9 +64,12 @@ def withheld_of(failure: str | None) -> Withheld | None:
     return next((each for each in get_args(Withheld) if each == name), None)
 
 
-def reason_of(error: BaseException) -> str:
-    """An exception in at most 200 characters of one line: its type and its first line."""
-    first = (str(error).splitlines() or [""])[0]
+def reason_of(error: BaseException, said: str | None = None) -> str:
+    """An exception in at most 200 characters of one line: its type and its first line.
+
+    `said` stands in place of its text, where a caller has taken something out of that.
+    """
+    first = ((str(error) if said is None else said).splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"[:200].removesuffix(".")
 
 

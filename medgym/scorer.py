@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from medgym.cases import Case
 from medgym.errors import RunError, UserError
+from medgym.failures import raised
 
 Verdict = Literal["right", "wrong", "unparsed", "unanswered", "unreadable", "failed"]
 """What became of an answer.
@@ -132,8 +133,7 @@ def grade(case: Case, answer: str | None) -> Grade:
         raise
     except Exception as error:
         raise RunError(
-            f"the scorer {name!r} failed on {case.id}: {type(error).__name__}: {error}; fix: "
-            "correct the scorer"
+            f"the scorer {name!r} failed on {case.id}: {raised(error)}; fix: correct the scorer"
         ) from error
     if not isinstance(found, Grade):
         raise RunError(
