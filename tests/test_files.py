@@ -12,6 +12,7 @@ from medgym.cases import read_cases
 from medgym.errors import UserError
 from medgym.files import open_regular, read_text
 from medgym.imaging.study import ImageRef, open_file, open_image
+from medgym.storage.json_files import read_json, read_lines
 from medgym.toml import read_toml
 
 
@@ -34,7 +35,9 @@ def test_a_regular_file_is_read_and_so_is_a_link_to_one(tmp_path: Path) -> None:
         assert stream.read(3) == b"one"
 
 
-@pytest.mark.parametrize("act", [open_regular, read_text, open_file, read_toml, read_cases])
+@pytest.mark.parametrize(
+    "act", [open_regular, read_text, open_file, read_toml, read_cases, read_json, read_lines]
+)
 def test_a_named_pipe_is_refused_at_once(tmp_path: Path, act: Callable[[Path], object]) -> None:
     """Opening one would wait until another process writes: the test would never end."""
     path = tmp_path / "a.jsonl"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from medgym import memory
+from medgym.cli import main
 from medgym.errors import UserError
 from medgym.memory import SHARE, VARIABLE, image_memory, machine_memory, readable
 
@@ -35,6 +36,16 @@ def test_what_is_no_amount_is_named(monkeypatch: pytest.MonkeyPatch, declared: s
     monkeypatch.setenv(VARIABLE, declared)
     with pytest.raises(UserError, match=f"{VARIABLE}=.*fix: write 8GiB"):
         image_memory()
+
+
+def test_a_command_refuses_it_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, "much")
+    asked = ["phantom:train[:1]", "--policy", "scripted:random", "--out", str(tmp_path / "run")]
+    assert main(["rollout", *asked]) == 2
+    assert capsys.readouterr().err.startswith(f"medgym: {VARIABLE}='much' is no amount")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_control_group_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medgym.errors import UserError
+from medgym.files import read_text
 
 _FIX = "fix: restore it from a copy, or see what else is damaged with medgym check run RUN"
 
@@ -16,7 +17,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, or is no JSON, or no object.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path} ({reason(error)}); {_FIX}") from error
     if not isinstance(found, dict):
@@ -32,7 +33,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         UserError: it cannot be read, or a line is no JSON object.
     """
     try:
-        *lines, last = path.read_text("utf-8").split("\n")
+        *lines, last = read_text(path).split("\n")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path} ({reason(error)}); {_FIX}") from error
     rows: list[dict[str, Any]] = []

@@ -1,6 +1,8 @@
 """Work in strips: the same to the last bit as the whole at once."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 
 from medgym.imaging import strips
 from medgym.imaging.strips import finite_range, mapped, pixels_of, replace_nonfinite
-from medgym.imaging.study import Study, Window
+from medgym.imaging.study import Box, Study, Window
 
 ODD = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e30, 1e-40)
 
@@ -102,3 +104,26 @@ def test_big_endian_values_are_read_as_the_whole(tmp_path: Path) -> None:
     picture = Image.frombytes("I;16B", (9, 7), pixels.tobytes())
     assert picture.mode == "I;16B"
     assert np.array_equal(pixels_of(picture, np.float32), pixels.astype(np.float32))
+
+
+def test_a_large_region_is_shown_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each holds a copy of the region meanwhile; small regions are shown at once."""
+    monkeypatch.setattr(strips, "_LARGE", 10)
+    study = Study(np.zeros((8, 8), np.float32), window=Window(0, 1))
+    together = Barrier(2)
+    render = Study._rendered
+
+    def met(self: Study, box_px: Box, size: tuple[int, int]) -> Image.Image:
+        try:
+            together.wait(0.5 if box_px[2] == 8 else 60)
+            meetings.append(box_px[2])
+        except BrokenBarrierError:
+            together.reset()
+        return render(self, box_px, size)
+
+    monkeypatch.setattr(Study, "_rendered", met)
+    meetings: list[float] = []
+    for side in (2, 8):
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(study.render, [(0, 0, side, side)] * 2, [(2, 2)] * 2))
+    assert meetings == [2, 2]
