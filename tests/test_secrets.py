@@ -143,7 +143,7 @@ def test_what_a_tool_raises_is_not_kept(tmp_path: Path, capsys: pytest.CaptureFi
     rules = Rules(tools=(Opens(),), view_size=64)
     for trajectory in collect(open_cases(CASES), Asks(), rules, out=folder):
         failure = trajectory.failure or ""
-        assert re.fullmatch(r"tool: RuntimeError at test_secrets\.py:\d+", failure)
+        assert re.fullmatch(r"tool: opens raised RuntimeError at test_secrets\.py:\d+", failure)
     assert len(folder.manifest["failed"]) == 2
     assert_clean(tmp_path, capsys)
 
