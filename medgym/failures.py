@@ -73,9 +73,12 @@ class ContractError(ValueError):
     """A plug-in returned what its contract does not allow; the text says what, and what is."""
 
 
-def reason_of(error: BaseException) -> str:
-    """An exception in at most 200 characters of one line: its type and its first line."""
-    first = (_text_of(error).splitlines() or [""])[0]
+def reason_of(error: BaseException, said: str | None = None) -> str:
+    """An exception in at most 200 characters of one line: its type and its first line.
+
+    `said` stands in place of its text, where a caller has taken something out of that.
+    """
+    first = ((_text_of(error) if said is None else said).splitlines() or [""])[0]
     name = type(error).__name__
     return f"{name}: {first}"[:200].removesuffix(".") if first else name
 

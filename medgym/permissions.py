@@ -112,6 +112,11 @@ def key_for(url: str) -> str | None:
     if _by_recipe.get() and host not in allowed_hosts():
         check_host(host, f"a policy at {host}")
         return None
+    return user_key()
+
+
+def user_key() -> str | None:
+    """The user's key, if there is one; `key_for` says who may have it."""
     return next((key for name in _KEYS if (key := os.environ.get(name))), None)
 
 

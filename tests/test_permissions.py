@@ -11,7 +11,7 @@ from medgym.cli import main
 from medgym.errors import UserError
 from medgym.permissions import allow_hosts, allowed_hosts, allowed_reports, key_for
 from medgym.policy import load_policy
-from tests.serving.fake_server import CHAT, Server, answer, ask, running
+from tests.serving.fake_server import CHAT, Server, answer, ask, failing, running
 
 KEY = "pl4nted-of-the-user"
 
@@ -52,8 +52,13 @@ def test_a_recipe_s_server_on_this_machine_gets_no_key_unless_it_is_permitted(
     allow_hosts(allowed)
     policy = load_policy(f"openai:{server.url}#base", by_recipe=by_recipe)
     ask(policy)
-    policy.close()
     assert sent(server) == {key}
+    server.routes["/v1/models"] = failing(401)
+    policy._capabilities = None  # type: ignore[attr-defined]
+    fix = "add --allow-host 127.0.0.1, if" if key is None else "set MEDGYM_API_KEY"
+    with pytest.raises(UserError, match=f"refuses access .*; fix: {fix}"):
+        asyncio.run(policy.check())
+    policy.close()
 
 
 def consultation(folder: Path, policy: str) -> str:

@@ -76,6 +76,17 @@ def in_an_error(status: int) -> Script:
     return play
 
 
+def in_a_status(line: str) -> Script:
+    def play(handler: Handler, body: Any) -> None:
+        sent = handler.headers.get("Authorization")
+        handler.wfile.write(
+            f"{line} {'x' * 90} {sent} {sent}\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        handler.close_connection = True
+
+    return play
+
+
 @pytest.mark.parametrize("user", ["", f"me:{PASSWORD}@"])
 @pytest.mark.parametrize(
     ("listed", "asked", "status"),
@@ -87,6 +98,9 @@ def in_an_error(status: int) -> Script:
         (models("other", "base"), in_an_error(404), 2),
         (in_an_error(401), in_a_reply, 2),
         (in_an_error(500), in_a_reply, 2),
+        (in_a_status("HTTP/1.1 500"), in_a_reply, 2),
+        (in_a_status("NONSENSE"), in_a_reply, 2),
+        (models("other", "base"), in_a_status("NONSENSE"), 1),
     ],
 )
 def test_what_a_server_sends_back_is_not_kept(
@@ -129,7 +143,7 @@ def test_what_a_tool_raises_is_not_kept(tmp_path: Path, capsys: pytest.CaptureFi
     rules = Rules(tools=(Opens(),), view_size=64)
     for trajectory in collect(open_cases(CASES), Asks(), rules, out=folder):
         failure = trajectory.failure or ""
-        assert re.fullmatch(r"tool: RuntimeError at test_secrets\.py:\d+", failure)
+        assert re.fullmatch(r"tool: opens raised RuntimeError at test_secrets\.py:\d+", failure)
     assert len(folder.manifest["failed"]) == 2
     assert_clean(tmp_path, capsys)
 

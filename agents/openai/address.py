@@ -53,6 +53,11 @@ def without(secrets: tuple[bytes, ...], body: bytes) -> bytes:
     return body
 
 
+def words_without(secrets: tuple[bytes, ...], text: str) -> str:
+    """A server's words without the secrets that they repeat, before any of them is cut short."""
+    return without(secrets, text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+
 def _unwritten() -> UserError:
     return UserError(
         "the URL of the policy openai: cannot be read; fix: if a password has one of / # ? @, "

@@ -7,11 +7,13 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from urllib.parse import urlsplit
 
 from PIL import Image
 
 from medgym.errors import UserError, unknown
 from medgym.messages import ImagePart, message
+from medgym.permissions import user_key
 
 from .bodies import Refused
 from .chat_messages import VISION_TOKENS, ImageURIs, chat_messages
@@ -105,10 +107,10 @@ def _names(models: Mapping[str, object]) -> list[str]:
 
 def key_refused(endpoint: Endpoint, error: Refused) -> UserError:
     """The error for a server that wants a key, or another one."""
-    return UserError(
-        f"{endpoint.url} refuses access ({str(error)[:120]}); "
-        "fix: set MEDGYM_API_KEY or OPENAI_API_KEY"
-    )
+    fix = "set MEDGYM_API_KEY or OPENAI_API_KEY"
+    if user_key() and not endpoint.has_key:  # a recipe names the server
+        fix = f"add --allow-host {urlsplit(endpoint.url).hostname}, if it may have your key"
+    return UserError(f"{endpoint.url} refuses access ({str(error)[:120]}); fix: {fix}")
 
 
 async def find_capabilities(endpoint: Endpoint, model: str) -> ServerCapabilities:

@@ -21,7 +21,7 @@ from medgym.failures import reason_of
 from medgym.seeds import seed_of
 
 from ..event_loop import BackgroundLoop
-from .address import secrets_of, without
+from .address import secrets_of, without, words_without
 from .bodies import (
     ENCODINGS,
     MOST,
@@ -165,7 +165,8 @@ class Endpoint:
             except NoJSON as error:
                 reason, answered, delay = str(error), True, None
             except (httpx2.HTTPError, TimeoutError, ValueError) as error:
-                reason, answered, delay = reason_of(error), False, None
+                said = words_without(self._secrets, str(error))
+                reason, answered, delay = reason_of(error, said), False, None
                 if isinstance(error, TimeoutError):
                     reason = f"no answer within {self._timeout:g} s"
                 elif isinstance(error, httpx2.DecodingError | httpx2.RemoteProtocolError):
@@ -197,7 +198,7 @@ class Endpoint:
             read = without(self._secrets, await read_body(answer, most))
         if answer.status_code >= 300:
             said, code = error_of(read)
-            said = said or answer.reason_phrase
+            said = said or words_without(self._secrets, answer.reason_phrase)
             raise Refused(answer.status_code, said, _retry_after(answer), code)
         return read_json(read) if want_json else None
 

@@ -551,7 +551,7 @@ def test_a_team_of_which_a_role_cannot_be_loaded_closes_the_others(
         def close(self) -> None:
             closed.append("closed")
 
-    def load(spec: str) -> Policy:
+    def load(spec: str, **_: bool) -> Policy:
         if "vote" in spec:
             raise UserError("it is not there; fix: none")
         return Held(lambda _: "")

@@ -174,7 +174,7 @@ def test_a_training_closes_every_policy_that_it_loaded(
 
 def test_a_consultation_closes_its_own_policies(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Closable()
-    monkeypatch.setattr("medgym.consultation.role_policies.load_policy", lambda _: policy)
+    monkeypatch.setattr("medgym.consultation.role_policies.load_policy", lambda _, **__: policy)
     team = team_of("accuracy=1", "vote")
     team.policies.base("scripted:vote")
     team.close()

@@ -155,7 +155,7 @@ def test_a_policy_that_cannot_measure_is_closed(
     closed: list[bool] = []
     measuring = load_policy(PRIOR)
     monkeypatch.setattr(measuring, "close", lambda: closed.append(True))
-    monkeypatch.setattr("medgym.train.data.curriculum.load_policy", lambda _: measuring)
+    monkeypatch.setattr("medgym.train.data.curriculum.load_policy", lambda _, **__: measuring)
     monkeypatch.setattr("medgym.train.data.curriculum.measure", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write(recipe(difficulty=PRIOR), student, tmp_path)

@@ -209,7 +209,7 @@ def test_a_teacher_that_is_not_ready_is_closed(
     student: Any, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = Refusing()
-    monkeypatch.setattr("medgym.train.data.demonstrations.load_policy", lambda _: teacher)
+    monkeypatch.setattr("medgym.train.data.demonstrations.load_policy", lambda _, **__: teacher)
     with pytest.raises(UserError, match="not ready"):
         play(student, run, policy="scripted:oracle")
     assert teacher.closed

@@ -130,7 +130,7 @@ def test_an_engine_that_is_refused_is_closed(
     closed: list[bool] = []
     engine = load_policy("scripted:oracle")
     monkeypatch.setattr(engine, "close", lambda: closed.append(True))
-    monkeypatch.setattr("medgym.train.grpo.stage.load_policy", lambda _: engine)
+    monkeypatch.setattr("medgym.train.grpo.stage.load_policy", lambda _, **__: engine)
     with pytest.raises(UserError, match="can play, but not train"):
         engine_of(recipe(rollout={"policy": "scripted:oracle"}, lora={"r": 2}), Place(tmp_path))
     assert closed == [True]
