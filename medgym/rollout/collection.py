@@ -21,6 +21,7 @@ from medgym.episode import Rules
 from medgym.errors import RunError, UserError, unknown
 from medgym.failures import Failure, reason_of
 from medgym.interrupt import storing
+from medgym.memory import image_memory
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages
@@ -126,6 +127,7 @@ def collect(
         raise UserError("on_messages needs the back end local; fix: read the images from `out`")
     if concurrency < 1 or group_size < 1 or workers < 1:
         raise UserError("concurrency, group_size and workers are 1 or more; fix: raise them")
+    image_memory()  # what the environment declares is checked before any work
     drawing: object = sampling
     if not isinstance(drawing, Sampling | None):
         raise UserError(
