@@ -107,6 +107,7 @@ class VLLMPolicy(Policy):
             "logprobs_mode": "processed_logprobs",
             "generation_config": "vllm",  # not the settings of the checkpoint
             "enable_lora": lora,
+            "trust_remote_code": False,
         }
         on_cpu = current_platform.is_cpu()
         if on_cpu:

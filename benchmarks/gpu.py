@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from medgym import cli
-from medgym.storage.trajectories import write_atomic
+from medgym.storage.atomic import write_atomic
 from medgym.toml import toml_text
 
 from .gpu_model import SIZES, write_model

@@ -35,7 +35,7 @@ def trl_loop(folder: Path, cases: Sequence[Case], rules: Rules, group_size: int)
     Args:
         folder: the checkpoint.
     """
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
     add_response_schema(processor)
     template = processor.chat_template
     processor.chat_template = template.replace("{%- if tools %}", "{%- if false %}", 1)
@@ -43,7 +43,9 @@ def trl_loop(folder: Path, cases: Sequence[Case], rules: Rules, group_size: int)
     rollouts = len(cases) * group_size
     desk: Any = lambda: _Desk(cases, rules)  # noqa: E731 - TRL's type knows no reset with images
     return TRLLoop(
-        model=AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32),
+        model=AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False
+        ),
         processing_class=processor,
         train_dataset=Dataset.from_list([_row(rules, index) for index in range(len(cases))]),
         environment_factory=desk,

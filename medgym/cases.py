@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medgym.case_spec import FILE, OTHER_FILES, parse_spec, sliced, unreadable
+from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError, unknown
+from medgym.failures import calling
 from medgym.files import read_text
 from medgym.imaging.study import Box, ImageRef
 
@@ -329,14 +331,16 @@ def _opened(spec: str) -> CaseList:
     if parts.source.endswith(".jsonl"):
         raise UserError(f"{parts.source} has no splits; fix: omit the {parts.split!r} after the :")
 
-    source = load("sources", parts.source)(**dict(parts.options))
+    name = f"the source {parts.source!r}"
+    with calling(name):
+        source = load("sources", parts.source)(**dict(parts.options))
     if parts.split not in source.splits:
         raise unknown(f"split of {parts.source}", parts.split, source.splits)
     view_size = max(source.view_sizes) if source.view_sizes else None
-    listed = source.cases(parts.split)
-    found = CaseList(listed, None, view_size, source.all_gold)
+    made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
+    found = CaseList(made, None, view_size, source.all_gold)
     found._ids = CaseIds(spec.partition("[")[0])
-    if isinstance(listed, list | tuple):
+    if made.is_made:
         _check_all(found)
     return found[parts.slice]
 

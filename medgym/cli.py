@@ -21,14 +21,21 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from medgym import interrupt
+from medgym.commands.printing import safe_line
 from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
-from medgym.failures import traceback_wanted
+from medgym.failures import Failure, traceback_wanted
+from medgym.interruption import is_interruption
 from medgym.memory import image_memory
 from medgym.redaction import redact_text
+from medgym.storage.disk import is_full
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
 """The order in which help lists the commands that one meets first; others follow by name."""
+
+
+LINE = 2000
+"""Characters of an error that are printed."""
 
 
 class Commands(TyperGroup):
@@ -128,25 +135,43 @@ def _run(argv: Sequence[str] | None) -> int:
         result = command.main(arguments, prog_name="medgym", standalone_mode=False)
     except UserError as error:
         return _say(error, 2)
-    except RunError as error:
+    except (RunError, Failure) as error:
         return _say(error, 1)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except ModuleNotFoundError as error:
         return _say(missing_library(error), 2)
     except Exception as error:
+        if is_full(error):
+            path = error.filename if isinstance(error, OSError) else None
+            where = f"{path} cannot be written: " if path else ""
+            fix = "fix: make room, then run the same command again"
+            return _say(error, 1, f"{where}the disk is full; {fix}")
         if hasattr(error, "format_message"):  # a usage error of the parser's own
             return _say(error, 2, f"{error.format_message().rstrip('.')}; {_fix(error)}")
-        note = "fix: MEDGYM_TRACEBACK=1 shows where; please report it"
-        return _say(error, 1, f"unexpected {type(error).__name__}: {error}; {note}")
-    except BaseException:
+        return _unexpected(error)
+    except BaseException as error:
         if interrupt.came():
             return _interrupted()
-        raise
+        if is_interruption(error) or _may_exit(arguments):
+            raise
+        return _unexpected(error)  # a plug-in raised it where nothing expects it
     # Without its standalone mode the parser returns the status of an early exit.
     if type(result) is int and result == 130:
         return _interrupted()
     return result if type(result) is int else 0
+
+
+def _may_exit(arguments: Sequence[str]) -> bool:
+    """Whether the command is another package's, which may end the process as it likes."""
+    name = next((each for each in arguments if not each.startswith("-")), "")
+    points = [p for p in entry_points(group="medgym.commands") if p.name == name]
+    return any(p.dist is not None and p.dist.name != "medgym" for p in points)
+
+
+def _unexpected(error: BaseException) -> int:
+    note = "fix: MEDGYM_TRACEBACK=1 shows where; please report it"
+    return _say(error, 1, f"unexpected {type(error).__name__}: {error}; {note}")
 
 
 def _fix(error: Any) -> str:
@@ -165,7 +190,8 @@ def _say(error: object, status: int, line: str = "") -> int:
         return _interrupted()
     if traceback_wanted() and isinstance(error, BaseException):
         print(redact_text("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-    print("medgym:", redact_text(" ".join((line or str(error)).split())), file=sys.stderr)
+    said = safe_line(redact_text(" ".join((line or str(error)).split())), LINE)
+    print("medgym:", said, file=sys.stderr)
     return status
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from medgym.cases import LETTERS, Case, CaseList, open_cases
+from medgym.cases import Case, CaseList, open_cases
+from medgym.contracts import checked_reply, checked_result, fault_of
 from medgym.deadline import within
 from medgym.errors import Fault, ToolError, UserError
+from medgym.failures import at
 from medgym.imaging.study import Study, open_image
 from medgym.messages import (
     MAX_CALLS,
@@ -32,6 +34,7 @@ from medgym.messages import (
     parse_action,
     shortened,
 )
+from medgym.question import caption_of, question_of
 from medgym.registry import names
 from medgym.rubric import Rubric, Score, load_rubric, outcome
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
@@ -232,7 +235,7 @@ class Episode:
         self.truncated = False
         self.score: Score | None = None
         system = rules.instructions
-        question = _question(case, self.workspace)
+        question = question_of(case, self.workspace)
         if len(system) + len("\n\n") + len(question) > MAX_TEXT:  # as an observation joins them
             raise UserError(
                 f"the instructions and the question of {case.id} have over {MAX_TEXT} characters; "
@@ -260,10 +263,16 @@ class Episode:
         self.score = self._rules.rubric.score(self._case, self)
 
     def step(self, reply: Reply | str) -> Message | None:
-        """Play one reply. Returns the environment's next message, None when the episode is over."""
+        """Play one reply. Returns the environment's next message, None when the episode is over.
+
+        Raises:
+            Failure: this is no reply, or a tool crashed or broke its contract.
+            RunError: a term of the rubric did.
+        """
         if self.done:
             raise RuntimeError("the episode is over; reset before the next step")
-        reply = shortened(Reply(reply) if isinstance(reply, str) else reply)
+        with at("policy"):
+            reply = shortened(checked_reply(reply))
         text = _encodable(reply.text)
         self.messages.append(Message("assistant", (TextPart(text),), reply))
         action = reply.malformed or parse_action(text, cut=reply.cut)
@@ -291,24 +300,33 @@ class Episode:
 
     def _call(self, call: ToolCall) -> ToolOutcome:
         tool = self._tools.get(call.name)
-        try:
-            if tool is None:
-                known = f"one of {', '.join(self._tools)}" if self._tools else "an answer"
-                raise ToolError(f"there is no tool {call.name[:40]!r}; expected {known}", "name")
-            result = self._use(tool, tool.parse(call.arguments), self.workspace)
-        except ToolError as error:
-            return ToolOutcome(call, f"Error: {error}.", fault=error.fault)
-        views = tuple(self.workspace.add(view) for view in result.views)
-        lines = [_caption(view) for view in views]
-        if result.text:
-            lines.append(result.text)
-        text = "\n".join(lines)
-        if len(text) > MAX_TEXT // MAX_CALLS:
-            text = text[: MAX_TEXT // MAX_CALLS - 6] + " [cut]"
-        return ToolOutcome(call, text, views, dict(result.data))
+        if tool is None:
+            known = f"one of {', '.join(self._tools)}" if self._tools else "an answer"
+            return _refused(call, f"there is no tool {call.name[:40]!r}; expected {known}", "name")
+        with at("tool", tool.name):
+            try:
+                used = self._use(tool, tool.parse(call.arguments), self.workspace)
+            except ToolError as error:
+                return _refused(call, str(error), fault_of(error))
+            result = checked_result(used)
+            views = tuple(self.workspace.add(view, made_by=tool.name) for view in result.views)
+            lines = [caption_of(view) for view in views]
+            if result.text:
+                lines.append(result.text)
+            return ToolOutcome(call, _cut("\n".join(lines)), views, dict(result.data))
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
         return within(tool, tool, args, workspace)
+
+
+def _refused(call: ToolCall, text: str, fault: Fault) -> ToolOutcome:
+    return ToolOutcome(call, _cut(f"Error: {text}."), fault=fault)
+
+
+def _cut(text: str) -> str:
+    """A call's text within its share of a message."""
+    most = MAX_TEXT // MAX_CALLS
+    return text if len(text) <= most else text[: most - 6] + " [cut]"
 
 
 def _encodable(text: str) -> str:
@@ -363,29 +381,3 @@ def instructions(
         f"{MAX_CALLS} in a reply, to use tools. {answer} {think} "
         "Never call and answer in one reply."
     )
-
-
-def _question(case: Case, workspace: Workspace) -> str:
-    lines = []
-    whole, shown = workspace.views[: len(case.images)], workspace.views[len(case.images) :]
-    for ref, view, study in zip(case.images, whole, workspace.studies, strict=True):
-        role = ", prior" if ref.role == "prior" else ""
-        width, height = study.size
-        lines.append(f"View {view.number}: image {view.image}{role}, {width} x {height} pixels.")
-    for given, view in zip(case.views, shown, strict=True):
-        by = f" Shown by: {given.by}." if given.by else ""
-        lines.append(f"{_caption(view)}{by}")
-    if case.context:
-        lines.append(f"Context: {case.context}")
-    lines.append(f"Question: {case.question}")
-    if case.options:
-        if len(case.options) > len(LETTERS):
-            raise UserError(f"{case.id} has over {len(LETTERS)} options; fix: offer fewer")
-        lines.append("Options:")
-        lines += [f"{a}. {text}" for a, text in zip(LETTERS, case.options, strict=False)]
-    return "\n".join(lines)
-
-
-def _caption(view: View) -> str:
-    width, height = (round(view.box_px[i + 2] - view.box_px[i]) for i in (0, 1))
-    return f"View {view.number}: {width} x {height} pixels of image {view.image}."

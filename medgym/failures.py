@@ -3,20 +3,25 @@
 A policy's mistakes are observations, and a user's are `UserError`s. The rest is the machinery: an
 endpoint that hangs, a tool that crashes, a worker that is killed, a disk that is full. Such a
 failure is retried from a fresh environment, counted, and never scored.
+
+Plug-ins are called inside `at` (where an episode is played) or `calling` (elsewhere). Whatever a
+plug-in raises becomes a failure that names it, `SystemExit` and `KeyboardInterrupt` too.
 """
 
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 from typing import Literal, get_args
 
 from medgym.errors import RunError, UserError
+from medgym.interruption import is_interruption
 from medgym.redaction import redact_text
 
-Boundary = Literal["policy", "tool", "environment", "worker", "store"]
+Boundary = Literal["policy", "tool", "source", "environment", "worker", "store"]
 
 Withheld = Literal["refused", "filtered", "empty"]
 """Why a server that answered gave no reply of its policy: the model refused, a content filter took
@@ -64,10 +69,22 @@ def withheld_of(failure: str | None) -> Withheld | None:
     return next((each for each in get_args(Withheld) if each == name), None)
 
 
+class ContractError(ValueError):
+    """A plug-in returned what its contract does not allow; the text says what, and what is."""
+
+
 def reason_of(error: BaseException) -> str:
     """An exception in at most 200 characters of one line: its type and its first line."""
-    first = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}"[:200].removesuffix(".")
+    first = (_text_of(error).splitlines() or [""])[0]
+    name = type(error).__name__
+    return f"{name}: {first}"[:200].removesuffix(".") if first else name
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # a plug-in's exception may fail at saying what it is
+        return ""
 
 
 def raised(error: BaseException) -> str:
@@ -108,15 +125,58 @@ def _place(error: BaseException) -> str:
     return f" at {Path(frame.f_code.co_filename).name}:{line}"
 
 
-@contextmanager
-def at(boundary: Boundary) -> Iterator[None]:
-    """Turn any exception into a `Failure` at `boundary`.
+class PlugInCall(AbstractContextManager[None]):
+    """The one way in which a plug-in's code is called: inside this context.
 
-    Failures, errors of the user and cancellation pass through unchanged.
+    An exception that leaves it becomes what `typed` makes of it. These pass unchanged: failures and
+    errors of the user, which have a type already, and a stop that was asked for (see
+    `medgym.interruption`).
     """
-    try:
-        yield
-    except (Failure, UserError, RunError):
-        raise
-    except Exception as error:
-        raise Failure(boundary, raised(error)) from error
+
+    def __init__(self, typed: Callable[[BaseException], Exception]) -> None:
+        self._typed = typed
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Type the exception, if there is one."""
+        if error is None or isinstance(error, Failure | UserError | RunError):
+            return
+        if is_interruption(error):
+            return
+        raise self._typed(error) from error
+
+
+def at(boundary: Boundary, name: str = "") -> PlugInCall:
+    """A context in which any exception becomes a `Failure` at `boundary`.
+
+    Args:
+        boundary: where an episode meets what is called.
+        name: of the plug-in; the reason begins with it.
+    """
+
+    def typed(error: BaseException) -> Failure:
+        if isinstance(error, ContractError):
+            reason = str(error)
+        else:
+            reason = f"raised {raised(error)}" if name else raised(error)
+        return Failure(boundary, f"{name} {reason}".strip())
+
+    return PlugInCall(typed)
+
+
+def calling(plug_in: str) -> PlugInCall:
+    """A context in which any exception becomes a `RunError` that names the plug-in.
+
+    Args:
+        plug_in: what is called, such as `the judge 'vqa'`.
+    """
+
+    def typed(error: BaseException) -> RunError:
+        said = str(error) if isinstance(error, ContractError) else f"raised {raised(error)}"
+        return RunError(f"{plug_in} {said}; fix: correct the plug-in")
+
+    return PlugInCall(typed)

@@ -6,10 +6,12 @@ Whether an answer is right is decided by a scorer (`medgym.scorer`), never by th
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, Protocol
 
 from medgym.cases import Case
 from medgym.episode import Rules
+from medgym.failures import ContractError, calling
 from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages
@@ -151,8 +153,25 @@ class Judge(Protocol):
 
 
 def load_judge(name: str = "vqa") -> Judge:
-    """The judge that is registered as `name`; `UserError` names the nearest one where none is."""
+    """The judge that is registered as `name`.
+
+    Whatever it raises is a `RunError` that names it, unless it is an error of the user.
+
+    Raises:
+        UserError: there is none, and the nearest one is named.
+    """
     from medgym.registry import load
 
     judge: Judge = load("judges", name)
-    return judge
+
+    @wraps(judge)
+    def judged(*args: Any, **options: Any) -> Judgement:
+        with calling(f"the judge {name!r}"):
+            found: object = judge(*args, **options)
+            if not isinstance(found, Judgement):
+                raise ContractError(
+                    f"returned a {type(found).__name__}; expected a medgym.Judgement"
+                )
+        return found
+
+    return judged

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from medgym import permissions
 from medgym.cases import Case
 from medgym.errors import UserError
+from medgym.failures import ContractError, calling
 from medgym.messages import Message, Reply
 from medgym.redaction import redact_text
 from medgym.registry import load, names
@@ -305,9 +306,13 @@ def load_policy(spec: str, *, by_recipe: bool = False) -> Policy:
         UserError: a spec without a scheme, an unknown scheme, or what the scheme itself refuses.
     """
     kind, rest, adapter = read_spec(spec)
-    with permissions.by_recipe(by_recipe):
-        policy = kind.from_spec(rest, adapter)
-    assert isinstance(policy, Policy)
+    scheme = redact_text(spec).partition(":")[0]
+    with calling(f"the policy {scheme!r}"):
+        with permissions.by_recipe(by_recipe):
+            made: object = kind.from_spec(rest, adapter)
+        if not isinstance(made, Policy):
+            raise ContractError(f"made a {type(made).__name__}; expected a medgym.Policy")
+    policy = made
     policy.spec = redact_text(spec)
     return policy
 

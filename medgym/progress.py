@@ -12,7 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 INTERVAL = 10.0
 """Seconds between two plain lines."""
@@ -21,6 +24,10 @@ WORTH = 2.0
 """Work that takes fewer seconds has no plain line."""
 
 Figure = float | int | str | None
+
+
+_BARS: list["Progress"] = []
+"""The bars that are shown now: of work within other work, on a line below."""
 
 
 class Advance(Protocol):
@@ -83,16 +90,29 @@ def _bar(what: str, total: int | None, before: int) -> Iterator[Advance]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    if _BARS:  # of work that this is a part of
+        part = _BARS[-1].add_task(what, total=total, completed=before, figures="")
+        try:
+            yield _advance(_BARS[-1], part)
+        finally:
+            _BARS[-1].remove_task(part)
+        return
     # By default, rich would send what is printed to stdout meanwhile to stderr, results and all.
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
-        task = bar.add_task(what, total=total, completed=before, figures="")
+        _BARS.append(bar)
+        try:
+            yield _advance(bar, bar.add_task(what, total=total, completed=before, figures=""))
+        finally:
+            _BARS.remove(bar)
 
-        def advance(n: int = 1, /, **figures: Figure) -> None:
-            bar.advance(task, n)
-            if figures:
-                bar.update(task, figures=written(figures))
 
-        yield advance
+def _advance(bar: "Progress", task: "TaskID") -> Advance:
+    def advance(n: int = 1, /, **figures: Figure) -> None:
+        bar.advance(task, n)
+        if figures:
+            bar.update(task, figures=written(figures))
+
+    return advance
 
 
 def _lines(

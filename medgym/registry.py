@@ -8,7 +8,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from medgym.errors import UserError, missing_library, unknown
+from medgym.errors import RunError, UserError, missing_library, unknown
+from medgym.failures import reason_of
+from medgym.interruption import is_interruption
 
 KINDS = (
     "tools",
@@ -68,11 +70,19 @@ def entry_point(kind: str, name: str) -> EntryPoint:
     return point
 
 
+def _broken(kind: str, point: EntryPoint, error: BaseException) -> RunError:
+    return RunError(
+        f"the {singular(kind)} {point.name!r} cannot be loaded ({reason_of(error)}); fix: correct "
+        f"{point.module}"
+    )
+
+
 def load(kind: str, name: str) -> Any:
     """The object registered as `name` in the entry-point group `medgym.KIND`.
 
     Raises:
         UserError: as `entry_point`; what it points at does not exist, or a library is missing.
+        RunError: its module fails.
     """
     point = entry_point(kind, name)
     lost: Exception
@@ -84,9 +94,13 @@ def load(kind: str, name: str) -> Any:
             raise missing_library(error) from error
         lost = error
     except AttributeError as error:
-        if error.name != point.attr:
-            raise  # a fault inside the plug-in
+        if error.name != point.attr:  # a fault inside the plug-in
+            raise _broken(kind, point, error) from error
         lost = error
+    except BaseException as error:  # a module runs whatever it likes, `sys.exit` too
+        if isinstance(error, UserError | RunError) or is_interruption(error):
+            raise
+        raise _broken(kind, point, error) from error
     raise UserError(
         f"the {singular(kind)} {name!r} points at {point.value!r}, which does not exist; "
         "fix: reinstall the package that registers it"

@@ -28,12 +28,13 @@ import bisect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from medgym.cases import Case, option_of
 from medgym.errors import RunError, UserError, unknown
-from medgym.failures import raised
+from medgym.failures import ContractError, PlugInCall, calling, raised
 from medgym.messages import Malformed
 from medgym.scorer import grade
 from medgym.spec import kinds_of, read_options
@@ -167,20 +168,32 @@ class Rubric:
         right = grade(case, episode.answer).right
         values: dict[str, float] = {}
         for term in self.terms:
-            try:
-                values[term.name] = value = float(term.function(case, episode))
-            except Exception as error:
-                raise self._failed(term, case, raised(error)) from error
-            if not math.isfinite(value):
-                raise self._failed(term, case, f"{value} is not a finite number")
+            with PlugInCall(partial(self._failed, term, case)):
+                values[term.name] = _number(term.function(case, episode))
         total = sum(term.weight * values[term.name] for term in self.terms)
+        if not math.isfinite(total):
+            raise RunError(
+                f"the terms of the rubric {self.name!r} add up to {total} on {case.id}; fix: give "
+                "them smaller weights"
+            )
         return Score(total, values, right)
 
-    def _failed(self, term: Term, case: Case, reason: str) -> RunError:
+    def _failed(self, term: Term, case: Case, error: BaseException) -> RunError:
+        reason = str(error) if isinstance(error, ContractError) else raised(error)
         return RunError(
             f"the term {term.name!r} of the rubric {self.name!r} failed on {case.id}: {reason}; "
             "fix: correct the term"
         )
+
+
+def _number(value: object) -> float:
+    """What a term gave as a number; `ContractError` where it gave none, or none that is finite."""
+    if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
+        raise ContractError(f"a {type(value).__name__} is not a number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ContractError(f"{number} is not a finite number")
+    return number
 
 
 def answered_right(case: Case, episode: "Episode") -> float:
@@ -231,6 +244,9 @@ def load_rubric(name: "str | Rubric") -> Rubric:
 
     plain, _, text = name.partition(",")
     make = load("rubrics", plain)
-    made = make(**read_options(f"the rubric {plain}", text, kinds_of(make), ","))
-    assert isinstance(made, Rubric)
+    options = read_options(f"the rubric {plain}", text, kinds_of(make), ",")
+    with calling(f"the rubric {plain!r}"):
+        made: object = make(**options)
+        if not isinstance(made, Rubric):
+            raise ContractError(f"made a {type(made).__name__}; expected a medgym.Rubric")
     return made

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from medgym.cases import Case
 from medgym.errors import RunError, UserError
+from medgym.failures import PlugInCall, calling, raised
 
 Verdict = Literal["right", "wrong", "unparsed", "unanswered", "unreadable", "failed"]
 """What became of an answer.
@@ -92,7 +93,8 @@ def load_scorer(name: str) -> Scorer:
     """
     from medgym.registry import load
 
-    scorer: Scorer = load("scorers", name)()
+    with calling(f"the scorer {name!r}"):
+        scorer: Scorer = load("scorers", name)()
     if not isinstance(getattr(scorer, "version", None), str):
         raise UserError(
             f"the scorer {name!r} has no version; fix: give its class a text as `version`"
@@ -113,7 +115,8 @@ def check_gold(case: Case) -> None:
     """
     check: Callable[[Case], object] | None = getattr(load_scorer(scorer_name(case)), "check", None)
     if check is not None:
-        check(case)
+        with calling(f"the scorer {scorer_name(case)!r}"):
+            check(case)
 
 
 def grade(case: Case, answer: str | None) -> Grade:
@@ -126,15 +129,14 @@ def grade(case: Case, answer: str | None) -> Grade:
     if answer is None:
         return UNANSWERED
     name = scorer_name(case)
-    try:
+
+    def failed(error: BaseException) -> RunError:
+        return RunError(
+            f"the scorer {name!r} failed on {case.id}: {raised(error)}; fix: correct the scorer"
+        )
+
+    with PlugInCall(failed):
         found: object = load_scorer(name)(case, answer)
-    except (UserError, RunError):
-        raise
-    except Exception as error:
-        raise RunError(
-            f"the scorer {name!r} failed on {case.id}: {type(error).__name__}: {error}; fix: "
-            "correct the scorer"
-        ) from error
     if not isinstance(found, Grade):
         raise RunError(
             f"the scorer {name!r} gave a {type(found).__name__} for {case.id}; fix: have it return "

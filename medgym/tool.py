@@ -15,6 +15,7 @@ from annotated_types import Len
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from medgym.errors import ToolError, UserError
+from medgym.failures import calling
 
 if TYPE_CHECKING:
     from medgym.workspace import View, Workspace
@@ -169,6 +170,11 @@ def as_tool(function: Callable[..., ToolResult | str]) -> Tool:
     return result
 
 
+def _made(kind: type) -> object:
+    with calling(f"the tool {kind.__name__}"):
+        return kind()
+
+
 def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
     """Tools by registered name, or as they are.
 
@@ -182,7 +188,7 @@ def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
 
     # A class is registered, or a tool itself, as `@medgym.as_tool` makes it of a function.
     found = [load("tools", tool) if isinstance(tool, str) else tool for tool in tools]
-    made = tuple(tool() if isinstance(tool, type) else tool for tool in found)
+    made: tuple[Any, ...] = tuple(_made(tool) if isinstance(tool, type) else tool for tool in found)
     for tool in made:
         if not isinstance(tool, Tool):
             raise UserError(

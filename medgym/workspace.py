@@ -15,6 +15,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from PIL import Image
 
 from medgym.errors import ToolError, UserError
+from medgym.failures import ContractError
+from medgym.imaging.boxes import checked_box
 from medgym.imaging.lazy_image import Picture
 from medgym.imaging.study import Box, Study
 
@@ -130,12 +132,9 @@ class Workspace:
         Raises:
             ValueError: no such image, or a box that is empty or reaches outside it.
         """
-        x0, y0, x1, y1 = box_px
         if not 0 <= image < len(self.studies):
             raise ValueError(f"there is no image {image}")
-        width, height = self.studies[image].size
-        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-            raise ValueError(f"the box {box_px} does not lie in image {image}, {width} x {height}")
+        box_px = checked_box(box_px, image, self.studies[image].size)
         return self.add(self.look(image, box_px, enlarge=True, made_by=None))
 
     def is_named(self, name: str | None) -> bool:
@@ -147,14 +146,35 @@ class Workspace:
         """All views, by number."""
         return tuple(self._views)
 
-    def add(self, view: View) -> View:
-        """Number a view and keep it. The episode adds the views that a tool returns."""
-        if max(view.size) > self.view_size or view.shown.mode != "RGB":
-            raise ValueError(
-                f"{view.made_by} made a view of {view.size}, {view.shown.mode}; a view is RGB and "
-                f"has at most {self.view_size} pixels a side"
+    def add(self, view: View, made_by: str | None = None) -> View:
+        """Number a view and keep it. The episode adds the views that a tool returns.
+
+        Args:
+            made_by: the tool that made it, where the view does not say.
+
+        Raises:
+            ContractError: it is no view, of no image of the case, of a box that is empty or reaches
+                outside its image, or of pixels of another form or size than a view may have.
+        """
+        given: object = view
+        if not isinstance(given, View):
+            raise ContractError(f"made a {type(given).__name__}; expected a View")
+        last = len(self.studies) - 1
+        if not isinstance(view.image, int) or not 0 <= view.image <= last:
+            image = str(view.image)[:40]
+            raise ContractError(f"made a view of image {image}; expected 0 to {last}")
+        fits = min(view.size) > 0 and max(view.size) <= self.view_size
+        if not fits or view.shown.mode != "RGB":
+            raise ContractError(
+                f"made a view of {view.size}, {view.shown.mode}; a view is RGB and has 1 to "
+                f"{self.view_size} pixels a side"
             )
-        numbered = View(len(self._views), view.image, view.box_px, view.shown, view.made_by)
+        try:
+            box_px = checked_box(view.box_px, view.image, self.studies[view.image].size)
+        except ContractError as error:
+            raise ContractError(f"made an impossible view: {error}") from error
+        made_by = made_by if view.made_by is None else str(view.made_by)
+        numbered = View(len(self._views), int(view.image), box_px, view.shown, made_by)
         self._views.append(numbered)
         return numbered
 

@@ -20,6 +20,7 @@ from medgym.cases import Case, CaseView, open_cases
 from medgym.env import MedEnv
 from medgym.episode import Episode, Rules, instructions
 from medgym.errors import ToolError, UserError
+from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import (
     MAX_TEXT,
@@ -291,7 +292,7 @@ def test_a_fault_in_a_tool_is_not_taken_for_the_policys() -> None:
         """Breaks."""
         return str(1 / 0)
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(Failure, match="tool: broken raised ZeroDivisionError at test_episode"):
         begin(broken).step(render_call("broken", {"x": 1}))
 
 
@@ -302,7 +303,7 @@ def test_a_view_that_shows_too_much_is_the_tools_fault() -> None:
         picture = Image.new("RGB", (17, 4))
         return ToolResult(views=(View(-1, 0, (0, 0, 40, 30), picture, "poster"),))
 
-    with pytest.raises(ValueError, match="at most 16"):
+    with pytest.raises(Failure, match=r"tool: poster made a view of .* 1 to 16 pixels"):
         begin(poster).step(render_call("poster", {}))
 
 

@@ -1,5 +1,6 @@
 """How a model is loaded: the options of `[model]` and of `hf:PATH?...`, each with its effect."""
 
+import ast
 import json
 import logging
 import shutil
@@ -14,7 +15,7 @@ import torch
 
 from medgym.errors import UserError
 from medgym.model_options import ModelOptions, read_model
-from medgym.models import load_model
+from medgym.models import load_model, load_processor
 from medgym.policy import load_policy, read_spec
 
 
@@ -104,6 +105,44 @@ def test_code_of_a_model_is_run_only_where_that_is_said(
         model = load_model(str(folder), None, ModelOptions(trust_remote_code=True)).model
     assert type(model).__name__ == "OwnModel"
     assert f"the Python code that comes with {folder} is run" in caplog.text
+
+
+@pytest.mark.parametrize("load", [load_model, load_processor])
+def test_code_of_a_processor_is_neither_run_nor_asked_about(
+    load: Any, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> str:
+        pytest.fail("a question on stdin")
+
+    monkeypatch.setattr("builtins.input", asked)
+    folder = shutil.copytree(tiny_folder, tmp_path / "own")
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
+    for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        path = folder / name
+        config = json.loads(path.read_text()) if path.exists() else {}
+        config["auto_map"] = {"AutoProcessor": "own.Own", "AutoTokenizer": ["own.Own", "own.Own"]}
+        path.write_text(json.dumps(config | {"processor_class": "Own", "tokenizer_class": "Own"}))
+    with pytest.raises(UserError) as said:
+        load(str(folder))
+    assert "run only if you say so; fix: read that code" in str(said.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_every_loading_says_whether_code_may_be_run() -> None:
+    root, silent = Path(__file__).parents[1], []
+    for room in ("medgym", "agents", "tools", "evals", "train", "benchmarks"):
+        for path in (root / room).rglob("*.py"):
+            text = path.read_text()
+            for node in ast.walk(ast.parse(text)) if "from_" in text and "Auto" in text else ():
+                if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                    continue
+                maker = node.func.value
+                named = isinstance(maker, ast.Name) and maker.id.startswith("Auto")
+                if named and node.func.attr in ("from_pretrained", "from_config"):
+                    said = {each.arg or ast.unparse(each.value) for each in node.keywords}
+                    if not any(s == "trust_remote_code" or s.startswith("hub") for s in said):
+                        silent.append(f"{path.relative_to(root)}:{node.lineno}")
+    assert silent == []
 
 
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])

@@ -9,7 +9,7 @@ import pytest
 
 import medgym
 from medgym import registry
-from medgym.errors import UserError
+from medgym.errors import RunError, UserError
 from medgym.registry import KINDS, load, names, singular
 from medgym.seeds import seed_of
 
@@ -130,8 +130,17 @@ def test_a_fault_inside_a_plug_in_is_not_hidden(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     broken(monkeypatch, tmp_path, "import math\nmath.nothing")
-    with pytest.raises(AttributeError, match="nothing"):
+    with pytest.raises(RunError, match=r"'broken' cannot be loaded \(Attr.*fix: correct broken_pl"):
         load("tools", "broken")
+
+
+def test_a_plug_in_that_ends_the_process_when_it_is_imported_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    for body in ("raise SystemExit(3)", "raise KeyboardInterrupt", "raise GeneratorExit"):
+        broken(monkeypatch, tmp_path, body)
+        with pytest.raises(RunError, match="the tool 'broken' cannot be loaded"):
+            load("tools", "broken")
 
 
 def test_seeds_count_parts_and_their_boundaries() -> None:

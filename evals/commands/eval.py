@@ -40,8 +40,9 @@ from medgym.rollout.request import ready
 from medgym.scorer import check_gold
 from medgym.storage.results import RESULTS, results
 from medgym.storage.run_folder import RunFolder
-from medgym.storage.trajectories import TrajectoryStore, save
+from medgym.storage.trajectories import TrajectoryStore
 from medgym.suite import Suite, load_suite
+from medgym.trajectory import Trajectory
 
 from ..tables import BENCHMARK, ROLE, benchmark_rows, role_rows, rows, withheld_rows
 
@@ -84,7 +85,9 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="runs/NAME", help="Keep episodes and results in this new folder."
+            "--out",
+            metavar="runs/NAME",
+            help="Keep episodes and results in this folder, new or to resume.",
         ),
     ] = None,
     allow_host: AllowedHosts = None,
@@ -123,7 +126,7 @@ def evaluate(
     with closing(ready(load_policy(policy))) as player:
         folder = None
         if out is not None:
-            folder = RunFolder.create(
+            folder = RunFolder.create_or_resume(
                 out, _recipe(suite, player, benchmarks, seed, view_size), seeds={"run": seed}
             )
         start = time.monotonic()
@@ -175,6 +178,11 @@ def _judged(
     total = sum(len(benchmark.cases) for benchmark in benchmarks.values())
     with progress("cases", total) as advance:
         for name, benchmark in benchmarks.items():
+            store = None
+            if folder is not None:
+                part = f"judged/{name}" if suite.name else "trajectories"
+                store = TrajectoryStore(folder.path / part)
+            held = _held(store, benchmark.cases)
             found[name] = run(
                 policy,
                 benchmark.cases,
@@ -183,13 +191,20 @@ def _judged(
                 seed=seed,
                 on_progress=lambda done: advance(1),
                 on_messages=folder.keep_images if folder is not None else None,
+                trajectories=held,
             )
-            if folder is not None and suite.name:
-                store = TrajectoryStore(folder.path / "judged" / name)
-                store.write(found[name].trajectories)
-            elif folder is not None:
-                save(found[name].trajectories, folder.path)
+            if held is not None:
+                advance(len(held))
+            elif store is not None:
+                store.write(found[name].trajectories, number=0)
     return found
+
+
+def _held(store: TrajectoryStore | None, cases: CaseList) -> list[Trajectory] | None:
+    """The episodes of these cases that an interrupted evaluation has stored, if it has."""
+    held = list(store) if store is not None else []
+    is_whole = bool(held) and [each.case_id for each in held] == [case.id for case in cases]
+    return held if is_whole else None
 
 
 def _asked(suite: Suite, seed: int) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 from medgym.progress import progress
+from medgym.storage.atomic import write_atomic
 from medgym.storage.run_folder import RunFolder
-from medgym.storage.trajectories import write_atomic
 
 from ..viewer.data import PageData, label_of, opened_first, stores_of
 

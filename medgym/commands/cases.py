@@ -10,10 +10,13 @@ from typer.core import TyperGroup
 
 from medgym.case_spec import splits_of
 from medgym.cases import LETTERS, Case, open_cases
-from medgym.commands.printing import print_json, print_table
+from medgym.commands.printing import print_json, print_table, safe_line
 from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import RunError, UserError
 from medgym.progress import progress
+
+QUESTION = 4000
+"""Characters of a question that are printed."""
 
 
 class ListByDefault(TyperGroup):
@@ -68,10 +71,10 @@ def list_cases(
         print_json({"count": len(found), "cases": [_plain(case, gold) for case in shown]})
         return
     for case in shown:
-        print(f"{case.id}  [{case.answer_type}]")
-        print(f"  {case.question}{''.join(_options(case))}")
+        print(f"{safe_line(case.id)}  [{case.answer_type}]")
+        print(f"  {safe_line(case.question, QUESTION)}{''.join(_options(case))}")
         if gold:
-            print(f"  gold: {case.answer}{''.join(_regions(case))}")
+            print(f"  gold: {safe_line(case.answer)}{''.join(_regions(case))}")
     rest = f", {len(shown)} of them listed (--limit)" if len(shown) < len(found) else ""
     print(f"{len(found):,} cases{rest}")
 
@@ -84,12 +87,13 @@ def _plain(case: Case, gold: bool) -> dict[str, Any]:
 
 
 def _options(case: Case) -> Sequence[str]:
-    return [f"  {a}. {text}" for a, text in zip(LETTERS, case.options, strict=False)]
+    options = zip(LETTERS, case.options, strict=False)
+    return [f"  {letter}. {safe_line(text)}" for letter, text in options]
 
 
 def _regions(case: Case) -> Sequence[str]:
     return [
-        f"; {r.label} at {', '.join(f'{v:g}' for v in r.box_px)} px of image {r.image}"
+        f"; {safe_line(r.label)} at {', '.join(f'{v:g}' for v in r.box_px)} px of image {r.image}"
         for r in case.regions
     ]
 
@@ -123,7 +127,8 @@ def show(
     for case in found[:limit]:
         workspace = rules.begin(case).workspace
         pictures = drawn(case, workspace, side=side, full=full, gold=gold)
-        tiles.append((f"{case.id}: {case.answer}" if gold else case.id, pictures))
+        caption = f"{case.id}: {case.answer}" if gold else case.id
+        tiles.append((safe_line(caption), pictures))
     out.parent.mkdir(parents=True, exist_ok=True)
     page = sheet(tiles, columns)
     page.save(out, optimize=True)

@@ -59,7 +59,7 @@ def run(
     if failed:
         fix = "restore it from a copy"
         if done is None:
-            fix = f"medgym check run {folder} --repair sets aside what is damaged"
+            fix = f"medgym check run {folder} --repair, or restore it from a copy"
         raise RunError(
             f"{folder} is damaged, the first: {failed[0].check}, {failed[0].figure}; fix: {fix}"
         )

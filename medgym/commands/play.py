@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from medgym.cases import Case
-from medgym.commands.printing import print_json
+from medgym.commands.printing import print_json, safe_line, safe_text
 from medgym.commands.shared_options import (
     AllowedHosts,
     AsJson,
@@ -143,7 +143,7 @@ def play(
     if own is None:
         reward = f"reward {trajectory.reward:.2f}" if trajectory.reward is not None else "no reward"
         verdict = "right" if trajectory.correct else "wrong"
-        print(f"gold: {played.answer}; {verdict}, {reward}")
+        print(f"gold: {safe_line(played.answer)}; {verdict}, {reward}")
     if out is not None:
         print(f"views and overviews are in {out}")
 
@@ -179,7 +179,7 @@ class Watched(WrappedPolicy):
                     part.image.save(self._out / f"view-{part.view}.png")
                     files.append(f"  view {part.view} is {self._out / f'view-{part.view}.png'}")
             if self._say:
-                _say(f"[{message.role}]", _printable(message.text), *files)
+                _say(f"[{message.role}]", safe_text(message.text), *files)
         self.messages = tuple(conversation)
 
 
@@ -189,11 +189,6 @@ def _say(*lines: str) -> None:
         print(*lines, sep="\n")
     except BrokenPipeError as error:
         raise closed_output() from error
-
-
-def _printable(text: str) -> str:
-    """The text without what would steer a terminal; a policy may write anything."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def _own_case(
@@ -260,17 +255,17 @@ def _draw_overviews(
 def _ending(trajectory: Trajectory) -> str:
     if trajectory.answer is None:
         return f"no answer after {trajectory.turns} replies"
-    return f"answer: {_printable(trajectory.answer)}"
+    return f"answer: {safe_text(trajectory.answer)}"
 
 
 def _say_parts(trajectory: Trajectory) -> None:
     """Print what each role of a consultation played, one after the other."""
     for branch, (role, part) in zip(trajectory.branches, trajectory.parts(), strict=True):
-        print(f"== {role}, {part.policy}, {branch.seconds:.2f} s")
+        print(f"== {safe_line(role)}, {safe_line(part.policy)}, {branch.seconds:.2f} s")
         for node in part.nodes:
-            print(f"[{node.role}]", _printable(node.text), sep="\n")
+            print(f"[{node.role}]", safe_text(node.text), sep="\n")
         if part.failure is not None:
-            print(f"failed: {_printable(part.failure)}")
+            print(f"failed: {safe_text(part.failure)}")
         print()
 
 

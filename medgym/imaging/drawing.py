@@ -106,6 +106,7 @@ def _tile(caption: str, pictures: Sequence[Image.Image], font: Font) -> Image.Im
 
 
 def _fitting(text: str, width: int, font: Font) -> str:
+    text = text[: max(width, 1)]  # a letter is a pixel wide or more, and a long text takes long
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -19,8 +19,11 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict
 
 from medgym.errors import UserError
+from medgym.failures import ContractError, at
 from medgym.files import open_regular
 from medgym.imaging.limits import bomb, chosen_frame, make_room, refuse_bomb
+from medgym.imaging.read_only import read_only
+from medgym.imaging.spacing import credible_spacing
 from medgym.imaging.strips import finite_range, mapped, one_at_a_time, pixels_of, replace_nonfinite
 from medgym.uris import file_path
 
@@ -57,8 +60,8 @@ class Study:
 
     Attributes:
         pixels: (height, width) or (height, width, 3) uint8, or (height, width) float32 together
-            with a `window`. Read-only.
-        spacing_mm: millimetres per pixel as (row, column), None if unknown.
+            with a `window`. Read-only for good.
+        spacing_mm: millimetres per pixel as (row, column), None if unknown or absurd.
         modality: DICOM modality code, None if unknown.
         window: how stored values become grey; None for uint8 pixels.
         view_sizes: the view sizes at which the whole image may be shown; None for any. A source
@@ -76,7 +79,13 @@ class Study:
             raise ValueError(f"pixels of shape {self.pixels.shape} are neither grey nor RGB")
         if self.pixels.dtype != np.uint8 and (self.window is None or self.pixels.ndim == 3):
             raise ValueError(f"{self.pixels.dtype} pixels need to be grey and to have a window")
-        self.pixels.setflags(write=False)
+        if self.pixels.dtype.kind not in "uif":
+            raise ValueError(f"{self.pixels.dtype} pixels are no numbers")
+        object.__setattr__(self, "pixels", read_only(self.pixels))
+        object.__setattr__(self, "spacing_mm", credible_spacing(self.spacing_mm))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, pixels=read_only(state["pixels"]))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -173,8 +182,11 @@ def open_image(ref: ImageRef) -> Study:
         )
     from medgym.registry import load
 
-    study = load("sources", scheme).open_image(ref)
-    assert isinstance(study, Study)
+    source = load("sources", scheme)
+    with at("source", scheme):
+        study: object = source.open_image(ref)
+        if not isinstance(study, Study):
+            raise ContractError(f"opened a {type(study).__name__}; expected a medgym.Study")
     return study
 
 
@@ -325,10 +337,7 @@ def _stored(
 
 
 def _spacing(dataset: Any) -> tuple[float, float] | None:
-    spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing")
-    if not spacing or len(spacing) != 2 or not all(float(v) > 0 for v in spacing):
-        return None
-    return float(spacing[0]), float(spacing[1])
+    return credible_spacing(dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing"))
 
 
 def _header_window(dataset: Any) -> Window | None:

@@ -8,7 +8,6 @@ finished set is that of a run that was never interrupted.
 
 import asyncio
 import itertools
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from copy import copy
@@ -18,13 +17,13 @@ from typing import Any, Literal, cast
 
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
-from medgym.errors import RunError, UserError, unknown
-from medgym.failures import Failure, reason_of
-from medgym.interrupt import storing
+from medgym.errors import UserError, unknown
+from medgym.failures import Failure
 from medgym.memory import image_memory
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages
+from medgym.rollout.keeper import Keeper
 from medgym.rollout.local import LocalBackend
 from medgym.rollout.record import held_episodes
 from medgym.rollout.request import policy_of, request_of, rules_of
@@ -44,12 +43,6 @@ LOSSES = 10
 BACK_OFF, LONGEST_BACK_OFF = 0.5, 10.0
 """Seconds before the first retry, doubled at each further one up to the longest, with a jitter
 fixed by the seed."""
-
-FLUSH_COUNT, FLUSH_SECONDS = 256, 5.0
-"""A part is written when it holds so many trajectories or its first one is so old."""
-
-STORE_PATIENCE = 600.0
-"""Seconds for which a store that cannot be written (a full disk) is tried again."""
 
 
 @dataclass
@@ -218,7 +211,6 @@ async def play(
         for job in (Job(case, member) for member in range(group_size))
         if job.key not in done
     )
-    keeper = _Keeper(out)
     tally = Tally()
     backend = make()
     running: dict[asyncio.Task[Finished], int] = {}
@@ -231,10 +223,11 @@ async def play(
         if on_failure is not None:
             on_failure(tally)
 
+    keeper = Keeper(out, failed)
+    exhausted = ended = False
     try:
-        exhausted = False
         while True:
-            while not exhausted and len(running) < concurrency:
+            while not exhausted and len(running) < concurrency and keeper.has_room:
                 numbered = next(jobs, None)
                 exhausted = numbered is None
                 if numbered is not None:
@@ -242,31 +235,39 @@ async def play(
                     task = asyncio.create_task(settling)
                     task.add_done_callback(finished.put_nowait)
                     running[task] = numbered[0]
-            if not running:
+            if exhausted and not running:
                 break
-            for task in await _taken(finished, keeper.patience()):
+            for task in await _taken(finished, keeper.due_in()):
                 played = task.result()
                 held[running.pop(task)] = played.trajectory
                 if played.trajectory.failure is not None:
                     key = f"{played.trajectory.case_id}#{played.trajectory.member}"
                     tally.failed[key] = played.trajectory.failure
                 else:
-                    await keeper.add(played, failed)
-            await keeper.flush(failed, at_once=False)
+                    await keeper.add(played)
+            await keeper.flush()
             while held and (not ordered or next_one in held):
                 yield held.pop(next_one if ordered else next(iter(held)))
                 next_one += 1
+        ended = True
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+        def note() -> None:
+            drifts = {} if backend.drifts is None else {"drifts": backend.drifts}
+            if out is not None:
+                out.note(failures=dict(tally.failures), failed=tally.failed, **drifts)
+
         try:  # first what is finished: a back end may be slow to close, and an interrupt is not
-            await keeper.flush(failed, at_once=True)
+            await keeper.end(patient=ended)
+        except BaseException:
+            ended = False
+            raise
         finally:
             await backend.close()
-        if out is not None:
-            drifts = {} if backend.drifts is None else {"drifts": backend.drifts}
-            out.note(failures=dict(tally.failures), failed=tally.failed, **drifts)
+            await keeper.end(note, patient=ended)
 
 
 async def _taken(
@@ -326,65 +327,3 @@ async def _settle(
     return Finished(
         failed_trajectory(job.case, policy=policy, seed=seed, member=job.member, failure=str(last))
     )
-
-
-class _Keeper:
-    """Writes finished episodes into the run's folder: first images, then the part that names them.
-
-    A folder that cannot be written is tried again for a while; meanwhile nothing new is handed out,
-    so that memory does not fill with what cannot be stored.
-    """
-
-    def __init__(self, out: RunFolder | None) -> None:
-        self._out = out
-        self._waiting: list[Trajectory] = []
-        self._since = 0.0
-
-    def patience(self) -> float | None:
-        """Seconds until the waiting part is due; None where nothing waits."""
-        if self._out is None or not self._waiting:
-            return None
-        return max(0.0, self._since + FLUSH_SECONDS - time.monotonic())
-
-    async def add(self, played: Finished, failed: Callable[[Failure], None]) -> None:
-        """Take a finished episode."""
-        if self._out is None:
-            return
-        out = self._out
-        try:
-            for sha256, png in played.images.items():
-                await _persist(lambda s=sha256, p=png: out.images.put_png(s, p), failed)  # type: ignore[misc]
-        except BaseException:
-            self._waiting.clear()  # what waits may show an image that was to be written just now
-            raise
-        if not self._waiting:
-            self._since = time.monotonic()
-        self._waiting.append(played.trajectory)
-
-    async def flush(self, failed: Callable[[Failure], None], *, at_once: bool) -> None:
-        """Write what waits, if it is due (or `at_once`)."""
-        if self._out is None or not self._waiting:
-            return
-        due = len(self._waiting) >= FLUSH_COUNT or self.patience() == 0.0
-        if due or at_once:
-            out, part, self._waiting = self._out, self._waiting, []
-            with storing():
-                await _persist(lambda: out.trajectories.write(part), failed)
-
-
-async def _persist(write: Callable[[], object], failed: Callable[[Failure], None]) -> None:
-    """Write, and where the store refuses try again with growing pauses."""
-    start, pause = time.monotonic(), BACK_OFF
-    while True:
-        try:
-            await asyncio.to_thread(write)
-            return
-        except OSError as error:
-            failed(Failure("store", reason_of(error)))
-            if time.monotonic() - start > STORE_PATIENCE:
-                raise RunError(
-                    f"the run's folder cannot be written ({error.strerror}); fix: make room, then "
-                    "run the same command again to resume"
-                ) from error
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_BACK_OFF)

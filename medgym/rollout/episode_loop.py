@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from medgym.cases import Case, case_hash
 from medgym.consultation.team import Team
+from medgym.contracts import checked_reply
 from medgym.episode import Episode, Rules
 from medgym.failures import Failure, at
 from medgym.imaging.study import Study
@@ -60,12 +61,14 @@ async def roll_out(
             studies = await studies
         part = _Part(seed, member, studies, threads, on_messages)
         drawn = seed_of(seed, case.id, "consultation", member)
-        whole = await policy.consult(case, rules, part, sampling, drawn)
+        with at("policy", named(policy)):
+            whole = await policy.consult(case, rules, part, sampling, drawn)
         return replace(whole, case_hash=case_hash(case))
     drawn = seed_of(seed, case.id, role, member)
-    player = policy.for_case(case) if policy.needs_gold else policy
+    with at("policy", named(policy)):
+        player = policy.for_case(case) if policy.needs_gold else policy
+        policy.enter()
     base = sampling or Sampling()
-    policy.enter()
     try:
         if isinstance(studies, Awaitable):
             studies = await studies
@@ -81,15 +84,15 @@ async def roll_out(
             turn = replace(
                 base, seed=seed_of(drawn, len(episode.turns)), max_context=rules.max_tokens
             )
-            with at("policy"):
-                reply = await player.act(tuple(episode.messages), turn)
+            with at("policy", named(policy)):
+                reply = checked_reply(await player.act(tuple(episode.messages), turn))
             if reply.full:
                 await in_thread(threads, _end, episode)
                 continue
             held = len(reply.prompt_ids or ()) + len(reply.token_ids or ())
             episode.spend(held - spent)
             spent = held
-            with at("tool"):
+            with at("environment"):  # a tool's and a rubric's failures have their type already
                 shown = await in_thread(threads, episode.step, reply)
             if shown is not None:
                 hashing.begin(shown)
@@ -97,19 +100,22 @@ async def roll_out(
             with at("store"):
                 await in_thread(threads, on_messages, tuple(episode.messages))
         await hashing.end()
+        with at("policy", named(policy)):
+            version, kind, vision = player.version, player.kind, player.vision_token_ids
         with at("environment"):
             return record(
                 case,
                 episode,
                 policy=policy.spec,
-                version=player.version,
+                version=version,
                 seed=seed,
                 member=member,
-                kind=player.kind,
-                vision_token_ids=player.vision_token_ids,
+                kind=kind,
+                vision_token_ids=vision,
             )
     finally:
-        policy.leave()
+        with at("policy", named(policy)):
+            policy.leave()
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,12 @@ class _Part:
             threads=threads or self.threads,
             on_messages=self.on_messages,
         )
+
+
+def named(policy: Policy) -> str:
+    """What a failure calls a policy: its spec, or its class where that is long or missing."""
+    spec: object = policy.spec
+    return spec if isinstance(spec, str) and 0 < len(spec) <= 60 else type(policy).__name__
 
 
 def _end(episode: Episode) -> None:

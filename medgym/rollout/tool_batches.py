@@ -13,9 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from medgym.contracts import fault_of
 from medgym.deadline import within
 from medgym.episode import Rules
 from medgym.errors import ToolError
+from medgym.failures import ContractError, Failure, at, reason_of
 from medgym.tool import Tool, ToolResult
 from medgym.workspace import Workspace
 
@@ -47,12 +49,12 @@ class Batcher:
         self._closed = False
 
     def submit(self, args: Any, workspace: Workspace) -> "Future[ToolResult | ToolError]":
-        """Ask for a call; a crash of the tool is the exception of every call in its batch."""
+        """Ask for a call; a crash of the tool is the `Failure` of every call in its batch."""
         call = _Call(args, workspace)
         with self._lock:
             if self._closed:  # a caller that waited for it would wait for ever
                 raise RuntimeError(f"{self._tool.name} is closed")
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 name = f"medgym-{self._tool.name}"
                 self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
                 self._thread.start()
@@ -66,18 +68,38 @@ class Batcher:
             self._calls.put(None)
 
     def _serve(self) -> None:
-        while (first := self._calls.get()) is not None:
-            batch = self._gathered(first)
-            if self._closed:
-                for call in batch:
-                    call.result.cancel()
-            else:
-                self._do(batch)
+        batch: list[_Call] = []
+        try:
+            while (first := self._calls.get()) is not None:
+                batch = [first]
+                self._gather(batch)
+                if self._closed:
+                    for call in batch:
+                        call.result.cancel()
+                else:
+                    self._do(batch)
+        except BaseException as error:  # a thread that ends in silence would be waited for
+            self._fail(batch, error)
 
-    def _gathered(self, first: _Call) -> list[_Call]:
-        batch = [first]
+    def _fail(self, batch: Sequence[_Call], error: BaseException) -> None:
+        """End every call that waits; the next one starts another thread."""
+        reason = f"{self._tool.name}: its thread for batches ended ({reason_of(error)})"
+        with self._lock:
+            waiting = list(batch)
+            with suppress(queue.Empty):
+                while True:
+                    call = self._calls.get_nowait()
+                    if call is not None:
+                        waiting.append(call)
+            for call in waiting:
+                with suppress(InvalidStateError):
+                    call.result.set_exception(Failure("tool", reason))
+            self._thread = None
+
+    def _gather(self, batch: list[_Call]) -> None:
+        """Add the calls that come in time to the first one."""
         while len(batch) < self._tool.batch_size:
-            left = first.since + self._wait - time.monotonic()
+            left = batch[0].since + self._wait - time.monotonic()
             try:
                 call = self._calls.get(timeout=left) if left > 0 else self._calls.get_nowait()
             except queue.Empty:
@@ -86,19 +108,16 @@ class Batcher:
                 self._calls.put(None)  # for the loop that ends with it
                 break
             batch.append(call)
-        return batch
 
     def _do(self, batch: Sequence[_Call]) -> None:
         try:
-            calls = [(call.args, call.workspace) for call in batch]
-            results = within(self._tool, self._tool.run_many, calls)
-            if len(results) != len(batch):
-                raise RuntimeError(
-                    f"{self._tool.name}: run_many returned {len(results)} results for "
-                    f"{len(batch)} calls"
-                )
-        except ToolError as error:
-            results = [ToolError(str(error), error.fault) for _ in batch]
+            with at("tool", self._tool.name):
+                calls = [(call.args, call.workspace) for call in batch]
+                try:
+                    returned = within(self._tool, self._tool.run_many, calls)
+                    results = _as_many(returned, len(batch))
+                except ToolError as error:
+                    results = [ToolError(str(error), fault_of(error)) for _ in batch]
         except Exception as error:
             for call in batch:
                 with suppress(InvalidStateError):
@@ -107,6 +126,15 @@ class Batcher:
         for call, result in zip(batch, results, strict=True):
             with suppress(InvalidStateError):  # the caller may have been cancelled
                 call.result.set_result(result)
+
+
+def _as_many(results: object, calls: int) -> list[ToolResult | ToolError]:
+    """What `run_many` returned, one for each call; the episode checks each."""
+    if not isinstance(results, Sequence) or isinstance(results, str):
+        raise ContractError(f"returned a {type(results).__name__} from run_many; expected a list")
+    if len(results) != calls:
+        raise ContractError(f"returned {len(results)} results from run_many for {calls} calls")
+    return list(results)
 
 
 class StandIn(Tool):

@@ -7,19 +7,19 @@ from cached blocks of its old weights. A sampler is any policy with `with_adapte
 """
 
 import hashlib
-import os
 import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from medgym.errors import UserError
 from medgym.policy import Policy
+from medgym.storage.atomic import UNFINISHED, check_writable, remove, sync, write_atomic
 from medgym.storage.json_files import read_json
-from medgym.storage.trajectories import write_atomic
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """The files in the folder of a PEFT adapter."""
@@ -79,21 +79,24 @@ def publish(adapter: Path, run: Path, role: str, step: int) -> Version:
                 "samplers may still answer by the old one"
             )
         return version
+    check_writable(version.path)
     version.path.parent.mkdir(parents=True, exist_ok=True)
-    making = version.path.parent / f".tmp-{secrets.token_hex(8)}"
+    making = version.path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         making.mkdir()
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(adapter / name, making / name)
-            _sync(making / name)
+            sync(making / name)
         (making / HASH).write_text(f"{digest}\n", "utf-8")
-        _sync(making / HASH)
-        _sync(making)
+        sync(making / HASH)
+        sync(making)
+        remove(version.path)  # a link that points nowhere, if anything
         making.rename(version.path)
     except OSError:
-        shutil.rmtree(making, ignore_errors=True)
+        with suppress(OSError):
+            remove(making)
         raise
-    _sync(version.path.parent)
+    sync(version.path.parent)
     return version
 
 
@@ -254,11 +257,3 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
     with safe_open(str(file), framework="np") as stream:
         weights: Any = stream
         return {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

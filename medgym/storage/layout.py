@@ -18,8 +18,8 @@ from pathlib import Path
 
 from medgym.errors import UserError
 from medgym.storage.adapters import Version, final
+from medgym.storage.atomic import write_atomic
 from medgym.storage.json_files import read_json
-from medgym.storage.trajectories import write_atomic
 
 ROLE = "policy"
 """The role of a policy that is trained without others: its adapters are in `adapters/policy/`."""

@@ -6,7 +6,7 @@ from typing import Any
 from medgym.errors import UserError
 from medgym.storage.json_files import read_json
 
-MANIFEST = "manifest.json"
+MANIFEST, RECIPE = "manifest.json", "recipe.toml"
 
 FORMAT = 2
 """Version of the layout of a run's folder."""

@@ -72,6 +72,8 @@ class Part:
 
         self.path = path
         with readable(path):
+            if not path.is_file():
+                raise _Damaged("it is no file")
             data = path.read_bytes()
             self.verified = _is_sealed(data)  # first: Arrow is shown no damaged bytes
             self._file = pyarrow.parquet.ParquetFile(

@@ -6,38 +6,37 @@
     trajectories/          part-00000.parquet, …
     metrics.jsonl, adapters/ROLE/STEP/, results.json, report.png    where the run makes them
 
-A folder belongs to one run: `create` refuses one that holds anything, so nothing is ever
-overwritten. Every file is written whole or not at all; a run that was killed leaves a manifest
-whose status is still `running`. One process at a time writes: it holds a lock on `recipe.toml`,
-which the system takes back when the process ends, however it ends. Readers need none.
+A folder belongs to one run: `create` refuses one that holds anything but how the same run began,
+so nothing is ever overwritten. Every file is written whole or not at all; a run that was killed
+leaves a manifest whose status is still `running`. One process at a time writes: it holds a lock
+(`medgym.storage.lock`). Readers need none.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 import medgym
-from medgym.errors import UserError
+from medgym.errors import RunError, UserError
 from medgym.messages import Message
 from medgym.redaction import redact, redact_toml
-from medgym.storage.manifest import FORMAT, read_manifest
+from medgym.storage.atomic import write_atomic
+from medgym.storage.beginning import begin, refuse_taken
+from medgym.storage.disk import is_full
+from medgym.storage.lock import Lock, check_place
+from medgym.storage.manifest import FORMAT, RECIPE, read_manifest
 from medgym.storage.shown_images import require_images
-from medgym.storage.trajectories import ImageStore, TrajectoryStore, write_atomic
+from medgym.storage.trajectories import ImageStore, TrajectoryStore
 from medgym.toml import read_toml, toml_source, toml_text
 from medgym.trajectory import Trajectory
-
-RECIPE = "recipe.toml"
 
 PACKAGES = (
     "numpy", "pillow", "pydantic", "gymnasium", "pyarrow", "scipy", "scikit-image", "pydicom",
@@ -61,7 +60,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: _Lock | None = None
+        self._lock: Lock | None = None
         self.images = ImageStore(path / "images")
         self.trajectories = TrajectoryStore(path / "trajectories")
 
@@ -78,28 +77,18 @@ class RunFolder:
             UserError: the folder holds something already, or cannot be written.
         """
         path = Path(path)
-        taken = UserError(
-            f"the run folder {path} exists and is not empty; fix: choose another name or remove it"
-        )
         text = redact_toml(asked if isinstance(asked, str) else toml_text(asked))
+        refuse_taken(path, text)
+        # Slow work comes before the first file: a run may be killed at any moment.
+        first = {**provenance(), "status": "running", "started": _now(), **facts}
+        folder = cls(path)
+        folder._lock = begin(path, text)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise taken
-            # Of two runs that come at once, one creates this file; the other one ends here.
-            with (path / "recipe.toml").open("x", encoding="utf-8", errors="replace") as stream:
-                stream.write(text)
-        except FileExistsError as error:
-            if path.is_dir():
-                raise taken from error
-            raise UserError(f"{path} is a file, not a folder; fix: choose another name") from error
+            folder._write(first)
         except OSError as error:
             raise UserError(
                 f"cannot write to {path} ({error.strerror}); fix: choose another place"
             ) from error
-        folder = cls(path)
-        folder.claim()
-        folder._write({**provenance(), "status": "running", "started": _now(), **facts})
         return folder
 
     @classmethod
@@ -149,7 +138,7 @@ class RunFolder:
         Raises:
             UserError: another process writes here.
         """
-        self._lock = _Lock.on(self.path / "recipe.toml")
+        self._lock = Lock.on(self.path / RECIPE)
 
     @property
     def recipe(self) -> str:
@@ -168,10 +157,12 @@ class RunFolder:
 
     def note(self, **facts: Any) -> None:
         """Add facts to the manifest, or replace them; the file is exchanged whole."""
+        check_place(self.path)
         self._write({**self.manifest, **facts})
 
     def finish(self, **facts: Any) -> None:
         """Say that the run is done: its end, and the count and content hash of its trajectories."""
+        check_place(self.path)
         count, digest = content(self.trajectories)
         kept = {"counts": {"trajectories": count}, "content": {"trajectories": digest}}
         if not count:
@@ -185,10 +176,23 @@ class RunFolder:
         write_atomic(self.path / name, text.encode("utf-8", "replace"))
 
     def keep_images(self, messages: Sequence[Message]) -> None:
-        """Store the images of a conversation; what `collect` takes as `on_messages`."""
-        for message in messages:
-            for part in message.images:
-                self.images.put(part)
+        """Store the images of a conversation; what `collect` takes as `on_messages`.
+
+        Raises:
+            RunError: the disk is full. Other errors may be a file system's moment: they are raised
+                as they are, and the episode is tried again.
+        """
+        try:
+            for message in messages:
+                for part in message.images:
+                    self.images.put(part)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise RunError(
+                f"{self.path} cannot be written ({error.strerror}); fix: make room, then run the "
+                "same command again"
+            ) from error
 
     def chat(self, trajectory: Trajectory) -> dict[str, Any]:
         """A trajectory as a row of a chat data set, as TRL's trainers take it.
@@ -203,45 +207,6 @@ class RunFolder:
 
     def _write(self, manifest: Mapping[str, Any]) -> None:
         self.write_json("manifest.json", manifest)
-
-
-class _Lock:
-    """An exclusive lock on a file, shared by all who ask for it in this process."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    @classmethod
-    def on(cls, path: Path) -> "_Lock":
-        """The lock; `UserError` where another process has it, or the file cannot be written."""
-        try:
-            lock = cls(os.open(path, os.O_RDWR))  # NFS locks only what may be written
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {path} ({error.strerror}); fix: choose another place"
-            ) from error
-        about = os.fstat(lock._descriptor)
-        held = _LOCKS.get((about.st_dev, about.st_ino))
-        if held is not None:
-            return held
-        try:
-            fcntl.flock(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process is writing into {path.parent}; fix: wait until it ends, or "
-                "choose another name"
-            ) from error
-        except OSError:  # there are no locks on this file system
-            pass
-        _LOCKS[about.st_dev, about.st_ino] = lock
-        return lock
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        close(self._descriptor)  # at the interpreter's end, `os` may be gone before this is
-
-
-_LOCKS: WeakValueDictionary[tuple[int, int], _Lock] = WeakValueDictionary()
-"""Those that this process holds, by device and file number."""
 
 
 def provenance() -> dict[str, Any]:

@@ -1,13 +1,11 @@
 """Trajectories and images on disk: Parquet parts, and each image once, under its content's hash.
 
-Writing is atomic: a temporary file in the same folder, fsync, rename. A reader never sees half a
-file; a killed writer leaves at most a file `.tmp-*`, which nothing reads.
+Writing is atomic (`medgym.storage.atomic`). A reader never sees half a file; a killed writer leaves
+at most a file `.tmp-*`, which nothing reads.
 """
 
 import io
 import json
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +16,7 @@ from PIL import Image
 from medgym.errors import UserError, missing_library
 from medgym.imaging.lazy_image import image_hash
 from medgym.messages import ImagePart
+from medgym.storage.atomic import write_atomic
 from medgym.storage.parts import Part, part_bytes, part_number, readable
 from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
 
@@ -25,26 +24,6 @@ if TYPE_CHECKING:
     import datasets
     import pandas
     import pyarrow
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
-    try:
-        with temporary.open("xb") as stream:  # not `mkstemp`, whose files no other user may read
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def png_bytes(image: Image.Image) -> bytes:
@@ -70,8 +49,11 @@ class ImageStore:
         return part.sha256
 
     def has(self, sha256: str) -> bool:
-        """Whether an image of that hash is there."""
-        return self._file(sha256).exists()
+        """Whether an image of that hash is there; an empty file is none."""
+        try:
+            return self._file(sha256).stat().st_size > 0
+        except OSError:
+            return False
 
     def names(self) -> set[str]:
         """The hashes of all images that are there; files without content are none."""
@@ -90,7 +72,7 @@ class ImageStore:
             UserError: it is not in the store, or its pixels are no longer those of its name.
         """
         file = self._file(sha256)
-        if not file.exists():
+        if not file.is_file():
             raise UserError(f"no image {sha256[:12]}… in {self.path}; fix: copy the run's images/")
         damaged = UserError(f"{file} does not hold the pixels of its name; fix: restore it")
         try:

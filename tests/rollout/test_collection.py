@@ -21,7 +21,7 @@ from medgym.failures import Failure, withheld_of
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import Tally, collect, collection
+from medgym.rollout import Tally, collect, collection, keeper
 from medgym.storage.run_folder import RunFolder, content
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
@@ -34,6 +34,7 @@ CASES = "phantom,look=radiograph,question=kind:train[:12]"
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collection, "BACK_OFF", 0.0)
+    monkeypatch.setattr(keeper, "PAUSE", 0.0)
 
 
 class Flaky(Policy):
@@ -139,7 +140,8 @@ def test_what_fails_for_good_is_named_and_never_scored(tmp_path: Path) -> None:
     for trajectory in trajectories:
         validate(trajectory)
         assert trajectory.reward is None
-        assert re.fullmatch(r"policy: ConnectionError at \w+\.py:\d+", trajectory.failure or "")
+        failure = trajectory.failure or ""
+        assert re.fullmatch(r"policy: flaky raised ConnectionError at \w+\.py:\d+", failure)
     assert len(folder.manifest["failed"]) == 24
     assert "phantom/train/radiograph-512-kind-0#1" in folder.manifest["failed"]
     assert len(folder.trajectories) == 0
@@ -209,7 +211,7 @@ def test_a_disk_that_stays_full_ends_in_one_line(
 
     folder = RunFolder.create(tmp_path / "a", "")
     monkeypatch.setattr(TrajectoryStore, "write", full)
-    monkeypatch.setattr(collection, "STORE_PATIENCE", 0.0)
+    monkeypatch.setattr(keeper, "PATIENCE", 0.0)
     with pytest.raises(RunError, match=r"No space left on device.*run the same command again"):
         played(load_policy("scripted:prior"), folder)
 

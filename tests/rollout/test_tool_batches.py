@@ -12,6 +12,7 @@ import pytest
 from medgym.cases import open_cases
 from medgym.episode import Rules
 from medgym.errors import ToolError
+from medgym.failures import Failure
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
@@ -76,11 +77,57 @@ def test_a_crash_is_everybodys_and_the_next_batch_goes_on() -> None:
 
     batcher = Batcher(Crashing(), wait=0.5)
     for future in ask(batcher, 4):
-        with pytest.raises(MemoryError):
+        with pytest.raises(Failure, match="square raised MemoryError at "):
             future.result()
     for future in ask(batcher, 4):
-        with pytest.raises(RuntimeError, match="returned 3 results for 4 calls"):
+        with pytest.raises(Failure, match="square returned 3 results from run_many for 4 calls"):
             future.result()
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit("over")])
+def test_a_tool_that_asks_to_end_the_process_fails_its_batch(error: BaseException) -> None:
+    class Ending(Square):
+        def run_many(self, calls: Sequence[tuple[Any, Any]]) -> Sequence[ToolResult | ToolError]:
+            if not self.sizes:
+                self.sizes.append(0)
+                raise error
+            return super().run_many(calls)
+
+    batcher = Batcher(Ending(), wait=0.5)
+    for future in ask(batcher, 4):
+        with pytest.raises(Failure, match=f"square raised {type(error).__name__}"):
+            future.result(timeout=60)
+    assert [future.result(timeout=60).text for future in ask(batcher, 2)] == ["0", "1"]
+
+
+def test_a_thread_that_ends_fails_what_waits_and_is_replaced() -> None:
+    class Unsized(Square):
+        over = False
+
+        @property
+        def batch_size(self) -> int:  # type: ignore[override]
+            if not self.over:
+                raise SystemExit
+            return 4
+
+    tool = Unsized()
+    batcher = Batcher(tool, wait=0.0)
+    for future in ask(batcher, 3):
+        with pytest.raises(Failure, match="square: its thread for batches ended"):
+            future.result(timeout=60)
+    tool.over = True
+    assert [future.result(timeout=60).text for future in ask(batcher, 2)] == ["0", "1"]
+
+
+@pytest.mark.parametrize("results", [None, "ab", 5, {1: 2}])
+def test_batches_of_another_kind_are_the_tools_fault(results: Any) -> None:
+    class Wrong(Square):
+        def run_many(self, calls: Sequence[tuple[Any, Any]]) -> Sequence[ToolResult | ToolError]:
+            answer: Sequence[ToolResult | ToolError] = results
+            return answer
+
+    with pytest.raises(Failure, match="tool: square returned"):
+        ask(Batcher(Wrong(), wait=0.0), 1)[0].result(timeout=60)
 
 
 def test_nobody_waits_for_what_is_closed() -> None:

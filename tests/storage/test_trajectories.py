@@ -15,7 +15,8 @@ from PIL import Image
 
 from medgym.errors import UserError
 from medgym.messages import ImagePart
-from medgym.storage.trajectories import ImageStore, TrajectoryStore, save, write_atomic
+from medgym.storage.atomic import write_atomic
+from medgym.storage.trajectories import ImageStore, TrajectoryStore, save
 from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -173,6 +174,17 @@ def test_an_image_that_is_no_longer_itself_is_refused(tmp_path: Path, damage: by
         file.write_bytes(damage)
     with pytest.raises(UserError, match="does not hold the pixels of its name"):
         store.get(name)
+
+
+def test_an_image_whose_file_is_empty_is_stored_again(tmp_path: Path) -> None:
+    store, part = ImageStore(tmp_path), ImagePart(0, Image.new("RGB", (4, 4)))
+    name = store.put(part)
+    (file,) = tmp_path.rglob("*.png")
+    file.write_bytes(b"")
+    assert not store.has(name)
+    assert store.names() == set()
+    assert store.get(store.put(part)).size == (4, 4)
+    assert store.names() == {name}
 
 
 def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -294,10 +294,12 @@ def _diameter(rows: Whole, starts: Whole, ends: Whole, spacing: tuple[float, flo
     from scipy.spatial import ConvexHull
     from scipy.spatial.distance import pdist
 
-    y = np.concatenate([rows, rows + 1, rows, rows + 1]) * spacing[0]
-    x = np.concatenate([starts, starts, ends, ends]) * spacing[1]
+    y = np.concatenate([rows, rows + 1, rows, rows + 1])
+    x = np.concatenate([starts, starts, ends, ends])
     corners = np.stack([x, y], axis=1)
-    return float(pdist(corners[ConvexHull(corners).vertices]).max())
+    # The hull is found in pixels: in millimetres a pixel may be too flat for Qhull.
+    hull = corners[ConvexHull(corners).vertices] * np.array([spacing[1], spacing[0]])
+    return float(pdist(hull).max())
 
 
 def _mask(rows: Whole, starts: Whole, ends: Whole, size: tuple[int, int]) -> Mask:

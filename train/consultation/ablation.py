@@ -17,9 +17,9 @@ from typing import Any
 from medgym.commands.printing import print_columns
 from medgym.consultation.recipe import recipe_of
 from medgym.errors import UserError
+from medgym.storage.atomic import check_writable, write_atomic
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
-from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
 
 from ..recipe.schema import Recipe, StageTable
@@ -147,7 +147,9 @@ def _share(whole: Path, folder: Path) -> None:
     shared += [path for path in (whole / "adapters").iterdir() if path.name not in OWN]
     for path in shared:
         if path.exists():  # there are no opinions where triage chose no specialty
-            shutil.copytree(path, folder / path.relative_to(whole), dirs_exist_ok=True)
+            copied = folder / path.relative_to(whole)
+            check_writable(copied / path.name)
+            shutil.copytree(path, copied, dirs_exist_ok=True)
     seconds = Place(whole).stages()
     same = ("base", "cold_start", "specialists", "outcomes", "triage")
     kept = {stage: took for stage, took in seconds.items() if stage.split()[0] in same}

@@ -14,7 +14,7 @@ from medgym.storage.results import read_results
 
 from ..recipe.schema import Recipe
 from ..run.judging import Figures
-from ..run.report import RATES, print_end, print_overlap, rate_cells
+from ..run.report import RATES, print_end, print_overlap, rate_cells, save_figure
 from .curriculum import DIFFICULTIES
 from .policies import VOTES
 
@@ -89,7 +89,7 @@ def draw_report(recipe: Recipe, folder: Path) -> Path:
     _learning(axes["C"], folder)
     figure.suptitle(f"{recipe.name}, seed {recipe.seed}", fontsize=14)
     path = folder / "report.png"
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path)
     pyplot.close(figure)
     return path
 

@@ -33,9 +33,9 @@ from medgym.errors import UserError
 from medgym.policy import Sampling
 from medgym.seeds import seed_of
 from medgym.storage.adapters import published
+from medgym.storage.atomic import remove, write_atomic
 from medgym.storage.json_files import read_lines
 from medgym.storage.layout import Place
-from medgym.storage.trajectories import write_atomic
 from medgym.toml import toml_text
 from medgym.tool_form import in_tool_form
 
@@ -308,7 +308,9 @@ class Training:
             advised = advice.triaged(self.run.ordered[: self.recipe.marl.cases])
         if not is_first():
             return
-        write_cases([each.shown for each in advised], self.folder / f"advised-{number}.jsonl")
+        cases = self.folder / f"advised-{number}.jsonl"
+        remove(cases)  # a link would be written through
+        write_cases([each.shown for each in advised], cases)
         rows = [
             {
                 "round": number,

@@ -21,8 +21,8 @@ from medgym.policy import Policy, Sampling
 from medgym.progress import progress
 from medgym.rubric import Rubric, Term, load_rubric
 from medgym.seeds import seed_of
+from medgym.storage.atomic import write_atomic
 from medgym.storage.json_files import read_lines
-from medgym.storage.trajectories import write_atomic
 
 from ..run.sharing import collect_shared
 from .opinions import Advice, require_played

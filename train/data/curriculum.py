@@ -20,8 +20,8 @@ from medgym.local_model import LocalModel
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import progress
 from medgym.seeds import seed_of
+from medgym.storage.atomic import write_atomic
 from medgym.storage.json_files import read_lines
-from medgym.storage.trajectories import write_atomic
 
 from ..recipe.schema import CurriculumTable, Recipe
 from ..run.fingerprint import PlugIn, of_play, of_policies

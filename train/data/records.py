@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from medgym.storage.atomic import append_line, write_atomic
 from medgym.storage.json_files import read_lines
-from medgym.storage.trajectories import write_atomic
 
 Record = dict[str, object]
 
@@ -21,11 +21,10 @@ class Records:
 
     def add(self, stage: str, lines: Sequence[Mapping[str, object]]) -> None:
         """Append the lines of a stage."""
-        if not lines:
-            return
-        with self._path.open("a", encoding="utf-8") as stream:
-            for line in lines:
-                stream.write(json.dumps({"stage": stage, **line}) + "\n")
+        if lines:
+            append_line(
+                self._path, "\n".join(json.dumps({"stage": stage, **line}) for line in lines)
+            )
 
     def rows(self) -> list[Record]:
         """Everything on record."""

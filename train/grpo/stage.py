@@ -30,7 +30,7 @@ from ..data.curriculum import arranged, asked_for
 from ..data.mixture import MixedCases, SourceOf
 from ..data.order import OrderedCases
 from ..data.records import Records
-from ..models.checkpoint import load_model, save_model
+from ..models.checkpoint import load_model, save_whole_model
 from ..models.lora import Following, forget_after, lora_config, only, save_adapter
 from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
@@ -390,4 +390,4 @@ def _publish(
         if best is not None:
             mark_best(version)
     else:
-        save_model(trained, processor, place.whole)
+        save_whole_model(trained, processor, place.whole)

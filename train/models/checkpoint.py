@@ -1,8 +1,7 @@
 """Models from folders and into them: ordinary transformers checkpoints."""
 
-import os
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from medgym import models
 from medgym.errors import RunError
 from medgym.failures import reason_of
 from medgym.model_options import DEFAULTS, ModelOptions
+from medgym.storage.atomic import UNFINISHED, check_writable, move_whole, remove
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -44,16 +44,12 @@ def save_model(model: "PreTrainedModel", processor: "ProcessorMixin", path: Path
     processor.save_pretrained(path)
 
 
-def move_whole(made: Path, place: Path) -> None:
-    """Move a finished folder to its place, once all that is in it is on the disk."""
-    for path in (*made.rglob("*"), made):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    shutil.rmtree(place, ignore_errors=True)
-    made.rename(place)
+def save_whole_model(model: "PreTrainedModel", processor: "ProcessorMixin", place: Path) -> None:
+    """`save_model`, under another name first: what is at `place` is a whole model."""
+    making = place.with_name(f"{UNFINISHED}{place.name}")
+    remove(making)  # of a run that was killed
+    save_model(model, processor, making)
+    move_whole(making, place)
 
 
 class WholeCheckpoints:
@@ -70,9 +66,11 @@ class WholeCheckpoints:
 
         Raises:
             RunError: it cannot be written; those before it are untouched.
+            UserError: the folder of checkpoints is a link.
         """
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         place = Path(str(self.args.output_dir))
+        check_writable(place / name)
         self._aside = place / ".tmp-checkpoint"
         self._clear_aside()  # of a run that was killed
         self.accelerator.wait_for_everyone()
@@ -98,7 +96,8 @@ class WholeCheckpoints:
 
     def _clear_aside(self: Any) -> None:
         if self.args.should_save:
-            shutil.rmtree(str(self._aside), ignore_errors=True)
+            with suppress(OSError):
+                remove(self._aside)
 
     def _get_output_dir(self: Any, trial: Any) -> str:
         return str(self._aside or super()._get_output_dir(trial))  # type: ignore[misc]

@@ -6,7 +6,6 @@ An adapter is an ordinary PEFT adapter: plain PEFT loads it. A version is writte
 
 import hashlib
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.policy import Policy
 from medgym.storage.adapters import WEIGHTS, Samplers, Version, content, publish, published
+from medgym.storage.atomic import UNFINISHED, check_writable, remove
 
 from ..recipe.schema import ModelPart
 
@@ -148,7 +148,8 @@ def save_adapter(model: "PreTrainedModel", run: Path, role: str, step: int) -> V
         UserError: another adapter was published under that step.
         OSError: it cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=run) as folder:
+    check_writable(run / "adapters" / role)
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=run) as folder:
         model.save_pretrained(folder, selected_adapters=["default"])
         return publish(Path(folder), run, role, step)
 
@@ -159,9 +160,7 @@ def forget_after(run: Path, role: str, step: int, sampler: Policy | None = None)
         if version.step > step:
             if sampler is not None:
                 sampler.drop_adapter(version.name)
-            for file in sorted(version.path.iterdir()):
-                file.unlink()
-            version.path.rmdir()
+            remove(version.path)
 
 
 class Following:
@@ -230,7 +229,7 @@ class Following:
         path = self._run.resolve() / "adapters" / ".judged" / name
         self._wait()
         if self._saves:
-            shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
+            remove(path)  # of a run that was killed
             model.save_pretrained(path, selected_adapters=["default"])
         self._wait()
         # A server may outlive a run that was killed, and hold what that one judged at this step.
@@ -246,7 +245,7 @@ class Following:
         if self._version is not None:
             self._drop_judged()
         if self._saves:
-            shutil.rmtree(path.parent, ignore_errors=True)
+            remove(path.parent)
 
     def _drop_judged(self) -> None:
         if self._judged is not None:

@@ -1,7 +1,6 @@
 """The folder of a training: new, resumed, or used again where nothing came of it."""
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,8 +8,11 @@ from pathlib import Path
 import medgym
 from medgym.errors import UserError
 from medgym.redaction import redact, redact_toml
+from medgym.storage.atomic import remove
+from medgym.storage.beginning import write_recipe
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder, provenance
+from medgym.storage.shown_images import lost_images
 
 from ..recipe.schema import Recipe, with_defaults
 from .fingerprint import PlugIn, check_unchanged, fingerprints
@@ -21,7 +23,7 @@ EMPTY = {"manifest.json", "recipe.toml", "stages.json", "images", "trajectories"
 """What is in the folder of a run that came to nothing; the last two are empty."""
 
 UNFINISHED = (".tmp-", ".cold_start")
-"""How the names of files and folders begin that are not whole yet."""
+"""How the names of files and folders begin that are not whole yet; the second one of older runs."""
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
 """Libraries of which another version may train otherwise."""
@@ -53,8 +55,8 @@ def open_folder(
     wanted = plain(recipe)
     every = [each for used in plugins.values() for each in used]
     facts = {"recipe": wanted, "seeds": {"run": recipe.seed}, "plug_ins": fingerprints(every)}
-    if not resume and not (folder / "manifest.json").is_file():
-        _clear(folder)
+    begun = (folder / "recipe.toml").is_file()  # and killed before there was a manifest
+    if not (folder / "manifest.json").is_file() and (begun or not resume):
         return RunFolder.create(folder, text, **facts)
     run = RunFolder.open(folder)
     run.claim()
@@ -62,10 +64,12 @@ def open_folder(
     if not isinstance(held, dict):  # a rollout, an evaluation
         return RunFolder.create(folder, text)  # which says that it is taken
     if not resume and run.manifest["status"] == "running" and _is_empty(folder):
-        (folder / "stages.json").unlink(missing_ok=True)
-        (folder / "recipe.toml").write_text(text, "utf-8")  # in place: it carries the lock
+        remove(folder / "stages.json")
+        write_recipe(folder, text)
         run.note(**provenance(), **facts)
         return run
+    if resume:
+        _warn_of_lost_images(folder)
     differing = changed(held, wanted)
     if resume and may_lengthen and differing.keys() == {"grpo.max_steps"}:
         check_code(run, plugins, again=LENGTHENED)
@@ -130,22 +134,18 @@ def _versions(manifest: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
+def _warn_of_lost_images(folder: Path) -> None:
+    """Training does not read them again; the page and the doctor do."""
+    lost = lost_images(folder)
+    if lost:
+        _warn(
+            f"{folder} has lost {len(lost)} of the images that its episodes showed, such as "
+            f"{lost[0][:12]}…; fix: restore its images/ (medgym check run {folder})"
+        )
+
+
 def _warn(text: str) -> None:
     print(f"medgym: {text}", file=sys.stderr)
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a run left that ended before it had a manifest."""
-    if (folder / "recipe.toml").is_file() and _is_empty(folder):
-        run = RunFolder(folder)
-        run.claim()  # no other run is about to begin here
-        if not (folder / "manifest.json").exists():
-            (folder / "recipe.toml").unlink()
-            for left in folder.iterdir():
-                if left.is_dir():
-                    shutil.rmtree(left)
-                else:
-                    left.unlink()
 
 
 def _is_empty(folder: Path) -> bool:

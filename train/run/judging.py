@@ -20,11 +20,12 @@ from medgym.model_options import DEFAULTS, ModelOptions
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.progress import Advance, progress
 from medgym.spec import write_spec
+from medgym.storage.atomic import write_atomic
 from medgym.storage.json_files import read_json
 from medgym.storage.layout import Place
 from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
-from medgym.storage.trajectories import TrajectoryStore, write_atomic
+from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool_form import ToolFormName, in_tool_form
 
 from ..models.template import switched

@@ -1,5 +1,6 @@
 """What a training run shows: a table in the terminal and `report.png`."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from medgym.cases import Case
-from medgym.commands.printing import percent, print_columns
+from medgym.commands.printing import percent, print_columns, safe_line
 from medgym.imaging.study import open_image
 from medgym.rollout import collect
+from medgym.storage.atomic import write_atomic
 from medgym.storage.results import read_results
 from medgym.trajectory import Trajectory
 
@@ -22,6 +24,7 @@ from .stages import STAGES, TRAINING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _NAMES = {
     "no_tools": "trained, tools taken away",
@@ -31,6 +34,13 @@ _NAMES = {
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#888888"
 _EPISODES = 16
 _ANSWERS = 12
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    write_atomic(path, buffer.getvalue())
 
 
 def print_results(results: Figures, run: Run) -> None:
@@ -66,7 +76,7 @@ def rate_cells(row: Figures) -> tuple[str, str, str]:
 def print_overlap(results: Figures) -> None:
     """What was learned from and judged by, where the recipe allows that."""
     for each in results.get("overlap", ()):
-        print(f"beware: {SharedCases(**each)}")
+        print(f"beware: {safe_line(str(SharedCases(**each)), None)}")
 
 
 def print_end(count: int, seconds: float, folder: Path) -> None:
@@ -95,7 +105,7 @@ def draw_report(run: Run) -> Path:
     _before_and_after(list(pictures), run, ends)
     figure.suptitle(f"{run.recipe.name}, seed {run.recipe.seed}", fontsize=14)
     path = run.folder / "report.png"
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path)
     pyplot.close(figure)
     return path
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from medgym.errors import RunError
+from medgym.storage.disk import disk_may_fill
 from medgym.storage.layout import Place
 
-from .disk import disk_may_fill
 from .fingerprint import PlugIn
 from .opened import Run
 from .processes import TIMEOUT, is_first, join, wait_for
@@ -102,7 +102,8 @@ def once(place: Place, name: str, work: Callable[[], None], *, together: bool = 
         with disk_may_fill():
             work()
     if is_first():
-        place.finish(name, time.monotonic() - start)
+        with disk_may_fill():
+            place.finish(name, time.monotonic() - start)
     else:
         wait_for(name, place.stages)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from medgym.local_model import local_model
 from medgym.progress import Advance, progress
+from medgym.storage.atomic import append_line, remove, write_atomic
 from medgym.storage.json_files import read_lines
 from medgym.storage.run_folder import RunFolder
 
 from ..data.demonstrations import SELF, demonstrations
-from ..models.checkpoint import load_model, save_model
+from ..models.checkpoint import load_model, save_whole_model
 from ..models.template import switched
 from ..recipe.optimiser import check_optimiser
 from ..recipe.reporting import check_reporting
@@ -105,12 +105,8 @@ class ColdStartStage(Stage):
                 )
         if not is_first():
             return
-        # Under another name first: a folder of that name is a whole model.
-        making = place.cold_start.with_name(".cold_start")
-        shutil.rmtree(making, ignore_errors=True)
-        save_model(model, processor, making)
-        making.rename(place.cold_start)
-        shutil.rmtree(place.imitation, ignore_errors=True)
+        save_whole_model(model, processor, place.cold_start)
+        remove(place.imitation)
 
     def policies(self, run: Run) -> Sequence[TrainedPolicy]:
         """The model after its cold start."""
@@ -154,7 +150,6 @@ class _Losses:
             self._begun = True
             rows = read_lines(self._path) if self._path.exists() else []
             kept = [json.dumps(row) + "\n" for row in rows if row["step"] < step]
-            self._path.write_text("".join(kept), "utf-8")
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step} | logs) + "\n")
+            write_atomic(self._path, "".join(kept).encode())
+        append_line(self._path, json.dumps({"step": step} | logs))
         self._advance(1, loss=logs["loss"])

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from medgym.errors import UserError
+from medgym.storage.atomic import remove
 
 
 def cached(name: str, made_of: Sequence[object], build: Callable[[Path], None]) -> Path:
@@ -45,7 +46,8 @@ def cached(name: str, made_of: Sequence[object], build: Callable[[Path], None]) 
             if not folder.exists():
                 raise
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        with suppress(OSError):
+            remove(making)
     return folder
 
 

@@ -12,7 +12,9 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from medgym.contracts import checked_reply
 from medgym.errors import UserError
+from medgym.failures import at
 from medgym.messages import Message, Reply, shortened
 from medgym.permissions import allow_hosts, allowed_hosts
 from medgym.policy import Policy, Sampling, load_policy, read_spec
@@ -124,13 +126,15 @@ class PolicyActor:
         """An episode begins."""
         if self._unpacked.thing is not None:
             self._held[lease] = _Held(copy_context())
-            self._held[lease].context.run(self._unpacked.thing.enter)
+            with at("policy"):
+                self._held[lease].context.run(self._unpacked.thing.enter)
 
     async def leave(self, lease: int) -> None:
         """An episode is over, or its worker is."""
         held = self._held.pop(lease, None)
         if held is not None:
-            held.context.run(self._unpacked.thing.leave)
+            with at("policy"):
+                held.context.run(self._unpacked.thing.leave)
 
     async def act(
         self, part: Packed, lease: int, sent: int, new: Sequence[Message], sampling: Sampling
@@ -143,9 +147,8 @@ class PolicyActor:
             return None
         held.messages = (*held.messages[:sent], *new)
         try:
-            acting = policy.act(held.messages, sampling)
-            loop = asyncio.get_running_loop()
-            return shortened(await loop.create_task(acting, context=held.context))
+            acting = _acting(policy, held.messages, sampling)
+            return await asyncio.get_running_loop().create_task(acting, context=held.context)
         except Exception as error:
             raise sendable(error, "policy") from error
 
@@ -153,6 +156,12 @@ class PolicyActor:
         """End what the policy started."""
         if self._unpacked.thing is not None:
             self._unpacked.thing.close()
+
+
+async def _acting(policy: Policy, messages: Sequence[Message], sampling: Sampling) -> Reply:
+    """A reply; typed inside the task, for a task that ends by `SystemExit` ends the process."""
+    with at("policy", type(policy).__name__):
+        return shortened(checked_reply(await policy.act(messages, sampling)))
 
 
 class RemotePolicy(Policy):
@@ -183,6 +192,5 @@ class RemotePolicy(Policy):
                 reply = await ask(part, lease, 0, conversation, sampling)
         except Exception as error:
             raise unwrapped(error, "policy") from error
-        assert isinstance(reply, Reply)
         self._sent = len(conversation)
-        return reply
+        return checked_reply(reply)

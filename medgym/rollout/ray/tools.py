@@ -12,8 +12,10 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from medgym.contracts import fault_of
 from medgym.deadline import late
 from medgym.errors import ToolError
+from medgym.failures import at
 from medgym.imaging.study import Study
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.wire import Home, Packed, Unpacked, sendable, unwrapped
@@ -76,12 +78,14 @@ class ToolActor:
         try:
             if studies:
                 workspace.studies = tuple(await studies[0])
-            parsed = self._unpacked.thing.Args.model_validate_json(args)
+            with at("tool", self._unpacked.thing.name):
+                parsed = self._unpacked.thing.Args.model_validate_json(args)
             result = await asyncio.wrap_future(self._batcher.submit(parsed, workspace))
         except Exception as error:
             raise sendable(error, "tool") from error
-        # An error's own class may not survive the way back.
-        return ToolError(str(result), result.fault) if isinstance(result, ToolError) else result
+        if isinstance(result, ToolError):  # its own class may not survive the way back
+            return ToolError(str(result), fault_of(result))
+        return result
 
 
 class RemoteTool(StandIn):
@@ -116,8 +120,7 @@ class RemoteTool(StandIn):
             raise unwrapped(error, "tool") from error
         if isinstance(result, ToolError):
             raise result
-        assert isinstance(result, ToolResult)
-        return result
+        return result  # the episode checks it
 
     def _got(self, ref: "ray.ObjectRef[ToolResult | ToolError]") -> ToolResult | ToolError:
         """What a call yields. It may wait for many others, as long as the actor answers."""

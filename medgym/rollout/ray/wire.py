@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medgym.errors import RunError, UserError
-from medgym.failures import Boundary, Failure, raised, reason_of
+from medgym.failures import Boundary, Failure, PlugInCall, raised, reason_of
 from medgym.rollout.ray.cluster import ray  # which says what to install
 
 Packed = list[ray.ObjectRef[bytes]]
@@ -20,13 +20,15 @@ Packed = list[ray.ObjectRef[bytes]]
 
 def packed(thing: Any, what: str) -> Packed:
     """A thing as it travels; `UserError` where it cannot."""
-    try:
-        return [ray.put(ray.cloudpickle.dumps(thing))]
-    except Exception as error:  # pickling raises what the thing's own code raises
-        raise UserError(
+
+    def unsent(error: BaseException) -> UserError:
+        return UserError(
             f"{what} cannot be sent to another process ({str(error)[:120]}); fix: keep out of it "
             "what cannot be pickled, or use the back end local"
-        ) from error
+        )
+
+    with PlugInCall(unsent):  # pickling raises what the thing's own code raises
+        return [ray.put(ray.cloudpickle.dumps(thing))]
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,19 @@ class Unpacked:
         async with self._making:
             if self.thing is None:
                 try:
-                    self.thing = ray.cloudpickle.loads(await part[0])
+                    data = await part[0]
+                    with PlugInCall(_unmade):  # what is unpickled runs code of its own
+                        self.thing = ray.cloudpickle.loads(data)
                 except (ray.exceptions.RayError, UserError, RunError) as error:
                     raise sendable(error, self._boundary) from error
-                except Exception as error:
-                    raise UserError(
-                        f"a policy or a tool cannot be made in a worker ({reason_of(error)}); "
-                        "fix: install on every node what is installed here"
-                    ) from error
         return self.thing
+
+
+def _unmade(error: BaseException) -> UserError:
+    return UserError(
+        f"a policy or a tool cannot be made in a worker ({reason_of(error)}); fix: install on "
+        "every node what is installed here"
+    )
 
 
 def unwrapped(error: Exception, boundary: Boundary = "worker") -> Exception:

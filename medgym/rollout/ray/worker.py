@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medgym.cases import Case
+from medgym.failures import at
 from medgym.imaging.study import Study
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
@@ -71,7 +72,9 @@ class EnvWorker:
             if isinstance(plan.policy, Home):
                 self._facts = await plan.policy.actor.ready.remote(plan.policy.part)
             else:
-                self._drifts = (await self._policy.made(plan.policy)).drifts or 0
+                policy = await self._policy.made(plan.policy)
+                with at("policy"):
+                    self._drifts = policy.drifts or 0
         except Exception as error:
             raise sendable(error) from error
         self._is_ready = True
@@ -117,6 +120,7 @@ class EnvWorker:
         try:
             opened = await studies[0]
             remember(opened, studies[0])
+            counted = 0
             trajectory = await roll_out(
                 job.case,
                 self._player(plan, lease),
@@ -128,9 +132,11 @@ class EnvWorker:
                 threads=self._threads,
                 on_messages=finish if plan.keeps else None,
             )
+            if self._policy.thing is not None:
+                with at("policy"):
+                    counted = self._policy.thing.drifts or 0
         except Exception as error:
             raise sendable(error) from error
-        counted = 0 if self._policy.thing is None else self._policy.thing.drifts or 0
         drifts, self._drifts = counted - self._drifts, counted
         return Finished(trajectory, images), drifts
 

@@ -63,11 +63,11 @@ def _weights(path: Path) -> None:
         length = int.from_bytes(stream.read(8), "little")
         size = path.stat().st_size
         if not 2 <= length <= size - 8:
-            raise ValueError("it was cut")
+            raise ValueError("its head does not fit its size")
         head = json.loads(stream.read(length))
     ends = [about["data_offsets"][1] for name, about in head.items() if name != "__metadata__"]
     if 8 + length + max(ends, default=0) != size:
-        raise ValueError("it was cut")
+        raise ValueError("its head does not fit its size")
 
 
 def _archive(path: Path) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from medgym.errors import UserError
+from medgym.storage.atomic import check_writable, remove
 from medgym.storage.layout import SET_ASIDE, Place
-from medgym.storage.manifest import MANIFEST
+from medgym.storage.manifest import MANIFEST, RECIPE
 from medgym.storage.parts import Part, part_number
-from medgym.storage.run_folder import RECIPE, RunFolder, provenance
+from medgym.storage.run_folder import RunFolder, provenance
 from medgym.storage.trajectories import TrajectoryStore, trajectories_of
 
 from .report import Damage, RunReport
@@ -119,8 +120,8 @@ def _set_aside(folder: Path, damage: Damage) -> None:
     source, target = folder / inside, folder / SET_ASIDE / inside
     if not source.exists():
         return  # with another file of the same checkpoint
-    if (folder / SET_ASIDE).is_symlink():
-        raise UserError(f"{folder / SET_ASIDE} is a link; fix: remove it")
+    check_writable(source)
+    check_writable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     number = 0
     while target.exists():
@@ -135,7 +136,7 @@ def _set_aside(folder: Path, damage: Damage) -> None:
     if good:
         TrajectoryStore(source.parent).write(good, number=part_number(source))
     else:
-        source.unlink()
+        remove(source)
 
 
 def _reopen(found: Contents, report: RunReport, aside: set[Path], done: Repaired) -> None:
@@ -165,7 +166,9 @@ def _reopen(found: Contents, report: RunReport, aside: set[Path], done: Repaired
         Place(folder).reopen("judge")
         done.todo.append(f"{again}, with --resume; it judges again")
     if any(name.startswith("checkpoints") for name in inside):
-        done.todo.append(f"{again}, with --resume; it resumes from the checkpoint before")
+        done.todo.append(
+            f"if it is not finished, {again}, with --resume: from the checkpoint before"
+        )
     if any(name in ("trajectories", "opinions", "curriculum") for name in inside):
         done.todo.append(
             "nothing plays the episodes of training again; the figures and the model stay"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from medgym.errors import UserError
-from medgym.storage.manifest import MANIFEST, read_manifest
+from medgym.storage.manifest import MANIFEST, RECIPE, read_manifest
 from medgym.storage.results import RESULTS, read_results
-from medgym.storage.run_folder import RECIPE, RunFolder
+from medgym.storage.run_folder import RunFolder
 
 from .files import check_files
 from .images import check_images, rows_of

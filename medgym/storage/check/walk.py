@@ -34,7 +34,7 @@ class Contents:
     def images(self, home: Path) -> dict[str, Path]:
         """The images of a run by their hash, as their names say it."""
         found = (home / _IMAGES).glob("??/*.png")
-        return {path.stem: path for path in sorted(found) if not path.name.startswith(".")}
+        return {path.stem: path for path in sorted(found) if path.is_file()}
 
 
 def image_file(home: Path, sha256: str) -> Path:
@@ -55,6 +55,6 @@ def contents(folder: Path) -> Contents:
         for name in sorted(names):
             if name.startswith("part-") and name.endswith(".parquet"):
                 found.parts.append(place / name)
-            elif not name.startswith("."):
+            elif not name.startswith(".") and (place / name).is_file():
                 found.others.append(place / name)
     return found

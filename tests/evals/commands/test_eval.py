@@ -1,6 +1,7 @@
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,6 +147,31 @@ def test_a_suite_has_a_line_for_each_benchmark(tmp_path: Path, capsys: Capture) 
     assert kinds["policies"]["scripted:oracle"]["greedy"]["accuracy"]["n"] == 6
     assert len(list(TrajectoryStore(tmp_path / "a" / "judged" / "sides"))) == 4
     assert main(["view", str(tmp_path / "a")]) == 0
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interrupted_evaluation_resumes_with_what_it_has_stored(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["eval", "phantom", "--policy", "scripted:random", "--json", "--out"]
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    whole = json.loads(capsys.readouterr().out)["benchmarks"]
+    write, played = TrajectoryStore.write, []
+
+    def killed(self: TrajectoryStore, *given: Any, **more: Any) -> Any:
+        write(self, *given, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrajectoryStore, "write", killed)
+    assert main([*words, str(tmp_path / "killed")]) == 130
+    monkeypatch.setattr(TrajectoryStore, "write", write)
+    keep = RunFolder.keep_images
+    monkeypatch.setattr(
+        RunFolder, "keep_images", lambda self, given: (played.append(1), keep(self, given))
+    )
+    assert main([*words, str(tmp_path / "killed")]) == 0
+    assert len(played) == 4, "of the second benchmark only"
+    assert json.loads(capsys.readouterr().out)["benchmarks"] == whole
 
 
 def test_the_suite_that_ships_names_cases_that_are_there() -> None:

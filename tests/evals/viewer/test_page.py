@@ -305,6 +305,18 @@ def test_nothing_to_show_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "there are no trajectories in" in capsys.readouterr().err
 
 
+def test_the_page_is_not_written_through_a_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_run(tmp_path / "run", Says(render_answer("A")))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (folder.path / "view").symlink_to(mine)
+    assert main(["view", str(folder.path)]) == 2
+    assert "run/view is a link, and medgym does not write through links" in capsys.readouterr().err
+    assert not list(mine.iterdir())
+
+
 def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "a", Says(render_answer("A")))
     (folder.path / "view").write_text("in the way")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -555,6 +556,59 @@ def test_errors_come_back_as_themselves(monkeypatch: pytest.MonkeyPatch) -> None
         Failure, "tool", "broke", True)  # fmt: skip
     assert (missing.boundary, missing.final) == ("environment", True)
     assert "no such image: /no/such.png" in missing.reason
+
+
+class Ending(Slow):
+    """Raises what would end a process."""
+
+    name = "ending"
+
+    def __call__(self, args: Slow.Args, workspace: Workspace) -> ToolResult:
+        raise SystemExit
+
+
+class EndingBatch(Slow):
+    """Raises what would end a process, in an actor."""
+
+    name = "batch"
+    batch_size = 2
+
+    def __call__(self, args: Slow.Args, workspace: Workspace) -> ToolResult:
+        raise KeyboardInterrupt
+
+
+class EndingPolicy(Policy):
+    """Raises what would end a process, in a worker or an actor, or calls a tool that does."""
+
+    spec = "ends"
+
+    def __init__(self, model: bool) -> None:
+        self.local_model = model
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        if sampling.seed % 4 == 0:
+            raise SystemExit
+        if sampling.seed % 4 == 1:
+            raise KeyboardInterrupt
+        return Reply(render_call("ending" if sampling.seed % 4 == 2 else "batch", {}))
+
+
+@pytest.mark.parametrize("model", [False, True])
+def test_what_would_end_a_process_fails_the_episode_and_ends_none(
+    model: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "RETRIES", 0)
+    rules = Rules(tools=(Ending(), EndingBatch()), view_size=64)
+    make = partial(RayBackend, EndingPolicy(model), rules, workers=1)
+    failures = [t.failure or "" for t in played(cases(1), make, group_size=16)]
+    found = {failure.partition(" at ")[0] for failure in failures}
+    name = "EndingPolicy" if model else "ends"
+    assert found == {
+        "tool: ending raised SystemExit",
+        "tool: batch raised KeyboardInterrupt",
+        f"policy: {name} raised SystemExit",
+        f"policy: {name} raised KeyboardInterrupt",
+    }
 
 
 def test_errors_that_pickling_would_lose_become_their_own_kind() -> None:

@@ -190,3 +190,20 @@ def test_a_lesion_of_a_phantom_is_found() -> None:
         result = call(workspace, box=[min(max(v, 0.0), 1000.0) for v in box])
         well.append(bool(result.views) and overlap(mask_of(result), region.mask.array()) > 0.6)
     assert np.mean(well) >= 0.5
+
+
+@settings(max_examples=60)
+@given(
+    st.tuples(st.floats(), st.floats()) | st.tuples(*[st.floats(1e-4, 100.0)] * 2),
+    st.lists(st.floats(0, 1000), min_size=2, max_size=2),
+    st.integers(1, 40),
+    st.integers(1, 40),
+)
+def test_no_spacing_and_no_point_raises(
+    spacing: tuple[float, float], point: list[float], width: int, height: int
+) -> None:
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width)).astype(np.uint8)
+    study = Study(np.where(pixels > 128, 220, 20).astype(np.uint8), spacing)
+    result = call(Workspace([study], view_size=64), point=point)
+    length = result.data.get("length_mm")
+    assert length is None or 0 < length < 100 * 60

@@ -213,6 +213,27 @@ def test_a_sampler_follows_every_so_many_steps(tmp_path: Path) -> None:
     assert (tmp_path / "adapters/policy/4/adapter_model.safetensors").read_bytes() != held
 
 
+@pytest.mark.parametrize("name", ["5", "policy"])
+def test_a_version_that_is_a_link_is_not_emptied(name: str, tmp_path: Path) -> None:
+    for file in ("recipe.toml", "manifest.json"):
+        (tmp_path / file).write_text("")
+    mine = tmp_path / "mine"
+    (mine / "5").mkdir(parents=True)
+    (mine / "5" / "precious").write_text("")
+    link = tmp_path / "adapters" / "policy"
+    if name == "policy":
+        link.parent.mkdir()
+        link.symlink_to(mine)
+        with pytest.raises(UserError, match=r"adapters/policy is a link, .*; fix: "):
+            forget_after(tmp_path, "policy", 3)
+    else:
+        link.mkdir(parents=True)
+        (link / name).symlink_to(mine / "5")
+        forget_after(tmp_path, "policy", 3)
+        assert not list(link.iterdir())
+    assert (mine / "5" / "precious").exists()
+
+
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_a_sampler_that_is_judged_holds_two_adapters_at_most(tmp_path: Path, every: int) -> None:
     model, _ = build("qwen3-vl")

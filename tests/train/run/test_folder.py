@@ -13,12 +13,15 @@ from medgym.cases import open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.registry import entry_point
+from medgym.storage.atomic import remove
 from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import TrajectoryStore
 from medgym.train.recipe.schema import load_recipe
 from medgym.train.run.fingerprint import PlugIn, fingerprints, sources
 from medgym.train.run.folder import changed, open_folder, plain
 from medgym.train.run.opened import Run
 from medgym.train.run.stages import STAGES, plug_ins
+from medgym.trajectory import ImageUse, Node, Trajectory
 
 RECIPE = """
 name = "own"
@@ -243,6 +246,17 @@ def test_a_folder_that_holds_nothing_is_used(
         assert RunFolder.open(folder).manifest["seeds"] == {"run": int(seed)}
 
 
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_a_run_that_was_killed_before_its_manifest_begins_again(
+    more: list[str], words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "manifest.json").unlink()
+    for path in (tmp_path / "run" / "stages.json", tmp_path / "run" / "cold_start"):
+        remove(path)
+    assert main([*words[:-1], *more]) == 130
+    assert RunFolder.open(tmp_path / "run").manifest["status"] == "running"
+
+
 def test_a_folder_that_holds_something_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,6 +269,20 @@ def test_a_folder_that_holds_something_is_not(
         assert main(["train", "tiny", "--out", str(folder)]) == 2
         assert "exists and is not empty" in capsys.readouterr().err
         assert (folder / name).read_text() == "mine"
+
+
+def test_a_training_that_lost_images_says_so_when_it_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, text = load_recipe("tiny")
+    run = RunFolder.create(tmp_path / "run", text, recipe=plain(recipe), plug_ins={})
+    for store, name in (("grpo", "a" * 64), ("judge", "b" * 64)):  # which are not kept
+        shown = (Node(-1, "user", "Where?", images=(ImageUse(name, 0),)),)
+        episode = Trajectory("a/0", "p", 1, 0, "text", shown, reward=0.5, terms={})
+        TrajectoryStore(run.path / "trajectories" / store).write([episode])
+    open_folder(run.path, recipe, text, {}, resume=True)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{run.path} has lost 1 of the images that its episodes showed, such as aaaa" in said
 
 
 SECRETS = """

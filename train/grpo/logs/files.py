@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 
 from medgym.cases import Case
 from medgym.progress import Advance
+from medgym.storage.atomic import append_line, remove, write_atomic
 from medgym.storage.json_files import read_lines
 from medgym.storage.layout import Place
 from medgym.storage.trajectories import TrajectoryStore
@@ -39,7 +40,7 @@ class KeptTrajectories:
         """Drop parts of steps that a resumed run plays again."""
         for part in self._store.parts():
             if int(part.stem.removeprefix("part-")) > step:
-                part.unlink()
+                remove(part)
 
     def add(self, step: int, pairs: Sequence[tuple[Case, Trajectory]]) -> None:
         """Take what a step played."""
@@ -67,7 +68,7 @@ class MetricsFile(TrainerCallback):
         self._done = done
         rows = read_lines(self._path) if self._path.exists() else []
         kept = [json.dumps(row) for row in rows if row["step"] <= done]
-        self._path.write_text("".join(line + "\n" for line in kept))
+        write_atomic(self._path, "".join(line + "\n" for line in kept).encode())
 
     def on_log(
         self,
@@ -82,8 +83,7 @@ class MetricsFile(TrainerCallback):
             return
         # TRL logs None for what a step has no figure of, as where all episodes were masked.
         row = {k: float(v) for k, v in logs.items() if v is not None}
-        with self._path.open("a") as stream:
-            stream.write(json.dumps({"step": state.global_step} | row) + "\n")
+        append_line(self._path, json.dumps({"step": state.global_step} | row))
         shown = {name: row[key] for name, key in SHOWN.items() if key in row}
         self._advance(state.global_step - self._done, **shown)
         self._done = state.global_step
