@@ -8,6 +8,7 @@ from medgym import memory
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.memory import SHARE, VARIABLE, image_memory, machine_memory, readable
+from medgym.rollout import collect
 
 
 def test_by_default_it_is_a_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +46,8 @@ def test_a_command_refuses_it_before_any_work(
     asked = ["phantom:train[:1]", "--policy", "scripted:random", "--out", str(tmp_path / "run")]
     assert main(["rollout", *asked]) == 2
     assert capsys.readouterr().err.startswith(f"medgym: {VARIABLE}='much' is no amount")
+    with pytest.raises(UserError, match="is no amount"):
+        collect("phantom:train[:1]", "scripted:random", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -19,6 +19,7 @@ from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError, unknown
 from medgym.failures import Failure
+from medgym.memory import image_memory
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages
@@ -119,6 +120,7 @@ def collect(
         raise UserError("on_messages needs the back end local; fix: read the images from `out`")
     if concurrency < 1 or group_size < 1 or workers < 1:
         raise UserError("concurrency, group_size and workers are 1 or more; fix: raise them")
+    image_memory()  # what the environment declares is checked before any work
     drawing: object = sampling
     if not isinstance(drawing, Sampling | None):
         raise UserError(
