@@ -14,7 +14,7 @@ from medgym.storage.run_folder import RunFolder
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals there")
 
 HANGS = """
-import atexit, itertools, os, sys, time
+import atexit, itertools, json, os, sys, time
 from medgym.cli import main
 from medgym.tools.zoom import Zoom
 
@@ -22,7 +22,7 @@ class Large:
     def __del__(self, write=os.write):
         write(2, b"torn down\\n")
 
-large = Large()
+json.large = Large()  # a module that is in use until the end
 
 calls, zoom = itertools.count(), Zoom.__call__
 
