@@ -64,7 +64,8 @@ def check_run(found: Contents, advance: Callable[[], object] = lambda: None) -> 
     rows += _content_rows(folder, manifests, wrong)
     row, lost = check_images(found, stored, advance)
     add(row, lost)
-    for home in once:  # elsewhere nothing can play them again
+    again = once | {home for home in found.homes if asked_of(home).get("command") == "eval"}
+    for home in again:  # elsewhere nothing can play them again
         names = {each.path.stem for each in lost if found.home(each.path) == home}
         damages += rows_of(home, stored, names)
     if (folder / RESULTS).exists():

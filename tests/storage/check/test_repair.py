@@ -264,10 +264,36 @@ def test_an_evaluation_judges_again(run: Path, capsys: pytest.CaptureFixture[str
     (out / "results.json").write_text("[]")
     assert failed(out) == ["parts", "content", "results"]
     capsys.readouterr()
-    assert main(["check", "run", str(out), "--repair"]) == 1
+    assert main(["check", "run", str(out), "--repair"]) == 0
     assert "do  run the command again that made it; it judges again" in capsys.readouterr().out
     assert main([*asked, "--out", str(out)]) == 0
     assert failed(out) == []
+
+
+EVAL = ["eval", "phantom:test[:3]", "--policy", "scripted:oracle", "--view-size", "64"]
+
+
+def test_an_evaluation_that_lost_an_image_is_judged_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main([*EVAL, "--out", str(run)]) == 0
+    an_image(run).unlink()
+    assert main(["check", "run", str(run), "--repair"]) == 0
+    assert main([*EVAL, "--out", str(run)]) == 0
+    assert main(["check", "run", str(run)]) == 0
+
+
+def test_a_repair_that_finds_no_manifest_to_note_itself_in_still_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main([*EVAL, "--out", str(run)]) == 0
+    (run / "manifest.json").write_text("garbage")
+    flip(run / "trajectories/part-00000.parquet")
+    capsys.readouterr()
+    assert main(["check", "run", str(run), "--repair"]) == 1
+    said = capsys.readouterr().out
+    assert "set aside  trajectories/part-00000.parquet" in said
+    assert "with another --out; the manifest is lost" in said
 
 
 @pytest.fixture
