@@ -34,7 +34,7 @@ from medgym.workspace import Workspace
 from tests.serving.fake_server import Handler, answer, failing, hang, running
 
 # A worker that was killed comes up again in a second, or in twenty on a busy machine.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 CASES = open_cases("phantom,look=ct,question=kind:train[:16]")
