@@ -178,12 +178,14 @@ def _reopen(found: Contents, report: RunReport, aside: set[Path], done: Repaired
     inside = [path.relative_to(folder).parts[0] for path in aside]
     if any(path.relative_to(folder).parts[:2] == ADAPTERS for path in aside):
         Place(folder).reopen("grpo", "judge")
+        run.note(status="running")
         done.todo.append(
             f"{again}, with --resume; it publishes the adapter of its last checkpoint and judges "
             "again"
         )
-    elif any(name in JUDGING for name in inside):
+    elif any(name in JUDGING for name in inside) or (report.lacking or 0) > 0:
         Place(folder).reopen("judge")
+        run.note(status="running")
         done.todo.append(f"{again}, with --resume; it judges again")
     if any(name.startswith("checkpoints") for name in inside):
         done.todo.append(

@@ -16,12 +16,14 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from medgym.cli import main
+from medgym.errors import UserError
 from medgym.evals.viewer.data import stores_of
 from medgym.storage.adapters import publish
 from medgym.storage.check.run import check_run, find
 from medgym.storage.layout import Place
 from medgym.storage.parts import Part
 from medgym.storage.run_folder import RunFolder
+from medgym.storage.shown_images import require_images
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
 
@@ -280,6 +282,23 @@ def test_an_evaluation_that_lost_an_image_is_judged_again(tmp_path: Path) -> Non
     assert main(["check", "run", str(run), "--repair"]) == 0
     assert main([*EVAL, "--out", str(run)]) == 0
     assert main(["check", "run", str(run)]) == 0
+
+
+def test_a_lost_part_of_a_judging_is_noticed(tmp_path: Path, run: Path) -> None:
+    """As of a suite or a training, whose episodes are in `judged/`."""
+    folder = RunFolder.create(tmp_path / "judging", {"command": "eval"})
+    for name in ("one", "two"):
+        shutil.copytree(run / "trajectories", folder.path / "judged" / name)
+    shutil.copytree(run / "images", folder.path / "images")
+    folder.finish()
+    assert failed(folder.path) == []
+    (folder.path / "judged" / "two" / "part-00001.parquet").unlink()
+    assert failed(folder.path) == ["content"]
+    assert main(["check", "run", str(folder.path), "--repair"]) == 0
+    assert folder.manifest["status"] == "running"
+    an_image(folder.path).unlink()
+    with pytest.raises(UserError, match="has lost 1 of the images"):
+        require_images(folder.path)
 
 
 def test_a_repair_that_finds_no_manifest_to_note_itself_in_still_reports(
