@@ -129,13 +129,13 @@ def _set_aside(folder: Path, damage: Damage) -> None:
     elif inside.parts[:2] == ADAPTERS:
         inside = Path(*inside.parts[:3])
     source, target = folder / inside, folder / SET_ASIDE / inside
-    if not source.exists():
+    if not os.path.lexists(source):
         return  # with another file of the same folder
     check_writable(source)
     check_writable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     number = 0
-    while target.exists():
+    while os.path.lexists(target):
         number += 1
         target = target.with_name(f"{inside.name}.{number}")
     if damage.rows is None:

@@ -82,6 +82,11 @@ def empty_part(run: Path) -> None:
     second(run).write_bytes(b"")
 
 
+def dangling_part(run: Path) -> None:
+    (path := second(run)).unlink()
+    path.symlink_to("nowhere")
+
+
 def double_episodes(run: Path) -> None:
     store = TrajectoryStore(run / "trajectories")
     store.write(list(store)[:1])
@@ -99,6 +104,11 @@ def lose_image(run: Path) -> None:
 
 def empty_image(run: Path) -> None:
     an_image(run).write_bytes(b"")
+
+
+def dangling_image(run: Path) -> None:
+    (path := an_image(run)).unlink()
+    path.symlink_to("nowhere")
 
 
 def exchange_image(run: Path) -> None:
@@ -123,11 +133,13 @@ DAMAGES: list[tuple[Callable[[Path], None], set[str]]] = [
     (flip_part, {"parts", "content"}),
     (cut_part, {"parts", "content"}),
     (empty_part, {"parts", "content"}),
+    (dangling_part, {"parts", "content"}),
     (lose_part, {"content"}),
     (double_episodes, {"episodes", "content"}),
     (break_invariant, {"invariants", "content"}),
     (lose_image, {"images"}),
     (empty_image, {"images"}),
+    (dangling_image, {"images"}),
     (exchange_image, {"images"}),
     (cut_manifest, {"manifest", "files"}),
     (rewrite_old_part, {"content"}),
@@ -178,7 +190,7 @@ def test_a_damaged_rollout_is_repaired_and_played_again(
     assert list(stores_of(RunFolder(run))) == ["trajectories"]  # and not what was set aside
 
 
-@pytest.mark.parametrize("damage", [lose_image, empty_image])
+@pytest.mark.parametrize("damage", [lose_image, empty_image, dangling_image])
 def test_a_run_that_lost_an_image_is_not_resumed(
     run: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +200,15 @@ def test_a_run_that_lost_an_image_is_not_resumed(
     (said,) = capsys.readouterr().err.splitlines()
     assert f"{run} has lost 1 of the images that its episodes showed, such as " in said
     assert said.endswith(f"fix: restore its images/, or medgym check run {run} --repair")
+
+
+def test_a_run_that_holds_an_episode_twice_is_not_resumed(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RunFolder(run).note(status="running")
+    double_episodes(run)
+    assert main([*COMMAND, "--out", str(run)]) == 2
+    assert " twice, and both would count; fix: " in capsys.readouterr().err
 
 
 def test_what_cannot_be_played_again_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
