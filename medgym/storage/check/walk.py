@@ -47,11 +47,11 @@ def contents(folder: Path) -> Contents:
     found = Contents(folder, [folder])
     for here, folders, names in os.walk(folder):
         place = Path(here)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith((".", *_PASSED)) and name != _IMAGES
-        )
         if MANIFEST in names and place != folder:
             found.homes.append(place)
+        # Elsewhere in a run a role or a benchmark may have such a name.
+        passed = (_IMAGES, *_PASSED) if place in found.homes else ()
+        folders[:] = sorted(name for name in folders if not name.startswith((".", *passed)))
         for name in sorted(names):
             if name.startswith("part-") and name.endswith(".parquet"):
                 found.parts.append(place / name)
