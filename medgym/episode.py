@@ -304,10 +304,14 @@ class Episode:
             known = f"one of {', '.join(self._tools)}" if self._tools else "an answer"
             return _refused(call, f"there is no tool {call.name[:40]!r}; expected {known}", "name")
         with at("tool", call.name):
+            shown = len(self.workspace.views)
             try:
                 used = self._use(tool, tool.parse(call.arguments), self.workspace)
             except ToolError as error:
-                return _refused(call, str(error), fault_of(error))
+                fault = fault_of(error)
+                if fault == "late":  # it still runs, and may write into the workspace that it has
+                    self.workspace = self.workspace.copy(shown)
+                return _refused(call, str(error), fault)
             result = checked_result(used)
             views = tuple(self.workspace.add(view, made_by=call.name) for view in result.views)
             lines = [caption_of(view) for view in views]
