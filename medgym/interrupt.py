@@ -27,6 +27,9 @@ STORING = 10.0
 PULSE = 0.05
 """Seconds between two looks at whether all is stored."""
 
+NOTICE = 0.2
+"""Seconds in which the thread that watches says which signal it was."""
+
 SHOW_CURSOR = "\x1b[?25h"
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -70,6 +73,9 @@ def came() -> bool:
 
 def status() -> int:
     """The exit status of an interrupted command: 130 after Ctrl-C, 143 after SIGTERM."""
+    end = time.monotonic() + NOTICE
+    while _State.watching and not came() and time.monotonic() < end:
+        time.sleep(0.001)  # a busy command can end before the thread that watches had its turn
     return 128 + (_State.first or signal.SIGINT)
 
 

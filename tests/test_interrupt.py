@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from medgym import interrupt
 from medgym.cli import main
 from medgym.storage.run_folder import RunFolder
 
@@ -157,3 +159,13 @@ def test_what_is_sent_to_a_forked_process_is_not_sent_to_the_command() -> None:
     assert "in order\n" in said
     assert "medgym: interrupted" in said
     assert process.returncode == 130
+
+
+def test_a_command_that_ends_first_waits_to_know_the_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interrupt._State, "watching", True)
+    monkeypatch.setattr(interrupt._State, "first", None)
+    later = threading.Timer(0.05, setattr, (interrupt._State, "first", signal.SIGTERM))
+    later.start()
+    assert interrupt.status() == 143
