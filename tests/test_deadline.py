@@ -210,9 +210,18 @@ def test_an_idle_thread_holds_nothing_of_what_it_did() -> None:
 def test_every_call_finds_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     start, release = threading.Thread.start, threading.Semaphore.release
     threads, begun, gate = DaemonThreads("gate"), threading.Semaphore(0), threading.Event()
+
+    def start_slowly(thread: threading.Thread) -> None:
+        time.sleep(0.05)
+        start(thread)
+
+    def release_slowly(semaphore: threading.Semaphore) -> None:
+        time.sleep(0.01)
+        release(semaphore)
+
     with monkeypatch.context() as slow:  # nothing happens at the moment at which it is expected
-        slow.setattr(threading.Thread, "start", lambda t: (time.sleep(0.05), start(t)))
-        slow.setattr(threading.Semaphore, "release", lambda s: (time.sleep(0.01), release(s)))
+        slow.setattr(threading.Thread, "start", start_slowly)
+        slow.setattr(threading.Semaphore, "release", release_slowly)
         threads.submit(int).result()
         threads.submit(int).result()
         time.sleep(0.2)

@@ -18,7 +18,7 @@ from medgym.deadline import within
 from medgym.episode import Rules
 from medgym.errors import ToolError
 from medgym.failures import ContractError, Failure, at, reason_of
-from medgym.tool import Tool, ToolResult
+from medgym.tool import Tool, ToolResult, schema_of
 from medgym.workspace import Workspace
 
 WAIT = 0.005
@@ -159,7 +159,7 @@ class StandIn(Tool):
 
     def __init__(self, tool: Tool) -> None:
         vars(self).update(name=tool.name, fidelity=tool.fidelity, Args=tool.Args)
-        self._schema = tool.schema()
+        self._schema = schema_of(tool)
 
     @property
     def description(self) -> str:
