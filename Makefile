@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # Tests run in parallel on all cores, up to four.
-PYTEST_FLAGS ?= -n logical --maxprocesses 4 --dist loadfile
+PYTEST_FLAGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Small models on few cores: OpenMP threads that spin while they wait take the core from the others.
 export OMP_WAIT_POLICY ?= PASSIVE

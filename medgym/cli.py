@@ -153,6 +153,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except BaseException as error:
         if interrupt.came():
             return _interrupted()
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+            return 1  # the parser found the output closed
         if is_interruption(error) or _may_exit(arguments):
             raise
         return _unexpected(error)  # a plug-in raised it where nothing expects it

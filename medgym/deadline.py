@@ -1,4 +1,4 @@
-"""The deadline of a tool call: a late call goes on alone, and its caller goes on without it.
+"""The deadline of a tool call: a late call is left to itself, and its caller continues without it.
 
 Python cannot stop a thread. So a call runs in a daemon thread, which is given up if the call is
 late: an interrupt and the end of the process do not wait for it.

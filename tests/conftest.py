@@ -35,6 +35,12 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with slow tests come first: at the end, no process waits long for another one's."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def tiny_processor() -> Any:
     """A real Qwen3-VL processor with a byte-level tokenizer, for views of up to 64 x 64 pixels."""

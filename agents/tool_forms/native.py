@@ -169,7 +169,7 @@ class NativeCalls:
             "after an optional <think>...</think>, and nothing else"
         )
         text, action = reply.text, parse_action(reply.text)
-        if not isinstance(action, Malformed):  # whoever reads the text later reads the same
+        if not isinstance(action, Malformed):  # a later reader of the text reads the same
             text = text.replace("<tool_call>", "< tool_call>")
         fault = Malformed(kind, f"{why}; {expected}", action.think)
         return replace(reply, text=text, malformed=fault)

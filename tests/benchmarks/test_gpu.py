@@ -10,6 +10,8 @@ pytest.importorskip("trl")
 from medgym.benchmarks.gpu import main, parts
 from medgym.benchmarks.gpu_model import SIZES, _config
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_part_runs_and_is_written_down(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"

@@ -145,10 +145,10 @@ def test_a_disk_that_is_full_ends_in_one_line_and_the_same_command_resumes(
         time.sleep(1)
         make_room(disk)
 
-    helper = Thread(target=later)
-    helper.start()
+    thread = Thread(target=later)
+    thread.start()
     assert main([*COMMAND, str(disk / "run")]) == 0, "it waits for room"
-    helper.join()
+    thread.join()
     assert RunFolder.open(disk / "run").manifest["counts"] == {"trajectories": 8}
     assert "cannot be written" in capsys.readouterr().err
 

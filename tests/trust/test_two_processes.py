@@ -2,55 +2,59 @@
 
 import json
 import os
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SCRIPT = """
-import json, os, sys
-from dataclasses import replace
-from pathlib import Path
-from peft import LoraConfig
-from trl import GRPOConfig
-from medgym import RunError, Sampling, open_cases
-from medgym.episode import Rules
-from medgym.tool import load_tools
 from medgym.train.grpo import trainer as grpo
-from medgym.train.models.checkpoint import load_model
+from tests.two_processes import run_two
 
-rank = int(os.environ["RANK"])
 rows_of = grpo.rows_of
 
 
-def exchanged(*given):
-    first, *rest, last = rows_of(*given)  # of two cases
+def exchanged(*given: Any) -> Any:
+    """A step's rows with the images of two cases exchanged."""
+    first, *rest, last = rows_of(*given)
     return [replace(first, images=last.images), *rest, replace(last, images=first.images)]
 
 
-def train():
-    model, processor = load_model(sys.argv[1])
+def train(tiny: str, folder: str, faulty: str) -> Any:
+    """What one process says of a run in which the second one has a fault."""
+    from peft import LoraConfig
+    from trl import GRPOConfig
+
+    from medgym import RunError, Sampling, open_cases
+    from medgym.episode import Rules
+    from medgym.tool import load_tools
+    from medgym.train.models.checkpoint import load_model
+
+    second = os.environ["RANK"] == "1"
+    grpo.rows_of = exchanged if second and faulty == "rows" else rows_of
+    model, processor = load_model(tiny)
     trainer = grpo.LookingTrainer(
         cases=open_cases("phantom,look=radiograph,question=kind:train[:8]"),
         rules=Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=2),
-        sampling=Sampling(max_tokens=6), model=model, processing_class=processor,
+        sampling=Sampling(max_tokens=6),
+        model=model,
+        processing_class=processor,
         peft_config=LoraConfig(r=2, target_modules=r".*language_model.*q_proj"),
         args=GRPOConfig(
-            output_dir=sys.argv[2], per_device_train_batch_size=4, gradient_accumulation_steps=2,
+            output_dir=folder, per_device_train_batch_size=4, gradient_accumulation_steps=2,
             num_generations=2, max_steps=2, logging_steps=1, report_to=[], use_cpu=True, bf16=False,
             gradient_checkpointing=False, shuffle_dataset=False, disable_tqdm=True,
             steps_per_generation=1, save_strategy="no", top_k=0, beta=0.0,
             ddp_find_unused_parameters=False,
         ),
-    )
+    )  # fmt: skip
     act = trainer.local.act
 
-    async def late(conversation, sampling):
+    async def late(conversation: Any, sampling: Any) -> Any:
         reply = await act(conversation, sampling)
         return replace(reply, logprobs=(reply.logprobs[0], *reply.logprobs[:-1]))
 
-    if rank == 1 and faulty == "sampler":
+    if second and faulty == "sampler":
         trainer.local.act = late
     try:
         trainer.train()
@@ -59,27 +63,15 @@ def train():
     return trainer.state.log_history[0]["sampler/distance"]
 
 
-said = {}
-for faulty in ("rows", "sampler", "none"):
-    grpo.rows_of = exchanged if rank == 1 and faulty == "rows" else rows_of
-    said[faulty] = train()
-Path(sys.argv[2], f"rank{rank}.json").write_text(json.dumps(said))
-"""
+def train_each(tiny: str, folder: str) -> None:
+    said = {faulty: train(tiny, folder, faulty) for faulty in ("rows", "sampler", "none")}
+    Path(folder, f"rank{os.environ['RANK']}.json").write_text(json.dumps(said))
 
 
 @pytest.mark.slow
 def test_both_processes_stop(tiny_folder: Path, tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launch, str(script), str(tiny_folder), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    ended = run_two(train_each, str(tiny_folder), str(tmp_path), folder=tmp_path, timeout=280)
+    assert [each.status for each in ended] == [0, 0], ended[0].stderr[-3000:]
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert second["rows"][0] == "ExchangedImages"
     assert first["rows"][1] == second["rows"][1], "the first one, whose rows are right, says why"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import ProcessorMixin
 
 _TAKEN = ("messages", "tools", "documents", "add_generation_prompt")
-"""What a template is given by whoever renders."""
+"""What a template is given by the code that renders."""
 
 
 def switched(options: Mapping[str, object]) -> "Callable[[ProcessorMixin], None]":

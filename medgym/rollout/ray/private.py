@@ -1,6 +1,6 @@
 """What keeps a Ray cluster of our own to this user and this machine, and takes it away again.
 
-It listens on the loopback alone. Whoever connects to it has to know its token, which no file holds.
+It listens on the loopback alone. A client has to know its token, which no file holds.
 What it writes lies in a folder that no other user can enter. The folder is removed with the run; if
 this process is killed by a watcher, and if that is killed too at the next start.
 """

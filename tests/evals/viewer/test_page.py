@@ -428,7 +428,7 @@ def test_images_keep_their_shape_and_boxes_and_masks_lie_where_they_are(tmp_path
         id="own/test/1",
         images=tuple(ImageRef(uri=f"file:{tmp_path / name}") for name in files),
         question="Where?",
-        answer="A",
+        answer="here",
         options=("here", "there"),
         regions=(
             Region(label="finding", box_px=(600, 30, 690, 150), mask=Mask.of(inside)),

@@ -47,6 +47,8 @@ from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
 from medgym.trajectory import InvariantError, Trajectory, validate
 from medgym.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
 CASES = "phantom,look=ct,question=kind:train[:{}]"

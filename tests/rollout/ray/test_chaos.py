@@ -24,7 +24,7 @@ from medgym.cases import open_cases
 from medgym.episode import Rules
 from medgym.messages import render_answer, render_call
 from medgym.policy import Policy, load_policy
-from medgym.rollout import Tally, collect, collection
+from medgym.rollout import Tally, collect, collection, keeper
 from medgym.rollout.ray.cluster import join, ray
 from medgym.storage.run_folder import RunFolder, content
 from medgym.storage.trajectories import ImageStore, TrajectoryStore
@@ -34,7 +34,7 @@ from medgym.workspace import Workspace
 from tests.serving.fake_server import Handler, answer, failing, hang, running
 
 # A worker that was killed comes up again in a second, or in twenty on a busy machine.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 CASES = open_cases("phantom,look=ct,question=kind:train[:16]")
@@ -108,7 +108,8 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(TrajectoryStore, "write", write_later)
     monkeypatch.setattr(ImageStore, "put_png", put_later)
-    monkeypatch.setattr(collection, "FLUSH_COUNT", 5)
+    monkeypatch.setattr(keeper, "FLUSH_COUNT", 5)
+    monkeypatch.setattr(keeper, "PAUSE", 0.05)
     monkeypatch.setattr(collection, "BACK_OFF", 0.05)
     return written
 

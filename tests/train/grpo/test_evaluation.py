@@ -27,6 +27,8 @@ from medgym.train.grpo.trainer import LookingTrainer
 from medgym.train.models.checkpoint import load_model
 from medgym.train.recipe.schema import Recipe, parse_recipe
 
+pytestmark = pytest.mark.slow
+
 HELD_OUT = "phantom,look=radiograph,question=kind:validation[:5]"
 WEIGHTS = "adapter_model.safetensors"
 

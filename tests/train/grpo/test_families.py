@@ -22,6 +22,8 @@ from medgym.train.models.lora import lora_config, part_of
 from tests.families import FAMILIES, build
 from tests.train.grpo.test_trainer import Probe
 
+pytestmark = pytest.mark.slow
+
 
 class Led(Policy):
     """Plays as a model does, but for the first reply, a call, and the third, an answer."""

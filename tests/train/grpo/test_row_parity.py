@@ -30,6 +30,8 @@ from medgym.train.grpo.trainer import LookingTrainer
 from medgym.trajectory import Look, Trajectory
 from tests.families import FAMILIES, build
 
+pytestmark = pytest.mark.slow
+
 MEMBERS = 3
 IMAGES = (0, 1, 3, 1)
 """The images of each group's rows."""

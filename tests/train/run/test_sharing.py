@@ -1,12 +1,7 @@
-"""What two processes share out, as `torchrun` starts them, is what one process does by itself.
-
-This module is also the script of the processes: `python -m tests.train.run.test_sharing`.
-"""
+"""What two processes share out is what one process does by itself."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,8 +10,7 @@ from typing import Any
 import pytest
 
 from medgym.errors import RunError, UserError
-
-ROOT = Path(__file__).parents[3]
+from tests.two_processes import Ended, run_two
 
 RADIOGRAPHS = "phantom,look=radiograph,question=kind"
 
@@ -110,16 +104,8 @@ def waits() -> float:
     return seconds
 
 
-def launched(base: Path, folder: Path, *, fails: bool) -> subprocess.CompletedProcess[str]:
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    return subprocess.run(
-        [sys.executable, *launch, "-m", __name__, str(base), str(folder), str(int(fails))],
-        cwd=ROOT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+def launched(base: Path, folder: Path, logs: Path, *, fails: bool) -> list[Ended]:
+    return run_two(main, base, folder, fails, folder=logs, timeout=400)
 
 
 @pytest.mark.slow
@@ -131,12 +117,13 @@ def test_two_processes_do_what_one_does(tiny_folder: Path, tmp_path: Path) -> No
     from medgym.storage.trajectories import TrajectoryStore
 
     one, two, again = (tmp_path / name for name in ("one", "two", "again"))
-    broken = launched(tiny_folder, two, fails=True)
-    said = [line for line in broken.stderr.splitlines() if line.startswith("medgym:")]
-    assert said == ["medgym: the second one has a reason; fix: none"], broken.stderr[-3000:]
+    broken = launched(tiny_folder, two, tmp_path, fails=True)
+    assert 2 in [each.status for each in broken]
+    said = [row for each in broken for row in each.stderr.splitlines() if row.startswith("medgym:")]
+    assert said == ["medgym: the second one has a reason; fix: none"], broken
     assert [path.name for path in (two / "sft").glob("checkpoint-*")] == ["checkpoint-1"]
-    resumed = launched(tiny_folder, two, fails=False)
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    resumed = launched(tiny_folder, two, tmp_path, fails=False)
+    assert [each.status for each in resumed] == [0, 0], resumed
 
     cold_start(run_of(tiny_folder, one))
     assert content(TrajectoryStore(two / "trajectories")) == content(
@@ -224,7 +211,3 @@ def test_who_speaks_of_processes_that_fail(monkeypatch: pytest.MonkeyPatch) -> N
     assert waits("1", "0", reason) == waits("1", "0", other) == waits("2", "0", reason) == 0
     assert 0 < waits("2", "1", reason) < waits("2", "0", lost) == waits("2", "0", other)
     assert isinstance(lost, RunError)
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "1"))

@@ -28,6 +28,8 @@ from medgym.train.grpo.trainer import LookingTrainer
 from medgym.train.recipe import rules as recipe_rules
 from medgym.train.sft import stage as sft_stage
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 name = "small"
 [model]
