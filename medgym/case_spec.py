@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medgym.errors import UserError
+from medgym.failures import calling
 from medgym.spec import read_pairs
 
 
@@ -75,5 +76,6 @@ def splits_of(spec: str) -> tuple[str, ...]:
     match = re.fullmatch(_SOURCE, spec)
     if match is None or match["source"] not in names("sources"):
         return ()
-    splits: tuple[str, ...] = load("sources", match["source"]).splits
+    with calling(f"the source {match['source']!r}"):
+        splits: tuple[str, ...] = load("sources", match["source"]).splits
     return splits

@@ -334,9 +334,9 @@ def _opened(spec: str) -> CaseList:
     name = f"the source {parts.source!r}"
     with calling(name):
         source = load("sources", parts.source)(**dict(parts.options))
-    if parts.split not in source.splits:
-        raise unknown(f"split of {parts.source}", parts.split, source.splits)
-    view_size = max(source.view_sizes) if source.view_sizes else None
+        if parts.split not in source.splits:
+            raise unknown(f"split of {parts.source}", parts.split, source.splits)
+        view_size = max(source.view_sizes) if source.view_sizes else None
     made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
     found = CaseList(made, None, view_size, source.all_gold)
     found._ids = CaseIds(spec.partition("[")[0])

@@ -37,7 +37,7 @@ class DaemonThreads(Executor):
         self._name = name
         self._most = most
         self._count = 0
-        self._idle = threading.Semaphore(0)
+        self._undone = 0  # calls that wait or are being done
         self._lock = threading.Lock()
         self._closed = False
         self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
@@ -49,8 +49,9 @@ class DaemonThreads(Executor):
             if self._closed:
                 raise RuntimeError(f"{self._name} is closed")
             self._work.put((future, lambda: do(*args, **options)))
-            full = self._most is not None and self._count >= self._most
-            if not self._idle.acquire(blocking=False) and not full:
+            self._undone += 1
+            # Exactly counted: behind one that hangs, a call would be late for no fault of its own.
+            if self._count < self._undone and (self._most is None or self._count < self._most):
                 self._count += 1
                 name = f"{self._name}_{self._count}"
                 threading.Thread(target=self._serve, name=name, daemon=True).start()
@@ -58,24 +59,27 @@ class DaemonThreads(Executor):
 
     def _serve(self) -> None:
         while True:
-            try:
-                work = self._work.get_nowait()
-            except Empty:
-                self._idle.release()
-                work = self._work.get()
+            work = self._work.get()
             if work is None:
                 self._work.put(None)  # for the next thread
                 return
             future, do = work
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = do()
-            except BaseException as error:
-                future.set_exception(error)
-            else:
+            result = failed = None
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = do()
+                except BaseException as error:
+                    failed = error
+            with self._lock:
+                self._undone -= (
+                    1  # first: who waits for the result may ask for the next one at once
+                )
+            if failed is not None:
+                future.set_exception(failed)
+            elif not future.cancelled():
                 future.set_result(result)
-            del work, future, do  # an idle thread holds nothing of what it did
+            # An idle thread holds nothing of what it did, nor does an error that was raised here.
+            del work, future, do, result, failed
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
         """Take no more work. The threads end after what they do, and nothing waits for them."""
@@ -123,18 +127,20 @@ def within(tool: "Tool", do: Callable[..., T], *args: Any) -> T:
     deadline = tool.deadline_s
     if deadline is None:
         return do(*args)
-    calls = _CALLS
+    calls, name = _CALLS, tool.name
     call: Future[T] = calls.threads.submit(copy_context().run, do, *args)
     try:
-        return call.result(deadline)
-    except TimeoutError:  # the tool's own as well
-        if call.done():
-            return call.result()
-    name = tool.name
-    with calls.lock:
-        calls.late[name] += 1
-        running = calls.late[name]
-    call.add_done_callback(lambda _: _ended(calls, name))
+        try:
+            return call.result(deadline)
+        except TimeoutError:  # the tool's own as well
+            if call.done():
+                return call.result()
+        with calls.lock:
+            calls.late[name] += 1
+            running = calls.late[name]
+        call.add_done_callback(lambda _: _ended(calls, name))
+    finally:
+        del call  # which holds an error that holds this frame, and so the episode's images
     if running > MOST_LATE:
         raise RunError(
             f"{running} calls of the tool {name} are still running after their deadline of "

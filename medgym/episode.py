@@ -37,7 +37,7 @@ from medgym.messages import (
 from medgym.question import caption_of, question_of
 from medgym.registry import names
 from medgym.rubric import Rubric, Score, load_rubric, outcome
-from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
+from medgym.tool import Tool, ToolArgs, ToolResult, load_tools, schema_of
 from medgym.tool_form import ToolFormName
 from medgym.workspace import Coordinates, View, Workspace
 
@@ -182,7 +182,7 @@ class Rules:
         """The instructions in parts, for a model with its own form of tool calls."""
         if not self.tools:
             return None
-        schemas = tuple(json.dumps(tool.schema(), ensure_ascii=False) for tool in self.tools)
+        schemas = tuple(json.dumps(schema_of(tool), ensure_ascii=False) for tool in self.tools)
         how = instructions(self.tools, self.coordinates, form="native")
         return ToolOffer(schemas, self._with_prompt(how))
 
@@ -304,10 +304,14 @@ class Episode:
             known = f"one of {', '.join(self._tools)}" if self._tools else "an answer"
             return _refused(call, f"there is no tool {call.name[:40]!r}; expected {known}", "name")
         with at("tool", call.name):
+            shown = len(self.workspace.views)
             try:
                 used = self._use(tool, tool.parse(call.arguments), self.workspace)
             except ToolError as error:
-                return _refused(call, str(error), fault_of(error))
+                fault = fault_of(error)
+                if fault == "late":  # it still runs, and may write into the workspace that it has
+                    self.workspace = self.workspace.copy(shown)
+                return _refused(call, str(error), fault)
             result = checked_result(used)
             views = tuple(self.workspace.add(view, made_by=call.name) for view in result.views)
             lines = [caption_of(view) for view in views]
@@ -374,7 +378,7 @@ def instructions(
             f"{views}Call functions, up to {MAX_CALLS} in a reply, to use tools. {answer} {think} "
             "Write nothing else beside a call, and never call and answer in one reply."
         )
-    schemas = "\n".join(json.dumps(tool.schema(), ensure_ascii=False) for tool in tools)
+    schemas = "\n".join(json.dumps(schema_of(tool), ensure_ascii=False) for tool in tools)
     return (
         f"{views}Tools:\n{schemas}\n"
         'Reply <tool_call>{"name": ..., "arguments": {...}}</tool_call>, up to '

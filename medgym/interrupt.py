@@ -27,6 +27,9 @@ STORING = 10.0
 PULSE = 0.05
 """Seconds between two looks at whether all is stored."""
 
+NOTICE = 0.2
+"""Seconds in which the thread that watches says which signal it was."""
+
 SHOW_CURSOR = "\x1b[?25h"
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -38,13 +41,14 @@ class _State:
     Attributes:
         first: the first signal that came, None before it. resume: how the user resumes, if it is
             known. said: whether the line about the interruption is written. storing: how many
-            things are being stored.
+            things are being stored. watching: whether signals are watched for.
     """
 
     first: int | None = None
     resume: str = ""
     said: bool = False
     storing: int = 0
+    watching: bool = False
 
 
 def resumed_by(how: str) -> None:
@@ -69,6 +73,9 @@ def came() -> bool:
 
 def status() -> int:
     """The exit status of an interrupted command: 130 after Ctrl-C, 143 after SIGTERM."""
+    end = time.monotonic() + NOTICE
+    while _State.watching and not came() and time.monotonic() < end:
+        time.sleep(0.001)  # a busy command can end before the thread that watches had its turn
     return 128 + (_State.first or signal.SIGINT)
 
 
@@ -96,6 +103,7 @@ def watched() -> Iterator[None]:
         os.close(into)
         yield
         return
+    _State.watching = True
     on_sigterm = signal.getsignal(signal.SIGTERM)
     if on_sigterm == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _interrupt)
@@ -109,6 +117,26 @@ def watched() -> Iterator[None]:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, on_sigterm)
             os.close(into)  # which ends the thread
+            _State.watching = False
+
+
+def _leave_to_parent() -> None:
+    """In a forked process: its signals are its own, and what it is sent ends it as ever.
+
+    It shares the pipe. What is sent to it would be read as sent to its parent.
+    """
+    if not _State.watching:
+        return
+    _State.watching = False
+    atexit.unregister(_leave)
+    with suppress(ValueError):  # Python does not take it for the main thread
+        signal.set_wakeup_fd(-1)
+        if signal.getsignal(signal.SIGTERM) is _interrupt:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:

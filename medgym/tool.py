@@ -175,6 +175,33 @@ def _made(kind: type) -> object:
         return kind()
 
 
+def _check_declared(tool: Tool) -> None:
+    """What a tool says of itself, as far as it plays with that."""
+    kind = type(tool).__name__
+    name: object = getattr(tool, "name", None)
+    if not isinstance(name, str):
+        raise UserError(f"the tool {kind} has no name; fix: write name = '...' in its class")
+    args: object = getattr(tool, "Args", None)
+    if not (isinstance(args, type) and issubclass(args, ToolArgs)):
+        raise UserError(f"the tool {name} has no Args; fix: write class Args(ToolArgs) in {kind}")
+    size: object = tool.batch_size
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"the tool {name} has batch_size = {size!r}; fix: give it 1 or more calls")
+    limit: object = tool.deadline_s
+    allowed = isinstance(limit, int | float) and 0 < limit <= threading.TIMEOUT_MAX
+    if limit is not None and not allowed:
+        raise UserError(
+            f"the tool {name} has deadline_s = {limit!r}; fix: give it seconds above 0, or None "
+            "for no deadline"
+        )
+
+
+def schema_of(tool: Tool) -> dict[str, Any]:
+    """A tool's schema; `RunError` where the tool fails to say it."""
+    with calling(f"the tool {tool.name}"):
+        return tool.schema()
+
+
 def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
     """Tools by registered name, or as they are.
 
@@ -195,13 +222,8 @@ def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
                 f"a {type(tool).__name__} is no tool; fix: give a registered name, a medgym.Tool, "
                 "or a function with @medgym.as_tool"
             )
-        limit: object = tool.deadline_s
-        allowed = isinstance(limit, int | float) and 0 < limit <= threading.TIMEOUT_MAX
-        if limit is not None and not allowed:
-            raise UserError(
-                f"the tool {tool.name} has deadline_s = {limit!r}; fix: give it seconds above 0, "
-                "or None for no deadline"
-            )
+        with calling(f"the tool {type(tool).__name__}"):
+            _check_declared(tool)
     names = [tool.name for tool in made]
     for asked, name in zip(tools, names, strict=True):
         if isinstance(asked, str) and asked != name:  # a policy would read one and be shown another

@@ -8,6 +8,7 @@ too, such as the file name pneumonia_12.png, so it holds only hashes of ids, gro
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from hashlib import blake2b
 from typing import Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -177,6 +178,12 @@ class Workspace:
         numbered = View(len(self._views), int(view.image), box_px, view.shown, made_by)
         self._views.append(numbered)
         return numbered
+
+    def copy(self, views: int) -> "Workspace":
+        """A workspace of the same images and the first so many views, which has its own life."""
+        made = copy(self)
+        made._views = self._views[:views]
+        return made
 
     def view(self, number: int) -> View:
         """The view of that number; `ToolError` if there is none."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -195,3 +196,63 @@ def test_closed_threads_take_nothing_and_cancel_what_waits() -> None:
     assert second.cancelled()
     go.set()
     assert first.result(timeout=60)
+
+
+def test_an_idle_thread_holds_nothing_of_what_it_did() -> None:
+    threads = DaemonThreads("idle")
+    made = weakref.ref(threads.submit(Nap).result())
+    end = time.monotonic() + 10
+    while made() is not None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert made() is None
+
+
+def test_every_call_finds_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, release = threading.Thread.start, threading.Semaphore.release
+    threads, begun, gate = DaemonThreads("gate"), threading.Semaphore(0), threading.Event()
+
+    def start_slowly(thread: threading.Thread) -> None:
+        time.sleep(0.05)
+        start(thread)
+
+    def release_slowly(semaphore: threading.Semaphore) -> None:
+        time.sleep(0.01)
+        release(semaphore)
+
+    with monkeypatch.context() as slow:  # nothing happens at the moment at which it is expected
+        slow.setattr(threading.Thread, "start", start_slowly)
+        slow.setattr(threading.Semaphore, "release", release_slowly)
+        threads.submit(int).result()
+        threads.submit(int).result()
+        time.sleep(0.2)
+
+    def hang() -> None:
+        begun.release()
+        gate.wait()
+
+    try:
+        for _ in range(6):
+            threads.submit(hang)
+        for number in range(6):
+            assert begun.acquire(timeout=5), f"only {number} of 6 calls were begun"
+    finally:
+        gate.set()
+
+
+class Scribbler(Nap):
+    """Adds a view itself, once it is woken."""
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        super().__call__(args, workspace)
+        workspace.add(workspace.views[0])
+        self.called_in.clear()
+        return ToolResult("late")
+
+
+def test_a_late_call_does_not_write_into_an_episode_that_goes_on() -> None:
+    tool = Scribbler()
+    episode = Rules(tools=(tool,), view_size=64).begin(CASE)
+    episode.step(render_call("nap", {}))
+    wake(tool)
+    assert not tool.called_in  # it has written by now
+    assert len(episode.workspace.views) == 1

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from medgym import interrupt
 from medgym.cli import main
 from medgym.storage.run_folder import RunFolder
 
@@ -119,3 +121,51 @@ def test_a_second_signal_ends_it_at_once() -> None:
     status, out, lines = ended(process)
     assert (status, out) == (130, "a result\n")
     assert [line for line in lines if line != "goes on"] == ["medgym: interrupted"]
+
+
+FORKS = """
+import multiprocessing, sys, time
+from medgym import registry
+from medgym.cli import main
+
+def forks() -> None:
+    begin = multiprocessing.get_context("fork").Process
+    stopped, other = (begin(target=time.sleep, args=(600,), daemon=True) for _ in range(2))
+    stopped.start()
+    other.start()
+    stopped.terminate()
+    stopped.join()
+    print("ended by", stopped.exitcode, file=sys.stderr, flush=True)
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        time.sleep(0.5)
+        print("in order", file=sys.stderr, flush=True)
+        raise
+
+registry.load = lambda kind, name: forks
+sys.exit(main(["list"]))
+"""
+
+
+def test_what_is_sent_to_a_forked_process_is_not_sent_to_the_command() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKS], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "ended by -15\n"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    said = process.communicate(timeout=60)[1]
+    assert "in order\n" in said
+    assert "medgym: interrupted" in said
+    assert process.returncode == 130
+
+
+def test_a_command_that_ends_first_waits_to_know_the_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interrupt._State, "watching", True)
+    monkeypatch.setattr(interrupt._State, "first", None)
+    later = threading.Timer(0.05, setattr, (interrupt._State, "first", signal.SIGTERM))
+    later.start()
+    assert interrupt.status() == 143

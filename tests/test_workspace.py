@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from medgym.errors import ToolError, UserError
+from medgym.failures import ContractError
 from medgym.imaging.study import Study
 from medgym.workspace import MAX_ASPECT, View, Workspace
 
@@ -278,3 +279,13 @@ def test_what_a_tool_draws_on_a_view_is_its_own() -> None:
         change(own)
         assert own.tobytes() != before
         assert other.picture.tobytes() == held.tobytes() == one.picture.tobytes() == before
+
+
+def test_a_box_may_lie_outside_by_rounding_alone() -> None:
+    space = workspace(2007, 2007)
+    whole = space.views[0].to_px([0, 0, 1000, 1000])
+    assert whole[2] > 2007
+    made = space.add(space.look(0, whole, enlarge=True, made_by="turn"))
+    assert made.box_px == (0, 0, 2007, 2007)
+    with pytest.raises(ContractError, match="does not lie in image 0"):
+        space.add(space.look(0, (0, 0, 2007.01, 2007), enlarge=True, made_by="turn"))

@@ -62,18 +62,26 @@ def in_thread(threads: Executor | None, do: Callable[..., T], *args: Any) -> "as
         returns = _RETURNS[loop] = _Returns(loop)
     future: asyncio.Future[T] = loop.create_future()
 
+    waiting = [future]
+
     def work() -> None:
-        if future.done():
-            return
-        result: Any = None
-        failed: BaseException | None = None
-        try:
-            result = do(*args)
-        except StopIteration as error:  # which no future can carry
-            failed = RuntimeError(f"StopIteration: {error}")
-        except BaseException as error:
-            failed = error
-        returns.send(future, result, failed)
+        if not waiting[0].done():
+            returns.send(waiting.pop(), *_outcome(do, *args))
 
     threads.submit(work)
     return future
+
+
+def _outcome(do: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
+    """What `do` returned or raised.
+
+    An error holds the frames that it passed, and those that called them. None of them may hold the
+    future that takes the error: both would stay, with all images of the episode, until the next
+    search for garbage.
+    """
+    try:
+        return do(*args), None
+    except StopIteration as error:  # which no future can carry
+        return None, RuntimeError(f"StopIteration: {error}")
+    except BaseException as error:
+        return None, error

@@ -18,7 +18,7 @@ from medgym.deadline import within
 from medgym.episode import Rules
 from medgym.errors import ToolError
 from medgym.failures import ContractError, Failure, at, reason_of
-from medgym.tool import Tool, ToolResult
+from medgym.tool import Tool, ToolResult, schema_of
 from medgym.workspace import Workspace
 
 WAIT = 0.005
@@ -77,7 +77,10 @@ class Batcher:
                     for call in batch:
                         call.result.cancel()
                 else:
-                    self._do(batch)
+                    _resolve(batch, self._done(batch))
+                # A thread that waits holds nothing of what it did, nor does an error hold itself.
+                batch.clear()
+                del first
         except BaseException as error:  # a thread that ends in silence would be waited for
             self._fail(batch, error)
 
@@ -109,23 +112,29 @@ class Batcher:
                 break
             batch.append(call)
 
-    def _do(self, batch: Sequence[_Call]) -> None:
+    def _done(self, batch: Sequence[_Call]) -> "Sequence[ToolResult | ToolError] | Exception":
+        """What each call yields, or the error that all of them meet."""
         try:
             with at("tool", self._tool.name):
                 calls = [(call.args, call.workspace) for call in batch]
                 try:
                     returned = within(self._tool, self._tool.run_many, calls)
-                    results = _as_many(returned, len(batch))
+                    return _as_many(returned, len(batch))
                 except ToolError as error:
-                    results = [ToolError(str(error), fault_of(error)) for _ in batch]
+                    return [ToolError(str(error), fault_of(error)) for _ in batch]
         except Exception as error:
-            for call in batch:
-                with suppress(InvalidStateError):
-                    call.result.set_exception(error)
-            return
-        for call, result in zip(batch, results, strict=True):
-            with suppress(InvalidStateError):  # the caller may have been cancelled
-                call.result.set_result(result)
+            return error
+
+
+def _resolve(
+    batch: Sequence[_Call], results: "Sequence[ToolResult | ToolError] | Exception"
+) -> None:
+    for number, call in enumerate(batch):
+        with suppress(InvalidStateError):  # the caller may have been cancelled
+            if isinstance(results, Exception):
+                call.result.set_exception(results)
+            else:
+                call.result.set_result(results[number])
 
 
 def _as_many(results: object, calls: int) -> list[ToolResult | ToolError]:
@@ -134,6 +143,9 @@ def _as_many(results: object, calls: int) -> list[ToolResult | ToolError]:
         raise ContractError(f"returned a {type(results).__name__} from run_many; expected a list")
     if len(results) != calls:
         raise ContractError(f"returned {len(results)} results from run_many for {calls} calls")
+    for result in results:
+        if isinstance(result, ToolError):
+            result.with_traceback(None)  # which holds the images of all calls of the batch
     return list(results)
 
 
@@ -147,7 +159,7 @@ class StandIn(Tool):
 
     def __init__(self, tool: Tool) -> None:
         vars(self).update(name=tool.name, fidelity=tool.fidelity, Args=tool.Args)
-        self._schema = tool.schema()
+        self._schema = schema_of(tool)
 
     @property
     def description(self) -> str:
@@ -169,9 +181,12 @@ class Batched(StandIn):
     def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
         """Do it together with what others ask for; blocks until it is done."""
         result = self._batcher.submit(args, workspace).result()
-        if isinstance(result, ToolError):
-            raise result
-        return result
+        try:
+            if isinstance(result, ToolError):
+                raise result
+            return result
+        finally:
+            del result  # an error that held itself would hold the episode's images
 
     def close(self) -> None:
         """End the thread."""

@@ -1,10 +1,14 @@
 """Cases wait for room for their images, each gets its turn, and what they play stays the same."""
 
 import asyncio
+import gc
 import json
 import os
 import subprocess
 import sys
+import time
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medgym.cases import Case, open_cases
+from medgym.episode import Rules
+from medgym.errors import ToolError
 from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, Study
 from medgym.memory import VARIABLE, machine_memory
-from medgym.rollout import image_memory
+from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.policy import Policy, Sampling
+from medgym.rollout import collect, collection, image_memory, local
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.collection import Tally, play, settle
 from medgym.rollout.image_memory import ImageMemory, note_sizes
+from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.trajectory import failed_trajectory
+from medgym.workspace import Workspace
 
 LIMIT = 100
 PHANTOM = open_cases("phantom:train[:1]")[0]
@@ -214,3 +224,81 @@ def test_large_images_stay_within_the_memory_that_is_declared(tmp_path: Path) ->
     grown, same = json.loads(done.stdout)
     assert same
     assert grown < budget
+
+
+class Refuses(Tool):
+    """Raises."""
+
+    name = "raises"
+
+    class Args(ToolArgs):
+        pass
+
+    def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
+        raise ToolError("no")
+
+
+class RefusesDirectly(Refuses):
+    """Raises, without a deadline."""
+
+    deadline_s = None
+
+
+class RefusesMany(Refuses):
+    """Raises in a batch."""
+
+    batch_size = 2
+
+
+class Crashes(RefusesDirectly):
+    """Crashes."""
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        raise ValueError
+
+
+class CrashesMany(Refuses):
+    """Crashes in a batch."""
+
+    batch_size = 2
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        raise ValueError
+
+
+class Caller(Policy):
+    """Calls the tool, then answers."""
+
+    spec = "caller"
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        text = render_call("raises", {}) if len(conversation) < 3 else render_answer("A")
+        return Reply(text)
+
+
+@pytest.mark.parametrize("kind", [Refuses, RefusesDirectly, RefusesMany, Crashes, CrashesMany])
+def test_what_a_tool_raises_keeps_no_image(
+    kind: type[Tool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory that an episode gives back is free at once, not at the next search for garbage."""
+    opened: list[weakref.ref[Study]] = []
+
+    def noted(case: Case) -> list[Study]:
+        studies = decoded(case)
+        opened.extend(map(weakref.ref, studies))
+        return studies
+
+    decoded = local.decoded
+    monkeypatch.setattr(local, "decoded", noted)
+    monkeypatch.setattr(collection, "BACK_OFF", 0.0)
+    gc.disable()
+    try:
+        for _ in collect([PHANTOM], Caller(), Rules(tools=(kind(),), view_size=64)):
+            pass
+        end = time.monotonic() + 10
+        while any(study() is not None for study in opened) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert opened
+        assert all(study() is None for study in opened)
+    finally:
+        gc.enable()

@@ -15,7 +15,7 @@ from medgym.consultation.role import load_role
 from medgym.contracts import checked_reply
 from medgym.env import MedEnv
 from medgym.episode import Rules
-from medgym.errors import RunError
+from medgym.errors import RunError, UserError
 from medgym.failures import ContractError, Failure
 from medgym.imaging import study as images
 from medgym.imaging.study import ImageRef, Study
@@ -311,3 +311,41 @@ def test_what_is_asked_before_the_first_episode_names_the_plug_in(
     for load in (load_role, load_rubric):
         with pytest.raises(RunError, match=f"the (role|rubric) 'mine' raised {name} at .*; fix"):
             load("mine")
+
+
+class _Plain(Tool):
+    """Does nothing."""
+
+    name = "plain"
+
+    class Args(ToolArgs):
+        pass
+
+    def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
+        return ToolResult()
+
+
+def _fails(_: object) -> Any:
+    raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("name", None, "the tool _Broken has no name; fix: write name"),
+        ("Args", int, "the tool plain has no Args; fix: write class Args"),
+        ("batch_size", "2", "the tool plain has batch_size = '2'; fix: give it"),
+        ("deadline_s", property(_fails), "the tool _Broken raised ValueError"),
+        ("schema", _fails, "the tool plain raised ValueError"),
+    ],
+)
+def test_what_a_tool_says_of_itself_is_checked(name: str, value: Any, said: str) -> None:
+    broken: Any = type("_Broken", (_Plain,), {name: value})
+    with pytest.raises((UserError, RunError), match=said):
+        _ = Rules.for_cases(CASES, tools=[broken]).instructions
+
+
+def test_a_source_without_splits_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medgym.registry.load", lambda *_: object)
+    with pytest.raises(RunError, match=r"the source 'bare' raised AttributeError at .*; fix"):
+        open_cases("bare:test")

@@ -118,9 +118,12 @@ class RemoteTool(StandIn):
             result = self._got(call(self.home.part, args.model_dump_json(), light, refs))
         except Exception as error:
             raise unwrapped(error, "tool") from error
-        if isinstance(result, ToolError):
-            raise result
-        return result  # the episode checks it
+        try:
+            if isinstance(result, ToolError):
+                raise result
+            return result  # the episode checks it
+        finally:
+            del result  # an error that held itself would hold the episode's images
 
     def _got(self, ref: "ray.ObjectRef[ToolResult | ToolError]") -> ToolResult | ToolError:
         """What a call yields. It may wait for many others, as long as the actor answers."""
