@@ -11,7 +11,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from medgym.storage.lock import Identity, check_place, identity_of, refused_link
+from medgym.storage.lock import Identity, check_place, identity_of, is_locked, refused_link
 
 UNFINISHED = ".tmp-"
 """How the names of files and folders begin that are not whole yet; readers pass them by."""
@@ -25,7 +25,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         UserError, RunError: as of `check_writable`.
     """
     check_writable(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     temporary = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         with temporary.open("xb") as stream:  # not `mkstemp`, whose files no other user may read
@@ -37,6 +37,20 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, but not the one of a run, which was removed meanwhile."""
+    missing = []
+    while not folder.is_dir() and not is_locked(folder):
+        missing.append(folder)
+        folder = folder.parent
+    try:
+        for each in reversed(missing):
+            each.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        check_place(folder)
+        raise
 
 
 def append_line(path: Path, line: str) -> None:

@@ -121,6 +121,12 @@ def check_place(path: Path | str) -> None:
             lock.check(absolute)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether this process writes the run of this folder."""
+    name = os.path.abspath(folder)
+    return any(name in lock._folders for lock in list(_LOCKS.values()))
+
+
 def _left(folder: str, identity: Identity, handle: int) -> RunError:
     """The error for a folder that is no longer where it was, and says where it is now."""
     try:  # as far as the system tells it

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from medgym.errors import RunError, UserError
+from medgym.storage import atomic
 from medgym.storage.atomic import (
     append_line,
     move_whole,
@@ -161,6 +162,22 @@ def test_a_new_run_may_take_the_place_of_one_that_was_removed(tmp_path: Path) ->
     assert RunFolder.open(old.path).manifest["step"] == 1
 
 
+def test_a_run_that_is_removed_between_two_looks_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder.create(tmp_path / "run", "a = 1")
+    looked = atomic.check_writable
+
+    def look(path: Path) -> None:
+        looked(path)
+        shutil.rmtree(folder.path)
+
+    monkeypatch.setattr(atomic, "check_writable", look)
+    with pytest.raises(RunError, match="was moved or removed while it was written"):
+        write_atomic(folder.path / "images" / "ab" / "a.png", b"image")
+    assert not folder.path.exists()
+
+
 def test_a_run_is_not_written_on_while_it_is_removed(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", "a = 1")
     for path in folder.path.iterdir():
@@ -180,7 +197,11 @@ def test_a_run_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
     assert not folder.path.exists()
 
 
-ELSEWHERE = {"medgym/storage/atomic.py", "medgym/rollout/ray/cluster.py"}
+ELSEWHERE = {
+    "medgym/storage/atomic.py",
+    "medgym/rollout/ray/private.py",
+    "medgym/rollout/ray/watcher.py",
+}
 """Where files are removed or replaced: here, and in the temporary folder of our own Ray cluster."""
 
 
