@@ -6,7 +6,6 @@ from typing import Any
 from medgym.failures import ContractError
 from medgym.imaging.study import Box
 
-
 ROUNDING = 1e-6
 """Pixels by which a box may reach outside its image: what was calculated in a view's coordinates
 is rounded, and 2007 may come out as 2007.0000000000002."""
