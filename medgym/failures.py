@@ -104,8 +104,15 @@ def raised(error: BaseException) -> str:
     kind = type(error)
     if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
         return reason_of(error)
-    said = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
-    return f"{kind.__name__}{said}{_place(error)}"
+    return f"{kind.__name__}{_system_said(error)}{_place(error)}"
+
+
+def _system_said(error: BaseException) -> str:
+    """What the system says of an error; a text that a plug-in put in its place is left out."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return ""
+    said = os.strerror(error.errno)
+    return f": {said}" if error.strerror == said else ""
 
 
 def traceback_wanted() -> bool:

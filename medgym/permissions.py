@@ -63,7 +63,10 @@ def allowed_hosts() -> frozenset[str]:
     """
     named = os.environ.get(HOSTS, "")
     hosts = {_host(host.strip(), HOSTS) for host in named.split(",") if host.strip()}
-    base = urlsplit(os.environ.get("OPENAI_BASE_URL", "")).hostname
+    try:
+        base = urlsplit(os.environ.get("OPENAI_BASE_URL", "")).hostname
+    except ValueError:  # not shown: a password may be in it
+        raise UserError("OPENAI_BASE_URL is no URL; fix: correct or unset it") from None
     path = configuration_file()
     own = {_host(host, f"{path}: allow_hosts") for host in _configuration(path).allow_hosts}
     return _given["hosts"] | hosts | own | ({base} if base else set())

@@ -27,6 +27,10 @@ def test_what_the_system_says_of_an_error_is_kept_without_the_path() -> None:
     assert re.fullmatch(r"tool: OSError: No space left on device at test_failures\.py:\d+", said)
 
 
+def test_a_text_in_the_place_of_the_system_s_is_not_kept() -> None:
+    assert re.fullmatch(r"tool: OSError at test_failures\.py:\d+", failure(OSError(5, SAID)))
+
+
 def test_the_place_is_where_other_code_was_called() -> None:
     with pytest.raises(Failure) as caught, at("tool"):
         json.loads("{")

@@ -145,3 +145,9 @@ def test_a_host_is_permitted_in_four_places(
 def test_a_host_is_no_url(host: str) -> None:
     with pytest.raises(UserError, match="is no host; fix: "):
         allow_hosts([host])
+
+
+def test_a_base_url_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://me:pl4nted@[::1")
+    with pytest.raises(UserError, match=r"^OPENAI_BASE_URL is no URL; fix: "):
+        allowed_hosts()

@@ -1,6 +1,7 @@
 """The address of an endpoint: its URL, read so that a password never becomes a part of another."""
 
 import json
+import re
 from urllib.parse import unquote, urlsplit
 
 from medgym.errors import UserError
@@ -46,8 +47,13 @@ def secrets_of(user: str, key: str | None) -> tuple[bytes, ...]:
     return tuple(form.encode() for form in sorted(written, key=len, reverse=True))
 
 
+_ESCAPE = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|.)", re.DOTALL)
+
+
 def without(secrets: tuple[bytes, ...], body: bytes) -> bytes:
-    """A server's answer without the secrets that it repeats."""
+    """A server's answer without the secrets that it repeats, also in letters that JSON escapes."""
+    if secrets and b"\\u" in body:
+        body = _ESCAPE.sub(_plain, body)
     for secret in secrets:
         body = body.replace(secret, HIDDEN.encode())
     return body
@@ -56,6 +62,14 @@ def without(secrets: tuple[bytes, ...], body: bytes) -> bytes:
 def words_without(secrets: tuple[bytes, ...], text: str) -> str:
     """A server's words without the secrets that they repeat, before any of them is cut short."""
     return without(secrets, text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+
+def _plain(escape: re.Match[bytes]) -> bytes:
+    """A character as `json.dumps` writes it, which means the same."""
+    code = int(escape[1] or b"0", 16)
+    if not 0x20 <= code < 0x7F:
+        return escape[0] if escape[1] is None else escape[0].lower()
+    return json.dumps(chr(code))[1:-1].encode()
 
 
 def _unwritten() -> UserError:

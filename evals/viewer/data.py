@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from medgym.cases import Case, CaseList, open_cases
+from medgym.cases import Case, CaseList, case_hash, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.progress import Advance
@@ -74,7 +74,7 @@ class PageData:
         self._pieces = Pieces(folder.path)
         self.asked = _asked(folder)
         self._sources = _sources(self.asked)
-        self._cases: dict[str, dict[str, Any] | None] = {}
+        self._cases: dict[str, tuple[Case, dict[str, Any]] | None] = {}
 
     def facts(self) -> list[tuple[str, str]]:
         """The head of the page: what was asked, which versions ran it, and whether it is done."""
@@ -108,7 +108,7 @@ class PageData:
             key = (trajectory.seed, trajectory.case_id)
             group = groups.setdefault(key, {"case": trajectory.case_id, "episodes": []})
             group["episodes"].append(episodes.of(trajectory))
-            cases[trajectory.case_id] = self._case(trajectory.case_id)
+            cases[trajectory.case_id] = self._case(trajectory)
             advance()
         for group in groups.values():
             group["episodes"].sort(key=lambda episode: episode["member"])
@@ -119,15 +119,30 @@ class PageData:
             "images": (Path("..") / home.relative_to(self._folder.path) / "images").as_posix(),
         }
 
-    def _case(self, case_id: str) -> dict[str, Any] | None:
-        """A case's gold and the sizes of its images; None where the case cannot be found."""
+    def _case(self, trajectory: Trajectory) -> dict[str, Any] | None:
+        """A case's gold and the sizes of its images; None where the case cannot be found, or has
+        changed since it was played."""
+        case_id = trajectory.case_id
         if case_id not in self._cases:
             self._cases[case_id] = None
             for cases in self._sources:
                 with suppress(UserError):  # it is not among these
-                    self._cases[case_id] = _case(cases.find(case_id))
+                    case = cases.find(case_id)
+                    self._cases[case_id] = case, _case(case)
                     break
-        return self._cases[case_id]
+        found = self._cases[case_id]
+        if found is None or not self._was_played(found[0], trajectory):
+            return None
+        return found[1]
+
+    def _was_played(self, case: Case, trajectory: Trajectory) -> bool:
+        """Whether a case is the one of an episode. Episodes of older runs do not say it."""
+        if trajectory.case_hash in ("", case_hash(case)):
+            return True
+        # In a training, an attending was asked the case with opinions in its context.
+        played = trajectory.question, trajectory.options, trajectory.gold
+        asked = case.question, case.options, case.answer
+        return "command" not in self.asked and played == asked
 
 
 class _Episodes:

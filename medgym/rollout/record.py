@@ -81,12 +81,20 @@ def held_episodes(
             order until each one that was played is found.
 
     Raises:
-        UserError: a case is not the one of which the run holds an episode.
+        UserError: a case is not the one of which the run holds an episode; or it holds one twice.
     """
     held: set[tuple[str, int]] = set()
+    seen: set[tuple[str, int, int]] = set()
     hashes: defaultdict[str, set[str]] = defaultdict(set)
     for each in trajectories:
         held.add((each.case_id, each.member))
+        key = (each.case_id, each.member, each.seed)
+        if key in seen:
+            raise UserError(
+                f"the run holds the episode {each.case_id}#{each.member} twice, and both would "
+                "count; fix: set one aside with medgym check run RUN --repair"
+            )
+        seen.add(key)
         if each.case_hash:
             hashes[each.case_id].add(each.case_hash)
     for case in cases if hashes else ():

@@ -13,6 +13,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from medgym.errors import RunError, UserError
+from medgym.storage.manifest import RECIPE
 
 Identity = tuple[int, int]
 """What tells files and folders apart, whatever they are called: device and number."""
@@ -74,7 +75,11 @@ class Lock:
             os.close(self._folders.pop(folder)[1])
 
     def check(self, path: str) -> None:
-        """Make sure that the folder above a path is the one that was locked under its name."""
+        """Make sure that the folder above a path is the one that was locked under its name.
+
+        Who removes a folder file by file does not get rid of it while it is written: the recipe
+        tells.
+        """
         for folder, (identity, handle) in list(self._folders.items()):
             if path != folder and not path.startswith(folder + os.sep):
                 continue
@@ -84,6 +89,12 @@ class Lock:
                 is_there = False
             if not is_there:
                 raise _left(folder, identity, handle)
+            if not os.path.lexists(os.path.join(folder, RECIPE)):
+                raise RunError(
+                    f"{folder} lost its {RECIPE} while it was written, as if someone removed the "
+                    "run; what is left of it is there; fix: choose another name, and run the same "
+                    "command again"
+                )
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         for handle in (self._descriptor, *(handle for _, handle in self._folders.values())):

@@ -161,12 +161,19 @@ class RunFolder:
         self._write({**self.manifest, **facts})
 
     def finish(self, **facts: Any) -> None:
-        """Say that the run is done: its end, and the count and content hash of its trajectories."""
+        """Say that the run is done: its end, and the count and content hash of its trajectories.
+
+        Those of its judging are counted too, by judged policy or benchmark.
+        """
         check_place(self.path)
-        count, digest = content(self.trajectories)
-        kept = {"counts": {"trajectories": count}, "content": {"trajectories": digest}}
-        if not count:
-            kept = {}
+        judged = {path.parent for path in (self.path / "judged").rglob("part-*.parquet")}
+        stores = {path.relative_to(self.path).as_posix(): TrajectoryStore(path) for path in judged}
+        counts, digests = {}, {}
+        for name, store in sorted({"trajectories": self.trajectories, **stores}.items()):
+            count, digest = content(store)
+            if count:
+                counts[name], digests[name] = count, digest
+        kept = {"counts": counts, "content": digests} if counts else {}
         self.note(status="done", ended=_now(), **kept, **facts)
         self._lock = None
 

@@ -6,20 +6,24 @@ from medgym.errors import UserError
 from medgym.storage.parts import Part
 from medgym.storage.trajectories import ImageStore
 
+STORES = ("trajectories", "judged")
+"""Where a run's episodes are; those of a suite's benchmarks are in `judged/`."""
+
 UNKEPT = "judge"
 """How stores in `trajectories/` begin whose images a run does not keep: evaluations in training."""
 
 
 def lost_images(run: Path) -> list[str]:
-    """The hashes of images that the episodes in `trajectories/` showed and that are not there.
+    """The hashes of images that a run's own episodes showed and that are not there.
 
     Raises:
         UserError: a part is damaged.
     """
     shown: set[str] = set()
-    for path in sorted((run / "trajectories").rglob("part-*.parquet")):
-        if not path.parent.name.startswith(UNKEPT):
-            shown |= Part(path).images()
+    for store in STORES:
+        for path in sorted((run / store).rglob("part-*.parquet")):
+            if not path.parent.name.startswith(UNKEPT) or store != "trajectories":
+                shown |= Part(path).images()
     return sorted(shown - ImageStore(run / "images").names()) if shown else []
 
 

@@ -6,6 +6,7 @@ at most a file `.tmp-*`, which nothing reads.
 
 import io
 import json
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -50,15 +51,12 @@ class ImageStore:
 
     def has(self, sha256: str) -> bool:
         """Whether an image of that hash is there; an empty file is none."""
-        try:
-            return self._file(sha256).stat().st_size > 0
-        except OSError:
-            return False
+        return _has_content(self._file(sha256))
 
     def names(self) -> set[str]:
         """The hashes of all images that are there; files without content are none."""
         found = self.path.glob("??/*.png")
-        return {path.stem for path in found if path.stat().st_size}
+        return {path.stem for path in found if _has_content(path)}
 
     def put_png(self, sha256: str, png: bytes) -> None:
         """Store an encoded image under its hash, which `get` will hold it to."""
@@ -83,6 +81,15 @@ class ImageStore:
         if image_hash(image) != sha256:
             raise damaged
         return image
+
+
+def _has_content(path: Path) -> bool:
+    """Whether a path leads to a file that is not empty."""
+    try:
+        about = path.stat()
+    except OSError:  # also where a link leads nowhere
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_size > 0
 
 
 class TrajectoryStore:

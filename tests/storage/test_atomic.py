@@ -161,6 +161,15 @@ def test_a_new_run_may_take_the_place_of_one_that_was_removed(tmp_path: Path) ->
     assert RunFolder.open(old.path).manifest["step"] == 1
 
 
+def test_a_run_is_not_written_on_while_it_is_removed(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", "a = 1")
+    for path in folder.path.iterdir():
+        path.unlink()
+    with pytest.raises(RunError, match=r"run lost its recipe.toml while .* fix: choose another"):
+        folder.write_json("results.json", {})
+    assert list(folder.path.iterdir()) == []
+
+
 def test_a_run_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", "")
     for path in folder.path.iterdir():

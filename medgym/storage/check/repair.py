@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from medgym.errors import UserError
 from medgym.storage.atomic import check_writable, remove
 from medgym.storage.layout import ROLE, SET_ASIDE, Place
-from medgym.storage.manifest import MANIFEST, RECIPE
+from medgym.storage.manifest import MANIFEST, RECIPE, read_manifest
 from medgym.storage.parts import Part, part_number
 from medgym.storage.run_folder import RunFolder, provenance
 from medgym.storage.trajectories import TrajectoryStore, trajectories_of
@@ -128,13 +129,13 @@ def _set_aside(folder: Path, damage: Damage) -> None:
     elif inside.parts[:2] == ADAPTERS:
         inside = Path(*inside.parts[:3])
     source, target = folder / inside, folder / SET_ASIDE / inside
-    if not source.exists():
+    if not os.path.lexists(source):
         return  # with another file of the same folder
     check_writable(source)
     check_writable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     number = 0
-    while target.exists():
+    while os.path.lexists(target):
         number += 1
         target = target.with_name(f"{inside.name}.{number}")
     if damage.rows is None:
@@ -166,23 +167,25 @@ def _reopen(found: Contents, report: RunReport, aside: set[Path], done: Repaired
         done.todo.append(f"{again}; it plays what is missing{call}")
         return
     if command == "eval":
-        if not (folder / MANIFEST).is_file():
+        if not _has_manifest(folder):
             done.todo.append(f"{again}, with another --out; the manifest is lost")
         elif _play_again(folder, asked, report, entry):
             done.todo.append(f"{again}; it judges again what is missing")
         return
-    if not (folder / MANIFEST).is_file() or folder / MANIFEST in aside:
+    if not _has_manifest(folder):
         return
     run = RunFolder(folder)
     inside = [path.relative_to(folder).parts[0] for path in aside]
     if any(path.relative_to(folder).parts[:2] == ADAPTERS for path in aside):
         Place(folder).reopen("grpo", "judge")
+        run.note(status="running")
         done.todo.append(
             f"{again}, with --resume; it publishes the adapter of its last checkpoint and judges "
             "again"
         )
-    elif any(name in JUDGING for name in inside):
+    elif any(name in JUDGING for name in inside) or (report.lacking or 0) > 0:
         Place(folder).reopen("judge")
+        run.note(status="running")
         done.todo.append(f"{again}, with --resume; it judges again")
     if any(name.startswith("checkpoints") for name in inside):
         done.todo.append(
@@ -207,6 +210,13 @@ def _play_again(
         run.note(status="running")
         _note(run, entry)
         return True
+    return False
+
+
+def _has_manifest(folder: Path) -> bool:
+    """Whether the manifest of a run can be read, and so be written again with a note in it."""
+    with suppress(UserError):
+        return bool(read_manifest(folder))
     return False
 
 

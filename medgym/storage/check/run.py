@@ -64,7 +64,8 @@ def check_run(found: Contents, advance: Callable[[], object] = lambda: None) -> 
     rows += _content_rows(folder, manifests, wrong)
     row, lost = check_images(found, stored, advance)
     add(row, lost)
-    for home in once:  # elsewhere nothing can play them again
+    again = once | {home for home in found.homes if asked_of(home).get("command") == "eval"}
+    for home in again:  # elsewhere nothing can play them again
         names = {each.path.stem for each in lost if found.home(each.path) == home}
         damages += rows_of(home, stored, names)
     if (folder / RESULTS).exists():
@@ -116,23 +117,25 @@ def _wrong_contents(
     """Finished runs whose trajectories are not those that the manifest names: how many they lack,
     and what is wrong."""
     for home, manifest in manifests.items():
-        said = _content_of(manifest)
-        if said is None:
-            continue
-        found, total = stored.sums.get(home, (0, 0))
-        wanted = (manifest.get("counts") or {}).get("trajectories")
-        if found != wanted:
-            lacking = wanted - found if isinstance(wanted, int) else 0
-            yield home, (lacking, f"{found} trajectories, and the manifest counts {wanted}")
-        elif said != f"blake2b-sum:{total:032x}":
-            yield home, (0, "the trajectories are not those of the manifest's hash")
+        lacking, wrong = 0, []
+        for store, said in _contents_of(manifest).items():
+            found, total = stored.sums.get((home, store), (0, 0))
+            wanted = (manifest.get("counts") or {}).get(store)
+            where = "" if store == "trajectories" else f" in {store}"
+            if found != wanted:
+                lacking += max(0, wanted - found) if isinstance(wanted, int) else 0
+                wrong.append(f"{found} trajectories{where}, and the manifest counts {wanted}")
+            elif said != f"blake2b-sum:{total:032x}":
+                wrong.append(f"the trajectories{where} are not those of the manifest's hash")
+        if wrong:
+            yield home, (lacking, brief(wrong))
 
 
-def _content_of(manifest: dict[str, Any]) -> Any:
-    """The hash that the manifest of a finished run names."""
+def _contents_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The hash that the manifest of a finished run names for each store."""
     if manifest["status"] != "done":
-        return None
-    return (manifest.get("content") or {}).get("trajectories")
+        return {}
+    return manifest.get("content") or {}
 
 
 def _content_rows(
@@ -144,7 +147,7 @@ def _content_rows(
             for home, (_, what) in wrong.items()
         ]
         yield RunRow("content", "fail", brief(said))
-    elif any(_content_of(manifest) is not None for manifest in manifests.values()):
+    elif any(_contents_of(manifest) for manifest in manifests.values()):
         yield RunRow("content", "pass", "count and hash of the content are the manifest's")
 
 

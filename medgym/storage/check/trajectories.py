@@ -28,8 +28,8 @@ class Stored:
         unreadable, broken, repeated: parts that cannot be read; rows that break an invariant; rows
             of episodes that are there twice.
         shown: for each run, the images that its episodes show, and in which rows of which parts.
-        sums: for each run, how many trajectories its manifest counts, and the hash of their
-            content.
+        sums: for each run and store, how many trajectories there are that a manifest may count,
+            and the hash of their content.
     """
 
     count: int = 0
@@ -39,7 +39,7 @@ class Stored:
     broken: list[Damage] = field(default_factory=list)
     repeated: list[Damage] = field(default_factory=list)
     shown: dict[Path, dict[str, list[tuple[Path, int]]]] = field(default_factory=dict)
-    sums: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    sums: dict[tuple[Path, str], tuple[int, int]] = field(default_factory=dict)
 
 
 def read_stored(found: Contents, once: set[Path], advance: Callable[[], object]) -> Stored:
@@ -79,11 +79,11 @@ def read_stored(found: Contents, once: set[Path], advance: Callable[[], object])
             if not store.startswith(UNKEPT):
                 for sha256 in _images(trajectory):
                     shown.setdefault(sha256, []).append((path, number))
-        if store == "trajectories":
-            count, total = stored.sums.get(home, (0, 0))
+        if store == "trajectories" or store.startswith("judged/"):  # what a manifest may count
+            count, total = stored.sums.get((home, store), (0, 0))
             more, digest = content(rows)
             value = int(digest.rpartition(":")[2], 16)
-            stored.sums[home] = (count + more, (total + value) % 2**128)
+            stored.sums[home, store] = (count + more, (total + value) % 2**128)
         advance()
     return stored
 

@@ -1,5 +1,7 @@
 """The URL of an endpoint: a password in it is never shown, and never read as anything else."""
 
+import json
+
 import pytest
 
 from medgym.agents.openai.address import read_address, secrets_of, without
@@ -48,3 +50,14 @@ def test_what_a_server_repeats_is_taken_out() -> None:
         == b'{"a": "[redacted]", "b": "[redacted]", "c": "Bearer [redacted]"}'
     )
     assert secrets_of("", "none") == (), "a word of any text"
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_a_secret_with_escaped_letters_is_taken_out_as_well(upper: bool) -> None:
+    password = 'd\u00e9j\u00e0-"vu'
+    secrets = secrets_of(f"me:{password}", "key-of-the-user")
+    hexadecimal = "%04X" if upper else "%04x"
+    for secret in (password, "key-of-the-user"):
+        escaped = "".join(f"\\u{hexadecimal % ord(letter)}" for letter in secret)
+        body = f'{{"a": "{escaped}", "b": "\\\\u0041 \\n\\u00E9"}}'.encode()
+        assert json.loads(without(secrets, body)) == {"a": "[redacted]", "b": "\\u0041 \n\u00e9"}

@@ -256,6 +256,16 @@ def test_what_has_gone_is_left_out(tmp_path: Path, lost: str) -> None:
         assert gold is None
 
 
+def test_a_case_that_changed_since_is_not_shown_as_the_one_that_was_played(tmp_path: Path) -> None:
+    case = open_cases(CASES)[0]
+    write_cases([case], tmp_path / "c.jsonl")
+    folder = a_run(tmp_path / "a", Says(render_answer("A")), str(tmp_path / "c.jsonl"))
+    assert shown(folder)["cases"][case.id]["answer"] == case.answer
+    other = next(option for option in case.options if option != case.answer)
+    write_cases([case.model_copy(update={"answer": other})], tmp_path / "c.jsonl")
+    assert shown(folder)["cases"][case.id] is None
+
+
 def facts(folder: RunFolder) -> dict[str, str]:
     return dict(PageData(folder).facts())
 

@@ -16,12 +16,14 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from medgym.cli import main
+from medgym.errors import UserError
 from medgym.evals.viewer.data import stores_of
 from medgym.storage.adapters import publish
 from medgym.storage.check.run import check_run, find
 from medgym.storage.layout import Place
 from medgym.storage.parts import Part
 from medgym.storage.run_folder import RunFolder
+from medgym.storage.shown_images import require_images
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
 
@@ -80,6 +82,11 @@ def empty_part(run: Path) -> None:
     second(run).write_bytes(b"")
 
 
+def dangling_part(run: Path) -> None:
+    (path := second(run)).unlink()
+    path.symlink_to("nowhere")
+
+
 def double_episodes(run: Path) -> None:
     store = TrajectoryStore(run / "trajectories")
     store.write(list(store)[:1])
@@ -97,6 +104,11 @@ def lose_image(run: Path) -> None:
 
 def empty_image(run: Path) -> None:
     an_image(run).write_bytes(b"")
+
+
+def dangling_image(run: Path) -> None:
+    (path := an_image(run)).unlink()
+    path.symlink_to("nowhere")
 
 
 def exchange_image(run: Path) -> None:
@@ -121,11 +133,13 @@ DAMAGES: list[tuple[Callable[[Path], None], set[str]]] = [
     (flip_part, {"parts", "content"}),
     (cut_part, {"parts", "content"}),
     (empty_part, {"parts", "content"}),
+    (dangling_part, {"parts", "content"}),
     (lose_part, {"content"}),
     (double_episodes, {"episodes", "content"}),
     (break_invariant, {"invariants", "content"}),
     (lose_image, {"images"}),
     (empty_image, {"images"}),
+    (dangling_image, {"images"}),
     (exchange_image, {"images"}),
     (cut_manifest, {"manifest", "files"}),
     (rewrite_old_part, {"content"}),
@@ -176,7 +190,7 @@ def test_a_damaged_rollout_is_repaired_and_played_again(
     assert list(stores_of(RunFolder(run))) == ["trajectories"]  # and not what was set aside
 
 
-@pytest.mark.parametrize("damage", [lose_image, empty_image])
+@pytest.mark.parametrize("damage", [lose_image, empty_image, dangling_image])
 def test_a_run_that_lost_an_image_is_not_resumed(
     run: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +200,15 @@ def test_a_run_that_lost_an_image_is_not_resumed(
     (said,) = capsys.readouterr().err.splitlines()
     assert f"{run} has lost 1 of the images that its episodes showed, such as " in said
     assert said.endswith(f"fix: restore its images/, or medgym check run {run} --repair")
+
+
+def test_a_run_that_holds_an_episode_twice_is_not_resumed(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RunFolder(run).note(status="running")
+    double_episodes(run)
+    assert main([*COMMAND, "--out", str(run)]) == 2
+    assert " twice, and both would count; fix: " in capsys.readouterr().err
 
 
 def test_what_cannot_be_played_again_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,10 +287,53 @@ def test_an_evaluation_judges_again(run: Path, capsys: pytest.CaptureFixture[str
     (out / "results.json").write_text("[]")
     assert failed(out) == ["parts", "content", "results"]
     capsys.readouterr()
-    assert main(["check", "run", str(out), "--repair"]) == 1
+    assert main(["check", "run", str(out), "--repair"]) == 0
     assert "do  run the command again that made it; it judges again" in capsys.readouterr().out
     assert main([*asked, "--out", str(out)]) == 0
     assert failed(out) == []
+
+
+EVAL = ["eval", "phantom:test[:3]", "--policy", "scripted:oracle", "--view-size", "64"]
+
+
+def test_an_evaluation_that_lost_an_image_is_judged_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main([*EVAL, "--out", str(run)]) == 0
+    an_image(run).unlink()
+    assert main(["check", "run", str(run), "--repair"]) == 0
+    assert main([*EVAL, "--out", str(run)]) == 0
+    assert main(["check", "run", str(run)]) == 0
+
+
+def test_a_lost_part_of_a_judging_is_noticed(tmp_path: Path, run: Path) -> None:
+    """As of a suite or a training, whose episodes are in `judged/`."""
+    folder = RunFolder.create(tmp_path / "judging", {"command": "eval"})
+    for name in ("one", "two"):
+        shutil.copytree(run / "trajectories", folder.path / "judged" / name)
+    shutil.copytree(run / "images", folder.path / "images")
+    folder.finish()
+    assert failed(folder.path) == []
+    (folder.path / "judged" / "two" / "part-00001.parquet").unlink()
+    assert failed(folder.path) == ["content"]
+    assert main(["check", "run", str(folder.path), "--repair"]) == 0
+    assert folder.manifest["status"] == "running"
+    an_image(folder.path).unlink()
+    with pytest.raises(UserError, match="has lost 1 of the images"):
+        require_images(folder.path)
+
+
+def test_a_repair_that_finds_no_manifest_to_note_itself_in_still_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main([*EVAL, "--out", str(run)]) == 0
+    (run / "manifest.json").write_text("garbage")
+    flip(run / "trajectories/part-00000.parquet")
+    capsys.readouterr()
+    assert main(["check", "run", str(run), "--repair"]) == 1
+    said = capsys.readouterr().out
+    assert "set aside  trajectories/part-00000.parquet" in said
+    assert "with another --out; the manifest is lost" in said
 
 
 @pytest.fixture
