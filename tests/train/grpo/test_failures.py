@@ -115,7 +115,8 @@ def test_a_step_of_which_every_group_failed_stops_the_run(
 ) -> None:
     trainer = make_trainer(policy=answering(lambda *_: True))
     with pytest.raises(
-        RunError, match=r"every group of step 1 failed \(policy: .*the line is dead"
+        RunError,
+        match=r"every group of step 1 failed \(policy: .* raised ConnectionError at ",
     ):
         trainer.train()
 

@@ -34,7 +34,7 @@ class Million(Sequence[Case]):
         place = range(MILLION)[index]
         MADE[place] += 1
         return SAMPLE.model_copy(
-            update={"id": f"million/train/{place}", "answer": "ABCD"[place % 4]}
+            update={"id": f"million/train/{place}", "answer": SAMPLE.options[place % 4]}
         )
 
 
@@ -118,7 +118,7 @@ def test_dynamic_sampling_and_a_curriculum_make_no_further_cases(tmp_path: Path)
 
 
 def test_a_case_without_gold_is_never_played(tmp_path: Path) -> None:
-    bare = SAMPLE.model_copy(update={"answer": " ", "regions": ()})
+    bare = SAMPLE.model_copy(update={"id": "bare", "answer": " ", "regions": ()})
     write_cases([SAMPLE, bare], tmp_path / "c.jsonl")
     cases = GoldCases(str(tmp_path / "c.jsonl"))
     with pytest.raises(UserError, match="has no gold answer; fix: "):

@@ -337,15 +337,15 @@ def test_a_disk_that_fills_in_the_cold_start_leaves_no_half_model(
     folder = tmp_path / "full"
     words = ["train", str(recipe), "--out", str(folder)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    rename = sft_stage.shutil.rmtree
+    save = sft_stage.save_whole_model
 
-    def filling(path: Path, **options: Any) -> None:
+    def filling(*given: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-        rename(path, **options)
+        save(*given)
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(sft_stage.shutil, "rmtree", filling)
+            patch.setattr(sft_stage, "save_whole_model", filling)
             result = CliRunner().invoke(app, words)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
