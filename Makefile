@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Tests run in parallel on all cores, up to four.
+# Tests run in parallel, in one process more than there are cores, up to four.
 PYTEST_FLAGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Small models on few cores: OpenMP threads that spin while they wait take the core from the others.

@@ -35,6 +35,12 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are processors: the tests wait a third of the time, for commands,
+    clusters and browsers that they start."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files with slow tests come first: at the end, no process waits long for another one's."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
