@@ -135,8 +135,8 @@ def forks() -> None:
     other.start()
     stopped.terminate()
     stopped.join()
-    print("ended by", stopped.exitcode, file=sys.stderr, flush=True)
-    try:
+    try:  # the signal comes as soon as the line is read
+        print("ended by", stopped.exitcode, file=sys.stderr, flush=True)
         time.sleep(600)
     except KeyboardInterrupt:
         time.sleep(0.5)

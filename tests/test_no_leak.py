@@ -531,6 +531,7 @@ class Knowing(Tool):
 
     def __init__(self, tool: Tool, case: Case) -> None:
         self._tool, self._answer = tool, case.answer
+        self.name = tool.name  # type: ignore[misc]
         self.parse = tool.parse  # type: ignore[method-assign]
 
     def __call__(self, args: Any, workspace: Workspace) -> ToolResult:

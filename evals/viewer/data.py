@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medgym.cases import Case, CaseList, case_hash, open_cases
+from medgym.consultation.opinions import triage_case
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.progress import Advance
@@ -138,6 +139,11 @@ class PageData:
     def _was_played(self, case: Case, trajectory: Trajectory) -> bool:
         """Whether a case is the one of an episode. Episodes of older runs do not say it."""
         if trajectory.case_hash in ("", case_hash(case)):
+            return True
+        triage = triage_case(case, trajectory.options).model_copy(
+            update={"question": trajectory.question}
+        )
+        if trajectory.case_hash == case_hash(triage):
             return True
         # In a training, an attending was asked the case with opinions in its context.
         played = trajectory.question, trajectory.options, trajectory.gold
