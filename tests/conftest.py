@@ -35,6 +35,7 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+@pytest.hookimpl(optionalhook=True)  # the engine's tests run in vLLM's environment, without xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One process more than there are processors: the tests wait a third of the time, for commands,
     clusters and browsers that they start."""
