@@ -24,6 +24,7 @@ KINDS = (
     "recipes",
     "models",
     "local_models",
+    "pair_builders",
     "commands",
 )
 
