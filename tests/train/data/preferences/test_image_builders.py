@@ -14,7 +14,7 @@ from medgym.errors import UserError
 from medgym.messages import Reply
 from medgym.policy import Policy
 from medgym.train.data.preferences.builder import Group, PairBuilder, PairSource
-from medgym.train.data.preferences.builders.crop import Crop
+from medgym.train.data.preferences.builders.crop import CroppedImages
 from medgym.train.data.preferences.builders.exchanged_view import ExchangedView
 from medgym.train.data.preferences.builders.hallucination import Hallucination
 from medgym.train.data.preferences.builders.knowledge_graph import KnowledgeGraph
@@ -79,8 +79,8 @@ def images(trajectory: Any) -> list[str]:
 
 
 SAME_WORDS = {
-    "crop": (Crop(), (True, True)),
-    "crop views": (Crop(which="views"), (False, True)),
+    "crop": (CroppedImages(), (True, True)),
+    "crop views": (CroppedImages(which="views"), (False, True)),
     "wrong-image": (WrongImage(), (True, True)),
     "wrong-image overview": (WrongImage(which="overview"), (True, False)),
     "exchanged-view": (ExchangedView(), (False, True)),
@@ -153,7 +153,7 @@ def test_one_patient_has_no_wrong_image(right: Played, source: PairSource) -> No
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Crop(which="viwes"),
+        lambda: CroppedImages(which="viwes"),
         lambda: WrongImage(which="none"),
         lambda: ExchangedView(of="patients"),
         lambda: LesionNoise(xi=1.0),
