@@ -10,7 +10,7 @@ from ..matching import is_readable
 from ..pair import Pair
 
 
-class Efficient(PairBuilder):
+class EfficientPairs(PairBuilder):
     """Pairs of episodes of one case that both answered right, the chosen one with fewer calls, or
     with as many calls in fewer replies.
 

@@ -8,7 +8,7 @@ from ..matching import is_readable, matched
 from ..pair import Pair
 
 
-class Format(PairBuilder):
+class FormatPairs(PairBuilder):
     """Pairs of episodes of one case whose replies could all be read with those of which one could
     not, or that gave no answer.
 

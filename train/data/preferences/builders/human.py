@@ -34,7 +34,7 @@ class _Preference:
     why: str
 
 
-class Human(PairBuilder):
+class HumanPairs(PairBuilder):
     """Pairs of a file: JSON lines, or a CSV with a head.
 
     A line has the id of the `case`, `chosen` or `chosen_member`, `rejected` or `rejected_member`,

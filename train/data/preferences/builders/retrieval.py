@@ -71,7 +71,7 @@ class _Retrieval(PairBuilder):
         return used, bare
 
 
-class OverReliance(_Retrieval):
+class OverReliancePairs(_Retrieval):
     """Pairs of a case that the policy has right by itself and wrong with retrieved text: the answer
     that it gave without the text against the one that it gave with it, both after reading it.
     """
@@ -96,7 +96,7 @@ class OverReliance(_Retrieval):
             )
 
 
-class IgnoreRetrieval(_Retrieval):
+class IgnoreRetrievalPairs(_Retrieval):
     """Pairs of a case that the policy has wrong by itself and right with retrieved text: the answer
     that it gave with the text against the one that it gave without it, both after reading it.
     """
