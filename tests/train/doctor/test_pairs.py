@@ -23,10 +23,10 @@ from medgym.policy import load_policy
 from medgym.rollout import collect
 from medgym.storage.run_folder import RunFolder
 from medgym.train.data.preferences.builder import Group, PairSource
-from medgym.train.data.preferences.builders.crop import CroppedImages
-from medgym.train.data.preferences.builders.hallucination import Hallucination
-from medgym.train.data.preferences.builders.lesion_noise import LesionNoise
-from medgym.train.data.preferences.builders.wrong_image import WrongImage
+from medgym.train.data.preferences.builders.crop import CropPairs
+from medgym.train.data.preferences.builders.hallucination import HallucinationPairs
+from medgym.train.data.preferences.builders.lesion_noise import LesionNoisePairs
+from medgym.train.data.preferences.builders.wrong_image import WrongImagePairs
 from medgym.train.data.preferences.exchange import exchanged_images, with_images
 from medgym.train.data.preferences.folder import PairFolder
 from medgym.train.data.preferences.pair import Pair, fault_of
@@ -79,12 +79,12 @@ def made(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="module")
 def images_alone(made: Made) -> PairFolder:
-    return made.stored("alone", made.built(CroppedImages(which="views"), WrongImage()))
+    return made.stored("alone", made.built(CropPairs(which="views"), WrongImagePairs()))
 
 
 @pytest.fixture(scope="module")
 def words(made: Made) -> PairFolder:
-    return made.stored("words", made.built(Hallucination()))
+    return made.stored("words", made.built(HallucinationPairs()))
 
 
 def test_every_pair_has_its_features(
@@ -111,7 +111,7 @@ def test_words_are_put_into_the_tokens_of_the_student(made: Made, words: PairFol
 def test_lesion_noise_of_phantoms_reaches_overview_and_view(made: Made) -> None:
     for case, right in zip(made.cases, made.right, strict=True):
         wrong = replace(right, correct=False, member=1)
-        [pair] = LesionNoise().pairs(Group(case, (right, wrong)), made.source)
+        [pair] = LesionNoisePairs().pairs(Group(case, (right, wrong)), made.source)
         before, after = (
             [use.sha256 for node in side.nodes for use in node.images]
             for side in (wrong, pair.rejected)
@@ -145,7 +145,7 @@ def test_a_model_that_ignores_images_is_found(
 def test_pairs_of_blank_images_are_found(made: Made) -> None:
     """The image term on blank pairs: an exchange for blank images changes nothing."""
     found = []
-    for pair in made.built(Hallucination()):
+    for pair in made.built(HallucinationPairs()):
         sides = [
             with_images(side, made_blank(side, made), made.keep)
             for side in (pair.chosen, pair.rejected)
@@ -181,7 +181,7 @@ def other_size(made: Made, pair: Pair) -> Pair:
 def test_a_faulty_pair_is_named(
     made: Made, tmp_path: Path, change: Callable[[Made, Pair], Pair], error: str
 ) -> None:
-    good, bad = made.built(WrongImage())[:2]
+    good, bad = made.built(WrongImagePairs())[:2]
     folder = PairFolder.write(tmp_path / "pairs", [good, change(made, bad)], made.run.images)
     check = pairs(made.subject(folder))
     assert (check.verdict, check.figure["error"], check.figure["at"]) == ("fail", error, 2)

@@ -14,12 +14,12 @@ from medgym.errors import UserError
 from medgym.messages import Reply
 from medgym.policy import Policy
 from medgym.train.data.preferences.builder import Group, PairBuilder, PairSource
-from medgym.train.data.preferences.builders.crop import CroppedImages
-from medgym.train.data.preferences.builders.exchanged_view import ExchangedView
-from medgym.train.data.preferences.builders.hallucination import Hallucination
-from medgym.train.data.preferences.builders.knowledge_graph import KnowledgeGraph
-from medgym.train.data.preferences.builders.lesion_noise import LesionNoise
-from medgym.train.data.preferences.builders.wrong_image import WrongImage
+from medgym.train.data.preferences.builders.crop import CropPairs
+from medgym.train.data.preferences.builders.exchanged_view import ExchangedViewPairs
+from medgym.train.data.preferences.builders.hallucination import HallucinationPairs
+from medgym.train.data.preferences.builders.knowledge_graph import KnowledgeGraphPairs
+from medgym.train.data.preferences.builders.lesion_noise import LesionNoisePairs
+from medgym.train.data.preferences.builders.wrong_image import WrongImagePairs
 from medgym.train.data.preferences.coverage import coverage
 from medgym.train.data.preferences.pair import Pair, fault_of
 from medgym.train.data.preferences.rewording import reworded
@@ -79,12 +79,12 @@ def images(trajectory: Any) -> list[str]:
 
 
 SAME_WORDS = {
-    "crop": (CroppedImages(), (True, True)),
-    "crop views": (CroppedImages(which="views"), (False, True)),
-    "wrong-image": (WrongImage(), (True, True)),
-    "wrong-image overview": (WrongImage(which="overview"), (True, False)),
-    "exchanged-view": (ExchangedView(), (False, True)),
-    "exchanged-view of a patient": (ExchangedView(of="patient"), (False, True)),
+    "crop": (CropPairs(), (True, True)),
+    "crop views": (CropPairs(which="views"), (False, True)),
+    "wrong-image": (WrongImagePairs(), (True, True)),
+    "wrong-image overview": (WrongImagePairs(which="overview"), (True, False)),
+    "exchanged-view": (ExchangedViewPairs(), (False, True)),
+    "exchanged-view of a patient": (ExchangedViewPairs(of="patient"), (False, True)),
 }
 
 
@@ -109,7 +109,7 @@ def test_a_view_of_another_region_shows_no_finding(right: Played, source: PairSo
     from medgym.imaging.study import open_image
     from medgym.workspace import Workspace
 
-    [pair] = built(ExchangedView(), right, source)
+    [pair] = built(ExchangedViewPairs(), right, source)
     shown = np.asarray(right.images[images(pair.rejected)[1]])
     study = open_image(right.case.images[0])
     x0, y0, x1, y1 = right.trajectory.looks[0].box_px
@@ -132,31 +132,33 @@ def test_what_cannot_be_exchanged_is_an_identical_pair(
 ) -> None:
     whole = play(tmp_path, [LESION], [(0, 0, 1000, 1000)], size=(40, 30))
     found = list(
-        ExchangedView().pairs(
+        ExchangedViewPairs().pairs(
             Group(whole.case, (whole.trajectory,)), replace(source, image=whole.images.__getitem__)
         )
     )
     assert [fault_of(pair) for pair in found] == ["identical branches"]
     bare = right.case.model_copy(update={"regions": ()})
     group = Group(bare, (right.trajectory, wrong_of(right)))
-    assert [fault_of(pair) for pair in LesionNoise().pairs(group, source)] == ["identical branches"]
+    assert [fault_of(pair) for pair in LesionNoisePairs().pairs(group, source)] == [
+        "identical branches"
+    ]
 
 
 def test_one_patient_has_no_wrong_image(right: Played, source: PairSource) -> None:
     alone = replace(source, cases=[right.case])
-    for builder in (WrongImage(), ExchangedView(of="patient")):
+    for builder in (WrongImagePairs(), ExchangedViewPairs(of="patient")):
         with pytest.raises(UserError, match=r"of one; fix: give cases of two patients"):
             builder.begin(alone)
-    ExchangedView().begin(alone)
+    ExchangedViewPairs().begin(alone)
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: CroppedImages(which="viwes"),
-        lambda: WrongImage(which="none"),
-        lambda: ExchangedView(of="patients"),
-        lambda: LesionNoise(xi=1.0),
+        lambda: CropPairs(which="viwes"),
+        lambda: WrongImagePairs(which="none"),
+        lambda: ExchangedViewPairs(of="patients"),
+        lambda: LesionNoisePairs(xi=1.0),
     ],
 )
 def test_a_wrong_option_is_refused(make: Callable[[], object]) -> None:
@@ -168,13 +170,13 @@ def test_lesion_noise_rejects_wrong_words_on_noised_images(
     right: Played, source: PairSource
 ) -> None:
     wrong = wrong_of(right)
-    [pair] = built(LesionNoise(), right, source, wrong)
+    [pair] = built(LesionNoisePairs(), right, source, wrong)
     assert pair.chosen is right.trajectory
     assert [node.text for node in pair.rejected.nodes] == [node.text for node in wrong.nodes]
     for old, new in zip(images(wrong), images(pair.rejected), strict=True):
         assert old != new
         assert right.images[old].size == right.images[new].size
-    assert not list(LesionNoise().pairs(Group(right.case, (right.trajectory,)), source))
+    assert not list(LesionNoisePairs().pairs(Group(right.case, (right.trajectory,)), source))
 
 
 class Writer(Policy):
@@ -192,7 +194,7 @@ class Writer(Policy):
 
 
 def test_hallucination_keeps_the_looking(right: Played, source: PairSource) -> None:
-    [pair] = built(Hallucination(), right, source, wrong_of(right))
+    [pair] = built(HallucinationPairs(), right, source, wrong_of(right))
     assert fault_of(pair) is None
     assert pair.rejected.nodes[:-1] == tuple(
         replace(node, logprobs=()) for node in pair.chosen.nodes[:-1]
@@ -214,7 +216,7 @@ def test_hallucination_keeps_the_looking(right: Played, source: PairSource) -> N
 def test_a_policy_writes_the_wrong_finding(
     right: Played, source: PairSource, said: str, fault: str | None
 ) -> None:
-    builder = Hallucination()
+    builder = HallucinationPairs()
     builder._writer = Writer(said)
     group = Group(right.case, (right.trajectory,))
     [pair] = builder.pairs(group, source)
@@ -227,7 +229,7 @@ def test_a_policy_writes_the_wrong_finding(
 
 def test_words_need_a_model(right: Played, source: PairSource, tmp_path: Path) -> None:
     (tmp_path / "graph.toml").write_text(GRAPH)
-    for builder in (Hallucination(), KnowledgeGraph(file=str(tmp_path / "graph.toml"))):
+    for builder in (HallucinationPairs(), KnowledgeGraphPairs(file=str(tmp_path / "graph.toml"))):
         with pytest.raises(UserError, match="no model is known"):
             built(builder, right, replace(source, student=None))
 
@@ -260,7 +262,7 @@ def test_the_graph_says_what_a_view_cannot_show(
 ) -> None:
     file = tmp_path / "graph.toml"
     file.write_text(GRAPH)
-    builder = KnowledgeGraph(file=str(file))
+    builder = KnowledgeGraphPairs(file=str(file))
 
     def seen(**about: Any) -> tuple[str, ...]:
         case: Case = right.case.model_copy(update=about)
@@ -290,6 +292,6 @@ def test_the_graph_says_what_a_view_cannot_show(
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match="fix:"):
-        KnowledgeGraph(file=str(tmp_path / name))
+        KnowledgeGraphPairs(file=str(tmp_path / name))
     with pytest.raises(UserError, match="no such knowledge graph"):
-        KnowledgeGraph(file=str(tmp_path / "none.toml"))
+        KnowledgeGraphPairs(file=str(tmp_path / "none.toml"))

@@ -9,7 +9,7 @@ from ..pair import Pair
 from ..right import right_episodes
 
 
-class CroppedImages(PairBuilder):
+class CropPairs(PairBuilder):
     """The conditional pairs of mDPO (arXiv 2406.11839), also called CoPO.
 
     The rejected episode is the chosen one, shown crops of 1 to 20 % of the area of its images.

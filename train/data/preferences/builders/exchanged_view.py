@@ -19,7 +19,7 @@ from ..right import right_episodes
 OF = ("region", "patient")
 
 
-class ExchangedView(PairBuilder):
+class ExchangedViewPairs(PairBuilder):
     """Pairs that differ only in what the tools showed: the answer must rest on the look.
 
     Args:

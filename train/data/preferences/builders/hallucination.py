@@ -31,7 +31,7 @@ its form and its length. Change only what it says it sees and its answer. Write 
 SAMPLING = Sampling(temperature=0.0)
 
 
-class Hallucination(PairBuilder):
+class HallucinationPairs(PairBuilder):
     """The text pairs of MMedPO (arXiv 2412.06141): the looking of an episode that answered right,
     ended by another finding.
 

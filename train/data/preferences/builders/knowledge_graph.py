@@ -29,7 +29,7 @@ from ..right import right_episodes
 FORM = 'fix: write a table "views" of lists, as views = {"apical view" = ["septal defect"]}'
 
 
-class KnowledgeGraph(PairBuilder):
+class KnowledgeGraphPairs(PairBuilder):
     """Pairs whose rejected episode names a finding that none of the case's views can show.
 
     Where the case offers options, it is one of them that the graph knows; else any finding of the

@@ -11,7 +11,7 @@ from ..matching import is_readable, matched
 from ..pair import Pair
 
 
-class LesionNoise(PairBuilder):
+class LesionNoisePairs(PairBuilder):
     """The visual pairs of MMedPO (arXiv 2412.06141), with gold regions in place of its heat maps.
 
     A pair whose rejected episode shows no gold region would only be one of right and wrong words:

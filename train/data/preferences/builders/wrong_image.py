@@ -10,7 +10,7 @@ from ..pair import Pair
 from ..right import right_episodes
 
 
-class WrongImage(PairBuilder):
+class WrongImagePairs(PairBuilder):
     """The cross-modality pairs of MMed-RAG (arXiv 2410.13085): a reply must rest on its images.
 
     The rejected episode is the chosen one, shown what its calls would have shown of another
