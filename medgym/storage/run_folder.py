@@ -267,6 +267,8 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
         for each in (row, *(branch["record"] for branch in row["branches"])):
             for name in UNCOUNTED:
                 del each[name]
+            if each["fork"] is None:  # as in runs of before there were forks
+                del each["fork"]
         line = json.dumps(row, sort_keys=True, separators=(",", ":"))
         digest = hashlib.blake2b(line.encode("utf-8"), digest_size=16).digest()
         total = (total + int.from_bytes(digest, "little")) % 2**128

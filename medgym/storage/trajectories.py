@@ -20,7 +20,7 @@ from medgym.messages import ImagePart
 from medgym.storage.atomic import check_writable, write_atomic
 from medgym.storage.parts import Part, part_bytes, part_number, readable
 from medgym.storage.plain import plain
-from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
+from medgym.trajectory import Branch, Fork, ImageUse, Look, Node, Trajectory
 
 if TYPE_CHECKING:
     import datasets
@@ -286,7 +286,11 @@ def _schema() -> "pyarrow.Schema":
             "record": pa.struct(played),
         }
     )
-    return pa.schema({**played, "nodes": pa.list_(node), "branches": pa.list_(branch)})
+    fork = pa.struct(
+        {"member": pa.int32(), "turn": pa.int32(), "nodes": pa.int32(), "prefix": pa.string()}
+    )
+    whole = {"nodes": pa.list_(node), "branches": pa.list_(branch), "fork": fork}
+    return pa.schema({**played, **whole})
 
 
 def _row(trajectory: Trajectory) -> dict[str, Any]:
@@ -315,10 +319,12 @@ def _trajectory(row: dict[str, Any]) -> Trajectory:
         Look(k["tool"], k["image"], tuple(k["box_px"]), k["gain"]) for k in row.pop("looks")
     )
     terms = json.loads(row.pop("terms"))
+    fork = row.pop("fork", None)  # which runs of before there were forks have not
     for name in ("vision_token_ids", "calls", "faults", "options"):
         row[name] = tuple(row.get(name, ()))  # runs of before there were options have none
     branches = tuple(
         Branch(**{**branch, "record": _trajectory(branch["record"])})
         for branch in row.pop("branches", ())
     )
-    return Trajectory(nodes=nodes, looks=looks, terms=terms, branches=branches, **row)
+    made = {"nodes": nodes, "looks": looks, "terms": terms, "branches": branches}
+    return Trajectory(**made, fork=None if fork is None else Fork(**fork), **row)

@@ -75,7 +75,7 @@ class Run:
     def overlaps(self) -> tuple[SharedCases, ...]:
         """What is learned from and judged by, of all cases that the recipe names."""
         learned = {"[demonstrations]": self.demonstrated}
-        if self.recipe.grpo or self.recipe.consultation is not None:
+        if self.recipe.grpo or self.recipe.dpo or self.recipe.consultation is not None:
             learned["[cases] train"] = self.train
         pairs = [(self.test, "[cases] test", cases, name) for name, cases in learned.items()]
         if self.held_out is not None:  # it chooses a policy, which is learning from it, too

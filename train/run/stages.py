@@ -11,6 +11,7 @@ from medgym.errors import UserError
 
 from ..data.curriculum import CurriculumStage
 from ..data.mixture import MixedCases
+from ..dpo.stage import DpoStage
 from ..grpo.stage import GrpoStage
 from ..recipe.outside import check_outside
 from ..recipe.tables import check_tables
@@ -30,6 +31,7 @@ START: tuple[Stage, ...] = (
 
 TRAINING: tuple[Stage, ...] = (
     *START,
+    DpoStage(),  # [dpo], [pairs], [lora]: preferences between whole episodes
     CurriculumStage(),  # [curriculum]: which cases, in which order
     GrpoStage(),  # [grpo], [lora]: reinforcement learning on whole episodes
 )
