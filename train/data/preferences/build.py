@@ -9,30 +9,30 @@ from typing import Any
 from PIL import Image
 
 from medgym.cases import Case, CaseList, case_hash, open_cases
-from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.local_model import LocalModel
 from medgym.messages import ImagePart
 from medgym.metrics.regions import findings
+from medgym.policy import Policy
 from medgym.progress import Advance
 from medgym.storage.atomic import remove
 from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
 from ...run.held_out import Guard
+from ...run.policies import check_policy
 from ..order import GoldCases
+from ..stored_run import StoredRun
 from .builder import Group, PairBuilder, PairSource
 from .folder import PairFolder, PairWriter
 from .pair import Pair, fault_of, shared_of
+from .relevance import confidence_of, judged
 from .specs import load_builder
 from .stored import GroupKey, StoredGroups
 
 MOST = 8
 """Pairs of one case, unless another number is asked for: else easy cases rule."""
-
-Score = Callable[[Sequence[tuple[Case, Pair]]], Sequence[float]]
-"""Scores pairs by their relevance, 0 to 1."""
 
 
 @dataclass
@@ -43,6 +43,8 @@ class PairCounts:
         cases: cases that have a pair. groups: groups that were read.
         pairs: by builder, as its spec. without: groups of which a builder made none.
         dropped: pairs by why they were dropped, and groups that were left out.
+        told: whether a tool said how confident it is. relevance: how many pairs got their score
+            from judges and from tools; None where no pair was scored.
     """
 
     cases: int = 0
@@ -50,6 +52,8 @@ class PairCounts:
     pairs: Counter[str] = field(default_factory=Counter)
     without: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    told: bool = False
+    relevance: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As the manifest holds it."""
@@ -59,20 +63,20 @@ class PairCounts:
             "pairs": dict(self.pairs),
             "without": dict(self.without),
             "dropped": dict(self.dropped),
+            **({} if self.relevance is None else {"relevance": self.relevance}),
         }
 
 
 def build_pairs(
     run: Path | str,
     makes: Mapping[str, float],
-    cases: str | Sequence[Case],
+    cases: str | Sequence[Case] | None,
     out: Path | str,
     *,
     seed: int = 0,
     most: int = MOST,
     student: Callable[[], LocalModel] | None = None,
-    rules: Callable[[], Rules] | None = None,
-    score: Score | None = None,
+    judges: Sequence[str | Policy] = (),
     held_out: Sequence[GoldCases] = (),
     on_group: Advance = lambda _=1, /, **figures: None,
 ) -> PairFolder:
@@ -82,12 +86,13 @@ def build_pairs(
         run: a run's folder.
         makes: builders' specs, each with its weight: the share of all pairs that is its own, as
             far as it has so many.
-        cases: those that may be learned from; episodes of others are left out.
+        cases: those that may be learned from, by default those that the run played; episodes of
+            others are left out.
         seed: everything random depends on it.
         most: pairs of one case.
-        student, rules: as `PairSource` takes them.
-        score: scores the pairs of a case.
-        held_out: cases that the policy will be judged by.
+        student: as `PairSource` takes it.
+        judges: score how relevant each pair is, as `relevance.judged` takes them.
+        held_out: cases that the policy will be judged by, besides those of the run's own recipe.
         on_group: is called for each group that was read.
 
     Raises:
@@ -96,10 +101,14 @@ def build_pairs(
     """
     builders = {spec: load_builder(spec) for spec in makes}
     stored = StoredGroups(Path(run))
-    listed = _listed(cases)
-    guard = Guard(held_out, listed)
+    about = StoredRun(stored.folder)
+    listed = _listed(about.cases() if cases is None else cases)
+    guard = Guard([*held_out, *about.held_out()], listed)
     known = _known(stored, listed, guard)
     _check_needs(builders, stored, known, student is not None)
+    for judge in judges:
+        if isinstance(judge, str):
+            check_policy(judge)
     if most < 1:
         raise UserError(f"{most} pairs of a case are none; fix: 1 or more")
     asked = {"run": str(run), "make": dict(makes), "most": most, "seed": seed}
@@ -116,11 +125,13 @@ def build_pairs(
             keep=lambda image: _keep(writer.images, image),
             seed=seed,
             student=student,
-            rules=rules,
+            rules=lambda: about.rules(listed),
         )
-        counts = _build(stored, known, builders, makes, source, writer, most, score, on_group)
+        counts = _build(stored, known, builders, makes, source, writer, most, on_group)
         if not writer.count:
             raise nothing_left(str(run), counts)
+        if judges or counts.told:
+            counts.relevance = _judge(writer, judges)
     except BaseException:
         remove(Path(out))  # nothing in it can be used: it is new, and of this process
         raise
@@ -135,7 +146,6 @@ def _build(
     source: PairSource,
     writer: PairWriter,
     most: int,
-    score: Score | None,
     on_group: Advance,
 ) -> PairCounts:
     for builder in builders.values():
@@ -158,8 +168,7 @@ def _build(
         left[case.id] += len(made)
         if not made:
             continue
-        if score is not None:
-            made = _scored(case, made, score)
+        counts.told = counts.told or any(confidence_of(pair.rejected) is not None for pair in made)
         writer.add(case, made, dict.fromkeys(map(id, episodes), run))
     counts.cases = sum(number > 0 for number in left.values())
     return counts
@@ -231,9 +240,16 @@ def _content(trajectory: Trajectory) -> object:
     )
 
 
-def _scored(case: Case, pairs: Sequence[Pair], score: Score) -> list[Pair]:
-    scores = score([(case, pair) for pair in pairs])
-    return [replace(pair, score=each) for pair, each in zip(pairs, scores, strict=True)]
+def _judge(writer: PairWriter, judges: Sequence[str | Policy]) -> dict[str, Any]:
+    """Score all pairs by judges and by what tools said; returns how many got their score how."""
+    found = judged(writer.pairs(), judges)
+    writer.rescore([pair.score for pair in found.pairs])
+    return {
+        "by_judges": found.by_judges,
+        "by_tools": found.by_tools,
+        "unscored": found.unscored,
+        "unreadable": dict(found.unreadable),
+    }
 
 
 def _unusable(key: GroupKey, case: Case | None) -> str | None:

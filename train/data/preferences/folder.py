@@ -1,16 +1,11 @@
 """A folder of pairs: self-contained, so that it may be moved, and kept beside no run.
 
-    pairs.jsonl            one line for each pair, with its provenance
+    pairs.jsonl            one line for each pair, with its provenance (`storage.pair_rows`)
     cases.jsonl            the cases of the pairs, with their gold
     trajectories/, images/ the episodes of the pairs, each once, and the images that they show
     recipe.toml, manifest.json
 
 It is a run's folder as well: `medgym view`, `medgym check run` and `medgym.open_run` read it.
-
-A line of `pairs.jsonl` has the `case`, its `source`, `split` and `group`, the `builder`, `why`,
-`score`, `margin` and `shared` of the pair, and for `chosen` and `rejected` where the episode lies
-(`part`, `row`) and where it comes from: `run`, `seed`, `member` and `version`. `run` is null for an
-episode that a builder made.
 """
 
 import json
@@ -22,22 +17,24 @@ from medgym.cases import Case, CaseKey, read_cases, write_cases
 from medgym.errors import UserError
 from medgym.redaction import redact
 from medgym.storage.atomic import write_atomic
-from medgym.storage.json_files import read_lines
-from medgym.storage.parts import Part
+from medgym.storage.pair_rows import (
+    AGAIN,
+    CASES,
+    PAIRS,
+    SIDES,
+    Row,
+    episodes_reader,
+    is_pair_folder,
+    read_pair_rows,
+)
 from medgym.storage.run_folder import RunFolder
-from medgym.storage.trajectories import ImageStore, trajectories_of
+from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
 from .pair import Pair
 
-PAIRS, CASES = "pairs.jsonl", "cases.jsonl"
-
 PART = 256
 """Episodes that are written together, or a few more: those of a case stay in one part."""
-
-SIDES = ("chosen", "rejected")
-
-_FIX = "fix: build the pairs again, into a new folder"
 
 
 class PairFolder:
@@ -49,11 +46,11 @@ class PairFolder:
         images: the images that the episodes show.
     """
 
-    def __init__(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, path: Path, rows: Sequence[Row]) -> None:
         self.path = path
         self.rows = rows
         self.images = ImageStore(path / "images")
-        self._parts: dict[int, list[Trajectory]] = {}
+        self._episodes = episodes_reader(path)
 
     @classmethod
     def open(cls, path: Path | str) -> "PairFolder":
@@ -64,16 +61,16 @@ class PairFolder:
         """
         path = Path(path)
         folder = RunFolder.open(path)
-        if not (path / PAIRS).is_file():
+        if not is_pair_folder(path):
             unfinished = folder.asked.get("command") == "pairs"
             said = "is not finished" if unfinished else "holds a run, not pairs"
-            fix = _FIX if unfinished else f"fix: medgym pairs build {path} --out DIR"
+            fix = AGAIN if unfinished else f"fix: medgym pairs build {path} --out DIR"
             raise UserError(f"{path} {said} (it has no {PAIRS}); {fix}")
-        found = cls(path, read_lines(path / PAIRS))
+        found = cls(path, read_pair_rows(path))
         wanted = (folder.manifest.get("counts") or {}).get("pairs", len(found))
         if wanted != len(found):
             raise UserError(
-                f"{path / PAIRS} has {len(found)} pairs, and the manifest counts {wanted}; {_FIX}"
+                f"{path / PAIRS} has {len(found)} pairs, and the manifest counts {wanted}; {AGAIN}"
             )
         return found
 
@@ -134,27 +131,19 @@ class PairFolder:
         for row in seen.values():
             yield CaseKey(row["case"], row.get("source", ""), row.get("group", ""))
 
-    def _pair(self, row: Mapping[str, Any]) -> Pair:
+    def _pair(self, row: Row) -> Pair:
+        chosen, rejected = self._episodes(row)
         try:
             return Pair(
-                self._episode(row["chosen"]),
-                self._episode(row["rejected"]),
+                chosen,
+                rejected,
                 builder=row["builder"],
                 why=row["why"],
                 score=row["score"],
                 shared=row["shared"],
             )
-        except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"a line of {self.path / PAIRS} names no pair of this folder; {_FIX}"
-            ) from error
-
-    def _episode(self, side: Mapping[str, Any]) -> Trajectory:
-        number, row = int(side["part"]), int(side["row"])
-        if number not in self._parts:
-            path = self.path / "trajectories" / f"part-{number:05d}.parquet"
-            self._parts = {number: list(trajectories_of(Part(path)))}  # one is held at a time
-        return self._parts[number][row]
+        except KeyError as error:
+            raise UserError(f"a line of {self.path / PAIRS} lacks {error}; {AGAIN}") from error
 
 
 class PairWriter:
@@ -229,6 +218,16 @@ class PairWriter:
             )
         if len(self._waiting) >= PART:
             self._flush()
+
+    def pairs(self) -> list[Pair]:
+        """The pairs so far, read from the folder."""
+        self._flush()
+        return PairFolder(self._folder.path, self._rows).pairs()
+
+    def rescore(self, scores: Sequence[float]) -> None:
+        """Give each pair so far another score."""
+        for row, score in zip(self._rows, scores, strict=True):
+            row["score"] = score
 
     def finish(self, **facts: Any) -> PairFolder:
         """Write what is left, and that the folder is whole; `facts` are for its manifest."""
