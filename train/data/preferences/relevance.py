@@ -54,7 +54,7 @@ _CONFIDENCE = re.compile(r"confidence\W{1,3}(0(?:\.\d+)?|1(?:\.0+)?)(?![\w%]|\.\
 
 
 @dataclass(frozen=True)
-class Judged:
+class PairScores:
     """Pairs with their scores.
 
     Attributes:
@@ -71,7 +71,7 @@ class Judged:
     unreadable: Mapping[str, int]
 
 
-def judged(pairs: Sequence[Pair], judges: Sequence[str | Policy]) -> Judged:
+def judged(pairs: Sequence[Pair], judges: Sequence[str | Policy]) -> PairScores:
     """Score pairs by judges, or by a tool's confidence.
 
     A question about the same words is asked once.
@@ -102,7 +102,7 @@ def judged(pairs: Sequence[Pair], judges: Sequence[str | Policy]) -> Judged:
     scores = [one if one is not None else other for one, other in zip(told, shown, strict=True)]
     known = [score for score in scores if score is not None]
     middle = fmean(known) if known else 1.0
-    return Judged(
+    return PairScores(
         tuple(
             replace(pair, score=middle if score is None else score)
             for pair, score in zip(pairs, scores, strict=True)
