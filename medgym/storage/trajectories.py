@@ -6,9 +6,9 @@ at most a file `.tmp-*`, which nothing reads.
 
 import io
 import json
+import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ from PIL import Image
 from medgym.errors import UserError, missing_library
 from medgym.imaging.lazy_image import image_hash
 from medgym.messages import ImagePart
-from medgym.storage.atomic import write_atomic
+from medgym.storage.atomic import check_writable, write_atomic
 from medgym.storage.parts import Part, part_bytes, part_number, readable
+from medgym.storage.plain import plain
 from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
 
 if TYPE_CHECKING:
@@ -63,6 +64,28 @@ class ImageStore:
         if not self.has(sha256):
             write_atomic(self._file(sha256), png)
 
+    def take(self, sha256: str, store: "ImageStore") -> None:
+        """Have an image that another store holds: as a hard link, or else as a copy.
+
+        Raises:
+            UserError: it is not in the other store.
+            OSError: it cannot be written.
+        """
+        if self.has(sha256):
+            return
+        source, file = store._file(sha256), self._file(sha256)
+        if not store.has(sha256):
+            raise store._lacks(sha256)
+        check_writable(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source.resolve(), file)
+        except OSError:  # another disk, or a file system without links
+            self.put_png(sha256, source.read_bytes())
+
+    def _lacks(self, sha256: str) -> UserError:
+        return UserError(f"no image {sha256[:12]}… in {self.path}; fix: copy the run's images/")
+
     def get(self, sha256: str) -> Image.Image:
         """The image of that hash, checked against it.
 
@@ -71,7 +94,7 @@ class ImageStore:
         """
         file = self._file(sha256)
         if not file.is_file():
-            raise UserError(f"no image {sha256[:12]}… in {self.path}; fix: copy the run's images/")
+            raise self._lacks(sha256)
         damaged = UserError(f"{file} does not hold the pixels of its name; fix: restore it")
         try:
             with Image.open(file) as image:
@@ -267,7 +290,7 @@ def _schema() -> "pyarrow.Schema":
 
 
 def _row(trajectory: Trajectory) -> dict[str, Any]:
-    row = asdict(trajectory)
+    row: dict[str, Any] = plain(trajectory)
     # Terms differ from rubric to rubric, which a struct column cannot: they travel as JSON.
     for each in (row, *(branch["record"] for branch in row["branches"])):
         each["terms"] = json.dumps(each["terms"])

@@ -22,6 +22,7 @@ from ..sft.settings import SETTINGS as SFT
 from .judge import JudgeTable
 from .model import ModelPart as ModelPart
 from .model import ModelTable, check_learning
+from .pairs import PairsTable
 from .rubric import RubricTable, rubric_of
 from .settings import Keys
 from .trainer_keys import refuse_sampling
@@ -221,6 +222,7 @@ class Recipe(_Table):
     curriculum: CurriculumTable = CurriculumTable()
     sight: SightTable = SightTable()
     judge: JudgeTable = JudgeTable()
+    pairs: PairsTable = PairsTable()
     consultation: Keys | None = None
     roles: dict[str, Keys] = {}
     marl: MarlTable = MarlTable()
@@ -280,9 +282,9 @@ def parse_recipe(data: Keys, where: str) -> Recipe:
     shown = recipe.demonstrations
     if shown is not None and (shown.policy is None) == (shown.run is None):
         raise UserError(f"{where}: [demonstrations] needs either policy or run; fix: give one")
-    fault = recipe.judge.fault(recipe.consultation is not None)
-    if fault is not None:
-        raise UserError(f"{where}: {fault}")
+    for fault in (recipe.judge.fault(recipe.consultation is not None), recipe.pairs.fault()):
+        if fault is not None:
+            raise UserError(f"{where}: {fault}")
     for role in recipe.marl.grpo:
         if role not in TRAINED:
             raise unknown(f"role in {where}:", f"marl.grpo.{role}", TRAINED)

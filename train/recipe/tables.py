@@ -10,6 +10,7 @@ PART_OF = {
     "curriculum": "grpo",
     "sight": "grpo",
     "sft": "demonstrations",
+    "pairs": "dpo",
     "roles": "consultation",
     "marl": "consultation",
 }
