@@ -64,9 +64,7 @@ def trainer(
         save_strategy="no", max_length=None, remove_unused_columns=False, disable_tqdm=True,
         desirable_weight=1.5, max_grad_norm=0.0,
     )  # fmt: skip
-    collate = OutcomeCollator(
-        Collator(model, processor, pictures.__getitem__), with_kl=True
-    )
+    collate = OutcomeCollator(Collator(model, processor, pictures.__getitem__), with_kl=True)
     return OutcomeTrainer(
         model=model,
         args=config,
