@@ -1,6 +1,6 @@
 """Pairs from the episodes of a stored run, case by case, into a folder of their own."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from medgym.cases import Case, CaseList, case_hash, open_cases
+from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.local_model import LocalModel
@@ -19,11 +20,11 @@ from medgym.storage.atomic import remove
 from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
+from ...run.held_out import Guard
 from ..order import GoldCases
 from .builder import Group, PairBuilder, PairSource
 from .folder import PairFolder, PairWriter
-from .guard import Guard
-from .pair import Pair, fault_of
+from .pair import Pair, fault_of, shared_of
 from .specs import load_builder
 from .stored import GroupKey, StoredGroups
 
@@ -70,6 +71,7 @@ def build_pairs(
     seed: int = 0,
     most: int = MOST,
     student: Callable[[], LocalModel] | None = None,
+    rules: Callable[[], Rules] | None = None,
     score: Score | None = None,
     held_out: Sequence[GoldCases] = (),
     on_group: Advance = lambda _=1, /, **figures: None,
@@ -83,7 +85,7 @@ def build_pairs(
         cases: those that may be learned from; episodes of others are left out.
         seed: everything random depends on it.
         most: pairs of one case.
-        student: as `PairSource` takes it.
+        student, rules: as `PairSource` takes them.
         score: scores the pairs of a case.
         held_out: cases that the policy will be judged by.
         on_group: is called for each group that was read.
@@ -114,6 +116,7 @@ def build_pairs(
             keep=lambda image: _keep(writer.images, image),
             seed=seed,
             student=student,
+            rules=rules,
         )
         counts = _build(stored, known, builders, makes, source, writer, most, score, on_group)
         if not writer.count:
@@ -140,7 +143,7 @@ def _build(
     counts = PairCounts()
     left: Counter[str] = Counter()
     run = str(stored.folder.path)
-    seen: set[str] = set()
+    seen: defaultdict[str, set[int]] = defaultdict(set)
     for key, episodes in stored.groups():
         on_group(1, pairs=writer.count)
         counts.groups += 1
@@ -150,15 +153,15 @@ def _build(
             counts.dropped[why or ""] += 1
             continue
         group = Group(case, episodes)
-        made = _mixed(group, builders, makes, source, counts, most - left[case.id])
+        room = most - left[case.id]
+        made = _mixed(group, builders, makes, source, counts, room, seen[case.id])
         left[case.id] += len(made)
         if not made:
             continue
         if score is not None:
             made = _scored(case, made, score)
         writer.add(case, made, dict.fromkeys(map(id, episodes), run))
-        seen.add(case.id)
-    counts.cases = len(seen)
+    counts.cases = sum(number > 0 for number in left.values())
     return counts
 
 
@@ -169,14 +172,18 @@ def _mixed(
     source: PairSource,
     counts: PairCounts,
     most: int,
+    seen: set[int],
 ) -> list[Pair]:
-    """The pairs of a group: each next one is of the builder that is furthest behind its share."""
+    """The pairs of a group: each next one is of the builder that is furthest behind its share.
+
+    Args:
+        most: how many more the case may have. seen: what its pairs are so far, to which is added.
+    """
     waiting = {
         spec: _usable(spec, builder, group, source, counts) for spec, builder in builders.items()
     }
     made: list[Pair] = []
     given: Counter[str] = Counter()
-    seen: set[object] = set()
     while waiting and len(made) < most:
         spec = min(waiting, key=lambda each: (counts.pairs[each] + 1) / makes[each])
         pair = next(waiting[spec], None)
@@ -185,7 +192,7 @@ def _mixed(
             if not given[spec]:
                 counts.without[spec] += 1
             continue
-        content = (_content(pair.chosen), _content(pair.rejected))
+        content = hash((_content(pair.chosen), _content(pair.rejected), pair.shared))
         if content in seen:
             counts.dropped["the same pair twice"] += 1
             continue
@@ -208,6 +215,8 @@ def _usable(
             pair = next(pairs, None)
         if pair is None:
             return
+        if not pair.shared:
+            pair = replace(pair, shared=shared_of(pair.chosen, pair.rejected))
         fault = fault_of(pair)
         if fault is None:
             yield pair
@@ -281,7 +290,7 @@ def _check_needs(
                 f"{spec} needs the model that learns, to put words into its tokens; fix: name it, "
                 "such as --model hf:PATH"
             )
-        if "student" not in builder.needs and set(stored.kinds) == {"text"}:
+        if not has_student and set(stored.kinds) == {"text"}:
             raise UserError(
                 f"the episodes of {path} have no tokens, which {spec} needs; fix: roll out a model "
                 "that gives them, such as hf:PATH"

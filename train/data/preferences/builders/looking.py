@@ -11,7 +11,7 @@ from ..matching import is_readable, matched
 from ..pair import Pair
 
 
-class Looking(PairBuilder):
+class LookingPairs(PairBuilder):
     """Pairs of episodes of one case that showed a whole gold region with those that did not.
 
     Those that also answered right are preferred first. A case without gold regions has no pairs.

@@ -8,7 +8,7 @@ from ..matching import is_readable, matched
 from ..pair import Pair
 
 
-class Outcome(PairBuilder):
+class OutcomePairs(PairBuilder):
     """Pairs of episodes of one case that answered right with those that did not.
 
     Args:

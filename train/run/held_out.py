@@ -1,12 +1,12 @@
-"""No pair is of a case that a policy is tested on, or of the same patient."""
+"""No policy learns from stored episodes of a case that it is tested on, or of the same patient."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from medgym.cases import Case, CaseKey, CaseList
 from medgym.errors import UserError
 
-from ...run.overlap import same_content
-from ..order import GoldCases
+from ..data.order import GoldCases
+from .overlap import same_content
 
 TEST = "test"
 """The split of a source from which nothing is learned."""
@@ -78,8 +78,8 @@ class Guard:
 
 def _refused(case_id: str, why: str) -> UserError:
     return UserError(
-        f"the case {case_id!r} {why}: no pair may be made of it; fix: make pairs of a run of "
-        "training cases"
+        f"the case {case_id!r} {why}: nothing may be learned from it; fix: take the episodes "
+        "of training cases"
     )
 
 
