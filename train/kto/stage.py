@@ -24,7 +24,7 @@ from medgym.storage.json_files import read_lines
 from medgym.storage.layout import Place
 from medgym.trajectory import Trajectory
 
-from ..data.preferences.guard import Guard
+from ..run.held_out import Guard
 from ..grpo.callbacks import NewEnd, has_stopped
 from ..grpo.logs.files import MetricsFile
 from ..models.checkpoint import load_model

@@ -84,6 +84,7 @@ def build(run: Run, source: Path, cases: Sequence[Case], number: int = 1) -> Pai
                     seed=run.seed("pairs"),
                     most=table.most,
                     student=partial(_student, run, made),
+                    rules=lambda: run.rules(run.paired),
                     held_out=held_out,
                     on_group=advance,
                 )
