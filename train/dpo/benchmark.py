@@ -24,7 +24,7 @@ from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import load_model
-from ..pairs.built import pairs_of
+from ..pairs.built import cases_for, pairs_of
 from ..pairs.noised import noised
 from ..recipe.schema import Recipe
 from ..run.folder import open_folder
@@ -66,7 +66,7 @@ class LossStage(DpoStage):
             folder.images.get,
             Place(run.folder, loss.role),
             weight=loss.weight,
-            cases=run.paired,
+            cases=cases_for(run, folder),
             rules=run.rules(run.paired),
             sampling=run.sampling(),
             what=f"DPO {loss.name}",

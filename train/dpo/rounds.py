@@ -156,7 +156,7 @@ def rounds_done(run: Path) -> list[Round]:
     return [Round(**row) for row in read_lines(path)] if path.exists() else []
 
 
-def panels(run: Path, place: Place) -> tuple[ReportPanel, ...]:
+def panels(run: Path) -> tuple[ReportPanel, ...]:
     """How the policy answered in the groups of each round."""
     done = rounds_done(run)
     return (ReportPanel(partial(_draw, done)),) if done else ()

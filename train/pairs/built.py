@@ -95,6 +95,13 @@ def build(run: Run, source: Path, cases: Sequence[Case], number: int = 1) -> Pai
     return PairFolder.open(out)
 
 
+def cases_for(run: Run, pairs: PairFolder) -> Sequence[Case]:
+    """The cases of a run's pairs, with their regions: of pairs that were built before, those that
+    are stored with them."""
+    stored = run.recipe.pairs.folder is not None
+    return (list(pairs.cases().values()) if stored else ()) or cases_of(run)
+
+
 def groups_of(run: Run) -> tuple[RunFolder, Sequence[Case]]:
     """The episodes that pairs would be made of, and their cases; for what needs no pairs.
 

@@ -82,8 +82,11 @@ class Run:
     def overlaps(self) -> tuple[SharedCases, ...]:
         """What is learned from and judged by, of all cases that the recipe names."""
         learned = {"[demonstrations]": self.demonstrated}
-        if self.recipe.pairs.cases is not None:
+        prefers = bool(self.recipe.dpo or self.recipe.kto)
+        if prefers and self.recipe.pairs.cases is not None:
             learned["[pairs] cases"] = self.paired
+        elif prefers:
+            learned["[cases] train"] = self.train
         if self.recipe.grpo or self.recipe.consultation is not None:
             learned["[cases] train"] = self.train
         pairs = [(self.test, "[cases] test", cases, name) for name, cases in learned.items()]

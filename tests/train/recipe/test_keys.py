@@ -14,6 +14,7 @@ import pytest
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.registry import load
+from medgym.train.dpo.settings import SETTINGS as DPO
 from medgym.train.grpo.config import grpo_config
 from medgym.train.grpo.settings import SETTINGS as GRPO
 from medgym.train.models.settings import SETTINGS as LORA
@@ -24,13 +25,14 @@ from medgym.train.sft.settings import SETTINGS as SFT
 from tests.train.key_cases import effects
 
 PAGE = Path(__file__).parents[3] / "docs" / "keys.md"
-TABLES = {"grpo": GRPO, "sft": SFT, "lora": LORA}
+TABLES = {"grpo": GRPO, "dpo": DPO, "sft": SFT, "lora": LORA}
 
 HEAD = """\
 # Keys of the libraries
 
-`[grpo]`, `[sft]` and `[lora]` (with `[sft.lora]`) of a [recipe](recipes.md) take the keys of
-`trl.GRPOConfig`, `trl.SFTConfig` and `peft.LoraConfig`. Each key of these classes is one of three:
+`[grpo]`, `[dpo]`, `[sft]` and `[lora]` (with `[sft.lora]`) of a [recipe](recipes.md) take the keys
+of `trl.GRPOConfig`, `trl.DPOConfig`, `trl.SFTConfig` and `peft.LoraConfig`. Each key of these
+classes is one of three:
 
 - **passed** on as it is. The tests run every such key with and without it and look for its effect;
   the last column says where they found it.
