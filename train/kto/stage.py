@@ -24,7 +24,6 @@ from medgym.storage.json_files import read_lines
 from medgym.storage.layout import Place
 from medgym.trajectory import Trajectory
 
-from ..run.held_out import Guard
 from ..grpo.callbacks import NewEnd, has_stopped
 from ..grpo.logs.files import MetricsFile
 from ..models.checkpoint import load_model
@@ -34,6 +33,7 @@ from ..pairs.rolled_out import check_player
 from ..recipe.judge import JudgeTable
 from ..recipe.steps import SaidSteps
 from ..run.fingerprint import PlugIn, of_cases, of_play, of_policies
+from ..run.held_out import Guard
 from ..run.opened import Run
 from ..run.processes import is_first, require_as_many
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
