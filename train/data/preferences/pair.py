@@ -62,6 +62,14 @@ def fault_of(pair: Pair) -> str | None:
     return None
 
 
+def shared_of(chosen: Trajectory, rejected: Trajectory) -> int:
+    """How many nodes at the start two episodes share that were branched from one turn; else 0."""
+    forks = [fork for each in (chosen, rejected) if (fork := getattr(each, "fork", None))]
+    count = min((fork.nodes for fork in forks), default=0)
+    alike = [_read_node(node) for node in chosen.branch()[:count]]
+    return count if alike == [_read_node(node) for node in rejected.branch()[:count]] else 0
+
+
 def _path(trajectory: Trajectory) -> tuple[Node, ...]:
     """The nodes up to the policy's last one, which is all that is trained on."""
     path = trajectory.branch()
@@ -70,8 +78,11 @@ def _path(trajectory: Trajectory) -> tuple[Node, ...]:
 
 
 def _read(trajectory: Trajectory) -> tuple[object, ...]:
-    nodes = _path(trajectory)
-    return tuple((n.token_ids, tuple(use.sha256 for use in n.images)) for n in nodes)
+    return tuple(map(_read_node, _path(trajectory)))
+
+
+def _read_node(node: Node) -> tuple[object, ...]:
+    return node.token_ids, tuple(use.sha256 for use in node.images)
 
 
 def _written(trajectory: Trajectory, shared: int) -> bool:
