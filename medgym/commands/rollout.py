@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
 from medgym.commands.branch import Origin
 from medgym.commands.printing import percent, print_json, print_table
@@ -115,7 +114,8 @@ def rollout(
         known = origin.asked()
 
         def is_default(*names: str) -> bool:
-            return all(context.get_parameter_source(n) is ParameterSource.DEFAULT for n in names)
+            sources = [context.get_parameter_source(name) for name in names]
+            return all(source is not None and source.name == "DEFAULT" for source in sources)
 
         cases = known["cases"] if cases is None else cases
         chosen = tuple(known["tools"]) if is_default("tools", "no_tools") else chosen

@@ -18,6 +18,7 @@ from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.trainer_keys import refuse_sharding
 from ..run.processes import PROCESSES
+from .settings import SETTINGS
 
 
 def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
@@ -55,7 +56,7 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
         ours["save_steps"] = recipe.judge.every
     try:
         config = GRPOConfig(
-            **(ours | recipe.grpo | evaluation),
+            **(ours | SETTINGS.of_class(recipe.grpo) | evaluation),
             output_dir=str(checkpoints),
             seed=recipe.seed,
             data_seed=recipe.seed,

@@ -1,8 +1,9 @@
 """What a training run is made of, as TOML: read strictly, so that a typo cannot pass for a default.
 
 `[lora]` and `[sft.lora]` go straight through to `peft.LoraConfig`, `[sft]` to `trl.SFTConfig`,
-`[grpo]` to `trl.GRPOConfig` and `[dpo]`, without its own tables, to `trl.DPOConfig`; their keys are
-those classes' own. An unknown key anywhere is an error that names the nearest one.
+`[grpo]` to `trl.GRPOConfig`, `[kto]` to `trl.KTOConfig` and `[dpo]`, without its own tables, to
+`trl.DPOConfig`; their keys are those classes' own. An unknown key anywhere is an error that names
+the nearest one.
 """
 
 from pathlib import Path
@@ -18,6 +19,7 @@ from medgym.tool_form import ToolFormName
 
 from ..dpo.tables import check_table as check_dpo
 from ..grpo.settings import SETTINGS as GRPO
+from ..kto.settings import SETTINGS as KTO
 from ..models.settings import SETTINGS as LORA
 from ..sft.settings import SETTINGS as SFT
 from .judge import JudgeTable
@@ -231,6 +233,7 @@ class Recipe(_Table):
     lora: Keys = {}
     grpo: Keys = {}
     dpo: Keys = {}
+    kto: Keys = {}
 
 
 def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
@@ -254,7 +257,7 @@ def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
     data |= {key: value for key, value in changes.items() if value is not None}
     data.setdefault("name", path.stem)
     recipe = parse_recipe(data, str(path))
-    tables = {"sft": recipe.sft, "grpo": recipe.grpo, "dpo": recipe.dpo}
+    tables = {"sft": recipe.sft, "grpo": recipe.grpo, "dpo": recipe.dpo, "kto": recipe.kto}
     for table, keys in tables.items():
         if keys.get("max_steps", -1) > 0 and "num_train_epochs" in keys:
             raise UserError(
@@ -297,7 +300,7 @@ def parse_recipe(data: Keys, where: str) -> Recipe:
     rubric_of(recipe.rubric)  # a name that is wrong is named now, not when training begins
     _check_keys(recipe, where)
     wholes = {
-        "lora": bool(recipe.grpo or recipe.marl.grpo or recipe.dpo) and not recipe.lora,
+        "lora": any((recipe.grpo, recipe.marl.grpo, recipe.dpo, recipe.kto)) and not recipe.lora,
         "sft.lora": recipe.demonstrations is not None and "lora" not in recipe.sft,
     }
     check_learning(recipe.model, wholes, where)
@@ -337,6 +340,7 @@ def _check_keys(recipe: Recipe, where: str) -> None:
             raise UserError(f"{where}: {name}.r: {keys['r']}; fix: a rank of 1 or more")
     SFT.check({key: value for key, value in recipe.sft.items() if key != "lora"}, where)
     check_dpo(recipe.dpo, recipe.lora, where)
+    KTO.check(recipe.kto, where)
     engine = {"[rollout] policy": recipe.rollout.policy}
     GRPO.check(recipe.grpo, where, beside=engine)
     for role, keys in recipe.marl.grpo.items():

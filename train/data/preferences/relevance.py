@@ -2,8 +2,8 @@
 
 As in MMedPO (arXiv 2412.06141): several judges say how plausible the rejected words are, and their
 mean is the score; where only the images differ, it is a tool's confidence, if the episode has one.
-Scores are stored as they are. Weights are made when pairs are used: z-scored over all of them,
-around 1, and clipped. What the paper clips to was not to be had, so `LEAST` and `MOST` are ours.
+Scores are stored as they are. Weights are made when pairs are used: z-scored, around 1, clipped.
+The bounds `LEAST` and `MOST` are ours, not the paper's.
 """
 
 import re
@@ -40,24 +40,27 @@ Question: {question}
 Wrong reply: {wrong}
 
 How plausible is the wrong reply, and how relevant is its error in the clinic? 0 is an error that \
-nobody would make or that does not matter; 1 is one that a careful reader could make and that \
+no one would make or that does not matter; 1 is one that a careful reader could make and that \
 matters. Reply with a number from 0 to 1, as <answer>0.5</answer>."""
 """What judges are asked. Scores of other versions of it are not comparable."""
 
 SAMPLING = Sampling(temperature=0.0)
+
+ALIKE = 1e-9
+"""The spread up to which scores are alike."""
 
 _NUMBER = re.compile(r"(?<![\w.+-])(?:0(?:\.\d+)?|1(?:\.0+)?|\.\d+)(?![\w%]|\.\d)")
 _CONFIDENCE = re.compile(r"confidence\W{1,3}(0(?:\.\d+)?|1(?:\.0+)?)(?![\w%]|\.\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Judged:
+class PairScores:
     """Pairs with their scores.
 
     Attributes:
         pairs: in their order.
-        by_judges, by_tools, unscored: how many got their score from whom; those that got none keep
-            the mean of all others, which weighs 1.
+        by_judges, by_tools, unscored: how many got their score from whom; those that got none
+            score as all others do on average.
         unreadable: how many judgments of each judge could not be read, by its spec.
     """
 
@@ -68,7 +71,7 @@ class Judged:
     unreadable: Mapping[str, int]
 
 
-def judged(pairs: Sequence[Pair], judges: Sequence[str | Policy]) -> Judged:
+def judged(pairs: Sequence[Pair], judges: Sequence[str | Policy]) -> PairScores:
     """Score pairs by judges, or by a tool's confidence.
 
     A question about the same words is asked once.
@@ -99,7 +102,7 @@ def judged(pairs: Sequence[Pair], judges: Sequence[str | Policy]) -> Judged:
     scores = [one if one is not None else other for one, other in zip(told, shown, strict=True)]
     known = [score for score in scores if score is not None]
     middle = fmean(known) if known else 1.0
-    return Judged(
+    return PairScores(
         tuple(
             replace(pair, score=middle if score is None else score)
             for pair, score in zip(pairs, scores, strict=True)
@@ -116,17 +119,20 @@ def weights_of(
 ) -> list[float]:
     """How much each pair counts among these, in their order.
 
-    A weight is 1 plus the z-score of what it is made of, clipped to `least` and `most`. Where all
-    are alike, each is 1.
+    A weight is 1 plus the z-score of what it is made of, clipped to `least` and `most`. Only pairs
+    of one builder are compared, for others are scored by others. Where all are alike, each is 1.
     """
-    if by == "uniform" or not pairs:
-        return [1.0] * len(pairs)
-    values = np.array([pair.score if by == "score" else pair.margin for pair in pairs])
-    spread = float(values.std())
-    if spread < 1e-9:
-        return [1.0] * len(pairs)
-    weights: list[float] = np.clip(1.0 + (values - values.mean()) / spread, least, most).tolist()
-    return weights
+    weights = np.ones(len(pairs))
+    made: dict[str, list[int]] = {}
+    for place, pair in enumerate(pairs if by != "uniform" else ()):
+        made.setdefault(pair.builder, []).append(place)
+    for places in made.values():
+        own = [pairs[place] for place in places]
+        values = np.array([pair.score if by == "score" else pair.margin for pair in own])
+        spread = float(values.std())
+        if spread > ALIKE:
+            weights[places] = np.clip(1.0 + (values - values.mean()) / spread, least, most)
+    return [float(weight) for weight in weights]
 
 
 def differs_in_words(pair: Pair) -> bool:

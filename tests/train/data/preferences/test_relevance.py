@@ -169,3 +169,10 @@ def test_weights_by_margin_and_of_none() -> None:
     assert weights_of(pairs, "margin") == [1.5, 0.5]
     assert weights_of(pairs, "margin", least=0.0, most=2.0) == [2.0, 0.0]
     assert weights_of([], "score") == []
+
+
+def test_only_pairs_of_one_builder_are_compared() -> None:
+    made = Trajectory("a", "p", 0, 0, "text", (), reward=1.0)
+    told = [("crop", 1.0), ("outcome", 0.2), ("crop", 1.0), ("outcome", 0.4)]
+    pairs = [Pair(made, made, builder, "", score) for builder, score in told]
+    assert weights_of(pairs, "score") == [1.0, 0.5, 1.0, 1.5]

@@ -25,7 +25,7 @@ This reply is right:
 {reply}
 
 Write the same reply with another finding, one that is plausible here and wrong. Keep its tags, \
-its form and its length. Change only what it says it sees and its answer. Write the reply alone."""
+its form and its length. Change only what it says it sees and its answer. Write only the reply."""
 """What the policy is asked. Pairs of other versions of it are not comparable."""
 
 SAMPLING = Sampling(temperature=0.0)
