@@ -85,6 +85,7 @@ def build(run: Run, source: Path, cases: Sequence[Case], number: int = 1) -> Pai
                     most=table.most,
                     student=partial(_student, run, made),
                     rules=lambda: run.rules(run.paired),
+                    judges=table.judges,
                     held_out=held_out,
                     on_group=advance,
                 )
