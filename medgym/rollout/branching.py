@@ -213,26 +213,6 @@ def prefix_hash(nodes: Iterable[Node]) -> str:
     return digest.hexdigest()
 
 
-def shared_nodes(one: Trajectory, other: Trajectory) -> int:
-    """How many nodes at the start two episodes share because they were branched there.
-
-    Both are branches of one place, or one is a branch of the other. Two that were played whole
-    share none, whatever they have in common.
-    """
-    forks = [each.fork for each in (one, other) if each.fork is not None]
-    for fork in sorted(forks, key=lambda fork: -fork.nodes):
-        if all(_begins(each, fork) for each in (one, other)):
-            return fork.nodes
-    return 0
-
-
-def _begins(trajectory: Trajectory, fork: Fork) -> bool:
-    own = trajectory.fork
-    if own is not None and own.prefix == fork.prefix:
-        return True
-    return prefix_hash(trajectory.nodes[: fork.nodes]) == fork.prefix
-
-
 def branched(
     given: ResumeFrom, cases: Sequence[Case], policy: Policy, rules: Rules
 ) -> list[tuple[Case, Resume]]:

@@ -14,7 +14,7 @@ from medgym.errors import UserError
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
-from medgym.rollout.branching import Resume, shared_nodes, turns_to_branch
+from medgym.rollout.branching import Resume, turns_to_branch
 from medgym.storage.run_folder import RunFolder, content
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
@@ -90,8 +90,6 @@ def test_a_branch_begins_as_its_origin_and_only_then_asks_the_policy(
         validate(branch)
     assert min(policy.asked) == 1
     assert len({branch.nodes[3].text for branch in branches}) > 1
-    assert shared_nodes(branches[0], branches[1]) == shared_nodes(played[1], branches[0]) == 3
-    assert shared_nodes(played[0], branches[0]) == shared_nodes(played[0], played[1]) == 0
 
 
 def test_draws_depend_on_the_fork_the_member_and_the_seed(played: list[Trajectory]) -> None:
@@ -122,7 +120,6 @@ def test_a_branch_of_a_branch_and_of_a_reply_that_could_not_be_read() -> None:
     assert branch.faults == ("cut",)
     (twig,) = collect(CASES, Looks(), RULES, resume_from=(branch, 2))
     assert twig.nodes[:5] == branch.nodes[:5]
-    assert shared_nodes(branch, twig) == 5
 
 
 def test_several_cases_are_branched_and_no_others(played: list[Trajectory]) -> None:
