@@ -21,6 +21,7 @@ from ..data.preferences.specs import load_builder, read_makes
 from ..data.preferences.stored import StoredGroups
 from ..run.judging import model_policy
 from ..run.opened import Run
+from ..run.policies import check_policy
 from ..run.processes import everyone, is_first
 from .rolled_out import cases_of, check_player, plays, roll_out
 
@@ -37,6 +38,8 @@ def check_pairs(run: Run) -> None:
         return
     for spec in read_makes(table.make):
         load_builder(spec)
+    for judge in table.judges:
+        check_policy(judge)
     if table.run is not None:
         StoredGroups(Path(table.run))
     check_player(run)
