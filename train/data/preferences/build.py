@@ -92,7 +92,7 @@ def build_pairs(
             others are left out.
         seed: everything random depends on it.
         most: pairs of one case.
-        student: as `PairSource` takes it. rules: by default those that the run says it played by.
+        student, rules: as `PairSource` takes them; the rules are by default those of the run.
         judges: score how relevant each pair is, as `relevance.judged` takes them.
         held_out: cases that the policy will be judged by, besides those of the run's own recipe.
         on_group: is called for each group that was read.

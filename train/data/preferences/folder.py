@@ -19,13 +19,13 @@ from medgym.storage.atomic import write_atomic
 from medgym.storage.pair_rows import (
     AGAIN,
     CASES,
+    PAIRS,
     SIDES,
     Row,
     episodes_reader,
     is_pair_folder,
     read_pair_rows,
 )
-from medgym.storage.pair_rows import PAIRS as PAIRS
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
