@@ -284,7 +284,8 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
         return _of_rollout(run, cases)
     recipe = parse_recipe(manifest["recipe"], str(run.path / "recipe.toml"))
     # In a consultation the attending's adapter; another role's is named as `hf:BASE@ADAPTER`.
-    place = Place(run.path, ROLE if recipe.consultation is None else ATTENDING)
+    role = "dpo" if recipe.dpo and not recipe.grpo else ROLE
+    place = Place(run.path, role if recipe.consultation is None else ATTENDING)
     base = place.whole if place.whole.is_dir() else place.cold_start
     if not base.is_dir():
         raise UserError(f"{run.path} holds no model yet; fix: wait for its cold start")

@@ -46,9 +46,9 @@ SEAMS = {
     "batch_size: int) -> datasets.arrow_dataset.Dataset",
 }
 
-FAR = 0.1
+FAR, FAR_IN_16_BITS = 1e-3, 0.1
 """Nats a token by which policy and reference may differ in the first step: they are the same model,
-and in 16 bits another padding moves a token by less."""
+but a reference that was computed before was padded otherwise."""
 
 
 def check_trl() -> None:
@@ -71,6 +71,7 @@ class PairTrainer(EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, DPOTrain
         weights: of each pair's loss.
         start: an adapter's folder, whose weights the new adapter begins with. It is the reference
             too, whose log-probabilities are then computed beforehand.
+        held_out: what the policy is judged on where `args` ask for evaluation; see `judged_by`.
         args, model, processing_class, peft_config: as TRL's; the model has no adapter yet.
 
     Attributes:
@@ -91,6 +92,7 @@ class PairTrainer(EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, DPOTrain
         args: DPOConfig,
         model: "PreTrainedModel",
         start: Path | None = None,
+        held_out: HeldOut | None = None,
         **kwargs: Any,
     ) -> None:
         check_trl()
@@ -113,6 +115,9 @@ class PairTrainer(EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, DPOTrain
                 "[pairs] weight weights single pairs, and the losses aot sort them; fix: another "
                 "[dpo] loss_type"
             )
+        if held_out is not None:
+            named = [[{"role": "user", "content": str(n)}] for n in range(len(held_out.cases))]
+            kwargs["eval_dataset"] = Dataset.from_list([{"prompt": prompt} for prompt in named])
         super().__init__(
             model=model,
             args=args,
@@ -120,6 +125,7 @@ class PairTrainer(EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, DPOTrain
             data_collator=batches,
             **kwargs,
         )
+        self.held_out = held_out
         self._config = args
         self.learner: Any = self.model
         self._batches = batches
@@ -132,17 +138,9 @@ class PairTrainer(EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, DPOTrain
         if before:
             self._references = self._precomputed()
 
-    def judged_by(self, held_out: HeldOut, policy: LocalModel, rollouts: StepRollouts) -> None:
-        """Have evaluations play held-out cases.
-
-        Args:
-            policy: plays them, with the model in training. rollouts: by this machinery.
-        """
-        from datasets import Dataset
-
-        named = [[{"role": "user", "content": str(n)}] for n in range(len(held_out.cases))]
-        self.eval_dataset = Dataset.from_list([{"prompt": prompt} for prompt in named])
-        self.held_out, self._policy, self._rollouts = held_out, policy, rollouts
+    def judged_by(self, policy: LocalModel, rollouts: StepRollouts) -> None:
+        """Have evaluations play the held-out cases by `policy`, over the model in training."""
+        self._policy, self._rollouts = policy, rollouts
 
     def note(self, figures: Mapping[str, float]) -> None:
         """Log figures with the next step, those of all processes already."""
@@ -245,7 +243,10 @@ class PairTrainer(EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, DPOTrain
             return
         said = outputs.logps.detach()[: 2 * len(references)]
         apart = (said - references[:, :2].T.flatten()).abs() / outputs.tokens[: len(said)]
-        if float(apart.max()) > FAR:
+        plain = self.accelerator.mixed_precision in (None, "no") and all(
+            weight.dtype == torch.float32 for weight in self.learner.parameters()
+        )
+        if float(apart.max()) > (FAR if plain else FAR_IN_16_BITS):
             raise RunError(
                 "the reference is not the policy as DPO begins: before the first step they differ "
                 f"by {float(apart.max()):.2g} nats a token; fix: begin with an adapter that adds "
@@ -321,7 +322,7 @@ def _head(batch: Batch, rows: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: batch[name][rows] for name in ("input_ids", "attention_mask", "completion_mask")}
 
 
-def _load_adapter(model: PeftModel, folder: Path) -> None:
+def _load_adapter(model: Any, folder: Path) -> None:
     """Give the adapter in training the weights of a stored one.
 
     Raises:

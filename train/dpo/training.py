@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
@@ -17,7 +17,7 @@ from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import reason_of
-from medgym.local_model import local_model
+from medgym.local_model import LocalModel, local_model
 from medgym.policy import Sampling
 from medgym.progress import progress
 from medgym.storage.adapters import mark_best, published
@@ -32,6 +32,7 @@ from ..models.checkpoint import save_whole_model
 from ..models.lora import forget_after, lora_config, only, save_adapter
 from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
+from ..recipe.settings import Keys
 from ..recipe.steps import SaidSteps
 from ..run.processes import require_as_many
 from ..sft.samples import GetImage
@@ -110,32 +111,33 @@ def train_dpo(
         evaluated.forget_after(done)
         forget_after(place.folder, place.role, before + done)
     set_seed(recipe.seed)
-    policy_of = local_model(
+    limit = recipe.rollout.max_context or _context(model)
+    kept = usable(pairs, _player(model, processor, recipe).vision_token_ids, said=is_first)
+    if held_out is not None:
+        its_rules = replace(held_out.rules, max_tokens=limit)
+        held_out = replace(held_out, rules=its_rules, keep=evaluated.write_all)
+    trainer = _trainer(
+        recipe,
         model,
         processor,
-        batch_size=64,
-        patience=None,
-        tool_form=recipe.tools.form,
+        config,
+        {
+            "pairs": kept,
+            "get_image": get_image,
+            "weight": weight,
+            "cases": {case.id: case for case in cases},
+            "start": start,
+            "held_out": held_out,
+        },
     )
-    kept = usable(pairs, policy_of.vision_token_ids, said=is_first)
-    trainer = _trainer(
-        recipe, model, processor, config, kept, get_image, weight, {c.id: c for c in cases}, start
-    )
-    policy = local_model(
-        trainer.accelerator.unwrap_model(trainer.model),
-        processor,
-        batch_size=64,
-        patience=None,
-        tool_form=recipe.tools.form,
-    )
-    limit = recipe.rollout.max_context or _context(model)
-    rollouts = StepRollouts(sampling) if sampling is not None else None
+    if left is not None:  # which TRL would count anew
+        counted = [row["num_tokens"] for row in left.log_history if "num_tokens" in row]
+        trainer._total_train_tokens = int(counted[-1]) if counted else 0
+    policy = _player(trainer.accelerator.unwrap_model(trainer.model), processor, recipe)
     trainer.remove_callback(PrinterCallback)
-    if rollouts is not None:
-        if held_out is not None:
-            its_rules = replace(held_out.rules, max_tokens=limit)
-            held_out = replace(held_out, rules=its_rules, keep=evaluated.write_all)
-            trainer.judged_by(held_out, policy, rollouts)
+    if sampling is not None:
+        rollouts = StepRollouts(sampling)
+        trainer.judged_by(policy, rollouts)
         if cases and rules is not None:
             trainer.add_callback(
                 PolicyWatch(
@@ -186,13 +188,10 @@ def _trainer(
     model: "PreTrainedModel",
     processor: "ProcessorMixin",
     config: DPOConfig,
-    pairs: Sequence[Pair],
-    get_image: GetImage,
-    weight: Weight,
-    cases: Mapping[str, Case],
-    start: Path | None,
+    asked: Keys,
 ) -> PairTrainer:
     """The trainer; what it or one of its libraries refuses is the user's to fix."""
+    pairs, get_image, start = asked["pairs"], asked["get_image"], asked["start"]
     peft_config = None
     if recipe.lora:
         if "target_modules" in recipe.lora and "adapt" in recipe.model.model_fields_set:
@@ -210,22 +209,28 @@ def _trainer(
     terms = terms_of(recipe.dpo)
     exchange = None
     if terms.image:
-        exchange = exchange_of(pairs, images_of(recipe.dpo), get_image, cases, recipe.seed)
+        exchange = exchange_of(pairs, images_of(recipe.dpo), get_image, asked["cases"], recipe.seed)
     try:
         return PairTrainer(
             batches=PairBatches(model, processor, pairs, get_image, exchange),
             terms=terms,
-            weights=weights_of(pairs, weight),
+            weights=weights_of(pairs, asked["weight"]),
             args=config,
             model=model,
             processing_class=processor,
             peft_config=peft_config,
             start=start,
+            held_out=asked["held_out"],
         )
     except (ValueError, RuntimeError, ImportError, NotImplementedError) as error:
         raise UserError(
             f"TRL refuses the recipe: {reason_of(error)}; fix: correct [dpo] or [lora]"
         ) from error
+
+
+def _player(model: Any, processor: "ProcessorMixin", recipe: Recipe) -> LocalModel:
+    """The model in training, as a policy that plays."""
+    return local_model(model, processor, batch_size=64, patience=None, tool_form=recipe.tools.form)
 
 
 def _context(model: "PreTrainedModel") -> int | None:

@@ -29,7 +29,7 @@ Learn = Callable[[dict[str, Any], str], Weights]
 
 
 @pytest.fixture
-def learn(tiny_folder: Path, make: Any, learned: dict[Any, Weights]) -> Learn:
+def learn(tiny_folder: Path, build: Any, learned: dict[Any, Weights]) -> Learn:
     """Learns by some keys of [dpo]: an adapter; with dropout; or the `whole` model."""
 
     def run(dpo: dict[str, Any], kind: str = "") -> Weights:
@@ -42,7 +42,7 @@ def learn(tiny_folder: Path, make: Any, learned: dict[Any, Weights]) -> Learn:
             adapter = None if kind == "whole" else lora_config(model, lora, ("language",))
             if isinstance(asked.get("loss_type"), str):
                 asked["loss_type"] = [asked["loss_type"]]
-            trainer = make(loaded=(model, processor), peft_config=adapter, **asked)
+            trainer = build(loaded=(model, processor), peft_config=adapter, **asked)
             trainer.train()
             named = trainer.model.named_parameters()
             learned[key] = {name: weight.detach() for name, weight in named if weight.requires_grad}
@@ -85,13 +85,13 @@ def test_a_key_reaches_the_trainer(key: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("key", ENDS)
 def test_what_cannot_be_had_here_ends_in_the_librarys_own_reason(
-    key: str, tmp_path: Path, make: Any
+    key: str, tmp_path: Path, build: Any
 ) -> None:
     value, said = ENDS[key]
 
     def begin() -> None:
         config = dpo_config(recipe({key: value}), tmp_path)
-        make(**{key: getattr(config, key)})
+        build(**{key: getattr(config, key)})
 
     with pytest.raises((UserError, ValueError, RuntimeError), match=said):
         begin()
