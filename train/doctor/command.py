@@ -74,13 +74,14 @@ def _of_engine(named: str, cases: str | None, model: str | None) -> "list[Check]
     from medgym.commands.shared_options import cases_and_rules
     from medgym.episode import DEFAULT_TOOLS
 
-    from .engine import engine_of, examine_engine, is_engine
-    from .subject import CASES
+    from .subject import CASES, is_engine
 
     if not is_engine(named):
         if model is not None:
             raise UserError("--model is of an engine; fix: name one, or the model itself")
         return []
+    from .engine import engine_of, examine_engine
+
     asked, rules = cases_and_rules(cases or CASES, tools=DEFAULT_TOOLS, max_turns=3)
     engine = engine_of(named, asked, rules, model)
     try:
