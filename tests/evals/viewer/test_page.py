@@ -219,6 +219,7 @@ def test_all_stores_of_a_run_are_shown_and_images_that_were_not_kept_are_named_s
         (["trajectories/demonstrations", "trajectories/grpo"], "trajectories/grpo"),
         (["judged/kind", "judged/side"], "judged/kind"),
         (["trajectories"], "trajectories"),
+        (["pairs.jsonl", "trajectories"], "pairs.jsonl"),
     ],
 )
 def test_the_page_opens_at_the_trained_policy(names: list[str], first: str) -> None:

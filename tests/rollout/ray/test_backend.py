@@ -735,3 +735,14 @@ def test_what_makes_no_sense_is_refused() -> None:
         collected(backend="ray", workers=0)
     with pytest.raises(UserError, match="want 3 lasers of the Ray cluster, which has 0; fix: "):
         list(collect(cases(1), SLOW, Rules(tools=(Heavy(),)), backend="ray"))
+
+
+def test_branches_are_those_of_this_process() -> None:
+    asked: dict[str, Any] = {"group_size": 2, "ordered": True}
+    origins = list(collect(cases(2), "scripted:random", RULES, **asked))
+    pairs = [next(each for each in origins if each.case_id == c.id) for c in cases(2)]
+    asked["resume_from"] = [(each, min(1, each.turns - 1)) for each in pairs]
+    here = list(collect(cases(2), "scripted:random", RULES, **asked))
+    there = list(collect(cases(2), "scripted:random", RULES, backend="ray", workers=1, **asked))
+    assert here == there
+    assert [each.fork is not None for each in there] == [True] * 4
