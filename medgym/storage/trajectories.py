@@ -74,12 +74,14 @@ class ImageStore:
         if self.has(sha256):
             return
         source, file = store._file(sha256), self._file(sha256)
-        if not store.has(sha256):
+        if not _has_content(source):
             raise store._lacks(sha256)
         check_writable(file)
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(source.resolve(), file)
+            if source.is_symlink():
+                raise OSError("a second link to a link would not outlive what it leads to")
+            os.link(source, file)
         except OSError:  # another disk, or a file system without links
             self.put_png(sha256, source.read_bytes())
 

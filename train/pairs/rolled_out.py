@@ -64,8 +64,8 @@ def check_player(run: Run) -> None:
         return
     if recipe.rollout.backend == "ray" and count() > 1:
         raise UserError(
-            f'{recipe.name}: [rollout] backend = "ray" plays the groups of pairs in one process '
-            "alone; fix: start one process, or remove it"
+            f'{recipe.name}: [rollout] backend = "ray" plays the groups of pairs only in one '
+            "process; fix: start one process, or remove it"
         )
     if "{base}" in (recipe.rollout.policy or ""):
         with shape_of_base(recipe) as base:

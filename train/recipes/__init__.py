@@ -6,6 +6,7 @@ _HERE = Path(__file__).parent
 
 consult_qwen3_vl_4b = _HERE / "consult-qwen3-vl-4b.toml"
 consult_tiny = _HERE / "consult-tiny.toml"
+dpo_looking_tiny = _HERE / "dpo-looking-tiny.toml"
 dpo_online_tiny = _HERE / "dpo-online-tiny.toml"
 dpo_tiny = _HERE / "dpo-tiny.toml"
 dpo_tiny_grpo = _HERE / "dpo-tiny-grpo.toml"

@@ -22,6 +22,7 @@ from medgym.messages import ImagePart
 from medgym.policy import load_policy
 from medgym.rollout import collect
 from medgym.storage.run_folder import RunFolder
+from medgym.train.data.preferences.build import build_pairs
 from medgym.train.data.preferences.builder import Group, PairSource
 from medgym.train.data.preferences.builders.crop import CropPairs
 from medgym.train.data.preferences.builders.hallucination import HallucinationPairs
@@ -106,6 +107,18 @@ def test_words_are_put_into_the_tokens_of_the_student(made: Made, words: PairFol
         assert said[0] != said[1]
         assert pair.chosen.gold is not None
         assert not pair.rejected.correct
+
+
+def test_a_run_becomes_a_folder_of_pairs_that_the_doctor_passes(made: Made, tmp_path: Path) -> None:
+    makes = ("crop,which=views", "wrong-image", "exchanged-view", "hallucination")
+    folder = build_pairs(
+        made.run.path, dict.fromkeys(makes, 1.0), list(made.cases), tmp_path / "pairs",
+        student=lambda: made.policy,
+    )  # fmt: skip
+    assert folder.counts["pairs"] == dict.fromkeys(makes, 3)
+    assert not folder.counts["dropped"]
+    check = pairs(made.subject(folder))
+    assert (check.verdict, check.figure["images only"]) == ("pass", 0.75)
 
 
 def test_lesion_noise_of_phantoms_reaches_overview_and_view(made: Made) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from medgym.cases import Case, CaseList, case_hash, open_cases
+from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.local_model import LocalModel
@@ -76,6 +77,7 @@ def build_pairs(
     seed: int = 0,
     most: int = MOST,
     student: Callable[[], LocalModel] | None = None,
+    rules: Callable[[], Rules] | None = None,
     judges: Sequence[str | Policy] = (),
     held_out: Sequence[GoldCases] = (),
     on_group: Advance = lambda _=1, /, **figures: None,
@@ -90,7 +92,7 @@ def build_pairs(
             others are left out.
         seed: everything random depends on it.
         most: pairs of one case.
-        student: as `PairSource` takes it.
+        student, rules: as `PairSource` takes them; the rules are by default those of the run.
         judges: score how relevant each pair is, as `relevance.judged` takes them.
         held_out: cases that the policy will be judged by, besides those of the run's own recipe.
         on_group: is called for each group that was read.
@@ -125,7 +127,7 @@ def build_pairs(
             keep=lambda image: _keep(writer.images, image),
             seed=seed,
             student=student,
-            rules=lambda: about.rules(listed),
+            rules=rules or (lambda: about.rules(listed)),
         )
         counts = _build(stored, known, builders, makes, source, writer, most, on_group)
         if not writer.count:
@@ -136,6 +138,18 @@ def build_pairs(
         remove(Path(out))  # nothing in it can be used: it is new, and of this process
         raise
     return writer.finish(pairs=counts.as_dict(), seeds={"run": seed})
+
+
+def refuse_held_out(pairs: PairFolder, held_out: Sequence[GoldCases]) -> None:
+    """Make sure that pairs which were built before are of no case that is judged by.
+
+    Raises:
+        UserError: one is, or it is of the same group.
+    """
+    guard = Guard(held_out)
+    for key in pairs.case_keys():
+        guard.check_key(key)
+    guard.check(pairs.cases().values())
 
 
 def _build(

@@ -15,7 +15,6 @@ from typing import Any
 
 from medgym.cases import Case, CaseKey, read_cases, write_cases
 from medgym.errors import UserError
-from medgym.redaction import redact
 from medgym.storage.atomic import write_atomic
 from medgym.storage.pair_rows import (
     AGAIN,
@@ -233,7 +232,7 @@ class PairWriter:
         """Write what is left, and that the folder is whole; `facts` are for its manifest."""
         self._flush()
         path = self._folder.path
-        lines = "".join(json.dumps(redact(row), ensure_ascii=False) + "\n" for row in self._rows)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self._rows)
         if self._cases:
             write_cases(self._cases.values(), path / CASES)
         write_atomic(path / PAIRS, lines.encode("utf-8", "replace"))
@@ -254,8 +253,9 @@ class PairWriter:
         self._part += 1
 
     def _keep(self, sha256: str) -> None:
-        if sha256 in self._kept or self.images.has(sha256):
+        if sha256 in self._kept:
             return
-        source = next((each for each in self._sources if each.has(sha256)), self._sources[0])
-        self.images.take(sha256, source)
         self._kept.add(sha256)
+        others = self._sources[:-1]
+        source = next((each for each in others if each.has(sha256)), self._sources[-1])
+        self.images.take(sha256, source)

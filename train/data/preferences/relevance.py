@@ -162,7 +162,7 @@ def _judgments(
     judge: str | Policy, questions: Sequence[str], unreadable: Counter[str]
 ) -> dict[str, float]:
     """What a judge says to each question, where that can be read; else it is counted."""
-    policy = load_policy(judge) if isinstance(judge, str) else judge
+    policy = load_policy(judge, by_recipe=True) if isinstance(judge, str) else judge
     asked: list[list[Message]] = [[message("user", text)] for text in questions]
     try:
         said = replies(policy, asked, SAMPLING)

@@ -43,21 +43,20 @@ class StoredGroups:
         self._store = rollouts if rollouts.parts() else self.folder.trajectories
         self.sizes: Counter[GroupKey] = Counter()
         self.kinds: Counter[str] = Counter()
-        consulted = False
-        for part in map(Part, self._store.parts()):
+        parts = self._store.parts()
+        for part in map(Part, parts):
             names = set(part.schema.names)
             wanted = ("case_id", "case_hash", "seed", "version", "kind", "failure")
             for row in part.table([name for name in wanted if name in names]).to_pylist():
                 self.kinds[row["kind"]] += 1
                 if row["failure"] is None:
                     self.sizes[_key(row)] += 1
-            consulted = consulted or _has_branches(part)
         if not self.kinds:
             raise UserError(
                 f"there are no trajectories in {path}; fix: name the folder of a run that has "
                 "rolled some out"
             )
-        if consulted:
+        if _has_branches(Part(parts[0])):
             raise UserError(
                 f"{path} holds consultations, and pairs are of one policy; fix: name a run of a "
                 "single policy"

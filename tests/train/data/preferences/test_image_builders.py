@@ -227,6 +227,13 @@ def test_a_policy_writes_the_wrong_finding(
     assert len(asked.images) == 1
 
 
+def test_the_policy_that_writes_is_looked_for_at_the_beginning(source: PairSource) -> None:
+    with pytest.raises(UserError, match="unknown policy 'nowhere'"):
+        HallucinationPairs(policy="nowhere:x").begin(source)
+    with pytest.raises(UserError, match="example"):  # a recipe may name no host by itself
+        HallucinationPairs(policy="openai:http://example.org/v1#m").begin(source)
+
+
 def test_words_need_a_model(right: Played, source: PairSource, tmp_path: Path) -> None:
     (tmp_path / "graph.toml").write_text(GRAPH)
     for builder in (HallucinationPairs(), KnowledgeGraphPairs(file=str(tmp_path / "graph.toml"))):

@@ -9,6 +9,7 @@ from medgym.metrics.recorded_tokens import read_nodes
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.trajectory import Trajectory
 
+from ....run.policies import check_policy
 from ..asking import replies
 from ..builder import Group, PairBuilder, PairSource
 from ..pair import Pair
@@ -47,7 +48,18 @@ class HallucinationPairs(PairBuilder):
     needs: ClassVar[tuple[str, ...]] = ("student",)
 
     def __init__(self, *, policy: str = "") -> None:
-        self._writer: Policy | None = load_policy(policy) if policy else None
+        self._spec = policy
+        self._writer: Policy | None = None
+
+    def begin(self, source: PairSource) -> None:
+        """Load the policy that writes.
+
+        Raises:
+            UserError: there is none of that spec, or it is not ready.
+        """
+        if self._spec:
+            check_policy(self._spec)
+            self._writer = load_policy(self._spec, by_recipe=True)
 
     def pairs(self, group: Group, source: PairSource) -> Iterator[Pair]:
         """A pair for each episode that answered right."""

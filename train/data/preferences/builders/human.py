@@ -4,7 +4,7 @@ import asyncio
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,11 +14,11 @@ from medgym.failures import Failure
 from medgym.files import read_text
 from medgym.messages import Malformed, Message, parse_action
 from medgym.rollout import roll_out
+from medgym.storage.pair_rows import SIDES
 from medgym.trajectory import Trajectory
 
 from ...demonstrations import Spoken
 from ..builder import Group, PairBuilder, PairSource
-from ..folder import SIDES
 from ..pair import Pair
 
 _FIELDS = ("case", *(f"{side}{what}" for side in SIDES for what in ("", "_member")), "why")
@@ -114,7 +114,7 @@ def _said(texts: tuple[str, ...], group: Group, source: PairSource, where: str) 
     if source.rules is None:
         raise UserError(f"{where}: texts need the rules of the run; fix: name members")
 
-    def keep(messages: "list[Message]") -> None:
+    def keep(messages: Sequence[Message]) -> None:
         for message in messages:
             for part in message.images:
                 source.keep(part.image)
