@@ -12,10 +12,11 @@ from medgym.local_model import LocalModel
 from medgym.progress import progress
 from medgym.storage.adapters import Version
 from medgym.storage.atomic import remove
+from medgym.storage.pair_rows import PAIRS
 from medgym.storage.run_folder import RunFolder
 
 from ..data.preferences.build import build_pairs
-from ..data.preferences.folder import PAIRS, PairFolder
+from ..data.preferences.folder import PairFolder
 from ..data.preferences.specs import load_builder, read_makes
 from ..data.preferences.stored import StoredGroups
 from ..run.judging import model_policy

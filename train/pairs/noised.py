@@ -10,9 +10,10 @@ from medgym.cases import Case
 from medgym.messages import ImagePart
 from medgym.seeds import seed_of
 from medgym.storage.atomic import remove
+from medgym.storage.pair_rows import PAIRS
 
 from ..data.preferences.exchange import exchanged_images, with_images
-from ..data.preferences.folder import PAIRS, PairFolder, PairWriter
+from ..data.preferences.folder import PairFolder, PairWriter
 from ..run.processes import everyone, is_first
 
 
