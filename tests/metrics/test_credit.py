@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medgym.cases import open_cases
@@ -93,6 +93,7 @@ REPLIES = st.lists(st.sampled_from("abc"), min_size=1, max_size=4)
 REWARDS = st.floats(-2, 2)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(REPLIES, REWARDS), min_size=1, max_size=12))
 def test_the_root_is_the_mean_of_the_leaves(made: list[tuple[list[str], float]]) -> None:
     # The last reply ends an episode, so it is another one than those that do not.
@@ -100,6 +101,7 @@ def test_the_root_is_the_mean_of_the_leaves(made: list[tuple[list[str], float]])
     assert tree.root_value == pytest.approx(fmean(reward for _, reward in made))
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(REPLIES, REWARDS), min_size=1, max_size=6),
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), REPLIES, REWARDS), max_size=8),

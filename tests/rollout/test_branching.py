@@ -1,9 +1,10 @@
 """Episodes that branch: a replay is the episode's own beginning, or it is refused by name."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,7 +15,7 @@ from medgym.errors import UserError
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
-from medgym.rollout.branching import Resume, shared_nodes, turns_to_branch
+from medgym.rollout.branching import Resume, turns_to_branch
 from medgym.storage.run_folder import RunFolder, content
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
@@ -90,8 +91,6 @@ def test_a_branch_begins_as_its_origin_and_only_then_asks_the_policy(
         validate(branch)
     assert min(policy.asked) == 1
     assert len({branch.nodes[3].text for branch in branches}) > 1
-    assert shared_nodes(branches[0], branches[1]) == shared_nodes(played[1], branches[0]) == 3
-    assert shared_nodes(played[0], branches[0]) == shared_nodes(played[0], played[1]) == 0
 
 
 def test_draws_depend_on_the_fork_the_member_and_the_seed(played: list[Trajectory]) -> None:
@@ -122,7 +121,6 @@ def test_a_branch_of_a_branch_and_of_a_reply_that_could_not_be_read() -> None:
     assert branch.faults == ("cut",)
     (twig,) = collect(CASES, Looks(), RULES, resume_from=(branch, 2))
     assert twig.nodes[:5] == branch.nodes[:5]
-    assert shared_nodes(branch, twig) == 5
 
 
 def test_several_cases_are_branched_and_no_others(played: list[Trajectory]) -> None:
@@ -251,6 +249,42 @@ def test_a_tool_that_changed_is_named() -> None:
     with pytest.raises(UserError, match="the text in what once replied to turn 1 differ") as caught:
         list(collect(CASES, CallsOnce(), rules, resume_from=(origin, 1)))
     assert "a tool or the data changed; fix: " in str(caught.value)
+
+
+class Stalls(Tool):
+    """Passes its deadline at the calls that it is told to."""
+
+    name = "once"
+    deadline_s = 0.2
+    late: ClassVar[list[bool]] = []
+
+    class Args(ToolArgs):
+        """No arguments."""
+
+    def __call__(self, args: Any, workspace: Any) -> ToolResult:
+        if self.late and self.late.pop(0):
+            time.sleep(0.6)
+        return ToolResult("done")
+
+
+def test_a_tool_that_is_late_in_a_replay_is_a_failure_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("medgym.rollout.collection.BACK_OFF", 0.0)
+    rules = Rules(tools=(Stalls(),), view_size=64)
+    (origin,) = collect(CASES[:1], CallsOnce(), rules)
+    Stalls.late = [True, False]
+    tallies: list[dict[str, int]] = []
+    asked: dict[str, Any] = {"on_failure": lambda tally: tallies.append(dict(tally.failures))}
+    (branch,) = collect(CASES, CallsOnce(), rules, resume_from=(origin, 1), **asked)
+    assert branch.failure is None
+    assert branch.nodes[:3] == origin.nodes[:3]
+    assert tallies == [{"tool": 1}]
+    Stalls.late = [True]
+    (late,) = collect(CASES[:1], CallsOnce(), rules)
+    assert late.faults == ("late:once",)
+    with pytest.raises(UserError, match="a tool was late then"):
+        list(collect(CASES, CallsOnce(), rules, resume_from=(late, 1)))
 
 
 def test_pixels_that_changed_are_named(played: list[Trajectory]) -> None:

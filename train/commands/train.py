@@ -82,8 +82,8 @@ def train(
         typer.Option(
             "--max-steps",
             min=1,
-            help="In place of the steps of GRPO in the recipe. With --resume, a finished run "
-            "continues to it.",
+            help="In place of the steps of GRPO in the recipe, or else of DPO. With --resume, a "
+            "finished run continues to it.",
         ),
     ] = None,
     allow_host: AllowedHosts = None,
@@ -148,10 +148,14 @@ def train(
 
 
 def _with_steps(recipe: "Recipe", steps: int) -> "Recipe":
-    """The recipe with another number of steps of GRPO."""
-    if recipe.consultation is not None or not recipe.grpo:
-        lacks = "[grpo]" if recipe.consultation is None else "one number of steps for all its roles"
+    """The recipe with another number of steps of GRPO, or of DPO where it has no GRPO."""
+    table = "grpo" if recipe.grpo or not recipe.dpo else "dpo"
+    keys = getattr(recipe, table)
+    if recipe.consultation is not None or not keys:
+        lacks = "one number of steps for all its roles"
+        if recipe.consultation is None:
+            lacks = "[grpo] or [dpo]"
         raise UserError(
             f"the recipe {recipe.name} has no {lacks}, so --max-steps says nothing; fix: omit it"
         )
-    return recipe.model_copy(update={"grpo": recipe.grpo | {"max_steps": steps}})
+    return recipe.model_copy(update={table: keys | {"max_steps": steps}})

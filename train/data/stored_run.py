@@ -28,7 +28,10 @@ class StoredRun:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._asked: dict[str, Any] = folder.asked
+
+    @cached_property
+    def _asked(self) -> dict[str, Any]:
+        return self._folder.asked
 
     @cached_property
     def recipe(self) -> Recipe | None:

@@ -28,7 +28,7 @@ from medgym.messages import Calls, Message, Reply, parse_action, render_answer
 from medgym.metrics.recorded_tokens import RecordedTokens, kinds_of
 from medgym.model_options import read_model
 from medgym.models import load_model
-from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy, read_spec
 from medgym.registry import names
 from medgym.rollout import roll_out
 from medgym.spec import split_adapter
@@ -233,6 +233,15 @@ class Subject:
         )
 
 
+def is_engine(named: str) -> bool:
+    """Whether a name is the spec of a policy whose model is elsewhere and takes adapters."""
+    scheme = named.partition(":")[0]
+    if ":" not in named or scheme not in names("policies"):
+        return False
+    kind = read_spec(named)[0]
+    return kind.takes_adapters and not kind.local_model
+
+
 def subject_of(named: str, cases: str | None) -> Subject:
     """What the command's arguments name.
 
@@ -284,7 +293,8 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
         return _of_rollout(run, cases)
     recipe = parse_recipe(manifest["recipe"], str(run.path / "recipe.toml"))
     # In a consultation the attending's adapter; another role's is named as `hf:BASE@ADAPTER`.
-    place = Place(run.path, ROLE if recipe.consultation is None else ATTENDING)
+    role = "dpo" if recipe.dpo and not recipe.grpo else ROLE
+    place = Place(run.path, role if recipe.consultation is None else ATTENDING)
     base = place.whole if place.whole.is_dir() else place.cold_start
     if not base.is_dir():
         raise UserError(f"{run.path} holds no model yet; fix: wait for its cold start")

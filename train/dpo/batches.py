@@ -13,6 +13,7 @@ from medgym.errors import UserError
 from medgym.metrics.recorded_tokens import LostImages
 from medgym.trajectory import Node, Trajectory
 
+from ..data.preferences import relevance
 from ..data.preferences.pair import Pair, fault_of
 from ..sft.samples import IGNORED, Collator, GetImage, Sample, sample_of
 from .loss import PAIR
@@ -183,21 +184,5 @@ class PairBatches:
 
 
 def weights_of(pairs: Sequence[Pair], weight: Weight) -> torch.Tensor:
-    """The weight of each pair's loss.
-
-    Raises:
-        UserError: no pair has a weight above 0, or one has a weight below it.
-    """
-    values = {
-        "uniform": [1.0 for _ in pairs],
-        "score": [pair.score for pair in pairs],
-        "margin": [pair.margin for pair in pairs],
-    }
-    found = torch.tensor(values[weight])
-    if not torch.isfinite(found).all() or (found < 0).any() or not found.any():
-        raise UserError(
-            f'[pairs] weight = "{weight}": weights from {float(found.min()):g} to '
-            f"{float(found.max()):g}; fix: pairs whose {weight} is 0 or more, and not 0 in all, or "
-            '"uniform"'
-        )
-    return found
+    """The weight of each pair's loss, around 1: see `relevance`."""
+    return torch.tensor(relevance.weights_of(pairs, weight))

@@ -322,7 +322,7 @@ def _head(batch: Batch, rows: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: batch[name][rows] for name in ("input_ids", "attention_mask", "completion_mask")}
 
 
-def _load_adapter(model: PeftModel, folder: Path) -> None:
+def _load_adapter(model: Any, folder: Path) -> None:
     """Give the adapter in training the weights of a stored one.
 
     Raises:

@@ -15,7 +15,8 @@ from medgym.storage.atomic import remove
 from medgym.storage.pair_rows import PAIRS
 from medgym.storage.run_folder import RunFolder
 
-from ..data.preferences.build import build_pairs
+from ..data.order import GoldCases
+from ..data.preferences.build import build_pairs, refuse_held_out
 from ..data.preferences.folder import PairFolder
 from ..data.preferences.specs import load_builder, read_makes
 from ..data.preferences.stored import StoredGroups
@@ -34,7 +35,7 @@ def check_pairs(run: Run) -> None:
     """
     table = run.recipe.pairs
     if table.folder is not None:
-        PairFolder.open(table.folder)
+        refuse_held_out(PairFolder.open(table.folder), held_out_of(run))
         return
     for spec in read_makes(table.make):
         load_builder(spec)
@@ -43,6 +44,11 @@ def check_pairs(run: Run) -> None:
     if table.run is not None:
         StoredGroups(Path(table.run))
     check_player(run)
+
+
+def held_out_of(run: Run) -> list[GoldCases]:
+    """The cases that a run's policies are judged by."""
+    return [run.test] if run.held_out is None else [run.test, run.held_out]
 
 
 def pairs_of(run: Run) -> PairFolder:
@@ -77,7 +83,6 @@ def build(run: Run, source: Path, cases: Sequence[Case], number: int = 1) -> Pai
         remove(out)  # of a run that was killed
         table = run.recipe.pairs
         made: list[LocalModel] = []
-        held_out = [run.test] if run.held_out is None else [run.test, run.held_out]
         try:
             with progress("pairs", len(StoredGroups(source))) as advance:
                 build_pairs(
@@ -90,7 +95,7 @@ def build(run: Run, source: Path, cases: Sequence[Case], number: int = 1) -> Pai
                     student=partial(_student, run, made),
                     rules=lambda: run.rules(run.paired),
                     judges=table.judges,
-                    held_out=held_out,
+                    held_out=held_out_of(run),
                     on_group=advance,
                 )
         finally:

@@ -21,8 +21,8 @@ class PairsTable(BaseModel):
         make: builders' specs, such as `["outcome", "looking"]`, or a table of them with weights:
             the share of all pairs that is made by each, as far as it has so many.
         most: pairs of one case.
-        weight: what a pair counts in the loss: `uniform`, its `score`, or its `margin` (by how much
-            the chosen episode earned more).
+        weight: what a pair counts in the loss: `uniform`, or 1 plus the z-score of its `score` or
+            its `margin` (by how much the chosen episode earned more), from 0.5 to 1.5.
         judges: specs of policies that score how relevant each pair is.
     """
 

@@ -17,11 +17,11 @@ class Guard:
 
     Args:
         held_out: the cases that the policy will be judged by.
-        among: the cases that may be learned from; those of their split `test` are held out too,
-            with all others of the same groups.
+        among: the cases that may be learned from, if they are known; those of their split `test`
+            are held out too, with all others of the same groups.
     """
 
-    def __init__(self, held_out: Sequence[GoldCases], among: CaseList) -> None:
+    def __init__(self, held_out: Sequence[GoldCases], among: CaseList | None = None) -> None:
         self._ids: dict[str, str] = {}
         self._groups: dict[tuple[str, str], str] = {}
         self._files: list[GoldCases] = []
@@ -31,7 +31,9 @@ class Guard:
                     self._hold(key, part.spec)
                 if _is_file(part.spec):
                     self._files.append(part)
-        if not among.all_gold:  # a source that knows its cases puts no group into two splits
+        if (
+            among is not None and not among.all_gold
+        ):  # a source that knows its cases puts no group into two splits
             for case in among:
                 if case.split == TEST:
                     self._hold(CaseKey(case.id, case.source, case.group), "the split test")
@@ -53,6 +55,17 @@ class Guard:
         if case_id in self._ids:
             raise _refused(case_id, f"is one of {self._ids[case_id]}, which is held out")
 
+    def check_key(self, key: CaseKey) -> None:
+        """Refuse a test case, or another one of its group.
+
+        Raises:
+            UserError: it is one.
+        """
+        self.check_id(key.id)
+        where = self._groups.get(key.group_key)
+        if where is not None:
+            raise _refused(key.id, f"is of the group {key.group!r}, as cases of {where} are")
+
     def check(self, cases: Iterable[Case]) -> None:
         """Refuse test cases, and others of their groups.
 
@@ -63,10 +76,7 @@ class Guard:
         for case in known:
             if case.split == TEST:
                 raise _refused(case.id, f"is of the split test of {case.source}")
-            self.check_id(case.id)
-            where = self._groups.get((case.source, case.group))
-            if where is not None:
-                raise _refused(case.id, f"is of the group {case.group!r}, as cases of {where} are")
+            self.check_key(CaseKey(case.id, case.source, case.group))
         for case, spec in self._alike(known):
             raise _refused(case.id, f"asks the same about the same images as a case of {spec}")
 

@@ -404,9 +404,9 @@ class Once(Looking):
     kind = "text"
     version = "v7"
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, crowd: int = 5) -> None:
         super().__init__(render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]}), 2)
-        self.log = log
+        self.log, self.crowd = log, crowd
         self.inside = self.waiting = self.most = 0
 
     def enter(self) -> None:
@@ -420,7 +420,7 @@ class Once(Looking):
         for _ in range(100):  # at first until both workers have come, however slowly one starts
             await asyncio.sleep(0.05)
             self.most = max(self.most, self.waiting)
-            if self.most > 4:
+            if self.most >= self.crowd:
                 break
         shown = sum(len(message.images) for message in conversation)
         with self.log.open("a") as stream:
@@ -454,7 +454,7 @@ def test_a_model_lives_once_and_every_worker_asks_it(tmp_path: Path) -> None:
 def test_what_a_policy_is_told_survives_a_restart(tmp_path: Path) -> None:
     async def talk() -> None:
         actor = PolicyActor({})
-        part = packed(Once(tmp_path / "log"), "the policy")
+        part = packed(Once(tmp_path / "log", crowd=1), "the policy")
         asks = [Message("system", ()), Message("user", ())]
         more = [Message("assistant", ()), Message("tool", ())]
         await actor.enter(0)  # nothing is made: it is only not waited for

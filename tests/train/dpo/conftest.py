@@ -49,6 +49,11 @@ class Pairs(NamedTuple):
 
 @pytest.fixture(scope="session")
 def given(tiny_folder: Path) -> Pairs:
+    """See `pairs_of`."""
+    return pairs_of(tiny_folder)
+
+
+def pairs_of(tiny_folder: Path) -> Pairs:
     """Four pairs: the oracle's look and answer against a guess at once, two images against one."""
     model, processor = load_model(tiny_folder)
     rules = Rules(tools=load_tools(["zoom"]), max_turns=2, view_size=64)

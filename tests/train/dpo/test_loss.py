@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from medgym.train.dpo.batches import PairBatches
+from medgym.train.dpo.batches import PairBatches, weights_of
 from medgym.train.dpo.loss import PAIR, Outputs
 
 POLICY = ((-1.0, -4.0), (-2.5, -3.0), (-1.5, -6.0))
@@ -156,7 +156,7 @@ def test_weights_reach_the_loss_and_no_model(build: Any, given: Any) -> None:
     rows = trainer._batches([{PAIR: n} for n in range(4)])
     loss = trainer._compute_loss(trainer.model, rows, False)
     assert not seen & {PAIR, "completion_mask", "weight", "weights"}
-    weights = torch.tensor([pair.score for pair in given.pairs])
+    weights = weights_of(given.pairs, "score")
     outputs = Outputs(trainer.model, rows)
     nll = (-outputs.logps[:4] / outputs.tokens[:4] * weights).mean()
     assert float(loss) == pytest.approx(float(math.log(2) * weights.mean() + 0.1 * nll), abs=1e-5)

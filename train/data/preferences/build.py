@@ -140,6 +140,18 @@ def build_pairs(
     return writer.finish(pairs=counts.as_dict(), seeds={"run": seed})
 
 
+def refuse_held_out(pairs: PairFolder, held_out: Sequence[GoldCases]) -> None:
+    """Make sure that pairs which were built before are of no case that is judged by.
+
+    Raises:
+        UserError: one is, or it is of the same group.
+    """
+    guard = Guard(held_out)
+    for key in pairs.case_keys():
+        guard.check_key(key)
+    guard.check(pairs.cases().values())
+
+
 def _build(
     stored: StoredGroups,
     known: Mapping[str, Case],

@@ -64,10 +64,12 @@ def fault_of(pair: Pair) -> str | None:
 
 def shared_of(chosen: Trajectory, rejected: Trajectory) -> int:
     """How many nodes at the start two episodes share that were branched from one turn; else 0."""
-    forks = [fork for each in (chosen, rejected) if (fork := getattr(each, "fork", None))]
-    count = min((fork.nodes for fork in forks), default=0)
-    alike = [_read_node(node) for node in chosen.branch()[:count]]
-    return count if alike == [_read_node(node) for node in rejected.branch()[:count]] else 0
+    forks = [each.fork for each in (chosen, rejected) if each.fork is not None]
+    for count in sorted((fork.nodes for fork in forks), reverse=True):  # one may be of the other
+        alike = [_read_node(node) for node in chosen.branch()[:count]]
+        if alike == [_read_node(node) for node in rejected.branch()[:count]]:
+            return count
+    return 0
 
 
 def _path(trajectory: Trajectory) -> tuple[Node, ...]:

@@ -2,14 +2,19 @@
 
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from medgym.cases import Case, open_cases, write_cases
 from medgym.errors import UserError
 from medgym.train.data.order import GoldCases
 from medgym.train.data.preferences import Pair, PairBuilder, PairFolder, build_pairs
+from medgym.train.data.preferences.pair import fault_of
+from medgym.trajectory import Trajectory
 
 from .conftest import CASES, group_of, played, stored
 
@@ -177,3 +182,48 @@ def test_a_builder_that_fails_is_named_and_leaves_nothing(
     with pytest.raises(RunError, match="the builder of pairs 'broken' raised ZeroDivisionError"):
         built(run, tmp_path / "pairs", "broken")
     assert not (tmp_path / "pairs").exists()
+
+
+EPISODE = st.tuples(
+    st.booleans(), st.sampled_from(["", "hit", "miss"]), st.sampled_from("abc"), st.booleans()
+)
+GROUPS = st.lists(st.lists(EPISODE, min_size=2, max_size=5), min_size=2, max_size=4)
+
+
+@settings(max_examples=6)
+@given(groups=GROUPS, most=st.integers(1, 4), seed=st.integers(0, 3))
+def test_whatever_a_run_holds(
+    some_cases: list[Case], groups: list[list[Any]], most: int, seed: int
+) -> None:
+    """The last case is held out: no pair is of it. Elsewhere no pair comes twice or too often, none
+    is degenerate, and the same seed gives the same."""
+    with TemporaryDirectory() as folder:
+        here = Path(folder)
+        episodes = [
+            played(case, n, right=right, look=look, text=text, unreadable=unreadable)
+            for case, group in zip(some_cases, groups, strict=False)
+            for n, (right, look, text, unreadable) in enumerate(group)
+        ]
+        run = stored(here / "run", episodes)
+        makes = ("outcome", "looking", "format", "efficient")
+        asked = {"most": most, "seed": seed, "cases": some_cases[: len(groups) - 1]}
+        try:
+            found = built(run, here / "one", *makes, **asked)
+        except UserError as error:
+            if "no pair can be made of" not in str(error):
+                raise
+            return
+        pairs = found.pairs()
+        assert {pair.case_id for pair in pairs} <= {case.id for case in some_cases[:-1]}
+        assert not any(pair.case_id == some_cases[len(groups) - 1].id for pair in pairs)
+        assert max(Counter(pair.case_id for pair in pairs).values()) <= most
+        texts = [tuple(content(side) for side in (p.chosen, p.rejected)) for p in pairs]
+        assert len(set(texts)) == len(texts)
+        assert all(fault_of(pair) is None for pair in pairs)
+        again = built(run, here / "two", *makes, **asked)
+        assert again.rows == found.rows
+        assert again.pairs() == pairs
+
+
+def content(trajectory: Trajectory) -> object:
+    return trajectory.case_id, tuple(node.token_ids for node in trajectory.nodes)

@@ -15,7 +15,7 @@ from medgym.tool import load_tools
 from medgym.train.data.preferences import Group, Pair, PairSource
 from medgym.train.data.preferences.pair import fault_of, shared_of
 from medgym.train.data.preferences.specs import load_builder
-from medgym.trajectory import Trajectory, validate
+from medgym.trajectory import Fork, Trajectory, validate
 
 from .conftest import group_of, picture, played, stored
 
@@ -209,10 +209,9 @@ def test_human_puts_texts_into_the_students_tokens(
 def test_branches_of_one_turn_share_their_beginning(case: Case) -> None:
     one, other = played(case, 0, look="hit"), played(case, 0, right=False, look="hit")
     assert shared_of(one, other) == 0
-    fork = type("Fork", (), {"nodes": 3})()
-    for each in (one, other):
-        object.__setattr__(each, "fork", fork)
+    fork = Fork(0, 1, 3, "")
+    one, other = replace(one, fork=fork), replace(other, fork=fork)
     assert shared_of(one, other) == 3
-    elsewhere = played(case, 0, look="miss")
-    object.__setattr__(elsewhere, "fork", fork)
+    assert shared_of(one, replace(one, fork=Fork(0, 1, 1, ""))) == 3  # a branch of a branch
+    elsewhere = replace(played(case, 0, look="miss"), fork=fork)
     assert shared_of(one, elsewhere) == 0
