@@ -51,12 +51,16 @@ def _tables(header: FrameHeader) -> list[StoredTable]:
     return [StoredTable(first, bits, colours[..., place]) for place in range(3)]
 
 
-def refuse_unknown_colours(header: FrameHeader, samples: int) -> None:
+_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422")
+_JPEG2000 = ("YBR_RCT", "YBR_ICT")
+
+
+def refuse_unknown_colours(header: FrameHeader, samples: int, *, compressed: bool) -> None:
     """`UserError` where the colours of a file are none that medgym reads, or would be lost."""
     space = header.text("PhotometricInterpretation")
-    known = {1: ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 3: ("RGB",)}
-    of_three = samples == 3 and space.startswith("YBR_")
-    if space not in known.get(samples, ()) and not of_three:
+    known = {1: _GREY, 3: (*_COLOUR, *_JPEG2000) if compressed else _COLOUR}
+    if space not in known.get(samples, ()):
         raise UserError(
             f"{header.path} has a photometric interpretation that medgym does not read with "
             f"{samples} sample(s) per pixel; fix: export it as MONOCHROME2 or RGB"

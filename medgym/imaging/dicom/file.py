@@ -90,8 +90,12 @@ class DicomFile:
 
     def __init__(self, stream: BinaryIO, path: Path) -> None:
         import pydicom
+        from pydicom.errors import InvalidDicomError
 
         quiet()
+        head = stream.read(132)
+        if head[128:] != b"DICM" and not begins_a_data_set(head):
+            raise InvalidDicomError
         self.path = path
         self._stamp = _stamp(stream)
         self.size = self._stamp[1]
@@ -119,7 +123,7 @@ class DicomFile:
     def need(self) -> int:
         """Bytes of memory that opening one frame takes."""
         whole = self.compressed or self._deflated is not None or not self.little
-        return self.claim.need(self.size if whole else 0)
+        return self.claim.need(self.size if whole else self.element.start)
 
     def stream(self) -> BinaryIO:
         """The file again, with elements as they are before deflation.

@@ -45,6 +45,8 @@ def shuttered(header: FrameHeader, width: int, height: int) -> NDArray[np.bool_]
     holder = header.holder("FrameDisplayShutterSequence", "ShutterShape")
     shapes = holder.get("ShutterShape") or ()
     shapes = [shapes] if isinstance(shapes, str) else list(shapes)
+    if not shapes:
+        return None
     open_ = np.ones((height, width), np.bool_)
     for shape in shapes:
         name = str(shape).strip().upper()

@@ -41,7 +41,8 @@ class DicomStudy(ImagingStudy):
                     f"{path} says that it holds {claim.frames} frames; fix: correct NumberOfFrames"
                 )
             samples = int(self._file.header.get("SamplesPerPixel") or 1)
-            refuse_unknown_colours(self._header(0), samples)
+            compressed = self._file.compressed
+            refuse_unknown_colours(self._header(0), samples, compressed=compressed)
             self.frames = claim.frames
             self.plane = IMAGE if self.frames == 1 else FRAME
             self._full: dict[int, Window] = {}

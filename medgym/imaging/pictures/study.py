@@ -22,7 +22,7 @@ from medgym.imaging.grey import Window, as_floats, full_window
 from medgym.imaging.imaging_study import FRAME, IMAGE, ImagingStudy, Plane, Region, part_of
 from medgym.imaging.limits import bomb, make_room, refuse_bomb
 from medgym.imaging.pictures.png import is_deep_colour, png_samples
-from medgym.imaging.pictures.tiff import TIFF, TiffPage, tiff_pages, tiff_samples
+from medgym.imaging.pictures.tiff import TIFF, TiffPage, tiff_count, tiff_page, tiff_samples
 from medgym.imaging.rendering import Study
 from medgym.imaging.strips import pixels_of
 
@@ -76,13 +76,12 @@ class PictureStudy(ImagingStudy):
         with _refused_by_name(path, stream):
             head = stream.read(64)
             self._head = head
-            self._pages: list[TiffPage] | None = None
-            if head.startswith(TIFF):
-                self._pages = tiff_pages(stream)
+            self._pages: dict[int, TiffPage] = {}
+            self._count = tiff_count(stream) if head.startswith(TIFF) else 0
             size = webp_size(head)
             if size is not None:
                 refuse_bomb(path, *size)
-            self.frames = len(self._pages) if self._pages else self._counted(stream)
+            self.frames = self._count or self._counted(stream)
 
     @property
     def planes(self) -> dict[str, Plane]:
@@ -121,9 +120,18 @@ class PictureStudy(ImagingStudy):
             refuse_bomb(self._path, *picture.size)
             return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
 
+    def _page(self, stream: BinaryIO, index: int) -> TiffPage | None:
+        """What a page of a TIFF says of itself; None for another picture."""
+        if not self._count:
+            return None
+        if index not in self._pages:
+            self._pages[index] = tiff_page(stream, index)
+        return self._pages[index]
+
     def _size(self, stream: BinaryIO, index: int) -> tuple[int, int]:
-        if self._pages:
-            return self._pages[index].size
+        page = self._page(stream, index)
+        if page is not None:
+            return page.size
         with _picture(stream) as picture:
             picture.seek(index)
             width, height = picture.size
@@ -133,8 +141,8 @@ class PictureStudy(ImagingStudy):
     def _need(self, stream: BinaryIO, index: int) -> int:
         """Per pixel: the library's own copy and ours, and what is added while it is shown."""
         width, height = self._size(stream, index)
-        if self._pages and self._pages[index].is_deep:
-            page = self._pages[index]
+        page = self._page(stream, index)
+        if page is not None and page.is_deep:
             per_pixel = page.samples * (3 * page.bytes + 8) + 8
         elif is_deep_colour(self._head):
             per_pixel = 40
@@ -146,8 +154,8 @@ class PictureStudy(ImagingStudy):
         return os.fstat(stream.fileno()).st_size + width * height * per_pixel
 
     def _decoded(self, stream: BinaryIO, index: int) -> Study:
-        if self._pages and self._pages[index].is_deep:
-            page = self._pages[index]
+        page = self._page(stream, index)
+        if page is not None and page.is_deep:
             samples = tiff_samples(stream, self._path, index, page)
             return _measured(samples, inverted=page.white_is_zero)
         if is_deep_colour(self._head):
@@ -162,7 +170,7 @@ class PictureStudy(ImagingStudy):
             if stored.mode in _STORED:
                 return _measured(pixels_of(stored, np.int32 if stored.mode == "I" else np.float32))
             pixels = pixels_of(stored, np.uint8, "L" if stored.mode in _GREY else "RGB")
-            if self._pages and self._pages[index].is_turned and pixels.ndim == 2:
+            if page is not None and page.is_turned and pixels.ndim == 2:
                 # Pillow has turned them; the values are those of the file, as in deeper images.
                 return Study(255 - pixels, window=Window(127.5, 255.0, inverted=True))
             return Study(pixels)

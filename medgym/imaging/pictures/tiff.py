@@ -44,13 +44,19 @@ class TiffPage:
     is_turned: bool
 
 
-def tiff_pages(stream: BinaryIO) -> list[TiffPage] | None:
-    """The pages of a file; None where tifffile does not read it, for Pillow to try."""
+def tiff_count(stream: BinaryIO) -> int:
+    """How many pages a file has; 0 where tifffile does not read it, for Pillow to try."""
     try:
         with _file(stream) as file:
-            return [_page(page) for page in file.pages]
+            return len(file.pages)
     except Exception:
-        return None
+        return 0
+
+
+def tiff_page(stream: BinaryIO, index: int) -> TiffPage:
+    """What a page says of itself."""
+    with _file(stream) as file:
+        return _page(file.pages[index])
 
 
 def tiff_samples(stream: BinaryIO, path: Path, index: int, about: TiffPage) -> NDArray[Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, convert_color_space, pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 import medgym
@@ -315,6 +315,7 @@ def test_each_way_of_writing_numbers_is_read(write: Any, syntax: str, dtype: Any
         ({"RescaleSlope": "1\\2"}, "RescaleSlope"),
         ({"VOILUTFunction": "DOE^JOHN", "WindowCenter": 1, "WindowWidth": 2}, "VOILUTFunction"),
         ({"PhotometricInterpretation": "HSV"}, "photometric interpretation"),
+        ({"PhotometricInterpretation": "YBR_FULL"}, "photometric interpretation"),
         ({"PixelPresentation": "COLOR"}, "supplemental palette"),
         ({"BitsStored": 17}, "BitsStored"),
         ({"HighBit": 3}, "BitsStored"),
@@ -411,6 +412,11 @@ def test_planes_of_colour_are_put_together(write: Any, planar: int) -> None:
 def test_ybr_becomes_rgb(write: Any) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     path = write(pixels, PhotometricInterpretation="YBR_FULL")
-    from pydicom.pixels import convert_color_space
-
     assert values(path) == convert_color_space(pixels, "YBR_FULL", "RGB").tolist()
+
+
+@pytest.mark.parametrize("space", ["YBR_PARTIAL_422", "YBR_RCT", "YBR_ICT", "HSV", "CMYK"])
+def test_colours_that_are_converted_by_nothing_are_refused(write: Any, space: str) -> None:
+    path = write(np.zeros((4, 4, 3), np.uint8), PhotometricInterpretation=space)
+    with pytest.raises(UserError, match="photometric interpretation"):
+        medgym.open_study(path)
