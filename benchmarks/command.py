@@ -16,6 +16,10 @@ BENCHMARKS = {
     "rollout": ("against_trl", "rollouts with tools against TRL's own tool loop (extra: train)"),
     "scale": ("scale", "2,000 episodes in flight in one process; two Ray workers (extra: ray)"),
     "memory": ("memory", "what 32 trajectories of 10 large views take, against holding them"),
+    "pairs": (
+        "pairs",
+        "10,000 pairs from a stored run, in seconds and memory (extra: train)",
+    ),
     "env": ("stepping", "an environment's step against the bare crop and resize"),
 }
 """By name: the module, whose function of the same name measures, and what it is about."""

@@ -62,6 +62,7 @@ _HOMES = {
     "load": "registry",
     "names": "registry",
     "Tally": "rollout",
+    "Resume": "rollout.branching",
     "collect": "rollout",
     "roll_out": "rollout",
     "Rubric": "rubric",
@@ -86,6 +87,7 @@ _HOMES = {
     "as_tool": "tool",
     "load_tools": "tool",
     "Branch": "trajectory",
+    "Fork": "trajectory",
     "ImageUse": "trajectory",
     "InvariantError": "trajectory",
     "Look": "trajectory",
@@ -135,6 +137,7 @@ if TYPE_CHECKING:
     from medgym.policy import Policy, Sampling, load_policy
     from medgym.registry import load, names
     from medgym.rollout import Tally, collect, roll_out
+    from medgym.rollout.branching import Resume
     from medgym.rubric import Rubric, Schedule, Score, Term, load_rubric
     from medgym.scorer import Grade, Scorer, grade, load_scorer
     from medgym.source import Source
@@ -142,7 +145,16 @@ if TYPE_CHECKING:
     from medgym.storage.trajectories import ImageStore, TrajectoryStore
     from medgym.suite import Suite, load_suite
     from medgym.tool import Tool, ToolArgs, ToolResult, as_tool, load_tools
-    from medgym.trajectory import Branch, ImageUse, InvariantError, Look, Node, Trajectory, validate
+    from medgym.trajectory import (
+        Branch,
+        Fork,
+        ImageUse,
+        InvariantError,
+        Look,
+        Node,
+        Trajectory,
+        validate,
+    )
     from medgym.workspace import View, Workspace
 
 gymnasium.register(

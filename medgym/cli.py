@@ -21,11 +21,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from medgym import interrupt
+from medgym.asked_to_stop import asked_to_stop
 from medgym.commands.printing import safe_line
 from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
 from medgym.failures import Failure, traceback_wanted
-from medgym.interruption import is_interruption
 from medgym.memory import image_memory
 from medgym.redaction import redact_text
 from medgym.storage.disk import is_full
@@ -155,7 +155,7 @@ def _run(argv: Sequence[str] | None) -> int:
             return _interrupted()
         if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
             return 1  # the parser found the output closed
-        if is_interruption(error) or _may_exit(arguments):
+        if asked_to_stop(error) or _may_exit(arguments):
             raise
         return _unexpected(error)  # a plug-in raised it where nothing expects it
     # Without its standalone mode the parser returns the status of an early exit.

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, get_args
 
+from medgym.asked_to_stop import asked_to_stop
 from medgym.errors import RunError, UserError
-from medgym.interruption import is_interruption
 from medgym.redaction import redact_text
 
 Boundary = Literal["policy", "tool", "source", "environment", "worker", "store"]
@@ -155,7 +155,7 @@ class PlugInCall(AbstractContextManager[None]):
         """Type the exception, if there is one."""
         if error is None or isinstance(error, Failure | UserError | RunError):
             return
-        if is_interruption(error):
+        if asked_to_stop(error):
             return
         raise self._typed(error) from error
 

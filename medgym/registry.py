@@ -8,9 +8,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from medgym.asked_to_stop import asked_to_stop
 from medgym.errors import RunError, UserError, missing_library, unknown
 from medgym.failures import reason_of
-from medgym.interruption import is_interruption
 
 KINDS = (
     "tools",
@@ -99,7 +99,7 @@ def load(kind: str, name: str) -> Any:
             raise _broken(kind, point, error) from error
         lost = error
     except BaseException as error:  # a module runs whatever it likes, `sys.exit` too
-        if isinstance(error, UserError | RunError) or is_interruption(error):
+        if isinstance(error, UserError | RunError) or asked_to_stop(error):
             raise
         raise _broken(kind, point, error) from error
     raise UserError(

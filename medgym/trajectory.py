@@ -108,6 +108,24 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class Fork:
+    """Where an episode was branched off from another one, whose beginning it shares.
+
+    Attributes:
+        member: of the other episode, in its group.
+        turn: how many of its replies are kept, with what the environment replied to the last one; 0
+            where only the question is.
+        nodes: how many nodes at the start are therefore the other episode's: 2 * turn + 1.
+        prefix: the hash of these nodes; branches of one place have the same.
+    """
+
+    member: int
+    turn: int
+    nodes: int
+    prefix: str
+
+
+@dataclass(frozen=True)
 class Trajectory:
     """One played episode, or one consultation, as it is stored and trained on.
 
@@ -131,6 +149,7 @@ class Trajectory:
             existed leave them empty, and `content` does not count them.
         case_hash: the hash of the case that was played, of a consultation the case of the whole.
             Runs of before it existed leave it empty, and `content` does not count it.
+        fork: where it was branched off from another episode; None for one that was played whole.
     """
 
     case_id: str
@@ -159,6 +178,7 @@ class Trajectory:
     options: tuple[str, ...] = ()
     gold: str | None = None
     case_hash: str = ""
+    fork: Fork | None = None
 
     def branch(self, leaf: int = -1) -> tuple[Node, ...]:
         """The nodes from the root to a leaf (by default the last node)."""

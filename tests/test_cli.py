@@ -95,7 +95,7 @@ def test_help_names_every_command_and_imports_none() -> None:
     assert "Example: medgym play" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["cases", "play", "rollout", "train", "eval"])
+@pytest.mark.parametrize("name", ["cases", "play", "rollout", "credit", "train", "eval"])
 def test_each_command_has_help_with_an_example(name: str, run: Run) -> None:
     assert about(name)
     status, out, _ = run(name, "--help")

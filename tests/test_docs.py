@@ -6,11 +6,13 @@ after the other, in the folder that the commands before them left; one that is f
 `output` block prints it. `sh` and other blocks are not run.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,15 +51,44 @@ def fits(expected: str, printed: str) -> bool:
     return re.fullmatch(r"(?:.*\n)*?".join(map(re.escape, parts)), printed) is not None
 
 
+INTERPRETER = """
+import json, os, sys, traceback
+
+answers, asked = os.fdopen(int(sys.argv.pop()), "w"), os.fdopen(os.dup(0))
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+names = {"__name__": "__main__"}
+for line in asked:
+    code, path = json.loads(line)
+    with open(path, "wb") as printed:
+        os.dup2(printed.fileno(), 1)
+        os.dup2(printed.fileno(), 2)
+    status = 0
+    try:
+        exec(code, names)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    print(status, file=answers, flush=True)
+"""
+
+
+def without_progress(printed: str) -> str:
+    """What was printed, but for progress, which comes and goes with the machine's speed."""
+    return re.sub(r"^\w+: \d+/\d+, .*\n", "", printed, flags=re.MULTILINE)
+
+
 class Place:
     """A folder with a shell and a Python of its own, that keep their variables."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir()
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder)}
         self.shell = ""
-        self.python = ""
+        self.python: subprocess.Popen[str] | None = None
 
     def run(self, command: str) -> str:
         """What a command prints; assignments stay for those after it."""
@@ -67,13 +98,29 @@ class Place:
         return self._run(["bash", "-c", script])
 
     def execute(self, code: str) -> str:
-        """What a block of Python prints, without what the blocks before it print."""
-        before = (
-            "import contextlib, io\n"
-            f"with contextlib.redirect_stdout(io.StringIO()):\n    exec({self.python!r})\n"
-        )
-        self.python += code
-        return self._run([sys.executable, "-c", before + code])
+        """What a block of Python prints, in the interpreter of the blocks before it."""
+        if self.python is None:
+            heard, said = os.pipe()
+            self.python = subprocess.Popen(
+                [sys.executable, "-c", INTERPRETER, str(said)], pass_fds=[said], text=True,
+                cwd=self.folder, env=self.environment, stdin=subprocess.PIPE,
+            )  # fmt: skip
+            os.close(said)
+            self.answers = os.fdopen(heard)
+        assert self.python.stdin is not None
+        path = self.folder.with_name(f"{self.folder.name}-printed")
+        self.python.stdin.write(json.dumps([code, str(path)]) + "\n")
+        self.python.stdin.flush()
+        self.status = int(self.answers.readline() or 1)
+        return without_progress(path.read_text("utf-8"))
+
+    def close(self) -> None:
+        """End the interpreter."""
+        if self.python is not None:
+            assert self.python.stdin is not None
+            self.python.stdin.close()
+            self.python.wait(timeout=60)
+            self.answers.close()
 
     def _run(self, words: list[str]) -> str:
         done = subprocess.run(
@@ -81,8 +128,7 @@ class Place:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         self.status = done.returncode
-        # Progress comes and goes with the machine's speed.
-        return re.sub(r"^\w+: \d+/\d+, .*\n", "", done.stdout, flags=re.MULTILINE)
+        return without_progress(done.stdout)
 
     def install(self, toml: str, code: str) -> None:
         """Register a package's entry points as its installation would."""
@@ -100,7 +146,12 @@ class Place:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_a_page_shows_is_true(page: Path, tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    with closing(Place(tmp_path / "reader")) as place:
+        follow(page, place)
+
+
+def follow(page: Path, place: Place) -> None:
+    """Do what a page shows, block by block."""
     found = blocks(page)
     for at, block in enumerate(found):
         after = found[at + 1] if at + 1 < len(found) else Block("", "")

@@ -2,10 +2,11 @@
 
 It writes `view/` into the run's folder: `index.html`, which shows the run's images, and one file of
 episodes for each store of trajectories, which is read when the store is chosen. The same command
-again replaces the page.
+again replaces the page. A folder of pairs shows each pair side by side.
 """
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 from medgym.progress import progress
 from medgym.storage.atomic import write_atomic
+from medgym.storage.pair_rows import PAIRS, is_pair_folder, read_pair_rows
 from medgym.storage.run_folder import RunFolder
 
 from ..viewer.data import PageData, label_of, opened_first, stores_of
@@ -37,7 +39,10 @@ def view(
     if as_json:
         print_json(results)
         return
-    kept = [(name, f"{count} episodes") for name, count in results["stores"].items()]
+    kept = [
+        (name, f"{count} {'pairs' if name == PAIRS else 'episodes'}")
+        for name, count in results["stores"].items()
+    ]
     print_table([*kept, ("page", results["page"])])
 
 
@@ -56,14 +61,24 @@ def write_page(folder: RunFolder) -> dict[str, Any]:
     path = folder.path / "view"
     data = PageData(folder)
     counts: dict[str, int] = {}
+    if is_pair_folder(path.parent):
+        rows = read_pair_rows(path.parent)
+        with progress("pairs", len(rows)) as advance:
+            shown = data.pairs(advance)
+        counts[PAIRS] = len(shown["groups"])
+        _write_store(path, 0, PAIRS, shown)
     with progress("episodes", sum(len(store) for store in stores.values())) as advance:
-        for number, (name, store) in enumerate(stores.items()):
+        for name, store in stores.items():
             shown = data.store(store, advance)
+            _write_store(path, len(counts), name, shown)
             counts[name] = sum(len(group["episodes"]) for group in shown["groups"])
-            text = f"loaded({_script(name)}, {_script(shown)});\n"
-            _write(path / f"episodes-{number}.js", text)
     _write(path / "index.html", _index(folder, data, list(counts)))
     return {"page": str(path / "index.html"), "stores": counts}
+
+
+def _write_store(path: Path, number: int, name: str, shown: Mapping[str, Any]) -> None:
+    text = f"loaded({_script(name)}, {_script(shown)});\n"
+    _write(path / f"episodes-{number}.js", text)
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,6 +16,14 @@ from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.progress import Advance
 from medgym.storage.layout import SET_ASIDE
+from medgym.storage.pair_rows import (
+    CASES,
+    PAIRS,
+    SIDES,
+    episodes_reader,
+    is_pair_folder,
+    read_pair_rows,
+)
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import ImageStore, TrajectoryStore
 from medgym.trajectory import Node, Trajectory
@@ -49,8 +57,8 @@ def stores_of(folder: RunFolder) -> dict[str, TrajectoryStore]:
 
 
 def opened_first(names: Sequence[str]) -> str:
-    """The store at which the page opens: of a training the trained policy's, else the first."""
-    return next((name for name in TRAINED if name in names), names[0])
+    """The store at which the page opens: pairs, a trained policy's, else the first."""
+    return next((name for name in (PAIRS, *TRAINED) if name in names), names[0])
 
 
 def label_of(folder: RunFolder, name: str) -> str:
@@ -74,7 +82,8 @@ class PageData:
         self._folder = folder
         self._pieces = Pieces(folder.path)
         self.asked = _asked(folder)
-        self._sources = _sources(self.asked)
+        own = str(folder.path / CASES) if is_pair_folder(folder.path) else None
+        self._sources = _sources({"cases": own} if own else self.asked)
         self._cases: dict[str, tuple[Case, dict[str, Any]] | None] = {}
 
     def facts(self) -> list[tuple[str, str]]:
@@ -119,6 +128,26 @@ class PageData:
             "texts": list(episodes.texts),
             "images": (Path("..") / home.relative_to(self._folder.path) / "images").as_posix(),
         }
+
+    def pairs(self, advance: Advance) -> dict[str, Any]:
+        """The pairs of a folder of pairs, as `store` has groups: each of two episodes, the chosen
+        one first, with why it is a pair. `advance` is called for each."""
+        path = self._folder.path
+        episodes = _Episodes(self._folder.images, self._pieces)
+        groups, cases = [], {}
+        both = episodes_reader(path)
+        for row in read_pair_rows(path):
+            shown = []
+            for side, trajectory in zip(SIDES, both(row), strict=True):
+                shown.append(episodes.of(trajectory) | {"side": side})
+                cases[trajectory.case_id] = self._case(trajectory)
+            about = {
+                name: row.get(name) for name in ("builder", "why", "score", "margin", "shared")
+            }
+            groups.append({"case": row.get("case"), "episodes": shown, "pair": about})
+            advance()
+        texts = list(episodes.texts)
+        return {"groups": groups, "cases": cases, "texts": texts, "images": "../images"}
 
     def _case(self, trajectory: Trajectory) -> dict[str, Any] | None:
         """A case's gold and the sizes of its images; None where the case cannot be found, or has

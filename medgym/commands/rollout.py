@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from medgym.commands.branch import Origin
 from medgym.commands.printing import percent, print_json, print_table
 from medgym.commands.shared_options import (
     AllowedHosts,
     AsJson,
-    CasesSpec,
     MaxTokens,
     MaxTurns,
     NoTools,
@@ -25,13 +25,14 @@ from medgym.commands.shared_options import (
     cases_and_rules,
     tool_names,
 )
-from medgym.errors import RunError
+from medgym.errors import RunError, UserError
 from medgym.interrupt import resumed_by
 from medgym.metrics.looking import late_calls
 from medgym.policy import Sampling
 from medgym.progress import progress
 from medgym.rollout import Tally
 from medgym.rollout import collect as collected
+from medgym.rollout.branching import branched, described
 from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 
@@ -44,7 +45,7 @@ class BackendName(StrEnum):
 
 
 def rollout(
-    cases: CasesSpec,
+    context: typer.Context,
     policy: PolicySpec,
     out: Annotated[
         Path,
@@ -54,6 +55,28 @@ def rollout(
             help="The run's folder, new or to resume.",
         ),
     ],
+    cases: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CASES",
+            help="SOURCE[,key=value]:SPLIT or FILE.jsonl; a slice such as [:100] may follow.",
+        ),
+    ] = None,
+    branch: Annotated[
+        str | None,
+        typer.Option(
+            "--branch",
+            metavar="RUN[#CASE/MEMBER]",
+            help="Play on from stored episodes: of each case the first that goes on after --turn, "
+            "or the one that is named. Cases and rules are by default that run's.",
+        ),
+    ] = None,
+    turn: Annotated[
+        int | None,
+        typer.Option(
+            "--turn", min=0, help="How many replies of a branched episode are kept; 1 by default."
+        ),
+    ] = None,
     group_size: Annotated[
         int, typer.Option("--group-size", min=1, help="Episodes for each case.")
     ] = 1,
@@ -85,7 +108,24 @@ def rollout(
 
     Example: medgym rollout phantom:train[:100] --policy scripted:random --out runs/random
     """
+    origin = Origin.of(branch) if branch is not None else None
     chosen = tool_names(tools, no_tools)
+    if origin is not None:
+        known = origin.asked()
+
+        def is_default(*names: str) -> bool:
+            sources = [context.get_parameter_source(name) for name in names]
+            return all(source is not None and source.name == "DEFAULT" for source in sources)
+
+        cases = known["cases"] if cases is None else cases
+        chosen = tuple(known["tools"]) if is_default("tools", "no_tools") else chosen
+        rubric = known["rubric"] if is_default("rubric") else rubric
+        max_turns = known["max_turns"] if is_default("max_turns") else max_turns
+        view_size = known["view_size"] if is_default("view_size") else view_size
+    elif turn is not None:
+        raise UserError("--turn needs --branch; fix: name the run whose episodes are branched")
+    if cases is None:
+        raise UserError("no CASES are named; fix: name some, such as phantom:train[:100]")
     played, rules = cases_and_rules(
         cases, tools=chosen, rubric=rubric, max_turns=max_turns, view_size=view_size
     )
@@ -96,9 +136,14 @@ def rollout(
             "view_size": rules.view_size, "temperature": temperature, "max_tokens": max_tokens,
             "seed": seed, **player.describe(),
         }  # fmt: skip
+        pairs = None
+        if origin is not None:
+            pairs = origin.pairs(played, 1 if turn is None else turn)
+            found = branched(pairs, played, player, rules)
+            asked |= described([resume for _, resume in found])
         folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
         resumed_by("run the same command again")
-        total = len(played) * group_size
+        total = (len(played) if pairs is None else len(pairs)) * group_size
         rewards: list[float] = []
         tally = Tally()
 
@@ -110,6 +155,7 @@ def rollout(
             player,
             rules,
             group_size=group_size,
+            resume_from=pairs,
             sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
             seed=seed,
             backend=backend.value,

@@ -7,16 +7,18 @@ from functools import cached_property
 
 from medgym.cases import Case
 from medgym.memory import image_memory
+from medgym.rollout.branching import Resume
 from medgym.rollout.image_memory import ImageMemory
 from medgym.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to be rolled out: which member of which case's group."""
+    """One episode to be rolled out: which member of which case's group, and from where on."""
 
     case: Case
     member: int
+    resume: Resume | None = None
 
     @property
     def key(self) -> tuple[str, int]:

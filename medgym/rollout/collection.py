@@ -9,10 +9,11 @@ finished set is that of a run that was never interrupted.
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from medgym.cases import Case, open_cases
@@ -22,6 +23,7 @@ from medgym.failures import Failure
 from medgym.memory import image_memory
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
+from medgym.rollout.branching import Resume, ResumeFrom, branched, described
 from medgym.rollout.episode_loop import OnMessages
 from medgym.rollout.keeper import Keeper
 from medgym.rollout.local import LocalBackend
@@ -64,6 +66,8 @@ def collect(
     rules: Rules | None = None,
     *,
     group_size: int = 1,
+    resume_from: ResumeFrom | None = None,
+    members: int | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
     backend: BackendName = "local",
@@ -90,6 +94,12 @@ def collect(
         rules: tools, rubric, budgets; by default `Rules.for_cases(cases)`.
         group_size: episodes of each case; the members differ in their sampling and share its
             images.
+        resume_from: `(trajectory, turn)`, or several such pairs, each of another one of the
+            `cases`, of which then no others are played. The episode is replayed up to what the
+            environment replied to the policy's reply number `turn`, counted from 1 (with 0 only
+            its question), and played on `members` times by the policy. Every trajectory is whole
+            and says in its `fork` where it was branched off.
+        members: how many branches of each of `resume_from`; by default `group_size`.
         sampling: temperature, top-p and token limit of a reply.
         seed: the run's seed; the same seed gives the same episodes again.
         backend: `local` (this process) or `ray`.
@@ -120,6 +130,11 @@ def collect(
         raise UserError("on_messages needs the back end local; fix: read the images from `out`")
     if concurrency < 1 or group_size < 1 or workers < 1:
         raise UserError("concurrency, group_size and workers are 1 or more; fix: raise them")
+    if members is not None and (resume_from is None or group_size > 1 or members < 1):
+        raise UserError(
+            "members are the branches of each episode in resume_from, 1 or more; fix: give both, "
+            "without group_size, or only group_size"
+        )
     image_memory()  # what the environment declares is checked before any work
     drawing: object = sampling
     if not isinstance(drawing, Sampling | None):
@@ -131,16 +146,23 @@ def collect(
     acting = policy_of(policy, backend)
     loaded = acting if acting is not policy else None
     folder = out if isinstance(out, RunFolder) else None
-    if out is not None and not isinstance(out, RunFolder):
-        try:
+    resumes: dict[str, Resume] = {}
+    played: Sequence[Case] = opened
+    try:
+        if resume_from is not None:
+            found = branched(resume_from, opened, acting, rules)
+            played, resumes = [case for case, _ in found], {case.id: at for case, at in found}
+            group_size = members or group_size
+        if out is not None and not isinstance(out, RunFolder):
             asked = request_of(
                 cases, acting, rules, sampling=sampling, group_size=group_size, seed=seed
             )
+            asked |= described(list(resumes.values())) if resumes else {}
             folder = RunFolder.create_or_resume(out, asked, seeds={"run": seed})
-        except BaseException:
-            if loaded is not None:
-                loaded.close()
-            raise
+    except BaseException:
+        if loaded is not None:
+            loaded.close()
+        raise
 
     def make() -> Backend:
         common: dict[str, Any] = {
@@ -157,10 +179,11 @@ def collect(
 
     stream = drive(
         play(
-            opened,
+            played,
             make,
             policy=acting.spec,
             group_size=group_size,
+            resumes=resumes,
             seed=seed,
             concurrency=concurrency,
             out=folder,
@@ -194,13 +217,17 @@ async def play(
     *,
     policy: str,
     group_size: int,
+    resumes: Mapping[str, Resume] = MappingProxyType({}),
     seed: int,
     concurrency: int,
     out: RunFolder | None = None,
     ordered: bool = False,
     on_failure: Callable[[Tally], None] | None = None,
 ) -> AsyncGenerator[Trajectory, None]:
-    """`collect` over any back end, for a caller that has an event loop of its own."""
+    """`collect` over any back end, for a caller that has an event loop of its own.
+
+    `resumes` says, by case id, from where on a case is played.
+    """
     done: set[tuple[str, int]] = set()
     if out is not None:
         out.claim()
@@ -208,7 +235,7 @@ async def play(
     jobs = enumerate(
         job
         for case in cases
-        for job in (Job(case, member) for member in range(group_size))
+        for job in (Job(case, member, resumes.get(case.id)) for member in range(group_size))
         if job.key not in done
     )
     tally = Tally()

@@ -12,10 +12,12 @@ from medgym.cases import Case, case_hash
 from medgym.consultation.team import Team
 from medgym.contracts import checked_reply
 from medgym.episode import Episode, Rules
+from medgym.errors import UserError
 from medgym.failures import Failure, at
 from medgym.imaging.study import Study
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
+from medgym.rollout.branching import Resume
 from medgym.rollout.record import record
 from medgym.rollout.threads import in_thread
 from medgym.rollout.view_hashing import Hashing
@@ -35,6 +37,7 @@ async def roll_out(
     seed: int = 0,
     member: int = 0,
     role: str = "policy",
+    resume: Resume | None = None,
     studies: Awaitable[Sequence[Study]] | Sequence[Study] | None = None,
     threads: Executor | None = None,
     on_messages: OnMessages | None = None,
@@ -49,6 +52,7 @@ async def roll_out(
         seed: the run's seed; with the case's id and `member` it fixes all sampling.
         member: the number of this episode in its group.
         role: the role in a consultation, which the sampling depends on as well.
+        resume: the beginning of an episode of this case, from which this one is played on.
         studies: the case's images where they are decoded already, or are being decoded.
         threads: where tools run; by default the event loop's own threads.
         on_messages: receives the conversation when the episode is over.
@@ -57,6 +61,8 @@ async def roll_out(
         Failure: the machinery failed; the episode is lost and may be rolled out again.
     """
     if isinstance(policy, Team):
+        if resume is not None:
+            raise UserError("a consultation cannot play a branch; fix: choose one policy")
         if isinstance(studies, Awaitable):
             studies = await studies
         part = _Part(seed, member, studies, threads, on_messages)
@@ -64,7 +70,7 @@ async def roll_out(
         with at("policy", named(policy)):
             whole = await policy.consult(case, rules, part, sampling, drawn)
         return replace(whole, case_hash=case_hash(case))
-    drawn = seed_of(seed, case.id, role, member)
+    drawn = seed_of(seed, case.id, role, member, *(resume.seed_parts if resume else ()))
     with at("policy", named(policy)):
         player = policy.for_case(case) if policy.needs_gold else policy
         policy.enter()
@@ -77,9 +83,13 @@ async def roll_out(
                 episode = await in_thread(threads, rules.begin, case)
             else:
                 episode = rules.begin(case, studies)
+        spent = 0
+        if resume is not None:
+            resume.check_policy(player)
+            with at("environment"):
+                spent = await in_thread(threads, resume.replay, episode, player.kind)
         hashing = Hashing()
         hashing.begin(episode.messages[-1])
-        spent = 0
         while not episode.done:
             turn = replace(
                 base, seed=seed_of(drawn, len(episode.turns)), max_context=rules.max_tokens
@@ -89,6 +99,8 @@ async def roll_out(
             if reply.full:
                 await in_thread(threads, _end, episode)
                 continue
+            if resume is not None and len(episode.turns) == resume.fork.turn:
+                resume.check_prompt(reply, named(policy))
             held = len(reply.prompt_ids or ()) + len(reply.token_ids or ())
             episode.spend(held - spent)
             spent = held
@@ -112,6 +124,7 @@ async def roll_out(
                 member=member,
                 kind=kind,
                 vision_token_ids=vision,
+                fork=resume.fork if resume is not None else None,
             )
     finally:
         with at("policy", named(policy)):

@@ -7,6 +7,7 @@ patience is over, the run ends, and as many episodes as fit are stored.
 """
 
 import asyncio
+import errno
 import sys
 import threading
 import time
@@ -26,6 +27,9 @@ FLUSH_COUNT, FLUSH_SECONDS = 256, 5.0
 
 PATIENCE = 600.0
 """Seconds for which a folder that cannot be written is tried again."""
+
+IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+"""A folder where a file belongs, or a file where a folder does: no waiting helps."""
 
 PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds before the folder is tried again, doubled each time up to the longest."""
@@ -146,15 +150,20 @@ class Keeper:
         """Plan the next attempt, or end the run."""
         assert self._out is not None, "only a folder refuses anything"
         said = f"{self._out.path} cannot be written ({error.strerror})"
-        if self._refused is None:
-            self._refused = _Refused(said)
-        if not self._refused.is_over:
-            self._refused.plan()
-            return
+        mend = "make room"
+        if error.errno in IN_THE_WAY:
+            said = f"{error.filename2 or error.filename} is in the way of what medgym writes"
+            mend = "move it away"
+        else:
+            if self._refused is None:
+                self._refused = _Refused(said)
+            if not self._refused.is_over:
+                self._refused.plan()
+                return
         await asyncio.to_thread(self._write_what_fits)
         left = f"{len(self._waiting)} finished episodes could not be stored; "
         raise RunError(
-            f"{said}; {left if self._waiting else ''}fix: make room, then run the same command "
+            f"{said}; {left if self._waiting else ''}fix: {mend}, then run the same command "
             "again to resume"
         ) from error
 

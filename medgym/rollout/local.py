@@ -80,6 +80,7 @@ class LocalBackend(Backend):
             sampling=self._sampling,
             seed=self._seed,
             member=job.member,
+            resume=job.resume,
             studies=shared.studies(self._threads),
             threads=self._threads,
             on_messages=finish if wanted else None,

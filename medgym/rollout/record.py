@@ -12,6 +12,7 @@ from medgym.messages import Malformed, Message, Reply
 from medgym.trajectory import (
     SEAM,
     Branch,
+    Fork,
     ImageUse,
     InvariantError,
     Kind,
@@ -34,6 +35,7 @@ def record(
     kind: Kind,
     version: str = "",
     vision_token_ids: Sequence[int] = (),
+    fork: Fork | None = None,
 ) -> Trajectory:
     """The trajectory of a finished episode.
 
@@ -60,9 +62,10 @@ def record(
         calls=tuple(o.call.name for turn in episode.turns for o in turn.outcomes),
         failed_calls=sum(o.failed for turn in episode.turns for o in turn.outcomes),
         malformed=sum(isinstance(turn.action, Malformed) for turn in episode.turns),
-        faults=tuple(fault for turn in episode.turns for fault in _faults(turn)),
+        faults=tuple(fault for turn in episode.turns for fault in faults_of(turn)),
         version=version,
         system=episode.messages[0].text,
+        fork=fork,
         **of_case(case),
     )
 
@@ -137,7 +140,8 @@ def joined(parts: Sequence[tuple[str, int, float, Trajectory]], *, policy: str) 
     return replace(parts[-1][3], policy=policy, nodes=tuple(nodes), branches=tuple(branches))
 
 
-def _faults(turn: Turn) -> list[str]:
+def faults_of(turn: Turn) -> list[str]:
+    """What was wrong with a reply and its calls, as trajectories record it."""
     if isinstance(turn.action, Malformed):
         return [turn.action.kind]
     faults = ((outcome.fault, outcome.call.name) for outcome in turn.outcomes)

@@ -45,7 +45,7 @@ class Place:
     @property
     def whole(self) -> Path:
         """The model that was trained without an adapter."""
-        return self.folder / TRAINED
+        return self._own(TRAINED)
 
     @property
     def model(self) -> Path:

@@ -9,7 +9,7 @@ other readers of Parquet. Parts of versions before there was a hash are read as 
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,10 +103,11 @@ class Part:
             uses = pyarrow.compute.list_flatten(pyarrow.compute.struct_field(uses, "images"))
             return set(pyarrow.compute.struct_field(uses, "sha256").unique().to_pylist())
 
-    def table(self) -> "pyarrow.Table":
-        """Its rows. They come without the hash, which is of these bytes only."""
+    def table(self, columns: Sequence[str] | None = None) -> "pyarrow.Table":
+        """Its rows, by default with all columns. They come without the hash, which is of these
+        bytes only."""
         with readable(self.path):
-            return self._file.read().replace_schema_metadata(None)
+            return self._file.read(columns=columns).replace_schema_metadata(None)
 
 
 @contextmanager

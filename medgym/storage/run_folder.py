@@ -18,7 +18,6 @@ import platform
 import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,6 +32,7 @@ from medgym.storage.beginning import begin, refuse_taken
 from medgym.storage.disk import is_full
 from medgym.storage.lock import Lock, check_place
 from medgym.storage.manifest import FORMAT, RECIPE, read_manifest
+from medgym.storage.plain import plain
 from medgym.storage.shown_images import require_images
 from medgym.storage.trajectories import ImageStore, TrajectoryStore
 from medgym.toml import read_toml, toml_source, toml_text
@@ -261,13 +261,15 @@ def content(trajectories: Iterable[Trajectory]) -> tuple[int, str]:
     """
     total, count = 0, 0
     for trajectory in trajectories:
-        plain = asdict(trajectory)
-        for branch in plain["branches"]:
+        row = plain(trajectory)
+        for branch in row["branches"]:
             del branch["seconds"]  # the clock's, not the run's
-        for each in (plain, *(branch["record"] for branch in plain["branches"])):
+        for each in (row, *(branch["record"] for branch in row["branches"])):
             for name in UNCOUNTED:
                 del each[name]
-        line = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+            if each["fork"] is None:  # as in runs of before there were forks
+                del each["fork"]
+        line = json.dumps(row, sort_keys=True, separators=(",", ":"))
         digest = hashlib.blake2b(line.encode("utf-8"), digest_size=16).digest()
         total = (total + int.from_bytes(digest, "little")) % 2**128
         count += 1

@@ -6,9 +6,9 @@ at most a file `.tmp-*`, which nothing reads.
 
 import io
 import json
+import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ from PIL import Image
 from medgym.errors import UserError, missing_library
 from medgym.imaging.lazy_image import image_hash
 from medgym.messages import ImagePart
-from medgym.storage.atomic import write_atomic
+from medgym.storage.atomic import check_writable, write_atomic
 from medgym.storage.parts import Part, part_bytes, part_number, readable
-from medgym.trajectory import Branch, ImageUse, Look, Node, Trajectory
+from medgym.storage.plain import plain
+from medgym.trajectory import Branch, Fork, ImageUse, Look, Node, Trajectory
 
 if TYPE_CHECKING:
     import datasets
@@ -63,6 +64,30 @@ class ImageStore:
         if not self.has(sha256):
             write_atomic(self._file(sha256), png)
 
+    def take(self, sha256: str, store: "ImageStore") -> None:
+        """Have an image that another store holds: as a hard link, or else as a copy.
+
+        Raises:
+            UserError: it is not in the other store.
+            OSError: it cannot be written.
+        """
+        if self.has(sha256):
+            return
+        source, file = store._file(sha256), self._file(sha256)
+        if not _has_content(source):
+            raise store._lacks(sha256)
+        check_writable(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if source.is_symlink():
+                raise OSError("a second link to a link would not outlive what it leads to")
+            os.link(source, file)
+        except OSError:  # another disk, or a file system without links
+            self.put_png(sha256, source.read_bytes())
+
+    def _lacks(self, sha256: str) -> UserError:
+        return UserError(f"no image {sha256[:12]}… in {self.path}; fix: copy the run's images/")
+
     def get(self, sha256: str) -> Image.Image:
         """The image of that hash, checked against it.
 
@@ -71,7 +96,7 @@ class ImageStore:
         """
         file = self._file(sha256)
         if not file.is_file():
-            raise UserError(f"no image {sha256[:12]}… in {self.path}; fix: copy the run's images/")
+            raise self._lacks(sha256)
         damaged = UserError(f"{file} does not hold the pixels of its name; fix: restore it")
         try:
             with Image.open(file) as image:
@@ -263,11 +288,15 @@ def _schema() -> "pyarrow.Schema":
             "record": pa.struct(played),
         }
     )
-    return pa.schema({**played, "nodes": pa.list_(node), "branches": pa.list_(branch)})
+    fork = pa.struct(
+        {"member": pa.int32(), "turn": pa.int32(), "nodes": pa.int32(), "prefix": pa.string()}
+    )
+    whole = {"nodes": pa.list_(node), "branches": pa.list_(branch), "fork": fork}
+    return pa.schema({**played, **whole})
 
 
 def _row(trajectory: Trajectory) -> dict[str, Any]:
-    row = asdict(trajectory)
+    row: dict[str, Any] = plain(trajectory)
     # Terms differ from rubric to rubric, which a struct column cannot: they travel as JSON.
     for each in (row, *(branch["record"] for branch in row["branches"])):
         each["terms"] = json.dumps(each["terms"])
@@ -292,10 +321,12 @@ def _trajectory(row: dict[str, Any]) -> Trajectory:
         Look(k["tool"], k["image"], tuple(k["box_px"]), k["gain"]) for k in row.pop("looks")
     )
     terms = json.loads(row.pop("terms"))
+    fork = row.pop("fork", None)  # which runs of before there were forks have not
     for name in ("vision_token_ids", "calls", "faults", "options"):
         row[name] = tuple(row.get(name, ()))  # runs of before there were options have none
     branches = tuple(
         Branch(**{**branch, "record": _trajectory(branch["record"])})
         for branch in row.pop("branches", ())
     )
-    return Trajectory(nodes=nodes, looks=looks, terms=terms, branches=branches, **row)
+    made = {"nodes": nodes, "looks": looks, "terms": terms, "branches": branches}
+    return Trajectory(**made, fork=None if fork is None else Fork(**fork), **row)

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from medgym.metrics.rate import Rate
 
@@ -19,6 +20,14 @@ def test_the_interval_is_wilsons(right: int, n: int, low: float, high: float) ->
     assert (found.value, found.n) == (right / n, n)
     assert found.low == pytest.approx(low, abs=5e-5)
     assert found.high == pytest.approx(high, abs=5e-5)
+
+
+def test_it_is_scipys_to_the_last_digit() -> None:
+    for n in (1, 2, 7, 40, 200):
+        for right in range(n + 1):
+            interval = binomtest(right, n).proportion_ci(method="wilson")
+            found = Rate.of([True] * right + [False] * (n - right))
+            assert (found.low, found.high) == (interval.low, interval.high)
 
 
 def test_of_nothing_nothing_is_known() -> None:

@@ -246,7 +246,7 @@ def test_what_a_server_withholds_is_counted_by_why_and_asked_once(tmp_path: Path
 
 def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     def command(name: str) -> list[str]:
-        cases = "phantom,question=kind:train[:60]"
+        cases = "phantom,question=kind:train[:36]"
         words = ["rollout", cases, "--policy", "scripted:random", "--group-size", "2"]
         program = "from medgym.cli import main; main()"
         return [sys.executable, "-c", program, *words, "--out", str(tmp_path / name)]
@@ -263,7 +263,7 @@ def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path)
     assert RunFolder.open(tmp_path / "killed").manifest["status"] == "running"
     subprocess.run(command("killed"), check=True, capture_output=True)
     whole, again = (RunFolder.open(tmp_path / name) for name in ("whole", "killed"))
-    assert len(again.trajectories) == 120
+    assert len(again.trajectories) == 72
     assert again.manifest["content"] == whole.manifest["content"]
     names = [sorted(p.name for p in run.path.glob("images/*/*.png")) for run in (whole, again)]
     assert names[0] == names[1]

@@ -98,6 +98,24 @@ def test_what_fits_is_stored_at_the_end(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(folder.trajectories) == 8
 
 
+@pytest.mark.parametrize("kind", ["a folder", "a file"])
+def test_what_is_in_the_way_is_said_at_once(kind: str, tmp_path: Path) -> None:
+    whole = RunFolder.create(tmp_path / "whole", "")
+    list(collect(open_cases(CASES), Counting(), RULES, out=whole, concurrency=1))
+    image = min(whole.images.path.rglob("*.png"))
+    folder = RunFolder.create(tmp_path / "run", "")
+    place = folder.path / image.relative_to(whole.path)
+    if kind == "a folder":
+        place.mkdir(parents=True)
+    else:
+        place = place.parent
+        place.parent.mkdir(exist_ok=True)
+        place.touch()
+    said = rf"{place} is in the way of what medgym writes; .*; fix: move it away, then run the same"
+    with pytest.raises(RunError, match=said):
+        list(collect(open_cases(CASES), Counting(), RULES, out=folder, concurrency=1))
+
+
 def test_an_episode_without_its_images_is_not_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

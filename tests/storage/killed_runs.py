@@ -6,6 +6,7 @@ are cheap. Each dies at a random one of its file operations: before it opens a f
 makes a folder, renames, removes or flushes, or in the middle of a write.
 """
 
+import gc
 import json
 import os
 import random
@@ -139,6 +140,7 @@ def load_what_a_run_loads(folder: Path) -> None:
     load_tools(["zoom"])
     made = run_folder.provenance()
     run_folder.provenance = lambda: made
+    gc.freeze()  # searched for garbage, all memory would be copied in each of a hundred processes
 
 
 def is_done(out: Path) -> bool:

@@ -160,6 +160,36 @@ GRPO_ARRIVES: dict[str, Case] = {
 }
 """Keys that matter where episodes are shown as tables: they reach TRL."""
 
+MOVED = {"sync_ref_model": True}
+
+DPO: dict[str, Case] = {
+    "loss_type": Case("hinge"),
+    "loss_weights": Case([1.0, 0.2], {"loss_type": ["sigmoid", "sft"]}),
+    "beta": Case(0.5),
+    "label_smoothing": Case(0.2, {"loss_type": "robust"}),
+    "discopop_tau": Case(0.5, {"loss_type": "discopop"}),
+    "ld_alpha": Case(0.1),
+    "f_divergence_type": Case("forward_kl"),
+    "f_alpha_divergence_coef": Case(0.9, {"f_divergence_type": "alpha_divergence"}),
+    "use_weighting": Case(True),
+    "train_sampling_strategy": Case("sequential", {"per_device_train_batch_size": 1}),
+    "sync_ref_model": Case(True, {}, "whole", {"ref_model_sync_steps": 1}),
+    "ref_model_mixup_alpha": Case(0.1, MOVED | {"ref_model_sync_steps": 1}, "whole"),
+    "ref_model_sync_steps": Case(1, MOVED, "whole"),
+    "disable_dropout": Case(False, {}, "dropout"),
+}
+"""Keys of `trl.DPOConfig` with which other weights are learned."""
+
+DPO_ARRIVES: dict[str, Case] = {
+    "precompute_ref_log_probs": Case(True),
+    "precompute_ref_batch_size": Case(3, {"precompute_ref_log_probs": True}),
+    "dataloader_drop_last": Case(True),
+    "save_strategy": Case("no"),
+    "save_steps": Case(7),
+    "save_total_limit": Case(7),
+}
+"""Keys with which the same is learned in another way: they reach TRL."""
+
 FILES: dict[str, Case] = {
     "save_strategy": Case("epoch", {"max_steps": 1}),
     "save_steps": Case(1, {"save_strategy": "steps"}),
@@ -188,6 +218,9 @@ def effects(table: str) -> dict[str, str]:
         found |= dict.fromkeys(SFT, LEARNED) | dict.fromkeys(SFT_LOGS, LOGGED)
         found |= dict.fromkeys(SFT_ARRIVES, REACHES)
         return found | dict.fromkeys(("save_steps", "save_total_limit"), WRITTEN)
+    if table == "dpo":  # the Trainer's keys are its own, and tried with [sft]
+        found |= dict.fromkeys(TRAINER, REACHES) | dict.fromkeys(DPO, LEARNED)
+        return found | dict.fromkeys(DPO_ARRIVES, REACHES)
     found |= dict.fromkeys(GRPO, LEARNED) | dict.fromkeys(GRPO_LOGS, LOGGED)
     found |= dict.fromkeys(GRPO_ARRIVES, REACHES) | dict.fromkeys(FILES, WRITTEN)
     return found | dict.fromkeys(SHAPES, SHAPED)

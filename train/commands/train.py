@@ -1,4 +1,4 @@
-"""`medgym train RECIPE`, and beside it `train merge`, `train audit` and `train ablate`.
+"""`medgym train RECIPE`, and beside it `train merge`, `audit`, `dpo-benchmark` and `ablate`.
 
 Imports nothing heavy before it knows what is asked.
 """
@@ -19,6 +19,7 @@ from ..run.processes import one_voice
 from .ablate import ablate
 from .allowed import AllowedReports
 from .audit import audit
+from .dpo_benchmark import dpo_benchmark
 from .merge import merge
 
 if TYPE_CHECKING:
@@ -51,12 +52,13 @@ class _ByRecipe(TyperCommand):
 app = typer.Typer(cls=_Train, add_completion=False)
 app.command("audit")(audit)
 app.command("ablate")(ablate)
+app.command("dpo-benchmark")(dpo_benchmark)
 app.command("merge")(merge)
 
 
 @app.callback()
 def group() -> None:
-    """Train a policy by a recipe; merge an adapter; audit a rubric; ablate a consultation."""
+    """Train a policy by a recipe; merge an adapter; audit a rubric; compare losses; ablate."""
 
 
 @app.command(BY_RECIPE, cls=_ByRecipe)
@@ -80,8 +82,8 @@ def train(
         typer.Option(
             "--max-steps",
             min=1,
-            help="In place of the steps of GRPO in the recipe. With --resume, a finished run "
-            "continues to it.",
+            help="In place of the steps of GRPO in the recipe, or else of DPO. With --resume, a "
+            "finished run continues to it.",
         ),
     ] = None,
     allow_host: AllowedHosts = None,
@@ -93,8 +95,9 @@ def train(
     Example: medgym train tiny --seed 1 --out runs/tiny-1
 
     Beside it stand `medgym train merge RUN OUT` (a run's adapter into its base), `medgym train
-    audit RECIPE` (what cheats would earn by its rubric) and `medgym train ablate RECIPE` (what each
-    part of a consultation's training is worth).
+    audit RECIPE` (what cheats would earn by its rubric), `medgym train dpo-benchmark RECIPE`
+    (several losses of DPO on the same pairs) and `medgym train ablate RECIPE` (what each part of a
+    consultation's training is worth).
     """
     try:
         from ..consultation import report as consult_report
@@ -145,10 +148,14 @@ def train(
 
 
 def _with_steps(recipe: "Recipe", steps: int) -> "Recipe":
-    """The recipe with another number of steps of GRPO."""
-    if recipe.consultation is not None or not recipe.grpo:
-        lacks = "[grpo]" if recipe.consultation is None else "one number of steps for all its roles"
+    """The recipe with another number of steps of GRPO, or of DPO where it has no GRPO."""
+    table = "grpo" if recipe.grpo or not recipe.dpo else "dpo"
+    keys = getattr(recipe, table)
+    if recipe.consultation is not None or not keys:
+        lacks = "one number of steps for all its roles"
+        if recipe.consultation is None:
+            lacks = "[grpo] or [dpo]"
         raise UserError(
             f"the recipe {recipe.name} has no {lacks}, so --max-steps says nothing; fix: omit it"
         )
-    return recipe.model_copy(update={"grpo": recipe.grpo | {"max_steps": steps}})
+    return recipe.model_copy(update={table: keys | {"max_steps": steps}})

@@ -5,6 +5,7 @@ Nothing heavy is imported before it is clear that there is something to examine.
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +44,14 @@ def doctor(
             help="The folder of an engine's model, to compare its log-probabilities.",
         ),
     ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            "--pairs",
+            metavar="DIR",
+            help="A folder of `medgym pairs build`, from which the model is to learn.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")
     ] = False,
@@ -51,10 +60,12 @@ def doctor(
 
     Example: medgym doctor runs/tiny
     """
-    from .subject import subject_of
+    from .subject import subject_of, with_pairs
 
     try:
-        found = _of_engine(named, cases, model) or examine(subject_of(named, cases))
+        found = _of_engine(named, cases, model, pairs) or examine(
+            with_pairs(subject_of(named, cases), pairs)
+        )
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     if as_json:
@@ -69,7 +80,9 @@ def doctor(
         )
 
 
-def _of_engine(named: str, cases: str | None, model: str | None) -> "list[Check]":
+def _of_engine(
+    named: str, cases: str | None, model: str | None, pairs: Path | None
+) -> "list[Check]":
     """The checks of an engine; none where something else is named."""
     from medgym.commands.shared_options import cases_and_rules
     from medgym.episode import DEFAULT_TOOLS
@@ -81,6 +94,8 @@ def _of_engine(named: str, cases: str | None, model: str | None) -> "list[Check]
         if model is not None:
             raise UserError("--model is of an engine; fix: name one, or the model itself")
         return []
+    if pairs is not None:
+        raise UserError("an engine learns from no pairs; fix: name the folder of its model")
     asked, rules = cases_and_rules(cases or CASES, tools=DEFAULT_TOOLS, max_turns=3)
     engine = engine_of(named, asked, rules, model)
     try:
@@ -98,6 +113,7 @@ def examine(subject: "Subject") -> "list[Check]":
     from medgym.progress import progress
 
     from . import checks as model
+    from . import pairs as of_pairs
     from . import sight as episodes
     from .tool_form import tool_form
 
@@ -111,6 +127,8 @@ def examine(subject: "Subject") -> "list[Check]":
         "sight": episodes.sees,
         "tool form": tool_form,
     }
+    if subject.pairs is not None:
+        wanted |= {"pairs": of_pairs.pairs, "pair sight": of_pairs.pair_sight}
     if subject.model is None:
         wanted = {}
     if subject.run is not None:

@@ -37,6 +37,7 @@ from medgym.storage.run_folder import RunFolder
 from medgym.tool_form import ToolFormName, take_tool_form
 from medgym.trajectory import Trajectory
 
+from ..data.preferences.folder import PairFolder
 from ..recipe.schema import Recipe, parse_recipe
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Subject:
         run: the run's folder.
         known: cases that the run's records may name.
         tool_form: how it is offered tools and calls them.
+        pairs: pairs that it is to learn from.
     """
 
     model: "PreTrainedModel | None"
@@ -139,6 +141,7 @@ class Subject:
     run: RunFolder | None = None
     known: tuple[CaseList, ...] = ()
     tool_form: ToolFormName = "text"
+    pairs: PairFolder | None = None
 
     @cached_property
     def policy(self) -> LocalModel:
@@ -261,13 +264,28 @@ def subject_of(named: str, cases: str | None) -> Subject:
     return Subject(model, processor, asked, rules, tool_form=form)
 
 
+def with_pairs(subject: Subject, folder: Path | None) -> Subject:
+    """The subject with pairs that its model is to learn from.
+
+    Raises:
+        UserError: the folder holds none, or the subject has no model.
+    """
+    if folder is None:
+        return subject
+    pairs = PairFolder.open(folder.expanduser())
+    if subject.model is None:
+        raise UserError("--pairs needs the model that is to learn; fix: name its folder")
+    return replace(subject, pairs=pairs)
+
+
 def _of_run(run: RunFolder, cases: str | None) -> Subject:
     manifest = run.manifest
     if "recipe" not in manifest:
         return _of_rollout(run, cases)
     recipe = parse_recipe(manifest["recipe"], str(run.path / "recipe.toml"))
     # In a consultation the attending's adapter; another role's is named as `hf:BASE@ADAPTER`.
-    place = Place(run.path, ROLE if recipe.consultation is None else ATTENDING)
+    role = "dpo" if recipe.dpo and not recipe.grpo else ROLE
+    place = Place(run.path, role if recipe.consultation is None else ATTENDING)
     base = place.whole if place.whole.is_dir() else place.cold_start
     if not base.is_dir():
         raise UserError(f"{run.path} holds no model yet; fix: wait for its cold start")

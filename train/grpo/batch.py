@@ -120,6 +120,15 @@ def as_trl(rows: Sequence[BatchRow], extra: Mapping[str, Any]) -> tuple[Any, ...
     )
 
 
+def look(view: int) -> str:
+    """A stand-in for TRL's list of tools; it is never called.
+
+    TRL encodes images of later turns only where it knows of at least one tool; the tools that are
+    really used belong to the episode.
+    """
+    return str(view)
+
+
 def reward_functions(rules: Rules) -> tuple[list[Any], list[float]]:
     """The rubric's terms as TRL's reward functions, and their weights.
 

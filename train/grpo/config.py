@@ -11,13 +11,14 @@ from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.model_loading import device_of
 
+from ..recipe.evaluating import evaluation_keys
 from ..recipe.optimiser import check_optimiser
 from ..recipe.reporting import check_reporting
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.trainer_keys import refuse_sharding
 from ..run.processes import PROCESSES
-from .evaluation import EVALUATED
+from .settings import SETTINGS
 
 
 def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
@@ -48,12 +49,14 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
     # Images of all processes are gathered for tables of episodes alone.
     ours["log_multimodal"] = bool(recipe.grpo.get("log_completions", False))
     ours["num_completions_to_print"] = 0
-    evaluation = _evaluation(recipe)
+    evaluation = evaluation_keys(recipe.judge, recipe.grpo, "grpo")
+    if evaluation:
+        evaluation["num_generations_eval"] = 1
     if recipe.judge.best:
         ours["save_steps"] = recipe.judge.every
     try:
         config = GRPOConfig(
-            **(ours | recipe.grpo | evaluation),
+            **(ours | SETTINGS.of_class(recipe.grpo) | evaluation),
             output_dir=str(checkpoints),
             seed=recipe.seed,
             data_seed=recipe.seed,
@@ -76,42 +79,6 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
             f"{recipe.judge.every}; fix: every a multiple of {period}, so that runs resume exactly"
         )
     return config
-
-
-def _evaluation(recipe: Recipe) -> Keys:
-    """What `[judge]` asks of the Trainer.
-
-    Raises:
-        UserError: `[grpo]` keeps no checkpoints among which there is a best one.
-    """
-    table, grpo = recipe.judge, recipe.grpo
-    if not table.every:
-        return {}
-    asked: Keys = {
-        "eval_strategy": "steps",
-        "eval_steps": table.every,
-        "num_generations_eval": 1,
-        "per_device_eval_batch_size": int(grpo.get("per_device_train_batch_size", 8)),
-    }
-    if not table.best:
-        return asked
-    strategy = grpo.get("save_strategy", "steps")
-    if strategy != "steps":
-        raise UserError(
-            f'[judge] best needs checkpoints by steps and [grpo] save_strategy is "{strategy}"; '
-            "fix: remove save_strategy"
-        )
-    if grpo.get("save_steps", table.every) % table.every:
-        raise UserError(
-            f"[judge] best evaluates every {table.every} steps and [grpo] save_steps is "
-            f"{grpo['save_steps']:g}; fix: a multiple of {table.every}"
-        )
-    return asked | {
-        "load_best_model_at_end": True,
-        "metric_for_best_model": EVALUATED,
-        "greater_is_better": True,
-        "restore_callback_states_from_checkpoint": bool(table.patience),
-    }
 
 
 def check_grpo(recipe: Recipe) -> None:

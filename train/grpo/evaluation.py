@@ -25,14 +25,9 @@ from medgym.metrics.rate import Rate
 from medgym.rollout.backend import Job
 from medgym.trajectory import Trajectory
 
+from ..recipe.evaluating import PREFIX
 from ..recipe.settings import Keys
 from .watch.together import together
-
-PREFIX = "eval"
-"""What the Trainer puts before the names of an evaluation's figures."""
-
-EVALUATED = f"{PREFIX}_accuracy"
-"""The figure by which the best checkpoint is chosen."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class EvaluatesEpisodes:
         """Evaluate; what is trained afterwards is the same as without it."""
         tables, self.log_completions = self.log_completions, False  # which are of the last step
         try:
-            with _random_state_put_back():
+            with random_state_put_back():
                 found: dict[str, float] = super().evaluate(*args, **kwargs)  # type: ignore[misc]
         finally:
             self.log_completions = tables
@@ -151,7 +146,7 @@ def _figures(held_out: HeldOut, played: Sequence[tuple[Case, Trajectory]]) -> Ke
 
 
 @contextmanager
-def _random_state_put_back() -> Iterator[None]:
+def random_state_put_back() -> Iterator[None]:
     """Leave the random states of torch, NumPy and Python as they were."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():

@@ -6,21 +6,53 @@ earn as much as before; so blindness stops the run, by name.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from medgym.cases import Case
+from medgym.episode import Rules
+from medgym.local_model import LocalModel
 from medgym.metrics.counterfactual import exchanged
 from medgym.metrics.sight import agreement, sight
 from medgym.trajectory import Trajectory
 
 from ..recipe.schema import SightTable
 from .blindness import BlindnessCheck
-from .trainer import LookingTrainer
+
+if TYPE_CHECKING:
+    from transformers import TrainerState
 
 CASES = 8
 """Cases that are measured, one episode of each, with three forward passes each."""
 
 EPISODES = 16
 """Episodes that are played with exchanged views, of the same cases."""
+
+
+class Player(Protocol):
+    """What plays the episodes that are looked into, such as a `LookingTrainer`.
+
+    Attributes:
+        local: the model in training, as a policy.
+        pictures: the images that the episodes showed, by content hash.
+    """
+
+    local: LocalModel
+
+    @property
+    def state(self) -> "TrainerState":
+        """Of the trainer."""
+
+    @property
+    def pictures(self) -> Mapping[str, Any]:
+        """See above."""
+
+    def rules_now(self) -> Rules:
+        """The rules of this step's episodes."""
+
+    def played(
+        self, cases: Sequence[Case], rules: Rules, *purpose: object
+    ) -> list[tuple[Case, Trajectory]]:
+        """Episodes of some cases by the present policy."""
 
 
 class SightMonitor:
@@ -38,7 +70,7 @@ class SightMonitor:
         self._seen = -1
 
     def __call__(
-        self, trainer: LookingTrainer, played: Sequence[tuple[Case, Trajectory]]
+        self, trainer: Player, played: Sequence[tuple[Case, Trajectory]]
     ) -> Mapping[str, float]:
         """The figures of a step; none between two looks.
 
@@ -57,9 +89,7 @@ class SightMonitor:
         return {**seen.figures(), **agrees.figures(), **_exchanged(trainer, first)}
 
 
-def _exchanged(
-    trainer: LookingTrainer, played: Sequence[tuple[Case, Trajectory]]
-) -> Mapping[str, float]:
+def _exchanged(trainer: Player, played: Sequence[tuple[Case, Trajectory]]) -> Mapping[str, float]:
     """The mean reward of the same cases when tools show another one's images, where that can be."""
     rules = trainer.rules_now()
     cases = [case for case, _ in played for _ in range(max(1, EPISODES // len(played)))]

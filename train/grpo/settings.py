@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..recipe import trainer_keys
-from ..recipe.settings import Needs, Only, Settings
+from ..recipe.settings import Needs, Only, Own, Settings
+
+BRANCHES = 4
+"""How often each turn is played on where credit is by turns and the recipe does not say."""
 
 _CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 _ENGINE = "[rollout] policy"
@@ -22,6 +25,10 @@ def _with(key: str, said: str) -> Needs:
 
 def _corrects(keys: Mapping[str, Any]) -> bool:
     return bool(keys.get(_ENGINE)) and keys.get("vllm_importance_sampling_correction", True)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 _KL = _with("beta", "a grpo.beta above 0")
@@ -141,6 +148,25 @@ SETTINGS = Settings(
                 "vllm_importance_sampling_clip_min",
             ),
             Needs(f"{_ENGINE} and vllm_importance_sampling_correction", _corrects),
+        ),
+        "credit_branches": Needs(
+            'grpo.credit = "turn"', lambda keys: keys.get("credit") == "turn"
+        ),
+        "credit": Needs(
+            'grpo.multi_objective_aggregation = "sum_then_normalize"',
+            lambda keys: keys.get("multi_objective_aggregation") in (None, "sum_then_normalize"),
+        ),
+    },
+    own={
+        "credit": Own(
+            'what has an advantage: the whole `"episode"` (the default) or each `"turn"`',
+            '"episode" or "turn"',
+            ("episode", "turn").__contains__,
+        ),
+        "credit_branches": Own(
+            f"how often each turn is played on for its value; {BRANCHES} by default",
+            "a whole number of 1 or more",
+            _is_count,
         ),
     },
 )  # fmt: skip

@@ -43,6 +43,7 @@ from ..run.processes import is_first, require_as_many
 from ..run.stage import ReportPanel, Stage, TrainedPolicy
 from .callbacks import NewEnd, StopAt, checkpoint_of, choosing, has_stopped
 from .config import check_grpo, grpo_config
+from .credit import credit_branches
 from .dynamic_sampling import SkipFlat
 from .evaluation import HeldOut
 from .logs.curves import panels
@@ -193,6 +194,7 @@ def train_grpo(
         }
         trainer = _trainer(recipe, model, processor, config, asked)
         trainer.source_of = source_of
+        trainer.credit_branches = credit_branches(recipe.grpo)
         if engine is not None:
             trainer.publisher = Following(
                 engine,

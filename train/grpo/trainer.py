@@ -39,7 +39,8 @@ from ..data.mixture import SourceOf, accuracies
 from ..models.checkpoint import WholeCheckpoints
 from ..models.precision import LearnsInFloat32
 from ..run.processes import to_first
-from .batch import BatchRow, as_trl, filled, inputs_of, reward_functions, rows_of, shortest
+from .batch import BatchRow, as_trl, filled, inputs_of, look, reward_functions, rows_of, shortest
+from .credit import CreditsTurns
 from .dynamic_sampling import Group, Play
 from .evaluation import EvaluatesEpisodes, HeldOut
 from .logs.tables import columns
@@ -69,16 +70,9 @@ def check_trl() -> None:
         )
 
 
-def look(view: int) -> str:
-    """A stand-in for TRL's list of tools; it is never called.
-
-    TRL encodes images of later turns only where it knows of at least one tool; the tools that are
-    really used belong to the episode.
-    """
-    return str(view)
-
-
-class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, GRPOTrainer):
+class LookingTrainer(
+    CreditsTurns, Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, GRPOTrainer
+):
     """TRL's `GRPOTrainer`, whose completions are episodes.
 
     Args:
@@ -242,6 +236,7 @@ class LookingTrainer(Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints
             is_gone or (self._overlong == "mask" and trajectory.truncated)
             for is_gone, trajectory in zip(gone, trajectories, strict=True)
         ]
+        self.credit_turns(pairs, silent, rules)
         rows = together(self.accelerator, lambda: rows_of(trajectories, self.pictures))
         stand_in = shortest(rows)
         if self._someone_has_none:

@@ -1,8 +1,9 @@
 """What a training run is made of, as TOML: read strictly, so that a typo cannot pass for a default.
 
-`[lora]` and `[sft.lora]` go straight through to `peft.LoraConfig`, `[sft]` to `trl.SFTConfig` and
-`[grpo]` to `trl.GRPOConfig`; their keys are those classes' own. An unknown key anywhere is an error
-that names the nearest one.
+`[lora]` and `[sft.lora]` go straight through to `peft.LoraConfig`, `[sft]` to `trl.SFTConfig`,
+`[grpo]` to `trl.GRPOConfig`, `[kto]` to `trl.KTOConfig` and `[dpo]`, without its own tables, to
+`trl.DPOConfig`; their keys are those classes' own. An unknown key anywhere is an error that names
+the nearest one.
 """
 
 from pathlib import Path
@@ -16,12 +17,15 @@ from medgym.registry import load, names
 from medgym.toml import read_table, read_toml
 from medgym.tool_form import ToolFormName
 
+from ..dpo.tables import check_table as check_dpo
 from ..grpo.settings import SETTINGS as GRPO
+from ..kto.settings import SETTINGS as KTO
 from ..models.settings import SETTINGS as LORA
 from ..sft.settings import SETTINGS as SFT
 from .judge import JudgeTable
 from .model import ModelPart as ModelPart
 from .model import ModelTable, check_learning
+from .pairs import PairsTable
 from .rubric import RubricTable, rubric_of
 from .settings import Keys
 from .trainer_keys import refuse_sampling
@@ -221,12 +225,15 @@ class Recipe(_Table):
     curriculum: CurriculumTable = CurriculumTable()
     sight: SightTable = SightTable()
     judge: JudgeTable = JudgeTable()
+    pairs: PairsTable = PairsTable()
     consultation: Keys | None = None
     roles: dict[str, Keys] = {}
     marl: MarlTable = MarlTable()
     sft: Keys = {}
     lora: Keys = {}
     grpo: Keys = {}
+    dpo: Keys = {}
+    kto: Keys = {}
 
 
 def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
@@ -250,7 +257,8 @@ def load_recipe(name: str, **changes: object) -> tuple[Recipe, str]:
     data |= {key: value for key, value in changes.items() if value is not None}
     data.setdefault("name", path.stem)
     recipe = parse_recipe(data, str(path))
-    for table, keys in {"sft": recipe.sft, "grpo": recipe.grpo}.items():
+    tables = {"sft": recipe.sft, "grpo": recipe.grpo, "dpo": recipe.dpo, "kto": recipe.kto}
+    for table, keys in tables.items():
         if keys.get("max_steps", -1) > 0 and "num_train_epochs" in keys:
             raise UserError(
                 f"{path}: {table}.num_train_epochs does nothing beside max_steps; fix: remove one"
@@ -280,9 +288,9 @@ def parse_recipe(data: Keys, where: str) -> Recipe:
     shown = recipe.demonstrations
     if shown is not None and (shown.policy is None) == (shown.run is None):
         raise UserError(f"{where}: [demonstrations] needs either policy or run; fix: give one")
-    fault = recipe.judge.fault(recipe.consultation is not None)
-    if fault is not None:
-        raise UserError(f"{where}: {fault}")
+    for fault in (recipe.judge.fault(recipe.consultation is not None), recipe.pairs.fault()):
+        if fault is not None:
+            raise UserError(f"{where}: {fault}")
     for role in recipe.marl.grpo:
         if role not in TRAINED:
             raise unknown(f"role in {where}:", f"marl.grpo.{role}", TRAINED)
@@ -292,7 +300,7 @@ def parse_recipe(data: Keys, where: str) -> Recipe:
     rubric_of(recipe.rubric)  # a name that is wrong is named now, not when training begins
     _check_keys(recipe, where)
     wholes = {
-        "lora": bool(recipe.grpo or recipe.marl.grpo) and not recipe.lora,
+        "lora": any((recipe.grpo, recipe.marl.grpo, recipe.dpo, recipe.kto)) and not recipe.lora,
         "sft.lora": recipe.demonstrations is not None and "lora" not in recipe.sft,
     }
     check_learning(recipe.model, wholes, where)
@@ -331,6 +339,8 @@ def _check_keys(recipe: Recipe, where: str) -> None:
         if keys.get("r", 1) < 1:  # which PEFT sees much later
             raise UserError(f"{where}: {name}.r: {keys['r']}; fix: a rank of 1 or more")
     SFT.check({key: value for key, value in recipe.sft.items() if key != "lora"}, where)
+    check_dpo(recipe.dpo, recipe.lora, where)
+    KTO.check(recipe.kto, where)
     engine = {"[rollout] policy": recipe.rollout.policy}
     GRPO.check(recipe.grpo, where, beside=engine)
     for role, keys in recipe.marl.grpo.items():

@@ -38,6 +38,14 @@ class Only(NamedTuple):
     reason: str
 
 
+class Own(NamedTuple):
+    """What a key of medgym's own does, and what its value is: in words, and as a check of it."""
+
+    what: str
+    value: str
+    fits: Callable[[object], bool]
+
+
 class Needs(NamedTuple):
     """What other keys have to be for a key to do anything: in words, and as a check of them."""
 
@@ -57,6 +65,7 @@ class Settings:
         refused: keys that a recipe may not have, and why.
         only: keys that are passed on with some values alone.
         needs: keys that do nothing unless others are set.
+        own: keys of medgym's own, which the class does not have and is not given.
     """
 
     table: str
@@ -66,6 +75,11 @@ class Settings:
     refused: Mapping[str, str]
     only: Mapping[str, Only] = field(default_factory=dict)
     needs: Mapping[str, Needs] = field(default_factory=dict)
+    own: Mapping[str, Own] = field(default_factory=dict)
+
+    def of_class(self, keys: Mapping[str, Any]) -> Keys:
+        """The keys of a table that its class is given."""
+        return {key: value for key, value in keys.items() if key not in self.own}
 
     def check(
         self,
@@ -90,6 +104,11 @@ class Settings:
         numbers = self._plain()
         for key, value in keys.items():
             name = f"{where}: {table}.{key}"
+            if key in self.own:
+                if not self.own[key].fits(value):
+                    what = self.own[key].value
+                    raise UserError(f"{name} = {toml(value)} is refused; fix: write {what}")
+                continue
             if key in self.ours:
                 place = self.ours[key]
                 fix = "set it there" if place.startswith("[") else "remove it"
@@ -98,6 +117,7 @@ class Settings:
                 raise UserError(f"{name} is refused: {self.refused[key]}; fix: remove it")
             if key not in numbers:
                 known = [f"{table}.{n}" for n in numbers if n in self.passed]
+                known += [f"{table}.{n}" for n in self.own]
                 raise unknown(f"key in {where}:", f"{table}.{key}", known)
             if key not in self.passed:
                 raise UserError(

@@ -16,8 +16,7 @@ from medgym.storage.shown_images import lost_images
 
 from ..recipe.schema import Recipe, with_defaults
 from .fingerprint import PlugIn, check_unchanged, fingerprints
-from .lengthening import STAGES as LENGTHENED
-from .lengthening import set_steps
+from .lengthening import set_steps, stages_of, table_of
 
 EMPTY = {"manifest.json", "recipe.toml", "stages.json", "images", "trajectories"}
 """What is in the folder of a run that came to nothing; the last two are empty."""
@@ -71,8 +70,8 @@ def open_folder(
     if resume:
         _warn_of_lost_images(folder)
     differing = changed(held, wanted)
-    if resume and may_lengthen and differing.keys() == {"grpo.max_steps"}:
-        check_code(run, plugins, again=LENGTHENED)
+    if resume and may_lengthen and differing.keys() == {f"{table_of(wanted)}.max_steps"}:
+        check_code(run, plugins, again=stages_of(wanted))
         set_steps(run, wanted)
         return run
     changes = ", ".join(f"{key}: {values}" for key, values in differing.items())

@@ -49,6 +49,12 @@ class Run:
         return training_order(self.train, self.recipe.cases.order, self.recipe.seed)
 
     @cached_property
+    def paired(self) -> GoldCases:
+        """The cases that pairs are made of: of `[pairs]`, or else those of training."""
+        spec = self.recipe.pairs.cases
+        return self.train if spec is None else GoldCases(spec)
+
+    @cached_property
     def test(self) -> GoldCases:
         """The cases of judging."""
         return GoldCases(self.recipe.cases.test)
@@ -68,13 +74,19 @@ class Run:
     def opened(self) -> tuple[GoldCases, ...]:
         """All cases that the recipe names."""
         train = (self.train,) if self.recipe.cases.train is not None else ()
-        others = (self.demonstrated, self.held_out)
+        paired = None if self.recipe.pairs.cases is None else self.paired
+        others = (self.demonstrated, paired, self.held_out)
         return (*train, self.test, *(cases for cases in others if cases is not None))
 
     @cached_property
     def overlaps(self) -> tuple[SharedCases, ...]:
         """What is learned from and judged by, of all cases that the recipe names."""
         learned = {"[demonstrations]": self.demonstrated}
+        prefers = bool(self.recipe.dpo or self.recipe.kto)
+        if prefers and self.recipe.pairs.cases is not None:
+            learned["[pairs] cases"] = self.paired
+        elif prefers:
+            learned["[cases] train"] = self.train
         if self.recipe.grpo or self.recipe.consultation is not None:
             learned["[cases] train"] = self.train
         pairs = [(self.test, "[cases] test", cases, name) for name, cases in learned.items()]

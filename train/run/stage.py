@@ -122,7 +122,7 @@ def do(stages: Sequence[Stage], run: Run) -> None:
                 "fix: begin a new run"
             )
         if stage.together:
-            asked = (run.recipe.grpo, run.recipe.sft)
+            asked = (run.recipe.grpo, run.recipe.dpo, run.recipe.kto, run.recipe.sft)
             join(
                 max(float(keys.get("ddp_timeout", TIMEOUT)) for keys in asked),
                 next((keys["ddp_backend"] for keys in asked if "ddp_backend" in keys), None),

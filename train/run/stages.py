@@ -11,7 +11,9 @@ from medgym.errors import UserError
 
 from ..data.curriculum import CurriculumStage
 from ..data.mixture import MixedCases
+from ..dpo.stage import DpoStage
 from ..grpo.stage import GrpoStage
+from ..kto.stage import KtoStage
 from ..recipe.outside import check_outside
 from ..recipe.tables import check_tables
 from ..sft.stage import ColdStartStage
@@ -30,6 +32,8 @@ START: tuple[Stage, ...] = (
 
 TRAINING: tuple[Stage, ...] = (
     *START,
+    DpoStage(),  # [dpo], [pairs], [lora]: preferences between whole episodes
+    KtoStage(),  # [kto], [pairs], [lora]: single episodes, right or wrong
     CurriculumStage(),  # [curriculum]: which cases, in which order
     GrpoStage(),  # [grpo], [lora]: reinforcement learning on whole episodes
 )

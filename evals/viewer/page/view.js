@@ -72,7 +72,8 @@ function draw(now) {
   const list = document.getElementById("groups");
   list.replaceChildren(...chosen.map(([group, at]) => make(
     "a", { href: address({ group: at }), class: at === here ? "here" : null },
-    group.case, make("div", { class: "dots" }, ...group.episodes.map(dot)))));
+    group.case, make("div", { class: "dots" }, ...group.episodes.map(dot),
+      ...(group.pair ? [group.pair.builder] : [])))));
   list.querySelector(".here")?.scrollIntoView({ block: "nearest" });
   const episodes = chosen.flatMap(([group]) => group.episodes);
   const correct = episodes.filter((e) => e.correct).length;
@@ -112,6 +113,7 @@ function about(group, gold, texts) {
   const parts = group.episodes.flatMap((e) => e.parts).filter((part) => part.turns.length);
   const lines = parts.map((part) => texts[part.turns[0].text]);
   const words = make("div", { class: "words" }, make("h2", {}, group.case));
+  if (group.pair) words.append(make("p", {}, pairOf(group.pair)));
   if (!gold) {
     words.append(make("p", { class: "note" }, "The case cannot be found, so its gold is not shown."));
     return make("section", { class: "case" }, words);
@@ -128,6 +130,12 @@ function about(group, gold, texts) {
   words.append(make("p", { class: "note" }, golds.join(" · ")));
   const scenes = parts.length ? gold.sizes.map((size, image) => scene(group, gold, parts[0], size, image)) : [];
   return make("section", { class: "case" }, ...scenes, words);
+}
+
+// Why two episodes are a pair.
+function pairOf({ builder, why, score, margin, shared }) {
+  const rest = shared ? [`the first ${shared} messages are shared`] : [];
+  return [`${builder}: ${why}`, `score ${short(score)}`, `margin ${short(margin)}`, ...rest].join(" · ");
 }
 
 // An image as it was shown first; gold regions, and where each episode looked.
@@ -176,7 +184,7 @@ function picture(hash, name) {
 }
 
 function column(episode, texts) {
-  const title = `member ${episode.member}: ${summary(episode)}`;
+  const title = `${episode.side ? `${episode.side}, ` : ""}member ${episode.member}: ${summary(episode)}`;
   return make("article", { class: `episode ${verdict(episode)}` }, make("h2", {}, title),
     make("div", { class: "parts" }, ...episode.parts.map((part) => partOf(part, texts))));
 }

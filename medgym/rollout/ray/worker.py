@@ -128,6 +128,7 @@ class EnvWorker:
                 sampling=plan.sampling,
                 seed=plan.seed,
                 member=job.member,
+                resume=job.resume,
                 studies=opened,
                 threads=self._threads,
                 on_messages=finish if plan.keeps else None,

@@ -29,8 +29,9 @@ from .walk import Contents
 JUDGING = ("judged", "judged.json", "results.json")
 """What the judging of a training writes, which it can write again."""
 
-ADAPTERS = ("adapters", ROLE)
-"""Where the adapters of a training without a consultation are, which its checkpoints hold too."""
+STAGES = {ROLE: "grpo", "dpo": "dpo", "kto": "kto"}
+"""The stages whose adapters their checkpoints hold too, by the role: those of a training without a
+consultation."""
 
 
 class Repaired:
@@ -115,9 +116,16 @@ def _may_move(found: Contents, damage: Damage) -> bool:
     if damage.path.suffix == ".png":
         return True
     inside = damage.path.relative_to(found.folder).parts
-    if inside[:2] == ADAPTERS:
-        return any((found.folder / "checkpoints").glob("checkpoint-*"))
+    role = _role(inside)
+    if role is not None:
+        return any(Place(found.folder, role).checkpoints.glob("checkpoint-*"))
     return inside[0] in JUDGING or inside[0].startswith("checkpoints")
+
+
+def _role(inside: tuple[str, ...]) -> str | None:
+    """Whose adapter a path inside a run belongs to, if it is one of `STAGES`."""
+    found = inside[1] if inside[:1] == ("adapters",) and len(inside) > 1 else None
+    return found if found in STAGES else None
 
 
 def _set_aside(folder: Path, damage: Damage) -> None:
@@ -126,7 +134,7 @@ def _set_aside(folder: Path, damage: Damage) -> None:
     # A checkpoint and a version of an adapter are of use only as a whole.
     if inside.parts[0].startswith("checkpoints"):
         inside = Path(*inside.parts[:2])
-    elif inside.parts[:2] == ADAPTERS:
+    elif _role(inside.parts) is not None:
         inside = Path(*inside.parts[:3])
     source, target = folder / inside, folder / SET_ASIDE / inside
     if not os.path.lexists(source):
@@ -176,8 +184,9 @@ def _reopen(found: Contents, report: RunReport, aside: set[Path], done: Repaired
         return
     run = RunFolder(folder)
     inside = [path.relative_to(folder).parts[0] for path in aside]
-    if any(path.relative_to(folder).parts[:2] == ADAPTERS for path in aside):
-        Place(folder).reopen("grpo", "judge")
+    roles = {_role(path.relative_to(folder).parts) for path in aside} - {None}
+    if roles:
+        Place(folder).reopen("judge", *(STAGES[role] for role in roles if role is not None))
         run.note(status="running")
         done.todo.append(
             f"{again}, with --resume; it publishes the adapter of its last checkpoint and judges "

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow
@@ -219,6 +219,7 @@ def test_all_stores_of_a_run_are_shown_and_images_that_were_not_kept_are_named_s
         (["trajectories/demonstrations", "trajectories/grpo"], "trajectories/grpo"),
         (["judged/kind", "judged/side"], "judged/kind"),
         (["trajectories"], "trajectories"),
+        (["pairs.jsonl", "trajectories"], "pairs.jsonl"),
     ],
 )
 def test_the_page_opens_at_the_trained_policy(names: list[str], first: str) -> None:
@@ -339,9 +340,52 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) ->
 EVIL = '</script><script>document.title="owned"</script><img src=x onerror="document.title=1">'
 
 
-def dom(folder: RunFolder, address: str, tmp_path: Path, page: str = "index") -> str:
-    """What a browser makes of the page: its elements, as text."""
+FRAMES = """<!doctype html><html><body>{frames}<script>
+setTimeout(() => {{ document.body.dataset.found = JSON.stringify(
+  [...document.querySelectorAll("iframe")].map((frame) => {{
+    const page = frame.contentDocument;
+    return [page.documentElement.outerHTML, page.body.dataset.found ?? null];
+  }})); }}, {after});
+</script></body></html>"""
+"""Pages side by side, so that one browser opens them all."""
+
+
+class Opened(NamedTuple):
+    """A page in a browser, as text, and what the last script found in it."""
+
+    page: str
+    found: Any
+
+
+def opened(
+    folder: RunFolder,
+    tmp_path: Path,
+    *asked: tuple[str, Sequence[str]],
+    size: tuple[int, int] = (1400, 900),
+) -> list[Opened]:
+    """What a browser makes of the page at some addresses, each in a frame of its own.
+
+    Args:
+        asked: an address (what follows `index.html`), and scripts to run in the page there, each a
+            second after the one before. size: of the frames.
+    """
     assert BROWSER is not None
+    place = folder.path / "view"
+    page = (place / "index.html").read_text("utf-8")
+    frames = []
+    for number, (address, scripts) in enumerate(asked):
+        later = "".join(
+            f"setTimeout(() => {{ document.body.dataset.found = JSON.stringify({script}); }},"
+            f" {1000 * (order + 1)});"
+            for order, script in enumerate(scripts)
+        )
+        name = f"test-{number}.html" if scripts else "index.html"
+        if scripts:
+            (place / name).write_text(f"{page}<script>{later}</script>", "utf-8")
+        source = html.escape(f"{name}{address}")
+        frames.append(f'<iframe src="{source}" width={size[0]} height={size[1]}></iframe>')
+    after = 1000 * (2 + max(len(scripts) for _, scripts in asked))
+    (place / "frames.html").write_text(FRAMES.format(frames="".join(frames), after=after), "utf-8")
     done = subprocess.run(
         [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
@@ -349,27 +393,22 @@ def dom(folder: RunFolder, address: str, tmp_path: Path, page: str = "index") ->
             "--disable-sync", "--allow-file-access-from-files", "--dump-dom",
             f"--user-data-dir={tmp_path / 'browser'}",
             "--window-size=1400,900", "--virtual-time-budget=20000",
-            f"{(folder.path / f'view/{page}.html').as_uri()}{address}",
+            (place / "frames.html").as_uri(),
         ],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    told = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert told is not None, done.stdout[-2000:]
+    seen = json.loads(html.unescape(told[1]))
+    for (_, scripts), (_, said) in zip(asked, seen, strict=True):
+        assert said is not None or not scripts
+    return [Opened(text, None if said is None else json.loads(said)) for text, said in seen]
 
 
-def found(folder: RunFolder, address: str, tmp_path: Path, *scripts: str) -> Any:
-    """What the last script finds in the page, each of them run a second after the one before."""
-    page = (folder.path / "view" / "index.html").read_text("utf-8")
-    later = "".join(
-        f"setTimeout(() => {{ document.body.dataset.found = JSON.stringify({script}); }},"
-        f" {1000 * (number + 1)});"
-        for number, script in enumerate(scripts)
-    )
-    (folder.path / "view" / "test.html").write_text(f"{page}<script>{later}</script>", "utf-8")
-    shown = dom(folder, address, tmp_path, "test")
-    told = re.search(r'data-found="([^"]*)"', shown)
-    assert told is not None, shown[-2000:]
-    return json.loads(html.unescape(told[1]))
+def doms(folder: RunFolder, tmp_path: Path, *addresses: str) -> list[str]:
+    """What a browser makes of the page at some addresses: its elements, as text."""
+    return [each.page for each in opened(folder, tmp_path, *((at, ()) for at in addresses))]
 
 
 browser = pytest.mark.skipif(BROWSER is None, reason="there is no browser")
@@ -386,7 +425,9 @@ def test_a_browser_shows_groups_filters_and_boxes(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "a", load_policy("scripted:random"), group_size=4, seed=1)
     write_page(folder)
     kept: list[Trajectory] = list(folder.trajectories)
-    page = dom(folder, "", tmp_path)
+    page, *filtered, none = doms(
+        folder, tmp_path, "", "#show=mixed", "#show=wrong", "#find=no-such-case"
+    )
     count = re.search(r'<output id="count">([^<]*)</output>', page)
     assert count is not None
     right = sum(t.correct for t in kept)
@@ -404,12 +445,10 @@ def test_a_browser_shows_groups_filters_and_boxes(tmp_path: Path) -> None:
 
     groups = {t.case_id: {u.correct for u in kept if u.case_id == t.case_id} for t in kept}
     assert {True, False} in groups.values()
-    for show, wanted in (("mixed", {True, False}), ("wrong", {False})):
+    for page, wanted in zip(filtered, ({True, False}, {False}), strict=True):
         same = [case for case, outcomes in groups.items() if outcomes == wanted]
-        page = dom(folder, f"#show={show}", tmp_path)
         assert page.count("<a ") == len(same)
-    page = dom(folder, "#find=no-such-case", tmp_path)
-    assert "No group matches." in words(page)
+    assert "No group matches." in words(none)
 
 
 @browser
@@ -419,11 +458,11 @@ def test_what_a_policy_writes_is_shown_and_does_nothing(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "evil", policy)
     TrajectoryStore(folder.path / "z<" / "script>").write(list(folder.trajectories))
     assert list(write_page(folder)["stores"]) == ["trajectories", "z</script>"]
-    page = dom(folder, "", tmp_path)
+    page, other = doms(folder, tmp_path, "", "#store=z</script>")
     assert "<title>evil</title>" in page
     assert EVIL in words(page.replace("&lt;", "\x01")).replace("\x01", "<")
     assert "<dd>&lt;i&gt;says&lt;/i&gt;</dd>" in page
-    assert "3 groups" in dom(folder, "#store=z</script>", tmp_path)
+    assert "3 groups" in other
 
 
 @browser
@@ -451,11 +490,7 @@ def test_images_keep_their_shape_and_boxes_and_masks_lie_where_they_are(tmp_path
     write_cases([case], tmp_path / "c.jsonl")
     folder = a_run(tmp_path / "a", Says(render_answer("A")), str(tmp_path / "c.jsonl"))
     write_page(folder)
-    scenes = found(
-        folder,
-        "",
-        tmp_path,
-        """[...document.querySelectorAll(".scene")].map((scene) => {
+    script = """[...document.querySelectorAll(".scene")].map((scene) => {
           const at = scene.getBoundingClientRect(), canvas = scene.querySelector("canvas");
           const inside = (rect) => { const box = rect.getBoundingClientRect();
             return [box.left - at.left, box.top - at.top, box.right - at.left, box.bottom - at.top]
@@ -465,8 +500,8 @@ def test_images_keep_their_shape_and_boxes_and_masks_lie_where_they_are(tmp_path
           return { size: [at.width, at.height], gold: inside(scene.querySelector("rect.gold")),
             mask: canvas && [[645, 45], [615, 120], [660, 120], [585, 45], [45, 615]]
               .map(([x, y]) => covers(x / 900, y / 300)) };
-        })""",
-    )
+        })"""
+    ((_, scenes),) = opened(folder, tmp_path, ("", [script]))
     for scene, (width, height), region in zip(scenes, files.values(), case.regions, strict=True):
         assert scene["size"][0] / scene["size"][1] == pytest.approx(width / height, rel=0.02)
         box = [v / side for v, side in zip(region.box_px, (width, height) * 2, strict=True)]
@@ -483,21 +518,23 @@ def test_stores_and_groups_are_chosen_by_hand(tmp_path: Path) -> None:
     count = 'document.getElementById("count").textContent'
     choose = """(() => { const field = document.getElementById("store");
       field.value = "trajectories"; field.dispatchEvent(new Event("change")); })()"""
-    assert found(folder, "", tmp_path, count).startswith("1 groups, 1 episodes")
-    assert found(folder, "", tmp_path, choose, count).startswith("3 groups, 6 episodes")
     # Another choice while the first store is on its way: what is shown is what was chosen last.
     quickly = f"[location.hash = '#store=trajectories', {count}]"
-    assert found(folder, "", tmp_path, quickly, count).startswith("3 groups, 6 episodes")
     down = "document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowDown'}))"
     here = "document.querySelector('nav a.here').textContent"
     names = [group["case"] for group in shown(folder)["groups"]]
-    told = found(folder, "#store=trajectories", tmp_path, down, down, here)
-    assert told == names[2]
+    first, chosen, changed, told = opened(
+        folder, tmp_path, ("", [count]), ("", [choose, count]), ("", [quickly, count]),
+        ("#store=trajectories", [down, down, here]),
+    )  # fmt: skip
+    assert first.found.startswith("1 groups, 1 episodes")
+    assert chosen.found.startswith("3 groups, 6 episodes")
+    assert changed.found.startswith("3 groups, 6 episodes")
+    assert told.found == names[2]
     (folder.path / "view" / "episodes-1.js").unlink()
-    main = 'document.getElementById("group").textContent'
-    assert "episodes-1.js is not in the folder of this page" in found(
-        folder, "#store=trajectories", tmp_path, main
-    )
+    (page,) = doms(folder, tmp_path, "#store=trajectories")
+    (group,) = re.findall(r'id="group".*', page, re.DOTALL)
+    assert "episodes-1.js is not in the folder of this page" in group
 
 
 @browser
@@ -505,18 +542,13 @@ def test_a_phone_shows_one_column(tmp_path: Path) -> None:
     """A frame of 390 px: nothing is wider than it, and the episode comes below the list."""
     folder = a_run(tmp_path / "a", load_policy("scripted:random"), group_size=4, seed=1)
     write_page(folder)
-    (folder.path / "view" / "frame.html").write_text(
-        "<!doctype html><html><body><iframe id=page src=index.html width=390 height=844></iframe>"
-        "<script>setTimeout(() => { const page = document.getElementById('page').contentDocument;"
-        "const place = (name) => page.querySelector(name).getBoundingClientRect();"
-        "document.body.dataset.found = JSON.stringify({ wide: page.documentElement.scrollWidth,"
-        "list: place('nav').bottom, main: place('main').top, episode: place('.episode').width,"
-        "header: place('header').height });"
-        "}, 3000)</script></body></html>"
-    )
-    seen = re.search(r'data-found="([^"]*)"', dom(folder, "", tmp_path, "frame"))
-    assert seen is not None
-    told = json.loads(html.unescape(seen[1]))
+    script = """(() => {
+      const place = (name) => document.querySelector(name).getBoundingClientRect();
+      return { wide: document.documentElement.scrollWidth, list: place("nav").bottom,
+        main: place("main").top, episode: place(".episode").width,
+        header: place("header").height };
+    })()"""
+    ((_, told),) = opened(folder, tmp_path, ("", [script]), size=(390, 844))
     assert told["wide"] <= 390
     assert told["list"] <= told["main"]
     assert told["episode"] > 320
@@ -542,19 +574,23 @@ def test_a_consultation_is_a_row_of_parts_and_triage_has_its_own_question(tmp_pa
     write_page(folder)
     parts = """[...document.querySelectorAll(".part")].map((part) => [
       part.querySelector(".note").textContent.split(" ")[0], part.getBoundingClientRect().left])"""
-    told = found(folder, "#store=trajectories", tmp_path, parts)
+    words_of = """document.querySelector(".words").textContent"""
+    played, asking, about, *filtered = opened(
+        folder, tmp_path, ("#store=trajectories", [parts]), ("#store=trajectories", [words_of]),
+        ("#store=triage", [words_of]),
+        *((f"#store=worse&show={name}", ())
+          for name in ("all", "right", "wrong", "mixed", "failed", "__proto__")),
+    )  # fmt: skip
+    told = played.found
     role = "specialist:ophthalmologist"
     assert [name for name, _ in told] == ["triage", role, role, "attending"]
     assert [left for _, left in told] == sorted({left for _, left in told}), "side by side"
 
-    words_of = """document.querySelector(".words").textContent"""
     gold = open_cases(CASES)[0].question
-    assert "another" not in found(folder, "#store=trajectories", tmp_path, words_of)
-    about = found(folder, "#store=triage", tmp_path, words_of)
-    assert "Which specialist should see this case?" in about
-    assert "A. ophthalmologist" in about
-    assert f'gold of the case\'s own question, "{gold}"' in about
+    assert "another" not in asking.found
+    assert "Which specialist should see this case?" in about.found
+    assert "A. ophthalmologist" in about.found
+    assert f'gold of the case\'s own question, "{gold}"' in about.found
 
-    shows = [dom(folder, f"#store=worse&show={name}", tmp_path).count("<a ")
-             for name in ("all", "right", "wrong", "mixed", "failed", "__proto__")]  # fmt: skip
+    shows = [each.page.count("<a ") for each in filtered]
     assert shows == [3, 2, 0, 0, 1, 3]

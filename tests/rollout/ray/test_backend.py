@@ -404,9 +404,9 @@ class Once(Looking):
     kind = "text"
     version = "v7"
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, crowd: int = 5) -> None:
         super().__init__(render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]}), 2)
-        self.log = log
+        self.log, self.crowd = log, crowd
         self.inside = self.waiting = self.most = 0
 
     def enter(self) -> None:
@@ -420,7 +420,7 @@ class Once(Looking):
         for _ in range(100):  # at first until both workers have come, however slowly one starts
             await asyncio.sleep(0.05)
             self.most = max(self.most, self.waiting)
-            if self.most > 4:
+            if self.most >= self.crowd:
                 break
         shown = sum(len(message.images) for message in conversation)
         with self.log.open("a") as stream:
@@ -454,7 +454,7 @@ def test_a_model_lives_once_and_every_worker_asks_it(tmp_path: Path) -> None:
 def test_what_a_policy_is_told_survives_a_restart(tmp_path: Path) -> None:
     async def talk() -> None:
         actor = PolicyActor({})
-        part = packed(Once(tmp_path / "log"), "the policy")
+        part = packed(Once(tmp_path / "log", crowd=1), "the policy")
         asks = [Message("system", ()), Message("user", ())]
         more = [Message("assistant", ()), Message("tool", ())]
         await actor.enter(0)  # nothing is made: it is only not waited for
@@ -735,3 +735,14 @@ def test_what_makes_no_sense_is_refused() -> None:
         collected(backend="ray", workers=0)
     with pytest.raises(UserError, match="want 3 lasers of the Ray cluster, which has 0; fix: "):
         list(collect(cases(1), SLOW, Rules(tools=(Heavy(),)), backend="ray"))
+
+
+def test_branches_are_those_of_this_process() -> None:
+    asked: dict[str, Any] = {"group_size": 2, "ordered": True}
+    origins = list(collect(cases(2), "scripted:random", RULES, **asked))
+    pairs = [next(each for each in origins if each.case_id == c.id) for c in cases(2)]
+    asked["resume_from"] = [(each, min(1, each.turns - 1)) for each in pairs]
+    here = list(collect(cases(2), "scripted:random", RULES, **asked))
+    there = list(collect(cases(2), "scripted:random", RULES, backend="ray", workers=1, **asked))
+    assert here == there
+    assert [each.fork is not None for each in there] == [True] * 4

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from medgym.agents.consultation.policy import Consultation
 from medgym.cases import Case, open_cases
@@ -13,6 +14,7 @@ from medgym.consultation.recipe import recipe_of
 from medgym.episode import Rules
 from medgym.errors import RunError
 from medgym.failures import Failure
+from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.train.consultation.opinions import Advice
@@ -21,6 +23,21 @@ from medgym.train.consultation.triage_reward import Outcomes, play_out
 CASES = list(open_cases("phantom,look=radiograph+fundus+histology,question=diagnosis:train[:24]"))
 THREE = ("radiologist", "ophthalmologist", "pathologist")
 RULES = Rules(view_size=64)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_images(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nobody here looks: the images are exchanged for one that is quickly opened."""
+    path = tmp_path_factory.mktemp("images") / "grey.png"
+    Image.new("L", (512, 512), 90).save(path)
+    ref = ImageRef(uri=path.as_uri())
+    CASES[:] = [case.model_copy(update={"images": (ref,)}) for case in CASES]
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    """What each specialist alone leads to, where all of them know the answer."""
+    return played_out(tmp_path_factory.mktemp("known"), 1, "scripted:oracle")
 
 
 def played_out(tmp_path: Path, most: int, specialist: str) -> Outcomes:
@@ -117,10 +134,9 @@ def test_the_choice_that_leads_to_the_right_answer_earns_it(tmp_path: Path) -> N
     ("text", "earned"),
     [("<answer>D</answer>", 0.0), ("<answer>A, B</answer>", 0.5), ("A", 0.0), ("", 0.0)],
 )
-def test_who_chooses_nobody_earns_no_outcome(tmp_path: Path, text: str, earned: float) -> None:
-    outcomes = played_out(tmp_path, 1, "scripted:oracle")
-    assert set(outcomes.right.values()) == {1.0}
-    assert reward(outcomes, CASES[0], text)[0] == earned
+def test_who_chooses_nobody_earns_no_outcome(known: Outcomes, text: str, earned: float) -> None:
+    assert set(known.right.values()) == {1.0}
+    assert reward(known, CASES[0], text)[0] == earned
 
 
 def test_several_may_be_chosen_in_any_order(tmp_path: Path) -> None:

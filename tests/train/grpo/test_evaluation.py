@@ -25,6 +25,7 @@ from medgym.train.grpo.evaluation import EvaluatesEpisodes, HeldOut
 from medgym.train.grpo.stage import train_grpo
 from medgym.train.grpo.trainer import LookingTrainer
 from medgym.train.models.checkpoint import load_model
+from medgym.train.recipe.evaluating import EVALUATED
 from medgym.train.recipe.schema import Recipe, parse_recipe
 
 pytestmark = pytest.mark.slow
@@ -79,7 +80,7 @@ def rows(place: Place) -> list[dict[str, float]]:
 
 
 def evaluations(place: Place) -> list[dict[str, float]]:
-    return [row for row in rows(place) if evaluation.EVALUATED in row]
+    return [row for row in rows(place) if EVALUATED in row]
 
 
 def adapter(place: Place, step: int) -> bytes:

@@ -175,6 +175,21 @@ def test_two_rounds_are_as_good_as_one(tiny_folder: Path, tmp_path: Path, uneven
     assert (adapters / "4" / last).read_bytes() == expected
 
 
+def test_credit_by_turns_is_asked_for_in_the_recipe_and_resumes_exactly(
+    tiny_folder: Path, tmp_path: Path, uneven: Any
+) -> None:
+    asked = small(lora={"r": 2})
+    keys = {"max_steps": 2, "save_steps": 1, "credit": "turn", "credit_branches": 1}
+    asked = asked.model_copy(update={"grpo": asked.grpo | keys})
+    whole = train(asked, tiny_folder, tmp_path / "whole", uneven)
+    logged = [json.loads(line) for line in whole.metrics.open()]
+    assert [row["credit/branches"] for row in logged] == [4, 4]  # each after its first turn
+    for until in (1, 2):
+        train(asked, tiny_folder, tmp_path / "rounds", uneven, until=until)
+    adapter = "adapters/policy/2/adapter_model.safetensors"
+    assert (tmp_path / "rounds" / adapter).read_bytes() == (whole.folder / adapter).read_bytes()
+
+
 def test_without_lora_the_named_parts_of_the_model_learn(
     tiny_folder: Path, tmp_path: Path, uneven: Any
 ) -> None:

@@ -14,7 +14,10 @@ import pytest
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.registry import load
+from medgym.train.dpo.settings import SETTINGS as DPO
 from medgym.train.grpo.config import grpo_config
+from medgym.train.grpo.credit import credit_branches
+from medgym.train.grpo.settings import BRANCHES
 from medgym.train.grpo.settings import SETTINGS as GRPO
 from medgym.train.models.settings import SETTINGS as LORA
 from medgym.train.recipe.schema import parse_recipe
@@ -24,19 +27,22 @@ from medgym.train.sft.settings import SETTINGS as SFT
 from tests.train.key_cases import effects
 
 PAGE = Path(__file__).parents[3] / "docs" / "keys.md"
-TABLES = {"grpo": GRPO, "sft": SFT, "lora": LORA}
+TABLES = {"grpo": GRPO, "dpo": DPO, "sft": SFT, "lora": LORA}
 
 HEAD = """\
 # Keys of the libraries
 
-`[grpo]`, `[sft]` and `[lora]` (with `[sft.lora]`) of a [recipe](recipes.md) take the keys of
-`trl.GRPOConfig`, `trl.SFTConfig` and `peft.LoraConfig`. Each key of these classes is one of three:
+`[grpo]`, `[dpo]`, `[sft]` and `[lora]` (with `[sft.lora]`) of a [recipe](recipes.md) take the keys
+of `trl.GRPOConfig`, `trl.DPOConfig`, `trl.SFTConfig` and `peft.LoraConfig`. Each key of these
+classes is one of three:
 
 - **passed** on as it is. The tests run every such key with and without it and look for its effect;
   the last column says where they found it.
 - **set** by medgym, from what the last column says. Where that is a key of the recipe, set it
   there.
 - **refused**, for the reason in the last column.
+
+Keys that are **medgym's own** stand after those of the class, which is not given them.
 
 A key that would do nothing without another one is refused too, until that one is set. Where a key
 is "not to be had here", the tests' machine or model lacks what it needs, and the run ends with the
@@ -69,6 +75,9 @@ def page() -> str:
             else:
                 kind, said = "refused", settings.refused[key]
             parts.append(f"| `{key}` | {kind} | {said} |\n")
+        for key, own in sorted(settings.own.items()):
+            needs = f"; needs {settings.needs[key].what}" if key in settings.needs else ""
+            parts.append(f"| `{key}` | medgym's own | {own.what}{needs} |\n")
     return "".join(parts)
 
 
@@ -156,6 +165,37 @@ def test_a_key_that_would_do_nothing_is_refused(tables: dict[str, Any], said: st
     with pytest.raises(UserError, match=said) as caught:
         parse(**tables)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"credit": "token"}, r'grpo\.credit = "token" is refused; fix: write "episode" or "turn"'),
+        ({"credit": "turn", "credit_branches": 0}, r"credit_branches = 0 is refused; fix: write a"),
+        ({"credit": "turn", "credit_branches": True}, "credit_branches = true is refused"),
+        ({"credit_branches": 2}, 'credit_branches does nothing without grpo.credit = "turn"'),
+        ({"credits": "turn"}, "did you mean 'grpo.credit'"),
+        (
+            {"credit": "turn", "multi_objective_aggregation": "normalize_then_sum"},
+            "credit does nothing without grpo.multi_objective_aggregation",
+        ),
+    ],
+)
+def test_values_of_own_keys_are_checked(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        parse(grpo=keys)
+    assert "\n" not in str(caught.value)
+
+
+def test_own_keys_are_not_given_to_the_library(tmp_path: Path) -> None:
+    data = {"name": "small", "model": {"path": "m", "device": "cpu"}}
+    data |= {"cases": {"train": "phantom:train[:4]", "test": "phantom:test[:4]"}}
+    data |= {"grpo": {"max_steps": 1, "credit": "turn", "credit_branches": 2}}
+    recipe = parse_recipe(data, "my.toml")
+    assert grpo_config(recipe, tmp_path).max_steps == 1
+    assert credit_branches(recipe.grpo) == 2
+    assert credit_branches({"credit": "turn"}) == BRANCHES
+    assert credit_branches({"credit": "episode"}) == credit_branches({}) == 0
 
 
 def test_a_key_counts_whose_need_stands_elsewhere() -> None:

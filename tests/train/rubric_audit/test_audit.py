@@ -19,7 +19,7 @@ from medgym.tool import load_tools
 from medgym.train.commands.audit import MOST, _asked, audit
 from medgym.train.rubric_audit.audit import FLOOR, Earning, audited, verdict
 
-CASES = list(open_cases("phantom,look=radiograph,question=kind:test[:16]"))
+CASES = list(open_cases("phantom,look=radiograph,question=kind:test[:8]"))
 """Their images are exchanged for one that is quickly opened."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from medgym.cases import Case
+from medgym.episode import Rules
 from medgym.local_model import LocalModel
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
@@ -44,6 +45,8 @@ class PairSource:
         seed: everything random depends on it, the builder, and the case.
         student: loads the policy of the model that learns, which puts words into its tokens; None
             where the pairs are made of what was sampled alone.
+        rules: gives the rules by which the run's episodes were played; None where they are not
+            known.
     """
 
     cases: Sequence[Case]
@@ -51,6 +54,7 @@ class PairSource:
     keep: Callable[[Image.Image], str]
     seed: int = 0
     student: Callable[[], LocalModel] | None = None
+    rules: Callable[[], Rules] | None = None
 
     def rng(self, builder: str, case: Case) -> np.random.Generator:
         """The random generator of a builder for one case, the same in every run."""

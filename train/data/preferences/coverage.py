@@ -22,7 +22,7 @@ def part_shown(case: Case, trajectory: Trajectory, view: int) -> tuple[int, Box]
     looks of the tools. None for a view that neither the case nor the trajectory knows.
     """
     if 0 <= view < len(case.images):
-        width, height = _size(case, view)
+        width, height = image_size(case, view)
         return view, (0.0, 0.0, float(width), float(height))
     start = len(trajectory.nodes[0].images)
     if view < start:
@@ -62,7 +62,8 @@ def coverage(
             share = _mask_share(region.mask, down, across)
         np.maximum(covered, share, out=covered)
     covered[covered < ROUNDING] = 0.0
-    return np.minimum(covered, 1.0)
+    np.minimum(covered, 1.0, out=covered)
+    return covered
 
 
 def covered_findings(
@@ -84,7 +85,8 @@ def _shares(edges: NDArray[np.float64], cells: NDArray[np.float64]) -> NDArray[n
     """(pixels, cells): the share of each pixel of a view that each cell of an axis covers."""
     starts, ends = edges[:-1, None], edges[1:, None]
     shared = np.minimum(ends, cells[1:]) - np.maximum(starts, cells[:-1])
-    return np.maximum(shared, 0.0) / (ends - starts)
+    shares: NDArray[np.float64] = np.maximum(shared, 0.0) / (ends - starts)
+    return shares
 
 
 def _mask_share(
@@ -106,7 +108,7 @@ def _mask_share(
     return share
 
 
-def _size(case: Case, image: int) -> tuple[int, int]:
+def image_size(case: Case, image: int) -> tuple[int, int]:
     """The (width, height) of an image of a case in original pixels."""
     masks = (each.mask for each in case.regions if each.image == image)
     mask = next((each for each in masks if each is not None), None)

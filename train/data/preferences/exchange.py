@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medgym.cases import Case
-from medgym.errors import UserError
+from medgym.errors import UserError, unknown
 from medgym.imaging.study import Box
 from medgym.metrics.recorded_tokens import read_nodes
 from medgym.metrics.sight import GREY
@@ -71,12 +71,9 @@ def exchanged_images(
     Raises:
         UserError: `other` without another patient's image.
     """
-    shown = [node.images for node in read_nodes(trajectory)]
-    start = {use.sha256 for use in shown[0]}
     uses: dict[str, list[ImageUse]] = {}
-    for use in (use for images in shown for use in images):
-        if which == "all" or (use.sha256 in start) == (which == "overview"):
-            uses.setdefault(use.sha256, []).append(use)
+    for use in chosen_uses(trajectory, which):
+        uses.setdefault(use.sha256, []).append(use)
     if how == "other" and uses and not others:
         raise UserError(
             "there is no other patient's image to show; fix: give cases of two patients at least"
@@ -101,6 +98,28 @@ def exchanged_images(
         if new.tobytes() != own.tobytes():
             made[name] = new
     return made
+
+
+def chosen_uses(trajectory: Trajectory, which: Which) -> list[ImageUse]:
+    """The images of an episode that `which` means, in the order in which they were shown."""
+    shown = [node.images for node in read_nodes(trajectory)]
+    start = {use.sha256 for use in shown[0]}
+    every = (use for images in shown for use in images)
+    if which == "all":
+        return list(every)
+    return [use for use in every if (use.sha256 in start) == (which == "overview")]
+
+
+def read_which(name: str, which: str) -> Which:
+    """The option `which` of the builder of that name.
+
+    Raises:
+        UserError: another text than those of `Which`.
+    """
+    found = next((each for each in WHICH if each == which), None)
+    if found is None:
+        raise unknown(f"kind of images of {name}", which, WHICH)
+    return found
 
 
 def with_images(
@@ -142,7 +161,7 @@ def _cropped(own: Image.Image, rng: np.random.Generator) -> Image.Image:
 def _crop_box(size: tuple[int, int], rng: np.random.Generator) -> Box:
     width, height = size
     area = rng.uniform(*AREA) * width * height
-    aspect = math.exp(rng.uniform(*map(math.log, ASPECT)))
+    aspect = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
     # Of a sliver the crop keeps the short side whole, and is then as long as its area asks for.
     across = min(math.sqrt(area * aspect), float(width))
     down = min(area / across, float(height))

@@ -62,6 +62,16 @@ def fault_of(pair: Pair) -> str | None:
     return None
 
 
+def shared_of(chosen: Trajectory, rejected: Trajectory) -> int:
+    """How many nodes at the start two episodes share that were branched from one turn; else 0."""
+    forks = [each.fork for each in (chosen, rejected) if each.fork is not None]
+    for count in sorted((fork.nodes for fork in forks), reverse=True):  # one may be of the other
+        alike = [_read_node(node) for node in chosen.branch()[:count]]
+        if alike == [_read_node(node) for node in rejected.branch()[:count]]:
+            return count
+    return 0
+
+
 def _path(trajectory: Trajectory) -> tuple[Node, ...]:
     """The nodes up to the policy's last one, which is all that is trained on."""
     path = trajectory.branch()
@@ -70,8 +80,11 @@ def _path(trajectory: Trajectory) -> tuple[Node, ...]:
 
 
 def _read(trajectory: Trajectory) -> tuple[object, ...]:
-    nodes = _path(trajectory)
-    return tuple((n.token_ids, tuple(use.sha256 for use in n.images)) for n in nodes)
+    return tuple(map(_read_node, _path(trajectory)))
+
+
+def _read_node(node: Node) -> tuple[object, ...]:
+    return node.token_ids, tuple(use.sha256 for use in node.images)
 
 
 def _written(trajectory: Trajectory, shared: int) -> bool:

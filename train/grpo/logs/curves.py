@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from medgym.storage.json_files import read_lines
 
+from ...recipe.evaluating import EVALUATED
 from ...recipe.settings import Keys
 from ...run.stage import ReportPanel
-from ..evaluation import EVALUATED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ from medgym.storage.layout import Place
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
 
-from ..evaluation import EVALUATED
+from ...recipe.evaluating import EVALUATED
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments

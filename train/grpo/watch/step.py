@@ -63,6 +63,11 @@ class StepWatch:
         self._closeness: Closeness = "old"
         self._rows: tuple[Sequence[Trajectory], Sequence[BatchRow], Sequence[bool]] = ((), (), ())
 
+    @property
+    def trajectories(self) -> Sequence[Trajectory]:
+        """What this step's rows are made from."""
+        return self._rows[0]
+
     def sampling(
         self, step: int, policy: Policy, model: torch.nn.Module, handed_out: int | None
     ) -> None:

@@ -76,7 +76,7 @@ def exact(region: Region, box: Box, size: tuple[int, int], x: int, y: int) -> Fr
     return sum(shared, Fraction(0)) / (across * down)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     region=st.one_of(
         boxes(9, 7).map(lambda box: Region(label="lesion", box_px=box)),
@@ -95,7 +95,7 @@ def test_coverage_is_the_share_of_each_pixel(
     assert not coverage([region], 1, box, size).any()
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     region=st.one_of(
         boxes(40, 30).map(lambda box: Region(label="lesion", box_px=box)),

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from medgym.asked_to_stop import asked_to_stop
 from medgym.errors import RunError
 from medgym.failures import Failure, at, calling, reason_of
-from medgym.interruption import is_interruption
 
 
 def caught(do: Callable[[], object]) -> BaseException:
@@ -53,12 +53,12 @@ def handlers() -> Iterator[None]:
     [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), asyncio.CancelledError(), ValueError()],
 )
 def test_what_a_plug_in_raises_is_its_own(error: BaseException, handlers: None) -> None:
-    assert not is_interruption(caught(raising(error)))
-    assert not is_interruption(caught(lambda: sys.exit(2)))
+    assert not asked_to_stop(caught(raising(error)))
+    assert not asked_to_stop(caught(lambda: sys.exit(2)))
 
 
 def test_ctrl_c_is_an_interruption(handlers: None) -> None:
-    assert is_interruption(caught(signalled(signal.SIGINT)))
+    assert asked_to_stop(caught(signalled(signal.SIGINT)))
 
 
 def test_what_a_handler_raises_is_an_interruption(handlers: None) -> None:
@@ -68,7 +68,7 @@ def test_what_a_handler_raises_is_an_interruption(handlers: None) -> None:
     signal.signal(signal.SIGTERM, handle)
     error = caught(signalled(signal.SIGTERM))
     assert isinstance(error, SystemExit)
-    assert is_interruption(error)
+    assert asked_to_stop(error)
 
 
 def test_a_second_ctrl_c_in_the_event_loop_is_an_interruption(handlers: None) -> None:
@@ -81,7 +81,7 @@ def test_a_second_ctrl_c_in_the_event_loop_is_an_interruption(handlers: None) ->
             while True:
                 pass
         except KeyboardInterrupt as error:
-            found.append(is_interruption(error))
+            found.append(asked_to_stop(error))
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(stubborn())
@@ -91,7 +91,7 @@ def test_a_second_ctrl_c_in_the_event_loop_is_an_interruption(handlers: None) ->
 def test_no_signal_arrives_in_another_thread(handlers: None) -> None:
     found: list[bool] = []
     doing = threading.Thread(
-        target=lambda: found.append(is_interruption(caught(raising(KeyboardInterrupt()))))
+        target=lambda: found.append(asked_to_stop(caught(raising(KeyboardInterrupt()))))
     )
     doing.start()
     doing.join()

@@ -18,7 +18,7 @@ from medgym import interrupt
 _RAISE = dis.opmap["RAISE_VARARGS"]
 
 
-def is_interruption(error: BaseException) -> bool:
+def asked_to_stop(error: BaseException) -> bool:
     """Whether an exception asks the code that runs to stop, rather than being raised by it.
 
     It must be asked in the thread in which the exception was caught.

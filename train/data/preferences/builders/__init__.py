@@ -1,0 +1,1 @@
+"""The builders of pairs that are shipped, one subject a file."""

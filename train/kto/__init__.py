@@ -1,0 +1,1 @@
+"""KTO: preferences from single episodes, each right or wrong, without pairs."""

@@ -1,0 +1,85 @@
+"""`trl.KTOConfig` from `[kto]`, checked before anything is trained."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trl import KTOConfig
+
+from medgym.errors import UserError
+from medgym.failures import reason_of
+from medgym.model_loading import device_of
+
+from ..recipe.optimiser import check_optimiser
+from ..recipe.reporting import check_reporting
+from ..recipe.schema import Recipe
+from ..recipe.settings import Keys
+from ..recipe.steps import check_steps
+from ..recipe.trainer_keys import refuse_sharding
+from ..run.processes import PROCESSES
+
+
+def kto_config(recipe: Recipe, checkpoints: Path) -> KTOConfig:
+    """`[kto]` on top of what medgym sets; a recipe may not set `SETTINGS.ours`.
+
+    Raises:
+        UserError: TRL refuses a value, or a batch has too few episodes.
+    """
+    refuse_sharding()
+    # The newest transformers warns of a name that the oldest one supported still needs.
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
+    on_gpu = device_of(recipe.model.options) != "cpu"
+    ours: Keys = {
+        "bf16": on_gpu,
+        "use_cpu": not on_gpu,
+        "gradient_checkpointing": on_gpu,
+        "logging_steps": 1,
+        "report_to": ["tensorboard"],
+        "disable_tqdm": True,
+        "save_strategy": "steps",
+        "save_total_limit": 2,
+        "dataloader_num_workers": 0,
+        "dataloader_drop_last": True,
+    }
+    try:
+        config = KTOConfig(
+            **(ours | recipe.kto),
+            output_dir=str(checkpoints),
+            seed=recipe.seed % 2**32,  # numpy takes no more
+            data_seed=recipe.seed % 2**32,
+            max_length=None,
+            remove_unused_columns=False,
+            train_sampling_strategy="sequential",
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"TRL refuses [kto]: {reason_of(error)}; fix: correct it") from error
+    if estimates_kl(recipe.kto) and config.per_device_train_batch_size < 2:
+        raise UserError(
+            "[kto] per_device_train_batch_size is 1, and the loss kto compares an episode with "
+            'others of its batch; fix: 2 or more, or loss_type = "apo_zero_unpaired"'
+        )
+    return config
+
+
+def estimates_kl(kto: Mapping[str, Any]) -> bool:
+    """Whether the loss needs the divergence from the reference, on words of other episodes."""
+    return bool(kto.get("loss_type", "kto") == "kto")
+
+
+def check_kto(recipe: Recipe) -> None:
+    """Have TRL look at `[kto]` before anything is trained.
+
+    Raises:
+        UserError: it refuses it, or the reference cannot be had.
+    """
+    check_steps(recipe.kto, "[kto]", "remove [kto]")
+    check_reporting({"report_to": ["tensorboard"]} | recipe.kto, "kto")
+    if not recipe.lora:
+        raise UserError(
+            f"{recipe.name}: [kto] needs [lora]: its reference is the model without the adapter; "
+            "fix: add [lora]"
+        )
+    if PROCESSES not in os.environ:
+        check_optimiser(kto_config(recipe, Path()), "kto")
