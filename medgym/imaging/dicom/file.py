@@ -5,6 +5,7 @@ as its own header says. A file without a preamble is read where it begins as a d
 """
 
 import io
+import logging
 import os
 import struct
 import warnings
@@ -202,10 +203,12 @@ def begins_a_data_set(head: bytes) -> bool:
 
 
 def quiet() -> None:
-    """What pydicom warns of is no business of stderr: a file is opened, or refused in one line.
+    """What pydicom warns of is no business of stderr or of a log, for it quotes the header. A file
+    is opened, or refused in one line.
 
     The filter stays: putting the old filters back is not safe while other threads decode.
     """
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
 
 

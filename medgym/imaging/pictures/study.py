@@ -107,6 +107,9 @@ class PictureStudy(ImagingStudy):
         """A whole page."""
         with open_regular(self._path, "image") as stream, _refused_by_name(self._path, stream):
             refuse_bomb(self._path, *self._size(stream, index))
+            page = self._page(stream, index)
+            if page is not None and not page.is_whole:
+                raise UserError(f"{self._path} is cut off within its pixels; fix: copy it again")
             make_room(self._path, self._need(stream, index))
             return self._decoded(stream, index)
 

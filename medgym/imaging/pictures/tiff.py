@@ -23,6 +23,7 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
 _NONE, _DEFLATE = (1,), (8, 32946)
 _ALPHA = {1, 2}
+_SEPARATE = 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TiffPage:
         size: (width, height) as stored. samples: per pixel. bytes: of a sample.
         is_deep: whether its values are not unsigned ones of up to 8 bits.
         white_is_zero: whether low values are white.
+        is_whole: whether the file has a piece for each part of the page, and enough bytes.
         is_turned: whether Pillow turns them, so that they are not those that the file stores.
     """
 
@@ -41,6 +43,7 @@ class TiffPage:
     bytes: int
     is_deep: bool
     white_is_zero: bool
+    is_whole: bool
     is_turned: bool
 
 
@@ -56,7 +59,7 @@ def tiff_count(stream: BinaryIO) -> int:
 def tiff_page(stream: BinaryIO, index: int) -> TiffPage:
     """What a page says of itself."""
     with _file(stream) as file:
-        return _page(file.pages[index])
+        return _page(file.pages[index].aspage(), int(file.filehandle.size))
 
 
 def tiff_samples(stream: BinaryIO, path: Path, index: int, about: TiffPage) -> NDArray[Any]:
@@ -81,7 +84,7 @@ def tiff_samples(stream: BinaryIO, path: Path, index: int, about: TiffPage) -> N
                 if about.samples > 1:
                     raise
         dtype, deep_colour = page.dtype.newbyteorder("="), page.photometric == _RGB
-        planar = page.planarconfig != 1
+        planar = page.planarconfig == _SEPARATE
     if deep_colour and dtype == np.uint16 and about.samples in (3, 4) and not planar:
         return _colours_by_pillow(stream, index, "RGB" if about.samples == 3 else "RGBA")
     if about.samples > 1 or page.photometric == _PALETTE:
@@ -98,8 +101,7 @@ def _file(stream: BinaryIO) -> Any:
     return tifffile.TiffFile(stream)
 
 
-def _page(page: Any) -> TiffPage:
-    page = page.aspage()
+def _page(page: Any, size: int) -> TiffPage:
     bits = page.bitspersample
     deepest = max(bits) if isinstance(bits, tuple) else int(bits)
     plain = deepest <= 8 and page.sampleformat in (1, 4)
@@ -109,8 +111,25 @@ def _page(page: Any) -> TiffPage:
         -(-deepest // 8),
         not plain,
         page.photometric == _WHITE_IS_ZERO,
+        _is_whole(page, deepest, size),
         page.photometric == _WHITE_IS_ZERO and plain and deepest == 8,
     )
+
+
+def _piece(page: Any) -> tuple[int, int]:
+    """The rows and columns of a strip or tile."""
+    if page.is_tiled:
+        return int(page.tilelength), int(page.tilewidth)
+    return max(1, min(int(page.rowsperstrip), int(page.imagelength))), int(page.imagewidth)
+
+
+def _is_whole(page: Any, bits: int, size: int) -> bool:
+    rows, across = _piece(page)
+    pieces = -(-page.imagelength // rows) * -(-page.imagewidth // across)
+    if page.planarconfig == _SEPARATE:
+        pieces *= page.samplesperpixel
+    least = page.imagelength * page.imagewidth * page.samplesperpixel * bits // 8
+    return len(page.dataoffsets) >= pieces and (page.compression not in _NONE or size >= least)
 
 
 def _arranged(page: Any, samples: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -137,8 +156,7 @@ def _arranged(page: Any, samples: NDArray[Any], path: Path) -> NDArray[Any]:
 
 def _refuse_bombs(page: Any, stream: BinaryIO, path: Path) -> None:
     """`UserError` where a piece of a page inflates to more than its pixels take."""
-    rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
-    across = page.tilewidth if page.is_tiled else page.imagewidth
+    rows, across = _piece(page)
     most = rows * across * page.samplesperpixel * page.dtype.itemsize
     for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
         stream.seek(offset)

@@ -146,7 +146,9 @@ def test_a_plane_an_index_or_a_box_that_is_not_there_is_named(write: Any) -> Non
         study.show("frame", 0, size=(0, 5))
 
 
-def test_no_error_quotes_the_header(write: Any) -> None:
+def test_no_error_and_no_log_quotes_the_header(
+    write: Any, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
     """Wherever a name is planted, in place of a number or of text."""
     for tag, vr in (
         ("NumberOfFrames", "IS"), ("WindowCenter", "DS"), ("RescaleSlope", "DS"),
@@ -164,6 +166,8 @@ def test_no_error_quotes_the_header(write: Any) -> None:
             dataset.save_as(path)
         data = path.read_bytes().replace(b"LO\x08\0DOE^JANE", vr.encode() + b"\x08\0DOE^JANE")
         path.write_bytes(data)
+        caplog.clear()
+        recwarn.clear()
         try:
             study = medgym.open_study(path)
             study.show("image", 0)
@@ -172,6 +176,7 @@ def test_no_error_quotes_the_header(write: Any) -> None:
             text = str(error)
             cause = error.__cause__
             assert cause is None or "fix: " in text
+        text += caplog.text + "".join(str(each.message) for each in recwarn.list)
         assert "DOE" not in text, tag
         assert "JANE" not in text, tag
 

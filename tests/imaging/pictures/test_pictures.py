@@ -235,6 +235,18 @@ def test_a_page_that_inflates_too_far_is_refused(tmp_path: Path) -> None:
         values(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}, {"rowsperstrip": 2}])
+def test_a_page_without_all_its_pixels_is_cut_off(tmp_path: Path, how: dict[str, Any]) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.ones(SHAPE, np.uint8), photometric="minisblack", **how)
+    data = (tmp_path / "a.tif").read_bytes()
+    height, taller = (struct.pack("<HHLL", 257, 4, 1, rows) for rows in (SHAPE[0], 10**6))
+    short = struct.pack("<HHLHH", 257, 3, 1, SHAPE[0], 0)
+    assert data.count(height) + data.count(short) == 1
+    (tmp_path / "a.tif").write_bytes(data.replace(height, taller).replace(short, taller))
+    with pytest.raises(UserError, match="is cut off within its pixels"):
+        values(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize(
     ("pixels", "how", "said"),
     [
