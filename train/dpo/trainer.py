@@ -5,7 +5,8 @@ messages anew: batches come from `PairBatches`. It sums up the loss from TRL's o
 terms, pair by pair where pairs have weights. The methods replaced are private: the minor version of
 TRL is pinned and `SEAMS` are checked before anything runs.
 
-The reference is the policy as training begins, always. That is held in the first step.
+The reference is the policy as training begins, which is held in the first step. Only
+`sync_ref_model` moves it after that.
 """
 
 import inspect
@@ -45,6 +46,9 @@ SEAMS = {
     "_precompute_ref_logps": "(self, dataset: datasets.arrow_dataset.Dataset, name: str, "
     "batch_size: int) -> datasets.arrow_dataset.Dataset",
 }
+
+REFERENCE = "reference.pt"
+"""In a checkpoint: the reference, where `sync_ref_model` moves it."""
 
 FAR, FAR_IN_16_BITS = 1e-3, 0.1
 """Nats a token by which policy and reference may differ in the first step: they are the same model,
@@ -300,6 +304,21 @@ class PairTrainer(EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, DPOTrain
             other = outputs.logps.detach()[2 * count :] - references[:, 2]
             self._note("rewards/other", self.beta * other)
             self._note("rewards/other_accuracies", (ratios > other).float())
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """With them the reference, where it moves: a resumed run has not begun with that one."""
+        plain: Any = super()
+        plain._save_optimizer_and_scheduler(output_dir)
+        if self._config.sync_ref_model and self.args.should_save:
+            moved = self.accelerator.unwrap_model(self.ref_model).state_dict()
+            torch.save(moved, Path(output_dir) / REFERENCE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        plain: Any = super()
+        plain._load_optimizer_and_scheduler(checkpoint)
+        if self._config.sync_ref_model and checkpoint is not None:
+            moved = torch.load(Path(checkpoint) / REFERENCE, self.args.device, weights_only=True)
+            self.accelerator.unwrap_model(self.ref_model).load_state_dict(moved)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One pass and its gradients.

@@ -33,7 +33,7 @@ from ..models.lora import forget_after, lora_config, only, save_adapter
 from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
-from ..recipe.steps import SaidSteps
+from ..recipe.steps import SaidSteps, require_a_batch
 from ..run.processes import require_as_many
 from ..sft.samples import GetImage
 from .batches import PairBatches, usable, weights_of
@@ -113,6 +113,13 @@ def train_dpo(
     set_seed(recipe.seed)
     limit = recipe.rollout.max_context or _context(model)
     kept = usable(pairs, _player(model, processor, recipe).vision_token_ids, said=is_first)
+    if is_first and weight != "uniform" and (weights_of(kept, weight) == 1.0).all():
+        print(
+            f'{what}: [pairs] weight = "{weight}" has no effect: the pairs of each builder are '
+            f"alike in {weight}",
+            file=sys.stderr,
+        )
+    require_a_batch(config, len(kept), "dpo", "pairs")
     if held_out is not None:
         its_rules = replace(held_out.rules, max_tokens=limit)
         held_out = replace(held_out, rules=its_rules, keep=evaluated.write_all)

@@ -32,6 +32,26 @@ def check_steps(keys: Mapping[str, object], where: str, fix: str) -> None:
         raise UserError(f"{where}: num_train_epochs is {epochs}; fix: {fix}")
 
 
+def require_a_batch(args: "TrainingArguments", rows: int, table: str, unit: str) -> None:
+    """Make sure that there is a whole batch where incomplete ones are dropped.
+
+    The Trainer would end after no step, and what has learned nothing would be published.
+
+    Args:
+        rows: how many there are to learn from. table: whose keys `args` are. unit: what a row is.
+
+    Raises:
+        UserError: there is none.
+    """
+    needed = args.per_device_train_batch_size * args.world_size
+    if args.dataloader_drop_last and rows < needed:
+        said = "" if args.world_size == 1 else f" in each of {args.world_size} processes"
+        raise UserError(
+            f"a batch of [{table}] has {args.per_device_train_batch_size} {unit}{said}, and there "
+            f"are {rows} to learn from; fix: a smaller per_device_train_batch_size, or more cases"
+        )
+
+
 class SaidSteps(TrainerCallback):
     """Prints one line when training begins: `GRPO: 95 steps of 64 episodes,
     on 380 of 1500 cases`.

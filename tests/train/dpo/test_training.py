@@ -1,6 +1,7 @@
 """A whole training on pairs: its reference, resuming, what it watches, and how it ends."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,42 @@ def test_the_whole_model_learns_in_float32_against_a_copy(tiny_folder: Path, bui
     assert found[0] == pytest.approx(0.6931472, abs=1e-6)
     assert found[2] < found[0] - 1e-3
     assert all(torch.equal(w, start[name]) for name, w in trainer.ref_model.named_parameters())
+
+
+def test_a_resumed_run_has_the_reference_that_had_moved(
+    tiny_folder: Path, tmp_path: Path, given: Any
+) -> None:
+    asked = recipe(
+        {"max_steps": 3, "save_steps": 1, "sync_ref_model": True, "ref_model_sync_steps": 1},
+        lora={},
+    )
+
+    def train(folder: Path, until: int | None = None) -> list[float]:
+        loaded, place = load_model(tiny_folder), Place(folder, "dpo")
+        train_dpo(asked, *loaded, given.pairs, given.pictures.__getitem__, place, until=until)
+        return [row["loss"] for row in rows(place) if "loss" in row]
+
+    whole = train(tmp_path / "whole")
+    train(tmp_path / "parts", until=2)
+    assert train(tmp_path / "parts") == whole
+
+
+def test_pairs_for_no_whole_batch_are_refused_and_weights_that_do_nothing_said(
+    tiny_folder: Path, tmp_path: Path, given: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"max_steps": 1, "per_device_train_batch_size": 8, "dataloader_drop_last": True}
+    said = r"a batch of \[dpo\] has 8 pairs, and there are 4 to learn from; fix: "
+    alike = [replace(pair, score=1.0) for pair in given.pairs]
+    with pytest.raises(UserError, match=said):
+        train_dpo(
+            recipe(asked),
+            *load_model(tiny_folder),
+            alike,
+            given.pictures.__getitem__,
+            Place(tmp_path, "dpo"),
+            weight="score",
+        )
+    assert 'weight = "score" has no effect: the pairs of each' in capsys.readouterr().err
 
 
 def test_a_policy_that_stops_answering_stops_the_run_by_name(
