@@ -71,5 +71,6 @@ def check_dpo(recipe: Recipe) -> None:
         UserError: it refuses it.
     """
     check_reporting({"report_to": ["tensorboard"]} | library_keys(recipe.dpo), "dpo")
+    of_each_process(library_keys(recipe.dpo), count(), table="dpo", config=DPOConfig)
     if PROCESSES not in os.environ:
         check_optimiser(dpo_config(recipe, Path()), "dpo")

@@ -7,7 +7,7 @@ from medgym.storage.layout import Place
 
 from ..grpo.evaluation import HeldOut
 from ..models.checkpoint import load_model
-from ..pairs.built import cases_for, check_pairs, pairs_of
+from ..pairs.built import cases_for, check_pairs, of_pairs, pairs_of
 from ..recipe.steps import check_steps
 from ..run.fingerprint import PlugIn, of_cases, of_play, of_policies
 from ..run.opened import Run
@@ -44,7 +44,8 @@ class DpoStage(Stage):
         """What the episodes are played with, and by."""
         yield from of_play(run.recipe, run.paired)
         yield from of_cases(run.held_out)
-        yield from of_policies(run.recipe.rollout.policy)
+        yield from of_policies(run.recipe.rollout.policy, *run.recipe.pairs.judges)
+        yield from of_pairs(run)
 
     def do(self, run: Run) -> None:
         """Train, from the cold start or from the last checkpoint, and publish the adapter."""

@@ -18,14 +18,17 @@ from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.steps import check_steps
 from ..recipe.trainer_keys import refuse_sharding
-from ..run.processes import PROCESSES
+from ..run.processes import PROCESSES, count
+from ..sft.batches import of_each_process
 
 
 def kto_config(recipe: Recipe, checkpoints: Path) -> KTOConfig:
     """`[kto]` on top of what medgym sets; a recipe may not set `SETTINGS.ours`.
 
+    Where several processes train, each gets its share of the batches.
+
     Raises:
-        UserError: TRL refuses a value, or a batch has too few episodes.
+        UserError: TRL refuses a value, a batch has too few episodes or cannot be shared.
     """
     refuse_sharding()
     # The newest transformers warns of a name that the oldest one supported still needs.
@@ -43,9 +46,10 @@ def kto_config(recipe: Recipe, checkpoints: Path) -> KTOConfig:
         "dataloader_num_workers": 0,
         "dataloader_drop_last": True,
     }
+    keys = of_each_process(recipe.kto, count(), table="kto", config=KTOConfig)
     try:
         config = KTOConfig(
-            **(ours | recipe.kto),
+            **(ours | keys),
             output_dir=str(checkpoints),
             seed=recipe.seed % 2**32,  # numpy takes no more
             data_seed=recipe.seed % 2**32,
@@ -57,8 +61,9 @@ def kto_config(recipe: Recipe, checkpoints: Path) -> KTOConfig:
         raise UserError(f"TRL refuses [kto]: {reason_of(error)}; fix: correct it") from error
     if estimates_kl(recipe.kto) and config.per_device_train_batch_size < 2:
         raise UserError(
-            "[kto] per_device_train_batch_size is 1, and the loss kto compares an episode with "
-            'others of its batch; fix: 2 or more, or loss_type = "apo_zero_unpaired"'
+            "a batch of [kto] has 1 episode in a process, and the loss kto compares an episode "
+            "with others of its batch; fix: per_device_train_batch_size = 2 or more for each, or "
+            'loss_type = "apo_zero_unpaired"'
         )
     return config
 
@@ -81,5 +86,6 @@ def check_kto(recipe: Recipe) -> None:
             f"{recipe.name}: [kto] needs [lora]: its reference is the model without the adapter; "
             "fix: add [lora]"
         )
+    of_each_process(recipe.kto, count(), table="kto", config=KTOConfig)
     if PROCESSES not in os.environ:
         check_optimiser(kto_config(recipe, Path()), "kto")

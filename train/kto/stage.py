@@ -29,9 +29,9 @@ from ..grpo.logs.files import MetricsFile
 from ..models.checkpoint import load_model
 from ..models.lora import forget_after, lora_config, save_adapter
 from ..pairs.built import groups_of
-from ..pairs.rolled_out import check_player
+from ..pairs.rolled_out import check_player, plays
 from ..recipe.judge import JudgeTable
-from ..recipe.steps import SaidSteps
+from ..recipe.steps import SaidSteps, require_a_batch
 from ..run.fingerprint import PlugIn, of_cases, of_play, of_policies
 from ..run.held_out import Guard
 from ..run.opened import Run
@@ -67,6 +67,11 @@ class KtoStage(Stage):
                 f"{run.recipe.name}: [kto] learns from single episodes, and [pairs] folder holds "
                 "pairs; fix: name a run by [pairs] run, or let the policy play"
             )
+        if plays(run) and int(run.recipe.dpo.get("rounds", 1)) > 1:
+            raise UserError(
+                f"{run.recipe.name}: [kto] would learn from the first of [dpo] rounds alone, which "
+                "has a part of the cases; fix: train [kto] by a recipe of its own"
+            )
         check_player(run)
 
     def plug_ins(self, run: Run) -> Iterator[PlugIn]:
@@ -81,6 +86,7 @@ class KtoStage(Stage):
         recipe, place = run.recipe, place_of(run)
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(place.tensorboard)
         config = kto_config(recipe, place.checkpoints)
+        require_a_batch(config, len(outcomes), "kto", "episodes")
         last = get_last_checkpoint(str(place.checkpoints)) if place.checkpoints.is_dir() else None
         if last:
             require_as_many(Path(last))

@@ -3,7 +3,7 @@
 What is built lies in the run's folder, in `pairs/round-N/`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ..data.preferences.build import build_pairs, refuse_held_out
 from ..data.preferences.folder import PairFolder
 from ..data.preferences.specs import load_builder, read_makes
 from ..data.preferences.stored import StoredGroups
+from ..run.fingerprint import FILE, PlugIn
 from ..run.judging import model_policy
 from ..run.opened import Run
 from ..run.policies import check_policy
@@ -44,6 +45,16 @@ def check_pairs(run: Run) -> None:
     if table.run is not None:
         StoredGroups(Path(table.run))
     check_player(run)
+
+
+def of_pairs(run: Run) -> Iterator[PlugIn]:
+    """What pairs are made by; of pairs that were built before, the file that lists them."""
+    table = run.recipe.pairs
+    if table.folder is not None:
+        yield PlugIn(FILE, str(Path(table.folder) / PAIRS))
+        return
+    for spec in read_makes(table.make):
+        yield PlugIn("pair_builders", spec.partition(",")[0])
 
 
 def held_out_of(run: Run) -> list[GoldCases]:

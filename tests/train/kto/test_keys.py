@@ -1,5 +1,6 @@
 """Keys of `[kto]`: its own change what is learned, the Trainer's reach it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ import torch
 from medgym.errors import UserError
 from medgym.train.kto.config import check_kto, kto_config
 from medgym.train.kto.settings import SETTINGS
+from medgym.train.kto.stage import KtoStage
 from medgym.train.recipe.schema import parse_recipe
+from medgym.train.run.opened import Run
 from tests.train.key_cases import ARRIVES, KTO, TRAINER
 
 CASES = {"train": "phantom:train[:4]", "test": "phantom:test[:4]"}
@@ -44,6 +47,25 @@ def test_a_key_of_kto_changes_what_is_learned(key: str, make_kto_trainer: Any) -
     assert not all(map(torch.equal, plain, other))
     if key == "beta":
         assert all(map(torch.equal, plain, learned(**case.beside))), "else any two runs differ"
+
+
+def test_several_processes_share_the_batch_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medgym.train.kto.config.count", lambda: 2)
+    asked = recipe(per_device_train_batch_size=8)
+    assert kto_config(asked, tmp_path).per_device_train_batch_size == 4
+    with pytest.raises(UserError, match="has 1 episode in a process"):
+        kto_config(recipe(per_device_train_batch_size=2), tmp_path)
+    with pytest.raises(UserError, match=r"2 processes cannot share the batches of \[kto\]"):
+        check_kto(recipe(per_device_train_batch_size=3))
+
+
+def test_it_does_not_learn_from_the_first_of_several_rounds_alone(tmp_path: Path) -> None:
+    data = recipe().model_dump(exclude_unset=True) | {"dpo": {"max_steps": 1, "rounds": 2}}
+    run = Run(parse_recipe(data, "my.toml"), tmp_path)
+    with pytest.raises(UserError, match=r"the first of \[dpo\] rounds alone"):
+        KtoStage().check(run)
 
 
 def test_what_kto_cannot_do_is_said_in_a_line() -> None:
