@@ -1,12 +1,16 @@
 """`[pairs]`: what it says, and what is wrong with it in one line."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from medgym.errors import UserError
+from medgym.train.dpo.stage import DpoStage
 from medgym.train.recipe.schema import parse_recipe
 from medgym.train.recipe.tables import check_tables
+from medgym.train.run.fingerprint import PlugIn, check_unchanged, fingerprints
+from medgym.train.run.opened import Run
 
 CASES = {"train": "phantom:train[:4]", "test": "phantom:test[:4]"}
 
@@ -38,6 +42,20 @@ def test_what_is_wrong_is_one_line(table: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as error:
         recipe(table)
     assert "\n" not in str(error.value)
+
+
+def test_what_pairs_are_of_may_not_change_before_a_run_resumes(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    built = recipe({"folder": str(tmp_path)}, dpo={"max_steps": 1})
+    used = list(DpoStage().plug_ins(Run(built, tmp_path / "run")))
+    path.write_text("{}\n")
+    held = fingerprints(used)
+    check_unchanged(held, used, tmp_path)
+    path.write_text("{}\n{}\n")
+    with pytest.raises(UserError, match=r"pairs.jsonl has changed since the run"):
+        check_unchanged(held, used, tmp_path)
+    made = recipe({"make": ["outcome,margin=0.5"]}, dpo={"max_steps": 1})
+    assert PlugIn("pair_builders", "outcome") in DpoStage().plug_ins(Run(made, tmp_path / "run"))
 
 
 def test_without_dpo_it_has_no_effect() -> None:
