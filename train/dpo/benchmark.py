@@ -35,7 +35,7 @@ from ..run.stage import Stage, TrainedPolicy, do
 from ..run.stages import START, check, plug_ins
 from .losses import NamedLoss
 from .settings import losses_of
-from .stage import DpoStage
+from .stage import DpoStage, held_out_of
 from .training import train_dpo
 
 START_NAME = "cold_start"
@@ -70,6 +70,7 @@ class LossStage(DpoStage):
             cases=cases_for(run, folder),
             rules=run.rules(run.paired),
             sampling=run.sampling(),
+            held_out=held_out_of(run),
             what=f"DPO {loss.name}",
         )
 

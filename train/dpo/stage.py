@@ -54,8 +54,6 @@ class DpoStage(Stage):
             return
         folder = pairs_of(run)
         model, processor = load_model(run.place.cold_start, run.recipe.model.options.in_run)
-        judged = run.held_out
-        held_out = HeldOut(judged, run.rules(judged), run.seed("held out")) if judged else None
         train_dpo(
             run.recipe,
             model,
@@ -67,7 +65,7 @@ class DpoStage(Stage):
             cases=cases_for(run, folder),
             rules=run.rules(run.paired),
             sampling=run.sampling(),
-            held_out=held_out,
+            held_out=held_out_of(run),
         )
 
     def policies(self, run: Run) -> Sequence[TrainedPolicy]:
@@ -77,6 +75,12 @@ class DpoStage(Stage):
     def panels(self, run: Run) -> Sequence[ReportPanel]:
         """How well pairs are told apart, and whether the policy still answers, step by step."""
         return (*panels(place_of(run).metrics), *panels_of_rounds(run.folder))
+
+
+def held_out_of(run: Run) -> HeldOut | None:
+    """What the policy is judged on while it trains, where `[judge]` asks for it."""
+    judged = run.held_out
+    return HeldOut(judged, run.rules(judged), run.seed("held out")) if judged else None
 
 
 def place_of(run: Run) -> Place:

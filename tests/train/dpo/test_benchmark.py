@@ -1,6 +1,8 @@
 """The table of the benchmark of losses: paired over cases and seeds, from what was judged."""
 
+from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -8,8 +10,10 @@ from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 from medgym.rollout import collect
 from medgym.storage.trajectories import TrajectoryStore
+from medgym.train.dpo import benchmark
 from medgym.train.dpo.benchmark import BenchmarkRow, check_benchmark, print_rows, rows_of
 from medgym.train.dpo.losses import read_losses
+from medgym.train.recipe.judge import JudgeTable
 from medgym.train.recipe.schema import Recipe, load_recipe
 from medgym.train.run.opened import Run
 
@@ -71,6 +75,19 @@ def test_the_table_says_so(
     assert "100.0 %" in first
     assert term == "the term dpo of each loss is the recipe's: sigmoid + 0.1 sft"
     assert second.split("(")[0].split()[-1] == "+0.0"
+
+
+def test_a_loss_is_judged_on_the_way_as_dpo_is(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(benchmark, "train_dpo", lambda *_, **given: asked.update(given))
+    monkeypatch.setattr(benchmark, "load_model", lambda *_: (None, None))
+    monkeypatch.setattr(benchmark, "pairs_of", lambda run: MagicMock())
+    judge = JudgeTable(every=1, cases="phantom:validation[:2]")
+    run = Run(recipe.model_copy(update={"judge": judge}), tmp_path)
+    benchmark.LossStage(LOSSES[0]).do(run)
+    assert [case.id for case in asked["held_out"].cases] == [case.id for case in run.held_out or ()]
 
 
 def test_a_recipe_without_one_set_of_pairs_is_refused() -> None:
