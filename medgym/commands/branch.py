@@ -7,7 +7,7 @@ from typing import Any
 
 from medgym.cases import Case
 from medgym.errors import UserError
-from medgym.rollout.branching import turns_to_branch
+from medgym.rollout.branching import turns_to_branch, was_late
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
@@ -76,7 +76,8 @@ class Origin:
                 if (each.case_id, each.member) == self.episode:
                     return [(each, turn)]
                 continue
-            fits = each.case_id in wanted and each.failure is None and not each.branches
+            whole = each.failure is None and not each.branches and not was_late(each.faults)
+            fits = whole and each.case_id in wanted
             before = found.get(each.case_id)
             first = before is None or each.member < before.member
             if fits and first and turns_to_branch(each) >= turn:

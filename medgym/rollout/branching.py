@@ -16,6 +16,7 @@ from medgym.cases import Case, case_hash
 from medgym.consultation.team import Team
 from medgym.episode import Episode, Rules
 from medgym.errors import UserError
+from medgym.failures import Failure
 from medgym.messages import Malformed, MalformedKind, Message, Reply, parse_action
 from medgym.policy import Policy
 from medgym.rollout.record import faults_of
@@ -127,7 +128,7 @@ class Resume:
         Raises:
             UserError: the environment says or shows something else than it did then, or ends the
                 episode.
-            Failure: a tool failed.
+            Failure: a tool failed, or was late.
         """
         self._hold(episode.messages, self.nodes[0], "in the question")
         spent, faults = 0, list(self.faults)
@@ -144,6 +145,9 @@ class Resume:
                     "max_turns, or the token budget"
                 )
             played = episode.turns[-1]
+            late = [each.call.name for each in played.outcomes if each.fault == "late"]
+            if late:  # another time it may be in time
+                raise Failure("tool", f"{late[0]} was late while {self.origin} was replayed")
             tools = ", ".join(dict.fromkeys(each.call.name for each in played.outcomes))
             self._hold([said], shown, f"in what {tools or 'it'} replied to turn {turn}")
             del faults[: len(faults_of(played))]
@@ -172,7 +176,7 @@ class Resume:
         elif shown != [use.sha256 for use in node.images]:
             differs = "images"
         if differs:
-            late = any(fault.startswith("late:") for fault in self.faults)
+            late = was_late(self.faults)
             raise UserError(
                 f"{self.origin} cannot be replayed: the {differs} {where} differ from those stored"
                 f"{' (a tool was late then)' if late else ''}: the rules, a tool or the data "
@@ -182,6 +186,11 @@ class Resume:
 
 def _called(policy: Policy) -> str:
     return policy.spec or type(policy).__name__
+
+
+def was_late(faults: Iterable[str]) -> bool:
+    """Whether a tool was late in an episode, so that it may not be possible to replay it."""
+    return any(fault.startswith("late:") for fault in faults)
 
 
 def turns_to_branch(trajectory: Trajectory) -> int:

@@ -9,11 +9,15 @@ pytest.importorskip("trl")
 
 from medgym.benchmarks.gpu import main, parts
 from medgym.benchmarks.gpu_model import SIZES, _config
+from medgym.train.run import report
 
 pytestmark = pytest.mark.slow
 
 
-def test_every_part_runs_and_is_written_down(tmp_path: Path) -> None:
+def test_every_part_runs_and_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "draw_report", lambda run: None)  # it takes as long as the training
     out = tmp_path / "gpu.json"
     wanted = ["doctor", "sft_plain", "grpo_checkpointing"]
     assert main(["--size", "tiny", "--out", str(out), "--parts", *wanted]) == 0

@@ -1,9 +1,10 @@
 """Episodes that branch: a replay is the episode's own beginning, or it is refused by name."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -248,6 +249,42 @@ def test_a_tool_that_changed_is_named() -> None:
     with pytest.raises(UserError, match="the text in what once replied to turn 1 differ") as caught:
         list(collect(CASES, CallsOnce(), rules, resume_from=(origin, 1)))
     assert "a tool or the data changed; fix: " in str(caught.value)
+
+
+class Stalls(Tool):
+    """Passes its deadline at the calls that it is told to."""
+
+    name = "once"
+    deadline_s = 0.2
+    late: ClassVar[list[bool]] = []
+
+    class Args(ToolArgs):
+        """No arguments."""
+
+    def __call__(self, args: Any, workspace: Any) -> ToolResult:
+        if self.late and self.late.pop(0):
+            time.sleep(0.6)
+        return ToolResult("done")
+
+
+def test_a_tool_that_is_late_in_a_replay_is_a_failure_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("medgym.rollout.collection.BACK_OFF", 0.0)
+    rules = Rules(tools=(Stalls(),), view_size=64)
+    (origin,) = collect(CASES[:1], CallsOnce(), rules)
+    Stalls.late = [True, False]
+    tallies: list[dict[str, int]] = []
+    asked: dict[str, Any] = {"on_failure": lambda tally: tallies.append(dict(tally.failures))}
+    (branch,) = collect(CASES, CallsOnce(), rules, resume_from=(origin, 1), **asked)
+    assert branch.failure is None
+    assert branch.nodes[:3] == origin.nodes[:3]
+    assert tallies == [{"tool": 1}]
+    Stalls.late = [True]
+    (late,) = collect(CASES[:1], CallsOnce(), rules)
+    assert late.faults == ("late:once",)
+    with pytest.raises(UserError, match="a tool was late then"):
+        list(collect(CASES, CallsOnce(), rules, resume_from=(late, 1)))
 
 
 def test_pixels_that_changed_are_named(played: list[Trajectory]) -> None:

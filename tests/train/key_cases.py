@@ -172,7 +172,7 @@ DPO: dict[str, Case] = {
     "f_divergence_type": Case("forward_kl"),
     "f_alpha_divergence_coef": Case(0.9, {"f_divergence_type": "alpha_divergence"}),
     "use_weighting": Case(True),
-    "train_sampling_strategy": Case("sequential", {"per_device_train_batch_size": 1}),
+    "train_sampling_strategy": Case("sequential"),
     "sync_ref_model": Case(True, {}, "whole", {"ref_model_sync_steps": 1}),
     "ref_model_mixup_alpha": Case(0.1, MOVED | {"ref_model_sync_steps": 1}, "whole"),
     "ref_model_sync_steps": Case(1, MOVED, "whole"),

@@ -87,8 +87,7 @@ def _of_engine(
     from medgym.commands.shared_options import cases_and_rules
     from medgym.episode import DEFAULT_TOOLS
 
-    from .engine import engine_of, examine_engine, is_engine
-    from .subject import CASES
+    from .subject import CASES, is_engine
 
     if not is_engine(named):
         if model is not None:
@@ -96,6 +95,8 @@ def _of_engine(
         return []
     if pairs is not None:
         raise UserError("an engine learns from no pairs; fix: name the folder of its model")
+    from .engine import engine_of, examine_engine
+
     asked, rules = cases_and_rules(cases or CASES, tools=DEFAULT_TOOLS, max_turns=3)
     engine = engine_of(named, asked, rules, model)
     try:

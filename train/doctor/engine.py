@@ -22,8 +22,7 @@ from medgym.messages import ImagePart, Message, Reply
 from medgym.metrics.recorded_tokens import hold_images
 from medgym.metrics.sight import GREY, STILL, agreement
 from medgym.model_options import read_model
-from medgym.policy import Policy, Sampling, load_policy, read_spec
-from medgym.registry import names
+from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import roll_out
 from medgym.spec import split_adapter
 from medgym.trajectory import Trajectory, validate
@@ -199,15 +198,6 @@ def _with(talk: Sequence[Message], pictures: Sequence[Image.Image]) -> list[Mess
         )
         for said in talk
     ]
-
-
-def is_engine(named: str) -> bool:
-    """Whether a name is the spec of a policy whose model is elsewhere and takes adapters."""
-    scheme = named.partition(":")[0]
-    if ":" not in named or scheme not in names("policies"):
-        return False
-    kind = read_spec(named)[0]
-    return kind.takes_adapters and not kind.local_model
 
 
 def engine_of(named: str, cases: Sequence[Case], rules: Rules, model: str | None) -> Engine:

@@ -28,7 +28,7 @@ from medgym.messages import Calls, Message, Reply, parse_action, render_answer
 from medgym.metrics.recorded_tokens import RecordedTokens, kinds_of
 from medgym.model_options import read_model
 from medgym.models import load_model
-from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy, read_spec
 from medgym.registry import names
 from medgym.rollout import roll_out
 from medgym.spec import split_adapter
@@ -231,6 +231,15 @@ class Subject:
             logprobs=reply.logprobs or (),
             images=tuple(part.image for message in said for part in message.images),
         )
+
+
+def is_engine(named: str) -> bool:
+    """Whether a name is the spec of a policy whose model is elsewhere and takes adapters."""
+    scheme = named.partition(":")[0]
+    if ":" not in named or scheme not in names("policies"):
+        return False
+    kind = read_spec(named)[0]
+    return kind.takes_adapters and not kind.local_model
 
 
 def subject_of(named: str, cases: str | None) -> Subject:

@@ -135,21 +135,9 @@ def train_dpo(
         trainer._total_train_tokens = int(counted[-1]) if counted else 0
     policy = _player(trainer.accelerator.unwrap_model(trainer.model), processor, recipe)
     trainer.remove_callback(PrinterCallback)
-    if sampling is not None:
-        rollouts = StepRollouts(sampling)
+    rollouts = StepRollouts(sampling) if sampling is not None else None
+    if rollouts is not None:
         trainer.judged_by(policy, rollouts)
-        if cases and rules is not None:
-            trainer.add_callback(
-                PolicyWatch(
-                    trainer,
-                    policy,
-                    rollouts,
-                    cases,
-                    replace(rules, max_tokens=limit),
-                    recipe.sight,
-                    recipe.rollout.temperature,
-                )
-            )
     ends = [step for step in (until, config.max_steps) if step is not None and step > 0]
     end = min(ends, default=None)  # without one, epochs are counted
     with progress(what, end, done=done) as advance:
@@ -159,6 +147,12 @@ def train_dpo(
         trainer.add_callback(SaidSteps(what, "pairs", len(kept), "pairs"))
         if is_first:
             trainer.add_callback(MetricsFile(place, done, advance))
+        if rollouts is not None and cases and rules is not None:
+            its_rules = replace(rules, max_tokens=limit)
+            sampled = policy, rollouts, cases, its_rules
+            trainer.add_callback(
+                PolicyWatch(trainer, *sampled, recipe.sight, recipe.rollout.temperature)
+            )
         if left is None or not has_stopped(left, recipe.judge, end):
             if left is not None and left.max_steps != config.max_steps > 0:
                 trainer.add_callback(NewEnd(left.max_steps, said=is_first))

@@ -89,6 +89,8 @@ class CollapseCheck:
 class PolicyWatch(TrainerCallback):
     """Plays a few training cases every so many steps of a `PairTrainer`.
 
+    It stands after what writes down the figures of a step.
+
     Args:
         trainer: whose policy is watched.
         policy: the model in training, as one that plays. rollouts: by this machinery.
@@ -123,6 +125,7 @@ class PolicyWatch(TrainerCallback):
         if table.every:
             self._monitor = SightMonitor(table.model_copy(update={"every": 1}), temperature)
         self._check: CollapseCheck | None = None
+        self._answered: float | None = None
 
     @property
     def state(self) -> "TrainerState":
@@ -180,12 +183,24 @@ class PolicyWatch(TrainerCallback):
         control: "TrainerControl",
         **_: object,
     ) -> None:
-        step = state.global_step
-        if self._check is None or (step % self._every and step < state.max_steps):
+        if state.global_step % self._every and state.global_step < state.max_steps:
             return
         figures = self._look()
         self._trainer.note(figures)
-        self._check.see(figures[ANSWERED], step, self._trainer.chosen_change)
+        self._answered = figures[ANSWERED]
+
+    def on_log(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        logs: dict[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        """Judge the look of this step: its figures are written by now, and no checkpoint is."""
+        answered, self._answered = self._answered, None
+        if self._check is not None and answered is not None:
+            self._check.see(answered, state.global_step, self._trainer.chosen_change)
 
     def _look(self) -> dict[str, float]:
         """The figures of one look, the same in all processes.

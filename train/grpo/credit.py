@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import gather_object
 
-from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.metrics.credit import Tree
 from medgym.metrics.recorded_tokens import read_nodes
 from medgym.rollout.backend import Job
-from medgym.rollout.branching import Resume
+from medgym.rollout.branching import Resume, was_late
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
 
@@ -126,14 +125,17 @@ def jobs_of(
 ) -> tuple[list[Job], list[int]]:
     """What is played for the values of all states of some groups, and the group that each is of.
 
-    A state that several members of a group share is played from once.
+    A state that several members of a group share is played from once. One of an episode in which a
+    tool was late is not: what it replied may not come again.
     """
     members: Counter[str] = Counter()
     jobs, owners = [], []
     for number, group in enumerate(groups):
         for which, turn in Tree(_of(group, pairs)).states():
-            case: Case = pairs[group[which]][0]
-            resume = Resume.of(pairs[group[which]][1], turn)
+            case, trajectory = pairs[group[which]]
+            if was_late(trajectory.faults):
+                continue
+            resume = Resume.of(trajectory, turn)
             for _ in range(branches):
                 jobs.append(Job(case, members[case.id], resume))
                 owners.append(number)

@@ -29,9 +29,15 @@ def check_outside(recipe: Recipe) -> None:
     """Refuse a Ray cluster on other machines: its workers would get the images and the keys.
 
     Raises:
-        UserError: the user has not permitted its host.
+        UserError: the user has not permitted its host, or it is no address.
     """
     address = recipe.rollout.ray_address
-    if address is not None and address != "auto":
-        host = address.rpartition(":")[0].strip("[]").lower() or address
-        check_host(host, f"the Ray cluster {address}")
+    if address is None or address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "//" in address or not host or not port.isdecimal():
+        raise UserError(
+            f"[rollout] ray_address {address!r} is no address of a Ray cluster; fix: auto or "
+            "HOST:PORT, on one of its machines"
+        )
+    check_host(host.strip("[]").lower(), f"the Ray cluster {address}")

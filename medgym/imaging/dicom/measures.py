@@ -62,13 +62,15 @@ def _spacing(header: FrameHeader) -> tuple[Spacing | None, Origin | None]:
         return at_object, "patient"
     holder = header.holder("PixelMeasuresSequence", "PixelSpacing")
     given = credible_spacing(holder.get("PixelSpacing"))
-    detector = credible_spacing(root.get("ImagerPixelSpacing")) or credible_spacing(
+    framed = header.holder("FramePixelDataPropertiesSequence", "ImagerPixelSpacing")
+    detector = credible_spacing(framed.get("ImagerPixelSpacing")) or credible_spacing(
         root.get("NominalScannedPixelSpacing")
     )
     if given is not None:
         if str(root.get("PixelSpacingCalibrationType") or "").strip():
             return given, "patient"
-        projected = header.text("Modality") in PROJECTIONS
+        # Pixel measures are those of a reconstruction, such as a slice of a tomosynthesis.
+        projected = header.text("Modality") in PROJECTIONS and holder is root
         if detector is None and not projected:
             return given, "patient"
         if detector is not None and not _alike(given, detector):

@@ -75,6 +75,18 @@ def test_frames_of_several_spacings_have_none_together(
     assert study.image("frame", 1).spacing_mm == (2, 1)
 
 
+def test_a_reconstruction_of_projections_is_measured_in_the_patient(
+    write: Any, sequence: Any
+) -> None:
+    """A slice of a tomosynthesis; a projection of Enhanced XA is measured at its detector."""
+    groups = sequence(PixelMeasuresSequence=sequence(PixelSpacing=[0.1, 0.1]))
+    study = medgym.open_study(write(FLAT, Modality="MG", SharedFunctionalGroupsSequence=groups))
+    assert study.planes["image"] == medgym.Plane(1, (60, 40), (0.1, 0.1), "patient")
+    groups = sequence(FramePixelDataPropertiesSequence=sequence(ImagerPixelSpacing=[0.2, 0.2]))
+    study = medgym.open_study(write(FLAT, Modality="XA", SharedFunctionalGroupsSequence=groups))
+    assert study.planes["image"] == medgym.Plane(1, (60, 40), (0.2, 0.2), "detector")
+
+
 def region(sequence: Any, right: int, delta: float = 0.02, **tags: Any) -> Any:
     given = {
         "RegionSpatialFormat": 1, "PhysicalUnitsXDirection": 3, "PhysicalUnitsYDirection": 3,

@@ -147,6 +147,7 @@ def test_what_differs_from_the_recipe_of_a_run_is_named(
         ("save_steps = 25", 'report_to = "mlflow"', "fix: add --allow-report mlflow if you"),
         ("save_steps = 25", 'report_to = ["all"]', '[grpo] report_to = "all" would report to'),
         ("temperature = 1.0", 'ray_address = "10.0.0.1:6379"', "fix: add --allow-host 10.0.0.1 if"),
+        ("temperature = 1.0", 'ray_address = "ray://a:10001"', "address of a Ray cluster; fix: "),
         (
             '"scripted:demonstrator,good=0.1,random=0.25,steps=7"',
             '"openai:https://gpu-1.example/v1#m"',

@@ -3,6 +3,8 @@
 import copy
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -60,11 +62,28 @@ def fresh(loaded: Any) -> Subject:
     return subject_of(copy.deepcopy(loaded[0]), loaded[1])
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of an examination is the check of the tool form, which never fails: it is left out."""
+    passed = Check("tool form", "pass", {})
+    monkeypatch.setattr("medgym.train.doctor.tool_form.tool_form", lambda _: passed)
+
+
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
     """Exit status, what JSON was printed, and what was said on stderr."""
     status = main(["doctor", *words, "--json"])
     said = capsys.readouterr()
     return status, json.loads(said.out) if said.out else None, said.err
+
+
+def test_what_is_not_there_is_said_before_anything_heavy_is_imported() -> None:
+    code = (
+        "import sys; from medgym.cli import main; assert main(['doctor', './nowhere']) == 2; "
+        "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("medgym: no such model folder: ./nowhere; fix: ")
 
 
 def test_a_sound_model(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +100,9 @@ def test_a_sound_model(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert by_name["agreement"]["figure"]["kl"] < 1e-8
 
 
-def test_the_table_is_for_people(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_is_for_people(
+    tiny_folder: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["doctor", f"hf:{tiny_folder}", "--cases", SPEC]) == 0
     out = capsys.readouterr().out
     for word in ("check", "verdict", "figure", "fix", "sight", "pass", "kl"):
@@ -126,7 +147,7 @@ def test_a_blind_checkpoint_fails(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_is_sound(family: str) -> None:
+def test_every_family_is_sound(family: str, quick: None) -> None:
     found = {check.check: check for check in examine(subject_of(*build(family)))}
     for name in ("template", "features", "images", "agreement"):
         # LLaVA-OneVision's template asks for a reply otherwise than it writes one.
@@ -186,7 +207,7 @@ def test_images_that_the_environment_drops_are_called_lost(
 
 
 def test_images_that_the_trainer_drops_are_called_lost(
-    fresh: Subject, monkeypatch: pytest.MonkeyPatch
+    fresh: Subject, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop_in_trainer(monkeypatch, recorded_tokens, batch)
     found = {check.check: check for check in examine(fresh)}
@@ -257,7 +278,7 @@ def test_a_trainer_with_dropout_does_not_agree(fresh: Subject) -> None:
 
 
 def test_a_check_that_breaks_is_a_failure_of_its_own(
-    fresh: Subject, monkeypatch: pytest.MonkeyPatch
+    fresh: Subject, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("no such kernel\nand more")
@@ -337,7 +358,7 @@ def trained(tiny_folder: Path, tmp_path: Path) -> RunFolder:
 
 
 def test_a_run_is_examined_with_its_records(
-    trained: RunFolder, capsys: pytest.CaptureFixture[str]
+    trained: RunFolder, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     subject = named(str(trained.path), None)
     assert subject.model.active_adapter == "default"
@@ -354,7 +375,7 @@ def test_a_run_is_examined_with_its_records(
 
 
 def test_records_without_an_image_fail(
-    trained: RunFolder, capsys: pytest.CaptureFixture[str]
+    trained: RunFolder, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     next((trained.path / "images").rglob("*.png")).unlink()
     status, found, _ = run(capsys, str(trained.path))

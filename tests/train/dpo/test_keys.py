@@ -38,7 +38,7 @@ def learn(tiny_folder: Path, build: Any, learned: dict[Any, Weights]) -> Learn:
             parse = recipe({"max_steps": 2} | dpo)
             model, processor = load_model(tiny_folder)
             lora = LORA | ({"lora_dropout": 0.5} if kind == "dropout" else {})
-            asked = {"max_steps": 2, "per_device_train_batch_size": 2} | parse.dpo
+            asked = {"max_steps": 2, "per_device_train_batch_size": 1} | parse.dpo
             adapter = None if kind == "whole" else lora_config(model, lora, ("language",))
             if isinstance(asked.get("loss_type"), str):
                 asked["loss_type"] = [asked["loss_type"]]

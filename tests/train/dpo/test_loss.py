@@ -159,4 +159,4 @@ def test_weights_reach_the_loss_and_no_model(build: Any, given: Any) -> None:
     weights = weights_of(given.pairs, "score")
     outputs = Outputs(trainer.model, rows)
     nll = (-outputs.logps[:4] / outputs.tokens[:4] * weights).mean()
-    assert float(loss) == pytest.approx(float(math.log(2) * weights.mean() + 0.1 * nll), abs=1e-5)
+    assert loss.item() == pytest.approx(float(math.log(2) * weights.mean() + 0.1 * nll), abs=1e-5)

@@ -13,7 +13,7 @@ from medgym.errors import RunError, UserError
 from medgym.local_model import local_model
 from medgym.policy import Sampling, load_policy
 from medgym.rollout import collect
-from medgym.storage.adapters import WEIGHTS
+from medgym.storage.adapters import WEIGHTS, final, published
 from medgym.storage.layout import Place
 from medgym.tool import load_tools
 from medgym.train.data.preferences.pair import Pair
@@ -21,8 +21,10 @@ from medgym.train.dpo.curves import panels
 from medgym.train.dpo.loss import PAIR
 from medgym.train.dpo.training import train_dpo
 from medgym.train.dpo.watch import ANSWERED, AT_START, CollapseCheck, Collapsed
+from medgym.train.grpo.blindness import Blind
 from medgym.train.grpo.evaluation import HeldOut
 from medgym.train.models.checkpoint import load_model
+from medgym.train.models.lora import parameters_of
 from medgym.train.recipe.schema import Recipe, parse_recipe
 from tests.train.dpo.conftest import LORA
 
@@ -53,7 +55,7 @@ def test_a_resumed_run_is_one_that_was_not_interrupted(
     tiny_folder: Path, tmp_path: Path, given: Any
 ) -> None:
     """Though it looks at its policy, and judges it, on the way."""
-    judge = {"every": 2, "cases": "phantom:validation[:2]"}
+    judge = {"every": 2, "cases": "phantom:validation[:2]", "best": True}
     asked = recipe(
         {"max_steps": 4, "save_steps": 2, "precompute_ref_log_probs": True},
         judge=judge,
@@ -71,22 +73,22 @@ def test_a_resumed_run_is_one_that_was_not_interrupted(
             given.pairs,
             given.pictures.__getitem__,
             place,
-            cases=list(given.cases.values())[:2],
+            cases=list(given.cases.values())[:1],
             rules=RULES,
             sampling=SAMPLING,
             held_out=HeldOut(judged, RULES, seed=7),
             until=until,
         )
-        assert step == (until or 4)
+        assert step == 2  # nothing is right, before and after
         return place
 
     whole = train(tmp_path / "whole")
     train(tmp_path / "parts", until=2)
     parts = train(tmp_path / "parts")
-    adapters = [
-        (place.folder / "adapters" / "dpo" / "4" / WEIGHTS).read_bytes() for place in (whole, parts)
-    ]
-    assert adapters[0] == adapters[1]
+    for kept in ("adapters/dpo/2", "checkpoints-dpo/checkpoint-4"):
+        first, second = ((place.folder / kept / WEIGHTS).read_bytes() for place in (whole, parts))
+        assert first == second
+    assert final(whole.folder, "dpo") == published(whole.folder, "dpo")[0]
     timed = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
     told = [
         [{k: v for k, v in row.items() if k not in timed} for row in rows(place)]
@@ -198,7 +200,7 @@ def test_a_policy_that_stops_answering_stops_the_run_by_name(
 
     config = TinyConfig(hidden=32, text_layers=2, vision_layers=1, heads=2)
     model = build_model(config, tiny_processor.tokenizer, seed=0)
-    cases = list(open_cases("phantom,look=radiograph,question=kind:train[:8]"))
+    cases = list(open_cases("phantom,look=radiograph,question=kind:train[:4]"))
     pictures: dict[str, Any] = {}
 
     def keep(messages: Any) -> None:
@@ -210,14 +212,14 @@ def test_a_policy_that_stops_answering_stops_the_run_by_name(
 
     guesses = play("scripted:demonstrator,good=0,random=0,steps=7")
     looks = play("scripted:demonstrator,good=1,random=0,steps=7")
-    keys = {"max_steps": 30, "per_device_train_batch_size": 8, "learning_rate": 2e-2}
+    keys = {"max_steps": 30, "per_device_train_batch_size": 4, "learning_rate": 2e-2}
     everything = ("language", "vision", "projector")
     model = supervised(
         model, tiny_processor, guesses, pictures.__getitem__, keys, seed=0, parts=everything
     )
     pairs = [Pair(*both, "looking", "") for both in zip(looks, guesses, strict=True)]
     asked = recipe(
-        {"max_steps": 20, "per_device_train_batch_size": 8, "save_strategy": "no"}
+        {"max_steps": 20, "per_device_train_batch_size": 4, "save_strategy": "no"}
         | {"precompute_ref_log_probs": True, "learning_rate": 3e-2},
         lora={"r": 8, "lora_alpha": 16, "target_modules": r".*language_model.*_proj"},
         sight={"every": 0},
@@ -241,6 +243,30 @@ def test_a_policy_that_stops_answering_stops_the_run_by_name(
     assert told[0][AT_START] >= 0.5
     assert told[-1]["rewards/margins"] > 2 * told[1]["rewards/margins"] > 0
     assert told[-1]["logps/chosen_change"] < 0
+    assert (told[-1]["step"], told[-1][ANSWERED]) == (10, 0.0)
+    assert not (tmp_path / "adapters").exists()
+
+
+def test_a_policy_that_does_not_see_stops_the_run_by_name(
+    tiny_folder: Path, tmp_path: Path, given: Any
+) -> None:
+    model, processor = load_model(tiny_folder)
+    with torch.no_grad():
+        for weight in parameters_of(model, ("vision", "projector")):
+            weight.zero_()
+    asked = recipe({"max_steps": 2, "save_strategy": "no"})
+    with pytest.raises(Blind, match="the model is blind: not one token that it wrote depends"):
+        train_dpo(
+            asked,
+            model,
+            processor,
+            given.pairs,
+            given.pictures.__getitem__,
+            Place(tmp_path, "dpo"),
+            cases=list(given.cases.values())[:2],
+            rules=RULES,
+            sampling=SAMPLING,
+        )
     assert not (tmp_path / "adapters").exists()
 
 

@@ -71,6 +71,8 @@ def test_a_shared_state_is_played_from_once() -> None:
     assert owners == [0, 0, 0]
     assert [job.member for job in jobs] == [0, 1, 2]
     assert {job.resume.fork.turn for job in jobs if job.resume} == {1}
+    late = [(case, replace(each, faults=("late:zoom",))) for case, each in pairs]
+    assert jobs_of([[0, 1], [2]], late, 3) == ([], [])
 
 
 def _hashed(nodes: tuple[Node, ...]) -> tuple[Node, ...]:

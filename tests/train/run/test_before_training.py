@@ -103,4 +103,4 @@ def test_max_steps_may_end_a_recipe_of_epochs_sooner(
 
 def test_the_help_says_whose_steps() -> None:
     said = CliRunner().invoke(app, ["train", "--help"]).output.replace("│", " ")
-    assert "In place of the steps of GRPO in the recipe." in " ".join(said.split())
+    assert "of GRPO in the recipe, or else of DPO." in " ".join(said.split())

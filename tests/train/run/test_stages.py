@@ -26,6 +26,7 @@ from medgym.train.data.records import Records
 from medgym.train.grpo.monitor import EPISODES
 from medgym.train.grpo.trainer import LookingTrainer
 from medgym.train.recipe import rules as recipe_rules
+from medgym.train.run import report
 from medgym.train.sft import stage as sft_stage
 
 pytestmark = pytest.mark.slow
@@ -78,6 +79,12 @@ def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["recipe"] == "small"
     return folder
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs whose reports are like another one's leave them out: drawing takes a third of a run."""
+    monkeypatch.setattr(report, "draw_report", lambda run: None)
 
 
 def test_results_hold_every_policy_with_its_interval(undisturbed: Path) -> None:
@@ -185,7 +192,7 @@ main(sys.argv[1:])
 
 
 def test_a_run_that_was_killed_resumes_to_the_same_end(
-    recipe: Path, undisturbed: Path, tmp_path: Path
+    recipe: Path, undisturbed: Path, tmp_path: Path, undrawn: None
 ) -> None:
     folder = tmp_path / "killed"
     words = ["train", str(recipe), "--out", str(folder)]
@@ -198,7 +205,7 @@ def test_a_run_that_was_killed_resumes_to_the_same_end(
 
 
 def test_what_is_judged_again_replaces_what_was_judged(
-    recipe: Path, undisturbed: Path, tmp_path: Path
+    recipe: Path, undisturbed: Path, tmp_path: Path, undrawn: None
 ) -> None:
     folder = tmp_path / "again"
     shutil.copytree(undisturbed, folder)
@@ -289,6 +296,7 @@ def test_a_curriculum_is_kept_when_a_run_resumes(
     assert rates == sorted(rates, reverse=True)
     left_out = Records(whole).rows()
     assert {row["stage"] for row in left_out} == {"curriculum", "grpo"}
+    monkeypatch.setattr(report, "draw_report", lambda run: None)
     with broken_off(monkeypatch):
         CliRunner().invoke(app, [*words, str(folder)])
     result = CliRunner().invoke(app, [*words, str(folder), "--resume"])
@@ -303,7 +311,11 @@ def test_a_curriculum_is_kept_when_a_run_resumes(
 
 
 def test_a_disk_that_fills_leaves_the_last_checkpoint_whole(
-    recipe: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    undrawn: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By a limit on the size of files, which writers see as they see a full disk."""
     folder = tmp_path / "full"
