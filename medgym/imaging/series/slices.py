@@ -4,22 +4,28 @@ import hashlib
 import io
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from medgym.errors import UserError
-from medgym.imaging.dicom.file import DEFLATED, PIXELS, is_dicom, quiet
+from medgym.imaging.dicom.file import DEFLATED, PIXELS, is_dicom
 from medgym.imaging.series.entries import DIRECTORY_CLASS, MOST_HEADER, Entry
 from medgym.imaging.spacing import Spacing, credible_spacing
 
-_READ = [
-    "SOPClassUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "Rows", "Columns",
-    "NumberOfFrames", "PhotometricInterpretation", "PixelSpacing",
-    "ImagePositionPatient", "ImageOrientationPatient", "ImageType", "EchoNumbers", "EchoTime",
-    "TemporalPositionIdentifier", "DiffusionBValue", "InversionTime", "AcquisitionNumber",
-    "TriggerTime", "AcquisitionTime",
-]  # fmt: skip
+_TEXTS = {
+    "ImageType": 0x00080008, "AcquisitionTime": 0x00080032, "EchoTime": 0x00180081,
+    "InversionTime": 0x00180082, "EchoNumbers": 0x00180086, "TriggerTime": 0x00181060,
+    "SOPInstanceUID": 0x00080018, "SeriesInstanceUID": 0x0020000E,
+    "AcquisitionNumber": 0x00200012, "ImagePositionPatient": 0x00200032,
+    "ImageOrientationPatient": 0x00200037, "FrameOfReferenceUID": 0x00200052,
+    "TemporalPositionIdentifier": 0x00200100, "PhotometricInterpretation": 0x00280004,
+    "NumberOfFrames": 0x00280008, "PixelSpacing": 0x00280030,
+}  # fmt: skip
+"""What is stored as a text: converting it here takes a third of the time that pydicom needs."""
+
+_ROWS, _COLUMNS, _B_VALUE, _CLASS = 0x00280010, 0x00280011, 0x00189087, 0x00080016
+_READ = [*_TEXTS.values(), _ROWS, _COLUMNS, _B_VALUE, _CLASS]
 
 _HEADS = (2**15, 2**19, MOST_HEADER)
 _NAMED = (".dcm", ".dicom", ".ima")
@@ -65,11 +71,9 @@ def slice_of(entry: Entry) -> Slice | None:
         return None
     if DIRECTORY_CLASS + b"\0" in head[:1024] or DIRECTORY_CLASS + b"\x02" in head[:1024]:
         return None
-    header = _header(entry, head)
-    if header is None:
-        return None
     try:
-        return _described(entry, header)
+        header = _header(entry, head)
+        return None if header is None else _described(entry, header)
     except UserError:
         raise
     except Exception as error:  # texts of the library may quote the header
@@ -84,7 +88,6 @@ def _is_expected(entry: Entry, head: bytes) -> bool:
 
 def _header(entry: Entry, head: bytes) -> Any:
     """The elements that are read; None where the file has no pixels."""
-    quiet()
     if DEFLATED.encode() in head[:1024]:
         return _inflated(entry)
     for number, size in enumerate(_HEADS):
@@ -94,9 +97,9 @@ def _header(entry: Entry, head: bytes) -> Any:
         stream = io.BytesIO(head)
         try:
             header, found = _read(stream)
-        except Exception as error:  # cut off within an element: read more of it
+        except Exception:  # cut off within an element: read more of it
             if not cut:
-                raise _damaged(entry, error) from error
+                raise
             continue
         if found:
             return header
@@ -108,11 +111,11 @@ def _header(entry: Entry, head: bytes) -> Any:
 
 def _refuse_cut(entry: Entry, header: Any) -> None:
     """`UserError` where a file without pixels is what is left of an image."""
-    kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
-    if not kind or "Rows" in header or kind.name.endswith("Image Storage"):
-        raise UserError(
-            f"{entry.name} is an image without pixels; fix: copy it again, or remove it"
-        )
+    from pydicom.uid import UID
+
+    kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+    if not kind or "Rows" in header or UID(kind).name.endswith("Image Storage"):
+        raise UserError(f"{entry.name} is an image without pixels; fix: copy it again")
 
 
 def _read(stream: io.BytesIO) -> tuple[Any, bool]:
@@ -144,63 +147,73 @@ def _described(entry: Entry, header: Any) -> Slice:
     size = int(header.get("Columns") or 0), int(header.get("Rows") or 0)
     if min(size) < 1:
         raise _damaged(entry, ValueError())
+    texts = {keyword: _text(header.get_item(tag)) for keyword, tag in _TEXTS.items()}
     return Slice(
         entry,
-        _hash(header.get("SeriesInstanceUID")),
-        _hash(header.get("SOPInstanceUID")),
-        int(header.get("NumberOfFrames") or 1),
-        str(header.get("PhotometricInterpretation") or "").startswith("MONOCHROME"),
+        _hash(texts["SeriesInstanceUID"]),
+        _hash(texts["SOPInstanceUID"]),
+        int(texts["NumberOfFrames"] or 1),
+        texts["PhotometricInterpretation"].startswith("MONOCHROME"),
         size,
-        credible_spacing(header.get("PixelSpacing")),
-        _orientation(header.get("ImageOrientationPatient")),
-        _numbers(header.get("ImagePositionPatient"), 3),
+        credible_spacing(texts["PixelSpacing"].split("\\")),
+        _orientation(texts["ImageOrientationPatient"]),
+        _numbers(texts["ImagePositionPatient"], 3),
         (
-            ("frame of reference", _hash(header.get("FrameOfReferenceUID"))),
-            ("colours", _hash(header.get("PhotometricInterpretation"))),
-            ("kind", _hash(header.get("ImageType"))),
-            ("time point", _number(header.get("TemporalPositionIdentifier"))),
-            ("echo", _number(header.get("EchoNumbers"))),
-            ("echo time", _number(header.get("EchoTime"))),
-            ("b value", _number(header.get("DiffusionBValue"))),
-            ("inversion time", _number(header.get("InversionTime"))),
+            ("frame of reference", _hash(texts["FrameOfReferenceUID"])),
+            ("colours", _hash(texts["PhotometricInterpretation"])),
+            ("kind", _hash(texts["ImageType"])),
+            ("time point", _number(texts["TemporalPositionIdentifier"])),
+            ("echo", _number(texts["EchoNumbers"])),
+            ("echo time", _number(texts["EchoTime"])),
+            ("b value", _number(str(header.get("DiffusionBValue") or ""))),
+            ("inversion time", _number(texts["InversionTime"])),
         ),
         (
-            ("acquisition", _number(header.get("AcquisitionNumber"))),
-            ("trigger time", _number(header.get("TriggerTime"))),
-            ("acquisition time", _hash(header.get("AcquisitionTime"))),
+            ("acquisition", _number(texts["AcquisitionNumber"])),
+            ("trigger time", _number(texts["TriggerTime"])),
+            ("acquisition time", _hash(texts["AcquisitionTime"])),
         ),
     )
 
 
-def _hash(value: Any) -> str:
+def _text(element: Any) -> str:
+    """The value of an element as its file has it, "" for none."""
+    value = None if element is None else element.value
+    if isinstance(value, bytes):
+        return value.decode("latin-1").strip(" \0")
+    if value is None:
+        return ""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return str(value)
+    return "\\".join(map(str, value))
+
+
+def _hash(text: str) -> str:
     """A name for a text that does not give it away."""
-    text = "" if value is None else str(value)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8] if text else ""
 
 
-def _number(value: Any) -> float | str | None:
-    if value is None or value == "":
+def _number(text: str) -> float | str | None:
+    if not text:
         return None
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return _hash(value)
     try:
-        return round(float(value), 3)
-    except (TypeError, ValueError):
-        return _hash(value)
+        return round(float(text), 3)
+    except ValueError:
+        return _hash(text)
 
 
-def _numbers(given: Any, count: int) -> tuple[float, ...] | None:
-    if given is None or given == "":
+def _numbers(text: str, count: int) -> tuple[float, ...] | None:
+    if not text:
         return None
-    values = tuple(float(each) for each in given)
+    values = tuple(float(each) for each in text.split("\\"))
     if len(values) != count or not all(math.isfinite(each) for each in values):
         raise ValueError
     return values
 
 
-def _orientation(given: Any) -> tuple[float, ...] | None:
+def _orientation(text: str) -> tuple[float, ...] | None:
     """The directions of rows and columns, of length 1 and upright on each other."""
-    values = _numbers(given, 6)
+    values = _numbers(text, 6)
     if values is None:
         return None
     row, column = values[:3], values[3:]

@@ -153,7 +153,10 @@ def _alike(
         own = value(each)
         for first, members in found:
             if (own is None) == (first is None) and (
-                own is None or first is None or np.allclose(own, first, rtol=0, atol=tolerance)
+                own is None
+                or first is None
+                or own == first
+                or np.allclose(own, first, rtol=0, atol=tolerance)
             ):
                 members.append(each)
                 break

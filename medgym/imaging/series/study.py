@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgym.files import open_regular
-from medgym.imaging.dicom.file import DicomFile
+from medgym.imaging.dicom.file import DicomFile, quiet
 from medgym.imaging.dicom.frames import stored_values
 from medgym.imaging.dicom.functional_groups import FrameHeader
 from medgym.imaging.dicom.hidden import padding_in
@@ -77,6 +77,7 @@ def _slices(path: Path) -> list[Slice]:
         if known is not None and known[0] == state:
             _kept.move_to_end(place)
             return known[1]
+    quiet()
     found = [each for each in map(slice_of, entries) if each is not None]
     with _keeping:
         _kept[place] = state, found

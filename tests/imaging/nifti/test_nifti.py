@@ -136,7 +136,7 @@ SHAPE = (3, 4, 2)
     lengths=st.tuples(*[st.floats(0.2, 9)] * 3),
     start=st.tuples(*[st.floats(-900, 900)] * 3),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_each_voxel_is_where_nibabel_says(
     directions: list[float], lengths: tuple[float, ...], start: tuple[float, ...]
 ) -> None:
@@ -213,6 +213,25 @@ def test_what_cannot_be_honoured_is_refused_by_name(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(voxels.astype(np.complex64), np.eye(4))
     nibabel.save(image, tmp_path / "c.nii")
     refused((tmp_path / "c.nii").read_bytes(), "a type that has no grey")
+
+
+def test_a_damaged_header_is_opened_or_refused_in_one_line(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    whole = saved(tmp_path / "a.nii", np.zeros((4, 4, 4), np.int16), descrip=b"Doe").read_bytes()
+    said = []
+    for number in range(150):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[rng.integers(352, size=3)] = rng.integers(256, size=3)
+        path = tmp_path / ("b.nii.gz" if number % 2 else "b.nii")
+        path.write_bytes(gzip.compress(data.tobytes()) if number % 2 else data.tobytes())
+        try:
+            study = open_study(path)
+            for plane in study.planes:
+                study.values(plane, 0)
+        except UserError as error:
+            said.append(str(error))
+    assert 10 < len(said) < 140
+    assert not [text for text in said if "\n" in text or "Doe" in text]
 
 
 def test_a_bomb_is_refused_by_what_its_header_says(

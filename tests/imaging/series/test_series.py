@@ -182,7 +182,7 @@ ROWS, COLUMNS, SLICES = 3, 4, 3
     back=st.booleans(),
 )
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_each_pixel_is_where_the_header_says(
     angles: tuple[float, float, float],
@@ -308,6 +308,29 @@ def test_links_pipes_and_damaged_files_in_a_folder_are_refused(field_case: Path)
         study.values("axial", 0)
     with pytest.raises(UserError, match=r"4\.dcm is cut off within its pixels"):
         study.values("coronal", 3)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_damaged_file_is_opened_or_refused_in_one_line(
+    tmp_path: Path, write: Any, packed: bool
+) -> None:
+    rng = np.random.default_rng(1)
+    for z in range(2):
+        write(tmp_path / "s" / f"{z}.dcm", np.zeros((2, 2), np.uint16), position=(0, 0, z))
+    path = zipped(tmp_path / "s") if packed else tmp_path / "s"
+    damaged = path if packed else path / "1.dcm"
+    whole = damaged.read_bytes()
+    said = []
+    for _ in range(80):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[rng.integers(len(data), size=3)] = rng.integers(256, size=3)
+        damaged.write_bytes(data[: rng.integers(len(data) // 2, 2 * len(data))].tobytes())
+        try:
+            open_study(path).show("axial", 0)
+        except UserError as error:
+            said.append(str(error))
+    assert len(said) > 10
+    assert not [text for text in said if "\n" in text or "ecret" in text]
 
 
 def test_a_file_that_changes_while_the_series_is_open(field_case: Path, write: Any) -> None:
