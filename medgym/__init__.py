@@ -35,9 +35,13 @@ _HOMES = {
     "ToolError": "errors",
     "UserError": "errors",
     "Picture": "imaging.lazy_image",
+    "LookupTable": "imaging.grey",
+    "Window": "imaging.grey",
+    "ImagingStudy": "imaging.imaging_study",
+    "Plane": "imaging.imaging_study",
+    "Study": "imaging.rendering",
     "ImageRef": "imaging.study",
-    "Study": "imaging.study",
-    "Window": "imaging.study",
+    "open_study": "imaging.study",
     "Judge": "judge",
     "Judgement": "judge",
     "RoleJudgement": "judge",
@@ -112,8 +116,11 @@ if TYPE_CHECKING:
     from medgym.env import MedEnv, make
     from medgym.episode import Episode, Rules, ToolOutcome, Turn
     from medgym.errors import RunError, ToolError, UserError
+    from medgym.imaging.grey import LookupTable, Window
+    from medgym.imaging.imaging_study import ImagingStudy, Plane
     from medgym.imaging.lazy_image import Picture
-    from medgym.imaging.study import ImageRef, Study, Window
+    from medgym.imaging.rendering import Study
+    from medgym.imaging.study import ImageRef, open_study
     from medgym.judge import Judge, Judgement, RoleJudgement, load_judge
     from medgym.messages import (
         Calls,

@@ -221,17 +221,19 @@ class Workspace:
     def look(self, image: int, box_px: Box, *, enlarge: bool, made_by: str | None) -> View:
         """A new, unnumbered view of a region of an image.
 
-        The aspect is kept. With `enlarge` the region fills `view_size`; without it, the region is
-        never shown larger than its original pixels.
+        The aspect is that at the patient. With `enlarge` the region fills `view_size`; without it,
+        the region is never shown larger than its original pixels (where these are not square, than
+        their shorter sides).
         """
-        width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
+        study = self.studies[image]
+        width, height = study.true_size(box_px[2] - box_px[0], box_px[3] - box_px[1])
         factor = self.view_size / max(width, height)
         if not enlarge:
             factor = min(1.0, factor)
         across, down = max(1, round(width * factor)), max(1, round(height * factor))
         across = max(across, -(-down // MAX_ASPECT))
         down = max(down, -(-across // MAX_ASPECT))
-        picture = _picture(self.studies[image], box_px, (across, down))
+        picture = _picture(study, box_px, (across, down))
         return View(-1, image, box_px, picture, made_by)
 
     def overlay(self, view: View, picture: Image.Image, made_by: str) -> View:

@@ -65,3 +65,17 @@ def _boxes(frame: bytes) -> Iterator[tuple[bytes, int]]:
 
 def _number(data: bytes) -> int:
     return int.from_bytes(data, "big")
+
+
+def webp_size(head: bytes) -> tuple[int, int] | None:
+    """(width, height) of a WebP file by its first 30 bytes; None for another file."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
+        return None
+    if head[12:16] == b"VP8X":
+        width, height = (int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
+        return width + 1, height + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    return width, height

@@ -65,20 +65,18 @@ def pixels_of(picture: Image.Image, dtype: type[np.generic], mode: str | None = 
     return made
 
 
-def finite_range(values: NDArray[Any]) -> tuple[float, float] | None:
-    """The least and the greatest of all finite values; None where there is none."""
+def finite_range(
+    values: NDArray[Any], hidden: NDArray[np.bool_] | None = None
+) -> tuple[float, float] | None:
+    """The least and the greatest of all finite values that are not hidden; None for none."""
     ranges = []
     for rows in strips(values.shape):
-        finite = values[rows][np.isfinite(values[rows])]
+        counted = np.isfinite(values[rows])
+        if hidden is not None:
+            counted &= ~hidden[rows]
+        finite = values[rows][counted]
         if finite.size:
             ranges.append((float(finite.min()), float(finite.max())))
     if not ranges:
         return None
     return min(low for low, _ in ranges), max(high for _, high in ranges)
-
-
-def replace_nonfinite(values: NDArray[np.float32], low: float, high: float) -> None:
-    """Replace infinities by `low` and `high`, and what is not a number by `low`, in place."""
-    for rows in strips(values.shape):
-        if not np.isfinite(values[rows]).all():
-            np.nan_to_num(values[rows], copy=False, nan=low, posinf=high, neginf=low)

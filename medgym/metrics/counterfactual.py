@@ -106,4 +106,11 @@ def _fitted(other: Study, own: Study) -> Study:
         return other
     width, height = other.size
     stretched = other.render((0.0, 0.0, float(width), float(height)), own.size)
-    return Study(np.asarray(stretched), own.spacing_mm, other.modality, view_sizes=own.view_sizes)
+    return Study(
+        np.asarray(stretched),
+        own.spacing_mm,
+        other.modality,
+        view_sizes=own.view_sizes,
+        pixel_aspect=own.pixel_aspect,
+        calibrated=own.calibrated,
+    )

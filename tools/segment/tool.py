@@ -268,15 +268,16 @@ def _around(study: Study, view: View, seed: tuple[float, float]) -> Found | None
 def _report(found: Found, workspace: Workspace, view: View) -> ToolResult:
     study = workspace.studies[view.image]
     rows, starts, ends = found.runs()
-    box_px = tuple(float(edge) for edge in (starts.min(), rows[0], ends.max(), rows[-1] + 1))
+    box_px = float(starts.min()), float(rows[0]), float(ends.max()), float(rows[-1] + 1)
     area_px = int((ends - starts).sum())
     data: dict[str, Any] = {"image": view.image, "box_px": list(box_px), "area_px": area_px}
     data["mask"] = _mask(rows, starts, ends, study.size).model_dump(mode="json")
-    length = _diameter(rows, starts, ends, study.spacing_mm or (1.0, 1.0))
-    if study.spacing_mm is None:
+    spacing = study.spacing_in(box_px)
+    length = _diameter(rows, starts, ends, spacing or (1.0, 1.0))
+    if spacing is None:
         size = f"Area {area_px} px, longest diameter {length:.1f} px"
     else:
-        data["area_mm2"] = area_px * study.spacing_mm[0] * study.spacing_mm[1]
+        data["area_mm2"] = area_px * spacing[0] * spacing[1]
         data["length_mm"] = length
         size = f"Area {data['area_mm2']:.1f} mm2, longest diameter {length:.1f} mm"
     box = ", ".join(str(round(value)) for value in view.from_px(box_px, workspace.scale(view)))

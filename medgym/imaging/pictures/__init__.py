@@ -1,0 +1,1 @@
+"""Pictures: PNG, JPEG, TIFF, BMP and WebP files."""

@@ -1,0 +1,223 @@
+"""A picture as a study: PNG, JPEG, TIFF, BMP or WebP.
+
+The pixels are those that the file stores. An orientation is not applied in any format, and an alpha
+channel is dropped. Values of 8 bits are shown as they are, others from the least to the
+greatest.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from medgym.errors import UserError
+from medgym.files import open_regular
+from medgym.imaging.codestream import webp_size
+from medgym.imaging.grey import Window, as_floats, full_window
+from medgym.imaging.imaging_study import FRAME, IMAGE, ImagingStudy, Plane, Region, part_of
+from medgym.imaging.limits import bomb, make_room, refuse_bomb
+from medgym.imaging.pictures.png import is_deep_colour, png_samples
+from medgym.imaging.pictures.tiff import TIFF, TiffPage, tiff_count, tiff_page, tiff_samples
+from medgym.imaging.rendering import Study
+from medgym.imaging.strips import pixels_of
+
+_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", *TIFF)
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+_STORED = {"I;16", "I;16B", "I;16L", "I", "F"}
+_GREY = {"1", "L", "LA"}
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""What takes back the orientation that Pillow applies to a TIFF."""
+
+_ORIENTATION = 0x0112
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file begins as a picture does."""
+    return head.startswith(_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def refuse_volume(path: Path, head: bytes) -> None:
+    """`UserError` where a file is a NIfTI volume."""
+    packed = head[:2] == b"\x1f\x8b" and path.name.lower().endswith(".nii.gz")
+    if packed or head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2"):
+        raise UserError(
+            f"{path} is a NIfTI volume, which medgym does not read; fix: save its slices as TIFF "
+            "or PNG"
+        )
+
+
+class PictureStudy(ImagingStudy):
+    """The pages of a TIFF file, or the one image of another picture.
+
+    Phones append previews to a JPEG, and a PNG or WebP may be animated: these are one image.
+
+    Args:
+        stream: the file. It is opened again for each page.
+    """
+
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._planes: dict[str, Plane] = {}
+        with _refused_by_name(path, stream):
+            head = stream.read(64)
+            self._head = head
+            self._pages: dict[int, TiffPage] = {}
+            self._count = tiff_count(stream) if head.startswith(TIFF) else 0
+            size = webp_size(head)
+            if size is not None:
+                refuse_bomb(path, *size)
+            self.frames = self._count or self._counted(stream)
+
+    @property
+    def planes(self) -> dict[str, Plane]:
+        """See `ImagingStudy.planes`. Pages of several sizes are planes of one image each."""
+        if not self._planes:
+            with open_regular(self._path, "image") as stream, _refused_by_name(self._path, stream):
+                sizes = [self._size(stream, index) for index in range(self.frames)]
+            if self.frames == 1:
+                self._planes = {IMAGE: Plane(1, sizes[0])}
+            elif len(set(sizes)) == 1:
+                self._planes = {FRAME: Plane(self.frames, sizes[0])}
+            else:
+                names = enumerate(sizes)
+                self._planes = {f"{FRAME} {number}": Plane(1, size) for number, size in names}
+        return self._planes
+
+    def decode(self, plane: str, index: int, region: Region) -> Study:
+        """See `ImagingStudy.decode`. The whole page is decoded."""
+        number = plane.removeprefix(FRAME).strip()
+        return part_of(self.frame(int(number) if number.isdecimal() else index), region)
+
+    def frame(self, index: int) -> Study:
+        """A whole page."""
+        with open_regular(self._path, "image") as stream, _refused_by_name(self._path, stream):
+            refuse_bomb(self._path, *self._size(stream, index))
+            page = self._page(stream, index)
+            if page is not None and not page.is_whole:
+                raise UserError(f"{self._path} is cut off within its pixels; fix: copy it again")
+            make_room(self._path, self._need(stream, index))
+            return self._decoded(stream, index)
+
+    def need(self, index: int) -> int:
+        """Bytes of memory that decoding a page takes."""
+        with open_regular(self._path, "image") as stream:
+            return self._need(stream, index)
+
+    def _counted(self, stream: BinaryIO) -> int:
+        with _picture(stream) as picture:
+            refuse_bomb(self._path, *picture.size)
+            return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
+
+    def _page(self, stream: BinaryIO, index: int) -> TiffPage | None:
+        """What a page of a TIFF says of itself; None for another picture."""
+        if not self._count:
+            return None
+        if index not in self._pages:
+            self._pages[index] = tiff_page(stream, index)
+        return self._pages[index]
+
+    def _size(self, stream: BinaryIO, index: int) -> tuple[int, int]:
+        page = self._page(stream, index)
+        if page is not None:
+            return page.size
+        with _picture(stream) as picture:
+            picture.seek(index)
+            width, height = picture.size
+            turned = picture.format == "TIFF" and picture.getexif().get(_ORIENTATION, 1) >= 5
+            return (height, width) if turned else (width, height)
+
+    def _need(self, stream: BinaryIO, index: int) -> int:
+        """Per pixel: the library's own copy and ours, and what is added while it is shown."""
+        width, height = self._size(stream, index)
+        page = self._page(stream, index)
+        if page is not None and page.is_deep:
+            per_pixel = page.samples * (3 * page.bytes + 8) + 8
+        elif is_deep_colour(self._head):
+            per_pixel = 40
+        else:
+            with _picture(stream) as picture:
+                picture.seek(index)
+                mode = picture.mode
+            per_pixel = 8 if mode in _STORED else 2 if mode in _GREY else 10
+        return os.fstat(stream.fileno()).st_size + width * height * per_pixel
+
+    def _decoded(self, stream: BinaryIO, index: int) -> Study:
+        page = self._page(stream, index)
+        if page is not None and page.is_deep:
+            samples = tiff_samples(stream, self._path, index, page)
+            return _measured(samples, inverted=page.white_is_zero)
+        if is_deep_colour(self._head):
+            return _measured(png_samples(stream, self._head))
+        with _picture(stream) as picture:
+            picture.seek(index)
+            turned = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
+            picture.load()
+            stored: Image.Image = picture
+            if picture.format == "TIFF" and turned is not None:
+                stored = picture.transpose(turned)
+            if stored.mode in _STORED:
+                return _measured(pixels_of(stored, np.int32 if stored.mode == "I" else np.float32))
+            pixels = pixels_of(stored, np.uint8, "L" if stored.mode in _GREY else "RGB")
+            if page is not None and page.is_turned and pixels.ndim == 2:
+                # Pillow has turned them; the values are those of the file, as in deeper images.
+                return Study(255 - pixels, window=Window(127.5, 255.0, inverted=True))
+            return Study(pixels)
+
+
+def _measured(samples: Any, *, inverted: bool = False) -> Study:
+    """Values that are not bytes of grey or colour: shown from the least to the greatest."""
+    if samples.ndim == 3:
+        window = None if samples.dtype == np.uint8 else full_window(samples)
+        return Study(samples, window=window)
+    values = as_floats(samples)
+    return Study(values, window=full_window(values, inverted=inverted))
+
+
+def _picture(stream: BinaryIO) -> Image.Image:
+    # Between its limit and twice that Pillow only warns; our own limit is checked right after. The
+    # filter stays: putting the old filters back is not safe while other threads decode.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    stream.seek(0)
+    return Image.open(stream, formats=_FORMATS)
+
+
+@contextmanager
+def _refused_by_name(path: Path, stream: BinaryIO) -> Iterator[None]:
+    """Turns whatever a library raises into a `UserError` that says what is wrong."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UserError(bomb(path)) from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error
+        raise UserError(_unreadable(stream, path, error)) from error
+
+
+def _unreadable(stream: BinaryIO, path: Path, error: Exception) -> str:
+    said = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    if isinstance(error, UnidentifiedImageError):
+        stream.seek(0)
+        if stream.read(4) in TIFF:
+            return (
+                f"{path} is a TIFF file of a kind that medgym does not read; fix: save it as PNG "
+                "or as TIFF of 8 or 16 bits"
+            )
+        said = "it does not begin like one"
+    what = "readable PNG, JPEG, TIFF, BMP, WebP or DICOM image"
+    return f"{path} is not a {what} ({said}); fix: convert or replace it"
