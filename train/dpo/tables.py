@@ -83,7 +83,7 @@ def library_keys(dpo: Keys) -> Keys:
 
 def of_later(dpo: Keys) -> Keys:
     """`[dpo]` of the rounds after the first: with the keys of `[dpo.later]` over its own."""
-    later = dpo.get("later", {})
+    later: Keys = dpo.get("later", {})
     long = ("max_steps", "num_train_epochs")  # of which one says how long
     kept = {k: v for k, v in dpo.items() if not (k in long and {*long} & {*later})}
     return kept | later
