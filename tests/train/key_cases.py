@@ -190,6 +190,15 @@ DPO_ARRIVES: dict[str, Case] = {
 }
 """Keys with which the same is learned in another way: they reach TRL."""
 
+KTO: dict[str, Case] = {
+    "loss_type": Case("apo_zero_unpaired"),
+    "beta": Case(0.1),
+    "desirable_weight": Case(3.0),
+    "undesirable_weight": Case(3.0),
+    "disable_dropout": Case(False),
+}
+"""Keys of `trl.KTOConfig` with which other weights are learned."""
+
 FILES: dict[str, Case] = {
     "save_strategy": Case("epoch", {"max_steps": 1}),
     "save_steps": Case(1, {"save_strategy": "steps"}),
@@ -218,6 +227,9 @@ def effects(table: str) -> dict[str, str]:
         found |= dict.fromkeys(SFT, LEARNED) | dict.fromkeys(SFT_LOGS, LOGGED)
         found |= dict.fromkeys(SFT_ARRIVES, REACHES)
         return found | dict.fromkeys(("save_steps", "save_total_limit"), WRITTEN)
+    if table == "kto":  # the Trainer's keys are its own, and tried with [sft]
+        found |= dict.fromkeys(TRAINER, REACHES) | dict.fromkeys(KTO, LEARNED)
+        return found | dict.fromkeys(("save_steps", "save_total_limit"), REACHES)
     if table == "dpo":  # the Trainer's keys are its own, and tried with [sft]
         found |= dict.fromkeys(TRAINER, REACHES) | dict.fromkeys(DPO, LEARNED)
         return found | dict.fromkeys(DPO_ARRIVES, REACHES)

@@ -41,8 +41,8 @@ SPECIALISTS = ["radiologist", "ophthalmologist", "pathologist"]
 DIAGNOSES = "phantom,look=radiograph+fundus+histology,question=diagnosis"
 QUICK = BaseConfig(
     model=TinyConfig(hidden=32, text_layers=1, vision_layers=1, heads=2),
-    cases=f"{DIAGNOSES}:train[:80]",
-    spoiled=f"{DIAGNOSES}:train[100:140]",
+    cases=f"{DIAGNOSES}:train[:40]",
+    spoiled=f"{DIAGNOSES}:train[100:120]",
     warm_steps=2,
     steps=4,
     spoil_steps=2,
@@ -61,7 +61,7 @@ def small(base: Path, **changes: Any) -> Any:
     path, _ = load_recipe("consult-tiny")
     data = json.loads(path.model_dump_json())
     data["model"] = {"path": str(base)}
-    data["cases"] = {"train": f"{DIAGNOSES}:train[200:260]", "test": f"{DIAGNOSES}:test[:12]"}
+    data["cases"] = {"train": f"{DIAGNOSES}:train[200:260]", "test": f"{DIAGNOSES}:test[:6]"}
     data["grpo"] |= {
         "max_steps": 2, "per_device_train_batch_size": 8, "num_generations": 4, "save_steps": 1,
     }  # fmt: skip
@@ -98,11 +98,11 @@ def test_every_policy_is_judged_with_intervals_and_by_difficulty(run: Any) -> No
         for judgement in (row["sampled"], row["greedy"]):
             rate = judgement["accuracy"]
             assert 0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1
-            assert rate["n"] == 12
+            assert rate["n"] == 6
     for name in ("attending", "attending_before", "majority"):
         metrics = sampled[name]["metrics"]
         levels = [metrics[f"difficulty/{level}"] for level in ("easy", "medium", "hard")]
-        assert sum(level["n"] for level in levels) == 12
+        assert sum(level["n"] for level in levels) == 6
         assert metrics["overruled"]["n"] <= levels[-1]["n"]
     assert sampled["single_majority"]["tokens"] > 3 * sampled["single"]["tokens"] > 0
     assert sampled["attending"]["turns"] > sampled["triage"]["turns"] == 1
@@ -363,7 +363,7 @@ def test_trained_specialists_have_an_adapter_each_which_the_consultation_plays_b
         assert all(f"You are the {specialty} whom" in t.nodes[0].text for t in played)
         judged = results["policies"][f"specialist:{specialty}"]["sampled"]["accuracy"]
         assert judged["n"] == sum(
-            case.specialty == specialty for case in open_cases(f"{DIAGNOSES}:test[:12]")
+            case.specialty == specialty for case in open_cases(f"{DIAGNOSES}:test[:6]")
         )
     whole: Any = load_policy(f"consultation:{folder}")
     team = consultation_team(whole.recipe.without_triage(), whole.policies)

@@ -19,6 +19,7 @@ from medgym.train.grpo.config import grpo_config
 from medgym.train.grpo.credit import credit_branches
 from medgym.train.grpo.settings import BRANCHES
 from medgym.train.grpo.settings import SETTINGS as GRPO
+from medgym.train.kto.settings import SETTINGS as KTO
 from medgym.train.models.settings import SETTINGS as LORA
 from medgym.train.recipe.schema import parse_recipe
 from medgym.train.recipe.settings import Settings, toml
@@ -27,14 +28,14 @@ from medgym.train.sft.settings import SETTINGS as SFT
 from tests.train.key_cases import effects
 
 PAGE = Path(__file__).parents[3] / "docs" / "keys.md"
-TABLES = {"grpo": GRPO, "dpo": DPO, "sft": SFT, "lora": LORA}
+TABLES = {"grpo": GRPO, "dpo": DPO, "kto": KTO, "sft": SFT, "lora": LORA}
 
 HEAD = """\
 # Keys of the libraries
 
-`[grpo]`, `[dpo]`, `[sft]` and `[lora]` (with `[sft.lora]`) of a [recipe](recipes.md) take the keys
-of `trl.GRPOConfig`, `trl.DPOConfig`, `trl.SFTConfig` and `peft.LoraConfig`. Each key of these
-classes is one of three:
+`[grpo]`, `[dpo]`, `[kto]`, `[sft]` and `[lora]` (with `[sft.lora]`) of a [recipe](recipes.md) take
+the keys of `trl.GRPOConfig`, `trl.DPOConfig`, `trl.KTOConfig`, `trl.SFTConfig` and
+`peft.LoraConfig`. Each key of these classes is one of three:
 
 - **passed** on as it is. The tests run every such key with and without it and look for its effect;
   the last column says where they found it.

@@ -152,7 +152,7 @@ def test_a_view_size_that_the_cases_forbid_is_found_before_anything_is_written(
 
 def test_each_stage_comes_after_those_that_it_needs() -> None:
     names = [stage.name for stage in STAGES]
-    assert names == ["base", "cold_start", "curriculum", "grpo", "judge"]
+    assert names == ["base", "cold_start", "dpo", "kto", "curriculum", "grpo", "judge"]
     for place, stage in enumerate(STAGES):
         assert set(stage.needs) <= set(names[:place])
 

@@ -1,0 +1,80 @@
+"""The table of the benchmark of losses: paired over cases and seeds, from what was judged."""
+
+from typing import Any
+
+import pytest
+
+from medgym.errors import UserError
+from medgym.metrics.rate import Rate
+from medgym.rollout import collect
+from medgym.storage.trajectories import TrajectoryStore
+from medgym.train.dpo.benchmark import BenchmarkRow, check_benchmark, print_rows, rows_of
+from medgym.train.dpo.losses import read_losses
+from medgym.train.recipe.schema import Recipe, load_recipe
+from medgym.train.run.opened import Run
+
+LOSSES = read_losses("dpo,mdpo")
+POLICIES = {"cold_start": "scripted:prior", "dpo": "scripted:oracle", "mdpo": "scripted:prior"}
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    found = load_recipe("dpo-tiny")[0]
+    cases = found.cases.model_copy(
+        update={"test": "phantom,look=radiograph,question=kind:test[:12]"}
+    )
+    return found.model_copy(update={"cases": cases})
+
+
+@pytest.fixture(scope="module")
+def rows(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> list[BenchmarkRow]:
+    """One loss answers as the oracle, the other one as the cold start, under two seeds."""
+    runs = []
+    for seed in (0, 1):
+        folder = tmp_path_factory.mktemp(f"seed-{seed}")
+        run = Run(recipe.model_copy(update={"seed": seed}), folder)
+        for name, spec in POLICIES.items():
+            played: Any = collect(run.test, spec, run.rules(run.test), seed=seed)
+            TrajectoryStore(run.place.judged(name)).write(list(played), number=0)
+        runs.append(run)
+    return rows_of(runs, LOSSES)
+
+
+def test_the_rows_are_paired_by_case_over_all_seeds(rows: list[BenchmarkRow]) -> None:
+    start, first, second = rows
+    assert [row.name for row in rows] == ["cold start", "dpo", "mdpo"]
+    assert (first.accuracy.value, first.hit, first.looked, first.answered) == (1.0, 1.0, 1.0, 1.0)
+    assert first.accuracy.n == 12
+    assert start.looked == 0.0
+    assert 0 < start.accuracy.value < 0.7
+    assert first.over_start is not None
+    assert first.over_start.value == pytest.approx(1 - start.accuracy.value)
+    assert first.over_start.is_clear
+    assert (start.over_start, start.over_first, first.over_first) == (None, None, None)
+    # The same answers as the cold start's: no difference, and its own is the first one's negative.
+    assert second.over_start is not None
+    assert (second.over_start.value, second.over_start.low, second.over_start.high) == (0, 0, 0)
+    assert second.over_first is not None
+    assert second.over_first.value == pytest.approx(-first.over_start.value)
+    assert first.by_seed == {"0": Rate.of([True] * 12), "1": Rate.of([True] * 12)}
+    assert first.as_dict()["terms"] == {"dpo": 1.0}
+
+
+def test_the_table_says_so(
+    rows: list[BenchmarkRow], recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_rows(rows, recipe, [0, 1])
+    head, start, first, second = capsys.readouterr().out.splitlines()
+    assert head.split("  ")[0] == "dpo-tiny, seeds 0, 1"
+    assert head.endswith("over dpo")
+    assert start.endswith("-  -") or start.split()[-2:] == ["-", "-"]
+    assert "100.0 %" in first
+    assert second.split("(")[0].split()[-1] == "+0.0"
+
+
+def test_a_recipe_without_one_set_of_pairs_is_refused() -> None:
+    for name, said in (("tiny", "tiny has no [dpo]; fix: "), ("dpo-online-tiny", "several rounds")):
+        with pytest.raises(UserError) as caught:
+            check_benchmark(load_recipe(name)[0])
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
