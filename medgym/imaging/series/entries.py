@@ -103,13 +103,17 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stream = open_regular(path, "image")
+        self._open()
         self.stamp = _stamp(os.fstat(self._stream.fileno()))
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        self._stream = open_regular(self.path, "image")
         try:
             self._zip = zipfile.ZipFile(self._stream)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
             self._stream.close()
-            raise UserError(f"{path} is not a whole zip; fix: copy it again") from None
+            raise UserError(f"{self.path} is not a whole zip; fix: copy it again") from None
 
     def __del__(self) -> None:
         stream = getattr(self, "_stream", None)
@@ -154,6 +158,8 @@ class Archive:
             raise _changed(self.path) from None
         if _stamp(now) != self.stamp:
             raise _changed(self.path)
+        if self._process != os.getpid():
+            self._open()  # a forked process moves the place at which its parent reads
         if info.flag_bits & 1:
             raise UserError(f"{self.path} is encrypted; fix: unpack it")
         try:

@@ -256,6 +256,23 @@ def test_a_zip_is_read_without_being_unpacked(field_case: Path) -> None:
     assert sorted(each.name for each in field_case.parent.iterdir()) == ["series.zip"]
 
 
+def test_a_forked_process_does_not_disturb_what_its_parent_reads(field_case: Path) -> None:
+    (field_case / "5x.txt").write_bytes(os.urandom(100_000))  # the files do not fit into a buffer
+    study = volume(zipped(field_case))
+    stream = study._slices[0].entry._archive._stream  # type: ignore[attr-defined]
+    study.values("axial", 3)
+    before = os.lseek(stream.fileno(), 0, os.SEEK_CUR)
+    child = os.fork()
+    if not child:
+        right = False
+        try:
+            right = [study.values("axial", index)[0, 0] for index in (9, 4)] == [9, 4]
+        finally:
+            os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert os.lseek(stream.fileno(), 0, os.SEEK_CUR) == before
+
+
 def test_half_a_zip_links_and_bombs_are_refused(
     field_case: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
