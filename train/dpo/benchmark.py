@@ -34,7 +34,6 @@ from ..run.processes import everyone, is_first
 from ..run.stage import Stage, TrainedPolicy, do
 from ..run.stages import START, check, plug_ins
 from .losses import NamedLoss
-from .settings import losses_of
 from .stage import DpoStage, held_out_of
 from .training import train_dpo
 
@@ -169,20 +168,11 @@ def benchmark(
             "cases": recipe.cases.test,
             "seeds": list(seeds),
             "pairs": {str(run.recipe.seed): len(pairs_of(run)) for run in runs},
-            "dpo_term": term_of(recipe),
             "seconds": {str(run.recipe.seed): run.place.stages() for run in runs},
             "rows": [row.as_dict() for row in rows],
         }
         write_atomic(out / "benchmark.json", json.dumps(found, indent=1).encode())
     return rows
-
-
-def term_of(recipe: Recipe) -> str:
-    """What the term `dpo` of every loss is in a recipe, as `sigmoid + 0.1 sft`."""
-    named = losses_of(recipe.dpo)
-    weights = recipe.dpo.get("loss_weights") or [1.0] * len(named)
-    parts = zip(named, weights, strict=True)
-    return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in parts)
 
 
 def check_benchmark(recipe: Recipe) -> None:
@@ -259,9 +249,6 @@ def print_rows(rows: Sequence[BenchmarkRow], recipe: Recipe, seeds: Sequence[int
         for row in rows
     ]
     print_columns(headings, table)
-    term = term_of(recipe)
-    if term != "sigmoid":
-        print(f"the term dpo of each loss is the recipe's: {term}")
 
 
 def _points(found: Difference | None) -> str:
