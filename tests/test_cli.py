@@ -406,7 +406,7 @@ WRONG = {
     "a bomb": (("play", "--image", "bomb.png", *OWN), "bomb.png has more than [0-9,]+ pixels; fi"),
     "no pixels": (("play", "--image", "empty.dcm", *OWN), "empty.dcm is a DICOM file without pix"),
     "cut off": (("play", "--image", "cut.jpg", *OWN), "cut.jpg is not a readable"),
-    "a folder": (("play", "--image", ".", *OWN), "is a folder; fix: "),
+    "a folder": (("play", "--image", "taken", *OWN), "taken holds no DICOM image; fix: "),
     "policy": ((*PHANTOM, "scripted:oracl"), "unknown scripted policy 'oracl'; did you mean 'orac"),
     "scheme": ((*PHANTOM, "scriptd:oracle"), "unknown policy 'scriptd'; did you mean 'scripted'"),
     "no scheme": ((*PHANTOM, "oracle"), "cannot read the policy 'oracle'; fix: write SCHEME:NAME"),

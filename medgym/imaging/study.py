@@ -22,9 +22,13 @@ from medgym.imaging.imaging_study import ImagingStudy as ImagingStudy
 from medgym.imaging.imaging_study import OneImage
 from medgym.imaging.imaging_study import Plane as Plane
 from medgym.imaging.limits import chosen_frame
-from medgym.imaging.pictures.study import PictureStudy, is_picture, refuse_volume
+from medgym.imaging.nifti.study import NiftiStudy, is_nifti
+from medgym.imaging.pictures.study import PictureStudy, is_picture
 from medgym.imaging.rendering import Box as Box
 from medgym.imaging.rendering import Study as Study
+from medgym.imaging.series.one_file import OneFile
+from medgym.imaging.series.study import is_directory, is_zip, open_series
+from medgym.imaging.volumes.study import VolumeStudy, named_image
 from medgym.uris import SCHEME, file_path
 
 
@@ -32,7 +36,8 @@ class ImageRef(BaseModel):
     """Where one image of a case is, without its pixels.
 
     `uri` is `file:PATH` or `file:///ENCODED/PATH` (see `medgym.uris`), or `SCHEME:...` of a source
-    that opens it, such as `phantom:...`.
+    that opens it, such as `phantom:...`. `series` chooses one of several in a folder, a zip or a
+    DICOMDIR, or a time point of a NIfTI file. `plane` and `index` choose an image of a volume.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +46,8 @@ class ImageRef(BaseModel):
     role: Literal["current", "prior"] = "current"
     frame: int | None = None
     series: str | None = None
+    plane: str | None = None
+    index: int | None = None
 
 
 def open_study(path_or_ref: "str | os.PathLike[str] | ImageRef") -> ImagingStudy:
@@ -70,7 +77,12 @@ def open_image(ref: ImageRef) -> Study:
             file without pixels, it is on another machine, or no source opens the URI's scheme.
     """
     path = file_path(ref.uri)
-    return open_file(path, frame=ref.frame) if path is not None else _drawn_by_source(ref)
+    if path is None:
+        return _drawn_by_source(ref)
+    study = _opened_file(path, ref.series)
+    if ref.frame is None and (isinstance(study, VolumeStudy) or ref.plane or ref.index is not None):
+        return study.image(*named_image(study, ref.plane, ref.index))
+    return _frame(study, path, ref.frame)
 
 
 def open_file(path: Path, frame: int | None = None) -> Study:
@@ -80,9 +92,7 @@ def open_file(path: Path, frame: int | None = None) -> Study:
     in stored pixels. An alpha channel is dropped; CMYK and palettes become RGB. If the file has
     several frames or pages, `frame` chooses one.
     """
-    study = _opened_file(path)
-    index = chosen_frame(path, frame, study.frames)
-    return study.frame(index)
+    return _frame(_opened_file(path), path, frame)
 
 
 def need_of(ref: ImageRef) -> int:
@@ -93,25 +103,47 @@ def need_of(ref: ImageRef) -> int:
     try:
         path = file_path(ref.uri)
         assert path is not None
-        study = _opened_file(path)
-        return study.need(chosen_frame(path, ref.frame, study.frames))
+        study = _opened_file(path, ref.series)
+        if isinstance(study, VolumeStudy):
+            return study.need(*named_image(study, ref.plane, ref.index))
+        index = ref.frame if ref.frame is not None else ref.index
+        return study.need(chosen_frame(path, index, study.frames))
     except Exception:  # opening it says what is wrong
         return 0
 
 
 def _opened(ref: ImageRef) -> ImagingStudy:
     path = file_path(ref.uri)
-    return _opened_file(path) if path is not None else OneImage(ref.uri, _drawn_by_source(ref))
+    if path is None:
+        return OneImage(ref.uri, _drawn_by_source(ref))
+    return _opened_file(path, ref.series)
 
 
-def _opened_file(path: Path) -> DicomStudy | PictureStudy:
+def _opened_file(
+    path: Path, series: str | None = None
+) -> DicomStudy | PictureStudy | OneFile | VolumeStudy:
+    if os.path.isdir(path):
+        return open_series(path, series)
     with open_regular(path, "image") as stream:
         head = _head(stream)
-        refuse_volume(path, head)
+        if is_zip(head) or is_directory(head):
+            return open_series(path, series)
+        if is_nifti(head, path):
+            return NiftiStudy(stream, path, series)
+        if series is not None:
+            raise UserError(f"{path} has no series; fix: leave the series out")
         named = path.suffix.lower() in {".dcm", ".dicom"} and not is_picture(head)
         if is_dicom(head, named=named):
             return DicomStudy(stream, path)
         return PictureStudy(stream, path)
+
+
+def _frame(
+    study: DicomStudy | PictureStudy | OneFile | VolumeStudy, path: Path, frame: int | None
+) -> Study:
+    if isinstance(study, VolumeStudy):
+        return study.image(*named_image(study, None, frame))
+    return study.frame(chosen_frame(path, frame, study.frames))
 
 
 def _head(stream: BinaryIO) -> bytes:

@@ -15,6 +15,9 @@ from .tables import TermsTable, Weight
 
 TERMS = tuple(TermsTable.model_fields)
 
+OWN = ("terms", "loss_type", "loss_weights")
+"""The keys of `[dpo]` that say what the loss is."""
+
 
 @dataclass(frozen=True)
 class NamedLoss:
@@ -39,8 +42,8 @@ class NamedLoss:
         return "-".join(part for part in "".join(letters).split("-") if part)
 
     def recipe(self, recipe: Recipe) -> Recipe:
-        """A recipe with this loss in place of its own."""
-        dpo = {key: value for key, value in recipe.dpo.items() if key != "terms"}
+        """A recipe with this loss in place of its own: TRL's is then the plain one of DPO."""
+        dpo = {key: value for key, value in recipe.dpo.items() if key not in OWN}
         if not self.terms.get("image"):
             dpo.pop("images", None)
         terms = {term: self.terms.get(term, 0.0) for term in TERMS}

@@ -24,9 +24,12 @@ from ..models.checkpoint import load_model
 from ..pairs.built import pairs_of_round
 from ..pairs.rolled_out import cases_of_round, folder_of, plays
 from ..recipe.schema import Recipe
+from ..recipe.steps import check_steps
 from ..run.opened import Run
 from ..run.processes import everyone, is_first
 from ..run.stage import ReportPanel
+from .config import check_dpo
+from .tables import of_later
 from .training import train_dpo
 
 if TYPE_CHECKING:
@@ -90,6 +93,9 @@ def check_rounds(run: Run) -> None:
             "last one; fix: add [lora]"
         )
     cases_of_round(run, 1, rounds)
+    later = recipe.model_copy(update={"dpo": of_later(recipe.dpo)})
+    check_steps(later.dpo, "[dpo.later]", "remove it")
+    check_dpo(later)
 
 
 def train_rounds(run: Run, place: Place) -> None:
@@ -112,6 +118,8 @@ def train_rounds(run: Run, place: Place) -> None:
 
 def _round(run: Run, place: Place, number: int, rounds: int, last: Round | None) -> Round:
     recipe = run.recipe
+    if number > 1:
+        recipe = recipe.model_copy(update={"dpo": of_later(recipe.dpo)})
     cases = cases_of_round(run, number, rounds)
     adapter = None if last is None else version_of(run.folder, place.role, last.step)
     folder = pairs_of_round(run, cases, number, adapter)

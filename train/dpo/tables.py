@@ -14,7 +14,7 @@ from medgym.toml import read_table
 from ..recipe.settings import Keys
 from .settings import LOSSES, SETTINGS, losses_of
 
-OWN = ("terms", "images", "rounds")
+OWN = ("terms", "images", "rounds", "later")
 """The keys of `[dpo]` that are medgym's."""
 
 REFERENCES = ("ref_model", "reference", "ref")
@@ -81,6 +81,14 @@ def library_keys(dpo: Keys) -> Keys:
     return {key: value for key, value in dpo.items() if key not in OWN}
 
 
+def of_later(dpo: Keys) -> Keys:
+    """`[dpo]` of the rounds after the first: with the keys of `[dpo.later]` over its own."""
+    later: Keys = dpo.get("later", {})
+    long = ("max_steps", "num_train_epochs")  # of which one says how long
+    kept = {k: v for k, v in dpo.items() if not (k in long and {*long} & {*later})}
+    return kept | later
+
+
 def check_table(dpo: Keys, lora: Mapping[str, Any], where: str) -> None:
     """Check `[dpo]` and its tables.
 
@@ -98,7 +106,7 @@ def check_table(dpo: Keys, lora: Mapping[str, Any], where: str) -> None:
             )
     keys = library_keys(dpo)
     SETTINGS.check(keys, where)
-    own = {key: dpo.get(key, {}) for key in ("terms", "images")}
+    own = {key: dpo.get(key, {}) for key in ("terms", "images", "later")}
     for name, table in own.items():
         if not isinstance(table, dict):
             raise UserError(f"{where}: dpo.{name} is no table; fix: write [dpo.{name}]")
@@ -106,6 +114,14 @@ def check_table(dpo: Keys, lora: Mapping[str, Any], where: str) -> None:
     read_table(ImagesTable, own["images"], where, "dpo.images")
     read_table(_Rounds, {k: v for k, v in dpo.items() if k == "rounds"}, where, "dpo")
     _check_losses(keys, terms, where)
+    if "later" in dpo:
+        SETTINGS.check(own["later"], where, "dpo.later", beside=keys)
+        _check_losses(library_keys(of_later(dpo)), terms, where)
+        if dpo.get("rounds", 1) < 2:
+            raise UserError(
+                f"{where}: [dpo.later] does nothing without several rounds; fix: set dpo.rounds, "
+                "or remove it"
+            )
     if "images" in dpo and not terms.image:
         raise UserError(
             f"{where}: [dpo.images] does nothing without the term image; fix: set dpo.terms.image, "

@@ -140,12 +140,17 @@ def _outside(case: Case) -> tuple[object, ...]:
 
 def _inside(case: Case) -> tuple[object, ...]:
     """The contents of a case's images."""
-    return tuple((_hash(_place(image)) or image.uri, image.frame) for image in case.images)
+    return tuple((_hash(_place(image)) or image.uri, *_part(image)) for image in case.images)
 
 
 def _size(image: ImageRef) -> object:
     place = _place(image)
-    return image.uri if place is None else (place.stat().st_size, image.frame)
+    return image.uri if place is None else (place.stat().st_size, *_part(image))
+
+
+def _part(image: ImageRef) -> tuple[object, ...]:
+    """Which image of a file or a folder it is."""
+    return image.frame, image.series, image.plane, image.index
 
 
 def _place(image: ImageRef) -> Path | None:

@@ -50,16 +50,6 @@ def is_picture(head: bytes) -> bool:
     return head.startswith(_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def refuse_volume(path: Path, head: bytes) -> None:
-    """`UserError` where a file is a NIfTI volume."""
-    packed = head[:2] == b"\x1f\x8b" and path.name.lower().endswith(".nii.gz")
-    if packed or head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2"):
-        raise UserError(
-            f"{path} is a NIfTI volume, which medgym does not read; fix: save its slices as TIFF "
-            "or PNG"
-        )
-
-
 class PictureStudy(ImagingStudy):
     """The pages of a TIFF file, or the one image of another picture.
 

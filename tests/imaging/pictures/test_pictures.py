@@ -264,15 +264,6 @@ def test_a_tiff_that_is_no_picture_is_refused_by_name(
         values(tmp_path / "a.tif")
 
 
-@pytest.mark.parametrize("magic", [b"n+1\0", b"ni1\0"])
-def test_a_nifti_volume_is_named(tmp_path: Path, magic: bytes) -> None:
-    (tmp_path / "a.nii").write_bytes(struct.pack("<i", 348) + bytes(340) + magic + bytes(100))
-    (tmp_path / "b.nii.gz").write_bytes(b"\x1f\x8b" + bytes(100))
-    for name in ("a.nii", "b.nii.gz"):
-        with pytest.raises(UserError, match="is a NIfTI volume"):
-            medgym.open_study(tmp_path / name)
-
-
 def test_what_a_source_draws_is_a_study() -> None:
     study = medgym.open_study("phantom:train/ct/512/1")
     assert study.planes["image"].size == (512, 512)

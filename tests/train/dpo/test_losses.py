@@ -22,6 +22,10 @@ def test_the_losses_of_the_benchmark_are_settings_of_a_recipe() -> None:
     }
     assert losses["mmedpo"].weight == "score"
     assert [name for name, loss in losses.items() if loss.noised] == ["mmedpo"]
+    # What the recipe itself adds to the loss of DPO is not compared.
+    mixed = load_recipe("dpo-tiny")[0]
+    assert {"loss_type", "loss_weights"} <= mixed.dpo.keys()
+    assert not {"loss_type", "loss_weights"} & losses["dpo"].recipe(mixed).dpo.keys()
     # Images are exchanged as the recipe says, where a loss has them, and nothing is left over.
     assert "images" not in losses["dpo"].recipe(recipe).dpo
     assert images_of(losses["copo"].recipe(recipe).dpo).how == "crop"

@@ -41,6 +41,8 @@ rounds = 2
 max_steps = 1
 per_device_train_batch_size = 2
 learning_rate = 1e-3
+[dpo.later]
+learning_rate = 5e-4
 """
 
 
@@ -78,6 +80,10 @@ def test_each_round_plays_new_cases_and_publishes_an_adapter(done: Run) -> None:
         # The second round's episodes are those of the first round's adapter.
         assert {t.version for t in episodes} == {"" if each.number == 1 else "dpo-1"}
     assert not played[0] & played[1]
+    states = [RoundPlace(done.folder, "dpo", each).checkpoints for each in (1, 2)]
+    rates = [(each / "checkpoint-1" / "trainer_state.json").read_text() for each in states]
+    assert ['"learning_rate": 0.001' in each for each in rates] == [True, False]
+    assert ['"learning_rate": 0.0005' in each for each in rates] == [False, True]
     assert [version.step for version in published(done.folder, "dpo")] == [1, 2]
 
 

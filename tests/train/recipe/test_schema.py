@@ -10,6 +10,8 @@ import torch
 from medgym.cases import open_cases
 from medgym.errors import UserError
 from medgym.registry import load, names
+from medgym.train.data.preferences.specs import load_builder, read_makes
+from medgym.train.dpo.config import dpo_config
 from medgym.train.grpo.config import grpo_config
 from medgym.train.recipe.schema import load_recipe, parse_recipe
 from medgym.train.run.opened import Run
@@ -88,6 +90,9 @@ def test_every_shipped_recipe_is_one_that_the_libraries_take(name: str, tmp_path
     sft = {key: value for key, value in recipe.sft.items() if key != "lora"}
     sft_config(sft, 0, tmp_path)
     grpo_config(recipe, tmp_path)
+    if recipe.dpo:
+        dpo_config(recipe, tmp_path)
+        assert [load_builder(spec) for spec in read_makes(recipe.pairs.make)]
     run = Run(recipe, tmp_path)
     run.rules(run.train)
     specs = [*(part.spec for part in recipe.cases.parts), recipe.cases.test]

@@ -1,0 +1,1 @@
+"""NIfTI: a volume in one file."""

@@ -1,0 +1,1 @@
+"""DICOM series: a volume whose slices are files of a folder, a zip or a DICOMDIR."""

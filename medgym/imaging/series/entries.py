@@ -1,0 +1,301 @@
+"""The files of a series: those of a folder, the members of a zip, or what a DICOMDIR names.
+
+Links, pipes and devices among them are refused. A member of a zip is unpacked for itself, when it
+is asked for, and never under its own name.
+"""
+
+import io
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO
+
+from medgym.errors import UserError
+from medgym.files import open_regular
+from medgym.imaging.dicom.file import quiet
+from medgym.memory import VARIABLE, image_memory, readable
+
+MOST_FILES = 100_000
+"""The most files of a folder or a zip that are looked at."""
+
+MOST_HEADER = 16 * 2**20
+"""Bytes of a file that are read to find its pixels."""
+
+DIRECTORY_CLASS = b"1.2.840.10008.1.3.10"
+"""The UID by which a DICOMDIR says that it is one."""
+
+Stamp = tuple[int, int, int]
+
+
+class Entry(ABC):
+    """A file of a series.
+
+    Attributes:
+        name: what errors call it. suffix: what its name ends in, such as `.dcm`.
+    """
+
+    __slots__ = ("name", "suffix")
+
+    def __init__(self, name: str, suffix: str) -> None:
+        self.name = name
+        self.suffix = suffix
+
+    @abstractmethod
+    def head(self, size: int) -> bytes:
+        """The first bytes, `size` at most."""
+
+    @abstractmethod
+    def state(self) -> Hashable:
+        """What is another as soon as the file is another, found without reading it."""
+
+    @abstractmethod
+    def readable(self) -> AbstractContextManager[Path]:
+        """A context with a path at which the whole file can be read."""
+
+
+class FileEntry(Entry):
+    """A file of a folder. It must not change after it was first looked at."""
+
+    __slots__ = ("_path", "_stamp")
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        super().__init__(name or str(path), path.suffix)
+        self._path = path
+        self._stamp: Stamp | None = None
+
+    def state(self) -> Hashable:
+        """See `Entry.state`."""
+        try:
+            return _stamp(os.stat(self._path))
+        except OSError:
+            return None
+
+    def head(self, size: int) -> bytes:
+        """See `Entry.head`."""
+        with open_regular(self._path, "image") as stream:
+            self._check(os.fstat(stream.fileno()))
+            return stream.read(size)
+
+    @contextmanager
+    def readable(self) -> Iterator[Path]:
+        """See `Entry.readable`."""
+        with open_regular(self._path, "image") as stream:
+            self._check(os.fstat(stream.fileno()))
+        yield self._path
+
+    def _check(self, found: os.stat_result) -> None:
+        stamp = _stamp(found)
+        if self._stamp is None:
+            self._stamp = stamp
+        elif stamp != self._stamp:
+            raise _changed(self._path)
+
+
+class Archive:
+    """A zip, whose members are read one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open()
+        self.stamp = _stamp(os.fstat(self._stream.fileno()))
+
+    def _open(self) -> None:
+        self._process = os.getpid()
+        self._stream = open_regular(self.path, "image")
+        try:
+            self._zip = zipfile.ZipFile(self._stream)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            self._stream.close()
+            raise UserError(f"{self.path} is not a whole zip; fix: copy it again") from None
+
+    def __del__(self) -> None:
+        stream = getattr(self, "_stream", None)
+        if stream is not None:
+            stream.close()
+
+    def entries(self) -> list[Entry]:
+        """Its members, without folders."""
+        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        if len(infos) > MOST_FILES:
+            raise _too_many(self.path)
+        for info in infos:
+            mode = info.external_attr >> 16
+            if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                raise UserError(
+                    f"{self.path} holds {info.filename!r}, which is a link or no file; fix: zip "
+                    "the files themselves"
+                )
+        infos.sort(key=lambda info: info.filename)
+        return [Member(self, info) for info in infos if not _hidden(info.filename)]
+
+    def read(self, info: zipfile.ZipInfo, size: int) -> bytes:
+        """The first bytes of a member."""
+        with self._opened(info) as stream:
+            return stream.read(size)
+
+    def copy(self, info: zipfile.ZipInfo, target: IO[bytes]) -> None:
+        """Write a member to a file."""
+        if info.file_size > image_memory():
+            raise UserError(
+                f"{info.filename!r} of {self.path} unpacks to {readable(info.file_size)}, beyond "
+                f"the {readable(image_memory())} for images; fix: raise {VARIABLE}"
+            )
+        with self._opened(info) as stream:
+            shutil.copyfileobj(stream, target)
+
+    @contextmanager
+    def _opened(self, info: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+        try:
+            now = os.stat(self.path)
+        except OSError:
+            raise _changed(self.path) from None
+        if _stamp(now) != self.stamp:
+            raise _changed(self.path)
+        if self._process != os.getpid():
+            self._open()  # a forked process moves the place at which its parent reads
+        if info.flag_bits & 1:
+            raise UserError(f"{self.path} is encrypted; fix: unpack it")
+        try:
+            with self._zip.open(info) as stream:
+                yield stream
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError):
+            raise UserError(
+                f"{info.filename!r} of {self.path} is damaged; fix: copy the zip again"
+            ) from None
+        except (NotImplementedError, RuntimeError):
+            raise UserError(
+                f"{self.path} is packed in a way that Python does not unpack; fix: pack it again "
+                "with deflate"
+            ) from None
+
+
+class Member(Entry):
+    """A member of a zip."""
+
+    __slots__ = ("_archive", "_info")
+
+    def __init__(self, archive: Archive, info: zipfile.ZipInfo) -> None:
+        suffix = Path(info.filename).suffix
+        super().__init__(f"{info.filename!r} of {archive.path}", suffix)
+        self._archive = archive
+        self._info = info
+
+    def state(self) -> Hashable:
+        """See `Entry.state`."""
+        return self._archive.stamp, self._info.header_offset, self._info.CRC
+
+    def head(self, size: int) -> bytes:
+        """See `Entry.head`."""
+        return self._archive.read(self._info, size)
+
+    @contextmanager
+    def readable(self) -> Iterator[Path]:
+        """See `Entry.readable`."""
+        with tempfile.TemporaryFile() as copy:
+            self._archive.copy(self._info, copy)
+            copy.flush()
+            path = f"/dev/fd/{copy.fileno()}"  # the file has no name of its own
+            try:
+                yield Path(path)
+            except UserError as error:
+                raise UserError(str(error).replace(path, self.name)) from error
+
+
+def folder_entries(folder: Path) -> list[Entry]:
+    """The files of a folder and of those in it, by name."""
+    found: list[Entry] = []
+    folders = [folder]
+    while folders:
+        here = folders.pop()
+        try:
+            with os.scandir(here) as scanned:
+                listed = sorted(scanned, key=lambda each: each.name)
+        except OSError as error:
+            raise UserError(f"cannot read {here} ({error.strerror}); fix: check it") from error
+        for each in listed:
+            if _hidden(each.name):
+                continue
+            if each.is_symlink():
+                raise UserError(
+                    f"{each.path} is a link; fix: put the files themselves into the folder"
+                )
+            if each.is_dir():
+                folders.append(Path(each.path))
+            else:
+                found.append(FileEntry(Path(each.path)))  # what is no file is refused when opened
+        if len(found) + len(folders) > MOST_FILES:
+            raise _too_many(folder)
+    return found
+
+
+def directory_entries(path: Path) -> list[Entry]:
+    """The images that a DICOMDIR names; they lie in its folder."""
+    import pydicom
+
+    quiet()
+    entry = FileEntry(path)
+    head = entry.head(4 * MOST_HEADER)
+    if len(head) == 4 * MOST_HEADER:
+        raise UserError(f"{path} is larger than any DICOMDIR; fix: name the folder instead")
+    try:
+        records = pydicom.dcmread(io.BytesIO(head), force=True).get("DirectoryRecordSequence") or ()
+        names = [
+            [str(part) for part in ([given] if isinstance(given, str) else given)]
+            for given in (record.get("ReferencedFileID") for record in records)
+            if given
+        ]
+    except Exception as error:  # its texts may quote the header
+        raise UserError(
+            f"{path} is a DICOMDIR that cannot be read ({type(error).__name__}); fix: name the "
+            "folder instead"
+        ) from error
+    if len(names) > MOST_FILES:
+        raise _too_many(path)
+    found: list[Entry] = []
+    missing = 0
+    for parts in names:
+        if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
+            raise UserError(f"{path} names files outside of its folder; fix: name the folder")
+        place = path.parent.joinpath(*parts)
+        at = path.parent
+        for part in parts:
+            at = at / part
+            if at.is_symlink():
+                raise UserError(f"{at} is a link; fix: put the file itself there")
+        if place.exists():
+            found.append(FileEntry(place, f"{'/'.join(parts)!r} of {path}"))
+        else:
+            missing += 1
+    if not names:
+        raise UserError(f"{path} names no image; fix: name the folder instead")
+    if missing:
+        raise UserError(
+            f"{path} names {len(names)} files, of which {missing} are missing; fix: copy them too, "
+            "or name the folder instead"
+        )
+    return found
+
+
+def _hidden(name: str) -> bool:
+    """Whether a file is one that systems put beside a user's files."""
+    parts = name.replace("\\", "/").split("/")
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _too_many(path: Path) -> UserError:
+    return UserError(f"{path} holds more than {MOST_FILES:,} files; fix: name a part of them")
+
+
+def _changed(path: Path) -> UserError:
+    return UserError(f"{path} changed while it was read; fix: open it again")
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_ino, found.st_size, found.st_mtime_ns
