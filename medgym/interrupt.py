@@ -147,6 +147,11 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
     handler(signal.SIGINT, frame)
 
 
+def is_own(handler: object) -> bool:
+    """Whether a handler of signals is the one of this module."""
+    return handler is _interrupt
+
+
 def _leave() -> None:
     """Skip the interpreter's own end, which takes seconds with large libraries.
 

@@ -34,9 +34,11 @@ class Origin:
         Raises:
             UserError: no run is there, or no member is named.
         """
-        path, _, named = text.partition("#")
-        if (Path(text) / "manifest.json").is_file():  # a folder's name may have a # in it
-            path, named = text, ""
+        parts = text.split("#")
+        splits = [("#".join(parts[:n]), "#".join(parts[n:])) for n in range(len(parts), 0, -1)]
+        path, named = next(  # a folder's name may have a # in it
+            (each for each in splits if (Path(each[0]) / "manifest.json").is_file()), splits[-1]
+        )
         run = RunFolder.open(path)
         if not named:
             return cls(run)

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 from medgym.rollout.gc_tuning import searched_rarely
+from medgym.rollout.signals import Deferred
 
 Item = TypeVar("Item")
 
@@ -53,10 +54,12 @@ def _drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
         await stream.aclose()
 
     with searched_rarely(), asyncio.Runner() as runner:  # ends whatever still runs when it is left
+        signals = Deferred(runner.get_loop())
         try:
             while True:
                 try:
-                    runner.run(following())
+                    with signals:
+                        runner.run(signals.stopping(following()))
                 except StopAsyncIteration:
                     return
                 yield ready.pop()
@@ -65,7 +68,8 @@ def _drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:
             # that stop would then end whatever runs next.
             with suppress(RuntimeError):
                 runner.run(asyncio.sleep(0))
-            runner.run(closing())
+            with signals:
+                runner.run(signals.stopping(closing()))
 
 
 def _drive_in_thread(stream: AsyncGenerator[Item, None], in_thread: InThread) -> Iterator[Item]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from medgym.cli import main
+from medgym.commands.branch import Origin
 from medgym.storage.run_folder import RunFolder
 
 CASES = "phantom,look=radiograph,question=kind:train[:4]"
@@ -97,3 +98,10 @@ def test_a_run_of_another_command_is_refused(
     assert "was not made by medgym rollout" in capsys.readouterr().err
     assert main(["credit", str(tmp_path / "run")]) == 2
     assert "no episode of one policy" in capsys.readouterr().err
+
+
+def test_the_name_of_a_folder_may_have_a_hash_in_it(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a#1" / "run#2", {"command": "rollout"}).path
+    for named, episode in (("", None), ("#a/case#1/3", ("a/case#1", 3))):
+        found = Origin.of(f"{folder}{named}")
+        assert (found.run.path, found.episode) == (folder, episode)

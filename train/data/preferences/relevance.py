@@ -49,7 +49,7 @@ SAMPLING = Sampling(temperature=0.0)
 ALIKE = 1e-9
 """The spread up to which scores are alike."""
 
-_NUMBER = re.compile(r"(?<![\w.+-])(?:0(?:\.\d+)?|1(?:\.0+)?|\.\d+)(?![\w%]|\.\d)")
+_NUMBER = re.compile(r"(?<![\w.+/-])(?:0(?:\.\d+)?|1(?:\.0+)?|\.\d+)(?![\w%]|\.\d)")
 _CONFIDENCE = re.compile(r"confidence\W{1,3}(0(?:\.\d+)?|1(?:\.0+)?)(?![\w%]|\.\d)", re.IGNORECASE)
 
 

@@ -72,7 +72,15 @@ def with_last_words(
 
     Everything before it stays as it was, token for token. None where the text is no answer, or is
     the right one. Nobody played it so: it is a demonstration, and has earned nothing.
+
+    Raises:
+        UserError: the model has another tokenizer than the one that played the episode.
     """
+    if student.vision_token_ids != trajectory.vision_token_ids:
+        raise UserError(
+            f"the episodes are in other tokens than {student.spec} writes; fix: name the model "
+            "that played them, or one of its tokenizer"
+        )
     action = parse_action(text)
     if not isinstance(action, Final) or grade(case, action.answer).right:
         return None

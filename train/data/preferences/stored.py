@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from medgym.errors import UserError
 from medgym.storage.layout import Place
+from medgym.storage.pair_rows import is_pair_folder
 from medgym.storage.parts import Part
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore, trajectories_of
@@ -34,11 +35,13 @@ class StoredGroups:
         kinds: how many episodes are of each kind (`Trajectory.kind`).
 
     Raises:
-        UserError: there is no run, it has no trajectories, or they are consultations.
+        UserError: there is no run, it has no trajectories, or they are consultations or pairs.
     """
 
     def __init__(self, path: Path) -> None:
         self.folder = RunFolder.open(path)
+        if is_pair_folder(path):  # what builders made would be taken for what was played
+            raise UserError(f"{path} holds pairs, not a run; fix: name the run that they are of")
         rollouts = TrajectoryStore(Place(path).rollouts)
         self._store = rollouts if rollouts.parts() else self.folder.trajectories
         self.sizes: Counter[GroupKey] = Counter()

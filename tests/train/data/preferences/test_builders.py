@@ -160,11 +160,16 @@ def test_human_takes_members_from_lines_or_a_table(case: Case, tmp_path: Path) -
     (tmp_path / "a.csv").write_text(f"case,chosen_member,rejected_member\n{case.id},1,4\n")
     (pair,) = pairs_of(f"human,file={tmp_path / 'a.csv'}", case, group_of(case))
     assert members([pair]) == [(1, 4)]
+    text = f'case,chosen_member,rejected_member,why\n{case.id},1,4,"two\nlines"\n'
+    (tmp_path / "a.csv").write_text(text)
+    (pair,) = pairs_of(f"human,file={tmp_path / 'a.csv'}", case, group_of(case))
+    assert pair.why == "two\nlines"
 
 
 @pytest.mark.parametrize(
     ("row", "said"),
     [
+        ({"case": ["phantom/train/none"]}, "the run has no episode of the case"),
         ({"case": "phantom/train/none"}, "the run has no episode of the case"),
         ({"chosen_member": 0, "chosen": "x"}, "give either chosen or chosen_member"),
         ({"chosen_member": "one"}, "chosen_member is 'one'"),

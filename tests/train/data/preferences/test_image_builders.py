@@ -47,7 +47,8 @@ def source(tmp_path: Path, right: Played) -> PairSource:
     other = play(tmp_path, [LESION], seed=1)
     case = other.case.model_copy(update={"answer": "other"})
     encode: Callable[[str], tuple[int, ...]] = lambda text: tuple(map(ord, text))  # noqa: E731
-    student: Any = SimpleNamespace(encode_reply=encode)
+    vision = right.trajectory.vision_token_ids
+    student: Any = SimpleNamespace(encode_reply=encode, vision_token_ids=vision, spec="hf:made")
     return PairSource(
         [right.case, case], right.images.__getitem__, right.keep, seed=0, student=lambda: student
     )
@@ -302,3 +303,11 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, name: str, text: str
         KnowledgeGraphPairs(file=str(tmp_path / name))
     with pytest.raises(UserError, match="no such knowledge graph"):
         KnowledgeGraphPairs(file=str(tmp_path / "none.toml"))
+
+
+def test_words_are_not_put_into_tokens_of_another_tokenizer(
+    right: Played, source: PairSource
+) -> None:
+    other = replace(right.trajectory, vision_token_ids=(8,))
+    with pytest.raises(UserError, match="in other tokens than hf:made writes"):
+        list(HallucinationPairs().pairs(Group(right.case, (other,)), source))

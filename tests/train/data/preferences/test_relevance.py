@@ -126,6 +126,7 @@ def test_a_judge_that_fails_is_asked_again(
         ("From 0 to 1: 0.8.", 0.8),
         ("1", 1.0),
         (".25", 0.25),
+        ("<answer>0.4/1</answer>", 0.4),
         ("10", None),
         ("1.5", None),
         ("-0.5", None),

@@ -52,3 +52,7 @@ def test_what_has_no_groups_is_one_line(some_cases: list[Case], tmp_path: Path) 
     whole = joined([("attending", 0, 1.0, part)], policy="consultation:x")
     with pytest.raises(UserError, match="holds consultations, and pairs are of one policy"):
         StoredGroups(stored(tmp_path / "team", [whole, whole]))
+    pairs = stored(tmp_path / "pairs", [part])
+    (pairs / "pairs.jsonl").touch()
+    with pytest.raises(UserError, match="holds pairs, not a run"):
+        StoredGroups(pairs)

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +66,7 @@ class HumanPairs(PairBuilder):
         for number, row in _rows(self._file):
             where = f"{self._file}, line {number}"
             case_id = row.get("case")
-            if case_id not in known:
+            if not isinstance(case_id, str) or case_id not in known:
                 raise UserError(
                     f"{where}: the run has no episode of the case {case_id!r}; fix: roll it out, "
                     "or remove the line"
@@ -170,7 +171,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             f"cannot read the preferences in {path} ({error}); fix: check it"
         ) from error
     if path.suffix == ".csv":
-        reader = csv.DictReader(text.splitlines())
+        reader = csv.DictReader(io.StringIO(text, newline=""))  # a text may have several lines
         for row in reader:
             yield reader.line_num, {str(name): value for name, value in row.items()}
         return
