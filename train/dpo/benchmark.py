@@ -1,12 +1,14 @@
 """Several losses on the same pairs, from the same cold start: the benchmark of preferences.
 
 As in the benchmark of DPO for medicine (arXiv 2601.17918), only the loss differs. Each seed is a
-run of its own; in its folder every loss has a role, as `adapters/mdpo/`. What is done is kept.
+run of its own; in its folder every loss has a role, as `adapters/mdpo/`. What is done is kept. A
+loss whose policy stopped answering or seeing has no figures; its row says by what name it stopped.
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,10 +21,12 @@ from medgym.metrics.difference import Difference
 from medgym.metrics.looking import hit
 from medgym.metrics.rate import Rate
 from medgym.storage.atomic import write_atomic
+from medgym.storage.json_files import read_json
 from medgym.storage.layout import Place
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
 
+from ..grpo.blindness import Blind
 from ..models.checkpoint import load_model
 from ..pairs.built import cases_for, pairs_of
 from ..pairs.noised import noised
@@ -36,6 +40,10 @@ from ..run.stages import START, check, plug_ins
 from .losses import NamedLoss
 from .stage import DpoStage, held_out_of
 from .training import train_dpo
+from .watch import Collapsed
+
+STOPPED = "stopped.json"
+"""In the folder of a seed: why which losses stopped, by their roles."""
 
 START_NAME = "cold_start"
 
@@ -52,7 +60,19 @@ class LossStage(DpoStage):
         super().check(Run(self._loss.recipe(run.recipe), run.folder))
 
     def do(self, run: Run) -> None:
-        """Train, from the cold start or from the last checkpoint, and publish the adapter."""
+        """Train, from the cold start or from the last checkpoint, and publish the adapter.
+
+        A policy that stops answering or seeing is noted, and the next loss begins.
+        """
+        try:
+            self._train(run)
+        except (Collapsed, Blind) as error:
+            if is_first():
+                print(f"{self._loss.name}: {error}", file=sys.stderr)
+                found = stopped_in(run) | {self.name: f"{type(error).__name__}: {error}"}
+                write_atomic(run.folder / STOPPED, json.dumps(found, indent=1).encode())
+
+    def _train(self, run: Run) -> None:
         loss, recipe = self._loss, run.recipe
         folder = pairs_of(run)
         if loss.noised:
@@ -74,9 +94,17 @@ class LossStage(DpoStage):
         )
 
     def policies(self, run: Run) -> Sequence[TrainedPolicy]:
-        """The policy after its last step."""
+        """The policy after its last step, unless it stopped before."""
+        if self.name in stopped_in(run):
+            return ()
         place = Place(run.folder, self._loss.role)
         return (TrainedPolicy(self._loss.role, self._loss.name, *place.trained),)
+
+
+def stopped_in(run: Run) -> dict[str, str]:
+    """Why which losses of a seed stopped, by their roles."""
+    path = run.folder / STOPPED
+    return dict(read_json(path)) if path.exists() else {}
 
 
 class BenchmarkJudging(Stage):
@@ -118,17 +146,19 @@ class BenchmarkRow:
         answered, looked, hit: shares of the same episodes; `hit` of those cases that have regions.
         over_start, over_first: the paired difference to the cold start, and to the first loss; None
             where that is the row itself.
+        stopped: why it stopped, by seed; such a loss has no figures.
     """
 
     name: str
     terms: Mapping[str, float] | None
-    accuracy: Difference
-    by_seed: Mapping[str, Rate]
-    answered: float
-    looked: float
-    hit: float | None
-    over_start: Difference | None
-    over_first: Difference | None
+    accuracy: Difference | None = None
+    by_seed: Mapping[str, Rate] = field(default_factory=dict)
+    answered: float | None = None
+    looked: float | None = None
+    hit: float | None = None
+    over_start: Difference | None = None
+    over_first: Difference | None = None
+    stopped: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """As `benchmark.json` holds it."""
@@ -193,7 +223,11 @@ def check_benchmark(recipe: Recipe) -> None:
 def rows_of(runs: Sequence[Run], losses: Sequence[NamedLoss]) -> list[BenchmarkRow]:
     """The lines of the table, from the trajectories of the judging."""
     named = {START_NAME: None, **{loss.role: loss for loss in losses}}
-    played = {name: [_by_case(run, name) for run in runs] for name in named}
+    why = {str(run.recipe.seed): stopped_in(run) for run in runs}
+    stopped = {
+        name: {seed: found[name] for seed, found in why.items() if name in found} for name in named
+    }
+    played = {name: [_by_case(run, name) for run in runs] for name in named if not stopped[name]}
     ids = list(played[START_NAME][0])
     right = {
         name: [[run[case].correct for run in found] for case in ids]
@@ -203,6 +237,9 @@ def rows_of(runs: Sequence[Run], losses: Sequence[NamedLoss]) -> list[BenchmarkR
     first = losses[0].role
     rows = []
     for name, loss in named.items():
+        if loss is not None and stopped[name]:
+            rows.append(BenchmarkRow(loss.name, dict(loss.terms), stopped=stopped[name]))
+            continue
         every = [run[case] for run in played[name] for case in ids]
         hits = [bool(hit(regions[t.case_id], t)) for t in every if t.case_id in regions]
         rows.append(
@@ -225,7 +262,8 @@ def rows_of(runs: Sequence[Run], losses: Sequence[NamedLoss]) -> list[BenchmarkR
 
 
 def _over(right: Mapping[str, list[list[bool]]], name: str, other: str) -> Difference | None:
-    return None if name == other else Difference.of(right[name], right[other])
+    """The paired difference; None to itself, and to a loss that stopped."""
+    return None if name == other or other not in right else Difference.of(right[name], right[other])
 
 
 def _by_case(run: Run, name: str) -> dict[str, Trajectory]:
@@ -240,15 +278,22 @@ def print_rows(rows: Sequence[BenchmarkRow], recipe: Recipe, seeds: Sequence[int
     table = [
         (
             row.name,
-            percent(row.accuracy.value),
-            f"{100 * row.accuracy.low:.1f} to {100 * row.accuracy.high:.1f}",
-            percent(row.answered),
+            "stopped" if row.accuracy is None else percent(row.accuracy.value),
+            _interval(row),
+            "-" if row.answered is None else percent(row.answered),
             _points(row.over_start),
             _points(row.over_first),
         )
         for row in rows
     ]
     print_columns(headings, table)
+
+
+def _interval(row: BenchmarkRow) -> str:
+    if row.accuracy is None:
+        names = sorted({why.partition(":")[0] for why in row.stopped.values()})
+        return f"{', '.join(names)} (seed {', '.join(row.stopped)})"
+    return f"{100 * row.accuracy.low:.1f} to {100 * row.accuracy.high:.1f}"
 
 
 def _points(found: Difference | None) -> str:

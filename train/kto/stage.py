@@ -69,7 +69,7 @@ class KtoStage(Stage):
             )
         if plays(run) and int(run.recipe.dpo.get("rounds", 1)) > 1:
             raise UserError(
-                f"{run.recipe.name}: [kto] would learn from the first of [dpo] rounds alone, which "
+                f"{run.recipe.name}: [kto] would learn only from the first of [dpo] rounds, which "
                 "has a part of the cases; fix: train [kto] by a recipe of its own"
             )
         check_player(run)

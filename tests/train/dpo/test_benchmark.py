@@ -13,6 +13,7 @@ from medgym.storage.trajectories import TrajectoryStore
 from medgym.train.dpo import benchmark
 from medgym.train.dpo.benchmark import BenchmarkRow, check_benchmark, print_rows, rows_of
 from medgym.train.dpo.losses import read_losses
+from medgym.train.dpo.watch import Collapsed
 from medgym.train.recipe.judge import JudgeTable
 from medgym.train.recipe.schema import Recipe, load_recipe
 from medgym.train.run.opened import Run
@@ -47,6 +48,8 @@ def rows(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> list[Bench
 def test_the_rows_are_paired_by_case_over_all_seeds(rows: list[BenchmarkRow]) -> None:
     start, first, second = rows
     assert [row.name for row in rows] == ["cold start", "dpo", "mdpo"]
+    assert first.accuracy is not None
+    assert start.accuracy is not None
     assert (first.accuracy.value, first.hit, first.looked, first.answered) == (1.0, 1.0, 1.0, 1.0)
     assert first.accuracy.n == 12
     assert start.looked == 0.0
@@ -95,3 +98,31 @@ def test_a_recipe_without_one_set_of_pairs_is_refused() -> None:
             check_benchmark(load_recipe(name)[0])
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_loss_whose_policy_stops_has_no_figures_and_says_so(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def collapse(*_: Any, **__: Any) -> None:
+        raise Collapsed("the policy stops answering")
+
+    monkeypatch.setattr(benchmark, "train_dpo", collapse)
+    monkeypatch.setattr(benchmark, "load_model", lambda *_: (None, None))
+    monkeypatch.setattr(benchmark, "pairs_of", lambda run: MagicMock())
+    run = Run(recipe, tmp_path)
+    stage = benchmark.LossStage(LOSSES[0])
+    stage.do(run)
+    assert stage.policies(run) == ()
+    for name in ("cold_start", "mdpo"):
+        played: Any = collect(run.test, POLICIES[name], run.rules(run.test))
+        TrajectoryStore(run.place.judged(name)).write(list(played), number=0)
+    _, first, second = rows_of([run], LOSSES)
+    assert (first.accuracy, first.over_start) == (None, None)
+    assert first.stopped == {"0": "Collapsed: the policy stops answering"}
+    assert second.over_start is not None
+    assert second.over_first is None
+    print_rows(rows_of([run], LOSSES), recipe, [0])
+    assert "stopped  Collapsed (seed 0)" in capsys.readouterr().out
