@@ -51,7 +51,6 @@ install: $(STAMP)
 # With uv where there is one, else with venv and pip. PYTHON=... chooses the interpreter; without it
 # the first of these that is 3.11 to 3.13 is taken. Built again whenever the two files change.
 # What an older installation left in the checkout would hide the new entry points from here.
-# Of the libraries' 19,000 files those that are imported are compiled when they are, not all at once.
 $(STAMP): pyproject.toml constraints.txt
 	@set -euo pipefail; \
 	rm -rf medgym.egg-info; \
@@ -66,7 +65,7 @@ $(STAMP): pyproject.toml constraints.txt
 	elif [ -n "$$python" ]; then \
 	    test -x $(BIN)/python || $$python -m venv $(VENV); \
 	    $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet \
-	        --no-compile -e '.[train,dev]' -c constraints.txt; \
+	        -e '.[train,dev]' -c constraints.txt; \
 	else \
 	    echo "medgym needs Python 3.11, 3.12 or 3.13; fix: install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
 	    exit 2; \
