@@ -57,13 +57,15 @@ def test_a_pipe_that_takes_a_files_place_is_refused_too(
     assert "named pipe" in refusal(open_regular, tmp_path / "pipe")
 
 
-def test_sockets_devices_and_folders_are_refused(tmp_path: Path) -> None:
+def test_sockets_devices_and_folders_without_images_are_refused(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
         assert "is a socket" in refusal(open_file, tmp_path / "socket")
     for device in ("/dev/zero", "/dev/null", "/dev/tty"):
         assert "is a device" in refusal(open_file, Path(device))
-    assert "name an image file in it" in refusal(open_file, tmp_path)
+    assert "is a socket" in refusal(open_file, tmp_path)  # it may hold a series
+    (tmp_path / "folder").mkdir()
+    assert "holds no DICOM image; fix: " in refusal(open_file, tmp_path / "folder")
 
 
 def test_links_in_a_circle_are_one_line(tmp_path: Path) -> None:
