@@ -64,7 +64,7 @@ def test_several_processes_share_the_batch_of_one(
 def test_it_does_not_learn_from_the_first_of_several_rounds_alone(tmp_path: Path) -> None:
     data = recipe().model_dump(exclude_unset=True) | {"dpo": {"max_steps": 1, "rounds": 2}}
     run = Run(parse_recipe(data, "my.toml"), tmp_path)
-    with pytest.raises(UserError, match=r"the first of \[dpo\] rounds alone"):
+    with pytest.raises(UserError, match=r"only from the first of \[dpo\] rounds"):
         KtoStage().check(run)
 
 
