@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-pytestmark = pytest.mark.slow
+# Beside other tests' clusters its own waits long for a processor.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
