@@ -131,6 +131,10 @@ class PairBatches:
         pairs: by their numbers.
         get_image: gives their images.
         exchange: gives the images of the third rows, if there are any.
+
+    Attributes:
+        unchanged: the pairs of which a third row was made that shows no other image; the term
+            `image` learns nothing from them.
     """
 
     def __init__(
@@ -147,6 +151,7 @@ class PairBatches:
         self._image_processor = processor.image_processor
         self._exchange = exchange
         self._others: dict[str, Image.Image] = {}
+        self.unchanged: set[int] = set()
         self._collate = Collator(model, processor, self._picture)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -174,6 +179,8 @@ class PairBatches:
         assert self._exchange is not None
         sample = self._sides[number].chosen
         others = self._exchange(number, self.pairs[number])
+        if not others:
+            self.unchanged.add(number)
         named = {name: f"{number} {name}" for name in others}
         self._others |= {named[name]: image for name, image in others.items()}
         return replace(sample, pictures=tuple(named.get(name, name) for name in sample.pictures))

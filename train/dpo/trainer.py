@@ -221,6 +221,9 @@ class PairTrainer(EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, DPOTrain
             total = total + self.router_aux_loss_coef * outputs.all.aux_loss
             self._note("aux_loss", outputs.all.aux_loss)
         self._note_pairs(outputs, references, weights, terms)
+        if self._terms.image:
+            same = [float(int(number) in self._batches.unchanged) for number in numbers]
+            self._note("pairs/unchanged_images", torch.tensor(same, device=weights.device))
         return (total, outputs.all) if return_outputs else total
 
     def _trls(

@@ -121,6 +121,16 @@ def test_mdpo_begins_at_three_times_ln_2_and_own_images_come_to_be_preferred(bui
     rows = [row for row in trainer.state.log_history if "loss" in row]
     assert rows[0]["rewards/other"] == 0.0
     assert rows[-1]["rewards/other_accuracies"] == 1.0
+    assert rows[0]["pairs/unchanged_images"] == 0.0
+
+
+def test_pairs_whose_images_are_not_exchanged_are_counted(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build(terms={"image": 1.0}, images={"how": "blank"}, max_steps=1)
+    monkeypatch.setattr(trainer._batches, "_exchange", lambda number, pair: {})
+    losses(trainer)
+    assert trainer.state.log_history[0]["pairs/unchanged_images"] == 1.0
 
 
 class Plain(PairBatches):
