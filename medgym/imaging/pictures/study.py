@@ -180,9 +180,11 @@ def _measured(samples: Any, *, inverted: bool = False) -> Study:
 
 
 def _picture(stream: BinaryIO) -> Image.Image:
-    # Between its limit and twice that Pillow only warns; our own limit is checked right after. The
-    # filter stays: putting the old filters back is not safe while other threads decode.
+    # What Pillow warns of is no business of stderr: a file is opened, or refused in one line. Our
+    # own limit of pixels, between which and twice that it only warns, is checked right after. The
+    # filters stay: putting the old ones back is not safe while other threads decode.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", module=r"PIL(\..*)?$")
     stream.seek(0)
     return Image.open(stream, formats=_FORMATS)
 
