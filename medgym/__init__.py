@@ -40,6 +40,7 @@ _HOMES = {
     "ImagingStudy": "imaging.imaging_study",
     "Plane": "imaging.imaging_study",
     "Study": "imaging.rendering",
+    "Slab": "imaging.slabs",
     "ImageRef": "imaging.study",
     "open_study": "imaging.study",
     "Judge": "judge",
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     from medgym.imaging.imaging_study import ImagingStudy, Plane
     from medgym.imaging.lazy_image import Picture
     from medgym.imaging.rendering import Study
+    from medgym.imaging.slabs import Slab
     from medgym.imaging.study import ImageRef, open_study
     from medgym.judge import Judge, Judgement, RoleJudgement, load_judge
     from medgym.messages import (

@@ -6,7 +6,7 @@ is what an episode shows, and what tools work on.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medgym.errors import UserError
-from medgym.imaging.grey import PRESETS, LookupTable, Window, WindowFunction
+from medgym.imaging.grey import PRESETS, LookupTable, Window, WindowFunction, full_window
 from medgym.imaging.limits import MAX_PIXELS
 from medgym.imaging.rendering import Box, Study
+from medgym.imaging.slabs import Slab, combined
 from medgym.imaging.spacing import Origin, Spacing
 
 Region = tuple[int, int, int, int]
@@ -87,6 +88,34 @@ class ImagingStudy(ABC):
             UserError: there is no such plane, index or box, or the file cannot be read.
         """
         return self.decode(plane, index, self._region(plane, index, box_px))
+
+    def slab(self, plane: str, index: int, slab: Slab, box_px: Box | None = None) -> Study:
+        """Neighbouring images as one, or the part of it that a box touches.
+
+        It is shown in the window that its images have. Where each has another, it is that of the
+        middle image if the file gives it, else from the least to the greatest value of the slab.
+
+        Raises:
+            UserError: as `image` does.
+        """
+        region = self._region(plane, index, box_px)
+        middle = self.decode(plane, index, region)
+        windows: set[Window | LookupTable | None] = {middle.window}
+
+        def images() -> Iterator[Study]:
+            for each in slab.around(index, self.planes[plane].count):
+                image = middle if each == index else self.decode(plane, each, region)
+                windows.add(image.window)
+                yield image
+
+        made = combined(images(), middle, slab.how)
+        if len(windows) == 1 or self.windows(plane, index):
+            return made
+        whole = 0, 0, *self.planes[plane].size
+        if region != whole:
+            return part_of(self.slab(plane, index, slab), region)
+        inverted = middle.window is not None and middle.window.inverted
+        return replace(made, window=full_window(made.pixels, made.hidden, inverted=inverted))
 
     def values(self, plane: str, index: int, box_px: Box | None = None) -> NDArray[np.float32]:
         """What the modality means by the pixels that a box touches: Hounsfield units, gray, ...

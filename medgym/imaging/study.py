@@ -4,6 +4,7 @@
 `ImageRef` of a case names.
 """
 
+import itertools
 import os
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -18,8 +19,8 @@ from medgym.imaging.dicom.study import DicomStudy
 from medgym.imaging.grey import LookupTable as LookupTable
 from medgym.imaging.grey import Window as Window
 from medgym.imaging.grey import full_window as full_window
+from medgym.imaging.imaging_study import IMAGE, OneImage
 from medgym.imaging.imaging_study import ImagingStudy as ImagingStudy
-from medgym.imaging.imaging_study import OneImage
 from medgym.imaging.imaging_study import Plane as Plane
 from medgym.imaging.limits import chosen_frame
 from medgym.imaging.nifti.study import NiftiStudy, is_nifti
@@ -28,6 +29,7 @@ from medgym.imaging.rendering import Box as Box
 from medgym.imaging.rendering import Study as Study
 from medgym.imaging.series.one_file import OneFile
 from medgym.imaging.series.study import is_directory, is_zip, open_series
+from medgym.imaging.slabs import Slab as Slab
 from medgym.imaging.volumes.study import VolumeStudy, named_image
 from medgym.uris import SCHEME, file_path
 
@@ -37,7 +39,8 @@ class ImageRef(BaseModel):
 
     `uri` is `file:PATH` or `file:///ENCODED/PATH` (see `medgym.uris`), or `SCHEME:...` of a source
     that opens it, such as `phantom:...`. `series` chooses one of several in a folder, a zip or a
-    DICOMDIR, or a time point of a NIfTI file. `plane` and `index` choose an image of a volume.
+    DICOMDIR, or a time point of a NIfTI file. `plane` and `index` choose an image of several, and
+    `slab` shows it together with its neighbours.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +51,7 @@ class ImageRef(BaseModel):
     series: str | None = None
     plane: str | None = None
     index: int | None = None
+    slab: Slab | None = None
 
 
 def open_study(path_or_ref: "str | os.PathLike[str] | ImageRef") -> ImagingStudy:
@@ -76,13 +80,41 @@ def open_image(ref: ImageRef) -> Study:
         UserError: there is no such file, it is not an image, it has too many pixels, it is a DICOM
             file without pixels, it is on another machine, or no source opens the URI's scheme.
     """
-    path = file_path(ref.uri)
-    if path is None:
-        return _drawn_by_source(ref)
-    study = _opened_file(path, ref.series)
-    if ref.frame is None and (isinstance(study, VolumeStudy) or ref.plane or ref.index is not None):
-        return study.image(*named_image(study, ref.plane, ref.index))
-    return _frame(study, path, ref.frame)
+    study = _opened(ref)
+    return decoded(study, ref, place_of(study, ref))
+
+
+def place_of(study: ImagingStudy, ref: ImageRef) -> tuple[str, int]:
+    """The plane and the index that `ref` names in the study that it opens.
+
+    Raises:
+        UserError: there are several images, and it does not say which is meant.
+    """
+    is_named = ref.plane is not None or ref.index is not None
+    if isinstance(study, DicomStudy | PictureStudy | OneFile) and not is_named:
+        number = chosen_frame(Path(study.name), ref.frame, study.frames)
+        if study.frames == 1:
+            return IMAGE, 0
+        for plane, each in study.planes.items():
+            if number < each.count:
+                return plane, number
+            number -= each.count
+    drawn = isinstance(study, OneImage)  # a source that draws one image sees to the frame itself
+    index = ref.frame if ref.index is None and not drawn else ref.index
+    return named_image(study, ref.plane, index)
+
+
+def decoded(study: ImagingStudy, ref: ImageRef, place: tuple[str, int]) -> Study:
+    """The image at a place of the study that `ref` opens, with the slab that `ref` names.
+
+    Raises:
+        UserError: there is no such place, or it cannot be read.
+    """
+    if ref.slab is not None:
+        return study.slab(*place, ref.slab)
+    if isinstance(study, DicomStudy | PictureStudy) and place == (IMAGE, 0) and study.frames == 1:
+        return study.frame(0)  # which spares reading the header again
+    return study.image(*place)
 
 
 def open_file(path: Path, frame: int | None = None) -> Study:
@@ -104,10 +136,11 @@ def need_of(ref: ImageRef) -> int:
         path = file_path(ref.uri)
         assert path is not None
         study = _opened_file(path, ref.series)
-        if isinstance(study, VolumeStudy):
-            return study.need(*named_image(study, ref.plane, ref.index))
-        index = ref.frame if ref.frame is not None else ref.index
-        return study.need(chosen_frame(path, index, study.frames))
+        plane, index = place_of(study, ref)
+        if isinstance(study, DicomStudy | PictureStudy | OneFile):
+            before = itertools.takewhile(lambda name: name != plane, study.planes)
+            return study.need(index + sum(study.planes[name].count for name in before))
+        return study.need(plane, index)
     except Exception:  # opening it says what is wrong
         return 0
 
@@ -115,7 +148,8 @@ def need_of(ref: ImageRef) -> int:
 def _opened(ref: ImageRef) -> ImagingStudy:
     path = file_path(ref.uri)
     if path is None:
-        return OneImage(ref.uri, _drawn_by_source(ref))
+        drawn = _drawn_by_source(ref)
+        return OneImage(ref.uri, drawn) if isinstance(drawn, Study) else drawn
     return _opened_file(path, ref.series)
 
 
@@ -162,7 +196,7 @@ def _drawn(text: str) -> bool:
     return bool(colon) and scheme in names("sources")
 
 
-def _drawn_by_source(ref: ImageRef) -> Study:
+def _drawn_by_source(ref: ImageRef) -> Study | ImagingStudy:
     scheme, colon, _ = ref.uri.partition(":")
     if not colon:
         raise UserError(
@@ -173,6 +207,8 @@ def _drawn_by_source(ref: ImageRef) -> Study:
     source = load("sources", scheme)
     with at("source", scheme):
         study: object = source.open_image(ref)
-        if not isinstance(study, Study):
-            raise ContractError(f"opened a {type(study).__name__}; expected a medgym.Study")
+        if not isinstance(study, Study | ImagingStudy):
+            raise ContractError(
+                f"opened a {type(study).__name__}; expected a medgym.Study or ImagingStudy"
+            )
     return study
