@@ -59,7 +59,7 @@ def _first(plan: StudyPlan, side: int) -> NDArray[np.float64]:
     columns = np.linspace(x0, x1, PATCH, endpoint=False) * size[0] / width
     rows = np.linspace(y0, y1, PATCH, endpoint=False) * size[1] / height
     patch = view[np.ix_(rows.astype(int), columns.astype(int))]
-    return patch.mean(axis=2).ravel().astype(np.float64)
+    return np.asarray(patch.mean(axis=2).ravel(), np.float64)
 
 
 def _whole(plan: StudyPlan, side: int) -> NDArray[np.float64]:

@@ -73,7 +73,7 @@ class Resonance(Signal):
         """See `Signal.background`."""
         signal = table(T1_SIGNAL if plan.variant == T1 else T2_SIGNAL)[_greys(plan, index)]
         values = (signal + _noise(plan, index)) * np.int16(self._scale(plan))
-        return np.maximum(values, np.int16(0))
+        return np.asarray(np.maximum(values, np.int16(0)))
 
     def mean(self, plan: StudyPlan, finding: Finding) -> int:
         """See `Signal.mean`."""

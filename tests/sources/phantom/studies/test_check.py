@@ -48,7 +48,8 @@ def test_studies_pass(look: str, difficulty: str) -> None:
 
 def test_the_probe_guesses_from_afar_and_sees_close_by(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check._Seen, "_compare", lambda *args: None)
-    report = check_phantoms(some(170, difficulty="medium"), view_sizes=(64,))
+    monkeypatch.setattr(check, "study_gold_faults", lambda *args: ())
+    report = check_phantoms(some(170, "ultrasound-clip"), view_sizes=(64,))
     rows = [row for row in report.rows if row.check.startswith("a probe")]
     assert [row.verdict for row in rows] == ["pass", "pass"]
     assert all("close view 100.0%" in row.figure for row in rows)
