@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from medgym.errors import UserError
-from medgym.imaging.dicom.file import DEFLATED, PIXELS, is_dicom
+from medgym.imaging.dicom.file import DEFLATED, PIXELS, BeforePixels, is_dicom
 from medgym.imaging.series.elements import plain_elements
 from medgym.imaging.series.entries import DIRECTORY_CLASS, MOST_HEADER, Entry
 from medgym.imaging.spacing import Spacing, credible_spacing
@@ -141,7 +141,9 @@ def _header(entry: Entry, head: bytes) -> Any:
         cut = len(head) == size
         stream = io.BytesIO(head)
         try:
-            header, found = _read(stream)
+            header, found = _read(stream, entry)
+        except UserError:
+            raise
         except Exception:  # cut off within an element: read more of it
             if not cut:
                 raise
@@ -163,10 +165,12 @@ def _refuse_cut(entry: Entry, header: Any) -> None:
         raise UserError(f"{entry.name} is an image without pixels; fix: copy it again")
 
 
-def _read(stream: io.BytesIO) -> tuple[Any, bool]:
-    import pydicom
+def _read(stream: io.BytesIO, entry: Entry) -> tuple[Any, bool]:
+    from pydicom.filereader import read_partial
+    from pydicom.tag import Tag
 
-    header = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_READ)
+    tags = [Tag(each) for each in _READ]
+    header = read_partial(stream, BeforePixels(entry.name), force=True, specific_tags=tags)
     little = header.original_encoding[1] is not False
     tag = stream.read(4)
     if len(tag) < 4:
