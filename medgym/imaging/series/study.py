@@ -134,9 +134,9 @@ class SeriesStudy(VolumeStudy):
         if plane != self.acquired:
             self._describe()
             return super().decode(plane, index, region)
-        self._refuse_large(plane, index)
+        self._check(plane, index)
         with self._slices[index].entry.readable() as path:
-            study = opened_file(path)
+            study = opened_file(path)  # it refuses what is too large
             image = study.decode(study.plane, 0, region)
         return replace(image, spacing_mm=self.planes[plane].spacing_mm)
 
