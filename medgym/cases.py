@@ -19,7 +19,7 @@ from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError, unknown
 from medgym.failures import calling
 from medgym.files import read_text
-from medgym.imaging.study import Box, ImageRef
+from medgym.imaging.study import Box, ImageRef, Slab, Window
 
 AnswerType = Literal["choice", "closed", "number", "set", "open", "region", "report"]
 """What kind of answer a case asks for. It decides which scorer compares the answer with the gold:
@@ -64,7 +64,12 @@ class Mask(BaseModel):
 
 
 class Region(BaseModel):
-    """A gold finding: its label, its box and, where known, its mask, in original pixels."""
+    """A gold finding: its label, its box and, where known, its mask, in original pixels.
+
+    In a volume, `plane` and `indices` say where the box lies: in the images of a plane from the
+    first index up to and without the second, as `[12, 17]`. Where they are left out, it is what
+    the case's image names. A finding that is seen in several planes has a region in each.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,12 +77,15 @@ class Region(BaseModel):
     box_px: Box
     mask: Mask | None = None
     image: int = 0
+    plane: str | None = None
+    indices: tuple[int, int] | None = None
 
 
 class CaseView(BaseModel):
     """A region of an image that an episode shows from the start, and who points to it.
 
-    It is drawn from the image's own pixels. `box_px` is in original pixels.
+    It is drawn from the image's own pixels. `box_px` is in original pixels. Without `plane` and
+    `index` it is of what the image starts with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +93,10 @@ class CaseView(BaseModel):
     image: int
     box_px: Box
     by: str = ""
+    plane: str | None = None
+    index: int | None = None
+    slab: Slab | None = None
+    window: Window | None = None
 
 
 class Case(BaseModel):
