@@ -17,9 +17,9 @@ _HOMES = {
     "Case": "cases",
     "CaseKey": "cases",
     "CaseList": "cases",
-    "CaseView": "cases",
-    "Mask": "cases",
-    "Region": "cases",
+    "CaseView": "case_regions",
+    "Mask": "case_regions",
+    "Region": "case_regions",
     "open_cases": "cases",
     "read_cases": "cases",
     "write_cases": "cases",
@@ -39,6 +39,8 @@ _HOMES = {
     "Window": "imaging.grey",
     "ImagingStudy": "imaging.imaging_study",
     "Plane": "imaging.imaging_study",
+    "ImagePlace": "imaging.opened",
+    "OpenedImage": "imaging.opened",
     "Study": "imaging.rendering",
     "Slab": "imaging.slabs",
     "ImageRef": "imaging.study",
@@ -102,17 +104,8 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are those of the table above
 
 if TYPE_CHECKING:
-    from medgym.cases import (
-        Case,
-        CaseKey,
-        CaseList,
-        CaseView,
-        Mask,
-        Region,
-        open_cases,
-        read_cases,
-        write_cases,
-    )
+    from medgym.case_regions import CaseView, Mask, Region
+    from medgym.cases import Case, CaseKey, CaseList, open_cases, read_cases, write_cases
     from medgym.consultation.role import Role, load_role
     from medgym.env import MedEnv, make
     from medgym.episode import Episode, Rules, ToolOutcome, Turn
@@ -120,6 +113,7 @@ if TYPE_CHECKING:
     from medgym.imaging.grey import LookupTable, Window
     from medgym.imaging.imaging_study import ImagingStudy, Plane
     from medgym.imaging.lazy_image import Picture
+    from medgym.imaging.opened import ImagePlace, OpenedImage
     from medgym.imaging.rendering import Study
     from medgym.imaging.slabs import Slab
     from medgym.imaging.study import ImageRef, open_study

@@ -18,7 +18,7 @@ from medgym.cases import open_cases
 from medgym.errors import ToolError
 from medgym.imaging.grey import Window
 from medgym.imaging.imaging_study import ImagingStudy, Plane
-from medgym.imaging.opened import OpenedImage, Place, opened_image
+from medgym.imaging.opened import ImagePlace, OpenedImage, opened_image
 from medgym.imaging.slabs import Slab
 from medgym.imaging.study import Study
 from medgym.tool import Fidelity, Tool, ToolResult
@@ -115,7 +115,7 @@ def _workspaces(cases: str) -> Iterator[tuple["_Maker", str]]:
         study = Study(plain.integers(0, 256, shape).astype(np.uint8), (0.5, 0.25) if grey else None)
         yield _Maker([study, study], 48, ("plain",)), f"a plain image of {width} x {height}"
     values = np.random.default_rng(len(SIZES)).normal(0, 400, (5, 4, 6)).astype(np.float32)
-    start = Place("coronal", 1, Slab(3), None)
+    start = ImagePlace("coronal", 1, Slab(3), None)
     volume = PlainVolume(values)
     opened = OpenedImage(volume, start, volume.slab(start.plane, start.index, Slab(3)))
     yield _Maker([opened], 48, ("volume",)), "a plain volume"

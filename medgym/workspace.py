@@ -21,7 +21,7 @@ from medgym.failures import ContractError
 from medgym.imaging.boxes import checked_box
 from medgym.imaging.grey import Window
 from medgym.imaging.lazy_image import Picture
-from medgym.imaging.opened import OpenedImage, Place
+from medgym.imaging.opened import ImagePlace, OpenedImage
 from medgym.imaging.slabs import Slab
 from medgym.imaging.study import Box, Study
 
@@ -32,7 +32,7 @@ MAX_ASPECT = 16
 processors refuse slivers (Qwen-VL's from a ratio of 200) and no request of a policy may raise."""
 
 
-START = Place()
+START = ImagePlace()
 
 
 class View:
@@ -55,7 +55,7 @@ class View:
         box_px: Box,
         picture: Image.Image | Picture,
         made_by: str | None = None,
-        place: Place = START,
+        place: ImagePlace = START,
     ) -> None:
         self.number = number
         self.image = image
@@ -204,7 +204,7 @@ class Workspace:
         index: int | None = None,
         slab: Slab | None = None,
         window: Window | None = None,
-    ) -> Place:
+    ) -> ImagePlace:
         """The place that is meant: without plane and index, that with which the episode starts.
 
         Raises:
@@ -215,12 +215,12 @@ class Workspace:
         if plane is not None or index is not None:
             plane = place.plane if plane is None else plane
             if index is None:
-                opened.checked(Place(plane))
+                opened.checked(ImagePlace(plane))
                 last = opened.planes[plane].count - 1
                 if plane != place.plane and last > 0:
                     raise ToolError(f"plane {plane} needs an index; it has 0 to {last}")
                 index = place.index if plane == place.plane else 0
-            place = Place(plane, index, slab)
+            place = ImagePlace(plane, index, slab)
         if window is not None:
             place = replace(place, window=window)
         return place if place == opened.place else opened.checked(place)
@@ -346,13 +346,13 @@ class Workspace:
         picture = _picture(opened, place, box_px, (across, down))
         return View(-1, image, box_px, picture, made_by, place)
 
-    def again(self, view: View, place: Place, made_by: str | None) -> View:
+    def again(self, view: View, place: ImagePlace, made_by: str | None) -> View:
         """A new, unnumbered view of the same region at the same size, of another place."""
         opened = self.images[view.image]
         picture = _picture(opened, opened.checked(place), view.box_px, view.size)
         return View(-1, view.image, view.box_px, picture, made_by, place)
 
-    def overview(self, image: int, place: Place, made_by: str | None) -> View:
+    def overview(self, image: int, place: ImagePlace, made_by: str | None) -> View:
         """A new, unnumbered view of the whole of what is at a place."""
         width, height = self.images[image].size(place)
         box_px = (0.0, 0.0, float(width), float(height))
@@ -367,11 +367,11 @@ def _hash(name: str) -> bytes:
     return blake2b(name.encode("utf-8", "replace"), digest_size=16).digest()
 
 
-_Key = tuple[Place, Box, tuple[int, int]]
+_Key = tuple[ImagePlace, Box, tuple[int, int]]
 _PICTURES: WeakKeyDictionary[Study, WeakValueDictionary[_Key, Picture]] = WeakKeyDictionary()
 
 
-def _picture(opened: OpenedImage, place: Place, box_px: Box, size: tuple[int, int]) -> Picture:
+def _picture(opened: OpenedImage, place: ImagePlace, box_px: Box, size: tuple[int, int]) -> Picture:
     """A region as a picture, shared by all views of it.
 
     The members of a group share their images, so they draw and hash their first views once.

@@ -26,7 +26,7 @@ from medgym.imaging.study import ImageRef, decoded, open_study, place_of
 
 
 @dataclass(frozen=True)
-class Place:
+class ImagePlace:
     """What a view shows of an image, beside its box.
 
     Attributes:
@@ -59,13 +59,13 @@ class OpenedImage:
     Attributes:
         start: as the argument.
         planes: what views can show, by name.
-        place: where an episode starts. In a study of one image it is `Place()`.
+        place: where an episode starts. In a study of one image it is `ImagePlace()`.
     """
 
     def __init__(
         self,
         study: ImagingStudy | None,
-        place: Place,
+        place: ImagePlace,
         start: Study,
         ref: ImageRef | None = None,
         planes: Mapping[str, Plane] | None = None,
@@ -75,8 +75,8 @@ class OpenedImage:
         self._study = study
         self._ref = ref
         self._named = place
-        self.place = place if self.has_many else Place()
-        self._kept: OrderedDict[Place, Study] = OrderedDict()
+        self.place = place if self.has_many else ImagePlace()
+        self._kept: OrderedDict[ImagePlace, Study] = OrderedDict()
         self._shapes: dict[tuple[str, int], Study] = {}
         self._reading = Lock()
         self._token = ""
@@ -86,7 +86,7 @@ class OpenedImage:
         """An image that may be decoded already, with nothing beside it."""
         if isinstance(given, OpenedImage):
             return given
-        return cls(OneImage("the image", given), Place(), given)
+        return cls(OneImage("the image", given), ImagePlace(), given)
 
     @property
     def has_many(self) -> bool:
@@ -101,11 +101,11 @@ class OpenedImage:
             self._study = open_study(self._ref)
         return self._study
 
-    def size(self, place: Place) -> tuple[int, int]:
+    def size(self, place: ImagePlace) -> tuple[int, int]:
         """(width, height) of the image at a place; errors as of `checked`."""
         return self.planes[self.checked(place).plane].size
 
-    def checked(self, place: Place) -> Place:
+    def checked(self, place: ImagePlace) -> ImagePlace:
         """A place that exists.
 
         Raises:
@@ -122,7 +122,7 @@ class OpenedImage:
             _require_grey(self.start)
         return place
 
-    def at(self, place: Place) -> Study:
+    def at(self, place: ImagePlace) -> Study:
         """The decoded image at a place, with its window.
 
         Raises:
@@ -140,13 +140,13 @@ class OpenedImage:
         with self._reading:  # whoever wants the same waits for it, and none reads beside it
             return self._held(place)
 
-    def render(self, place: Place, box_px: Box, size: tuple[int, int]) -> Image.Image:
+    def render(self, place: ImagePlace, box_px: Box, size: tuple[int, int]) -> Image.Image:
         """A region of the image at a place, as `Study.render` gives it."""
         if self._is_large(place):
             return self.study.show(*self._name(place), box_px, size, place.window)
         return self.at(place).render(box_px, size)
 
-    def true_size(self, place: Place, box_px: Box) -> tuple[float, float]:
+    def true_size(self, place: ImagePlace, box_px: Box) -> tuple[float, float]:
         """The sides of a region, as `Study.true_size` gives them."""
         width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
         if place.image == self.place.image:
@@ -161,7 +161,7 @@ class OpenedImage:
             shape = self._shapes[place.image] = replace(shape, pixels=one, hidden=None)
         return shape.true_size(width, height)
 
-    def place_mm(self, place: Place) -> float | None:
+    def place_mm(self, place: ImagePlace) -> float | None:
         """Where the image at a place lies, see `ImagingStudy.place_mm`."""
         return self.study.place_mm(*self._name(self.checked(place)))
 
@@ -171,7 +171,7 @@ class OpenedImage:
         Raises:
             ToolError: there is no such plane, its place is unknown, or no image lies there.
         """
-        first = self.checked(Place(plane))
+        first = self.checked(ImagePlace(plane))
         last = replace(first, index=self.planes[plane].count - 1)
         low, high = self.place_mm(first), self.place_mm(last)
         if low is None or high is None:
@@ -182,26 +182,26 @@ class OpenedImage:
             raise ToolError(f"{mm:g} mm lies outside; plane {plane} has {low:.1f} to {high:.1f} mm")
         return min(max(round(index), 0), last.index)
 
-    def windows(self, place: Place) -> tuple[Window | LookupTable, ...]:
+    def windows(self, place: ImagePlace) -> tuple[Window | LookupTable, ...]:
         """The windows of the file itself, see `ImagingStudy.windows`."""
         return self.study.windows(*self._name(place))
 
-    def window_function(self, place: Place) -> WindowFunction:
+    def window_function(self, place: ImagePlace) -> WindowFunction:
         """The function of a window that is asked for, see `ImagingStudy.window_function`."""
         return self.study.window_function(*self._name(place))
 
-    def _name(self, place: Place) -> tuple[str, int]:
+    def _name(self, place: ImagePlace) -> tuple[str, int]:
         """What the study calls the image at a place."""
         named = place if self.has_many else self._named
         return named.plane, named.index
 
-    def _is_large(self, place: Place) -> bool:
+    def _is_large(self, place: ImagePlace) -> bool:
         if place == self.place or place.slab is not None:
             return False
         width, height = self.size(place)
         return width * height > WHOLE
 
-    def _held(self, place: Place) -> Study:
+    def _held(self, place: ImagePlace) -> Study:
         study = self.start if place == self.place else self._kept.get(place)
         if study is None:
             study = self._kept[place] = self._read(place)
@@ -211,7 +211,7 @@ class OpenedImage:
             self._kept.popitem(last=False)
         return study
 
-    def _read(self, place: Place) -> Study:
+    def _read(self, place: ImagePlace) -> Study:
         if place.window is not None:
             study = self._held(replace(place, window=None))
             _require_grey(study)
@@ -253,7 +253,7 @@ def opened_image(ref: ImageRef) -> OpenedImage:
     plane, index = place_of(study, ref)
     start = decoded(study, ref, (plane, index))
     kept = None if isinstance(study, OneImage) else ref
-    return OpenedImage(study, Place(plane, index, ref.slab), start, kept)
+    return OpenedImage(study, ImagePlace(plane, index, ref.slab), start, kept)
 
 
 def _planes(study: ImagingStudy | None, start: Study) -> Mapping[str, Plane]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from medgym.imaging.grey import LookupTable, Window, WindowFunction
 from medgym.imaging.imaging_study import ImagingStudy, Plane, Region, part_of
-from medgym.imaging.opened import OpenedImage, Place
+from medgym.imaging.opened import ImagePlace, OpenedImage
 from medgym.imaging.rendering import Study
 
 
@@ -58,13 +58,13 @@ class Stretched(ImagingStudy):
 
     def place_mm(self, plane: str, index: int) -> float | None:
         """See `ImagingStudy.place_mm`: that of the case's own, in whose frame it is shown."""
-        return self._own.place_mm(Place(plane, index))
+        return self._own.place_mm(ImagePlace(plane, index))
 
-    def _there(self, plane: str, index: int) -> Place:
+    def _there(self, plane: str, index: int) -> ImagePlace:
         theirs = self._other.planes.get(plane)
         if theirs is None:
             return self._other.place
-        return Place(plane, (2 * index + 1) * theirs.count // (2 * self.planes[plane].count))
+        return ImagePlace(plane, (2 * index + 1) * theirs.count // (2 * self.planes[plane].count))
 
 
 def stretched(other: OpenedImage, own: OpenedImage) -> OpenedImage:
