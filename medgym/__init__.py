@@ -17,9 +17,9 @@ _HOMES = {
     "Case": "cases",
     "CaseKey": "cases",
     "CaseList": "cases",
-    "CaseView": "case_regions",
-    "Mask": "case_regions",
-    "Region": "case_regions",
+    "CaseView": "cases",
+    "Mask": "regions",
+    "Region": "regions",
     "open_cases": "cases",
     "read_cases": "cases",
     "write_cases": "cases",
@@ -104,8 +104,15 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are those of the table above
 
 if TYPE_CHECKING:
-    from medgym.case_regions import CaseView, Mask, Region
-    from medgym.cases import Case, CaseKey, CaseList, open_cases, read_cases, write_cases
+    from medgym.cases import (
+        Case,
+        CaseKey,
+        CaseList,
+        CaseView,
+        open_cases,
+        read_cases,
+        write_cases,
+    )
     from medgym.consultation.role import Role, load_role
     from medgym.env import MedEnv, make
     from medgym.episode import Episode, Rules, ToolOutcome, Turn
@@ -131,6 +138,7 @@ if TYPE_CHECKING:
     )
     from medgym.metrics.rate import Rate
     from medgym.policy import Policy, Sampling, load_policy
+    from medgym.regions import Mask, Region
     from medgym.registry import load, names
     from medgym.rollout import Tally, collect, roll_out
     from medgym.rollout.branching import Resume

@@ -12,15 +12,14 @@ from typing import Literal, NamedTuple, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from medgym.case_regions import CaseView as CaseView
-from medgym.case_regions import Mask as Mask
-from medgym.case_regions import Region as Region
 from medgym.case_spec import FILE, OTHER_FILES, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError, unknown
 from medgym.failures import calling
 from medgym.files import read_text
-from medgym.imaging.study import ImageRef
+from medgym.imaging.study import Box, ImageRef, Slab, Window
+from medgym.regions import Mask as Mask
+from medgym.regions import Region as Region
 
 AnswerType = Literal["choice", "closed", "number", "set", "open", "region", "report"]
 """What kind of answer a case asks for. It decides which scorer compares the answer with the gold:
@@ -30,6 +29,24 @@ number: a number, with or without a unit. set: several items, in any order. open
 region: a box or a mask. report: a text of several sentences."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class CaseView(BaseModel):
+    """A region of an image that an episode shows from the start, and who points to it.
+
+    It is drawn from the image's own pixels. `box_px` is in original pixels. Without `plane` and
+    `index` it is of what the image starts with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: int
+    box_px: Box
+    by: str = ""
+    plane: str | None = None
+    index: int | None = None
+    slab: Slab | None = None
+    window: Window | None = None
 
 
 class Case(BaseModel):

@@ -1,4 +1,5 @@
-"""The command `medgym cases`: list cases, draw them, and check that they are what they claim."""
+"""The command `medgym cases`: list cases, draw them, check that they are what they claim, and scrub
+images."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 from medgym.case_spec import splits_of
 from medgym.cases import LETTERS, Case, open_cases
 from medgym.commands.printing import print_json, print_table, safe_line
+from medgym.commands.scrub import scrub
 from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import RunError, UserError
 from medgym.progress import progress
@@ -38,7 +40,7 @@ app = typer.Typer(
 
 @app.callback()
 def cases() -> None:
-    """List cases, draw them, check them.
+    """List cases, draw them, check them; de-identify images.
 
     Example: medgym cases phantom,question=kind:test[:5] --gold
     """
@@ -209,3 +211,6 @@ def check(
             f"{len(failed)} of {len(report.rows)} checks failed, the first: {failed[0].check}; "
             f"fix: {failed[0].fix}"
         )
+
+
+app.command("scrub")(scrub)

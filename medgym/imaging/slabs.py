@@ -35,8 +35,8 @@ class Slab:
 
     def around(self, index: int, images: int) -> range:
         """The indices of the slab whose middle is `index`, as far as there are images. Where the
-        count is even, one more lies before `index` than behind it."""
-        first = index - self.count // 2
+        count is even, one more lies behind `index` than before it."""
+        first = index - (self.count - 1) // 2
         return range(max(0, first), min(images, first + self.count))
 
 

@@ -166,6 +166,8 @@ def _opened_file(
         return open_series(path, series)
     with open_regular(path, "image") as stream:
         head = _head(stream)
+        if not head:
+            raise UserError(f"{path} is empty; fix: copy it again")
         if is_zip(head) or is_directory(head):
             return open_series(path, series)
         if is_nifti(head, path):

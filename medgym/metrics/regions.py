@@ -30,21 +30,16 @@ def findings(case: Case) -> tuple[Region, ...]:
 
 
 def placed(case: Case) -> tuple[Region, ...]:
-    """The gold regions of a case. Those that name no plane or indices have those that the image
-    names; of an image that names none they are for any, for then there is only one."""
+    """The gold regions of a case. Those that name no place in a study have the one that the case's
+    image names; of an image that names none they lie on any, for then there is only one."""
     return tuple(map(partial(_placed, case), case.regions))
 
 
 def _placed(case: Case, region: Region) -> Region:
     ref = case.images[region.image] if 0 <= region.image < len(case.images) else None
-    if ref is None or (ref.plane is None and ref.index is None):
+    if region.plane is not None or ref is None or ref.plane is None or ref.index is None:
         return region
-    named: dict[str, object] = {}
-    if region.plane is None:
-        named["plane"] = ref.plane
-    if region.indices is None and region.plane in (None, ref.plane) and ref.index is not None:
-        named["indices"] = (ref.index, ref.index + 1)
-    return region.model_copy(update=named) if named else region
+    return region.model_copy(update={"plane": ref.plane, "index": ref.index})
 
 
 def shows(look: Look | View, region: Region) -> bool:
@@ -53,13 +48,9 @@ def shows(look: Look | View, region: Region) -> bool:
     A slab shows a region if its middle is one of the region's images, and if it is no thicker than
     the region: in a thicker one the region is mixed with what lies before and behind it.
     """
-    if look.image != region.image or region.plane not in (None, look.plane):
+    if look.image != region.image or not region.lies_on(look.plane, look.index):
         return False
-    if region.indices is None:
-        return True
-    first, end = region.indices
-    thick = 1 if look.slab is None else look.slab.count
-    return first <= look.index < end and thick <= end - first
+    return region.plane is None or look.slab is None or look.slab.count <= region.count
 
 
 def gaze_regions(heat: NDArray[np.floating], levels: int = 4, image: int = 0) -> tuple[Region, ...]:
@@ -155,7 +146,7 @@ def overlap(looks: Sequence[Look], regions: Sequence[Region]) -> Overlap:
     elsewhere = [look for look in looks if not any(shows(look, each) for each in gaze or regions)]
     for one in _grouped(elsewhere, lambda look: (look.image, look.plane, look.index)):
         looked += union_area([look.box_px for look in one])
-    for here in _grouped(gaze or regions, lambda each: (each.image, each.plane, each.indices)):
+    for here in _grouped(gaze or regions, _where):
         boxes = [look.box_px for look in looks if shows(look, here[0])]
         looked += union_area(boxes)
         frame = _frame(here)
@@ -189,16 +180,18 @@ def regions_iou(some: Sequence[Region], others: Sequence[Region]) -> float:
 
 
 def _where(region: Region) -> Hashable:
-    return region.image, region.plane, region.indices
+    return region.image, region.plane, region.index, region.count
 
 
 def _meet(one: Region, other: Region) -> bool:
     """Whether two regions are of one image, of planes and indices that may be the same."""
-    if one.image != other.image or (one.plane or other.plane) != (other.plane or one.plane):
+    if one.image != other.image:
         return False
-    if one.indices is None or other.indices is None:
+    if one.index is None or other.index is None:
         return True
-    return max(one.indices[0], other.indices[0]) < min(one.indices[1], other.indices[1])
+    first = max(one.index, other.index)
+    end = min(one.index + one.count, other.index + other.count)
+    return one.plane == other.plane and first < end
 
 
 def _grouped(things: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:

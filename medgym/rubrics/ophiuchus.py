@@ -78,6 +78,6 @@ def segmentation_iou(case: Case, episode: Episode) -> float:
         mask=Mask.model_validate(made["mask"]) if masked else None,
         image=made["image"],
         plane=made.get("plane"),
-        indices=(made["index"], made["index"] + 1) if "index" in made else None,
+        index=made.get("index"),
     )
     return regions_iou([found], gold)

@@ -44,7 +44,7 @@ from medgym.tools.window import Preset
 RNG = np.random.default_rng(11)
 VALUES = RNG.integers(-900, 900, (9, 14, 20)).astype(np.float32)  # z, y, x
 OTHER = VALUES[::-1, :7, :10].copy() + 1
-START = ImagePlace("coronal", 7, Slab(14))
+START = ImagePlace("coronal", 6, Slab(14))
 
 
 class Volumes(Source):
@@ -69,7 +69,7 @@ def volumes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def case(which: str = "a", **named: Any) -> Case:
-    index = 3 if which == "b" else 7
+    index = 3 if which == "b" else 6
     ref = ImageRef(uri=f"volumes:{which}", plane="coronal", index=index, slab=Slab(14))
     kept = {"question": "What?", "answer": "x", "source": "volumes", "split": "all"}
     return Case(**{"id": which, "group": which, "images": (ref,), **kept, **named})
@@ -77,7 +77,7 @@ def case(which: str = "a", **named: Any) -> Case:
 
 def opened() -> OpenedImage:
     volume = PlainVolume(VALUES)
-    return OpenedImage(volume, START, volume.slab("coronal", 7, Slab(14)))
+    return OpenedImage(volume, START, volume.slab("coronal", 6, Slab(14)))
 
 
 def workspace(view_size: int = 64, **options: Any) -> Workspace:
@@ -234,7 +234,7 @@ def test_an_episode_says_where_each_view_lies() -> None:
     episode = Rules(tools=load_tools(["slice"])).begin(case(views=(shown,)))
     text = episode.messages[1].text
     assert text.startswith(
-        "View 0: image 0, 20 x 9 pixels, coronal 7 of 0 to 13, mean of 14. "
+        "View 0: image 0, 20 x 9 pixels, coronal 6 of 0 to 13, mean of 14. "
         "Other planes: axial 0 to 8.\n"
         "View 1: 4 x 4 pixels of image 0, axial 2 of 0 to 8, window 1, 2.\n"
     )
@@ -281,7 +281,7 @@ def test_records_hold_the_place_and_leave_out_what_is_flat(tmp_path: Path) -> No
 
 
 def test_a_hit_is_in_the_right_slice() -> None:
-    region = Region(label="x", box_px=(2, 2, 6, 6), plane="axial", indices=(3, 6))
+    region = Region(label="x", box_px=(2, 2, 6, 6), plane="axial", index=3, count=3)
     held = case(regions=(region,))
 
     def seen(plane: str, index: int, slab: Slab | None = None) -> bool | None:
@@ -297,11 +297,11 @@ def test_a_hit_is_in_the_right_slice() -> None:
     looks = [Look("zoom", 0, (2, 2, 6, 6), 2.0, "axial", index) for index in (2, 4, 5)]
     found = overlap(looks, [region])
     assert (found.shared, found.gold, found.looked) == (16, 16, 32)
-    elsewhere = region.model_copy(update={"indices": (7, 8)})
-    assert regions_iou([region.model_copy(update={"indices": (4, 5)})], [region]) == 1
+    elsewhere = region.model_copy(update={"index": 7, "count": 1})
+    assert regions_iou([region.model_copy(update={"index": 4, "count": 1})], [region]) == 1
     assert regions_iou([elsewhere], [region]) == 0
     (named,) = placed(case(regions=(Region(label="x", box_px=(2, 2, 6, 6)),)))
-    assert (named.plane, named.indices) == ("coronal", (7, 8))
+    assert (named.plane, named.index, named.count) == ("coronal", 6, 1)
 
 
 @pytest.mark.usefixtures("volumes")

@@ -5,6 +5,7 @@ No text of a header is read or quoted.
 
 import gzip
 import io
+import logging
 import os
 import struct
 import zlib
@@ -140,6 +141,8 @@ def _library() -> Any:
         raise UserError(
             "NIfTI needs nibabel, which is not installed; fix: pip install 'medgym[nifti]'"
         ) from None
+    # What it warns of quotes the header: a file is opened, or refused in one line.
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
     return nibabel
 
 

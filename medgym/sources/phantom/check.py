@@ -141,7 +141,7 @@ class _Seen:
     def add(self, case: Case, view_sizes: Sequence[int] | None) -> None:
         plan = plan_of(case.images[0])
         self.asked.append((case, plan))
-        study = phantoms.PhantomSource.open_image(case.images[0])
+        study = plan.study()
         bare = replace(plan, kind=None, cells=()).draw()
         for fault in gold_faults(case, plan, study, bare):
             self._wrong.append(f"{case.id}: {fault}")

@@ -1,10 +1,10 @@
-"""Places in a case's images: masks, gold regions, and views that are shown from the start."""
+"""Where a gold finding is: its box, its mask, and the images of a study on which it lies."""
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from medgym.imaging.study import Box, Slab, Window
+from medgym.imaging.study import Box
 
 
 class Mask(BaseModel):
@@ -42,9 +42,10 @@ class Mask(BaseModel):
 class Region(BaseModel):
     """A gold finding: its label, its box and, where known, its mask, in original pixels.
 
-    In a volume, `plane` and `indices` say where the box lies: in the images of a plane from the
-    first index up to and without the second, as `[12, 17]`. Where they are left out, it is what
-    the case's image names. A finding that is seen in several planes has a region in each.
+    Attributes:
+        image: which of the case's images it is in.
+        plane, index, count: on which images of a study it lies: `count` of them from `index` on, in
+            that plane. None where an image is only one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,22 +55,24 @@ class Region(BaseModel):
     mask: Mask | None = None
     image: int = 0
     plane: str | None = None
-    indices: tuple[int, int] | None = None
-
-
-class CaseView(BaseModel):
-    """A region of an image that an episode shows from the start, and who points to it.
-
-    It is drawn from the image's own pixels. `box_px` is in original pixels. Without `plane` and
-    `index` it is of what the image starts with.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image: int
-    box_px: Box
-    by: str = ""
-    plane: str | None = None
     index: int | None = None
-    slab: Slab | None = None
-    window: Window | None = None
+    count: int = 1
+
+    @model_validator(mode="after")
+    def _names_a_place(self) -> "Region":
+        if (self.plane is None) != (self.index is None):
+            raise ValueError("a region names both a plane and an index, or neither")
+        if self.count < 1 or (self.index is not None and self.index < 0):
+            raise ValueError("a region lies on one image or more, from index 0 on")
+        return self
+
+    @property
+    def middle(self) -> int:
+        """The index of the middle one of its images."""
+        return (self.index or 0) + (self.count - 1) // 2
+
+    def lies_on(self, plane: str, index: int) -> bool:
+        """Whether it lies on that image of its study; one without a plane lies on all."""
+        if self.plane is None or self.index is None:
+            return True
+        return plane == self.plane and self.index <= index < self.index + self.count
