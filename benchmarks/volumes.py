@@ -1,5 +1,7 @@
 """Writes the volumes of `bench studies`: noise in a series of DICOM files, and in NIfTI files."""
 
+import io
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,7 @@ def write_series(folder: Path, slices: int, side: int) -> list[Path]:
 
 def write_nifti(path: Path, slices: int, side: int) -> None:
     """A volume of 16 bits, packed where the name ends in `.gz`."""
-    import nibabel
-
+    nibabel: Any = import_module("nibabel")
     image = nibabel.Nifti1Image(
         _noise((side, side, slices)).view(np.int16), np.diag([1, 1, 1, 1.0])
     )
@@ -44,11 +45,9 @@ def _noise(shape: tuple[int, ...]) -> NDArray[np.uint16]:
 
 
 def _one_slice(side: int) -> bytes:
-    import io
-
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.sequence import Sequence
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+    from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
     def item(**tags: Any) -> Dataset:
         made = Dataset()
@@ -90,7 +89,7 @@ def _one_slice(side: int) -> bytes:
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = uid
+    data.file_meta.MediaStorageSOPInstanceUID = UID(uid)
     stream = io.BytesIO()
     data.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
