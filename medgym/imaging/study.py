@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from medgym.errors import UserError
 from medgym.failures import ContractError, at
 from medgym.files import open_regular
+from medgym.imaging.clips.study import ClipStudy, is_clip
 from medgym.imaging.dicom.file import is_dicom
 from medgym.imaging.dicom.study import DicomStudy
 from medgym.imaging.grey import LookupTable as LookupTable
@@ -94,7 +95,7 @@ def place_of(study: ImagingStudy, ref: ImageRef) -> tuple[str, int]:
     if isinstance(study, SlideStudy) and ref.plane is None:
         return FINEST, ref.index or 0
     is_named = ref.plane is not None or ref.index is not None
-    if isinstance(study, DicomStudy | PictureStudy | OneFile) and not is_named:
+    if isinstance(study, _Framed) and not is_named:
         number = chosen_frame(Path(study.name), ref.frame, study.frames)
         if study.frames == 1:
             return IMAGE, 0
@@ -140,7 +141,7 @@ def need_of(ref: ImageRef) -> int:
         assert path is not None
         study = _opened_file(path, ref.series, as_frames=ref.frame is not None)
         plane, index = place_of(study, ref)
-        if isinstance(study, DicomStudy | PictureStudy | OneFile):
+        if isinstance(study, _Framed):
             before = itertools.takewhile(lambda name: name != plane, study.planes)
             return study.need(index + sum(study.planes[name].count for name in before))
         return study.need(plane, index)
@@ -156,7 +157,8 @@ def _opened(ref: ImageRef) -> ImagingStudy:
     return _opened_file(path, ref.series, as_frames=ref.frame is not None)
 
 
-_Opened = DicomStudy | PictureStudy | OneFile | VolumeStudy | SlideStudy
+_Framed = DicomStudy | PictureStudy | OneFile | ClipStudy
+_Opened = _Framed | VolumeStudy | SlideStudy
 
 
 def _opened_file(path: Path, series: str | None = None, *, as_frames: bool = False) -> _Opened:
@@ -179,6 +181,8 @@ def _opened_file(path: Path, series: str | None = None, *, as_frames: bool = Fal
             raise UserError(f"{path} has no series; fix: leave the series out")
         if not as_frames and is_slide(head, stream, path):
             return opened_slide(path)
+        if is_clip(head):
+            return ClipStudy(stream, path)
         named = path.suffix.lower() in {".dcm", ".dicom"} and not is_picture(head)
         if is_dicom(head, named=named):
             return DicomStudy(stream, path)
