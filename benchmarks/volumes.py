@@ -1,6 +1,7 @@
-"""Writes the volumes of `bench studies`: noise in a series of DICOM files, and in NIfTI files."""
+"""Writes the studies of `bench studies`: noise as DICOM files, as NIfTI files and as a slide."""
 
 import io
+import zlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,27 @@ def write_nifti(path: Path, slices: int, side: int) -> None:
         _noise((side, side, slices)).view(np.int16), np.diag([1, 1, 1, 1.0])
     )
     nibabel.save(image, path)
+
+
+def write_slide(path: Path, side: int) -> None:
+    """A pyramid of tiles of colours: each level has a quarter of the sides of the one before."""
+    import tifffile
+
+    tile = 256
+    colours = np.random.default_rng(0).integers(0, 256, (7, tile, tile, 3), np.uint8) // 32 * 32
+    pool = [zlib.compress(each.tobytes()) for each in colours]
+    with tifffile.TiffWriter(path) as file:
+        level = 0
+        while level == 0 or side >= tile:
+            count = (-(-side // tile)) ** 2
+            file.write(
+                (pool[number % len(pool)] for number in range(count)), shape=(side, side, 3),
+                dtype=np.uint8, tile=(tile, tile), photometric="rgb", compression="deflate",
+                subfiletype=1 if level else 0, resolution=(20000, 20000),
+                resolutionunit="CENTIMETER",
+            )  # fmt: skip
+            level += 1
+            side //= 4
 
 
 def _noise(shape: tuple[int, ...]) -> NDArray[np.uint16]:
