@@ -3,8 +3,9 @@
 The study is a CT of 2,000 slices of 512 x 512 pixels in as many files. A slice is asked for by its
 place among the others, which only the headers of all of them tell. The rival is told which file it
 is, and reads that one with pydicom; a second rival has to find it, as medgym has. For NIfTI it is
-nibabel. Each figure is taken in a process of its own, which has read another study before: what is
-imported, and what is prepared once, counts on no side. The files are in the system's cache.
+nibabel, for a slide OpenSlide. Each figure is taken in a process of its own, which has read another
+study before: what is imported, and what is prepared once, counts on no side. The files are in the
+system's cache.
 """
 
 import json
@@ -23,16 +24,20 @@ from medgym.progress import progress
 
 from .comparison import Comparison
 from .resident import CLEAR, MEGABYTE, mark, resident
-from .volumes import write_nifti, write_series
+from .volumes import write_nifti, write_series, write_slide
 
 SLICES, SIDE = 2000, 512
 VOLUME, VOLUME_SIDE = 200, 256
+SLIDE = 8192
+VIEW = 448
 SCROLLED = 40
 """Slices that are shown one after the other."""
 
 ONE = "pydicom: that one file, dcmread and pixel_array"
 FOUND = "pydicom: the headers of all files, sorted; then that one"
 LOADED = "nibabel: load, and dataobj[..., k]"
+THUMBNAIL = "OpenSlide: get_thumbnail"
+READ = "OpenSlide: read_region, convert"
 
 
 Side = tuple[str, Path]
@@ -44,9 +49,11 @@ def studies(
     side: int = SIDE,
     volume: tuple[int, int] = (VOLUME, VOLUME_SIDE),
     repetitions: int = 3,
-    parts: Sequence[str] = ("series", "nii", "nii.gz"),
+    slide: int = SLIDE,
+    parts: Sequence[str] = ("series", "nii", "nii.gz", "slide"),
 ) -> list[Comparison]:
-    """Measure a series of `slices` of `side` x `side`, and a NIfTI volume of (slices, side)."""
+    """Measure a series of `slices` of `side` x `side`, a NIfTI volume of (slices, side), and a
+    slide."""
     if not CLEAR.exists():
         raise UserError("bench studies reads /proc, as Linux has it; fix: run it there")
     with TemporaryDirectory() as text:
@@ -55,6 +62,8 @@ def studies(
         for part in parts:
             if part == "series":
                 planned += _series(folder, slices, side)
+            elif part == "slide":
+                planned += _slide(folder, slide)
             else:
                 planned += _volume(folder, part, *volume)
         figures = _in_turns([each for *_, ours, theirs in planned for each in (ours, theirs)],
@@ -65,7 +74,8 @@ def studies(
     ]
 
 
-_TIME, _RATE, _SIZE = "ms of CPU", "slices/s of CPU", "MB"
+_TIME, _SIZE = "ms of CPU", "MB"
+_RATE, _REGIONS = "slices/s of CPU", "regions/s of CPU"
 
 
 def _series(folder: Path, slices: int, side: int) -> list[tuple[str, str, str, Side, Side]]:
@@ -94,6 +104,17 @@ def _volume(
     ]
 
 
+def _slide(folder: Path, side: int) -> list[tuple[str, str, str, Side, Side]]:
+    path = folder / "slide.tif"
+    write_slide(path, side)
+    write_slide(folder / "before.tif", 512)
+    return [
+        ("slide.first", _TIME, THUMBNAIL, ("overview", path), ("thumbnail", path)),
+        ("slide.memory", _SIZE, THUMBNAIL, ("overview", path), ("thumbnail", path)),
+        ("slide.regions", _REGIONS, READ, ("regions", path), ("read-regions", path)),
+    ]
+
+
 def _in_turns(sides: Sequence[Side], repetitions: int) -> dict[tuple[Side, str], float]:
     """The median of each side by unit; they take turns, so that other work falls on all alike."""
     each = list(dict.fromkeys(sides))
@@ -106,7 +127,8 @@ def _in_turns(sides: Sequence[Side], repetitions: int) -> dict[tuple[Side, str],
     found = {}
     for one, figures in taken.items():
         found[one, _TIME] = median(1000 * seconds / times for seconds, times, _ in figures)
-        found[one, _RATE] = median(times / seconds for seconds, times, _ in figures)
+        for rate in (_RATE, _REGIONS):
+            found[one, rate] = median(times / seconds for seconds, times, _ in figures)
         found[one, _SIZE] = median(grown / MEGABYTE for *_, grown in figures)
     return found
 
@@ -176,6 +198,45 @@ def _nibabel_scroll(path: Path) -> int:
     return _nibabel(path, scroll=True)
 
 
+def _corners(side: int) -> list[tuple[int, int]]:
+    """Where the regions of a slide begin: all over it, between tiles."""
+    room = max(1, side - VIEW)
+    return [(number * 2311 % room, number * 1733 % room) for number in range(SCROLLED)]
+
+
+def _overview(path: Path) -> int:
+    study = medgym.open_study(path)
+    study.show("level 0", 0, size=(VIEW, VIEW))
+    return 1
+
+
+def _regions(path: Path) -> int:
+    study = medgym.open_study(path)
+    side = study.planes["level 0"].size[0]
+    view = min(VIEW, side)
+    for x, y in _corners(side):
+        study.show("level 0", 0, (x, y, x + view, y + view), (view, view))
+    return SCROLLED
+
+
+def _thumbnail(path: Path) -> int:
+    import openslide
+
+    assert openslide.OpenSlide(path).get_thumbnail((VIEW, VIEW)).getbbox()
+    return 1
+
+
+def _read_regions(path: Path) -> int:
+    import openslide
+
+    slide = openslide.OpenSlide(path)
+    side = slide.dimensions[0]
+    view = min(VIEW, side)
+    for corner in _corners(side):
+        assert slide.read_region(corner, 0, (view, view)).convert("RGB").getbbox()
+    return SCROLLED
+
+
 WORK: dict[str, Callable[[Path], int]] = {
     "first": _first,
     "again": _first,
@@ -185,6 +246,10 @@ WORK: dict[str, Callable[[Path], int]] = {
     "files": _files,
     "nibabel": _nibabel,
     "nibabel-scroll": _nibabel_scroll,
+    "overview": _overview,
+    "regions": _regions,
+    "thumbnail": _thumbnail,
+    "read-regions": _read_regions,
 }
 """What is measured by name: it returns how many images it made."""
 

@@ -1,5 +1,8 @@
-"""Writes the volumes of `bench studies`: noise in a series of DICOM files, and in NIfTI files."""
+"""Writes the studies of `bench studies`: noise as DICOM files, as NIfTI files and as a slide."""
 
+import io
+import zlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +34,32 @@ def write_series(folder: Path, slices: int, side: int) -> list[Path]:
 
 def write_nifti(path: Path, slices: int, side: int) -> None:
     """A volume of 16 bits, packed where the name ends in `.gz`."""
-    import nibabel
-
+    nibabel: Any = import_module("nibabel")
     image = nibabel.Nifti1Image(
         _noise((side, side, slices)).view(np.int16), np.diag([1, 1, 1, 1.0])
     )
     nibabel.save(image, path)
+
+
+def write_slide(path: Path, side: int) -> None:
+    """A pyramid of tiles of colours: each level has a quarter of the sides of the one before."""
+    import tifffile
+
+    tile = 256
+    colours = np.random.default_rng(0).integers(0, 256, (7, tile, tile, 3), np.uint8) // 32 * 32
+    pool = [zlib.compress(each.tobytes()) for each in colours]
+    with tifffile.TiffWriter(path) as file:
+        level = 0
+        while level == 0 or side >= tile:
+            count = (-(-side // tile)) ** 2
+            file.write(
+                (pool[number % len(pool)] for number in range(count)), shape=(side, side, 3),
+                dtype=np.uint8, tile=(tile, tile), photometric="rgb", compression="deflate",
+                subfiletype=1 if level else 0, resolution=(20000, 20000),
+                resolutionunit="CENTIMETER",
+            )  # fmt: skip
+            level += 1
+            side //= 4
 
 
 def _noise(shape: tuple[int, ...]) -> NDArray[np.uint16]:
@@ -44,11 +67,9 @@ def _noise(shape: tuple[int, ...]) -> NDArray[np.uint16]:
 
 
 def _one_slice(side: int) -> bytes:
-    import io
-
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.sequence import Sequence
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+    from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
     def item(**tags: Any) -> Dataset:
         made = Dataset()
@@ -90,7 +111,7 @@ def _one_slice(side: int) -> bytes:
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = uid
+    data.file_meta.MediaStorageSOPInstanceUID = UID(uid)
     stream = io.BytesIO()
     data.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
