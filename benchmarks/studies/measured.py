@@ -22,9 +22,9 @@ import medgym
 from medgym.errors import RunError, UserError
 from medgym.progress import progress
 
-from .comparison import Comparison
-from .resident import CLEAR, MEGABYTE, mark, resident
-from .volumes import write_nifti, write_series, write_slide
+from ..comparison import Comparison
+from ..resident import CLEAR, MEGABYTE, mark, resident
+from .written import write_nifti, write_series, write_slide
 
 SLICES, SIDE = 2000, 512
 VOLUME, VOLUME_SIDE = 200, 256
