@@ -19,7 +19,7 @@ from pydicom.sequence import Sequence
 import medgym
 from medgym.cli import main
 from medgym.errors import UserError
-from medgym.privacy.report import Report
+from medgym.privacy.report import ScrubReport
 from medgym.privacy.scrub import report_path, scrub
 
 from .conftest import archive, ct, pictures, planted, save, traces_below, traces_in
@@ -30,7 +30,7 @@ def report_of(out: Path) -> dict[str, Any]:
     return found
 
 
-def written(report: Report) -> dict[str, Path]:
+def written(report: ScrubReport) -> dict[str, Path]:
     """The new file of each that was written, by the name of the original."""
     return {each.source: report.out / each.out for each in report.files if each.out is not None}
 
@@ -57,11 +57,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ScrubReport:
     return scrub(folder, tmp_path_factory.mktemp("out") / "clean")
 
 
-def test_nothing_tells_whose_they_are(report: Report, folder: Path) -> None:
+def test_nothing_tells_whose_they_are(report: ScrubReport, folder: Path) -> None:
     assert traces_below(folder)
     assert not traces_below(report.out)
     # The report names the originals, so it does not lie among the files.
@@ -72,7 +72,7 @@ def test_nothing_tells_whose_they_are(report: Report, folder: Path) -> None:
     assert not traces_in(values.replace(folder.name, ""))
 
 
-def test_each_file_is_written_or_named(report: Report) -> None:
+def test_each_file_is_written_or_named(report: ScrubReport) -> None:
     assert len(report.written) == 10
     assert {each.source: each.reason for each in report.refused} == {
         "all.zip": "it is a zip; fix: unpack it first"
@@ -90,7 +90,7 @@ def test_each_file_is_written_or_named(report: Report) -> None:
     assert [each["from"] for each in found["files"] if each.get("done")]
 
 
-def test_they_are_the_same_images(report: Report, folder: Path) -> None:
+def test_they_are_the_same_images(report: ScrubReport, folder: Path) -> None:
     for source, new in written(report).items():
         one, other = medgym.open_study(folder / source), medgym.open_study(new)
         assert dict(one.planes) == dict(other.planes)
@@ -104,7 +104,7 @@ def test_they_are_the_same_images(report: Report, folder: Path) -> None:
             assert stored[0] == stored[1]
 
 
-def test_a_series_stays_a_series(report: Report, folder: Path) -> None:
+def test_a_series_stays_a_series(report: ScrubReport, folder: Path) -> None:
     new = written(report)["Quirina's series/1.dcm"].parent
     one, other = medgym.open_study(folder / "Quirina's series"), medgym.open_study(new)
     assert dict(one.planes) == dict(other.planes)
