@@ -126,9 +126,13 @@ def save(data: Dataset, path: Path) -> Path:
     return path
 
 
+def some_pixels() -> Any:
+    return np.random.default_rng(3).integers(0, 4000, (24, 32)).astype(np.uint16)
+
+
 @pytest.fixture
 def pixels() -> Any:
-    return np.random.default_rng(3).integers(0, 4000, (24, 32)).astype(np.uint16)
+    return some_pixels()
 
 
 def pictures(folder: Path, pixels: Any) -> dict[str, Path]:

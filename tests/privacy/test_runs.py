@@ -17,7 +17,17 @@ from medgym.messages import Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.uris import file_uri
 
-from .conftest import IDENTIFIERS, archive, ct, pictures, planted, save, traces_below, traces_in
+from .conftest import (
+    IDENTIFIERS,
+    archive,
+    ct,
+    pictures,
+    planted,
+    save,
+    some_pixels,
+    traces_below,
+    traces_in,
+)  # fmt: skip
 
 OWNER = "Zebedeus^Quirina_18621103"
 """The folder of the originals is called after the patient, as folders are."""
@@ -62,10 +72,11 @@ def case(number: int, path: Path, **ref: Any) -> Case:
     )
 
 
-@pytest.fixture
-def originals(tmp_path: Path, pixels: Any) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Images of each kind, below a folder that is called after the patient."""
-    folder = tmp_path / OWNER
+    pixels = some_pixels()
+    folder = tmp_path_factory.mktemp("originals") / OWNER
     made = pictures(folder, pixels)
     made["a.dcm"] = save(planted(ct(pixels)), folder / "MRN0081723" / "a.dcm")
     series = [

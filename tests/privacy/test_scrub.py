@@ -25,7 +25,7 @@ from medgym.errors import UserError
 from medgym.privacy.report import ScrubReport
 from medgym.privacy.scrub import report_path, scrub
 
-from .conftest import archive, ct, pictures, planted, save, traces_below, traces_in
+from .conftest import archive, ct, pictures, planted, save, some_pixels, traces_below, traces_in
 
 
 def report_of(out: Path) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def written(report: ScrubReport) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A patient's folder, with images of all kinds and what lies beside them."""
-    pixels = np.random.default_rng(3).integers(0, 4000, (24, 32)).astype(np.uint16)
+    pixels = some_pixels()
     folder = tmp_path_factory.mktemp("privacy") / "Zebedeus 18621103"
     pictures(folder / "pictures", pixels)
     for z in range(3):
