@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import medgym
 from medgym.errors import RunError, UserError
+from medgym.imaging.study import open_study
 from medgym.progress import progress
 
 from .comparison import Comparison
@@ -145,13 +145,13 @@ def _measured(work: str, path: Path) -> tuple[float, int, int]:
 
 
 def _first(path: Path) -> int:
-    study = medgym.open_study(path)
+    study = open_study(path)
     study.show("axial", study.planes["axial"].count // 2)
     return 1
 
 
 def _scroll(path: Path) -> int:
-    study = medgym.open_study(path)
+    study = open_study(path)
     count = min(SCROLLED, study.planes["axial"].count)
     for index in range(count):
         study.show("axial", index)
@@ -205,13 +205,13 @@ def _corners(side: int) -> list[tuple[int, int]]:
 
 
 def _overview(path: Path) -> int:
-    study = medgym.open_study(path)
+    study = open_study(path)
     study.show("level 0", 0, size=(VIEW, VIEW))
     return 1
 
 
 def _regions(path: Path) -> int:
-    study = medgym.open_study(path)
+    study = open_study(path)
     side = study.planes["level 0"].size[0]
     view = min(VIEW, side)
     for x, y in _corners(side):
