@@ -14,9 +14,11 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from medgym.errors import RunError, UserError
 from medgym.imaging.study import open_study
@@ -171,7 +173,7 @@ def _headers(path: Path) -> int:
     tags = ["ImagePositionPatient", "ImageOrientationPatient", "SeriesInstanceUID"]
     places = []
     for each in path.iterdir():
-        read = pydicom.dcmread(each, stop_before_pixels=True, specific_tags=tags)  # type: ignore[arg-type]
+        read = pydicom.dcmread(each, stop_before_pixels=True, specific_tags=tags)
         places.append((float(read.ImagePositionPatient[2]), each))
     return _pydicom(sorted(places)[len(places) // 2][1])
 
@@ -184,8 +186,7 @@ def _files(path: Path) -> int:
 
 
 def _nibabel(path: Path, *, scroll: bool = False) -> int:
-    import nibabel
-
+    nibabel: Any = import_module("nibabel")
     image = nibabel.load(path)
     depth = image.shape[2]
     wanted = range(min(SCROLLED, depth)) if scroll else [depth // 2]
