@@ -20,8 +20,12 @@ from medgym.trajectory import Trajectory
 ZOOM = Rules(tools=load_tools(["zoom"]), view_size=64)
 
 
-def play(spec: str, cases: str | Sequence[Case] = "phantom,size=256:train[:60]", rules: Rules = ZOOM,
-         **options: Any) -> list[Trajectory]:  # fmt: skip
+def play(
+    spec: str,
+    cases: str | Sequence[Case] = "phantom,size=256:train[:60]",
+    rules: Rules = ZOOM,
+    **options: Any,
+) -> list[Trajectory]:
     played = open_cases(cases) if isinstance(cases, str) else cases
     return list(collect(played, load_policy(spec), rules, ordered=True, **options))
 
