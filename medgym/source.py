@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from medgym.cases import Case
 from medgym.errors import UserError, unknown
-from medgym.imaging.study import ImageRef, Study
+from medgym.imaging.study import ImageRef, ImagingStudy, Study
 
 
 class Source(ABC):
@@ -35,8 +35,10 @@ class Source(ABC):
         """The cases of one of `splits`, made when they are indexed."""
 
     @classmethod
-    def open_image(cls, ref: ImageRef) -> Study:
-        """Decode an image whose URI scheme is this source's name."""
+    def open_image(cls, ref: ImageRef) -> Study | ImagingStudy:
+        """Open an image whose URI scheme is this source's name: decoded, or, where it has several
+        planes or indices, as a study that reads them when they are asked for. The plane, the index
+        and the slab of `ref` are left to the caller."""
         raise UserError(f"the source {cls.name!r} opens no images, so it cannot open {ref.uri!r}")
 
 

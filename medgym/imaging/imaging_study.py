@@ -6,7 +6,7 @@ is what an episode shows, and what tools work on.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medgym.errors import UserError
-from medgym.imaging.grey import PRESETS, LookupTable, Window, WindowFunction
+from medgym.imaging.grey import PRESETS, LookupTable, Window, WindowFunction, full_window
 from medgym.imaging.limits import MAX_PIXELS
 from medgym.imaging.rendering import Box, Study
+from medgym.imaging.slabs import Slab, combined
 from medgym.imaging.spacing import Origin, Spacing
 
 Region = tuple[int, int, int, int]
@@ -88,6 +89,34 @@ class ImagingStudy(ABC):
         """
         return self.decode(plane, index, self._region(plane, index, box_px))
 
+    def slab(self, plane: str, index: int, slab: Slab, box_px: Box | None = None) -> Study:
+        """Neighbouring images as one, or the part of it that a box touches.
+
+        It is shown in the window that its images have. Where each has another, it is that of the
+        middle image if the file gives it, else from the least to the greatest value of the slab.
+
+        Raises:
+            UserError: as `image` does.
+        """
+        region = self._region(plane, index, box_px)
+        middle = self.decode(plane, index, region)
+        windows: set[Window | LookupTable | None] = {middle.window}
+
+        def images() -> Iterator[Study]:
+            for each in slab.around(index, self.planes[plane].count):
+                image = middle if each == index else self.decode(plane, each, region)
+                windows.add(image.window)
+                yield image
+
+        made = combined(images(), middle, slab.how)
+        if len(windows) == 1 or self.windows(plane, index):
+            return made
+        whole = 0, 0, *self.planes[plane].size
+        if region != whole:
+            return part_of(self.slab(plane, index, slab), region)
+        inverted = middle.window is not None and middle.window.inverted
+        return replace(made, window=full_window(made.pixels, made.hidden, inverted=inverted))
+
     def values(self, plane: str, index: int, box_px: Box | None = None) -> NDArray[np.float32]:
         """What the modality means by the pixels that a box touches: Hounsfield units, gray, ...
 
@@ -141,7 +170,7 @@ class ImagingStudy(ABC):
         region = self._region(plane, index, box_px)
         study = self.decode(plane, index, region)
         if window is not None:
-            study = replace(study, window=self._chosen(study, plane, index, window))
+            study = shown_in(study, self.chosen_window(study, plane, index, window))
         if size is None:
             wide, high = study.true_size(x1 - x0, y1 - y0)
             size = max(1, round(wide)), max(1, round(high))
@@ -183,9 +212,10 @@ class ImagingStudy(ABC):
             )
         return math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
 
-    def _chosen(
+    def chosen_window(
         self, study: Study, plane: str, index: int, given: Window | tuple[float, float] | str
     ) -> Window:
+        """The window that is asked for, of a decoded image; errors as of `show`."""
         if study.window is None and study.pixels.ndim == 3:
             raise UserError(f"{self.name} has colours, and no window; fix: leave the window out")
         if isinstance(given, str):
@@ -208,8 +238,19 @@ class ImagingStudy(ABC):
                 f"({chosen.centre:g}, {chosen.width:g}) is no window; fix: give a finite centre "
                 "and a width above 0"
             )
-        inverted = study.window is not None and study.window.inverted
-        return replace(chosen, inverted=chosen.inverted != inverted)
+        return chosen
+
+    def place_mm(self, plane: str, index: int) -> float | None:
+        """Where an image lies along the patient's axis to which its plane is closest to being
+        perpendicular: millimetres toward the left, back or head; None where this is unknown."""
+        self._check(plane, index)
+        return None
+
+
+def shown_in(study: Study, window: Window) -> Study:
+    """A decoded image in another window. What the file shows inverted stays inverted."""
+    inverted = study.window is not None and study.window.inverted
+    return replace(study, window=replace(window, inverted=window.inverted != inverted))
 
 
 class OneImage(ImagingStudy):

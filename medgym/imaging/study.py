@@ -4,6 +4,7 @@
 `ImageRef` of a case names.
 """
 
+import itertools
 import os
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -13,21 +14,25 @@ from pydantic import BaseModel, ConfigDict
 from medgym.errors import UserError
 from medgym.failures import ContractError, at
 from medgym.files import open_regular
+from medgym.imaging.clips.study import ClipStudy, is_clip
 from medgym.imaging.dicom.file import is_dicom
 from medgym.imaging.dicom.study import DicomStudy
 from medgym.imaging.grey import LookupTable as LookupTable
 from medgym.imaging.grey import Window as Window
 from medgym.imaging.grey import full_window as full_window
+from medgym.imaging.imaging_study import IMAGE, OneImage
 from medgym.imaging.imaging_study import ImagingStudy as ImagingStudy
-from medgym.imaging.imaging_study import OneImage
 from medgym.imaging.imaging_study import Plane as Plane
 from medgym.imaging.limits import chosen_frame
 from medgym.imaging.nifti.study import NiftiStudy, is_nifti
 from medgym.imaging.pictures.study import PictureStudy, is_picture
+from medgym.imaging.reach import reach_need
 from medgym.imaging.rendering import Box as Box
 from medgym.imaging.rendering import Study as Study
 from medgym.imaging.series.one_file import OneFile
 from medgym.imaging.series.study import is_directory, is_zip, open_series
+from medgym.imaging.slabs import Slab as Slab
+from medgym.imaging.slides.study import FINEST, SlideStudy, is_slide, opened_slide, slide_in
 from medgym.imaging.volumes.study import VolumeStudy, named_image
 from medgym.uris import SCHEME, file_path
 
@@ -37,7 +42,8 @@ class ImageRef(BaseModel):
 
     `uri` is `file:PATH` or `file:///ENCODED/PATH` (see `medgym.uris`), or `SCHEME:...` of a source
     that opens it, such as `phantom:...`. `series` chooses one of several in a folder, a zip or a
-    DICOMDIR, or a time point of a NIfTI file. `plane` and `index` choose an image of a volume.
+    DICOMDIR, or a time point of a NIfTI file. `plane` and `index` choose an image of several, and
+    `slab` shows it together with its neighbours.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +54,7 @@ class ImageRef(BaseModel):
     series: str | None = None
     plane: str | None = None
     index: int | None = None
+    slab: Slab | None = None
 
 
 def open_study(path_or_ref: "str | os.PathLike[str] | ImageRef") -> ImagingStudy:
@@ -76,13 +83,43 @@ def open_image(ref: ImageRef) -> Study:
         UserError: there is no such file, it is not an image, it has too many pixels, it is a DICOM
             file without pixels, it is on another machine, or no source opens the URI's scheme.
     """
-    path = file_path(ref.uri)
-    if path is None:
-        return _drawn_by_source(ref)
-    study = _opened_file(path, ref.series)
-    if ref.frame is None and (isinstance(study, VolumeStudy) or ref.plane or ref.index is not None):
-        return study.image(*named_image(study, ref.plane, ref.index))
-    return _frame(study, path, ref.frame)
+    study = _opened(ref)
+    return decoded(study, ref, place_of(study, ref))
+
+
+def place_of(study: ImagingStudy, ref: ImageRef) -> tuple[str, int]:
+    """The plane and the index that `ref` names in the study that it opens.
+
+    Raises:
+        UserError: there are several images, and it does not say which is meant.
+    """
+    if isinstance(study, SlideStudy) and ref.plane is None:
+        return FINEST, ref.index or 0
+    is_named = ref.plane is not None or ref.index is not None
+    if isinstance(study, _Framed) and not is_named:
+        number = chosen_frame(Path(study.name), ref.frame, study.frames)
+        if study.frames == 1:
+            return IMAGE, 0
+        for plane, each in study.planes.items():
+            if number < each.count:
+                return plane, number
+            number -= each.count
+    drawn = isinstance(study, OneImage)  # a source that draws one image sees to the frame itself
+    index = ref.frame if ref.index is None and not drawn else ref.index
+    return named_image(study, ref.plane, index)
+
+
+def decoded(study: ImagingStudy, ref: ImageRef, place: tuple[str, int]) -> Study:
+    """The image at a place of the study that `ref` opens, with the slab that `ref` names.
+
+    Raises:
+        UserError: there is no such place, or it cannot be read.
+    """
+    if ref.slab is not None:
+        return study.slab(*place, ref.slab)
+    if isinstance(study, DicomStudy | PictureStudy) and place == (IMAGE, 0) and study.frames == 1:
+        return study.frame(0)  # which spares reading the header again
+    return study.image(*place)
 
 
 def open_file(path: Path, frame: int | None = None) -> Study:
@@ -92,22 +129,28 @@ def open_file(path: Path, frame: int | None = None) -> Study:
     in stored pixels. An alpha channel is dropped; CMYK and palettes become RGB. If the file has
     several frames or pages, `frame` chooses one.
     """
-    return _frame(_opened_file(path), path, frame)
+    return _frame(_opened_file(path, as_frames=frame is not None), path, frame)
 
 
 def need_of(ref: ImageRef) -> int:
-    """Bytes of memory that opening and showing an image file takes at its most, from its header.
+    """Bytes of memory that opening an image file and showing it, and the others that can be reached
+    from it, takes at its most, from its header.
 
     0 for a file that `open_image` refuses.
     """
     try:
         path = file_path(ref.uri)
         assert path is not None
-        study = _opened_file(path, ref.series)
-        if isinstance(study, VolumeStudy):
-            return study.need(*named_image(study, ref.plane, ref.index))
-        index = ref.frame if ref.frame is not None else ref.index
-        return study.need(chosen_frame(path, index, study.frames))
+        study = _opened_file(path, ref.series, as_frames=ref.frame is not None)
+        plane, index = place_of(study, ref)
+        if isinstance(study, _Framed):
+            if study.frames == 1:
+                return study.need(0)
+            before = itertools.takewhile(lambda name: name != plane, study.planes)
+            need = study.need(index + sum(study.planes[name].count for name in before))
+        else:
+            need = study.need(plane, index)
+        return need + reach_need(study.planes)
     except Exception:  # opening it says what is wrong
         return 0
 
@@ -115,32 +158,46 @@ def need_of(ref: ImageRef) -> int:
 def _opened(ref: ImageRef) -> ImagingStudy:
     path = file_path(ref.uri)
     if path is None:
-        return OneImage(ref.uri, _drawn_by_source(ref))
-    return _opened_file(path, ref.series)
+        drawn = _drawn_by_source(ref)
+        return OneImage(ref.uri, drawn) if isinstance(drawn, Study) else drawn
+    return _opened_file(path, ref.series, as_frames=ref.frame is not None)
 
 
-def _opened_file(
-    path: Path, series: str | None = None
-) -> DicomStudy | PictureStudy | OneFile | VolumeStudy:
+_Framed = DicomStudy | PictureStudy | OneFile | ClipStudy
+_Opened = _Framed | VolumeStudy | SlideStudy
+
+
+def _opened_file(path: Path, series: str | None = None, *, as_frames: bool = False) -> _Opened:
+    """Args:
+    as_frames: whether the frames or pages of a file are meant, as it numbers them, and not what
+        they make together.
+    """
     if os.path.isdir(path):
-        return open_series(path, series)
+        slide = None if as_frames else slide_in(path, series)
+        return slide or open_series(path, series)
     with open_regular(path, "image") as stream:
         head = _head(stream)
+        if not head:
+            raise UserError(f"{path} is empty; fix: copy it again")
         if is_zip(head) or is_directory(head):
             return open_series(path, series)
         if is_nifti(head, path):
             return NiftiStudy(stream, path, series)
         if series is not None:
             raise UserError(f"{path} has no series; fix: leave the series out")
+        if not as_frames and is_slide(head, stream, path):
+            return opened_slide(path)
+        if is_clip(head):
+            return ClipStudy(stream, path)
         named = path.suffix.lower() in {".dcm", ".dicom"} and not is_picture(head)
         if is_dicom(head, named=named):
             return DicomStudy(stream, path)
         return PictureStudy(stream, path)
 
 
-def _frame(
-    study: DicomStudy | PictureStudy | OneFile | VolumeStudy, path: Path, frame: int | None
-) -> Study:
+def _frame(study: _Opened, path: Path, frame: int | None) -> Study:
+    if isinstance(study, SlideStudy):
+        return study.image(FINEST, 0)
     if isinstance(study, VolumeStudy):
         return study.image(*named_image(study, None, frame))
     return study.frame(chosen_frame(path, frame, study.frames))
@@ -160,7 +217,7 @@ def _drawn(text: str) -> bool:
     return bool(colon) and scheme in names("sources")
 
 
-def _drawn_by_source(ref: ImageRef) -> Study:
+def _drawn_by_source(ref: ImageRef) -> Study | ImagingStudy:
     scheme, colon, _ = ref.uri.partition(":")
     if not colon:
         raise UserError(
@@ -171,6 +228,8 @@ def _drawn_by_source(ref: ImageRef) -> Study:
     source = load("sources", scheme)
     with at("source", scheme):
         study: object = source.open_image(ref)
-        if not isinstance(study, Study):
-            raise ContractError(f"opened a {type(study).__name__}; expected a medgym.Study")
+        if not isinstance(study, Study | ImagingStudy):
+            raise ContractError(
+                f"opened a {type(study).__name__}; expected a medgym.Study or ImagingStudy"
+            )
     return study

@@ -266,11 +266,11 @@ def test_an_image_of_another_kind_fails_its_case_as_the_sources(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def odd(ref: ImageRef) -> Study:
-        raise Failure("source", "odd opened a NoneType; expected a medgym.Study")
+        raise Failure("source", "odd opened a NoneType; expected a medgym.Study or ImagingStudy")
 
     monkeypatch.setattr("medgym.rollout.local.open_image", odd)
     (failure,) = failures(Plays(), rules(lambda _: ToolResult("done")))
-    assert failure == "source: odd opened a NoneType; expected a medgym.Study"
+    assert failure == "source: odd opened a NoneType; expected a medgym.Study or ImagingStudy"
 
 
 @pytest.mark.parametrize("made", [None, 5, "policy"])

@@ -1,13 +1,10 @@
 """`trl.DPOConfig` from `[dpo]`, checked before anything is trained."""
 
 import os
-import warnings
 from pathlib import Path
 
 from trl import DPOConfig
 
-from medgym.errors import UserError
-from medgym.failures import reason_of
 from medgym.model_loading import device_of
 
 from ..recipe.evaluating import evaluation_keys
@@ -15,7 +12,7 @@ from ..recipe.optimiser import check_optimiser
 from ..recipe.reporting import check_reporting
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
-from ..recipe.trainer_keys import refuse_sharding
+from ..recipe.trainer_config import trainer_config
 from ..run.processes import PROCESSES, count
 from ..sft.batches import of_each_process
 from .tables import library_keys
@@ -29,20 +26,7 @@ def dpo_config(recipe: Recipe, checkpoints: Path) -> DPOConfig:
     Raises:
         UserError: TRL refuses a value, or the batches cannot be shared.
     """
-    refuse_sharding()
-    # The newest transformers warns of a name that the oldest one supported still needs.
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = device_of(recipe.model.options) != "cpu"
     ours: Keys = {
-        "bf16": on_gpu,
-        "use_cpu": not on_gpu,
-        "gradient_checkpointing": on_gpu,
-        "logging_steps": 1,
-        "report_to": ["tensorboard"],
-        "disable_tqdm": True,
-        "save_strategy": "steps",
-        "save_total_limit": 2,
-        "dataloader_num_workers": 0,
         # Of the reference model, which TRL would load by itself.
         "trust_remote_code": recipe.model.options.trust_remote_code,
     }
@@ -51,17 +35,15 @@ def dpo_config(recipe: Recipe, checkpoints: Path) -> DPOConfig:
     if recipe.judge.best:
         ours["save_steps"] = recipe.judge.every
     keys = of_each_process(keys, count(), table="dpo", config=DPOConfig)
-    try:
-        return DPOConfig(
-            **(ours | keys | evaluation),
-            output_dir=str(checkpoints),
-            seed=recipe.seed % 2**32,  # numpy takes no more
-            data_seed=recipe.seed % 2**32,
-            max_length=None,
-            remove_unused_columns=False,
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(f"TRL refuses [dpo]: {reason_of(error)}; fix: correct it") from error
+    exact: Keys = {"max_length": None, "remove_unused_columns": False}
+    return trainer_config(
+        DPOConfig,
+        "dpo",
+        ours | keys | evaluation | exact,
+        folder=checkpoints,
+        seed=recipe.seed,
+        on_gpu=device_of(recipe.model.options) != "cpu",
+    )
 
 
 def check_dpo(recipe: Recipe) -> None:

@@ -35,6 +35,7 @@ from ..run.processes import everyone, in_order, share
 from .batches import PairBatches
 from .loss import PAIR, Batch, Outputs, further_terms
 from .tables import SORTED, TermsTable
+from .watch import LESS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -84,6 +85,7 @@ class PairTrainer(EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, DPOTrain
     """
 
     chosen_change: float | None = None
+    less = LESS
     log_completions = False
     publisher = None
 

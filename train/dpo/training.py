@@ -28,7 +28,7 @@ from ..grpo.callbacks import NewEnd, StopAt, checkpoint_of, choosing, has_stoppe
 from ..grpo.evaluation import HeldOut
 from ..grpo.logs.files import KeptTrajectories, MetricsFile
 from ..grpo.rollouts import StepRollouts
-from ..models.checkpoint import save_whole_model
+from ..models.checkpoint import context_of, save_whole_model
 from ..models.lora import forget_after, lora_config, only, save_adapter
 from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
@@ -111,7 +111,7 @@ def train_dpo(
         evaluated.forget_after(done)
         forget_after(place.folder, place.role, before + done)
     set_seed(recipe.seed)
-    limit = recipe.rollout.max_context or _context(model)
+    limit = recipe.rollout.max_context or context_of(model)
     kept = usable(pairs, _player(model, processor, recipe).vision_token_ids, said=is_first)
     if is_first and weight != "uniform" and (weights_of(kept, weight) == 1.0).all():
         print(
@@ -232,12 +232,6 @@ def _trainer(
 def _player(model: Any, processor: "ProcessorMixin", recipe: Recipe) -> LocalModel:
     """The model in training, as a policy that plays."""
     return local_model(model, processor, batch_size=64, patience=None, tool_form=recipe.tools.form)
-
-
-def _context(model: "PreTrainedModel") -> int | None:
-    """The greatest number of tokens that a model takes, if it says."""
-    length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return int(length) if length else None
 
 
 def _publish(

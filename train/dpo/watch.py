@@ -1,4 +1,4 @@
-"""What DPO does to the policy beside its loss: does it still answer, and does it see?
+"""What preferences do to the policy beside the loss: does it still answer, and does it see?
 
 The loss of pairs rises and falls with a difference. It falls too where both replies of a pair
 become less likely, the rejected one faster, until nothing readable is left (likelihood
@@ -9,7 +9,7 @@ goes blind.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
@@ -31,8 +31,6 @@ from ..recipe.schema import SightTable
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
-    from .trainer import PairTrainer
-
 EPISODES = 32
 """Episodes that are played at each look, of as many cases, by the same seeds."""
 
@@ -44,21 +42,51 @@ LEAST = 0.5
 
 ANSWERED, AT_START = "watch/answered", "watch/answered_at_start"
 
+LESS = "set dpo.terms.nll to 0.2 or more, lower [dpo] learning_rate"
+
 
 class Collapsed(RunError):
     """The policy has stopped answering: preferences took the likelihood of all that is readable."""
+
+
+class Watched(Protocol):
+    """A trainer whose policy is watched, and that writes down what is seen.
+
+    Attributes:
+        learner: the model in training.
+        chosen_change: by how many nats a token of the chosen replies is likelier than at the start;
+            None if unknown.
+        less: what a recipe sets so that the policy keeps answering.
+    """
+
+    args: Any
+    state: Any
+    accelerator: Any
+    chosen_change: float | None
+    less: str
+
+    @property
+    def learner(self) -> Any: ...
+
+    def note(self, figures: Mapping[str, float]) -> None:
+        """Log figures with the next step."""
 
 
 class CollapseCheck:
     """Stops a run whose policy stops answering: at one look without any answer, or at two in a row
     with fewer than half of those at the start.
 
+    Args:
+        start: see below. last: the share at the look before, of a run that is resumed.
+        less: what a recipe sets against it.
+
     Attributes:
         start: the share of episodes with an answer before the first step.
     """
 
-    def __init__(self, start: float, last: float | None = None) -> None:
+    def __init__(self, start: float, last: float | None = None, *, less: str = LESS) -> None:
         self.start = start
+        self._less = less
         self._low = last is not None and self._is_low(last)
 
     def see(self, answered: float, step: int, change: float | None = None) -> None:
@@ -78,8 +106,8 @@ class CollapseCheck:
                 fell = f", and each token of the chosen replies lost {-change:.2g} nats"
             raise Collapsed(
                 f"the policy stops answering: after step {step} {answered:.0%} of its episodes end "
-                f"with an answer, {self.start:.0%} did at the start{fell}; fix: set dpo.terms.nll "
-                "to 0.2 or more, lower [dpo] learning_rate, or take fewer steps"
+                f"with an answer, {self.start:.0%} did at the start{fell}; fix: "
+                f"{self._less}, or take fewer steps"
             )
 
     def _is_low(self, answered: float) -> bool:
@@ -87,7 +115,7 @@ class CollapseCheck:
 
 
 class PolicyWatch(TrainerCallback):
-    """Plays a few training cases every so many steps of a `PairTrainer`.
+    """Plays a few training cases every so many steps of a trainer.
 
     It stands after what writes down the figures of a step.
 
@@ -105,7 +133,7 @@ class PolicyWatch(TrainerCallback):
 
     def __init__(
         self,
-        trainer: "PairTrainer",
+        trainer: Watched,
         policy: LocalModel,
         rollouts: StepRollouts,
         cases: Sequence[Case],
@@ -129,7 +157,8 @@ class PolicyWatch(TrainerCallback):
 
     @property
     def state(self) -> "TrainerState":
-        return self._trainer.state
+        found: TrainerState = self._trainer.state
+        return found
 
     @property
     def pictures(self) -> Mapping[str, object]:
@@ -174,7 +203,7 @@ class PolicyWatch(TrainerCallback):
             figures = self._look()
             start = figures.pop(ANSWERED)
             self._trainer.note({AT_START: start} | figures)
-        self._check = CollapseCheck(start, held[-1] if held else None)
+        self._check = CollapseCheck(start, held[-1] if held else None, less=self._trainer.less)
 
     def on_step_end(
         self,

@@ -2,13 +2,11 @@
 
 import math
 import os
-import warnings
 from pathlib import Path
 
 from trl import GRPOConfig
 
 from medgym.errors import UserError
-from medgym.failures import reason_of
 from medgym.model_loading import device_of
 
 from ..recipe.evaluating import evaluation_keys
@@ -16,7 +14,7 @@ from ..recipe.optimiser import check_optimiser
 from ..recipe.reporting import check_reporting
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
-from ..recipe.trainer_keys import refuse_sharding
+from ..recipe.trainer_config import trainer_config
 from ..run.processes import PROCESSES
 from .settings import SETTINGS
 
@@ -28,21 +26,8 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
         UserError: TRL refuses a value, or checkpoints would fall between steps that share what was
             played, from where no run can be resumed exactly.
     """
-    refuse_sharding()
-    # The newest transformers warns of a name that the oldest one supported still needs.
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = device_of(recipe.model.options) != "cpu"
     ours: Keys = {
-        "bf16": on_gpu,
-        "use_cpu": not on_gpu,
-        "gradient_checkpointing": on_gpu,
-        "logging_steps": 1,
-        "report_to": ["tensorboard"],
-        "disable_tqdm": True,
         "shuffle_dataset": False,
-        "save_strategy": "steps",
-        "save_total_limit": 2,
-        "dataloader_num_workers": 0,
         # Of the reference model, which TRL loads by itself.
         "trust_remote_code": recipe.model.options.trust_remote_code,
     }
@@ -54,18 +39,19 @@ def grpo_config(recipe: Recipe, checkpoints: Path) -> GRPOConfig:
         evaluation["num_generations_eval"] = 1
     if recipe.judge.best:
         ours["save_steps"] = recipe.judge.every
-    try:
-        config = GRPOConfig(
-            **(ours | SETTINGS.of_class(recipe.grpo) | evaluation),
-            output_dir=str(checkpoints),
-            seed=recipe.seed,
-            data_seed=recipe.seed,
-            temperature=recipe.rollout.temperature,
-            top_k=0,
-            max_completion_length=recipe.rollout.max_turns * recipe.rollout.max_tokens,
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(f"TRL refuses [grpo]: {reason_of(error)}; fix: correct it") from error
+    played: Keys = {
+        "temperature": recipe.rollout.temperature,
+        "top_k": 0,
+        "max_completion_length": recipe.rollout.max_turns * recipe.rollout.max_tokens,
+    }
+    config = trainer_config(
+        GRPOConfig,
+        "grpo",
+        ours | SETTINGS.of_class(recipe.grpo) | evaluation | played,
+        folder=checkpoints,
+        seed=recipe.seed,
+        on_gpu=device_of(recipe.model.options) != "cpu",
+    )
     shared = int(config.steps_per_generation or 1) * config.num_iterations
     period = shared // math.gcd(shared, config.gradient_accumulation_steps)
     if config.save_strategy == "steps" and config.save_steps % period:

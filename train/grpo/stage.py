@@ -30,7 +30,7 @@ from ..data.curriculum import arranged, asked_for
 from ..data.mixture import MixedCases, SourceOf
 from ..data.order import OrderedCases
 from ..data.records import Records
-from ..models.checkpoint import load_model, save_whole_model
+from ..models.checkpoint import context_of, load_model, save_whole_model
 from ..models.lora import Following, forget_after, lora_config, only, save_adapter
 from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
@@ -171,7 +171,7 @@ def train_grpo(
             records.forget("grpo", after=done - 1)
             forget_after(place.folder, place.role, done, engine)
         set_seed(recipe.seed)
-        limit = recipe.rollout.max_context or _context(model)
+        limit = recipe.rollout.max_context or context_of(model)
         if held_out is not None:
             its_rules = replace(held_out.rules, max_tokens=limit)
             held_out = replace(held_out, rules=its_rules, keep=evaluated.write_all)
@@ -361,12 +361,6 @@ def _select(recipe: Recipe, cases: Sequence[Case], records: Records | None) -> S
         masked=recipe.rollout.overlong == "mask",
         records=records,
     )
-
-
-def _context(model: "PreTrainedModel") -> int | None:
-    """The greatest number of tokens that a model takes, if it says."""
-    length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return int(length) if length else None
 
 
 def _publish(

@@ -1,7 +1,6 @@
 """`trl.KTOConfig` from `[kto]`, checked before anything is trained."""
 
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 from trl import KTOConfig
 
 from medgym.errors import UserError
-from medgym.failures import reason_of
 from medgym.model_loading import device_of
 
 from ..recipe.optimiser import check_optimiser
@@ -17,7 +15,7 @@ from ..recipe.reporting import check_reporting
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.steps import check_steps
-from ..recipe.trainer_keys import refuse_sharding
+from ..recipe.trainer_config import trainer_config
 from ..run.processes import PROCESSES, count
 from ..sft.batches import of_each_process
 
@@ -30,35 +28,21 @@ def kto_config(recipe: Recipe, checkpoints: Path) -> KTOConfig:
     Raises:
         UserError: TRL refuses a value, a batch has too few episodes or cannot be shared.
     """
-    refuse_sharding()
-    # The newest transformers warns of a name that the oldest one supported still needs.
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-    on_gpu = device_of(recipe.model.options) != "cpu"
-    ours: Keys = {
-        "bf16": on_gpu,
-        "use_cpu": not on_gpu,
-        "gradient_checkpointing": on_gpu,
-        "logging_steps": 1,
-        "report_to": ["tensorboard"],
-        "disable_tqdm": True,
-        "save_strategy": "steps",
-        "save_total_limit": 2,
-        "dataloader_num_workers": 0,
-        "dataloader_drop_last": True,
-    }
     keys = of_each_process(recipe.kto, count(), table="kto", config=KTOConfig)
-    try:
-        config = KTOConfig(
-            **(ours | keys),
-            output_dir=str(checkpoints),
-            seed=recipe.seed % 2**32,  # numpy takes no more
-            data_seed=recipe.seed % 2**32,
-            max_length=None,
-            remove_unused_columns=False,
-            train_sampling_strategy="sequential",
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(f"TRL refuses [kto]: {reason_of(error)}; fix: correct it") from error
+    ours: Keys = {
+        "dataloader_drop_last": True,
+        "max_length": None,
+        "remove_unused_columns": False,
+        "train_sampling_strategy": "sequential",
+    }
+    config = trainer_config(
+        KTOConfig,
+        "kto",
+        keys | ours,
+        folder=checkpoints,
+        seed=recipe.seed,
+        on_gpu=device_of(recipe.model.options) != "cpu",
+    )
     if estimates_kl(recipe.kto) and config.per_device_train_batch_size < 2:
         raise UserError(
             "a batch of [kto] has 1 episode in a process, and the loss kto compares an episode "

@@ -6,6 +6,7 @@ those of which `[pairs]` would make pairs.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -16,17 +17,21 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.failures import reason_of
+from medgym.local_model import local_model
 from medgym.progress import progress
 from medgym.storage.adapters import published
 from medgym.storage.json_files import read_lines
 from medgym.storage.layout import Place
 from medgym.trajectory import Trajectory
 
+from ..dpo.watch import PolicyWatch
 from ..grpo.callbacks import NewEnd, has_stopped
 from ..grpo.logs.files import MetricsFile
-from ..models.checkpoint import load_model
+from ..grpo.rollouts import StepRollouts
+from ..models.checkpoint import context_of, load_model
 from ..models.lora import forget_after, lora_config, save_adapter
 from ..pairs.built import groups_of
 from ..pairs.rolled_out import check_player, plays
@@ -82,7 +87,7 @@ class KtoStage(Stage):
 
     def do(self, run: Run) -> None:
         """Train, from the cold start or from the last checkpoint, and publish the adapter."""
-        outcomes, get_image = outcomes_of(run)
+        outcomes, cases, get_image = outcomes_of(run)
         recipe, place = run.recipe, place_of(run)
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(place.tensorboard)
         config = kto_config(recipe, place.checkpoints)
@@ -115,11 +120,29 @@ class KtoStage(Stage):
                 f"TRL refuses the recipe: {reason_of(error)}; fix: correct [kto] or [lora]"
             ) from error
         trainer.remove_callback(PrinterCallback)
+        limit = recipe.rollout.max_context or context_of(model)
+        player = local_model(
+            trainer.accelerator.unwrap_model(trainer.model),
+            processor,
+            batch_size=64,
+            patience=None,
+            tool_form=recipe.tools.form,
+        )
+        watch = PolicyWatch(
+            trainer,
+            player,
+            StepRollouts(run.sampling()),
+            cases,
+            replace(run.rules(run.paired), max_tokens=limit),
+            recipe.sight,
+            recipe.rollout.temperature,
+        )
         end = config.max_steps if config.max_steps > 0 else None
         with progress("KTO", end, done=done) as advance:
             trainer.add_callback(SaidSteps("KTO", "episodes", len(outcomes), "episodes"))
             if is_first():
                 trainer.add_callback(MetricsFile(place, done, advance))
+            trainer.add_callback(watch)
             if left is None or not has_stopped(left, JudgeTable(), end):
                 if left is not None and left.max_steps != config.max_steps > 0:
                     trainer.add_callback(NewEnd(left.max_steps, said=is_first()))
@@ -147,8 +170,8 @@ def place_of(run: Run) -> Place:
     return Place(run.folder, ROLE)
 
 
-def outcomes_of(run: Run) -> tuple[list[Outcome], GetImage]:
-    """The episodes of a run in the order of training, and what gives their images.
+def outcomes_of(run: Run) -> tuple[list[Outcome], Sequence[Case], GetImage]:
+    """The episodes of a run in the order of training, their cases, and what gives their images.
 
     Those that answered right are desirable. The order is shuffled once, by the seed.
 
@@ -172,7 +195,7 @@ def outcomes_of(run: Run) -> tuple[list[Outcome], GetImage]:
             "more cases or samples in [pairs], or another policy"
         )
     order = np.random.default_rng(run.seed("kto")).permutation(len(found))
-    return [outcome_of(found[i], found[i].correct) for i in order], folder.images.get
+    return [outcome_of(found[i], found[i].correct) for i in order], cases, folder.images.get
 
 
 def _draw(steps: Sequence[Mapping[str, float]], axes: "Axes") -> None:

@@ -1,10 +1,11 @@
 """`KTOTrainer` of TRL on whole episodes.
 
-Two things are ours: the collator, and that the rows by which TRL estimates the divergence from the
-reference have images of their own. TRL would show them those of the batch, in the batch's order,
-which is another one where tools have shown something.
+Three things are ours: the collator, the figures of what watches the policy, and that the rows by
+which TRL estimates the divergence from the reference have images of their own. TRL would show them
+those of the batch, in the batch's order, which is another one where tools have shown something.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,7 +22,20 @@ from .batch import MISMATCHED
 class OutcomeTrainer(LearnsInFloat32, WholeCheckpoints, KTOTrainer):
     """`KTOTrainer` on rows that are ready."""
 
+    chosen_change: float | None = None
+    less = "lower [kto] learning_rate, give undesirable_weight less"
+
     _images: dict[str, torch.Tensor]
+
+    @property
+    def learner(self) -> Any:
+        """The model in training."""
+        return self.model
+
+    def note(self, figures: Mapping[str, float]) -> None:
+        """Log figures with the next step, those of all processes already."""
+        for name, value in figures.items():
+            self._metrics["train"][name].append(value)
 
     def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
         """The rows as they are: TRL would render and tokenise them again."""

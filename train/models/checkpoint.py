@@ -101,3 +101,9 @@ class WholeCheckpoints:
 
     def _get_output_dir(self: Any, trial: Any) -> str:
         return str(self._aside or super()._get_output_dir(trial))  # type: ignore[misc]
+
+
+def context_of(model: "PreTrainedModel") -> int | None:
+    """The greatest number of tokens that a model takes, if it says."""
+    length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return int(length) if length else None

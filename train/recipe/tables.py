@@ -8,7 +8,7 @@ PART_OF = {
     "lora": ("grpo", "dpo", "kto"),
     "judge": ("grpo", "dpo"),
     "curriculum": ("grpo",),
-    "sight": ("grpo", "dpo"),
+    "sight": ("grpo", "dpo", "kto"),
     "pairs": ("dpo", "kto"),
     "sft": ("demonstrations",),
     "roles": ("consultation",),

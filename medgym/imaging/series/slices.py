@@ -4,13 +4,17 @@ import hashlib
 import io
 import math
 import struct
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from medgym.errors import UserError
-from medgym.imaging.dicom.file import DEFLATED, PIXELS, is_dicom
+from medgym.imaging.dicom.file import DEFLATED, PIXELS, BeforePixels, is_dicom
+from medgym.imaging.series.elements import plain_elements
 from medgym.imaging.series.entries import DIRECTORY_CLASS, MOST_HEADER, Entry
+from medgym.imaging.slides.dicom import is_dicom_slide
 from medgym.imaging.spacing import Spacing, credible_spacing
 
 _TEXTS = {
@@ -22,12 +26,21 @@ _TEXTS = {
     "TemporalPositionIdentifier": 0x00200100, "PhotometricInterpretation": 0x00280004,
     "NumberOfFrames": 0x00280008, "PixelSpacing": 0x00280030,
 }  # fmt: skip
-"""What is stored as a text: converting it here takes a third of the time that pydicom needs."""
+"""What is stored as a text."""
 
-_ROWS, _COLUMNS, _B_VALUE, _CLASS = 0x00280010, 0x00280011, 0x00189087, 0x00080016
-_READ = [*_TEXTS.values(), _ROWS, _COLUMNS, _B_VALUE, _CLASS]
+_NUMBERS = {"Rows": (0x00280010, "<H"), "Columns": (0x00280011, "<H"),
+            "DiffusionBValue": (0x00189087, "<d")}  # fmt: skip
+"""What is stored as a number, and how."""
 
-_HEADS = (2**15, 2**19, MOST_HEADER)
+_CLASS = 0x00080016
+_WANTED = frozenset([*_TEXTS.values(), *(tag for tag, _ in _NUMBERS.values())])
+_READ = [*_WANTED, _CLASS]
+
+_PLAIN = (2**13, 2**17)
+_HEADS = (2**17, 2**19, MOST_HEADER)
+"""Bytes of a file that are read to find its pixels: most need the first number of them, and each
+byte of thousands of files counts."""
+
 _NAMED = (".dcm", ".dicom", ".ima")
 
 
@@ -64,16 +77,21 @@ def slice_of(entry: Entry) -> Slice | None:
     Raises:
         UserError: it is called DICOM and is none, or its header is damaged.
     """
-    head = entry.head(_HEADS[0])
+    head = entry.head(_PLAIN[0])
     if not is_dicom(head[:512], named=False):
         if _is_expected(entry, head):
             raise UserError(f"{entry.name} is not a readable DICOM image; fix: copy it again")
         return None
     if DIRECTORY_CLASS + b"\0" in head[:1024] or DIRECTORY_CLASS + b"\x02" in head[:1024]:
         return None
+    if is_dicom_slide(head):
+        raise UserError(
+            f"{entry.name} is of a whole slide; fix: put the files of the slide into a folder of "
+            "their own"
+        )
     try:
-        header = _header(entry, head)
-        return None if header is None else _described(entry, header)
+        said = _said(entry, head)
+        return None if said is None else _described(entry, said)
     except UserError:
         raise
     except Exception as error:  # texts of the library may quote the header
@@ -86,8 +104,41 @@ def _is_expected(entry: Entry, head: bytes) -> bool:
     return suffix in _NAMED or (not head and not suffix[1:].isalpha())
 
 
+def _said(entry: Entry, head: bytes) -> Mapping[str, str] | None:
+    """What the elements that are read say, by keyword; None where the file has no pixels."""
+    for size in _PLAIN:
+        if size > _PLAIN[0]:
+            head = entry.head(size)
+        plain = plain_elements(head, _WANTED)
+        said = None if plain is None else _texts(plain)
+        if said is not None:
+            return said
+        if len(head) < size:
+            break
+    header = _header(entry, head)
+    if header is None:
+        return None
+    found = {keyword: _text(header.get_item(tag)) for keyword, tag in _TEXTS.items()}
+    found |= {keyword: str(header.get(keyword) or "") for keyword in _NUMBERS}
+    return found
+
+
+def _texts(plain: Mapping[int, bytes]) -> dict[str, str] | None:
+    """The values of elements as texts; None where pydicom has to read them."""
+    found = {keyword: plain[tag].decode("latin-1").strip(" \0")
+             for keyword, tag in _TEXTS.items() if tag in plain}  # fmt: skip
+    for keyword, (tag, form) in _NUMBERS.items():
+        value = plain.get(tag)
+        if value:
+            if len(value) != struct.calcsize(form):
+                return None
+            (number,) = struct.unpack(form, value)
+            found[keyword] = str(number or "")
+    return found
+
+
 def _header(entry: Entry, head: bytes) -> Any:
-    """The elements that are read; None where the file has no pixels."""
+    """The elements that pydicom reads; None where the file has no pixels."""
     if DEFLATED.encode() in head[:1024]:
         return _inflated(entry)
     for number, size in enumerate(_HEADS):
@@ -96,7 +147,9 @@ def _header(entry: Entry, head: bytes) -> Any:
         cut = len(head) == size
         stream = io.BytesIO(head)
         try:
-            header, found = _read(stream)
+            header, found = _read(stream, entry)
+        except UserError:
+            raise
         except Exception:  # cut off within an element: read more of it
             if not cut:
                 raise
@@ -118,10 +171,12 @@ def _refuse_cut(entry: Entry, header: Any) -> None:
         raise UserError(f"{entry.name} is an image without pixels; fix: copy it again")
 
 
-def _read(stream: io.BytesIO) -> tuple[Any, bool]:
-    import pydicom
+def _read(stream: io.BytesIO, entry: Entry) -> tuple[Any, bool]:
+    from pydicom.filereader import read_partial
+    from pydicom.tag import Tag
 
-    header = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_READ)
+    tags: list[Any] = [Tag(each) for each in _READ]
+    header = read_partial(stream, BeforePixels(entry.name), force=True, specific_tags=tags)
     little = header.original_encoding[1] is not False
     tag = stream.read(4)
     if len(tag) < 4:
@@ -143,37 +198,56 @@ def _inflated(entry: Entry) -> Any:
             raise
 
 
-def _described(entry: Entry, header: Any) -> Slice:
-    size = int(header.get("Columns") or 0), int(header.get("Rows") or 0)
+def _described(entry: Entry, said: Mapping[str, str]) -> Slice:
+    text = defaultdict(str, said)
+    size = int(text["Columns"] or 0), int(text["Rows"] or 0)
     if min(size) < 1:
         raise _damaged(entry, ValueError())
-    texts = {keyword: _text(header.get_item(tag)) for keyword, tag in _TEXTS.items()}
     return Slice(
         entry,
-        _hash(texts["SeriesInstanceUID"]),
-        _hash(texts["SOPInstanceUID"]),
-        int(texts["NumberOfFrames"] or 1),
-        texts["PhotometricInterpretation"].startswith("MONOCHROME"),
+        _hash(text["SeriesInstanceUID"]),
+        _hash(text["SOPInstanceUID"]),
+        int(text["NumberOfFrames"] or 1),
+        text["PhotometricInterpretation"].startswith("MONOCHROME"),
         size,
-        credible_spacing(texts["PixelSpacing"].split("\\")),
-        _orientation(texts["ImageOrientationPatient"]),
-        _numbers(texts["ImagePositionPatient"], 3),
+        _spacing(text["PixelSpacing"]),
+        _orientation(text["ImageOrientationPatient"]),
+        _numbers(text["ImagePositionPatient"], 3),
+        _kind(*(text[keyword] for keyword in _KIND)),
         (
-            ("frame of reference", _hash(texts["FrameOfReferenceUID"])),
-            ("colours", _hash(texts["PhotometricInterpretation"])),
-            ("kind", _hash(texts["ImageType"])),
-            ("time point", _number(texts["TemporalPositionIdentifier"])),
-            ("echo", _number(texts["EchoNumbers"])),
-            ("echo time", _number(texts["EchoTime"])),
-            ("b value", _number(str(header.get("DiffusionBValue") or ""))),
-            ("inversion time", _number(texts["InversionTime"])),
-        ),
-        (
-            ("acquisition", _number(texts["AcquisitionNumber"])),
-            ("trigger time", _number(texts["TriggerTime"])),
-            ("acquisition time", _hash(texts["AcquisitionTime"])),
+            ("acquisition", _number(text["AcquisitionNumber"])),
+            ("trigger time", _number(text["TriggerTime"])),
+            ("acquisition time", _hash(text["AcquisitionTime"])),
         ),
     )
+
+
+_KIND = (
+    "FrameOfReferenceUID", "PhotometricInterpretation", "ImageType", "TemporalPositionIdentifier",
+    "EchoNumbers", "EchoTime", "DiffusionBValue", "InversionTime",
+)  # fmt: skip
+
+
+@lru_cache(1024)
+def _kind(
+    frame: str, colours: str, image_type: str, time_point: str, echo: str, echo_time: str,
+    b_value: str, inversion_time: str,
+) -> tuple[tuple[str, float | str | None], ...]:  # fmt: skip
+    return (
+        ("frame of reference", _hash(frame)),
+        ("colours", _hash(colours)),
+        ("kind", _hash(image_type)),
+        ("time point", _number(time_point)),
+        ("echo", _number(echo)),
+        ("echo time", _number(echo_time)),
+        ("b value", _number(b_value)),
+        ("inversion time", _number(inversion_time)),
+    )
+
+
+@lru_cache(1024)
+def _spacing(text: str) -> Spacing | None:
+    return credible_spacing(text.split("\\"))
 
 
 def _text(element: Any) -> str:
@@ -188,6 +262,7 @@ def _text(element: Any) -> str:
     return "\\".join(map(str, value))
 
 
+@lru_cache(1024)
 def _hash(text: str) -> str:
     """A name for a text that does not give it away."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8] if text else ""
@@ -211,6 +286,7 @@ def _numbers(text: str, count: int) -> tuple[float, ...] | None:
     return values
 
 
+@lru_cache(1024)
 def _orientation(text: str) -> tuple[float, ...] | None:
     """The directions of rows and columns, of length 1 and upright on each other."""
     values = _numbers(text, 6)

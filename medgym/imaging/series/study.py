@@ -2,7 +2,8 @@
 
 import os
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,8 +26,9 @@ from medgym.imaging.series.entries import (
     DIRECTORY_CLASS,
     Archive,
     Entry,
+    FileEntry,
     directory_entries,
-    folder_entries,
+    folder_files,
 )
 from medgym.imaging.series.one_file import OneFile, opened_file
 from medgym.imaging.series.slices import Slice, slice_of
@@ -55,43 +57,57 @@ def open_series(path: Path, series: str | None = None) -> "SeriesStudy | OneFile
     Raises:
         UserError: there is none or more than one, or its images cannot be put in order.
     """
-    stack = chosen_stack(_slices(path), path, series)
+    kept = _kept_series(path)
+    stack = kept.stacks.get(series)
+    if stack is None:
+        stack = kept.stacks[series] = chosen_stack(kept.slices, path, series)
     if stack.grid is None:
         return OneFile(path, stack.slices[0].entry)
     return SeriesStudy(path, stack)
 
 
+@dataclass
+class _Kept:
+    """What the files of a folder, a zip or a DICOMDIR say, which holds as long as none of them
+    changes: each has a state, which is another as soon as the file is another."""
+
+    state: list[tuple[str, Hashable]]
+    slices: list[Slice]
+    stacks: dict[str | None, Stack] = field(default_factory=dict)
+
+
 _MOST_KEPT = 8
-_kept: OrderedDict[Path, tuple[Any, list[Slice]]] = OrderedDict()
+_kept: OrderedDict[Path, _Kept] = OrderedDict()
 _keeping = Lock()
-"""The headers of the series that were opened last, so that no case reads all of them again. They
-hold as long as no file of the series has changed."""
+"""The headers of the series that were opened last, so that no case reads all of them again."""
 
 
-def _slices(path: Path) -> list[Slice]:
-    entries = _entries(path)
-    state = [(entry.name, entry.state()) for entry in entries]
+def _kept_series(path: Path) -> _Kept:
+    state, entries = _entries(path)
     place = path.absolute()
     with _keeping:
         known = _kept.get(place)
-        if known is not None and known[0] == state:
+        if known is not None and known.state == state:
             _kept.move_to_end(place)
-            return known[1]
+            return known
     quiet()
-    found = [each for each in map(slice_of, entries) if each is not None]
+    found = _Kept(state, [each for each in map(slice_of, entries()) if each is not None])
     with _keeping:
-        _kept[place] = state, found
+        _kept[place] = found
         while len(_kept) > _MOST_KEPT:
             _kept.popitem(last=False)
     return found
 
 
-def _entries(path: Path) -> list[Entry]:
+def _entries(path: Path) -> tuple[list[tuple[str, Hashable]], Callable[[], Iterable[Entry]]]:
+    """The state of each file, and what makes the entries."""
     if os.path.isdir(path):
-        return folder_entries(path)
+        files = folder_files(path)
+        return [*files], lambda: [FileEntry(*each) for each in files]
     with open_regular(path, "image") as stream:
         head = stream.read(4)
-    return Archive(path).entries() if is_zip(head) else directory_entries(path)
+    entries = Archive(path).entries() if is_zip(head) else directory_entries(path)
+    return [(entry.name, entry.state()) for entry in entries], lambda: entries
 
 
 class SeriesStudy(VolumeStudy):
@@ -121,9 +137,9 @@ class SeriesStudy(VolumeStudy):
         if plane != self.acquired:
             self._describe()
             return super().decode(plane, index, region)
-        self._refuse_large(plane, index)
+        self._check(plane, index)
         with self._slices[index].entry.readable() as path:
-            study = opened_file(path)
+            study = opened_file(path)  # it refuses what is too large
             image = study.decode(study.plane, 0, region)
         return replace(image, spacing_mm=self.planes[plane].spacing_mm)
 

@@ -65,6 +65,12 @@ class VolumeStudy(ImagingStudy):
         index, x, y = self.grid.from_patient(plane, point)
         return index, (x, y)
 
+    def place_mm(self, plane: str, index: int) -> float | None:
+        """See `ImagingStudy.place_mm`: of the middle of the image."""
+        width, height = self._check(plane, index).size
+        axis = ("sagittal", "coronal", "axial").index(plane)
+        return self.grid.to_patient(plane, index, width / 2, height / 2)[axis]
+
     def decode(self, plane: str, index: int, region: Region) -> Study:
         """See `ImagingStudy.decode`."""
         self._refuse_large(plane, index)
@@ -156,11 +162,16 @@ class VolumeStudy(ImagingStudy):
 
 
 def named_image(study: ImagingStudy, plane: str | None, index: int | None) -> tuple[str, int]:
-    """The plane and the index that a case names.
+    """The plane and the index that a case names. What there is only one of needs no name.
 
     Raises:
-        UserError: it does not name both.
+        UserError: it does not say which is meant.
     """
+    if plane is None and len(study.planes) == 1:
+        plane = next(iter(study.planes))
+    known = None if plane is None else study.planes.get(plane)
+    if index is None and known is not None and known.count == 1:
+        index = 0
     if plane is None or index is None:
         offered = ", ".join(f"{name} 0..{each.count - 1}" for name, each in study.planes.items())
         raise UserError(f"{study.name} needs a plane and an index; fix: name one of {offered}")

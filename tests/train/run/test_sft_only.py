@@ -75,7 +75,11 @@ def test_without_grpo_a_run_ends_with_the_model_after_its_cold_start(
         ("num_train_epochs = 1", "", "[sft] does not say how long it trains; fix: set max_steps"),
         ("num_train_epochs = 1", "max_steps = 0", "[sft]: max_steps is 0; fix: remove [demonst"),
         ("$", "[lora]\nr = 2\n", "[lora] has no effect without [grpo] or [dpo] or [kto]; fix: "),
-        ("$", "[sight]\nevery = 0\n", "[sight] has no effect without [grpo] or [dpo]; fix: add"),
+        (
+            "$",
+            "[sight]\nevery = 0\n",
+            "[sight] has no effect without [grpo] or [dpo] or [kto]; fix: add",
+        ),
         ("$", "[marl]\nrounds = 2\n", "[marl] has no effect without [consultation]; fix: add"),
         (r"\[sft\].*", "[grpo]\n", "sft: [grpo] is empty; fix: set max_steps, or remove it"),
         (
