@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medgym.case_spec import FILE, OTHER_FILES, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError, unknown
 from medgym.failures import calling
 from medgym.files import read_text
-from medgym.imaging.study import Box, ImageRef
+from medgym.imaging.study import Box, ImageRef, Slab, Window
+from medgym.regions import Mask as Mask
+from medgym.regions import Region as Region
 
 AnswerType = Literal["choice", "closed", "number", "set", "open", "region", "report"]
 """What kind of answer a case asks for. It decides which scorer compares the answer with the gold:
@@ -31,53 +31,11 @@ region: a box or a mask. report: a text of several sentences."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-class Mask(BaseModel):
-    """A binary mask as row-major run lengths; the first run counts zeros (it may be 0)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: int
-    height: int
-    counts: tuple[int, ...]
-
-    @model_validator(mode="after")
-    def _fills_its_frame(self) -> "Mask":
-        if min(self.counts, default=0) < 0 or sum(self.counts) != self.width * self.height:
-            raise ValueError("the run lengths of a mask must add up to width x height")
-        return self
-
-    @classmethod
-    def of(cls, mask: NDArray[np.bool_]) -> "Mask":
-        """From a (height, width) array."""
-        height, width = mask.shape
-        flat = np.concatenate(([False], mask.ravel().astype(bool), [False]))
-        edges = np.flatnonzero(flat[1:] != flat[:-1])
-        runs = np.diff(np.concatenate(([0], edges, [height * width])))
-        if runs.size > 1 and runs[-1] == 0:
-            runs = runs[:-1]
-        return cls(width=width, height=height, counts=tuple(int(run) for run in runs))
-
-    def array(self) -> NDArray[np.bool_]:
-        """(height, width) booleans."""
-        value = np.arange(len(self.counts)) % 2 == 1
-        return np.repeat(value, self.counts).reshape(self.height, self.width)
-
-
-class Region(BaseModel):
-    """A gold finding: its label, its box and, where known, its mask, in original pixels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    label: str
-    box_px: Box
-    mask: Mask | None = None
-    image: int = 0
-
-
 class CaseView(BaseModel):
     """A region of an image that an episode shows from the start, and who points to it.
 
-    It is drawn from the image's own pixels. `box_px` is in original pixels.
+    It is drawn from the image's own pixels. `box_px` is in original pixels. Without `plane` and
+    `index` it is of what the image starts with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +43,10 @@ class CaseView(BaseModel):
     image: int
     box_px: Box
     by: str = ""
+    plane: str | None = None
+    index: int | None = None
+    slab: Slab | None = None
+    window: Window | None = None
 
 
 class Case(BaseModel):

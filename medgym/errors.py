@@ -62,8 +62,11 @@ def missing_library(error: ImportError) -> UserError:
     return UserError(f"{library} is not installed; fix: pip install {wanted}")
 
 
-_COME_WITH = dict.fromkeys(("huggingface_hub", "safetensors", "tokenizers"), "train")
-"""The extras of libraries that others of the same extra require."""
+_COME_WITH = dict.fromkeys(("huggingface_hub", "safetensors", "tokenizers"), "train") | {
+    "dicomanonymizer": "scrub"
+}
+"""The extras of libraries that others of the same extra require, or that are imported under another
+name than they are installed."""
 
 
 def _is_ours(error: ImportError) -> bool:

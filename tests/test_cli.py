@@ -301,7 +301,7 @@ def test_an_output_that_nobody_reads_is_no_failed_policy(command: str, at_once: 
     )
     assert process.stdout is not None
     process.stdout.close()  # before it can have begun to write
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 1
     line = "medgym: the output was closed before its end; fix: let it be read whole\n"
     # What the parser itself sees, it ends quietly.
@@ -552,18 +552,20 @@ def test_no_plug_in_ends_a_command_of_medgyms_without_a_word(
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT to a process there")
 def test_ctrl_c_is_one_line_and_keeps_what_was_played(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "medgym.cli", "rollout", "phantom:train", "--out", "run"]
+    in_time = "interrupt.PATIENCE = interrupt.STORING = 120.0; sys.exit(main())"
+    code = f"import sys; from medgym import interrupt; from medgym.cli import main; {in_time}"
+    command = [sys.executable, "-c", code, "rollout", "phantom:train", "--out", "run"]
     process = subprocess.Popen(
         [*command, "--policy", "scripted:random"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     images = tmp_path / "run" / "images"
-    for _ in range(600):
+    for _ in range(2000):
         if images.exists():
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert (process.returncode, out) == (130, "")
     resumed = "medgym: interrupted; to resume, run the same command again"
     assert err.splitlines()[-1] == resumed

@@ -82,14 +82,25 @@ def call(tool: Tool, do: Callable[..., Any] | None = None) -> Any:
 
 
 class Napping(Policy):
-    """Sleeps, takes a quick nap, and answers."""
+    """Sleeps, takes a quick nap once all its episodes have slept, and answers.
+
+    A quick nap has all the time that a busy machine may need for it.
+    """
 
     spec = "napping"
+
+    def __init__(self, tool: Tool, episodes: int = 1) -> None:
+        self.tool, self.asleep = tool, episodes
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         turns = sum(message.role == "assistant" for message in conversation)
         if turns == 2:
             return Reply(render_answer("A"))
+        if turns == 1:
+            self.asleep -= 1
+            while self.asleep > 0:
+                await asyncio.sleep(0.01)
+            self.tool.deadline_s = 60.0
         return Reply(render_call("nap", {"quick": turns == 1}))
 
 
@@ -98,6 +109,7 @@ def test_a_late_call_is_an_observation_and_the_episode_goes_on(nap: Nap) -> None
     env.reset(options={"case": 0})
     told = env.step(render_call("nap", {}))[0]
     assert told["text"] == LATE
+    nap.deadline_s = 60.0
     assert env.step(render_call("nap", {"quick": True}))[0]["text"] == "slept"
     assert env.step(render_answer("A"))[2]
     first, second, _ = (turn.outcomes for turn in env.episode.turns)  # type: ignore[union-attr]
@@ -111,7 +123,7 @@ def test_a_rollout_records_late_calls_and_they_are_no_error_of_the_policy(kind: 
     tool = kind()
     rules = Rules(tools=(tool,), view_size=64)
     cases = [CASE, CASE.model_copy(update={"id": "other"})]
-    played = list(collect(cases, Napping(), rules))
+    played = list(collect(cases, Napping(tool, 2), rules))
     wake(tool)
     for trajectory in played:
         assert (trajectory.faults, trajectory.failed_calls) == (("late:nap",), 1)
@@ -119,7 +131,7 @@ def test_a_rollout_records_late_calls_and_they_are_no_error_of_the_policy(kind: 
         assert trajectory.nodes[2].text == LATE
         assert not errors(CASE, trajectory) & {"E1", "E2", "E3", "E4"}
     assert metrics([(CASE, played[0])])["episode/late"] == 1.0
-    on_time = asyncio.run(roll_out(CASE, Napping(), rules))
+    on_time = asyncio.run(roll_out(CASE, Napping(tool), rules))
     assert on_time.faults == ()
     assert "episode/late" not in metrics([(CASE, on_time)])
 
@@ -133,6 +145,7 @@ def test_too_many_calls_that_hang_end_the_run(monkeypatch: pytest.MonkeyPatch, n
 
 
 def test_what_a_call_raises_is_raised_and_is_not_late(nap: Nap) -> None:
+    nap.deadline_s = 60.0
     for error in (TimeoutError("a server"), ToolError("no"), ValueError("odd"), SystemExit(3)):
 
         def fail(*_: Any, error: BaseException = error) -> None:
@@ -144,6 +157,7 @@ def test_what_a_call_raises_is_raised_and_is_not_late(nap: Nap) -> None:
 
 
 def test_a_call_knows_the_context_of_its_caller(nap: Nap) -> None:
+    nap.deadline_s = 60.0
     known: ContextVar[str] = ContextVar("known")
     known.set("here")
     assert call(nap, lambda *_: known.get()) == "here"
@@ -201,7 +215,7 @@ def test_closed_threads_take_nothing_and_cancel_what_waits() -> None:
 def test_an_idle_thread_holds_nothing_of_what_it_did() -> None:
     threads = DaemonThreads("idle")
     made = weakref.ref(threads.submit(Nap).result())
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while made() is not None and time.monotonic() < end:
         time.sleep(0.01)
     assert made() is None
@@ -234,7 +248,7 @@ def test_every_call_finds_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(6):
             threads.submit(hang)
         for number in range(6):
-            assert begun.acquire(timeout=5), f"only {number} of 6 calls were begun"
+            assert begun.acquire(timeout=60), f"only {number} of 6 calls were begun"
     finally:
         gate.set()
 

@@ -15,7 +15,15 @@ from medgym.storage.run_folder import RunFolder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals there")
 
-HANGS = """
+IN_TIME = """
+from medgym import interrupt
+interrupt.PATIENCE = interrupt.STORING = interrupt.NOTICE = 120.0
+within = interrupt._within
+interrupt._within = lambda seconds, do: within(120.0, do)
+"""
+"""However busy the machine, what ends in order has ended by then."""
+
+HANGS = f"""{IN_TIME}
 import atexit, itertools, json, os, sys, time
 from medgym.cli import main
 from medgym.tools.zoom import Zoom
@@ -39,7 +47,7 @@ Zoom.__call__ = hang
 sys.exit(main(sys.argv[1:]))
 """
 
-STUBBORN = """
+STUBBORN = f"""{IN_TIME}
 import sys, time
 from medgym import interrupt, registry
 from medgym.cli import main
@@ -72,7 +80,7 @@ def begun(code: str, *words: str) -> subprocess.Popen[str]:
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
     """Its status and what it said; one that does not end fails the test."""
     try:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     finally:
         process.kill()
     return process.returncode, out, [line for line in err.splitlines() if line != "hangs"]
@@ -123,7 +131,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
     assert [line for line in lines if line != "goes on"] == ["medgym: interrupted"]
 
 
-FORKS = """
+FORKS = f"""{IN_TIME}
 import multiprocessing, sys, time
 from medgym import registry
 from medgym.cli import main
@@ -155,7 +163,7 @@ def test_what_is_sent_to_a_forked_process_is_not_sent_to_the_command() -> None:
     assert process.stderr is not None
     assert process.stderr.readline() == "ended by -15\n"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=240)[1]
     assert "in order\n" in said
     assert "medgym: interrupted" in said
     assert process.returncode == 130
@@ -166,6 +174,7 @@ def test_a_command_that_ends_first_waits_to_know_the_signal(
 ) -> None:
     monkeypatch.setattr(interrupt._State, "watching", True)
     monkeypatch.setattr(interrupt._State, "first", None)
+    monkeypatch.setattr(interrupt, "NOTICE", 60.0)
     later = threading.Timer(0.05, setattr, (interrupt._State, "first", signal.SIGTERM))
     later.start()
     assert interrupt.status() == 143

@@ -1,4 +1,5 @@
-"""The command `medgym cases`: list cases, draw them, and check that they are what they claim."""
+"""The command `medgym cases`: list cases, draw them, check that they are what they claim, and scrub
+images."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 from medgym.case_spec import splits_of
 from medgym.cases import LETTERS, Case, open_cases
 from medgym.commands.printing import print_json, print_table, safe_line
+from medgym.commands.scrub import scrub
 from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import RunError, UserError
 from medgym.progress import progress
@@ -38,7 +40,7 @@ app = typer.Typer(
 
 @app.callback()
 def cases() -> None:
-    """List cases, draw them, check them.
+    """List cases, draw them, check them; de-identify images.
 
     Example: medgym cases phantom,question=kind:test[:5] --gold
     """
@@ -141,18 +143,21 @@ def show(
 def drawn(case: Case, workspace: Any, *, side: int, full: bool, gold: bool) -> list[Any]:
     """A case's overviews, and where asked its whole images and its gold regions close up."""
     from medgym.imaging.drawing import GOLD, Mark, enlarged, marked
+    from medgym.metrics.regions import placed, shows
 
     pictures = []
     for view in workspace.views:
-        regions = [r for r in case.regions if r.image == view.image] if gold else []
+        regions = [r for r in placed(case) if shows(view, r)] if gold else []
         marks = [Mark(region.box_px, GOLD) for region in regions]
         pictures.append(marked(view.picture, view.box_px, marks, side))
-        study = workspace.studies[view.image]
+        study = workspace.study(view)
         if full:
             pictures.append(study.render(view.box_px, study.size))
         for region in regions:
             window = _around(region.box_px, workspace.view_size, study.size)
-            close = workspace.look(view.image, window, enlarge=False, made_by=None)
+            close = workspace.look(
+                view.image, window, enlarge=False, made_by=None, **vars(view.place)
+            )
             pictures.append(enlarged(close.picture, side))
     return pictures
 
@@ -206,3 +211,6 @@ def check(
             f"{len(failed)} of {len(report.rows)} checks failed, the first: {failed[0].check}; "
             f"fix: {failed[0].fix}"
         )
+
+
+app.command("scrub")(scrub)

@@ -252,11 +252,14 @@ def test_a_tool_that_changed_is_named() -> None:
 
 
 class Stalls(Tool):
-    """Passes its deadline at the calls that it is told to."""
+    """Passes its deadline at the calls that it is told to, and at no other, however slow."""
 
     name = "once"
-    deadline_s = 0.2
     late: ClassVar[list[bool]] = []
+
+    @property
+    def deadline_s(self) -> float:  # type: ignore[override]
+        return 0.2 if self.late and self.late[0] else 60.0
 
     class Args(ToolArgs):
         """No arguments."""

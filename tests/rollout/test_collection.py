@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from medgym.cases import Case, case_hash, open_cases
+from medgym.cli import main
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, withheld_of
@@ -244,26 +244,37 @@ def test_what_a_server_withholds_is_counted_by_why_and_asked_once(tmp_path: Path
     assert len(folder.trajectories) == 0
 
 
-def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
-    def command(name: str) -> list[str]:
-        cases = "phantom,question=kind:train[:36]"
-        words = ["rollout", cases, "--policy", "scripted:random", "--group-size", "2"]
-        program = "from medgym.cli import main; main()"
-        return [sys.executable, "-c", program, *words, "--out", str(tmp_path / name)]
+KILLED = """
+import os, signal
+from medgym.cli import main
+from medgym.storage.trajectories import ImageStore
 
-    subprocess.run(command("whole"), check=True, capture_output=True)
-    killed = subprocess.Popen(command("killed"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    images = tmp_path / "killed" / "images"
-    for _ in range(12_000):
-        if images.is_dir() and len(list(images.iterdir())) > 20:
-            break
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+put, left = ImageStore.put_png, list(range(20))
+
+def put_or_die(*args):
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left.pop()
+    return put(*args)
+
+ImageStore.put_png = put_or_die
+main()
+"""
+
+
+def test_a_killed_command_given_again_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    def words(name: str) -> list[str]:
+        cases = "phantom,question=kind:train[:18]"
+        asked = ["rollout", cases, "--policy", "scripted:random", "--group-size", "2"]
+        return [*asked, "--out", str(tmp_path / name)]
+
+    assert main(words("whole")) == 0
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words("killed")], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert RunFolder.open(tmp_path / "killed").manifest["status"] == "running"
-    subprocess.run(command("killed"), check=True, capture_output=True)
+    assert main(words("killed")) == 0
     whole, again = (RunFolder.open(tmp_path / name) for name in ("whole", "killed"))
-    assert len(again.trajectories) == 72
+    assert len(again.trajectories) == 36
     assert again.manifest["content"] == whole.manifest["content"]
     names = [sorted(p.name for p in run.path.glob("images/*/*.png")) for run in (whole, again)]
     assert names[0] == names[1]

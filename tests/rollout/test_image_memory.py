@@ -295,7 +295,7 @@ def test_what_a_tool_raises_keeps_no_image(
     try:
         for _ in collect([PHANTOM], Caller(), Rules(tools=(kind(),), view_size=64)):
             pass
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while any(study() is not None for study in opened) and time.monotonic() < end:
             time.sleep(0.01)
         assert opened

@@ -4,10 +4,9 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -159,9 +158,17 @@ def test_a_disk_that_is_full_ends_in_one_line_and_the_same_command_resumes(
     assert "could not be stored; fix: make room, then run the same command again" in last
     monkeypatch.setattr(keeper, "PATIENCE", 600.0)
 
+    refused, plan = Event(), keeper._Refused.plan
+
+    def planned(self: keeper._Refused) -> None:
+        plan(self)
+        refused.set()
+
     def later() -> None:
-        time.sleep(1)
+        assert refused.wait(120)
         make_room(disk)
+
+    monkeypatch.setattr(keeper._Refused, "plan", planned)
 
     thread = Thread(target=later)
     thread.start()

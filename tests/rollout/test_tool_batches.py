@@ -56,7 +56,7 @@ def ask(batcher: Batcher, count: int) -> list[Any]:
 
 def test_calls_are_joined_up_to_the_batch_size_and_in_order() -> None:
     tool = Square(0.02)
-    futures = ask(Batcher(tool, wait=0.5), 10)
+    futures = ask(Batcher(tool, wait=3.0), 10)
     assert [f.result().text for f in futures] == [str(i * i) for i in range(10)]
     assert tool.sizes == [4, 4, 2]
 
@@ -75,7 +75,7 @@ def test_a_crash_is_everybodys_and_the_next_batch_goes_on() -> None:
                 raise MemoryError("out of memory")
             return super().run_many(calls)[:3]
 
-    batcher = Batcher(Crashing(), wait=0.5)
+    batcher = Batcher(Crashing(), wait=60.0)
     for future in ask(batcher, 4):
         with pytest.raises(Failure, match="square raised MemoryError at "):
             future.result()
@@ -93,7 +93,7 @@ def test_a_tool_that_asks_to_end_the_process_fails_its_batch(error: BaseExceptio
                 raise error
             return super().run_many(calls)
 
-    batcher = Batcher(Ending(), wait=0.5)
+    batcher = Batcher(Ending(), wait=1.0)
     for future in ask(batcher, 4):
         with pytest.raises(Failure, match=f"square raised {type(error).__name__}"):
             future.result(timeout=60)
@@ -131,11 +131,18 @@ def test_batches_of_another_kind_are_the_tools_fault(results: Any) -> None:
 
 
 def test_nobody_waits_for_what_is_closed() -> None:
-    batcher = Batcher(Square(0.2), wait=0.0)
+    class Held(Square):
+        def run_many(self, calls: Sequence[tuple[Any, Any]]) -> Sequence[ToolResult | ToolError]:
+            begun.set()
+            assert go.wait(60)
+            return super().run_many(calls)
+
+    begun, go = threading.Event(), threading.Event()
+    batcher = Batcher(Held(), wait=0.0)
     futures = ask(batcher, 9)
-    while not futures[0].running() and not futures[0].done() and not batcher._tool.sizes:  # type: ignore[attr-defined]
-        time.sleep(0.01)
+    assert begun.wait(60)
     batcher.close()
+    go.set()
     with pytest.raises(CancelledError):
         futures[-1].result(timeout=60)
     with pytest.raises(RuntimeError, match="square is closed"):

@@ -70,7 +70,7 @@ def train_each(tiny: str, folder: str) -> None:
 
 @pytest.mark.slow
 def test_both_processes_stop(tiny_folder: Path, tmp_path: Path) -> None:
-    ended = run_two(train_each, str(tiny_folder), str(tmp_path), folder=tmp_path, timeout=280)
+    ended = run_two(train_each, str(tiny_folder), str(tmp_path), folder=tmp_path, timeout=600)
     assert [each.status for each in ended] == [0, 0], ended[0].stderr[-3000:]
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert second["rows"][0] == "ExchangedImages"

@@ -38,6 +38,10 @@ _LONG = set(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """The value representations, and those whose length has four bytes."""
 
 UNDEFINED = 0xFFFFFFFF
+
+MOST_ELEMENTS = 20_000
+"""The most elements of a header that are read, where a sequence counts as one."""
+
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
@@ -90,8 +94,8 @@ class DicomFile:
     """
 
     def __init__(self, stream: BinaryIO, path: Path) -> None:
-        import pydicom
         from pydicom.errors import InvalidDicomError
+        from pydicom.filereader import read_partial
 
         quiet()
         head = stream.read(132)
@@ -104,12 +108,12 @@ class DicomFile:
         plain: BinaryIO = stream
         meta = _meta(stream)
         if meta is not None and meta.get("TransferSyntaxUID") == DEFLATED:
-            self._deflated = Deflated(stream, path, self.size, meta, _is_pixels)
+            self._deflated = Deflated(stream, path, self.size, meta, BeforePixels(path))
             self.header, plain = self._deflated.header, self._deflated.beginning
             self.implicit, self.little = False, True
         else:
             stream.seek(0)
-            self.header = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+            self.header = read_partial(stream, BeforePixels(path), force=True)
             implicit, little = self.header.original_encoding
             self.implicit, self.little = bool(implicit), little is not False
         element = _pixel_element(plain, self.implicit, self.little)
@@ -169,6 +173,8 @@ class DicomFile:
 
     def _claim(self) -> Claim:
         width, height = self._whole("Columns", 0), self._whole("Rows", 0)
+        if min(width, height) < 1:
+            raise UserError(f"{self.path} says that it has no pixels; fix: export it again")
         refuse_bomb(self.path, width, height)
         samples, bits = self._whole("SamplesPerPixel", 1), self._whole("BitsAllocated", 8)
         frames = self._whole("NumberOfFrames", 1)
@@ -232,8 +238,24 @@ def _meta(stream: BinaryIO) -> Any:
     return FileMetaDataset(found)
 
 
-def _is_pixels(tag: int, representation: str | None, length: int) -> bool:
-    return int(tag) in PIXELS
+class BeforePixels:
+    """Tells pydicom where a header ends: before its pixels, and after `MOST_ELEMENTS` at the most.
+
+    A header that is overwritten with zeros has an element every eight bytes.
+    """
+
+    def __init__(self, name: object) -> None:
+        self._name = name
+        self._count = 0
+
+    def __call__(self, tag: int, representation: str | None, length: int) -> bool:
+        self._count += 1
+        if self._count > MOST_ELEMENTS:
+            raise UserError(
+                f"the header of {self._name} has more than {MOST_ELEMENTS:,} elements; fix: export "
+                "it again"
+            )
+        return int(tag) in PIXELS
 
 
 def _stamp(stream: BinaryIO) -> tuple[int, int, int]:

@@ -67,7 +67,8 @@ class DicomStudy(ImagingStudy):
         """See `ImagingStudy.planes`."""
         if not self._planes:
             with refused_by_name(self._file.path):
-                found = {self._measures(index) for index in range(self.frames)}
+                own = self._file.header.get("PerFrameFunctionalGroupsSequence")
+                found = {self._measures(index) for index in range(self.frames if own else 1)}
             spacing, origin = found.pop() if len(found) == 1 else (None, None)
             self._planes = {self.plane: Plane(self.frames, self.size, spacing, origin)}
         return self._planes
@@ -185,12 +186,29 @@ def refused_by_name(path: Path, file: DicomFile | None = None) -> Iterator[None]
         raise UserError(_unreadable(path, file, error)) from error
 
 
+def _has_decoder(syntax: Any) -> bool:
+    from pydicom.pixels import get_decoder
+
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:  # pydicom does not know the syntax
+        return False
+
+
 def _unreadable(path: Path, file: DicomFile | None, error: Exception) -> str:
     from pydicom.errors import InvalidDicomError
+    from pydicom.uid import RLELossless
 
     if file is not None and file.compressed and isinstance(error, RuntimeError):
         how = file.syntax.name if not file.syntax.is_private else "a private transfer syntax"
+        if file.syntax == RLELossless:  # pydicom itself decodes it
+            return f"{path} has damaged pixels, compressed with {how}; fix: copy it again"
         if importlib.util.find_spec("gdcm") is None:
+            if _has_decoder(file.syntax):
+                return (
+                    f"{path} is compressed with {how}, and the decoder that is installed does not "
+                    "read it; fix: copy it again, or pip install 'medgym[dicom]'"
+                )
             return (
                 f"{path} is compressed with {how}, and no decoder of it is installed; fix: pip "
                 "install 'medgym[dicom]'"

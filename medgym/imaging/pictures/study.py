@@ -6,6 +6,7 @@ greatest.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,10 @@ from PIL import Image, UnidentifiedImageError
 from medgym.errors import UserError
 from medgym.files import open_regular
 from medgym.imaging.codestream import webp_size
-from medgym.imaging.grey import Window, as_floats, full_window
+from medgym.imaging.grey import UnreadableValues, Window, as_floats, full_window
 from medgym.imaging.imaging_study import FRAME, IMAGE, ImagingStudy, Plane, Region, part_of
 from medgym.imaging.limits import bomb, make_room, refuse_bomb
+from medgym.imaging.pictures.others import named
 from medgym.imaging.pictures.png import is_deep_colour, png_samples
 from medgym.imaging.pictures.tiff import TIFF, TiffPage, tiff_count, tiff_page, tiff_samples
 from medgym.imaging.rendering import Study
@@ -179,9 +181,11 @@ def _measured(samples: Any, *, inverted: bool = False) -> Study:
 
 
 def _picture(stream: BinaryIO) -> Image.Image:
-    # Between its limit and twice that Pillow only warns; our own limit is checked right after. The
-    # filter stays: putting the old filters back is not safe while other threads decode.
+    # What Pillow warns of is no business of stderr: a file is opened, or refused in one line. Our
+    # own limit of pixels, between which and twice that it only warns, is checked right after. The
+    # filters stay: putting the old ones back is not safe while other threads decode.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", module=r"PIL(\..*)?$")
     stream.seek(0)
     return Image.open(stream, formats=_FORMATS)
 
@@ -200,14 +204,21 @@ def _refused_by_name(path: Path, stream: BinaryIO) -> Iterator[None]:
 
 
 def _unreadable(stream: BinaryIO, path: Path, error: Exception) -> str:
-    said = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    # The library's own text may quote what the file says of itself.
+    cut = isinstance(error, EOFError) or re.search("truncat|end of file", str(error), re.IGNORECASE)
+    own = isinstance(error, UnreadableValues)
+    said = str(error) if own else "it is cut off" if cut else type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         stream.seek(0)
-        if stream.read(4) in TIFF:
+        head = stream.read(16)
+        other = named(head)
+        if other is not None:
+            return f"{path} is {other}"
+        if head[:4] in TIFF:
             return (
                 f"{path} is a TIFF file of a kind that medgym does not read; fix: save it as PNG "
                 "or as TIFF of 8 or 16 bits"
             )
         said = "it does not begin like one"
-    what = "readable PNG, JPEG, TIFF, BMP, WebP or DICOM image"
+    what = "readable PNG, JPEG, TIFF, BMP, WebP, DICOM or NIfTI image"
     return f"{path} is not a {what} ({said}); fix: convert or replace it"

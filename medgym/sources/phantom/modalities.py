@@ -157,12 +157,12 @@ def background(look: str, size: int, seed: int, pool: str) -> Pixels:
     side = grid.paint
     member = rng.integer(0, style.paintings)
     mirrored = style.flips and rng.integer(0, 2) == 1
-    pixels = _cut(_painting(look, side, pool, member, mirrored), side, rng)
+    pixels = _cut(painting(look, side, pool, member, mirrored), side, rng)
     pixels = _toned(pixels, _gain(rng.integer(0, GAINS), style.top if style.dark else 0))
     pixels += _cut(_shade(style, side, pool, rng.integer(0, SHADES)), side, rng)
     while side < size:
         pixels, side = doubled(pixels), side * 2
-    pixels += _cut(_grain(style, size), size, rng)
+    pixels += _cut(grain_sheet(style, size), size, rng)
     # The room for the texture. A bright look keeps it by the sums of Appearance.top already.
     if style.dark:
         return np.maximum(pixels, np.uint8(style.contrast), out=pixels)
@@ -194,9 +194,10 @@ def _toned(pixels: Pixels, table: bytes) -> Pixels:
 
 
 @lru_cache(maxsize=256)
-def _painting(look: str, side: int, pool: str, member: int, mirrored: bool) -> Pixels:
+def painting(look: str, side: int, pool: str, member: int, mirrored: bool) -> Pixels:
+    """One of a pool's paintings of a look, with a margin of a sixteenth of its side all round."""
     if mirrored:
-        return np.ascontiguousarray(_painting(look, side, pool, member, False)[:, ::-1])
+        return np.ascontiguousarray(painting(look, side, pool, member, False)[:, ::-1])
     rng = RandomStream(seed_of("phantom painting", look, side, pool, member))
     return np.ascontiguousarray(PAINTERS[look](rng, side, side // 16, APPEARANCES[look].top))
 
@@ -209,7 +210,8 @@ def _shade(style: Appearance, side: int, pool: str, member: int) -> Pixels:
 
 
 @lru_cache(maxsize=6)
-def _grain(style: Appearance, size: int) -> Pixels:
+def grain_sheet(style: Appearance, size: int) -> Pixels:
+    """Grain of 0 to `style.grain` levels, of five quarters of the side, to be cut at any place."""
     rng = RandomStream(seed_of("phantom grain", size))
     side = size + size // 4
     shape = (side, side, 3) if style.colour else (side, side)

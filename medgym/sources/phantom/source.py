@@ -20,15 +20,16 @@ favours an answer, and no answer depends on the place, the background or the ind
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 from typing import ClassVar, overload
 
 from medgym.cases import Case, CaseKey, CaseList, Mask, Region
 from medgym.errors import UserError, unknown
-from medgym.imaging.study import ImageRef, Study
+from medgym.imaging.study import ImageRef, ImagingStudy, Study
 from medgym.seeds import seed_of
 from medgym.source import Source, chosen
+from medgym.sources.phantom.lesions import lesion_cells, shuffled
 from medgym.sources.phantom.modalities import (
     APPEARANCES,
     GRIDS,
@@ -49,6 +50,13 @@ from medgym.sources.phantom.settings import (
     key_of,
     lengths,
 )
+from medgym.sources.phantom.studies.cases import (
+    PhantomStudies,
+    StudyCases,
+    open_phantom_study,
+    the_study_look,
+)
+from medgym.sources.phantom.studies.settings import STUDY_LOOKS
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,12 @@ class PhantomPlan:
         lesion = Lesion(self.kind, self.cells) if self.kind else None
         return draw(self.look, self.size, self.seed, self.split, lesion)
 
+    def study(self) -> Study:
+        """The image as an episode has it."""
+        spacing = (self.spacing_mm, self.spacing_mm)
+        modality = SETTINGS[self.look].modality
+        return Study(self.draw(), spacing, modality, view_sizes=view_sizes(self.size))
+
 
 def plan(split: str, look: str, size: int, number: int) -> PhantomPlan:
     """The phantom of that name. It depends only on its name."""
@@ -147,13 +161,7 @@ def plan(split: str, look: str, size: int, number: int) -> PhantomPlan:
         return PhantomPlan(split, look, size, number, seed, None, ())
     kind, side, length = _deck(look, size, pair // len(_DECK))[pair % len(_DECK)]
     rng = RandomStream(seed_of("phantom lesion", look, size, count))
-    width, height = length, max(2, length - rng.integer(0, 2))
-    if rng.integer(0, 2):
-        width, height = height, width
-    places = _places(look, size // GRIDS[size].block, side, width, height)
-    x, y = places[rng.integer(0, len(places))]
-    gone = _corners(width, height, rng)
-    cells = tuple((x + i, y + j) for j in range(height) for i in range(width) if (i, j) not in gone)
+    cells = lesion_cells(rng, SETTINGS[look].field, size // GRIDS[size].block, side, length)
     return PhantomPlan(split, look, size, number, seed, kind, cells)
 
 
@@ -167,45 +175,7 @@ _DECK = tuple(product(KINDS, SIDES, LENGTHS))
 
 @lru_cache(maxsize=256)
 def _deck(look: str, size: int, number: int) -> tuple[tuple[str, str, int], ...]:
-    rng = RandomStream(seed_of("phantom deck", look, size, number))
-    cards = list(_DECK)
-    for last in range(len(cards) - 1, 0, -1):
-        other = rng.integer(0, last + 1)
-        cards[last], cards[other] = cards[other], cards[last]
-    return tuple(cards)
-
-
-def _corners(width: int, height: int, rng: RandomStream) -> set[tuple[int, int]]:
-    """The corners to omit, never so many that the box would shrink."""
-    corners = [(i, j) for i in (0, width - 1) for j in (0, height - 1)]
-    if min(width, height) > 2:
-        return {corner for corner in corners if rng.integer(0, 2)}
-    if max(width, height) > 2:
-        return {corners[rng.integer(0, 4)]} if rng.integer(0, 2) else set()
-    return set()
-
-
-@cache
-def _places(
-    look: str, grid: int, side: str, width: int, height: int
-) -> tuple[tuple[int, int], ...]:
-    """Where the top left block may lie so that the lesion lies in the look's field and in one half.
-
-    One block at the image's border stays free.
-    """
-    cx, cy, rx, ry = SETTINGS[look].field
-
-    def inside(column: int, row: int) -> bool:
-        u, v = (2 * column / grid - 1 - cx) / rx, (2 * row / grid - 1 - cy) / ry
-        return u * u + v * v <= 1
-
-    first, last = (1, grid // 2) if side == SIDES[0] else (grid // 2, grid - 1)
-    return tuple(
-        (x, y)
-        for x in range(first, last - width + 1)
-        for y in range(1, grid - height)
-        if all(inside(x + i, y + j) for i in (0, width) for j in (0, height))
-    )
+    return shuffled(_DECK, RandomStream(seed_of("phantom deck", look, size, number)))
 
 
 def _kind(plan: PhantomPlan) -> str:
@@ -336,6 +306,11 @@ class PhantomSource(Source):
         question: kind, side, presence, size; these by default. Only `kind` needs a tool.
             `diagnosis` needs a tool and a consultation with a role that knows the stage.
         size: the image's side in pixels: 256, 512, 896, 1024, 1792 or 3584; 512 by default.
+
+    One look alone of `STUDY_LOOKS`, such as ct-volume, makes studies of several images:
+        question: see `STUDY_QUESTIONS`; `kind` by default.
+        size: 128, 256 or 512; 256 by default. depth: how many images, 16 by default.
+        difficulty: easy, medium, hard; see `DIFFICULTIES`.
     """
 
     name: ClassVar[str] = "phantom"
@@ -343,11 +318,17 @@ class PhantomSource(Source):
     all_gold = True
 
     def __init__(self, **options: str) -> None:
+        look = the_study_look(options.get("look"))
+        self._studies = None if look is None else PhantomStudies(look, options)
+        if self._studies is not None:
+            self.view_sizes = self._studies.view_sizes
+            return
         known = ("look", "question", "size")
         for option in options:
             if option not in known:
                 raise unknown("option of phantom", option, known)
-        self.looks = chosen("look of phantom", options.get("look"), tuple(APPEARANCES))
+        looks = (*APPEARANCES, *STUDY_LOOKS)
+        self.looks = chosen("look of phantom", options.get("look", "+".join(APPEARANCES)), looks)
         asked = options.get("question", "+".join(FROM_PIXELS))
         self.questions = chosen("question of phantom", asked, tuple(QUESTIONS))
         sides = chosen("size of phantom", options.get("size", "512"), tuple(map(str, GRIDS)))
@@ -360,23 +341,21 @@ class PhantomSource(Source):
             )
         self.view_sizes = tuple(sorted(common))
 
-    def cases(self, split: str) -> PhantomCases:
+    def cases(self, split: str) -> PhantomCases | StudyCases:
         """The cases of `split`; `UserError` if there is no such split."""
         if split not in SPLITS:
             raise unknown("split of phantom", split, SPLITS)
+        if self._studies is not None:
+            return self._studies.cases(split)
         return PhantomCases(split, self.looks, self.sizes, self.questions)
 
     @classmethod
-    def open_image(cls, ref: ImageRef) -> Study:
-        """Draw the phantom that `phantom:SPLIT/LOOK/SIZE/NUMBER` names."""
-        drawn = plan_of(ref)
-        spacing = (drawn.spacing_mm, drawn.spacing_mm)
-        return Study(
-            drawn.draw(),
-            spacing,
-            SETTINGS[drawn.look].modality,
-            view_sizes=view_sizes(drawn.size),
-        )
+    def open_image(cls, ref: ImageRef) -> Study | ImagingStudy:
+        """Draw the phantom that `phantom:SPLIT/LOOK/SIZE/NUMBER` names, or open the study."""
+        study = open_phantom_study(ref)
+        if study is not None:
+            return study
+        return plan_of(ref).study()
 
 
 def plan_of(ref: ImageRef) -> PhantomPlan:

@@ -8,6 +8,7 @@ import base64
 import io
 import itertools
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,9 @@ def test_a_request_that_fails_is_repeated(
     # What does not hang is given time to answer, on however busy a machine.
     player = policy("?timeout=2" if fault is hang else "")
     assert ask(player).text == "<answer>A</answer>"
-    assert len(server.bodies(CHAT)) == 3
+    # Where time is short for an answer too, it is asked for once more.
+    asked = len(server.bodies(CHAT))
+    assert asked >= 3 if fault is hang else asked == 3
     assert len({json.dumps(body) for body in server.bodies(CHAT)}) == 1  # the same draw
 
 
@@ -104,8 +107,12 @@ def test_what_keeps_failing_is_a_failure_of_the_policy(
     server: Server, policy: Any, script: Script, reason: str
 ) -> None:
     server.scripted(script)
+    player = policy("?retries=2")
+    if script is hang:
+        asyncio.run(player.check())  # which may take its time
+        player._endpoint._timeout = 0.5
     with pytest.raises(Failure) as caught:
-        ask(policy("?timeout=0.5&retries=2" if script is hang else "?retries=2"))
+        ask(player)
     assert caught.value.boundary == "policy"
     assert reason in caught.value.reason
     assert server.url in caught.value.reason
@@ -130,11 +137,16 @@ def test_a_server_that_ends_in_mid_run_is_a_failure(server: Server, policy: Any)
 def test_retry_after_is_obeyed(server: Server, policy: Any, value: str) -> None:
     from email.utils import formatdate
 
-    after = formatdate(time.time() + 2, usegmt=True) if value == "date" else value
-    server.scripted(failing(429, Retry_After=after), answer("x"))
-    begin = time.monotonic()
+    until: list[float] = []
+
+    def later(handler: Handler, body: Any) -> None:
+        until.append(float(int(time.time() + 2)) if value == "date" else time.time() + 0.3)
+        after = formatdate(until[0], usegmt=True) if value == "date" else value
+        failing(429, Retry_After=after)(handler, body)
+
+    server.scripted(later, answer("x"))
     ask(policy())
-    assert time.monotonic() - begin > 0.25
+    assert time.time() > until[0] - 0.05
 
 
 def test_delays_grow_and_repeat_with_the_seed(
@@ -160,7 +172,10 @@ def test_delays_grow_and_repeat_with_the_seed(
 
 
 def test_requests_in_flight_are_bounded(server: Server, policy: Any) -> None:
+    together = threading.Barrier(3, timeout=120)
+
     def slow(handler: Handler, body: Any) -> None:
+        together.wait()  # however late one comes
         time.sleep(0.05)
         answer("x")(handler, body)
 
@@ -168,11 +183,11 @@ def test_requests_in_flight_are_bounded(server: Server, policy: Any) -> None:
     player = policy("?concurrency=3")
 
     async def many() -> None:
-        await asyncio.gather(*(player.act(QUESTION, Sampling(seed=i)) for i in range(20)))
+        await asyncio.gather(*(player.act(QUESTION, Sampling(seed=i)) for i in range(21)))
 
     asyncio.run(many())
     assert server.most == 3
-    assert len(server.bodies(CHAT)) == 20
+    assert len(server.bodies(CHAT)) == 21
 
 
 def test_a_run_goes_through_a_bad_endpoint(server: Server, policy: Any) -> None:

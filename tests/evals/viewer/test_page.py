@@ -395,7 +395,7 @@ def opened(
             "--window-size=1400,900", "--virtual-time-budget=20000",
             (place / "frames.html").as_uri(),
         ],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = re.search(r'data-found="([^"]*)"', done.stdout)

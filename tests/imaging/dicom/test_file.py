@@ -55,7 +55,9 @@ def test_the_way_of_writing_is_guessed_where_no_meta_information_says_it(
 def test_not_any_file_is_a_data_set(tmp_path: Path, head: bytes) -> None:
     assert not begins_a_data_set(head)
     (tmp_path / "a").write_bytes(head)
-    with pytest.raises(UserError, match=r"does not begin like one|not a whole zip"):
+    with pytest.raises(
+        UserError, match=r"does not begin like one|not a whole zip|is empty|does not read"
+    ):
         medgym.open_study(tmp_path / "a")
 
 

@@ -69,7 +69,9 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries soon, and for as long as an actor may take to come up again on a busy machine."""
     monkeypatch.setattr(collection, "BACK_OFF", 0.02)
+    monkeypatch.setattr(collection, "RETRIES", 16)
 
 
 def cases(count: int) -> Any:
@@ -120,7 +122,7 @@ class Slow(Tool):
         if self.hangs is not None:
             with suppress(FileExistsError):
                 self.hangs.touch(exist_ok=False)
-                time.sleep(60)  # the first time only
+                time.sleep(600)  # the first time only
         number = len(workspace.views)
         box_px = (float(number), 0.0, float(number + 64), 64.0)
         return ToolResult(views=(workspace.look(0, box_px, enlarge=True, made_by=self.name),))
@@ -214,7 +216,7 @@ def test_a_lease_ends_at_its_deadline_and_others_play_on(tmp_path: Path) -> None
     done = list(
         played(
             cases(6),
-            lambda: RayBackend(SLOW, rules, workers=1, concurrency=2, lease=8.0),
+            lambda: RayBackend(SLOW, rules, workers=1, concurrency=2, lease=20.0),
             concurrency=2,
             out=folder,
         )
@@ -229,7 +231,7 @@ def test_a_worker_that_answers_nothing_is_killed_and_its_episodes_are_played(
     tool = Slow()
     tool.deadline_s = 7.0
     monkeypatch.setattr(backend, "LISTEN", 0.5)
-    monkeypatch.setattr(backend, "SILENCE", 1.0)
+    monkeypatch.setattr(backend, "SILENCE", 3.0)
     backends: list[RayBackend] = []
 
     def make() -> Backend:
@@ -251,7 +253,7 @@ def test_a_worker_that_answers_nothing_is_killed_and_its_episodes_are_played(
 
     done, pids = asyncio.run(hang())
     assert [t.failure for t in done] == [None] * 12
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while Path(f"/proc/{pids[0]}").exists() and time.monotonic() < end:  # Ray asks it first
         time.sleep(0.1)
     assert not Path(f"/proc/{pids[0]}").exists()
@@ -417,7 +419,7 @@ class Once(Looking):
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         self.waiting += 1
-        for _ in range(100):  # at first until both workers have come, however slowly one starts
+        for _ in range(2000):  # at first until both workers have come, however slowly one starts
             await asyncio.sleep(0.05)
             self.most = max(self.most, self.waiting)
             if self.most >= self.crowd:
@@ -558,7 +560,7 @@ def test_errors_come_back_as_themselves(monkeypatch: pytest.MonkeyPatch) -> None
     assert (type(broke), broke.boundary, broke.reason, broke.final) == (
         Failure, "tool", "broke", True)  # fmt: skip
     assert (missing.boundary, missing.final) == ("environment", True)
-    assert "no such image: /no/such.png" in missing.reason
+    assert "no such image: image 0" in missing.reason
 
 
 class Ending(Slow):

@@ -121,7 +121,7 @@ def test_the_texture_changes_each_block_by_half_the_contrast(
 def test_paintings_leave_room_for_shading_and_grain(look: str) -> None:
     # Shading and grain are added in uint8: were there no room, dark specks would show the overflow.
     style = APPEARANCES[look]
-    painting = drawing._painting(look, 256, "train", 0, False)
+    painting = drawing.painting(look, 256, "train", 0, False)
     assert painting.max() <= style.top
     assert style.top + style.shading + style.grain <= (255 if style.dark else 255 - style.contrast)
     assert style.contrast % 2 == 0

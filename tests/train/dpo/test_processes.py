@@ -40,7 +40,7 @@ def train(tiny: str, folder: str) -> None:
 
 
 def test_two_processes_learn_as_one(tiny_folder: Path, tmp_path: Path) -> None:
-    ended = run_two(train, str(tiny_folder), str(tmp_path), folder=tmp_path, timeout=280)
+    ended = run_two(train, str(tiny_folder), str(tmp_path), folder=tmp_path, timeout=600)
     assert [each.status for each in ended] == [0, 0], [each.stderr for each in ended]
     train(str(tiny_folder), str(tmp_path))
     told = [

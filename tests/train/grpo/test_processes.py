@@ -118,7 +118,7 @@ def test_a_group_over_two_processes_is_left_out_in_both(tiny_folder: Path, tmp_p
     # other one the rest. In the first step that one loses its half, in the second step everything.
     shown = [Rules(view_size=64).begin(case).messages[1].images[0].sha256 for case in cases]
     unseen = [shown[number] for number in (1, 4, 5)]
-    ended = run_two(train, str(tiny_folder), str(tmp_path), unseen, folder=tmp_path, timeout=280)
+    ended = run_two(train, str(tiny_folder), str(tmp_path), unseen, folder=tmp_path, timeout=600)
     assert [each.status for each in ended] == [0, 0], ended[0].stderr[-3000:]
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert [[n > 0 for n in step] for step in first["trained"]] == [[True] * 4 + [False] * 2] * 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 # Beside other tests' clusters its own waits long for a processor.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 pytest.importorskip("ray", reason="Ray is not installed")
 

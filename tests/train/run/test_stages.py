@@ -196,7 +196,7 @@ def test_a_run_that_was_killed_resumes_to_the_same_end(
 ) -> None:
     folder = tmp_path / "killed"
     words = ["train", str(recipe), "--out", str(folder)]
-    done = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, timeout=280)
+    done = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, timeout=600)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert Place(folder).stages().keys() == {"base", "cold_start"}
     result = CliRunner().invoke(app, [*words, "--resume"])
