@@ -18,8 +18,8 @@ _HOMES = {
     "CaseKey": "cases",
     "CaseList": "cases",
     "CaseView": "cases",
-    "Mask": "cases",
-    "Region": "cases",
+    "Mask": "regions",
+    "Region": "regions",
     "open_cases": "cases",
     "read_cases": "cases",
     "write_cases": "cases",
@@ -39,6 +39,8 @@ _HOMES = {
     "Window": "imaging.grey",
     "ImagingStudy": "imaging.imaging_study",
     "Plane": "imaging.imaging_study",
+    "ImagePlace": "imaging.opened",
+    "OpenedImage": "imaging.opened",
     "Study": "imaging.rendering",
     "Slab": "imaging.slabs",
     "ImageRef": "imaging.study",
@@ -107,8 +109,6 @@ if TYPE_CHECKING:
         CaseKey,
         CaseList,
         CaseView,
-        Mask,
-        Region,
         open_cases,
         read_cases,
         write_cases,
@@ -120,6 +120,7 @@ if TYPE_CHECKING:
     from medgym.imaging.grey import LookupTable, Window
     from medgym.imaging.imaging_study import ImagingStudy, Plane
     from medgym.imaging.lazy_image import Picture
+    from medgym.imaging.opened import ImagePlace, OpenedImage
     from medgym.imaging.rendering import Study
     from medgym.imaging.slabs import Slab
     from medgym.imaging.study import ImageRef, open_study
@@ -137,6 +138,7 @@ if TYPE_CHECKING:
     )
     from medgym.metrics.rate import Rate
     from medgym.policy import Policy, Sampling, load_policy
+    from medgym.regions import Mask, Region
     from medgym.registry import load, names
     from medgym.rollout import Tally, collect, roll_out
     from medgym.rollout.branching import Resume

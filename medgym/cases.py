@@ -17,7 +17,7 @@ from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError, unknown
 from medgym.failures import calling
 from medgym.files import read_text
-from medgym.imaging.study import Box, ImageRef
+from medgym.imaging.study import Box, ImageRef, Slab, Window
 from medgym.regions import Mask as Mask
 from medgym.regions import Region as Region
 
@@ -34,7 +34,8 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 class CaseView(BaseModel):
     """A region of an image that an episode shows from the start, and who points to it.
 
-    It is drawn from the image's own pixels. `box_px` is in original pixels.
+    It is drawn from the image's own pixels. `box_px` is in original pixels. Without `plane` and
+    `index` it is of what the image starts with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,10 @@ class CaseView(BaseModel):
     image: int
     box_px: Box
     by: str = ""
+    plane: str | None = None
+    index: int | None = None
+    slab: Slab | None = None
+    window: Window | None = None
 
 
 class Case(BaseModel):

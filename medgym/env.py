@@ -20,6 +20,7 @@ from PIL import Image
 from medgym.cases import Case, open_cases
 from medgym.episode import DEFAULT_MAX_TURNS, DEFAULT_TOOLS, Episode, Rules
 from medgym.errors import UserError
+from medgym.imaging.imaging_study import IMAGE
 from medgym.messages import MAX_TEXT
 from medgym.rubric import Rubric
 from medgym.spaces import AnyText
@@ -27,6 +28,9 @@ from medgym.tool import Tool
 from medgym.workspace import Coordinates, Workspace
 
 Observation = dict[str, Any]
+
+MAX_PLANE = 40
+"""The most characters of a plane's name in an observation."""
 
 
 class MedEnv(gymnasium.Env[Observation, str]):
@@ -43,7 +47,8 @@ class MedEnv(gymnasium.Env[Observation, str]):
         coordinates: `"thousandths"` of the addressed view, or view `"pixel"`s.
         render_mode: `"rgb_array"` (the newest view), `"ansi"` (the conversation), or None.
 
-    Observation: `{"text": str, "image": uint8 (view_size, view_size, 3)}`. `info["message"]` is the
+    Observation: `{"text": str, "image": uint8 (view_size, view_size, 3), "plane": str, "index":
+    int}`: the image is the newest view, of that plane and index. `info["message"]` is the
     same turn as chat content with all new images at their own size; `info["system"]` (at reset) the
     instructions; `info["score"]` (at the end) the reward's terms.
 
@@ -87,6 +92,8 @@ class MedEnv(gymnasium.Env[Observation, str]):
             {
                 "text": AnyText(MAX_TEXT),
                 "image": Box(0, 255, (self.rules.view_size, self.rules.view_size, 3), np.uint8),
+                "plane": AnyText(MAX_PLANE),
+                "index": Box(0, 2**31 - 1, (), np.int32),
             }
         )
 
@@ -136,7 +143,14 @@ class MedEnv(gymnasium.Env[Observation, str]):
 
     def _observe(self, text: str) -> Observation:
         assert self.episode is not None
-        return {"text": text, "image": canvas(self.episode.workspace, self.rules.view_size)}
+        workspace = self.episode.workspace
+        newest = workspace.views[-1] if workspace.views else None
+        return {
+            "text": text,
+            "image": canvas(workspace, self.rules.view_size),
+            "plane": newest.plane[:MAX_PLANE] if newest else IMAGE,
+            "index": np.array(newest.index if newest else 0, np.int32),
+        }
 
     def render(self) -> Any:
         """The newest view (`rgb_array`) or the conversation so far (`ansi`)."""

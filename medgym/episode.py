@@ -16,6 +16,7 @@ from medgym.contracts import checked_reply, checked_result, fault_of
 from medgym.deadline import within
 from medgym.errors import Fault, ToolError, UserError
 from medgym.failures import at
+from medgym.imaging.opened import OpenedImage, opened_image
 from medgym.imaging.study import Study, open_image
 from medgym.messages import (
     MAX_CALLS,
@@ -189,8 +190,8 @@ class Rules:
     def _with_prompt(self, how: str) -> str:
         return f"{self.prompt}\n{how}" if self.prompt else how
 
-    def begin(self, case: Case, studies: Sequence[Study] | None = None) -> "Episode":
-        """A new episode of `case`; `studies` are its images where they are decoded already."""
+    def begin(self, case: Case, studies: Sequence[Study | OpenedImage] | None = None) -> "Episode":
+        """A new episode of `case`; `studies` are its images where they are opened already."""
         return Episode(case, self, studies)
 
 
@@ -213,21 +214,30 @@ class Episode:
             terms are called.
     """
 
-    def __init__(self, case: Case, rules: Rules, studies: Sequence[Study] | None = None) -> None:
+    def __init__(
+        self, case: Case, rules: Rules, studies: Sequence[Study | OpenedImage] | None = None
+    ) -> None:
         self._case = case
         self._rules = rules
         self._tools = {tool.name: tool for tool in rules.tools}
         self._tokens_left = rules.max_tokens
         self.workspace = Workspace(
-            studies if studies is not None else [open_image(ref) for ref in case.images],
+            studies if studies is not None else [opened_image(ref) for ref in case.images],
             view_size=rules.view_size,
             coordinates=rules.coordinates,
             names=(case.id, case.group, *(ref.uri for ref in case.images)),
         )
         for view in case.views:
             try:
-                self.workspace.show(view.image, view.box_px)
-            except ValueError as error:
+                self.workspace.show(
+                    view.image,
+                    view.box_px,
+                    plane=view.plane,
+                    index=view.index,
+                    slab=view.slab,
+                    window=view.window,
+                )
+            except (ValueError, ToolError) as error:
                 raise UserError(f"a view of {case.id}: {error}; fix: correct views") from error
         self.turns: list[Turn] = []
         self.answer: str | None = None
@@ -314,7 +324,7 @@ class Episode:
                 return _refused(call, str(error), fault)
             result = checked_result(used)
             views = tuple(self.workspace.add(view, made_by=call.name) for view in result.views)
-            lines = [caption_of(view) for view in views]
+            lines = [caption_of(view, self.workspace) for view in views]
             if result.text:
                 lines.append(result.text)
             return ToolOutcome(call, _cut("\n".join(lines)), views, dict(result.data))

@@ -12,10 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medgym.cases import open_cases
 from medgym.errors import ToolError
-from medgym.imaging.study import Study, open_image
+from medgym.imaging.grey import Window
+from medgym.imaging.imaging_study import ImagingStudy, Plane
+from medgym.imaging.opened import ImagePlace, OpenedImage, opened_image
+from medgym.imaging.slabs import Slab
+from medgym.imaging.study import Study
 from medgym.tool import Fidelity, Tool, ToolResult
 from medgym.workspace import Workspace
 
@@ -100,8 +105,8 @@ def _check_declaration(tool: Tool) -> None:
 
 def _workspaces(cases: str) -> Iterator[tuple["_Maker", str]]:
     for case in open_cases(cases):
-        studies = [open_image(ref) for ref in case.images]
-        size = (studies[0].view_sizes or (64,))[-1]
+        studies = [opened_image(ref) for ref in case.images]
+        size = (studies[0].start.view_sizes or (64,))[-1]
         yield _Maker(studies, size, (case.id, case.group)), case.id
     for number, (width, height) in enumerate(SIZES):
         plain = np.random.default_rng(number)
@@ -109,17 +114,52 @@ def _workspaces(cases: str) -> Iterator[tuple["_Maker", str]]:
         shape = (height, width) if grey else (height, width, 3)
         study = Study(plain.integers(0, 256, shape).astype(np.uint8), (0.5, 0.25) if grey else None)
         yield _Maker([study, study], 48, ("plain",)), f"a plain image of {width} x {height}"
+    values = np.random.default_rng(len(SIZES)).normal(0, 400, (5, 4, 6)).astype(np.float32)
+    start = ImagePlace("coronal", 1, Slab(3), None)
+    volume = PlainVolume(values)
+    opened = OpenedImage(volume, start, volume.slab(start.plane, start.index, Slab(3)))
+    yield _Maker([opened], 48, ("volume",)), "a plain volume"
+
+
+class PlainVolume(ImagingStudy):
+    """A volume in memory, as (z, y, x) in Hounsfield units; each voxel 1 mm wide and 2 mm deep."""
+
+    def __init__(self, values: NDArray[np.float32]) -> None:
+        super().__init__("a plain volume")
+        self._values = values
+
+    @property
+    def planes(self) -> Mapping[str, Plane]:
+        """See `ImagingStudy.planes`."""
+        deep, high, wide = self._values.shape
+        return {
+            "axial": Plane(deep, (wide, high), (1.0, 1.0), "patient"),
+            "coronal": Plane(high, (wide, deep), (2.0, 1.0), "patient"),
+        }
+
+    def decode(self, plane: str, index: int, region: tuple[int, int, int, int]) -> Study:
+        """See `ImagingStudy.decode`."""
+        x0, y0, x1, y1 = region
+        image = self._values[index] if plane == "axial" else self._values[:, index]
+        spacing = self.planes[plane].spacing_mm
+        return Study(image[y0:y1, x0:x1], spacing, "CT", Window(40.0, 800.0), unit="HU")
+
+    def place_mm(self, plane: str, index: int) -> float | None:
+        """See `ImagingStudy.place_mm`."""
+        return 2.0 * index if plane == "axial" else float(index)
 
 
 class _Maker:
     """Makes the same workspace again and again, with its first view looked at more closely."""
 
-    def __init__(self, studies: Sequence[Study], size: int, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, studies: Sequence[Study | OpenedImage], size: int, names: tuple[str, ...]
+    ) -> None:
         self.studies, self.size, self.names = tuple(studies), size, names
 
     def __call__(self) -> Workspace:
         made = Workspace(self.studies, view_size=self.size, names=self.names)
-        width, height = self.studies[0].size
+        width, height = made.studies[0].size
         corner = (0.0, 0.0, float((width + 1) // 2), float((height + 1) // 2))
         made.add(made.look(0, corner, enlarge=True, made_by="check_tool"))
         return made
@@ -170,7 +210,7 @@ def _check_result(tool: Tool, result: ToolResult, workspace: Workspace, where: s
             f"{tool.name}: a view of an image {view.image} that does not exist {where}",
         )
         x0, y0, x1, y1 = view.box_px
-        width, height = workspace.studies[view.image].size
+        width, height = workspace.images[view.image].size(view.place)
         _expect(
             0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height,
             f"{tool.name}: a view outside its image ({view.box_px} of {width} x {height}) {where}",
@@ -181,13 +221,13 @@ def _check_result(tool: Tool, result: ToolResult, workspace: Workspace, where: s
             f"{workspace.view_size} x {workspace.view_size}",
         )
         pixels = hashlib.sha256(view.picture.tobytes()).hexdigest()
-        parts.append(f"{view.image} {view.box_px} {view.size} {view.made_by} {pixels}")
+        parts.append(f"{view.image} {view.box_px} {view.size} {view.made_by} {view.place} {pixels}")
     return "\n".join(parts)
 
 
 def _fingerprint(workspace: Workspace) -> tuple[Any, ...]:
     views = tuple(
-        (v.number, v.image, v.box_px, v.made_by, v.size, v.picture.tobytes())
+        (v.number, v.image, v.box_px, v.made_by, v.place, v.size, v.picture.tobytes())
         for v in workspace.views
     )
     pixels = tuple(hashlib.sha256(study.pixels.tobytes()).digest() for study in workspace.studies)

@@ -21,7 +21,8 @@ import numpy as np
 
 from medgym.cases import Case, case_hash
 from medgym.errors import RunError
-from medgym.imaging.study import Box
+from medgym.imaging.imaging_study import IMAGE
+from medgym.imaging.study import Box, Slab, Window
 from medgym.messages import MessageRole
 
 if TYPE_CHECKING:
@@ -78,13 +79,20 @@ class Look:
 
     Attributes:
         tool, image, box_px: which tool made it, of which image and region (original pixels).
-        gain: how many times finer it shows the region than the first view of the image does.
+        gain: how many times finer it shows the region than an overview does: the first view, or
+            of another plane or index the whole of it as the first view would show it.
+        plane, index, slab, window: what it shows of the image. Records leave out what is at its
+            default.
     """
 
     tool: str
     image: int
     box_px: Box
     gain: float = 1.0
+    plane: str = IMAGE
+    index: int = 0
+    slab: Slab | None = None
+    window: Window | None = None
 
 
 @dataclass(frozen=True)

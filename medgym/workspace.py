@@ -9,6 +9,7 @@ too, such as the file name pneumonia_12.png, so it holds only hashes of ids, gro
 import math
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -18,7 +19,10 @@ from PIL import Image
 from medgym.errors import ToolError, UserError
 from medgym.failures import ContractError
 from medgym.imaging.boxes import checked_box
+from medgym.imaging.grey import Window
 from medgym.imaging.lazy_image import Picture
+from medgym.imaging.opened import ImagePlace, OpenedImage
+from medgym.imaging.slabs import Slab
 from medgym.imaging.study import Box, Study
 
 Coordinates = Literal["thousandths", "pixel"]
@@ -26,6 +30,9 @@ Coordinates = Literal["thousandths", "pixel"]
 MAX_ASPECT = 16
 """The greatest ratio of a rendered view's sides. A sliver is stretched to it, because image
 processors refuse slivers (Qwen-VL's from a ratio of 200) and no request of a policy may raise."""
+
+
+START = ImagePlace()
 
 
 class View:
@@ -38,6 +45,7 @@ class View:
             of the picture this is the affine map from the view to the original.
         shown: the picture, RGB, at most `view_size` on each side, drawn when its pixels are needed.
         made_by: the tool that made it; None for the views that an episode starts with.
+        place: the plane, the index, the slab and the window that it shows.
     """
 
     def __init__(
@@ -47,12 +55,34 @@ class View:
         box_px: Box,
         picture: Image.Image | Picture,
         made_by: str | None = None,
+        place: ImagePlace = START,
     ) -> None:
         self.number = number
         self.image = image
         self.box_px = box_px
         self.shown = Picture.of(picture)
         self.made_by = made_by
+        self.place = place
+
+    @property
+    def plane(self) -> str:
+        """The plane that it shows; `image` of a study of one image."""
+        return self.place.plane
+
+    @property
+    def index(self) -> int:
+        """Which image of the plane it shows, from 0."""
+        return self.place.index
+
+    @property
+    def slab(self) -> Slab | None:
+        """The slab that it shows; None for one image."""
+        return self.place.slab
+
+    @property
+    def window(self) -> Window | None:
+        """The window that it was asked for; None for the file's own."""
+        return self.place.window
 
     @property
     def picture(self) -> Image.Image:
@@ -93,7 +123,7 @@ class Workspace:
     """The images of an episode and the views of them that exist so far.
 
     Attributes:
-        studies: the decoded images, in the case's order.
+        images: the case's images, each with the planes and indices that can be reached from it.
         view_size: the greatest side of a view, in pixels.
         coordinates: what boxes in calls are measured in: thousandths of the view, or view pixels.
 
@@ -104,13 +134,13 @@ class Workspace:
 
     def __init__(
         self,
-        studies: Sequence[Study],
+        studies: Sequence[Study | OpenedImage],
         *,
         view_size: int = 448,
         coordinates: Coordinates = "thousandths",
         names: Sequence[str] = (),
     ) -> None:
-        self.studies = tuple(studies)
+        self.images = tuple(OpenedImage.of(study) for study in studies)
         self.view_size = view_size
         self.coordinates: Coordinates = coordinates
         self._names = frozenset(_hash(name) for name in names if name)
@@ -127,16 +157,73 @@ class Workspace:
             box_px = (0.0, 0.0, float(width), float(height))
             self.add(self.look(image, box_px, enlarge=False, made_by=None))
 
-    def show(self, image: int, box_px: Box) -> View:
+    @property
+    def studies(self) -> tuple[Study, ...]:
+        """The decoded images with which the episode starts, in the case's order."""
+        return tuple(image.start for image in self.images)
+
+    def study(self, view: View) -> Study:
+        """The decoded image of which a view is, in the view's window: for a tool that measures.
+
+        Raises:
+            ToolError: it is too large to be decoded whole.
+            UserError: it cannot be read.
+        """
+        return self.images[view.image].at(view.place)
+
+    def show(
+        self,
+        image: int,
+        box_px: Box,
+        *,
+        plane: str | None = None,
+        index: int | None = None,
+        slab: Slab | None = None,
+        window: Window | None = None,
+    ) -> View:
         """Add a view of a region that the episode starts with, enlarged as by the tool `zoom`.
+
+        Args:
+            plane, index, slab, window: as of `look`.
 
         Raises:
             ValueError: no such image, or a box that is empty or reaches outside it.
+            ToolError: no such place.
         """
-        if not 0 <= image < len(self.studies):
+        if not 0 <= image < len(self.images):
             raise ValueError(f"there is no image {image}")
-        box_px = checked_box(box_px, image, self.studies[image].size)
-        return self.add(self.look(image, box_px, enlarge=True, made_by=None))
+        place = self.place(image, plane, index, slab, window)
+        box_px = checked_box(box_px, image, self.images[image].size(place))
+        view = self.look(image, box_px, enlarge=True, made_by=None, **vars(place))
+        return self.add(view)
+
+    def place(
+        self,
+        image: int,
+        plane: str | None = None,
+        index: int | None = None,
+        slab: Slab | None = None,
+        window: Window | None = None,
+    ) -> ImagePlace:
+        """The place that is meant: without plane and index, that with which the episode starts.
+
+        Raises:
+            ToolError: there is no such plane or index, or no window for colours.
+        """
+        opened = self.images[image]
+        place = opened.place
+        if plane is not None or index is not None:
+            plane = place.plane if plane is None else plane
+            if index is None:
+                opened.checked(ImagePlace(plane))
+                last = opened.planes[plane].count - 1
+                if plane != place.plane and last > 0:
+                    raise ToolError(f"plane {plane} needs an index; it has 0 to {last}")
+                index = place.index if plane == place.plane else 0
+            place = ImagePlace(plane, index, slab)
+        if window is not None:
+            place = replace(place, window=window)
+        return place if place == opened.place else opened.checked(place)
 
     def is_named(self, name: str | None) -> bool:
         """Whether this names the case that is played: its id, its group or an image's URI."""
@@ -154,13 +241,14 @@ class Workspace:
             made_by: the tool that made it, where the view does not say.
 
         Raises:
-            ContractError: it is no view, of no image of the case, of a box that is empty or reaches
-                outside its image, or of pixels of another form or size than a view may have.
+            ContractError: it is no view, of no image of the case, of no plane or index of it, of a
+                box that is empty or reaches outside its image, or of pixels of another form or size
+                than a view may have.
         """
         given: object = view
         if not isinstance(given, View):
             raise ContractError(f"made a {type(given).__name__}; expected a View")
-        last = len(self.studies) - 1
+        last = len(self.images) - 1
         if not isinstance(view.image, int) or not 0 <= view.image <= last:
             image = str(view.image)[:40]
             raise ContractError(f"made a view of image {image}; expected 0 to {last}")
@@ -171,11 +259,13 @@ class Workspace:
                 f"{self.view_size} pixels a side"
             )
         try:
-            box_px = checked_box(view.box_px, view.image, self.studies[view.image].size)
-        except ContractError as error:
+            size = self.images[view.image].size(view.place)
+            box_px = checked_box(view.box_px, view.image, size)
+        except (ContractError, ToolError) as error:
             raise ContractError(f"made an impossible view: {error}") from error
         made_by = made_by if view.made_by is None else str(view.made_by)
-        numbered = View(len(self._views), int(view.image), box_px, view.shown, made_by)
+        number = len(self._views)
+        numbered = View(number, int(view.image), box_px, view.shown, made_by, view.place)
         self._views.append(numbered)
         return numbered
 
@@ -218,50 +308,82 @@ class Workspace:
         top, bottom = _whole(y0, y1, view.box_px[1], view.box_px[3])
         return left, top, right, bottom
 
-    def look(self, image: int, box_px: Box, *, enlarge: bool, made_by: str | None) -> View:
+    def look(
+        self,
+        image: int,
+        box_px: Box,
+        *,
+        enlarge: bool,
+        made_by: str | None,
+        plane: str | None = None,
+        index: int | None = None,
+        slab: Slab | None = None,
+        window: Window | None = None,
+    ) -> View:
         """A new, unnumbered view of a region of an image.
 
         The aspect is that at the patient. With `enlarge` the region fills `view_size`; without it,
         the region is never shown larger than its original pixels (where these are not square, than
         their shorter sides).
+
+        Args:
+            plane, index, slab, window: what is shown of the image. A tool that starts from a view
+                passes on its own: `**vars(view.place)`. With neither plane nor index it is what
+                the episode started with.
+
+        Raises:
+            ToolError: there is no such plane or index, or no window for colours.
         """
-        study = self.studies[image]
-        width, height = study.true_size(box_px[2] - box_px[0], box_px[3] - box_px[1])
+        opened = self.images[image]
+        place = self.place(image, plane, index, slab, window)
+        width, height = opened.true_size(place, box_px)
         factor = self.view_size / max(width, height)
         if not enlarge:
             factor = min(1.0, factor)
         across, down = max(1, round(width * factor)), max(1, round(height * factor))
         across = max(across, -(-down // MAX_ASPECT))
         down = max(down, -(-across // MAX_ASPECT))
-        picture = _picture(study, box_px, (across, down))
-        return View(-1, image, box_px, picture, made_by)
+        picture = _picture(opened, place, box_px, (across, down))
+        return View(-1, image, box_px, picture, made_by, place)
+
+    def again(self, view: View, place: ImagePlace, made_by: str | None) -> View:
+        """A new, unnumbered view of the same region at the same size, of another place."""
+        opened = self.images[view.image]
+        picture = _picture(opened, opened.checked(place), view.box_px, view.size)
+        return View(-1, view.image, view.box_px, picture, made_by, place)
+
+    def overview(self, image: int, place: ImagePlace, made_by: str | None) -> View:
+        """A new, unnumbered view of the whole of what is at a place."""
+        width, height = self.images[image].size(place)
+        box_px = (0.0, 0.0, float(width), float(height))
+        return self.look(image, box_px, enlarge=False, made_by=made_by, **vars(place))
 
     def overlay(self, view: View, picture: Image.Image, made_by: str) -> View:
         """A new, unnumbered view of the same region with other pixels, such as an outline."""
-        return View(-1, view.image, view.box_px, picture.convert("RGB"), made_by)
+        return View(-1, view.image, view.box_px, picture.convert("RGB"), made_by, view.place)
 
 
 def _hash(name: str) -> bytes:
     return blake2b(name.encode("utf-8", "replace"), digest_size=16).digest()
 
 
-_PICTURES: WeakKeyDictionary[Study, WeakValueDictionary[tuple[Box, tuple[int, int]], Picture]] = (
-    WeakKeyDictionary()
-)
+_Key = tuple[ImagePlace, Box, tuple[int, int]]
+_PICTURES: WeakKeyDictionary[Study, WeakValueDictionary[_Key, Picture]] = WeakKeyDictionary()
 
 
-def _picture(study: Study, box_px: Box, size: tuple[int, int]) -> Picture:
+def _picture(opened: OpenedImage, place: ImagePlace, box_px: Box, size: tuple[int, int]) -> Picture:
     """A region as a picture, shared by all views of it.
 
-    The members of a group share their studies, so they draw and hash their first views once.
+    The members of a group share their images, so they draw and hash their first views once.
     """
-    pictures = _PICTURES.get(study)
+    pictures = _PICTURES.get(opened.start)
     if pictures is None:
-        pictures = _PICTURES.setdefault(study, WeakValueDictionary())
-    picture = pictures.get((box_px, size))
+        pictures = _PICTURES.setdefault(opened.start, WeakValueDictionary())
+    key = place, box_px, size
+    picture = pictures.get(key)
     if picture is None:
-        picture = Picture(size, lambda: study.render(box_px, size))
-        pictures[box_px, size] = picture
+        picture = Picture(size, lambda: opened.render(place, box_px, size))
+        pictures[key] = picture
     return picture
 
 

@@ -28,7 +28,9 @@ class Zoom(Tool):
 
         `data` holds `image` and `box_px`, the region in whole original pixels.
         """
-        image = workspace.view(args.view).image
+        seen = workspace.view(args.view)
         box_px = workspace.box_px(args.view, args.box)
-        view = workspace.look(image, box_px, enlarge=self.enlarges, made_by=self.name)
-        return ToolResult(views=(view,), data={"image": image, "box_px": list(box_px)})
+        view = workspace.look(
+            seen.image, box_px, enlarge=self.enlarges, made_by=self.name, **vars(seen.place)
+        )
+        return ToolResult(views=(view,), data={"image": seen.image, "box_px": list(box_px)})

@@ -60,8 +60,16 @@ class Refer(Tool):
             _awaited(self._ask(args.specialty, self._asked)), self._loop
         )
         opinion = asking.result()
-        shown = opinion.view and workspace.look(
-            opinion.view.image, opinion.view.box_px, enlarge=True, made_by=self.name
+        seen = opinion.view
+        shown = seen and workspace.look(
+            seen.image,
+            seen.box_px,
+            enlarge=True,
+            made_by=self.name,
+            plane=seen.plane,
+            index=seen.index,
+            slab=seen.slab,
+            window=seen.window,
         )
         views = (shown,) if shown else ()
         return ToolResult(text=opinion.line(), views=views, data={"round": self._asked})

@@ -143,18 +143,21 @@ def show(
 def drawn(case: Case, workspace: Any, *, side: int, full: bool, gold: bool) -> list[Any]:
     """A case's overviews, and where asked its whole images and its gold regions close up."""
     from medgym.imaging.drawing import GOLD, Mark, enlarged, marked
+    from medgym.metrics.regions import placed, shows
 
     pictures = []
     for view in workspace.views:
-        regions = [r for r in case.regions if r.image == view.image] if gold else []
+        regions = [r for r in placed(case) if shows(view, r)] if gold else []
         marks = [Mark(region.box_px, GOLD) for region in regions]
         pictures.append(marked(view.picture, view.box_px, marks, side))
-        study = workspace.studies[view.image]
+        study = workspace.study(view)
         if full:
             pictures.append(study.render(view.box_px, study.size))
         for region in regions:
             window = _around(region.box_px, workspace.view_size, study.size)
-            close = workspace.look(view.image, window, enlarge=False, made_by=None)
+            close = workspace.look(
+                view.image, window, enlarge=False, made_by=None, **vars(view.place)
+            )
             pictures.append(enlarged(close.picture, side))
     return pictures
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgym.cases import LETTERS, Case, CaseView, option_of
-from medgym.imaging.study import Box
+from medgym.imaging.imaging_study import IMAGE
 from medgym.trajectory import Look, Trajectory
 
 SPECIALTIES = (
@@ -72,8 +72,22 @@ def opinion_of(
     if answer is not None:
         answer = " ".join(answer.split())[:LONGEST] or None
     last = looks[-1] if looks else None
-    view = CaseView(image=last.image, box_px=last.box_px, by=who) if last else None
+    view = None if last is None else _view_of(last, who)
     return Opinion(who, answer, reason, view)
+
+
+def _view_of(look: Look, who: str) -> CaseView:
+    """Where someone looked. What an image starts with needs no name where it is the only one."""
+    is_only = look.plane == IMAGE and look.index == 0
+    return CaseView(
+        image=look.image,
+        box_px=look.box_px,
+        by=who,
+        plane=None if is_only else look.plane,
+        index=None if is_only else look.index,
+        slab=look.slab,
+        window=look.window,
+    )
 
 
 def opinions_in(case: Case, consultation: Trajectory) -> list[Opinion]:
@@ -118,10 +132,10 @@ def advised_case(case: Case, opinions: Sequence[Opinion], views: int = 0) -> Cas
     The attending starts with up to `views` of the regions that the specialists looked at last, each
     once, rendered again without the marks that a specialist's tool may have put there.
     """
-    places: dict[tuple[int, Box], CaseView] = {}
+    places: dict[CaseView, CaseView] = {}
     for opinion in opinions:
         if opinion.view is not None:
-            places.setdefault((opinion.view.image, opinion.view.box_px), opinion.view)
+            places.setdefault(opinion.view.model_copy(update={"by": ""}), opinion.view)
     lines = "\n".join((HEADING, *(opinion.line() for opinion in opinions)))
     if not opinions:
         lines = f"{HEADING} none"

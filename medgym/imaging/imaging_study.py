@@ -170,7 +170,7 @@ class ImagingStudy(ABC):
         region = self._region(plane, index, box_px)
         study = self.decode(plane, index, region)
         if window is not None:
-            study = replace(study, window=self._chosen(study, plane, index, window))
+            study = shown_in(study, self.chosen_window(study, plane, index, window))
         if size is None:
             wide, high = study.true_size(x1 - x0, y1 - y0)
             size = max(1, round(wide)), max(1, round(high))
@@ -212,9 +212,10 @@ class ImagingStudy(ABC):
             )
         return math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
 
-    def _chosen(
+    def chosen_window(
         self, study: Study, plane: str, index: int, given: Window | tuple[float, float] | str
     ) -> Window:
+        """The window that is asked for, of a decoded image; errors as of `show`."""
         if study.window is None and study.pixels.ndim == 3:
             raise UserError(f"{self.name} has colours, and no window; fix: leave the window out")
         if isinstance(given, str):
@@ -237,8 +238,19 @@ class ImagingStudy(ABC):
                 f"({chosen.centre:g}, {chosen.width:g}) is no window; fix: give a finite centre "
                 "and a width above 0"
             )
-        inverted = study.window is not None and study.window.inverted
-        return replace(chosen, inverted=chosen.inverted != inverted)
+        return chosen
+
+    def place_mm(self, plane: str, index: int) -> float | None:
+        """Where an image lies along the patient's axis to which its plane is closest to being
+        perpendicular: millimetres toward the left, back or head; None where this is unknown."""
+        self._check(plane, index)
+        return None
+
+
+def shown_in(study: Study, window: Window) -> Study:
+    """A decoded image in another window. What the file shows inverted stays inverted."""
+    inverted = study.window is not None and study.window.inverted
+    return replace(study, window=replace(window, inverted=window.inverted != inverted))
 
 
 class OneImage(ImagingStudy):

@@ -26,6 +26,7 @@ from medgym.imaging.imaging_study import Plane as Plane
 from medgym.imaging.limits import chosen_frame
 from medgym.imaging.nifti.study import NiftiStudy, is_nifti
 from medgym.imaging.pictures.study import PictureStudy, is_picture
+from medgym.imaging.reach import reach_need
 from medgym.imaging.rendering import Box as Box
 from medgym.imaging.rendering import Study as Study
 from medgym.imaging.series.enhanced import open_frames
@@ -133,7 +134,8 @@ def open_file(path: Path, frame: int | None = None) -> Study:
 
 
 def need_of(ref: ImageRef) -> int:
-    """Bytes of memory that opening and showing an image file takes at its most, from its header.
+    """Bytes of memory that opening an image file and showing it, and the others that can be reached
+    from it, takes at its most, from its header.
 
     0 for a file that `open_image` refuses.
     """
@@ -143,9 +145,13 @@ def need_of(ref: ImageRef) -> int:
         study = _opened_file(path, ref.series, as_frames=ref.frame is not None)
         plane, index = place_of(study, ref)
         if isinstance(study, _Framed):
+            if study.frames == 1:
+                return study.need(0)
             before = itertools.takewhile(lambda name: name != plane, study.planes)
-            return study.need(index + sum(study.planes[name].count for name in before))
-        return study.need(plane, index)
+            need = study.need(index + sum(study.planes[name].count for name in before))
+        else:
+            need = study.need(plane, index)
+        return need + reach_need(study.planes)
     except Exception:  # opening it says what is wrong
         return 0
 

@@ -13,11 +13,12 @@ import numpy as np
 from medgym.cases import Case
 from medgym.episode import Episode, Rules
 from medgym.errors import UserError
-from medgym.imaging.lazy_image import Picture
-from medgym.imaging.study import ImageRef, Study, open_image
+from medgym.imaging.opened import OpenedImage, opened_image
+from medgym.imaging.study import ImageRef, Study
+from medgym.metrics.stretched import stretched
 from medgym.seeds import seed_of
 from medgym.tool import Tool, ToolArgs, ToolResult
-from medgym.workspace import View, Workspace
+from medgym.workspace import Workspace
 
 Images = tuple[ImageRef, ...]
 
@@ -28,7 +29,7 @@ class ExchangedRules(Rules):
 
     others: Mapping[str, Images] = field(default_factory=dict)
 
-    def begin(self, case: Case, studies: Sequence[Study] | None = None) -> Episode:
+    def begin(self, case: Case, studies: Sequence[Study | OpenedImage] | None = None) -> Episode:
         """A new episode of `case` whose tools show another case's images."""
         if case.id not in self.others:
             raise UserError(
@@ -72,13 +73,16 @@ class _Exchanged(Episode):
     """An episode whose tools get a workspace of other images, with the same views in it."""
 
     def __init__(
-        self, case: Case, rules: ExchangedRules, studies: Sequence[Study] | None = None
+        self,
+        case: Case,
+        rules: ExchangedRules,
+        studies: Sequence[Study | OpenedImage] | None = None,
     ) -> None:
         super().__init__(case, rules, studies)
-        opened = [open_image(ref) for ref in rules.others[case.id]]
+        opened = [opened_image(ref) for ref in rules.others[case.id]]
         self._others = [
-            _fitted(opened[image % len(opened)], study)
-            for image, study in enumerate(self.workspace.studies)
+            _fitted(opened[image % len(opened)], own)
+            for image, own in enumerate(self.workspace.images)
         ]
         self._names = (case.id, case.group, *(ref.uri for ref in case.images))
 
@@ -90,24 +94,24 @@ class _Exchanged(Episode):
             names=self._names,
         )
         for view in workspace.views[len(self._others) :]:
-            other.add(_seen(view, self._others[view.image]))
+            other.add(other.again(view, view.place, view.made_by))
         return super()._use(tool, args, other)
 
 
-def _seen(view: View, study: Study) -> View:
-    """The view of another image: the same region at the same size."""
-    picture = Picture(view.size, lambda: study.render(view.box_px, view.size))
-    return View(-1, view.image, view.box_px, picture, view.made_by)
-
-
-def _fitted(other: Study, own: Study) -> Study:
+def _fitted(other: OpenedImage, own: OpenedImage) -> OpenedImage:
     """The other image in the frame of the case's own, stretched to its size if they differ."""
+    if own.has_many:
+        return stretched(other, own)
+    return OpenedImage.of(_same_size(other.start, own.start))
+
+
+def _same_size(other: Study, own: Study) -> Study:
     if other.size == own.size:
         return other
     width, height = other.size
-    stretched = other.render((0.0, 0.0, float(width), float(height)), own.size)
+    enlarged = other.render((0.0, 0.0, float(width), float(height)), own.size)
     return Study(
-        np.asarray(stretched),
+        np.asarray(enlarged),
         own.spacing_mm,
         other.modality,
         view_sizes=own.view_sizes,

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from medgym.cases import Case, option_of
-from medgym.metrics.regions import box_iou, findings
+from medgym.metrics.regions import box_iou, findings, shows
 from medgym.registry import names
 from medgym.trajectory import Trajectory
 
@@ -29,16 +30,17 @@ Played = Sequence[tuple[Case, Trajectory]]
 def hit(case: Case, trajectory: Trajectory, slack_px: float = 0.5) -> bool | None:
     """Whether one look showed a whole gold region, None for a case without regions.
 
-    A look counts if its box holds the region's box to within `slack_px` original pixels, and if it
-    shows the region finer than the first view of the image does. The first view shows every region,
-    but too small; a crop or an overlay of the whole image shows it no finer.
+    A look counts if it is of the region's plane and indices (see `shows`), if its box holds the
+    region's box to within `slack_px` original pixels, and if it shows the region finer than an
+    overview does. An overview shows every region, but too small; a crop or an overlay of the whole
+    image shows it no finer.
     """
     regions = findings(case)
     if not regions:
         return None
     return any(
         look.gain > 1
-        and look.image == region.image
+        and shows(look, region)
         and look.box_px[0] <= region.box_px[0] + slack_px
         and look.box_px[1] <= region.box_px[1] + slack_px
         and look.box_px[2] >= region.box_px[2] - slack_px
@@ -54,7 +56,7 @@ def best_iou(case: Case, trajectory: Trajectory) -> float | None:
     if not regions:
         return None
     pairs = ((look, region) for look in trajectory.looks for region in regions)
-    return max((box_iou(k.box_px, r.box_px) for k, r in pairs if k.image == r.image), default=0.0)
+    return max((box_iou(k.box_px, r.box_px) for k, r in pairs if shows(k, r)), default=0.0)
 
 
 def errors(case: Case, trajectory: Trajectory) -> frozenset[str]:
@@ -116,7 +118,7 @@ def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
         "looking/looked": sum(bool(t.looks) for t in trajectories),
         "looking/answered_blind": sum(t.terminated and not t.looks for t in trajectories),
         "looking/distinct_views": sum(
-            len({(look.image, look.box_px) for look in t.looks}) for t in trajectories
+            len({replace(look, tool="", gain=1.0) for look in t.looks}) for t in trajectories
         ),
         **{f"looking/calls/{name}": calls[name] for name in sorted({*calls, *tools})},
         "episode/turns": sum(t.turns for t in trajectories),

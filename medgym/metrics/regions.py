@@ -5,8 +5,10 @@ labelled `gaze` are the levels of a heat map, whose masks or boxes add up. It sa
 not what is there, so it is not a finding, and `findings` omits it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +16,41 @@ from numpy.typing import NDArray
 from medgym.cases import Case, Mask, Region
 from medgym.imaging.study import Box
 from medgym.trajectory import Look
+from medgym.workspace import View
+
+T = TypeVar("T")
 
 GAZE = "gaze"
 """The label of the regions that are a gaze map."""
 
 
 def findings(case: Case) -> tuple[Region, ...]:
-    """The gold regions of a case, without its gaze map."""
-    return tuple(region for region in case.regions if region.label != GAZE)
+    """The gold regions of a case, without its gaze map, each with its plane and indices."""
+    return tuple(region for region in placed(case) if region.label != GAZE)
+
+
+def placed(case: Case) -> tuple[Region, ...]:
+    """The gold regions of a case. Those that name no place in a study have the one that the case's
+    image names; of an image that names none they lie on any, for then there is only one."""
+    return tuple(map(partial(_placed, case), case.regions))
+
+
+def _placed(case: Case, region: Region) -> Region:
+    ref = case.images[region.image] if 0 <= region.image < len(case.images) else None
+    if region.plane is not None or ref is None or ref.plane is None or ref.index is None:
+        return region
+    return region.model_copy(update={"plane": ref.plane, "index": ref.index})
+
+
+def shows(look: Look | View, region: Region) -> bool:
+    """Whether a look or a view is of the plane and of the indices of a region, wherever its box is.
+
+    A slab shows a region if its middle is one of the region's images, and if it is no thicker than
+    the region: in a thicker one the region is mixed with what lies before and behind it.
+    """
+    if look.image != region.image or not region.lies_on(look.plane, look.index):
+        return False
+    return region.plane is None or look.slab is None or look.slab.count <= region.count
 
 
 def gaze_regions(heat: NDArray[np.floating], levels: int = 4, image: int = 0) -> tuple[Region, ...]:
@@ -106,17 +135,20 @@ class Overlap:
 def overlap(looks: Sequence[Look], regions: Sequence[Region]) -> Overlap:
     """The overlap of all looks together with all gold regions together, over all images.
 
+    In a volume, gold is what the looks at a region's images show of it; each plane and index that
+    was looked at counts by itself as looked-at area.
+
     If there is a gaze map, only it is the gold: its regions add up to a heat whose peak is 1.
     Otherwise gold is where any of the regions is.
     """
     gaze = [region for region in regions if region.label == GAZE]
     shared = gold = looked = peak = 0.0
-    for image in {look.image for look in looks} | {region.image for region in regions}:
-        boxes = [look.box_px for look in looks if look.image == image]
+    elsewhere = [look for look in looks if not any(shows(look, each) for each in gaze or regions)]
+    for one in _grouped(elsewhere, lambda look: (look.image, look.plane, look.index)):
+        looked += union_area([look.box_px for look in one])
+    for here in _grouped(gaze or regions, _where):
+        boxes = [look.box_px for look in looks if shows(look, here[0])]
         looked += union_area(boxes)
-        here = [region for region in gaze or regions if region.image == image]
-        if not here:
-            continue
         frame = _frame(here)
         layers = _layers(here, frame)
         heat = layers.sum(axis=0) if gaze else layers.max(axis=0)
@@ -132,13 +164,42 @@ def overlap(looks: Sequence[Look], regions: Sequence[Region]) -> Overlap:
 def regions_iou(some: Sequence[Region], others: Sequence[Region]) -> float:
     """Intersection over union of some regions together with others together, over all images."""
     shared = union = 0.0
-    for image in {region.image for region in (*some, *others)}:
-        sides = [[region for region in side if region.image == image] for side in (some, others)]
+    alone = [each for each in some if not any(_meet(each, other) for other in others)]
+    groups: list[tuple[list[Region], list[Region]]] = [
+        (here, []) for here in _grouped(alone, _where)
+    ]
+    groups += [
+        ([each for each in some if _meet(each, here[0])], here) for here in _grouped(others, _where)
+    ]
+    for sides in groups:
         frame = _frame([*sides[0], *sides[1]])
         one, other = (_layers(side, frame).any(axis=0) for side in sides)
         shared += float((one & other).sum())
         union += float((one | other).sum())
     return shared / union if union else 0.0
+
+
+def _where(region: Region) -> Hashable:
+    return region.image, region.plane, region.index, region.count
+
+
+def _meet(one: Region, other: Region) -> bool:
+    """Whether two regions are of one image, of planes and indices that may be the same."""
+    if one.image != other.image:
+        return False
+    if one.index is None or other.index is None:
+        return True
+    first = max(one.index, other.index)
+    end = min(one.index + one.count, other.index + other.count)
+    return one.plane == other.plane and first < end
+
+
+def _grouped(things: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Things by what they have in common, in the order in which that comes first."""
+    groups: dict[Hashable, list[T]] = {}
+    for each in things:
+        groups.setdefault(key(each), []).append(each)
+    return list(groups.values())
 
 
 def _frame(regions: Sequence[Region]) -> tuple[int, int, int, int]:

@@ -14,6 +14,7 @@ from medgym.contracts import checked_reply
 from medgym.episode import Episode, Rules
 from medgym.errors import UserError
 from medgym.failures import Failure, at
+from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
@@ -38,7 +39,7 @@ async def roll_out(
     member: int = 0,
     role: str = "policy",
     resume: Resume | None = None,
-    studies: Awaitable[Sequence[Study]] | Sequence[Study] | None = None,
+    studies: Awaitable[Sequence[Study | OpenedImage]] | Sequence[Study | OpenedImage] | None = None,
     threads: Executor | None = None,
     on_messages: OnMessages | None = None,
 ) -> Trajectory:
@@ -137,7 +138,7 @@ class _Part:
 
     seed: int
     member: int
-    studies: Sequence[Study] | None
+    studies: Sequence[Study | OpenedImage] | None
     threads: Executor | None
     on_messages: OnMessages | None
 

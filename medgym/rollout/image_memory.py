@@ -13,7 +13,9 @@ from contextlib import asynccontextmanager
 
 from medgym.cases import Case
 from medgym.failures import Failure
-from medgym.imaging.study import ImageRef, Study, need_of, open_image
+from medgym.imaging.opened import OpenedImage, opened_image
+from medgym.imaging.reach import reach_need
+from medgym.imaging.study import ImageRef, need_of
 from medgym.memory import machine_memory, readable
 
 FILE = "file"
@@ -24,15 +26,17 @@ _largest: dict[str, int] = {}
 it is only once it is drawn, so the first one of a source is drawn to be measured."""
 
 
-def note_sizes(images: Sequence[ImageRef], studies: Sequence[Study]) -> None:
+def note_sizes(images: Sequence[ImageRef], opened: Sequence[OpenedImage]) -> None:
     """Take note of how much memory the images of sources take."""
-    for ref, study in zip(images, studies, strict=True):
+    for ref, image in zip(images, opened, strict=True):
         scheme = ref.uri.partition(":")[0]
         if scheme == FILE:
             continue
+        study = image.start
         # While a region is shown, colours are held in Pillow's form too, and grey values as bytes.
         per_pixel = 7 if study.pixels.ndim == 3 else 2
         size = study.pixels.nbytes + per_pixel * study.size[0] * study.size[1]
+        size += reach_need(image.planes)
         if size > _largest.get(scheme, -1):
             _largest[scheme] = size
 
@@ -155,6 +159,6 @@ class ImageMemory:
 def _measure(ref: ImageRef) -> None:
     """Measure an image of a source that has not been measured yet."""
     try:
-        note_sizes([ref], [open_image(ref)])
+        note_sizes([ref], [opened_image(ref)])
     except Exception:  # the episode opens it too, and says what is wrong
         _largest.setdefault(ref.uri.partition(":")[0], 0)

@@ -1,7 +1,7 @@
 """The back end `local`: every episode is a coroutine of this process and advances at its own pace.
 
 Tools and image decoding run in threads; the calls of a tool that takes batches are joined. Members
-of a group that play at the same time share their case's decoded images, which are freed with the
+of a group that play at the same time share their case's opened images, which are freed with the
 last of them. What is shared is found by the images themselves (URI and frame), not by a case's id.
 """
 
@@ -15,9 +15,11 @@ from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure, at
-from medgym.imaging.study import ImageRef, Study, open_image
+from medgym.imaging.opened import OpenedImage, opened_image
+from medgym.imaging.study import ImageRef
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
+from medgym.privacy.names import without_names
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages, roll_out
 from medgym.rollout.image_memory import note_sizes
@@ -104,13 +106,14 @@ def encoded(messages: Sequence[Message], stored: Callable[[str], bool]) -> dict[
     return fresh
 
 
-def decoded(case: Case) -> list[Study]:
-    """A case's images; one that cannot be opened fails the case for good."""
+def decoded(case: Case) -> list[OpenedImage]:
+    """A case's images, opened; one that cannot be opened fails the case for good."""
     try:
         with at("environment"):
-            studies = [open_image(ref) for ref in case.images]
+            studies = [opened_image(ref) for ref in case.images]
     except UserError as error:
-        raise Failure("environment", str(error), final=True) from error
+        reason = without_names(str(error), case.images)  # the run keeps it
+        raise Failure("environment", reason, final=True) from error
     note_sizes(case.images, studies)
     return studies
 
@@ -120,9 +123,9 @@ class _Decoded:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._task: asyncio.Future[list[Study]] | None = None
+        self._task: asyncio.Future[list[OpenedImage]] | None = None
 
-    async def studies(self, threads: Executor) -> list[Study]:
+    async def studies(self, threads: Executor) -> list[OpenedImage]:
         if self._task is None:
             self._task = asyncio.get_running_loop().run_in_executor(threads, decoded, self._case)
         try:

@@ -22,7 +22,7 @@ from medgym.trajectory import (
     hash_ids,
     of_case,
 )
-from medgym.workspace import View
+from medgym.workspace import View, Workspace
 
 
 def record(
@@ -116,7 +116,13 @@ def looks_of(episode: Episode) -> tuple[Look, ...]:
     """The views that tools made, in order."""
     views = episode.workspace.views
     return tuple(
-        Look(view.made_by, view.image, view.box_px, _gain(view, views))
+        Look(
+            view.made_by,
+            view.image,
+            view.box_px,
+            _gain(view, episode.workspace),
+            **vars(view.place),
+        )
         for view in views
         if view.made_by is not None
     )
@@ -148,10 +154,13 @@ def faults_of(turn: Turn) -> list[str]:
     return [f"late:{tool}" if fault == "late" else fault for fault, tool in faults if fault]
 
 
-def _gain(view: View, views: Sequence[View]) -> float:
+def _gain(view: View, workspace: Workspace) -> float:
+    whole = workspace.views[view.image]
+    if view.place.image != whole.place.image:
+        whole = workspace.overview(view.image, view.place, None)
     fine, coarse = (
         (v.size[0] * v.size[1]) / ((v.box_px[2] - v.box_px[0]) * (v.box_px[3] - v.box_px[1]))
-        for v in (view, views[view.image])
+        for v in (view, whole)
     )
     return math.sqrt(fine / coarse)
 

@@ -20,7 +20,7 @@ Coverage suits gold that marks less than one must see; a view of nearly the whol
 from medgym.cases import Case
 from medgym.episode import Episode
 from medgym.errors import unknown
-from medgym.metrics.regions import overlap
+from medgym.metrics.regions import overlap, placed
 from medgym.rollout.record import looks_of
 from medgym.rubric import Rubric, Term, TermFunction, answered_right, well_formed
 from medgym.trajectory import Look
@@ -51,7 +51,7 @@ def looked_there(measure: str = "iou") -> TermFunction:
     def looking(case: Case, episode: Episode) -> float:
         if not case.regions or not answered_right(case, episode):
             return 0.0
-        value: float = getattr(overlap(closer(looks_of(episode)), case.regions), measure)
+        value: float = getattr(overlap(closer(looks_of(episode)), placed(case)), measure)
         return value
 
     return looking
@@ -69,5 +69,5 @@ def closer(looks: tuple[Look, ...]) -> list[Look]:
 
 def _within(inner: Look, outer: Look) -> bool:
     a, b = inner.box_px, outer.box_px
-    same = inner.image == outer.image
+    same = (inner.image, inner.plane, inner.index) == (outer.image, outer.plane, outer.index)
     return same and b[0] <= a[0] and b[1] <= a[1] and a[2] <= b[2] and a[3] <= b[3]

@@ -77,5 +77,7 @@ def segmentation_iou(case: Case, episode: Episode) -> float:
         box_px=tuple(made["box_px"]),
         mask=Mask.model_validate(made["mask"]) if masked else None,
         image=made["image"],
+        plane=made.get("plane"),
+        index=made.get("index"),
     )
     return regions_iou([found], gold)

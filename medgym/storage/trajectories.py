@@ -16,6 +16,7 @@ from PIL import Image
 
 from medgym.errors import UserError, missing_library
 from medgym.imaging.lazy_image import image_hash
+from medgym.imaging.study import Slab, Window
 from medgym.messages import ImagePart
 from medgym.storage.atomic import check_writable, write_atomic
 from medgym.storage.parts import Part, part_bytes, part_number, readable
@@ -137,7 +138,8 @@ class TrajectoryStore:
             return None
         import pyarrow
 
-        table = pyarrow.Table.from_pylist([_row(t) for t in trajectories], schema=_schema())
+        rows = [_row(t) for t in trajectories]
+        table = pyarrow.Table.from_pylist(rows, schema=_schema(places=any(map(_has_places, rows))))
         if number is None:
             last = self.parts()[-1:]
             number = part_number(last[0]) + 1 if last else 0
@@ -228,7 +230,17 @@ def save(trajectories: Iterable[Trajectory], folder: Path) -> int:
     return len(kept)
 
 
-def _schema() -> "pyarrow.Schema":
+def _has_places(row: dict[str, Any]) -> bool:
+    """Whether a look is of a study of many images, or in a window."""
+    records = (row, *(branch["record"] for branch in row["branches"]))
+    return any(len(look) > len(_LOOK) for record in records for look in record["looks"])
+
+
+_LOOK = ("tool", "image", "box_px", "gain")
+
+
+def _schema(*, places: bool) -> "pyarrow.Schema":
+    """The columns; those of a look's plane, index, slab and window where a look has them."""
     import pyarrow as pa
 
     ids = pa.list_(pa.int32())
@@ -245,14 +257,17 @@ def _schema() -> "pyarrow.Schema":
             "prompt_hash": pa.string(),
         }
     )
-    look = pa.struct(
-        {
-            "tool": pa.string(),
-            "image": pa.int32(),
-            "box_px": pa.list_(pa.float64(), 4),
-            "gain": pa.float64(),
+    kinds = (pa.string(), pa.int32(), pa.list_(pa.float64(), 4), pa.float64())
+    looked = dict(zip(_LOOK, kinds, strict=True))
+    if places:
+        window = {"centre": pa.float64(), "width": pa.float64(), "function": pa.string()}
+        looked |= {
+            "plane": pa.string(),
+            "index": pa.int32(),
+            "slab": pa.struct({"count": pa.int32(), "how": pa.string()}),
+            "window": pa.struct({**window, "inverted": pa.bool_()}),
         }
-    )
+    look = pa.struct(looked)
     played = {
         "case_id": pa.string(),
         "policy": pa.string(),
@@ -303,6 +318,14 @@ def _row(trajectory: Trajectory) -> dict[str, Any]:
     return row
 
 
+def _look(row: dict[str, Any]) -> Look:
+    known: dict[str, Any] = {name: value for name, value in row.items() if value is not None}
+    for name, kind in (("slab", Slab), ("window", Window)):
+        if name in known:
+            known[name] = kind(**known[name])
+    return Look(**{**known, "box_px": tuple(row["box_px"])})
+
+
 def _trajectory(row: dict[str, Any]) -> Trajectory:
     nodes = tuple(
         Node(
@@ -317,9 +340,7 @@ def _trajectory(row: dict[str, Any]) -> Trajectory:
         )
         for node in row.pop("nodes", ())
     )
-    looks = tuple(
-        Look(k["tool"], k["image"], tuple(k["box_px"]), k["gain"]) for k in row.pop("looks")
-    )
+    looks = tuple(map(_look, row.pop("looks")))
     terms = json.loads(row.pop("terms"))
     fork = row.pop("fork", None)  # which runs of before there were forks have not
     for name in ("vision_token_ids", "calls", "faults", "options"):

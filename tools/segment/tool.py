@@ -118,7 +118,7 @@ class Segment(Tool):
         if (args.box is None) == (args.point is None):
             raise ToolError("segment: expected either box or point, and not both", "name")
         view = workspace.view(args.view)
-        study = workspace.studies[view.image]
+        study = workspace.study(view)
         if args.box is not None:
             found = find(study, workspace.box_px(args.view, args.box))
         else:
@@ -266,11 +266,13 @@ def _around(study: Study, view: View, seed: tuple[float, float]) -> Found | None
 
 
 def _report(found: Found, workspace: Workspace, view: View) -> ToolResult:
-    study = workspace.studies[view.image]
+    study = workspace.study(view)
     rows, starts, ends = found.runs()
     box_px = float(starts.min()), float(rows[0]), float(ends.max()), float(rows[-1] + 1)
     area_px = int((ends - starts).sum())
     data: dict[str, Any] = {"image": view.image, "box_px": list(box_px), "area_px": area_px}
+    if workspace.images[view.image].has_many:
+        data |= {"plane": view.plane, "index": view.index}
     data["mask"] = _mask(rows, starts, ends, study.size).model_dump(mode="json")
     spacing = study.spacing_in(box_px)
     length = _diameter(rows, starts, ends, spacing or (1.0, 1.0))
@@ -285,7 +287,9 @@ def _report(found: Found, workspace: Workspace, view: View) -> ToolResult:
         f"{size}, box [{box}] of view {view.number}, "
         f"mean grey {found.inside:.0f} inside and {found.around:.0f} around."
     )
-    shown = workspace.look(view.image, found.box_px, enlarge=True, made_by=Segment.name)
+    shown = workspace.look(
+        view.image, found.box_px, enlarge=True, made_by=Segment.name, **vars(view.place)
+    )
     picture = Image.fromarray(_outlined(np.array(shown.picture), found.piece))
     return ToolResult(text, (workspace.overlay(shown, picture, Segment.name),), data)
 

@@ -175,7 +175,7 @@ def _read(stream: io.BytesIO, entry: Entry) -> tuple[Any, bool]:
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
 
-    tags = [Tag(each) for each in _READ]
+    tags: list[Any] = [Tag(each) for each in _READ]
     header = read_partial(stream, BeforePixels(entry.name), force=True, specific_tags=tags)
     little = header.original_encoding[1] is not False
     tag = stream.read(4)

@@ -61,7 +61,8 @@ def slide_files(
 def _slides(folder: Path) -> dict[str, tuple[Path, ...]]:
     """The files of each slide by its label, its levels before its other images."""
     groups: defaultdict[str, list[tuple[bool, Path]]] = defaultdict(list)
-    for place in _candidates(folder):
+    for name in _candidates(folder):
+        place = Path(name)
         with open_regular(place, "image") as stream:
             head = stream.read(_HEAD)
             if head[128:132] != b"DICM":
@@ -76,7 +77,7 @@ def _slides(folder: Path) -> dict[str, tuple[Path, ...]]:
     return {label: tuple(place for _, place in sorted(files)) for label, files in groups.items()}
 
 
-def _candidates(folder: Path) -> list[Path]:
+def _candidates(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as scanned:
             listed = sorted(
@@ -86,7 +87,7 @@ def _candidates(folder: Path) -> list[Path]:
             )
     except OSError as error:
         raise UserError(f"cannot read {folder} ({error.strerror}); fix: check it") from error
-    return [Path(each) for each in listed[:_MOST_FILES]]
+    return listed[:_MOST_FILES]
 
 
 def _described(stream: Any, path: Path) -> tuple[str, bool]:

@@ -65,6 +65,12 @@ class VolumeStudy(ImagingStudy):
         index, x, y = self.grid.from_patient(plane, point)
         return index, (x, y)
 
+    def place_mm(self, plane: str, index: int) -> float | None:
+        """See `ImagingStudy.place_mm`: of the middle of the image."""
+        width, height = self._check(plane, index).size
+        axis = ("sagittal", "coronal", "axial").index(plane)
+        return self.grid.to_patient(plane, index, width / 2, height / 2)[axis]
+
     def decode(self, plane: str, index: int, region: Region) -> Study:
         """See `ImagingStudy.decode`."""
         self._refuse_large(plane, index)

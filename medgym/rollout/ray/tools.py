@@ -16,6 +16,7 @@ from medgym.contracts import fault_of
 from medgym.deadline import late
 from medgym.errors import ToolError
 from medgym.failures import at
+from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.wire import Home, Packed, Unpacked, sendable, unwrapped
@@ -35,13 +36,13 @@ PULSE = 1.0
 RETRIES = 3
 """Times that Ray makes a call again when the actor died under it; a tool changes nothing."""
 
-_REFS: "WeakKeyDictionary[Study, ray.ObjectRef[list[Study]]]" = WeakKeyDictionary()
+_REFS: "WeakKeyDictionary[Study, ray.ObjectRef[list[OpenedImage]]]" = WeakKeyDictionary()
 
 
-def remember(studies: Sequence[Study], ref: "ray.ObjectRef[list[Study]]") -> None:
+def remember(opened: Sequence[OpenedImage], ref: "ray.ObjectRef[list[OpenedImage]]") -> None:
     """Where these images lie in the object store, for as long as the first is held."""
-    for first in studies[:1]:
-        _REFS[first] = ref
+    for first in opened[:1]:
+        _REFS[first.start] = ref
 
 
 def is_remote(tool: Tool) -> bool:
@@ -70,14 +71,14 @@ class ToolActor:
         part: Packed,
         args: str,
         workspace: Workspace,
-        studies: "Sequence[ray.ObjectRef[list[Study]]]",
+        studies: "Sequence[ray.ObjectRef[list[OpenedImage]]]",
     ) -> ToolResult | ToolError:
         """A call as JSON, in a workspace whose images are `studies`, where those are given."""
         await self.ready(part)
         assert self._batcher is not None
         try:
             if studies:
-                workspace.studies = tuple(await studies[0])
+                workspace.images = tuple(await studies[0])
             with at("tool", self._unpacked.thing.name):
                 parsed = self._unpacked.thing.Args.model_validate_json(args)
             result = await asyncio.wrap_future(self._batcher.submit(parsed, workspace))
@@ -110,9 +111,9 @@ class RemoteTool(StandIn):
             Failure: the actor died under this call, again and again.
         """
         light = copy.copy(workspace)
-        refs = [_REFS[first] for first in workspace.studies[:1] if first in _REFS]
+        refs = [_REFS[first.start] for first in workspace.images[:1] if first.start in _REFS]
         if refs:
-            light.studies = ()
+            light.images = ()
         try:
             call = self.home.actor.call.remote
             result = self._got(call(self.home.part, args.model_dump_json(), light, refs))

@@ -14,7 +14,7 @@ from typing import Any
 
 from medgym.cases import Case
 from medgym.failures import at
-from medgym.imaging.study import Study
+from medgym.imaging.opened import OpenedImage
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Finished, Job
@@ -83,7 +83,7 @@ class EnvWorker:
     async def answer(self) -> None:
         """Show that this process is not stuck."""
 
-    async def decode(self, case: Case) -> list[Study]:
+    async def decode(self, case: Case) -> list[OpenedImage]:
         """A case's images, for the object store."""
         loop = asyncio.get_running_loop()
         try:
@@ -96,7 +96,7 @@ class EnvWorker:
         plan: Plan,
         job: Job,
         lease: int,
-        studies: "Sequence[ray.ObjectRef[list[Study]]]",
+        studies: "Sequence[ray.ObjectRef[list[OpenedImage]]]",
         arrived: Sequence[str],
     ) -> tuple[Finished, int]:
         """Play an episode; returns it, and the drifts that the policy counted since the last one.
