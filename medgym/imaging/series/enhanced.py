@@ -192,7 +192,7 @@ def _slices(file: DicomStudy, path: Path) -> tuple[Slice, ...]:
         return ()
     if not root.get("PerFrameFunctionalGroupsSequence"):
         return ()
-    entry = FileEntry(str(path))
+    entry = FileEntry(str(path), None)
     series = hashed(str(root.get("SeriesInstanceUID") or ""))
     instance = str(root.get("SOPInstanceUID") or "")
     colours = str(root.get("PhotometricInterpretation") or "")
