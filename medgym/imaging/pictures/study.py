@@ -67,6 +67,7 @@ class PictureStudy(ImagingStudy):
         super().__init__(str(path))
         self._path = path
         self._planes: dict[str, Plane] = {}
+        self._stamp = _stamp(stream)
         with _refused_by_name(path, stream):
             head = stream.read(64)
             self._head = head
@@ -81,7 +82,7 @@ class PictureStudy(ImagingStudy):
     def planes(self) -> dict[str, Plane]:
         """See `ImagingStudy.planes`. Pages of several sizes are planes of one image each."""
         if not self._planes:
-            with open_regular(self._path, "image") as stream, _refused_by_name(self._path, stream):
+            with self._again() as stream, _refused_by_name(self._path, stream):
                 different = 1 if self._is_gif else self.frames
                 sizes = [self._size(stream, index) for index in range(different)]
             if self.frames == 1:
@@ -100,7 +101,7 @@ class PictureStudy(ImagingStudy):
 
     def frame(self, index: int) -> Study:
         """A whole page."""
-        with open_regular(self._path, "image") as stream, _refused_by_name(self._path, stream):
+        with self._again() as stream, _refused_by_name(self._path, stream):
             refuse_bomb(self._path, *self._size(stream, index))
             page = self._page(stream, index)
             if page is not None and not page.is_whole:
@@ -110,8 +111,15 @@ class PictureStudy(ImagingStudy):
 
     def need(self, index: int) -> int:
         """Bytes of memory that decoding a page takes."""
-        with open_regular(self._path, "image") as stream:
+        with self._again() as stream:
             return self._need(stream, index)
+
+    def _again(self) -> BinaryIO:
+        stream = open_regular(self._path, "image")
+        if _stamp(stream) != self._stamp:
+            stream.close()
+            raise UserError(f"{self._path} changed while it was read; fix: open it again")
+        return stream
 
     def _counted(self, stream: BinaryIO) -> int:
         with _picture(stream) as picture:
@@ -184,6 +192,11 @@ class PictureStudy(ImagingStudy):
                 # Pillow has turned them; the values are those of the file, as in deeper images.
                 return Study(255 - pixels, window=Window(127.5, 255.0, inverted=True))
             return Study(pixels)
+
+
+def _stamp(stream: BinaryIO) -> tuple[int, int, int]:
+    found = os.fstat(stream.fileno())
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _ends_as_gif(stream: BinaryIO) -> bool:

@@ -271,3 +271,13 @@ def test_what_a_source_draws_is_a_study() -> None:
     drawn = study.image("image", 0)
     assert np.array_equal(study.values("image", 0, (3, 4, 9, 8)), drawn.pixels[4:8, 3:9])
     assert study.show("image", 0, size=(448, 448)) == drawn.render((0, 0, 512, 512), (448, 448))
+
+
+def test_a_picture_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(path)
+    study = medgym.open_study(path)
+    Image.new("L", (9, 9)).save(path)
+    for read in (lambda: study.planes, lambda: study.image("image", 0)):
+        with pytest.raises(UserError, match="changed while it was read; fix: open it again"):
+            read()
