@@ -22,6 +22,7 @@ from medgym.case_spec import parse_spec
 from medgym.cases import LETTERS, Case, open_cases
 from medgym.errors import UserError
 from medgym.files import read_text
+from medgym.imaging.slides.image import SlideImage
 from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
@@ -70,10 +71,20 @@ class Document:
         return frozenset(pixel_hash(open_image(ref)) for ref in self.images)
 
 
+_OVERVIEW = 512
+
+
 def pixel_hash(study: Study) -> str:
-    """The hash of an image's stored values, however its file is called or encoded."""
+    """The hash of an image's stored values, however its file is called or encoded.
+
+    Of a slide, which is too large to be read whole, it is that of an overview.
+    """
     head = f"{study.pixels.dtype}{study.pixels.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(study.pixels).tobytes()).hexdigest()
+    pixels = study.pixels
+    if isinstance(study, SlideImage):
+        width, height = study.size
+        pixels = np.asarray(study.render((0.0, 0.0, width, height), (_OVERVIEW, _OVERVIEW)))
+    return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def allowed(document: Document, workspace: Workspace) -> bool:

@@ -14,7 +14,9 @@ from medgym.cases import Case, open_cases, write_cases
 from medgym.errors import ToolError, UserError
 from medgym.imaging.study import ImageRef, open_image
 from medgym.tool import Tool, ToolResult
+from medgym.tools.retrieve.tool import pixel_hash
 from medgym.workspace import Workspace
+from tests.imaging.slides.conftest import levels_of, write_tiff
 
 Retrieve = load("tools", "retrieve")
 
@@ -205,3 +207,14 @@ def test_a_missing_file_or_source_is_named() -> None:
         call(Retrieve(passages="nowhere.jsonl"), workspace, "b")
     with pytest.raises(UserError, match="unknown source"):
         Retrieve(corpus="fantom:train")
+
+
+def test_a_slide_is_known_by_its_overview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = []
+    for name, width in (("a.tif", 512), ("copy.tif", 512), ("b.tif", 448)):
+        path = write_tiff(tmp_path / name, levels_of(width, 384))
+        hashes.append(pixel_hash(open_image(ImageRef(uri=f"file:{path}"))))
+    assert hashes[0] == hashes[1] != hashes[2]
+    monkeypatch.setattr("medgym.imaging.slides.image.MAX_PIXELS", 100_000)  # too many to read
+    path = tmp_path / "a.tif"
+    assert pixel_hash(open_image(ImageRef(uri=f"file:{path}"))) != hashes[2]
