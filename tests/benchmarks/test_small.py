@@ -12,11 +12,11 @@ from medgym.benchmarks.comparison import Comparison
 from medgym.benchmarks.machine import cores, cpu, description, libraries
 from medgym.benchmarks.memory import memory
 from medgym.benchmarks.ray_workers import ray_workers
-from medgym.benchmarks.resident import CLEAR
 from medgym.benchmarks.scale import in_flight
 from medgym.benchmarks.stepping import stepping
-from medgym.benchmarks.studies import WORK, studies
-from medgym.benchmarks.volumes import write_series
+from medgym.benchmarks.studies.files import write_series
+from medgym.benchmarks.studies.measure import WORK, studies
+from medgym.benchmarks.studies.resident import CLEAR
 from medgym.imaging.series.study import SeriesStudy
 
 

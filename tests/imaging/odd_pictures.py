@@ -62,7 +62,10 @@ def animated(form: str) -> Made:
     stream = io.BytesIO()
     extra = {"lossless": True} if form == "WEBP" else {}
     first.save(stream, form, save_all=True, append_images=[second], **extra)
-    return stream.getvalue(), COLOUR
+    if form != "GIF":
+        return stream.getvalue(), COLOUR
+    with Image.open(stream) as picture:  # it has a palette
+        return stream.getvalue(), np.asarray(picture.convert("RGB"))
 
 
 def png(

@@ -24,9 +24,9 @@ from medgym.errors import RunError, UserError
 from medgym.imaging.study import open_study
 from medgym.progress import progress
 
-from .comparison import Comparison
+from ..comparison import Comparison
+from .files import write_nifti, write_series, write_slide
 from .resident import CLEAR, MEGABYTE, mark, resident
-from .volumes import write_nifti, write_series, write_slide
 
 SLICES, SIDE = 2000, 512
 VOLUME, VOLUME_SIDE = 200, 256
