@@ -109,7 +109,7 @@ def _volume(
 def _slide(folder: Path, side: int) -> list[tuple[str, str, str, Side, Side]]:
     path = folder / "slide.tif"
     write_slide(path, side)
-    write_slide(folder / "before.tif", 512)
+    write_slide(folder / "before.tif", 1024)
     return [
         ("slide.first", _TIME, THUMBNAIL, ("overview", path), ("thumbnail", path)),
         ("slide.memory", _SIZE, THUMBNAIL, ("overview", path), ("thumbnail", path)),
