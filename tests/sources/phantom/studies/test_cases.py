@@ -18,7 +18,8 @@ ASKED = [(look, question) for look, about in STUDY_LOOKS.items() for question in
 
 
 def cases(look: str, question: str, split: str = "train", **options: str) -> list[Case]:
-    source = PhantomSource(look=look, question=question, size="128", depth="8", **options)
+    small = {} if look == "slide" else {"size": "128", "depth": "8"}
+    source = PhantomSource(look=look, question=question, **small, **options)
     return list(source.cases(split)[:96])
 
 
@@ -82,7 +83,8 @@ def test_a_case_is_found_by_its_id_and_is_the_same_under_all_options() -> None:
     ("options", "text"),
     [
         ({"look": "ct+ct-volume"}, "fix: name only ct-volume"),
-        ({"look": "ct-volume", "depth": "9"}, "unknown depth of a phantom study '9'"),
+        ({"look": "ct-volume", "depth": "9"}, "unknown depth of ct-volume '9'"),
+        ({"look": "slide", "size": "512"}, "known: 1024, 2048, 4096"),
         ({"look": "ct-volume", "size": "500"}, "known: 128, 256, 512"),
         ({"look": "ct-volume", "difficulty": "heavy"}, "unknown difficulty 'heavy'"),
         ({"look": "ct-volume", "question": "size"}, "unknown question of ct-volume"),
