@@ -22,7 +22,7 @@ from medgym.privacy.burnt_in import TextFinder
 from medgym.privacy.dicom import acquisition_times, scrub_dicom
 from medgym.privacy.pictures import scrub_picture_file
 from medgym.privacy.profile import Profile
-from medgym.privacy.report import Report, ScrubbedFile
+from medgym.privacy.report import ScrubbedFile, ScrubReport
 from medgym.privacy.same import refuse_other
 from medgym.progress import progress
 from medgym.storage.atomic import write_atomic
@@ -34,7 +34,7 @@ _KINDS = {b"\x89P": ("PNG", ".png"), b"\xff\xd8": ("JPEG", ".jpg"), b"RI": ("Web
           b"BM": ("BMP", ".bmp"), b"II": ("TIFF", ".tif"), b"MM": ("TIFF", ".tif")}  # fmt: skip
 
 
-def scrub(folder: Path, out: Path, *, mask_text: bool = False) -> Report:
+def scrub(folder: Path, out: Path, *, mask_text: bool = False) -> ScrubReport:
     """De-identify the images of a folder and of the folders in it.
 
     Args:
@@ -54,7 +54,7 @@ def scrub(folder: Path, out: Path, *, mask_text: bool = False) -> Report:
     except ImportError as error:
         raise missing_library(error) from error
     finder = TextFinder() if mask_text else None
-    report = Report(folder, out, mask_text)
+    report = ScrubReport(folder, out, mask_text)
     found = list(_walk(folder))
     profile.times = acquisition_times([path for path, reason in found if not reason])
     with _writing(out):
@@ -111,7 +111,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _scrubbed(
-    path: Path, reason: str, place: Path, report: Report, profile: Profile,
+    path: Path, reason: str, place: Path, report: ScrubReport, profile: Profile,
     finder: TextFinder | None,
 ) -> ScrubbedFile:  # fmt: skip
     name = str(path.relative_to(report.folder))

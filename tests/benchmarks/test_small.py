@@ -15,8 +15,8 @@ from medgym.benchmarks.ray_workers import ray_workers
 from medgym.benchmarks.resident import CLEAR
 from medgym.benchmarks.scale import in_flight
 from medgym.benchmarks.stepping import stepping
-from medgym.benchmarks.studies import WORK, studies
-from medgym.benchmarks.volumes import write_series
+from medgym.benchmarks.studies.measured import WORK, studies
+from medgym.benchmarks.studies.written import write_series
 from medgym.imaging.series.study import SeriesStudy
 
 
