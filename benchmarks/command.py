@@ -20,6 +20,10 @@ BENCHMARKS = {
         "pairs",
         "10,000 pairs from a stored run, in seconds and memory (extra: train)",
     ),
+    "studies": (
+        "studies",
+        "the first view of a series of 2,000 slices, and scrolling (extras: nifti, slides)",
+    ),
     "env": ("stepping", "an environment's step against the bare crop and resize"),
 }
 """By name: the module, whose function of the same name measures, and what it is about."""

@@ -1,0 +1,3 @@
+"""What opening and showing a study costs."""
+
+from .measured import studies as studies
