@@ -8,6 +8,10 @@ STAMP := $(VENV)/.installed
 # Tests run in parallel, in one process more than there are cores, up to four.
 PYTEST_FLAGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# Tests start hundreds of processes: without bytecode each one would compile medgym again, and each
+# process of pytest all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Small models on few cores: OpenMP threads that spin while they wait take the core from the others.
 export OMP_WAIT_POLICY ?= PASSIVE
 export KMP_BLOCKTIME ?= 0

@@ -20,6 +20,10 @@ BENCHMARKS = {
         "pairs",
         "10,000 pairs from a stored run, in seconds and memory (extra: train)",
     ),
+    "studies": (
+        "studies",
+        "the first view of a 2,000-slice series, and scrolling, against pydicom (extras: nifti, slides)",
+    ),
     "env": ("stepping", "an environment's step against the bare crop and resize"),
 }
 """By name: the module, whose function of the same name measures, and what it is about."""

@@ -8,7 +8,6 @@ Each runs in a process of its own.
 """
 
 import asyncio
-import gc
 import json
 import subprocess
 import sys
@@ -30,14 +29,13 @@ from medgym.tool import load_tools
 
 from .comparison import Comparison, in_turns
 from .pictures import noise_cases
+from .resident import CLEAR, MEGABYTE, mark, resident
 
 TRAJECTORIES, TURNS, CASES = 32, 10, 4
 ORIGINAL, VIEW = 2048, 1024
 """Pixels of a side."""
 
 RIVAL = "every view held as an array"
-MEGABYTE = 2**20
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def memory(
@@ -93,7 +91,7 @@ async def _play(
 ) -> tuple[int, object]:
     """Play all at once; returns how many bytes the process grew at most, and what was kept."""
     studies = {case.id: [open_image(ref) for ref in case.images] for case in cases}
-    before = _mark()
+    before = mark()
     threads = ThreadPoolExecutor(trajectories)  # as `collect` has them
     jobs = [
         roll_out(case, policy, rules, member=member, studies=studies[case.id], threads=threads)
@@ -101,20 +99,7 @@ async def _play(
         for member in range(trajectories // len(cases))
     ]
     kept = await asyncio.gather(*jobs)
-    return _resident("VmHWM") - before, kept
-
-
-def _mark() -> int:
-    """Bytes resident now, from where the greatest number is counted again."""
-    gc.collect()
-    CLEAR.write_text("5")
-    return _resident("VmRSS")
-
-
-def _resident(name: str) -> int:
-    lines = STATUS.read_text("ascii").splitlines()
-    (found,) = (line.split() for line in lines if line.startswith(f"{name}:"))
-    return 1024 * int(found[1])
+    return resident("VmHWM") - before, kept
 
 
 def main() -> None:

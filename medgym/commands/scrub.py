@@ -34,10 +34,8 @@ def scrub(
     """
     from medgym.privacy.scrub import report_path
     from medgym.privacy.scrub import scrub as scrubbed
-    from medgym.progress import progress
 
-    with progress("files") as advance:
-        report = scrubbed(folder, out, mask_text=mask_text, advance=lambda: advance(1))
+    report = scrubbed(folder, out, mask_text=mask_text)
     if as_json:
         print_json(report.as_dict())
     else:

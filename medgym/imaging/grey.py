@@ -76,6 +76,10 @@ class LookupTable:
         return _rounded(levels, self.inverted)
 
 
+class UnreadableValues(ValueError):
+    """Pixels have values that are not read; the text, which is medgym's own, says what they are."""
+
+
 def _rounded(levels: NDArray[np.float64], inverted: bool) -> Greys:
     np.clip(levels, 0.0, 255.0, out=levels)
     np.rint(levels, out=levels)
@@ -129,7 +133,7 @@ def as_floats(values: NDArray[Any]) -> NDArray[Any]:
         low, high = int(values.min()), int(values.max())
         most = max(-low, high)
         if most > EXACT_FLOAT64:
-            raise ValueError("whole numbers beyond 2^53")
+            raise UnreadableValues("whole numbers beyond 2^53")
         return values.astype(np.float32 if most <= EXACT_FLOAT32 else np.float64)
     if values.dtype.itemsize <= 4:
         return values.astype(np.float32)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from medgym.errors import UserError
 from medgym.failures import ContractError, at
 from medgym.files import open_regular
+from medgym.imaging.clips.study import ClipStudy, is_clip
 from medgym.imaging.dicom.file import is_dicom
 from medgym.imaging.dicom.study import DicomStudy
 from medgym.imaging.grey import LookupTable as LookupTable
@@ -31,6 +32,7 @@ from medgym.imaging.rendering import Study as Study
 from medgym.imaging.series.one_file import OneFile
 from medgym.imaging.series.study import is_directory, is_zip, open_series
 from medgym.imaging.slabs import Slab as Slab
+from medgym.imaging.slides.study import FINEST, SlideStudy, is_slide, opened_slide, slide_in
 from medgym.imaging.volumes.study import VolumeStudy, named_image
 from medgym.uris import SCHEME, file_path
 
@@ -91,8 +93,10 @@ def place_of(study: ImagingStudy, ref: ImageRef) -> tuple[str, int]:
     Raises:
         UserError: there are several images, and it does not say which is meant.
     """
+    if isinstance(study, SlideStudy) and ref.plane is None:
+        return FINEST, ref.index or 0
     is_named = ref.plane is not None or ref.index is not None
-    if isinstance(study, DicomStudy | PictureStudy | OneFile) and not is_named:
+    if isinstance(study, _Framed) and not is_named:
         number = chosen_frame(Path(study.name), ref.frame, study.frames)
         if study.frames == 1:
             return IMAGE, 0
@@ -125,7 +129,7 @@ def open_file(path: Path, frame: int | None = None) -> Study:
     in stored pixels. An alpha channel is dropped; CMYK and palettes become RGB. If the file has
     several frames or pages, `frame` chooses one.
     """
-    return _frame(_opened_file(path), path, frame)
+    return _frame(_opened_file(path, as_frames=frame is not None), path, frame)
 
 
 def need_of(ref: ImageRef) -> int:
@@ -137,9 +141,9 @@ def need_of(ref: ImageRef) -> int:
     try:
         path = file_path(ref.uri)
         assert path is not None
-        study = _opened_file(path, ref.series)
+        study = _opened_file(path, ref.series, as_frames=ref.frame is not None)
         plane, index = place_of(study, ref)
-        if isinstance(study, DicomStudy | PictureStudy | OneFile):
+        if isinstance(study, _Framed):
             if study.frames == 1:
                 return study.need(0)
             before = itertools.takewhile(lambda name: name != plane, study.planes)
@@ -156,14 +160,21 @@ def _opened(ref: ImageRef) -> ImagingStudy:
     if path is None:
         drawn = _drawn_by_source(ref)
         return OneImage(ref.uri, drawn) if isinstance(drawn, Study) else drawn
-    return _opened_file(path, ref.series)
+    return _opened_file(path, ref.series, as_frames=ref.frame is not None)
 
 
-def _opened_file(
-    path: Path, series: str | None = None
-) -> DicomStudy | PictureStudy | OneFile | VolumeStudy:
+_Framed = DicomStudy | PictureStudy | OneFile | ClipStudy
+_Opened = _Framed | VolumeStudy | SlideStudy
+
+
+def _opened_file(path: Path, series: str | None = None, *, as_frames: bool = False) -> _Opened:
+    """Args:
+    as_frames: whether the frames or pages of a file are meant, as it numbers them, and not what
+        they make together.
+    """
     if os.path.isdir(path):
-        return open_series(path, series)
+        slide = None if as_frames else slide_in(path, series)
+        return slide or open_series(path, series)
     with open_regular(path, "image") as stream:
         head = _head(stream)
         if not head:
@@ -174,15 +185,19 @@ def _opened_file(
             return NiftiStudy(stream, path, series)
         if series is not None:
             raise UserError(f"{path} has no series; fix: leave the series out")
+        if not as_frames and is_slide(head, stream, path):
+            return opened_slide(path)
+        if is_clip(head):
+            return ClipStudy(stream, path)
         named = path.suffix.lower() in {".dcm", ".dicom"} and not is_picture(head)
         if is_dicom(head, named=named):
             return DicomStudy(stream, path)
         return PictureStudy(stream, path)
 
 
-def _frame(
-    study: DicomStudy | PictureStudy | OneFile | VolumeStudy, path: Path, frame: int | None
-) -> Study:
+def _frame(study: _Opened, path: Path, frame: int | None) -> Study:
+    if isinstance(study, SlideStudy):
+        return study.image(FINEST, 0)
     if isinstance(study, VolumeStudy):
         return study.image(*named_image(study, None, frame))
     return study.frame(chosen_frame(path, frame, study.frames))

@@ -19,7 +19,8 @@ CERTAIN = 0.5
 
 LARGE = 0.02
 """The part of an image from which a box is large. The OCR takes round anatomy for an O, and a whole
-image for a letter; such a reading counts only if it is certain. A small box always counts."""
+image for a dash; so a large box counts only if it is certain, and of two letters or digits.
+A small box always counts."""
 
 MARGIN = 2
 """Pixels around a box that are masked with it."""
@@ -54,12 +55,13 @@ class TextFinder:
         )  # fmt: skip
         found = []
         given = () if getattr(read, "boxes", None) is None else read.boxes
-        for corners, score in zip(given, read.scores or (), strict=False):
+        for corners, text, score in zip(given, read.txts or (), read.scores or (), strict=False):
             x0, y0 = (int(each) - MARGIN for each in np.floor(corners.min(0)))
             x1, y1 = (int(each) + 1 + MARGIN for each in np.ceil(corners.max(0)))
             box = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
             area = (box[2] - box[0]) * (box[3] - box[1]) / (width * height)
-            if box[0] < box[2] and box[1] < box[3] and (area < LARGE or score >= CERTAIN):
+            sure = score >= CERTAIN and sum(each.isalnum() for each in text) > 1
+            if box[0] < box[2] and box[1] < box[3] and (area < LARGE or sure):
                 found.append(box)
         return found
 

@@ -89,7 +89,7 @@ def head_of(path: Path) -> bytes:
         return begin[:10] + head
 
 
-def _voxels(header: bytes, version: int, order: str) -> tuple[int, int]:
+def _voxels(header: bytes | bytearray, version: int, order: str) -> tuple[int, int]:
     """Where the voxels start, and how many bytes they take."""
     if version == 348:
         dims = struct.unpack_from(f"{order}8h", header, 40)

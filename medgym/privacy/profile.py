@@ -266,7 +266,7 @@ def _drop_unreadable(dataset: Any, changes: Counter[Change]) -> None:
 
 def _is_drawn(tag: Any) -> bool:
     """Whether an element belongs to an overlay or a curve, which may draw text."""
-    return 0x6000 <= tag.group <= 0x60FF or 0x5000 <= tag.group <= 0x50FF
+    return int(tag.group) >> 8 in (0x50, 0x60)
 
 
 def _keyword(element: Any) -> str:

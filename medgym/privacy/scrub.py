@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from medgym.errors import RunError, UserError, missing_library
@@ -24,29 +24,22 @@ from medgym.privacy.pictures import scrub_picture_file
 from medgym.privacy.profile import Profile
 from medgym.privacy.report import Report, ScrubbedFile
 from medgym.privacy.same import refuse_other
+from medgym.progress import progress
 from medgym.storage.atomic import write_atomic
 
 _UNFINISHED = ".unfinished"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".mrxs", ".vms", ".vmu")
 _KINDS = {b"\x89P": ("PNG", ".png"), b"\xff\xd8": ("JPEG", ".jpg"), b"RI": ("WebP", ".webp"),
           b"BM": ("BMP", ".bmp"), b"II": ("TIFF", ".tif"), b"MM": ("TIFF", ".tif")}  # fmt: skip
 
 
-def scrub(
-    folder: Path,
-    out: Path,
-    *,
-    mask_text: bool = False,
-    begin: Callable[[int], None] = lambda total: None,
-    advance: Callable[[], None] = lambda: None,
-) -> Report:
+def scrub(folder: Path, out: Path, *, mask_text: bool = False) -> Report:
     """De-identify the images of a folder and of the folders in it.
 
     Args:
         folder: what to read. out: a folder that is new or empty.
         mask_text: find text that is burnt into the pixels, and mask it.
-        begin: receives how many files there are. advance: is called after each.
 
     Returns:
         The report, which lies as JSON in `report_path(out)`, too.
@@ -63,15 +56,15 @@ def scrub(
     finder = TextFinder() if mask_text else None
     report = Report(folder, out, mask_text)
     found = list(_walk(folder))
-    begin(len(found))
     profile.times = acquisition_times([path for path, reason in found if not reason])
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
     folders: dict[Path, Path] = {folder: out}
-    for number, (path, reason) in enumerate(found, start=1):
-        place = folders.setdefault(path.parent, out / f"{len(folders):04}") / f"{number:06}"
-        report.files.append(_scrubbed(path, reason, place, report, profile, finder))
-        advance()
+    with progress("files", len(found)) as advance:
+        for number, (path, reason) in enumerate(found, start=1):
+            place = folders.setdefault(path.parent, out / f"{len(folders):04}") / f"{number:06}"
+            report.files.append(_scrubbed(path, reason, place, report, profile, finder))
+            advance(1)
     with _writing(out):
         text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False)
         write_atomic(report_path(out), text.encode("utf-8", "surrogateescape") + b"\n")

@@ -19,6 +19,7 @@ from medgym.imaging.opened import OpenedImage, opened_image
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
+from medgym.privacy.names import without_names
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages, roll_out
 from medgym.rollout.image_memory import note_sizes
@@ -111,7 +112,8 @@ def decoded(case: Case) -> list[OpenedImage]:
         with at("environment"):
             studies = [opened_image(ref) for ref in case.images]
     except UserError as error:
-        raise Failure("environment", str(error), final=True) from error
+        reason = without_names(str(error), case.images)  # the run keeps it
+        raise Failure("environment", reason, final=True) from error
     note_sizes(case.images, studies)
     return studies
 

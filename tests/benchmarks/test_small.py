@@ -3,15 +3,21 @@
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
 
+import medgym
 from medgym.benchmarks.against_trl import against_trl
 from medgym.benchmarks.comparison import Comparison
 from medgym.benchmarks.machine import cores, cpu, description, libraries
-from medgym.benchmarks.memory import CLEAR, memory
+from medgym.benchmarks.memory import memory
 from medgym.benchmarks.ray_workers import ray_workers
+from medgym.benchmarks.resident import CLEAR
 from medgym.benchmarks.scale import in_flight
 from medgym.benchmarks.stepping import stepping
+from medgym.benchmarks.studies import WORK, studies
+from medgym.benchmarks.volumes import write_series
+from medgym.imaging.series.study import SeriesStudy
 
 
 def sound(row: Comparison) -> bool:
@@ -61,3 +67,23 @@ def test_the_machine_is_described() -> None:
     assert cpu() in description()
     assert f"Python {sys.version_info[0]}.{sys.version_info[1]}" in description()
     assert {"numpy", "pillow"} <= libraries().keys()
+
+
+@pytest.mark.skipif(not CLEAR.exists(), reason="reads /proc")
+def test_studies() -> None:
+    rows = studies(volume=(6, 16), repetitions=1, parts=["nii"])
+    assert [row.metric for row in rows] == ["studies.nii.first", "studies.nii.scroll"]
+    assert all(sound(row) for row in rows)
+
+
+def test_what_is_measured_of_a_series(tmp_path: Path) -> None:
+    """A volume in order, whose files pydicom reads."""
+    files = write_series(tmp_path / "series", 5, 16)
+    study = medgym.open_study(tmp_path / "series")
+    assert isinstance(study, SeriesStudy)
+    assert study.planes["axial"].count == 5
+    place = pydicom.dcmread(files[3]).ImagePositionPatient[2]
+    assert study.to_patient("axial", 3, (0.5, 0.5))[2] == place == 1.5
+    made = {name: WORK[name](tmp_path / "series") for name in ("first", "scroll", "headers")}
+    assert made == {"first": 1, "scroll": 5, "headers": 1}
+    assert WORK["files"](tmp_path / "series") == 5

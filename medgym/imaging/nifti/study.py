@@ -63,7 +63,7 @@ class NiftiStudy(VolumeStudy):
     def __init__(self, stream: BinaryIO, path: Path, series: str | None = None) -> None:
         with _refused_by_name(path):
             self._stamp = _stamp(stream)
-            header = _header(stream, path)
+            self._header = header = _header(stream, path)
             self._shape = shape = _shape(header, path)
             self._dtype = header.get_data_dtype()
             self._refuse_types(path)
@@ -88,7 +88,8 @@ class NiftiStudy(VolumeStudy):
         with _refused_by_name(self.path), open_regular(self.path, "image") as stream:
             if _stamp(stream) != self._stamp:
                 raise UserError(f"{self.path} changed while it was read; fix: open it again")
-            voxels = _image(stream).dataobj.reshape(self._shape)
+            proxy = _library().arrayproxy.ArrayProxy
+            voxels = proxy(_plain(stream), self._header, mmap=False).reshape(self._shape)
             if ranges[0].stop - ranges[0].start > 1:
                 raw = self._part(voxels, ranges)
             else:
@@ -173,15 +174,6 @@ def _header(stream: BinaryIO, path: Path) -> Any:
     if not size <= int(header["vox_offset"]) <= _MOST_HEADER:
         raise UserError(f"{path} does not say where its voxels begin; fix: save it again")
     return header
-
-
-def _image(stream: BinaryIO) -> Any:
-    nibabel = _library()
-    plain = _plain(stream)
-    kind = nibabel.Nifti2Image if plain.read(4) in _STARTS[1::2] else nibabel.Nifti1Image
-    plain.seek(0)
-    files = {"image": nibabel.FileHolder(fileobj=plain)}
-    return kind.from_file_map(files, mmap=False)
 
 
 def _shape(header: Any, path: Path) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ greatest.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from medgym.errors import UserError
 from medgym.files import open_regular
 from medgym.imaging.codestream import webp_size
-from medgym.imaging.grey import Window, as_floats, full_window
+from medgym.imaging.grey import UnreadableValues, Window, as_floats, full_window
 from medgym.imaging.imaging_study import FRAME, IMAGE, ImagingStudy, Plane, Region, part_of
 from medgym.imaging.limits import bomb, make_room, refuse_bomb
 from medgym.imaging.pictures.others import named
@@ -203,7 +204,10 @@ def _refused_by_name(path: Path, stream: BinaryIO) -> Iterator[None]:
 
 
 def _unreadable(stream: BinaryIO, path: Path, error: Exception) -> str:
-    said = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    # The library's own text may quote what the file says of itself.
+    cut = isinstance(error, EOFError) or re.search("truncat|end of file", str(error), re.IGNORECASE)
+    own = isinstance(error, UnreadableValues)
+    said = str(error) if own else "it is cut off" if cut else type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         stream.seek(0)
         head = stream.read(16)

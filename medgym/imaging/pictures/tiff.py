@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medgym.errors import UserError
+from medgym.imaging.grey import UnreadableValues
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How TIFF files begin."""
@@ -174,7 +175,7 @@ def _by_pillow(stream: BinaryIO, index: int, dtype: np.dtype[Any]) -> NDArray[An
         orientation = picture.getexif().get(0x0112, 1)
         samples = np.array(picture)
     if orientation != 1:
-        raise ValueError("an orientation beside its compression")
+        raise UnreadableValues("an orientation beside its compression")
     if dtype.kind in "ui" and samples.dtype.kind in "ui":
         return samples.astype(samples.dtype.newbyteorder("=")).view(
             f"{dtype.kind}{samples.dtype.itemsize}"
@@ -190,7 +191,7 @@ def _colours_by_pillow(stream: BinaryIO, index: int, mode: str) -> NDArray[np.ui
         with Image.open(stream, formats=("TIFF",)) as picture:
             picture.seek(index)
             if picture.getexif().get(0x0112, 1) != 1:
-                raise ValueError("an orientation beside its compression")
+                raise UnreadableValues("an orientation beside its compression")
             (tile,) = picture.tile
             assert isinstance(tile.args, tuple)
             picture.tile = [tile._replace(args=(f"{mode};16{order}", *tile.args[1:]))]

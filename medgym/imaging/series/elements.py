@@ -66,24 +66,38 @@ def _walk(
 ) -> int:
     """Collects values up to the first tag that may be that of pixels, which it returns.
 
-    An element that is cut off is noticed where the next one is read.
+    An element that is cut off is noticed where the next one is read. Nothing is called for an
+    element that names its representation: there are hundreds of thousands of them in a series.
     """
     last = -1
     while True:
-        tag, representation, length, value = _element(head, at, implicit)
-        if tag >= _PIXEL_GROUP:
-            return tag
-        if tag <= last:
+        if implicit:
+            group, element, length = _implicit(head, at)
+            representation = b"SQ"
+            at += 8
+        else:
+            group, element, representation, length = _explicit(head, at)
+            if representation in _SHORT:
+                at += 8
+            elif representation in _LONG:
+                (length,) = _long(head, at + 8)
+                at += 12
+            else:
+                raise _NotPlain
+        tag = group << 16 | element
+        if not last < tag < _PIXEL_GROUP:
+            if tag >= _PIXEL_GROUP:
+                return int(tag)
             raise _NotPlain
         last = tag
         if length == UNDEFINED:
-            if not implicit and representation != b"SQ":
+            if representation != b"SQ":
                 raise _NotPlain
-            at = _after_items(head, value, implicit, 0)
-        else:
-            at = value + length
-            if tag in wanted:
-                found[tag] = head[value:at]
+            at = _after_items(head, at, implicit, 0)
+            continue
+        if tag in wanted:
+            found[tag] = head[at : at + length]
+        at += length
 
 
 def _element(head: bytes, at: int, implicit: bool) -> tuple[int, bytes, int, int]:

@@ -4,7 +4,6 @@ Links, pipes and devices among them are refused. A member of a zip is unpacked f
 is asked for, and never under its own name.
 """
 
-import contextlib
 import io
 import os
 import shutil
@@ -72,14 +71,10 @@ class FileEntry(Entry):
 
     __slots__ = ("_path", "_stamp")
 
-    def __init__(self, path: str, name: str | None = None, found: os.stat_result | None = None):
+    def __init__(self, path: str, stamp: Stamp | None, name: str | None = None) -> None:
         super().__init__(name or path)
         self._path = path
-        if found is None:
-            with contextlib.suppress(OSError):
-                found = os.stat(path)
-        regular = found is not None and stat.S_ISREG(found.st_mode)
-        self._stamp = _stamp(found) if found is not None and regular else None
+        self._stamp = stamp
 
     @property
     def suffix(self) -> str:
@@ -235,9 +230,10 @@ class Member(Entry):
                 raise UserError(str(error).replace(path, self.name)) from error
 
 
-def folder_entries(folder: Path) -> list[Entry]:
-    """The files of a folder and of those in it, by name."""
-    found: list[Entry] = []
+def folder_files(folder: Path) -> list[tuple[str, Stamp | None]]:
+    """The files of a folder and of those in it, by name, each with its stamp; None for what is no
+    file, which is refused when it is opened."""
+    found: list[tuple[str, Stamp | None]] = []
     folders = [str(folder)]
     while folders:
         here = folders.pop()
@@ -255,8 +251,8 @@ def folder_entries(folder: Path) -> list[Entry]:
                 )
             if each.is_dir():
                 folders.append(each.path)
-            else:  # what is no file is refused when it is opened
-                found.append(FileEntry(each.path, found=_found(each)))
+            else:
+                found.append((each.path, _stamp_at(each)))
         if len(found) + len(folders) > MOST_FILES:
             raise _too_many(folder)
     return found
@@ -267,7 +263,7 @@ def directory_entries(path: Path) -> list[Entry]:
     import pydicom
 
     quiet()
-    entry = FileEntry(str(path))
+    entry = FileEntry(str(path), _stamp_at(str(path)))
     head = entry.head(4 * MOST_HEADER)
     if len(head) == 4 * MOST_HEADER:
         raise UserError(f"{path} is larger than any DICOMDIR; fix: name the folder instead")
@@ -297,7 +293,9 @@ def directory_entries(path: Path) -> list[Entry]:
             if at.is_symlink():
                 raise UserError(f"{at} is a link; fix: put the file itself there")
         if place.exists():
-            found.append(FileEntry(str(place), f"{'/'.join(parts)!r} of {path}"))
+            found.append(
+                FileEntry(str(place), _stamp_at(str(place)), f"{'/'.join(parts)!r} of {path}")
+            )
         else:
             missing += 1
     if not names:
@@ -310,11 +308,13 @@ def directory_entries(path: Path) -> list[Entry]:
     return found
 
 
-def _found(listed: os.DirEntry[str]) -> os.stat_result | None:
+def _stamp_at(place: str | os.DirEntry[str]) -> Stamp | None:
+    """The stamp of a regular file; None for what is none."""
     try:
-        return listed.stat(follow_symlinks=False)
+        found = os.stat(place) if isinstance(place, str) else place.stat(follow_symlinks=False)
     except OSError:
         return None
+    return _stamp(found) if stat.S_ISREG(found.st_mode) else None
 
 
 def _hidden(name: str) -> bool:

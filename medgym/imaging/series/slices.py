@@ -14,6 +14,7 @@ from medgym.errors import UserError
 from medgym.imaging.dicom.file import DEFLATED, PIXELS, BeforePixels, is_dicom
 from medgym.imaging.series.elements import plain_elements
 from medgym.imaging.series.entries import DIRECTORY_CLASS, MOST_HEADER, Entry
+from medgym.imaging.slides.dicom import is_dicom_slide
 from medgym.imaging.spacing import Spacing, credible_spacing
 
 _TEXTS = {
@@ -83,6 +84,11 @@ def slice_of(entry: Entry) -> Slice | None:
         return None
     if DIRECTORY_CLASS + b"\0" in head[:1024] or DIRECTORY_CLASS + b"\x02" in head[:1024]:
         return None
+    if is_dicom_slide(head):
+        raise UserError(
+            f"{entry.name} is of a whole slide; fix: put the files of the slide into a folder of "
+            "their own"
+        )
     try:
         said = _said(entry, head)
         return None if said is None else _described(entry, said)
@@ -169,7 +175,7 @@ def _read(stream: io.BytesIO, entry: Entry) -> tuple[Any, bool]:
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
 
-    tags = [Tag(each) for each in _READ]
+    tags: list[Any] = [Tag(each) for each in _READ]
     header = read_partial(stream, BeforePixels(entry.name), force=True, specific_tags=tags)
     little = header.original_encoding[1] is not False
     tag = stream.read(4)

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -26,8 +26,9 @@ from medgym.imaging.series.entries import (
     DIRECTORY_CLASS,
     Archive,
     Entry,
+    FileEntry,
     directory_entries,
-    folder_entries,
+    folder_files,
 )
 from medgym.imaging.series.one_file import OneFile, opened_file
 from medgym.imaging.series.slices import Slice, slice_of
@@ -82,8 +83,7 @@ _keeping = Lock()
 
 
 def _kept_series(path: Path) -> _Kept:
-    entries = _entries(path)
-    state = [(entry.name, entry.state()) for entry in entries]
+    state, entries = _entries(path)
     place = path.absolute()
     with _keeping:
         known = _kept.get(place)
@@ -91,7 +91,7 @@ def _kept_series(path: Path) -> _Kept:
             _kept.move_to_end(place)
             return known
     quiet()
-    found = _Kept(state, [each for each in map(slice_of, entries) if each is not None])
+    found = _Kept(state, [each for each in map(slice_of, entries()) if each is not None])
     with _keeping:
         _kept[place] = found
         while len(_kept) > _MOST_KEPT:
@@ -99,12 +99,15 @@ def _kept_series(path: Path) -> _Kept:
     return found
 
 
-def _entries(path: Path) -> list[Entry]:
+def _entries(path: Path) -> tuple[list[tuple[str, Hashable]], Callable[[], Iterable[Entry]]]:
+    """The state of each file, and what makes the entries."""
     if os.path.isdir(path):
-        return folder_entries(path)
+        files = folder_files(path)
+        return [*files], lambda: [FileEntry(*each) for each in files]
     with open_regular(path, "image") as stream:
         head = stream.read(4)
-    return Archive(path).entries() if is_zip(head) else directory_entries(path)
+    entries = Archive(path).entries() if is_zip(head) else directory_entries(path)
+    return [(entry.name, entry.state()) for entry in entries], lambda: entries
 
 
 class SeriesStudy(VolumeStudy):
@@ -134,9 +137,9 @@ class SeriesStudy(VolumeStudy):
         if plane != self.acquired:
             self._describe()
             return super().decode(plane, index, region)
-        self._refuse_large(plane, index)
+        self._check(plane, index)
         with self._slices[index].entry.readable() as path:
-            study = opened_file(path)
+            study = opened_file(path)  # it refuses what is too large
             image = study.decode(study.plane, 0, region)
         return replace(image, spacing_mm=self.planes[plane].spacing_mm)
 

@@ -9,9 +9,9 @@ succeed on the close view, and the tests plant leaks that each check must catch.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,41 +21,22 @@ from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.imaging.study import Study
 from medgym.sources.phantom import source as phantoms
+from medgym.sources.phantom.balance import (
+    CheckReport,
+    CheckRow,
+    Progress,
+    judged,
+    quartiles,
+)
+from medgym.sources.phantom.balance import chi_square_p as chi_square_p
 from medgym.sources.phantom.modalities import APPEARANCES, KINDS, Pixels
 from medgym.sources.phantom.modalities import view_sizes as supported
-from medgym.sources.phantom.probe import CHANCE, interval, tail
 from medgym.sources.phantom.probe import probe as train_probe
+from medgym.sources.phantom.probe import probe_row, too_few
 from medgym.sources.phantom.settings import FIRST, SPLITS
 from medgym.sources.phantom.source import QUESTIONS, PhantomPlan, plan_of
-
-Verdict = Literal["pass", "warn", "fail"]
-Progress = Callable[[int, int], None]
-
-ALARM = 0.001
-"""A check fails if its figure is less probable than this where nothing is wrong. A run makes some
-thirty random checks; at 5 % one of them would fail by chance in most runs."""
-
-
-@dataclass(frozen=True)
-class CheckRow:
-    """One check: what was checked, how it went, the figure behind it, and what to do (else "")."""
-
-    check: str
-    verdict: Verdict
-    figure: str
-    fix: str = ""
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """All checks of one run, in the order in which they were made."""
-
-    rows: tuple[CheckRow, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing failed (a warning says that there were too few cases to tell)."""
-        return all(row.verdict != "fail" for row in self.rows)
+from medgym.sources.phantom.studies.cases import is_study
+from medgym.sources.phantom.studies.check import check_studies
 
 
 def check_phantoms(
@@ -77,10 +58,15 @@ def check_phantoms(
     """
     if not cases:
         raise UserError("no cases to check; fix: name some, such as phantom:test[:200]")
+    if all(is_study(case.images[0]) for case in cases):
+        return check_studies(cases, view_sizes, probe, progress)
     seen = _Seen()
     for done, case in enumerate(cases, start=1):
-        if case.source != "phantom":
-            raise UserError(f"{case.id} is no phantom; fix: check cases of the source phantom")
+        if case.source != "phantom" or is_study(case.images[0]):
+            raise UserError(
+                f"{case.id} is no phantom of a single image as others here are; fix: check cases "
+                "of one look of the source phantom"
+            )
         seen.add(case, view_sizes)
         if progress is not None:
             progress(done, len(cases))
@@ -286,13 +272,6 @@ def _split_row(plans: Sequence[PhantomPlan]) -> CheckRow:
     )
 
 
-LEAST_PROBED = 160
-"""Lesions below which the probe cannot learn enough to prove that it sees."""
-
-SEES = 0.9
-"""Accuracy on the close view that proves it."""
-
-
 def _probe_rows(
     lesions: Sequence[PhantomPlan], view_sizes: Sequence[int] | None
 ) -> Iterator[CheckRow]:
@@ -300,30 +279,11 @@ def _probe_rows(
     for side in sides:
         shown = [plan for plan in lesions if view_sizes or side in supported(plan.size)]
         check = f"a probe cannot read the kind from overviews of {side} x {side}"
-        if len(shown) < LEAST_PROBED:
-            figure = f"{len(shown)} lesions: too few to learn from"
-            yield CheckRow(check, "warn", figure, f"give {LEAST_PROBED} or more")
-            continue
-        found = train_probe(shown, side, OVERVIEWS[RENDERED])
-        low, high = interval(found.tested)
-        figure = (
-            f"{found.overview / found.tested:.1%} of {found.tested} (guessing: {CHANCE:.0%}, in "
-            f"95 % of cases {low / found.tested:.1%} to {high / found.tested:.1%}); on the close "
-            f"view {found.close / found.tested:.1%}"
-        )
-        if tail(found.overview, found.tested) < ALARM:
-            yield CheckRow(check, "fail", figure, f"the kind leaks: do not show it at {side}")
-        elif found.close < SEES * found.tested:
-            yield CheckRow(check, "fail", figure, "the probe is blind: give more cases")
-        elif low <= found.overview <= high:
-            yield CheckRow(check, "pass", figure)
-        else:
-            # One honest phantom set in twenty comes here, so it is no proof of a leak.
-            yield CheckRow(check, "warn", figure, "outside of 95 %: check other cases as well")
-
-
-LEAST = 5
-"""Cases expected in each cell of a table below which chi-square does not hold."""
+        row = too_few(check, len(shown))
+        if row is None:
+            found = train_probe(shown, side, OVERVIEWS[RENDERED])
+            row = probe_row(check, found, f"the kind leaks: do not show it at {side}")
+        yield row
 
 
 def _balance_rows(
@@ -340,48 +300,20 @@ def _balance_rows(
             counts = Counter(case.answer for case in here)
             figure = ", ".join(f"{option} {counts[option]}" for option in here[0].options)
             table = np.array([[counts[option] for option in here[0].options]])
-            yield _judged(f"answers to {question} in {look} are balanced", table, figure)
+            yield judged(f"answers to {question} in {look} are balanced", table, figure)
     for name, values in {
         "side": [plan.side for plan in lesions],
-        "row": _quartiles([plan.box_px[1] / plan.size for plan in lesions]),
+        "row": quartiles([plan.box_px[1] / plan.size for plan in lesions]),
         "size": [str(plan.length) for plan in lesions],
         "look": [plan.look for plan in lesions],
         "parity of the number": [str(plan.number % 2) for plan in lesions],
-        "brightness of the background": _quartiles([_brightness(plan) for plan in lesions]),
+        "brightness of the background": quartiles([_brightness(plan) for plan in lesions]),
     }.items():
         pairs = Counter(zip(values, (plan.kind for plan in lesions), strict=True))
         table = np.array([[pairs[v, kind] for kind in KINDS] for v in sorted(set(values))])
         if len(table) > 1:
-            yield _judged(f"the kind does not go with the {name}", table, "")
+            yield judged(f"the kind does not go with the {name}", table, "")
 
 
 def _brightness(plan: PhantomPlan) -> float:
     return float(replace(plan, kind=None, cells=()).draw()[::8, ::8].mean())
-
-
-def _quartiles(values: Sequence[float]) -> list[str]:
-    if not values:
-        return []
-    cuts = np.quantile(values, (0.25, 0.5, 0.75))
-    return [str(int(np.searchsorted(cuts, value))) for value in values]
-
-
-def _judged(check: str, table: NDArray[np.int_], figure: str) -> CheckRow:
-    total = int(table.sum())
-    if total < LEAST * table.size:
-        return CheckRow(check, "warn", f"{total} cases: too few to tell", "give more cases")
-    p = chi_square_p(table)
-    figure = "; ".join(filter(None, (figure, f"chi-square p = {p:.3g}, n = {total}")))
-    if p < ALARM:
-        return CheckRow(check, "fail", figure, "draw it from a seed of its own, in equal shares")
-    return CheckRow(check, "pass", figure)
-
-
-def chi_square_p(table: NDArray[np.int_]) -> float:
-    """The probability of so uneven a table: one row against equal shares, more for independence."""
-    from scipy.stats import chi2_contingency, chisquare
-
-    if len(table) == 1:
-        return float(chisquare(table[0]).pvalue)
-    seen = table[:, table.sum(axis=0) > 0]
-    return float(chi2_contingency(seen, correction=False).pvalue)

@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medgym.imaging.series.elements import plain_elements
-from medgym.imaging.series.entries import FileEntry
+from medgym.imaging.series.entries import FileEntry, _stamp_at
 from medgym.imaging.series.slices import _TEXTS, _WANTED, _said, slice_of
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -23,7 +23,7 @@ FILES = sorted(FOLDER.glob("*.dcm"))
 def test_every_header_is_read_as_pydicom_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     read = 0
     for path in FILES:
-        entry = FileEntry(str(path))
+        entry = FileEntry(str(path), _stamp_at(str(path)))
         head = entry.head(2**20)
         plain = plain_elements(head, _WANTED)
         if plain is None:
@@ -76,7 +76,7 @@ def test_sequences_are_passed_over(tmp_path: Path, undefined: bool, syntax: str)
     assert found is not None
     assert found[0x0020000E] == b"1.2.3\0"
     assert found[0x00280010] == b"\x02\0"
-    described = slice_of(FileEntry(str(tmp_path / "a.dcm")))
+    described = slice_of(FileEntry(str(tmp_path / "a.dcm"), _stamp_at(str(tmp_path / "a.dcm"))))
     assert described is not None
     assert described.size == (3, 2)
     assert ("b value", 700.0) in described.kind

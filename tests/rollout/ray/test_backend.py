@@ -560,7 +560,7 @@ def test_errors_come_back_as_themselves(monkeypatch: pytest.MonkeyPatch) -> None
     assert (type(broke), broke.boundary, broke.reason, broke.final) == (
         Failure, "tool", "broke", True)  # fmt: skip
     assert (missing.boundary, missing.final) == ("environment", True)
-    assert "no such image: /no/such.png" in missing.reason
+    assert "no such image: image 0" in missing.reason
 
 
 class Ending(Slow):

@@ -6,12 +6,13 @@ from typing import overload
 
 from medgym.cases import Case, CaseKey, CaseList
 from medgym.errors import UserError, unknown
-from medgym.imaging.study import ImageRef, ImagingStudy
+from medgym.imaging.study import ImageRef, ImagingStudy, Study, decoded, place_of
 from medgym.source import chosen
 from medgym.sources.phantom.settings import SPLITS
-from medgym.sources.phantom.studies.plan import StudyName, study_of
-from medgym.sources.phantom.studies.questions import study_case, study_key
-from medgym.sources.phantom.studies.settings import DEPTHS, DIFFICULTIES, STUDY_LOOKS
+from medgym.sources.phantom.studies.clip import PhantomClip
+from medgym.sources.phantom.studies.plan import StudyName, StudyPlan, study_of
+from medgym.sources.phantom.studies.questions import start_of, study_case, study_key
+from medgym.sources.phantom.studies.settings import CLIP, DEPTHS, DIFFICULTIES, STUDY_LOOKS
 from medgym.sources.phantom.studies.textures import GRIDS, view_sizes
 from medgym.sources.phantom.studies.volume import PhantomVolume
 
@@ -99,5 +100,21 @@ def the_study_look(look: str | None) -> str | None:
 
 def open_phantom_study(ref: ImageRef) -> ImagingStudy | None:
     """The study that a phantom's URI names; None where it names a single image."""
+    return opened(study_of(ref)) if is_study(ref) else None
+
+
+def is_study(ref: ImageRef) -> bool:
+    """Whether a URI is that of a phantom study, right or wrong."""
     look = ref.uri.removeprefix("phantom:").split("/")[1:2]
-    return PhantomVolume(study_of(ref)) if look and look[0] in STUDY_LOOKS else None
+    return ref.uri.startswith("phantom:") and bool(look) and look[0] in STUDY_LOOKS
+
+
+def first_image(plan: StudyPlan) -> Study:
+    """What an episode shows first of a study."""
+    ref, study = start_of(plan), opened(plan)
+    return decoded(study, ref, place_of(study, ref))
+
+
+def opened(plan: StudyPlan) -> ImagingStudy:
+    """The study of a plan."""
+    return PhantomClip(plan) if plan.name.look == CLIP else PhantomVolume(plan)

@@ -13,6 +13,7 @@ from medgym.sources.phantom.rng import RandomStream
 from medgym.sources.phantom.settings import FIRST, SIDES, SPLITS
 from medgym.sources.phantom.studies.settings import (
     CHANGES,
+    CLIP,
     DEPTHS,
     DIFFICULTIES,
     LENGTHS,
@@ -188,7 +189,8 @@ def _placed(name: StudyName, rng: RandomStream, kind: str, side: str, length: in
     # The lesion of the visit before may be larger by one block.
     cells = lesion_cells(rng, field, grid, side, length, spare=1)
     images = max(1, name.depth // 4) if name.difficulty == "easy" else 1
-    first = rng.integer(0, name.depth - images + 1)
+    earliest = 1 if name.look == CLIP else 0
+    first = rng.integer(earliest, name.depth - images + 1)
     return Finding(kind, cells, first, images, rng.integer(0, LEVELS))
 
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medgym.cases import AnswerType, Case, CaseKey
+from medgym.imaging.imaging_study import FRAME
 from medgym.imaging.slabs import Slab
 from medgym.imaging.study import ImageRef
 from medgym.imaging.volumes.grid import AXIAL, CORONAL
 from medgym.regions import Region
 from medgym.sources.phantom.settings import FIRST, SIDES
 from medgym.sources.phantom.studies.plan import StudyName, StudyPlan, change_of, study_plan
-from medgym.sources.phantom.studies.settings import CHANGES, STUDY_LOOKS
-from medgym.sources.phantom.studies.stack import mean_of
+from medgym.sources.phantom.studies.settings import CHANGES, CLIP, STUDY_LOOKS, T1
+from medgym.sources.phantom.studies.signals import SIGNALS
 from medgym.sources.phantom.studies.textures import KINDS
 
 
@@ -21,14 +22,15 @@ class StudyQuestion:
     """What a case asks: the text, the options, and the answer according to a plan.
 
     Attributes:
-        variants: the images that are shown; the last one is that which is asked about.
+        variants: the images that are shown, where they are others than those that a look shows
+            by default; the last one is that which is asked about.
     """
 
     text: str
     answer: Callable[[StudyPlan], str]
     options: tuple[str, ...] = ()
     answer_type: AnswerType = "choice"
-    variants: tuple[str, ...] = ("",)
+    variants: tuple[str, ...] = ()
 
 
 def _change(plan: StudyPlan) -> str:
@@ -45,13 +47,13 @@ STUDY_QUESTIONS = {
         SIDES,
     ),
     "slice": StudyQuestion(
-        "What is the index of the first axial image, from the feet, that shows the lesion?",
+        "What is the index of the first image that shows the lesion?",
         lambda plan: str(plan.findings[0].first),
         answer_type="number",
     ),
     "hounsfield": StudyQuestion(
         "What is the mean value of the lesion, to the nearest 50 Hounsfield units?",
-        lambda plan: str(mean_of(plan, plan.findings[0])),
+        lambda plan: str(SIGNALS[plan.name.look].mean(plan, plan.findings[0])),
         answer_type="number",
     ),
     "count": StudyQuestion(
@@ -79,8 +81,16 @@ def study_key(split: str, name: StudyName, question: str, number: int) -> CaseKe
     )
 
 
+def plane_of(name: StudyName) -> str:
+    """The plane in which a study's lesions are found."""
+    return FRAME if name.look == CLIP else AXIAL
+
+
 def start_of(plan: StudyPlan) -> ImageRef:
-    """What an episode shows first: a scout, which is the mean of all coronal images."""
+    """What an episode shows first: of a volume a scout, which is the mean of all coronal images; of
+    a clip its first frame, on which no lesion is yet."""
+    if plan.name.look == CLIP:
+        return ImageRef(uri=plan.uri, plane=FRAME, index=0)
     role: Literal["current", "prior"] = "prior" if plan.variant == "prior" else "current"
     middle = (plan.size - 1) // 2
     return ImageRef(uri=plan.uri, role=role, plane=CORONAL, index=middle, slab=Slab(plan.size))
@@ -89,7 +99,7 @@ def start_of(plan: StudyPlan) -> ImageRef:
 def study_case(split: str, name: StudyName, question: str, number: int) -> Case:
     """The case that asks `question` about a phantom study."""
     asked, look = STUDY_QUESTIONS[question], STUDY_LOOKS[name.look]
-    plans = [study_plan(split, name, number, variant) for variant in asked.variants]
+    plans = [study_plan(split, name, number, variant) for variant in asked.variants or look.shown]
     key = study_key(split, name, question, number)
     return Case(
         id=key.id,
@@ -104,12 +114,13 @@ def study_case(split: str, name: StudyName, question: str, number: int) -> Case:
                 box_px=plan.box_px(finding),
                 mask=plan.mask(finding),
                 image=image,
-                plane=AXIAL,
+                plane=plane_of(name),
                 index=finding.first,
                 count=finding.count,
             )
             for image, plan in enumerate(plans)
             for finding in plan.findings
+            if plan.variant != T1  # in which it is a shadow without a kind
         ),
         modality=look.setting.modality,
         body_part=look.setting.body_part,

@@ -31,21 +31,35 @@ class StudyLook:
     Attributes:
         setting: modality, body part, specialty, scale and field, as of a single image.
         questions: what may be asked, the first one by default.
-        variants: the images of one phantom by name; "" is the one that most questions show.
+        variants: the images of one phantom by name.
+        shown: those that a case shows where its question names no others; it asks about the last.
     """
 
     setting: Setting
     questions: tuple[str, ...]
     variants: tuple[str, ...] = ("",)
+    shown: tuple[str, ...] = ("",)
 
 
-CT = "ct-volume"
+CT, MRI, CLIP = "ct-volume", "mri-volume", "ultrasound-clip"
+
+T1, T2 = "t1", "t2"
 
 STUDY_LOOKS = {
     CT: StudyLook(
         SETTINGS["ct"],
         ("kind", "side", "slice", "hounsfield", "count", "change"),
         ("", "prior", "several"),
+    ),
+    MRI: StudyLook(
+        Setting("MR", "ABDOMEN", "radiologist", 12.0, SETTINGS["ct"].field),
+        ("kind", "side", "slice"),
+        (T1, T2),
+        (T1, T2),
+    ),
+    CLIP: StudyLook(
+        Setting("US", "ABDOMEN", "radiologist", 4.0, (0.0, 0.25, 0.5, 0.5)),
+        ("kind", "side", "slice"),
     ),
 }
 """The looks of studies of several images."""

@@ -10,22 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgym.imaging.grey import Window
-from medgym.seeds import seed_of
 from medgym.sources.phantom.studies.plan import Finding, StudyPlan
+from medgym.sources.phantom.studies.signals import SIGNALS
 from medgym.sources.phantom.studies.textures import tile
-from medgym.sources.phantom.studies.tissues import HOUNSFIELD, grain, table, tissues
 
 Values = NDArray[Any]
-
-CT_CONTRAST = 400
-"""Hounsfield units between a lesion's mean and each of its tones."""
 
 
 @lru_cache(maxsize=64)
 def image_values(plan: StudyPlan, index: int) -> Values:
     """The values of one image, read-only."""
-    values = background(plan, index)
+    values = SIGNALS[plan.name.look].background(plan, index)
     for finding in plan.findings:
         _even_out(values, plan, finding)
     for finding in plan.findings:
@@ -35,29 +30,11 @@ def image_values(plan: StudyPlan, index: int) -> Values:
     return values
 
 
-def background(plan: StudyPlan, index: int) -> Values:
-    """An image without lesions."""
-    greys = tissues(plan.seed, plan.size, plan.depth, index, plan.split)
-    noise = grain(seed_of("phantom study image", plan.seed, plan.variant), plan.size, index)
-    return table(HOUNSFIELD)[greys] + noise * np.int16(3)
-
-
-def mean_of(plan: StudyPlan, finding: Finding) -> int:
-    """The mean of a lesion's values."""
-    return 700 + 50 * finding.level
-
-
 def tones(plan: StudyPlan, finding: Finding) -> tuple[int, int]:
     """The two values of a lesion's texture."""
-    mean = mean_of(plan, finding)
-    return mean - CT_CONTRAST, mean + CT_CONTRAST
-
-
-def own_window(plan: StudyPlan) -> Window:
-    """The window in which the images of a study are shown first."""
-    if plan.name.difficulty == "hard":
-        return Window(40, 400)  # soft tissue, in which both tones of a lesion are white
-    return Window(400, 2000)
+    signal = SIGNALS[plan.name.look]
+    mean, contrast = signal.mean(plan, finding), signal.contrast(plan)
+    return mean - contrast, mean + contrast
 
 
 def _even_out(values: Values, plan: StudyPlan, finding: Finding) -> None:

@@ -21,6 +21,10 @@ GREYS = (0, 3, 30, 42, 60, 76, 104, 118, 126, 133, 255)
 HOUNSFIELD = (-1000, -1000, -120, -80, 10, 45, 65, 120, 180, 250, 300)
 """Air, fat, muscle, liver, vessels with contrast medium, bone."""
 
+T1_SIGNAL = (0, 0, 190, 185, 80, 90, 115, 70, 60, 110, 200)
+T2_SIGNAL = (0, 0, 120, 115, 60, 45, 65, 110, 30, 75, 200)
+"""The same in magnetic resonance, in shares of 255."""
+
 
 def tissues(seed: int, size: int, depth: int, index: int, pool: str) -> NDArray[np.uint8]:
     """The greys of the painting on one image of a volume."""

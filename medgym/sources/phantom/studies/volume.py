@@ -15,7 +15,8 @@ from medgym.imaging.volumes.grid import AXIAL, VoxelGrid
 from medgym.imaging.volumes.study import Ranges, VolumeStudy
 from medgym.sources.phantom.studies.plan import StudyPlan
 from medgym.sources.phantom.studies.settings import STUDY_LOOKS
-from medgym.sources.phantom.studies.stack import image_values, own_window
+from medgym.sources.phantom.studies.signals import SIGNALS
+from medgym.sources.phantom.studies.stack import image_values
 from medgym.sources.phantom.studies.textures import view_sizes
 
 
@@ -32,14 +33,15 @@ class PhantomVolume(VolumeStudy):
         self.modality = STUDY_LOOKS[plan.name.look].setting.modality
         self.unit = "HU" if self.modality == "CT" else None
 
-    def own_window(self) -> Window:
+    def own_window(self) -> Window | None:
         """See `VolumeStudy.own_window`."""
-        return own_window(self.plan)
+        return SIGNALS[self.plan.name.look].window(self.plan)
 
     def windows(self, plane: str, index: int) -> tuple[Window, ...]:
         """See `ImagingStudy.windows`."""
         self._check(plane, index)
-        return (own_window(self.plan),)
+        window = self.own_window()
+        return () if window is None else (window,)
 
     def read(self, ranges: Ranges) -> tuple[NDArray[Any], None]:
         """See `VolumeStudy.read`."""

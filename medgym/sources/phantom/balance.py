@@ -1,0 +1,71 @@
+"""What a check reports, and whether a table of counts is as even as chance makes it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict = Literal["pass", "warn", "fail"]
+Progress = Callable[[int, int], None]
+
+ALARM = 0.001
+"""A check fails if its figure is less probable than this where nothing is wrong. A run makes some
+thirty random checks; at 5 % one of them would fail by chance in most runs."""
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One check: what was checked, how it went, the figure behind it, and what to do (else "")."""
+
+    check: str
+    verdict: Verdict
+    figure: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All checks of one run, in the order in which they were made."""
+
+    rows: tuple[CheckRow, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed (a warning says that there were too few cases to tell)."""
+        return all(row.verdict != "fail" for row in self.rows)
+
+
+LEAST = 5
+"""Cases expected in each cell of a table below which chi-square does not hold."""
+
+
+def quartiles(values: Sequence[float]) -> list[str]:
+    """The quarter of all values in which each one lies."""
+    if not values:
+        return []
+    cuts = np.quantile(values, (0.25, 0.5, 0.75))
+    return [str(int(np.searchsorted(cuts, value))) for value in values]
+
+
+def judged(check: str, table: NDArray[np.int_], figure: str) -> CheckRow:
+    """A row that says whether a table of counts is even."""
+    total = int(table.sum())
+    if total < LEAST * table.size:
+        return CheckRow(check, "warn", f"{total} cases: too few to tell", "give more cases")
+    p = chi_square_p(table)
+    figure = "; ".join(filter(None, (figure, f"chi-square p = {p:.3g}, n = {total}")))
+    if p < ALARM:
+        return CheckRow(check, "fail", figure, "draw it from a seed of its own, in equal shares")
+    return CheckRow(check, "pass", figure)
+
+
+def chi_square_p(table: NDArray[np.int_]) -> float:
+    """The probability of so uneven a table: one row against equal shares, more for independence."""
+    from scipy.stats import chi2_contingency, chisquare
+
+    if len(table) == 1:
+        return float(chisquare(table[0]).pvalue)
+    seen = table[:, table.sum(axis=0) > 0]
+    return float(chi2_contingency(seen, correction=False).pvalue)
