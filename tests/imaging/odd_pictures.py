@@ -62,10 +62,10 @@ def animated(form: str) -> Made:
     stream = io.BytesIO()
     extra = {"lossless": True} if form == "WEBP" else {}
     first.save(stream, form, save_all=True, append_images=[second], **extra)
-    if form != "GIF":
-        return stream.getvalue(), COLOUR
-    with Image.open(stream) as picture:  # it has a palette
-        return stream.getvalue(), np.asarray(picture.convert("RGB"))
+    if form == "GIF":  # which has 256 colours
+        with Image.open(stream) as picture:
+            return stream.getvalue(), _values(picture)
+    return stream.getvalue(), COLOUR
 
 
 def png(
