@@ -332,7 +332,7 @@ def played(paths: dict[str, Path], out: Path) -> tuple[dict[str, str], list[str]
 def main() -> None:
     """`FOLDER NUMBER`: what is said of each, of the run, and the most KiB that were resident.
 
-    The run plays all that are crafted and a third of the others.
+    The run plays all that are crafted and a sixth of the others.
     """
     folder, number = Path(sys.argv[1]), int(sys.argv[2])
     paths = written(folder, number)
@@ -352,7 +352,7 @@ def main() -> None:
         (good / name).write_bytes(data)
     crafted = len(_crafted())
     some = {name: path for place, (name, path) in enumerate(paths.items())
-            if place < crafted or place % 3 == 0}  # fmt: skip
+            if place < crafted or place % 6 == 0}  # fmt: skip
     whole = {f"whole-{name}": good / name for name in originals()}
     failed, ended = played(some | whole, folder / "run")
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

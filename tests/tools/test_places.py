@@ -57,7 +57,7 @@ def case(path: Path) -> Case:
     boxes=st.tuples(box, box),
     window=st.tuples(st.floats(50, 300), st.floats(20, 400)),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_view_of_a_view_is_where_nibabel_says(
     directions: list[float],
     lengths: tuple[float, ...],
