@@ -40,7 +40,8 @@ def scrub_dicom(path: Path, out: Path, profile: Profile, finder: TextFinder | No
             stream.seek(0)
             dataset = pydicom.dcmread(stream, force=True)
         cleaned = Cleaned(drawn=_drawn(dataset))
-        if str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES" and not finder:
+        said_so = str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES"
+        if said_so and finder is None:
             raise UserError(
                 f"{path} says that text is burnt into its pixels; fix: find and mask it with "
                 "--mask-text"
@@ -51,6 +52,11 @@ def scrub_dicom(path: Path, out: Path, profile: Profile, finder: TextFinder | No
         before = _pixel_bytes(dataset)
         if finder is not None:
             cleaned.boxes = _find(path, finder)
+            if said_so and not cleaned.boxes:
+                raise UserError(
+                    f"{path} says that text is burnt into its pixels, and none was found; fix: "
+                    "mask it by hand, and set BurnedInAnnotation to NO"
+                )
             if cleaned.boxes:
                 cleaned.notes += mask_dataset(dataset, cleaned.boxes, path)
                 before = _pixel_bytes(dataset)
