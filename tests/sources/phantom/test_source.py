@@ -196,7 +196,7 @@ def test_view_sizes_follow_the_size_option() -> None:
     [
         ({"looks": "ct"}, "did you mean 'look'"),
         ({"look": "fundos"}, "did you mean 'fundus'"),
-        ({"look": "ct+"}, "known: ct, ct-volume, fundus, histology, radiograph"),
+        ({"look": "ct+"}, "known: ct, ct-volume, fundus, histology, mri-volume, radiograph"),
         ({"question": "where"}, "known: diagnosis, kind, presence, side, size"),
         ({"size": "500"}, "unknown size of phantom '500'"),
         ({"look": "ct+ct"}, "twice"),
