@@ -1,3 +1,3 @@
-"""What opening and showing a study costs."""
+"""`bench studies`: large studies beside the libraries that read them."""
 
-from .measured import studies as studies
+from .measure import studies as studies

@@ -193,3 +193,18 @@ def archive(path: Path, *members: Path) -> Path:
         for member in members:
             made.write(member, f"Zebedeus/{member.name}")
     return path
+
+
+def clip(path: Path) -> Path:
+    """A clip of four frames, whose container has a title and a comment."""
+    av = pytest.importorskip("av")
+    rng = np.random.default_rng(3)
+    with av.open(str(path), "w") as made:
+        made.metadata["title"] = made.metadata["comment"] = "; ".join(IDENTIFIERS.values())
+        stream: Any = made.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for _ in range(4):
+            pixels = rng.integers(0, 256, (32, 48, 3)).astype(np.uint8)
+            made.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        made.mux(stream.encode(None))
+    return path

@@ -21,6 +21,7 @@ from medgym.uris import file_uri
 from .conftest import (
     IDENTIFIERS,
     archive,
+    clip,
     ct,
     pictures,
     planted,
@@ -88,6 +89,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for z in range(3)
     ]
     made["series"] = series[0].parent
+    made["a.mp4"] = clip(folder / "a.mp4")
     made["series.zip"] = archive(folder / "series.zip", *series)
     return made
 
@@ -109,7 +111,7 @@ def test_what_a_file_says_reaches_no_policy_record_page_or_list(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     where = {"series": {"plane": "axial", "index": 1}, "series.zip": {"plane": "axial", "index": 1},
-             "a.nii.gz": {"plane": "axial", "index": 1}}  # fmt: skip
+             "a.nii.gz": {"plane": "axial", "index": 1}, "a.mp4": {"frame": 1}}  # fmt: skip
     cases = [
         case(number, path, **where.get(name, {}))
         for number, (name, path) in enumerate(sorted(originals.items()))

@@ -25,7 +25,17 @@ from medgym.errors import UserError
 from medgym.privacy.report import ScrubReport
 from medgym.privacy.scrub import report_path, scrub
 
-from .conftest import archive, ct, pictures, planted, save, some_pixels, traces_below, traces_in
+from .conftest import (
+    archive,
+    clip,
+    ct,
+    pictures,
+    planted,
+    save,
+    some_pixels,
+    traces_below,
+    traces_in,
+)
 
 
 def report_of(out: Path) -> dict[str, Any]:
@@ -55,6 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "README.txt").write_text("the images of Quirina Zebedeus")
     (folder / ".hidden").write_text("Quirina")
     (folder / "link.dcm").symlink_to(folder / "Quirina's series" / "1.dcm")
+    clip(folder / "a.mp4")
     archive(folder / "all.zip", folder / "Quirina's series" / "1.dcm")
     return folder
 
@@ -78,7 +89,8 @@ def test_nothing_tells_whose_they_are(report: ScrubReport, folder: Path) -> None
 def test_each_file_is_written_or_named(report: ScrubReport) -> None:
     assert len(report.written) == 10
     assert {each.source: each.reason for each in report.refused} == {
-        "all.zip": "it is a zip; fix: unpack it first"
+        "a.mp4": "it is a clip; fix: save its frames as pictures or as a DICOM file",
+        "all.zip": "it is a zip; fix: unpack it first",
     }
     assert {each.source: each.reason for each in report.left_out} == {
         ".hidden": "it is hidden",
@@ -86,7 +98,7 @@ def test_each_file_is_written_or_named(report: ScrubReport) -> None:
         "link.dcm": "it is a link",
     }
     found = report_of(report.out)
-    assert found["counts"] == {"files": 14, "written": 10, "refused": 1, "left out": 3}
+    assert found["counts"] == {"files": 15, "written": 10, "refused": 2, "left out": 3}
     assert found["elements"]["PatientName"]["emptied"] == 6  # and in the items of a sequence
     assert found["elements"]["private elements"]["removed"] >= 6
     assert found["totals"]["new UID"] >= 12

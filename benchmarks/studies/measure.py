@@ -25,8 +25,8 @@ from medgym.imaging.study import open_study
 from medgym.progress import progress
 
 from ..comparison import Comparison
-from ..resident import CLEAR, MEGABYTE, mark, resident
-from .written import write_nifti, write_series, write_slide
+from .files import write_nifti, write_series, write_slide
+from .resident import CLEAR, MEGABYTE, mark, resident
 
 SLICES, SIDE = 2000, 512
 VOLUME, VOLUME_SIDE = 200, 256
@@ -109,7 +109,7 @@ def _volume(
 def _slide(folder: Path, side: int) -> list[tuple[str, str, str, Side, Side]]:
     path = folder / "slide.tif"
     write_slide(path, side)
-    write_slide(folder / "before.tif", 512)
+    write_slide(folder / "before.tif", 1024)
     return [
         ("slide.first", _TIME, THUMBNAIL, ("overview", path), ("thumbnail", path)),
         ("slide.memory", _SIZE, THUMBNAIL, ("overview", path), ("thumbnail", path)),
