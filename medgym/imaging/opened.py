@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, TypeVar
 from uuid import uuid4
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 from PIL import Image
@@ -81,8 +81,7 @@ class OpenedImage:
     ) -> None:
         self.start = start
         self.planes = planes or _planes(study, start)
-        self._study = study
-        self._ref = ref
+        _SOURCES[self] = study, ref
         self._named = place
         self.place = place if self.has_many else ImagePlace()
         self._kept: OrderedDict[ImagePlace, Study] = OrderedDict()
@@ -105,10 +104,13 @@ class OpenedImage:
     @property
     def study(self) -> ImagingStudy:
         """What the image is of."""
-        if self._study is None:
-            assert self._ref is not None
-            self._study = open_study(self._ref)
-        return self._study
+        study, ref = _SOURCES[self]
+        if study is None:
+            if ref is None:
+                raise UserError("a study is not here, only its first image; fix: open it again")
+            study = open_study(ref)
+            _SOURCES[self] = study, ref
+        return study
 
     def size(self, place: ImagePlace) -> tuple[int, int]:
         """(width, height) of the image at a place; errors as of `checked`."""
@@ -240,13 +242,37 @@ class OpenedImage:
         return self._asked(lambda study: study.image(*self._name(place)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The pixels of the first image travel. Another process reads the others itself, once for
-        # all its episodes.
-        if not self._token:
-            self._token = uuid4().hex
-        study = self._study if self._ref is None else None
-        return _unpacked, (self._token, study, self._named, self.start, self._ref, self.planes)
+        # A workspace that is written somewhere must not name its files: see `Sent`.
+        study, ref = _SOURCES[self]
+        return self._packed(study if ref is None else None, None)
 
+    def _packed(self, study: ImagingStudy | None, ref: ImageRef | None) -> tuple[Any, ...]:
+        with _unpacking:
+            self._token = self._token or uuid4().hex
+            _UNPACKED[self._token] = self
+        return _unpacked, (self._token, study, self._named, self.start, ref, self.planes)
+
+
+class Sent:
+    """An opened image on its way to another process of medgym, where it arrives as itself.
+
+    The pixels of the first image travel. The other process reads the others from the file, once for
+    all its episodes.
+    """
+
+    def __init__(self, image: OpenedImage) -> None:
+        self._image = image
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        study, ref = _SOURCES[self._image]
+        return self._image._packed(study if ref is None else None, ref)
+
+
+_SOURCES: WeakKeyDictionary[OpenedImage, tuple[ImagingStudy | None, ImageRef | None]] = (
+    WeakKeyDictionary()
+)
+"""The studies of opened images, and what names them. A file's name can be gold, such as
+pneumonia_12.dcm, so a workspace, and whatever a policy is shown, leads to none."""
 
 _UNPACKED: WeakValueDictionary[str, OpenedImage] = WeakValueDictionary()
 _unpacking = Lock()
@@ -271,8 +297,9 @@ def opened_image(ref: ImageRef) -> OpenedImage:
     study = open_study(ref)
     plane, index = place_of(study, ref)
     start = decoded(study, ref, (plane, index))
-    kept = None if isinstance(study, OneImage) else ref
-    return OpenedImage(study, ImagePlace(plane, index, ref.slab), start, kept)
+    if isinstance(study, OneImage):
+        return OpenedImage.of(start)
+    return OpenedImage(study, ImagePlace(plane, index, ref.slab), start, ref)
 
 
 def _planes(study: ImagingStudy | None, start: Study) -> Mapping[str, Plane]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from medgym.imaging.grey import LookupTable, Window, WindowFunction
 from medgym.imaging.imaging_study import ImagingStudy, Plane, Region, part_of
-from medgym.imaging.opened import ImagePlace, OpenedImage
+from medgym.imaging.opened import ImagePlace, OpenedImage, Sent
 from medgym.imaging.rendering import Study
 
 
@@ -22,6 +23,9 @@ class Stretched(ImagingStudy):
         super().__init__("another case")
         self._own = own
         self._other = other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stretched, (Sent(self._own), Sent(self._other))
 
     @property
     def planes(self) -> Mapping[str, Plane]:

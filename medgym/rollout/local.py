@@ -15,7 +15,7 @@ from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure, at
-from medgym.imaging.opened import OpenedImage, opened_image
+from medgym.imaging.opened import OpenedImage, Sent, opened_image
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
@@ -116,6 +116,11 @@ def decoded(case: Case) -> list[OpenedImage]:
         raise Failure("environment", reason, final=True) from error
     note_sizes(case.images, studies)
     return studies
+
+
+def images_to_send(case: Case) -> list[Sent]:
+    """The same for another process."""
+    return [Sent(image) for image in decoded(case)]
 
 
 class _Decoded:

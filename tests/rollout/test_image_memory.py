@@ -21,6 +21,7 @@ from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import ToolError
 from medgym.failures import Failure
+from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import ImageRef, Study
 from medgym.memory import VARIABLE, machine_memory
 from medgym.messages import Message, Reply, render_answer, render_call
@@ -161,7 +162,7 @@ def test_every_back_end_admits_what_fits(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_image_of_a_source_is_measured_once_it_is_drawn() -> None:
     refs = [ImageRef(uri="grey:0"), ImageRef(uri="colour:0"), ImageRef(uri="file:a.png")]
     grey, colour = np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.uint8)
-    note_sizes(refs, [Study(grey), Study(colour), Study(grey)])
+    note_sizes(refs, [OpenedImage.of(Study(each)) for each in (grey, colour, grey)])
     assert image_memory._largest == {"grey": 20 * 3, "colour": 20 * 10}
     memory = ImageMemory(LIMIT)
 

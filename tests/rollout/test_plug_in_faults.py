@@ -18,7 +18,8 @@ from medgym.episode import Rules
 from medgym.errors import RunError, UserError
 from medgym.failures import ContractError, Failure
 from medgym.imaging import study as images
-from medgym.imaging.study import ImageRef, Study
+from medgym.imaging.opened import OpenedImage
+from medgym.imaging.study import ImageRef
 from medgym.judge import load_judge
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
@@ -265,10 +266,10 @@ def test_a_source_makes_cases_and_studies(made: Any, monkeypatch: pytest.MonkeyP
 def test_an_image_of_another_kind_fails_its_case_as_the_sources(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def odd(ref: ImageRef) -> Study:
+    def odd(ref: ImageRef) -> OpenedImage:
         raise Failure("source", "odd opened a NoneType; expected a medgym.Study or ImagingStudy")
 
-    monkeypatch.setattr("medgym.rollout.local.open_image", odd)
+    monkeypatch.setattr("medgym.rollout.local.opened_image", odd)
     (failure,) = failures(Plays(), rules(lambda _: ToolResult("done")))
     assert failure == "source: odd opened a NoneType; expected a medgym.Study or ImagingStudy"
 

@@ -16,7 +16,7 @@ from medgym.contracts import fault_of
 from medgym.deadline import late
 from medgym.errors import ToolError
 from medgym.failures import at
-from medgym.imaging.opened import OpenedImage
+from medgym.imaging.opened import OpenedImage, Sent
 from medgym.imaging.study import Study
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.wire import Home, Packed, Unpacked, sendable, unwrapped
@@ -112,8 +112,9 @@ class RemoteTool(StandIn):
         """
         light = copy.copy(workspace)
         refs = [_REFS[first.start] for first in workspace.images[:1] if first.start in _REFS]
-        if refs:
-            light.images = ()
+        # What is sent arrives as the opened images themselves.
+        sent: Any = () if refs else tuple(map(Sent, workspace.images))
+        light.images = sent
         try:
             call = self.home.actor.call.remote
             result = self._got(call(self.home.part, args.model_dump_json(), light, refs))

@@ -14,12 +14,12 @@ from typing import Any
 
 from medgym.cases import Case
 from medgym.failures import at
-from medgym.imaging.opened import OpenedImage
+from medgym.imaging.opened import OpenedImage, Sent
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Finished, Job
 from medgym.rollout.episode_loop import roll_out
-from medgym.rollout.local import THREADS, decoded, encoded
+from medgym.rollout.local import THREADS, encoded, images_to_send
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.policy import RemotePolicy
 from medgym.rollout.ray.tools import RemoteTool, remember
@@ -83,11 +83,11 @@ class EnvWorker:
     async def answer(self) -> None:
         """Show that this process is not stuck."""
 
-    async def decode(self, case: Case) -> list[OpenedImage]:
+    async def decode(self, case: Case) -> list[Sent]:
         """A case's images, for the object store."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, decoded, case)
+            return await loop.run_in_executor(self._threads, images_to_send, case)
         except Exception as error:
             raise sendable(error) from error
 

@@ -35,7 +35,7 @@ from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect, collection
 from medgym.rollout.backend import Backend
-from medgym.rollout.local import LocalBackend, decoded
+from medgym.rollout.local import LocalBackend, images_to_send
 from medgym.rollout.ray import backend
 from medgym.rollout.ray import tools as remote_tools
 from medgym.rollout.ray.backend import RayBackend
@@ -168,9 +168,9 @@ def test_a_group_shares_its_decoded_images(tmp_path: Path, monkeypatch: pytest.M
 
     def counted(case: Case) -> Any:
         opened.append(case.id)
-        return decoded(case)
+        return images_to_send(case)
 
-    monkeypatch.setattr("medgym.rollout.ray.backend.decoded", counted)
+    monkeypatch.setattr("medgym.rollout.ray.backend.images_to_send", counted)
     case = in_a_file(cases(1)[0], tmp_path)
     rules = Rules(tools=(Slow(),), view_size=64)
     done = list(played([case], lambda: RayBackend(SLOW, rules, workers=2), group_size=6))
