@@ -37,7 +37,7 @@ from .volumes import VolumeLooker
 from .windows import Lattice
 
 _OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
-_SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels\.$", re.MULTILINE)
+_SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels[.,]", re.MULTILINE)
 
 
 class Scripted(Policy):

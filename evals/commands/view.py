@@ -1,7 +1,8 @@
 """The command `medgym view`: a run's episodes as a page that any browser opens, without a server.
 
-It writes `view/` into the run's folder: `index.html`, which shows the run's images, and one file of
-episodes for each store of trajectories, which is read when the store is chosen. The same command
+It writes `view/` into the run's folder: `index.html`, which shows the run's images, one file of
+episodes for each store of trajectories, which is read when the store is chosen, and `slices/`, the
+slices of volumes. The same command
 again replaces the page. A folder of pairs shows each pair side by side.
 """
 
@@ -23,6 +24,7 @@ from medgym.storage.pair_rows import PAIRS, is_pair_folder, read_pair_rows
 from medgym.storage.run_folder import RunFolder
 
 from ..viewer.data import PageData, label_of, opened_first, stores_of
+from ..viewer.slices import write_slices
 
 PAGE = files("medgym.evals.viewer") / "page"
 
@@ -72,18 +74,20 @@ def write_page(folder: RunFolder) -> dict[str, Any]:
             shown = data.store(store, advance)
             _write_store(path, len(counts), name, shown)
             counts[name] = sum(len(group["episodes"]) for group in shown["groups"])
-    _write(path / "index.html", _index(folder, data, list(counts)))
+    with progress("cases with slices", len(data.volumes)) as advance:
+        slices = write_slices(data.volumes, path / "slices", _write, advance)
+    _write(path / "index.html", _index(folder, data, list(counts), slices))
     return {"page": str(path / "index.html"), "stores": counts}
 
 
 def _write_store(path: Path, number: int, name: str, shown: Mapping[str, Any]) -> None:
     text = f"loaded({_script(name)}, {_script(shown)});\n"
-    _write(path / f"episodes-{number}.js", text)
+    _write(path / f"episodes-{number}.js", _bytes(text))
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, data: bytes) -> None:
     try:
-        write_atomic(path, text.encode("utf-8", "replace"))  # names of files may be any bytes
+        write_atomic(path, data)
     except OSError as error:
         raise UserError(
             f"cannot write to {path.parent} ({error.strerror}); fix: free some disk space, or "
@@ -91,18 +95,24 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _index(folder: RunFolder, data: PageData, names: list[str]) -> str:
+def _index(folder: RunFolder, data: PageData, names: list[str], slices: Mapping[str, Any]) -> bytes:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((PAGE / "index.html.j2").read_text("utf-8"))
-    return template.render(
+    page = template.render(
         title=folder.path.resolve().name,
         facts=data.facts(),
         stores=_script(names),
         first=_script(opened_first(names)),
         labels=_script({name: label_of(folder, name) for name in names}),
         style=(PAGE / "view.css").read_text("utf-8"),
-        script=(PAGE / "view.js").read_text("utf-8"),
+        slices=_script(slices),
+        script="".join((PAGE / name).read_text("utf-8") for name in ("slices.js", "view.js")),
     )
+    return _bytes(page)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")  # names of files may be any bytes
 
 
 def _script(value: Any) -> str:

@@ -13,7 +13,9 @@ from typing import Any
 from medgym.cases import Case, CaseList, case_hash, open_cases
 from medgym.consultation.opinions import triage_case
 from medgym.errors import UserError
-from medgym.imaging.study import open_image
+from medgym.imaging.imaging_study import IMAGE
+from medgym.imaging.opened import ImagePlace, OpenedImage, opened_image
+from medgym.metrics.regions import placed
 from medgym.progress import Advance
 from medgym.storage.layout import SET_ASIDE
 from medgym.storage.pair_rows import (
@@ -24,10 +26,12 @@ from medgym.storage.pair_rows import (
     is_pair_folder,
     read_pair_rows,
 )
+from medgym.storage.plain import plain
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import ImageStore, TrajectoryStore
-from medgym.trajectory import Node, Trajectory
+from medgym.trajectory import Look, Node, Trajectory
 
+from .slices import Looked
 from .tokens import Pieces
 
 ASKED = (
@@ -76,6 +80,7 @@ class PageData:
 
     Attributes:
         asked: what the run was asked to do.
+        volumes: the cases so far of which an image is one of many, and what was looked at of each.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -85,6 +90,7 @@ class PageData:
         own = str(folder.path / CASES) if is_pair_folder(folder.path) else None
         self._sources = _sources({"cases": own} if own else self.asked)
         self._cases: dict[str, tuple[Case, dict[str, Any]] | None] = {}
+        self.volumes: dict[str, tuple[Case, Looked]] = {}
 
     def facts(self) -> list[tuple[str, str]]:
         """The head of the page: what was asked, which versions ran it, and whether it is done."""
@@ -163,6 +169,11 @@ class PageData:
         found = self._cases[case_id]
         if found is None or not self._was_played(found[0], trajectory):
             return None
+        if found[1]["volumes"]:
+            _, looked = self.volumes.setdefault(case_id, (found[0], {}))
+            for _, part in trajectory.parts():
+                for look in part.looks:
+                    looked.setdefault((look.image, look.plane), set()).add(look.index)
         return found[1]
 
     def _was_played(self, case: Case, trajectory: Trajectory) -> bool:
@@ -245,29 +256,66 @@ def _shown(cases: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _case(case: Case) -> dict[str, Any]:
-    masks = {region.image: region.mask for region in case.regions if region.mask is not None}
+    # A mask spares the decoding of an image, where there is only the one.
+    masks = {r.image: r.mask for r in case.regions if r.mask is not None and r.plane is None}
     sizes: list[tuple[int, int]] = []
+    shapes: list[tuple[float, float]] = []  # as they are shown, where pixels need not be square
+    volumes: dict[int, dict[str, Any]] = {}
+    starts: list[dict[str, Any]] = []
     with suppress(UserError):  # without its images the text is still shown
         for number, ref in enumerate(case.images):
-            mask = masks.get(number)  # which spares the decoding of an image
-            sizes.append((mask.width, mask.height) if mask else open_image(ref).size)
-    regions = [
-        {
-            "label": region.label,
-            "image": region.image,
-            "box": region.box_px,
-            "runs": region.mask.counts if region.mask is not None else None,
-        }
-        for region in case.regions
-    ]
+            mask = masks.get(number)
+            if mask is not None and ref.plane is ref.index is ref.frame is None:
+                sizes.append((mask.width, mask.height))
+                shapes.append(sizes[-1])
+                starts.append(_place(ImagePlace()))
+                continue
+            opened = opened_image(ref)
+            sizes.append(opened.start.size)
+            shapes.append(opened.start.true_size(*opened.start.size))
+            starts.append(_place(opened.place))
+            if opened.has_many:
+                volumes[number] = _volume(opened)
+        for view in case.views:
+            named = {name: getattr(view, name) for name in ("plane", "index", "slab", "window")}
+            starts.append(
+                {"image": view.image}
+                | starts[view.image]
+                | {k: plain(v) for k, v in named.items() if v is not None}
+            )
+    regions = []
+    for region in placed(case):
+        shown = {"label": region.label, "image": region.image, "box": region.box_px}
+        shown["runs"] = region.mask.counts if region.mask is not None else None
+        if region.plane is not None and region.index is not None:
+            end = region.index + region.count
+            shown |= {"plane": region.plane, "indices": (region.index, end)}
+        regions.append(shown)
     return {
         "question": case.question,
         "options": case.options,
         "answer": case.answer,
         "specialty": case.specialty,
         "sizes": sizes,
+        "shapes": shapes,
+        "starts": starts,
+        "volumes": volumes,
         "regions": regions,
     }
+
+
+def _volume(opened: OpenedImage) -> dict[str, Any]:
+    """What the page says of an image of many: how many each plane has, and of which size."""
+    return {name: {"count": p.count, "size": p.size} for name, p in opened.planes.items()}
+
+
+def _place(place: ImagePlace | Look) -> dict[str, Any]:
+    """The plane and the index that a view or a look is of; its slab and its window, if any. Of the
+    one image of a flat picture nothing is said."""
+    named = {"slab": place.slab, "window": place.window}
+    shown = {name: plain(value) for name, value in named.items() if value is not None}
+    image = {} if place.plane == IMAGE else {"plane": place.plane, "index": place.index}
+    return image | shown
 
 
 def _outcome(trajectory: Trajectory) -> dict[str, Any]:
@@ -279,5 +327,8 @@ def _outcome(trajectory: Trajectory) -> dict[str, Any]:
         "truncated": trajectory.truncated,
         "faults": list(trajectory.faults),
         "failure": trajectory.failure,
-        "looks": [{"tool": k.tool, "image": k.image, "box": k.box_px} for k in trajectory.looks],
+        "looks": [
+            {"tool": look.tool, "image": look.image, "box": look.box_px, **_place(look)}
+            for look in trajectory.looks
+        ],
     }

@@ -34,7 +34,8 @@ function state() {
   const given = new URLSearchParams(location.hash.slice(1));
   const store = STORES.includes(given.get("store")) ? given.get("store") : FIRST;
   const show = Object.hasOwn(SHOWS, given.get("show")) ? given.get("show") : "all";
-  return { store, show, find: given.get("find") || "", group: Number(given.get("group")) || 0 };
+  return { store, show, find: given.get("find") || "", group: Number(given.get("group")) || 0,
+    at: given.get("at") || "" };
 }
 
 function address(changes) {
@@ -71,7 +72,7 @@ function draw(now) {
   const here = chosen.some(([, at]) => at === now.group) ? now.group : chosen.length ? chosen[0][1] : null;
   const list = document.getElementById("groups");
   list.replaceChildren(...chosen.map(([group, at]) => make(
-    "a", { href: address({ group: at }), class: at === here ? "here" : null },
+    "a", { href: address({ group: at, at: "" }), class: at === here ? "here" : null },
     group.case, make("div", { class: "dots" }, ...group.episodes.map(dot),
       ...(group.pair ? [group.pair.builder] : [])))));
   list.querySelector(".here")?.scrollIntoView({ block: "nearest" });
@@ -85,7 +86,7 @@ function draw(now) {
   main.replaceChildren(
     about(group, cases[group.case], texts),
     make("div", { class: group.episodes.some((e) => e.parts.length > 1) ? "members rows" : "members" },
-      ...group.episodes.map((each) => column(each, texts))));
+      ...group.episodes.map((each) => column(each, texts, cases[group.case]))));
 }
 
 function verdict(episode) {
@@ -138,19 +139,58 @@ function pairOf({ builder, why, score, margin, shared }) {
   return [`${builder}: ${why}`, `score ${short(score)}`, `margin ${short(margin)}`, ...rest].join(" · ");
 }
 
-// An image as it was shown first; gold regions, and where each episode looked.
-function scene(group, gold, first, [width, height], image) {
+// What a view, a look or a region is of. Of a flat picture nothing is said.
+const plane = (place) => place.plane ?? "image";
+const same = (one, other) => plane(one) === plane(other) && (one.index ?? 0) === (other.index ?? 0);
+
+// The plane, the index, the slab and the window of a view, in the words that the policy reads.
+function placeText({ index, slab, window, ...place }, volume) {
+  const last = volume ? volume[place.plane].count - 1 : null;
+  const words = place.plane ? [`${place.plane} ${index}` + (last ? ` of 0 to ${last}` : "")] : [];
+  if (slab) words.push(`${slab.how} of ${slab.count}`);
+  if (window) words.push(`window ${short(window.centre)}, ${short(window.width)}`);
+  return words.join(", ");
+}
+
+// Whether a region is seen at a place: a slab that is thicker mixes it with what lies before and behind it.
+function shows(place, region) {
+  if (region.plane && region.plane !== plane(place)) return false;
+  const [first, end] = region.indices || [0, Infinity];
+  return first <= (place.index ?? 0) && (place.index ?? 0) < end && (place.slab?.count ?? 1) <= end - first;
+}
+
+// An image as it was shown first, and below it, where it is one of many, what shows the others.
+function scene(group, gold, first, size, image) {
   const shown = first.turns[0].images.find(([view]) => view === image);
-  const box = make("div", { class: "scene", style: `aspect-ratio: ${width} / ${height}` });
-  if (shown && shown[1]) box.append(picture(shown[1], `image ${image}`));
-  const regions = gold.regions.filter((region) => region.image === image);
-  const looks = group.episodes.flatMap((episode) => episode.parts.flatMap((part) => part.looks
-    .filter((look) => look.image === image)
-    .map((look) => rectangle(look.box, verdict(part), `${part.role}, member ${episode.member}: ${look.tool}`))));
+  const box = make("div", { class: "scene" });
+  const paintFirst = () => paint(
+    box, group, gold, image, gold.starts[image], size, gold.shapes[image],
+    shown && shown[1] ? picture(shown[1], `image ${image}`) : null);
+  paintFirst();
+  const volume = gold.volumes[image];
+  return volume ? scroller(box, group, gold, image, volume, paintFirst) : box;
+}
+
+// Draws one image of a study, whose pixels need not be square: its gold regions, and where each episode looked at it.
+function paint(box, group, gold, image, place, [width, height], shape, picture) {
+  box.replaceChildren(...(picture ? [picture] : []));
+  box.style.aspectRatio = shape.join(" / ");
+  const regions = gold.regions.filter((region) => region.image === image && shows(place, region));
+  const looks = looksAt(group, image).filter(([look]) => same(look, place))
+    .map(([look, part, episode]) => rectangle(look.box, verdict(part), titleOf(look, part, episode)));
   if (regions.some((region) => region.runs)) box.append(masks(regions, width, height));
-  box.append(make("svg", { viewBox: `0 0 ${width} ${height}` }, ...looks,
+  box.append(make("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" }, ...looks,
     ...regions.map((region) => rectangle(region.box, "gold", `gold: ${region.label}`))));
-  return box;
+}
+
+function looksAt(group, image) {
+  return group.episodes.flatMap((episode) => episode.parts.flatMap((part) => part.looks
+    .filter((look) => look.image === image).map((look) => [look, part, episode])));
+}
+
+function titleOf(look, part, episode) {
+  const place = placeText(look);
+  return `${part.role}, member ${episode.member}: ${look.tool}${place ? `, ${place}` : ""}`;
 }
 
 function rectangle([x0, y0, x1, y1], kind, title) {
@@ -183,13 +223,19 @@ function picture(hash, name) {
   return make("img", { src: `${images}/${hash.slice(0, 2)}/${hash}.png`, alt: name, title: name });
 }
 
-function column(episode, texts) {
+function column(episode, texts, gold) {
   const title = `${episode.side ? `${episode.side}, ` : ""}member ${episode.member}: ${summary(episode)}`;
   return make("article", { class: `episode ${verdict(episode)}` }, make("h2", {}, title),
-    make("div", { class: "parts" }, ...episode.parts.map((part) => partOf(part, texts))));
+    make("div", { class: "parts" }, ...episode.parts.map((part) => partOf(part, texts, gold))));
 }
 
-function partOf(part, texts) {
+function partOf(part, texts, gold) {
+  const first = part.turns.length ? part.turns[0].images.length : 0;
+  const about = (view) => {
+    const place = view < first ? gold?.starts[view] : part.looks[view - first];
+    const text = place ? placeText(place, gold?.volumes[place.image ?? view]) : "";
+    return `view ${view}${text ? `: ${text}` : ""}`;
+  };
   const lines = [part.role, ...(part.round ? [`round ${part.round}`] : []),
     ...(part.version ? [part.version] : []), ...(part.tokens ? [`${part.tokens} tokens`] : []),
     ...("seconds" in part ? [`${part.seconds.toFixed(2)} s`] : [])];
@@ -197,12 +243,12 @@ function partOf(part, texts) {
   return make("section", { class: `part ${verdict(part)}`, title: part.policy },
     make("div", { class: "note" }, lines.join(" · "), ...(single ? [] : [make("div", {}, summary(part))])),
     ...(part.version || !part.policy ? [] : [make("div", { class: "note who" }, part.policy)]),
-    ...part.turns.map((turn, at) => turnOf(turn, at, texts)));
+    ...part.turns.map((turn, at) => turnOf(turn, at, texts, about)));
 }
 
-function turnOf(turn, at, texts) {
+function turnOf(turn, at, texts, about) {
   const images = turn.images.map(([view, hash]) => make("figure", {},
-    hash ? picture(hash, `view ${view}`) : make("div", { class: "gone" }, "not kept"), `view ${view}`));
+    hash ? picture(hash, about(view)) : make("div", { class: "gone" }, "not kept"), make("figcaption", {}, about(view))));
   const text = make("pre", {}, ...(turn.pieces ? turn.pieces.map(piece) : [texts[turn.text]]));
   if (at) return make("div", { class: `turn ${turn.role}` }, ...images, text);
   // What a case says beside its question, as the specialists' opinions, is not to be looked for.
@@ -221,13 +267,20 @@ function piece([text, probability]) {
 for (const [name, values] of [["store", STORES], ["show", Object.keys(SHOWS)]]) {
   const field = document.getElementById(name);
   field.append(...values.map((value) => make("option", { value }, LABELS[value] || value)));
-  field.addEventListener("change", () => go({ [name]: field.value, group: 0 }));
+  field.addEventListener("change", () => go({ [name]: field.value, group: 0, at: "" }));
 }
-document.getElementById("find").addEventListener("input", (event) => go({ find: event.target.value, group: 0 }));
+document.getElementById("find").addEventListener("input", (event) => go({ find: event.target.value, group: 0, at: "" }));
 document.getElementById("choice").addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("keydown", (event) => {
+  if (document.activeElement.matches("input, select")) return;
+  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const volume = document.querySelector(".volume:has(select)");
+  if (by && volume) {
+    event.preventDefault();
+    return volume.step(by);
+  }
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step || document.activeElement.matches("input, select")) return;
+  if (!step) return;
   const links = [...document.querySelectorAll("nav a")];
   const next = links[links.findIndex((link) => link.classList.contains("here")) + step];
   if (next) location.hash = next.getAttribute("href");
