@@ -10,6 +10,8 @@ of the opinions in the question.
 `scripted:informed,right=0.6` answers at once: with probability `right` the gold, else at random.
 `scripted:specialist` and `scripted:vote`: see `specialists`.
 
+In a volume, the oracle and the demonstrator look by `slice` and `zoom`: see `volumes`.
+
 Only the oracle, the demonstrator, the informed and the specialist see the case's gold.
 """
 
@@ -152,7 +154,7 @@ class Oracle(Scripted):
 
     def for_case(self, case: Case) -> Policy:
         """The oracle of one case."""
-        looker = _volume_looker(case, Lattice(steps=7), all_knowing=True)
+        looker = _volume_looker(case, Lattice(), all_knowing=True)
         return looker or _CaseOracle(case, Lattice())
 
     def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
@@ -249,7 +251,7 @@ def _volume_looker(
     random: float = 0.0,
     all_knowing: bool = False,
 ) -> VolumeLooker | None:
-    """The looker of a case whose region lies in another plane than its view, else None."""
+    """The looker of a case whose region its first views do not show, else None."""
     site = volumes.site_of(case)
     if site is None:
         return None

@@ -1,7 +1,7 @@
 """What scripted policies do with a volume: find the slice of a finding, then look at it closely.
 
-It starts with a view of another plane than the gold region's. A look takes two calls: `slice` to an
-image of the region's plane, then `zoom` to a place in it.
+It starts with a view that is not of the gold region's images. A look takes two calls: `slice` to
+one of these, then `zoom` to a place in it.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,12 +24,14 @@ class Site:
     """Where a volume's gold region lies.
 
     Attributes:
+        view: the one that shows the volume at first.
         plane: the one in whose images the region is marked. count: of these images.
         size: (width, height) of each in pixels.
         indices: of the images that show the region, in order.
         box_px: the region in each of them.
     """
 
+    view: int
     plane: str
     count: int
     size: tuple[int, int]
@@ -83,7 +85,8 @@ class VolumeLooker(Policy):
         if not made and draw < looks and _can_look(conversation):
             good = draw < self._good
             index = self._site.middle if good else int(rng.integers(self._site.count))
-            return render_call("slice", {"view": 0, "plane": self._site.plane, "index": index})
+            where = {"plane": self._site.plane, "index": index}
+            return render_call("slice", {"view": self._site.view, **where})
         there = bool(made) and made[0].get("index") in self._site.indices
         if len(made) == 1 and "index" in made[0] and _can_look(conversation):
             good = there and draw * looks < self._good
@@ -128,15 +131,19 @@ def _arguments(made: Message) -> dict[str, object]:
 
 
 def site_of(case: Case) -> Site | None:
-    """Where the first gold region lies, if it lies in another plane than its image shows at first.
+    """Where the first gold region lies that is not on the one image that is shown at first.
 
     Raises:
         UserError: the study cannot be opened.
     """
     for region in case.regions:
         ref = case.images[region.image]
-        if region.plane is None or region.plane == ref.plane or region.indices is None:
+        if region.plane is None or region.index is None or ref.plane is None or ref.index is None:
             continue
+        if ref.slab is None and region.lies_on(ref.plane, ref.index):
+            continue
+        indices = range(region.index, region.index + region.count)
         plane = open_study(ref).planes[region.plane]
-        return Site(region.plane, plane.count, plane.size, range(*region.indices), region.box_px)
+        place = region.plane, plane.count, plane.size, indices, region.box_px
+        return Site(region.image, *place)
     return None
