@@ -110,9 +110,8 @@ class VolumeLooker(Policy):
         if not isinstance(box, list):
             return False
         x0, y0, x1, y1 = self._region()
-        return (
-            box[0] <= x0 + 0.5 and box[1] <= y0 + 0.5 and x1 - 0.5 <= box[2] and y1 - 0.5 <= box[3]
-        )
+        holds = box[0] <= x0 + 0.5 and box[1] <= y0 + 0.5
+        return bool(holds and x1 - 0.5 <= box[2] and y1 - 0.5 <= box[3])
 
 
 def _can_look(conversation: Sequence[Message]) -> bool:
