@@ -167,6 +167,8 @@ def _kind(path: Path) -> tuple[str, str, str]:
     named = path.suffix.lower() in (".dcm", ".dicom", ".ima") and not picture
     if is_dicom(head[:132], named=named):  # its preamble may be that of a picture
         return "DICOM", ".dcm", ""
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF", "", "it is a GIF; fix: save its frames as PNG"
     if picture:
         return *_KINDS[head[:2]], ""
     return "", "", "it is no image that medgym reads"
