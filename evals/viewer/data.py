@@ -265,7 +265,7 @@ def _case(case: Case) -> dict[str, Any]:
     with suppress(UserError):  # without its images the text is still shown
         for number, ref in enumerate(case.images):
             mask = masks.get(number)
-            if mask is not None and ref.plane is ref.index is ref.frame is None:
+            if mask is not None and (ref.plane, ref.index, ref.frame) == (None, None, None):
                 sizes.append((mask.width, mask.height))
                 shapes.append(sizes[-1])
                 starts.append(_place(ImagePlace()))
