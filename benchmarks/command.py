@@ -22,7 +22,7 @@ BENCHMARKS = {
     ),
     "studies": (
         "studies",
-        "the first view of a 2,000-slice series, and scrolling, against pydicom (extras: nifti, slides)",
+        "the first view of a series of 2,000 slices, and scrolling (extras: nifti, slides)",
     ),
     "env": ("stepping", "an environment's step against the bare crop and resize"),
 }

@@ -29,7 +29,7 @@ from medgym.tool import load_tools
 
 from .comparison import Comparison, in_turns
 from .pictures import noise_cases
-from .resident import CLEAR, MEGABYTE, mark, resident
+from .studies.resident import CLEAR, MEGABYTE, mark, resident
 
 TRAJECTORIES, TURNS, CASES = 32, 10, 4
 ORIGINAL, VIEW = 2048, 1024

@@ -42,10 +42,36 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
+SLOWEST = (
+    "rollout/ray/test_backend",
+    "test_docs",
+    "train/grpo/test_ray",
+    "agents/consultation/test_vllm",
+    "train/consultation/test_training",
+    "train/run/test_stages",
+    "train/doctor/test_command",
+    "train/grpo/test_keys",
+    "train/consultation/test_vllm",
+    "rubric_audit/test_audit",
+    "agents/hf/test_decoder",
+    "rollout/ray/test_private",
+)
+"""Files that take most of a minute or several, the longest first. Those that ask a real server
+stand apart: they would wait for each other."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files with slow tests come first: at the end, no process waits long for another one's."""
+    """The slowest files come first, then those with slow tests: at the end, no process waits long
+    for another one's."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+
+    def place(path: Path) -> tuple[int, bool]:
+        name = path.with_suffix("").as_posix()
+        first = (at for at, each in enumerate(SLOWEST) if name.endswith(f"/{each}"))
+        return next(first, len(SLOWEST)), path not in slow
+
+    places = {path: place(path) for path in {item.path for item in items}}
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -148,11 +148,11 @@ def test_a_folder_and_a_built_in_model_of_one_name_are_not_mixed_up(
 
 
 def test_the_tiny_bases_are_built_in() -> None:
-    from medgym.train.tiny.base import BASES
+    from medgym.train.tiny.built import BUILT
 
     points = {p.name: p for p in importlib.metadata.entry_points(group="medgym.models")}
-    assert set(BASES) <= set(points)
-    for name in BASES:
+    assert set(BUILT) <= set(points)
+    for name in BUILT:
         assert callable(points[name].load())
 
 

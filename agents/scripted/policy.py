@@ -29,11 +29,13 @@ from medgym.messages import Calls, Message, Reply, parse_action, render_answer, 
 from medgym.policy import Policy, Sampling
 from medgym.spec import kinds_of, read_options
 
+from . import volumes
 from .specialists import Specialist, Vote
+from .volumes import VolumeLooker
 from .windows import Lattice
 
 _OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
-_SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels\.$", re.MULTILINE)
+_SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels[.,]", re.MULTILINE)
 
 
 class Scripted(Policy):
@@ -150,7 +152,8 @@ class Oracle(Scripted):
 
     def for_case(self, case: Case) -> Policy:
         """The oracle of one case."""
-        return _CaseOracle(case, Lattice())
+        looker = _volume_looker(case, Lattice(steps=7), all_knowing=True)
+        return looker or _CaseOracle(case, Lattice())
 
     def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
         """Refused: the oracle needs the case, which `for_case` gives it."""
@@ -188,7 +191,9 @@ class Demonstrator(Oracle):
 
     def for_case(self, case: Case) -> Policy:
         """The demonstrator of one case."""
-        return _CaseDemonstrator(case, self._lattice, *self._shares)
+        good, random, _ = self._shares
+        looker = _volume_looker(case, self._lattice, good=good, random=random)
+        return looker or _CaseDemonstrator(case, self._lattice, *self._shares)
 
 
 class Informed(Oracle):
@@ -214,10 +219,7 @@ class _CaseOracle(Scripted):
         self._lattice = lattice
 
     def _gold(self) -> str:
-        case = self._case
-        if case.answer in case.options:
-            return render_answer(LETTERS[case.options.index(case.answer)])
-        return render_answer(case.answer)
+        return render_answer(gold_of(self._case))
 
     def _look(self, box_px: Box, conversation: Sequence[Message], image: int) -> str:
         width, height = _size(conversation, image)
@@ -232,6 +234,28 @@ class _CaseOracle(Scripted):
         if can_zoom and looked < len(regions):
             return self._look(regions[looked].box_px, conversation, regions[looked].image)
         return self._gold()
+
+
+def gold_of(case: Case) -> str:
+    """The gold as it is answered: an option's letter, else the text."""
+    return LETTERS[case.options.index(case.answer)] if case.answer in case.options else case.answer
+
+
+def _volume_looker(
+    case: Case,
+    lattice: Lattice,
+    *,
+    good: float = 1.0,
+    random: float = 0.0,
+    all_knowing: bool = False,
+) -> VolumeLooker | None:
+    """The looker of a case whose region lies in another plane than its view, else None."""
+    site = volumes.site_of(case)
+    if site is None:
+        return None
+    return VolumeLooker(
+        site, gold_of(case), guess, lattice, good=good, random=random, all_knowing=all_knowing
+    )
 
 
 class _CaseInformed(_CaseOracle):

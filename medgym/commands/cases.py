@@ -149,22 +149,26 @@ def drawn(case: Case, workspace: Any, *, side: int, full: bool, gold: bool) -> l
     from medgym.metrics.regions import placed, shows
 
     pictures = []
-    for view in workspace.views:
-        regions = [r for r in placed(case) if shows(view, r)] if gold else []
-        marks = [Mark(region.box_px, GOLD) for region in regions]
+    for number, view in enumerate(workspace.views):
+        regions = [r for r in placed(case) if r.image == view.image] if gold else []
+        marks = [Mark(region.box_px, GOLD) for region in regions if shows(view, region)]
         pictures.append(marked(view.picture, view.box_px, marks, side))
         study = workspace.study(view)
         if full:
             pictures.append(study.render(view.box_px, study.size))
         for region in regions:
-            window = around(region.box_px, workspace.view_size, study.size)
-            close = workspace.look(
-                view.image, window, enlarge=False, made_by=None, **vars(view.place)
-            )
+            place = view.place
+            if region.plane is not None:  # in a volume it is shown once, on its own slice
+                if number >= len(case.images):
+                    continue
+                place = workspace.place(view.image, region.plane, region.middle)
+            size = workspace.images[view.image].size(place)
+            window = around(region.box_px, workspace.view_size, size)
+            close = workspace.look(view.image, window, enlarge=False, made_by=None, **vars(place))
             pictures.append(enlarged(close.picture, side))
     for image, opened in enumerate(workspace.images):
         if opened.has_many:
-            pictures += some_slices(case, workspace, image, side=side, gold=gold)
+            pictures.append(some_slices(case, workspace, image, side=side, gold=gold))
     return pictures
 
 

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from medgym.commands.printing import print_json, print_table
+from medgym.commands.printing import print_json, print_table, safe_line
 from medgym.commands.shared_options import AsJson
 from medgym.errors import RunError
 
 SHOWN = 20
-"""Refused files that are printed; the report names all."""
+"""Files that were not written and are printed; the report names all."""
 
 
 def scrub(
@@ -54,12 +54,13 @@ def scrub(
             hint = "" if report.masked else "; see --mask-text"
             said = f"not looked for in {unseen:,} files, of which {drawn:,} may hold some{hint}"
             rows.append(("burnt-in text", said))
-        named = [(f"  {each.source}", each.reason) for each in (*report.refused, *report.left_out)]
-        rows += named[:SHOWN]
-        if len(named) > SHOWN:
-            rows.append(("  ...", f"{len(named) - SHOWN} more in the report"))
-        rows.append(("report", f"{report_path(out)} (names the originals: keep it with them)"))
         print_table(rows)
+        named = [*report.refused, *report.left_out]
+        for each in named[:SHOWN]:
+            print(safe_line(f"{each.source}: {each.reason}", None))
+        if len(named) > SHOWN:
+            print(f"{len(named) - SHOWN} more such files in the report")
+        print(f"{report_path(out)} names the originals: keep it with them")
     if report.refused or not report.written:
         failed = report.refused or report.files
         said = f"{len(failed)} of {len(report.files)} files were not written"

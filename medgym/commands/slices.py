@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from medgym.cases import Case
-from medgym.imaging.drawing import GOLD, Mark, enlarged, marked, sheet
+from medgym.imaging.drawing import GOLD, Mark, marked, sheet
 from medgym.imaging.opened import ImagePlace, OpenedImage
 from medgym.imaging.volumes.study import VolumeStudy
 from medgym.metrics.regions import placed, shows
@@ -44,9 +44,8 @@ def acquired_plane(opened: OpenedImage) -> str:
 
 def some_slices(
     case: Case, workspace: Workspace, image: int, *, side: int, gold: bool
-) -> list[Image.Image]:
-    """A sheet of slices of a volume; with `gold` its regions are boxed on them, and follow close
-    up."""
+) -> Image.Image:
+    """A sheet of slices of a volume; with `gold` its regions are boxed on them."""
     opened = workspace.images[image]
     regions = [each for each in placed(case) if each.image == image] if gold else []
     regions = [each for each in regions if each.plane in opened.planes]
@@ -58,15 +57,7 @@ def some_slices(
         marks = [Mark(each.box_px, GOLD) for each in regions if shows(view, each)]
         picture = marked(view.picture, view.box_px, marks, side // 2)
         tiles.append((f"{plane} {index}", [picture]))
-    pictures = [sheet(tiles, COLUMNS)]
-    for each in regions:
-        size = opened.planes[str(each.plane)].size
-        close = workspace.look(
-            image, around(each.box_px, workspace.view_size, size), enlarge=False, made_by=None,
-            plane=each.plane, index=each.middle,
-        )  # fmt: skip
-        pictures.append(enlarged(close.picture, side))
-    return pictures
+    return sheet(tiles, COLUMNS)
 
 
 def around(

@@ -6,23 +6,25 @@ the members of a group share them.
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
 import numpy as np
 from PIL import Image
 
-from medgym.errors import ToolError
+from medgym.errors import ToolError, UserError
 from medgym.imaging.grey import LookupTable, Window, WindowFunction
 from medgym.imaging.imaging_study import IMAGE, ImagingStudy, OneImage, Plane, shown_in
 from medgym.imaging.reach import KEPT, WHOLE
 from medgym.imaging.rendering import Box, Study
 from medgym.imaging.slabs import Slab
 from medgym.imaging.study import ImageRef, decoded, open_study, place_of
+
+Asked = TypeVar("Asked")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,13 @@ class ImagePlace:
     def image(self) -> tuple[str, int]:
         """The plane and the index."""
         return self.plane, self.index
+
+
+class UnreadableImage(UserError):
+    """An image of a study, of which an episode shows others, cannot be read.
+
+    It is known only once a tool asks for it. The case fails then, and a run goes on.
+    """
 
 
 class OpenedImage:
@@ -127,7 +136,7 @@ class OpenedImage:
 
         Raises:
             ToolError: as `checked`, or the image is too large to be decoded whole.
-            UserError: it cannot be read.
+            UnreadableImage: it cannot be read.
         """
         if place == self.place:
             return self.start
@@ -143,7 +152,8 @@ class OpenedImage:
     def render(self, place: ImagePlace, box_px: Box, size: tuple[int, int]) -> Image.Image:
         """A region of the image at a place, as `Study.render` gives it."""
         if self._is_large(place):
-            return self.study.show(*self._name(place), box_px, size, place.window)
+            named = self._name(place)
+            return self._asked(lambda study: study.show(*named, box_px, size, place.window))
         return self.at(place).render(box_px, size)
 
     def true_size(self, place: ImagePlace, box_px: Box) -> tuple[float, float]:
@@ -154,7 +164,8 @@ class OpenedImage:
         shape = self._shapes.get(place.image)
         if shape is None:
             if self._is_large(place):
-                shape = self.study.image(*self._name(place), (0.0, 0.0, 1.0, 1.0))
+                named = self._name(place)
+                shape = self._asked(lambda study: study.image(*named, (0.0, 0.0, 1.0, 1.0)))
             else:
                 shape = self.at(place)
             one = np.zeros((1, 1, *shape.pixels.shape[2:]), shape.pixels.dtype)
@@ -163,7 +174,8 @@ class OpenedImage:
 
     def place_mm(self, place: ImagePlace) -> float | None:
         """Where the image at a place lies, see `ImagingStudy.place_mm`."""
-        return self.study.place_mm(*self._name(self.checked(place)))
+        named = self._name(self.checked(place))
+        return self._asked(lambda study: study.place_mm(*named))
 
     def index_at(self, plane: str, mm: float) -> int:
         """The index of the image of a plane that lies closest to a place in millimetres.
@@ -184,11 +196,17 @@ class OpenedImage:
 
     def windows(self, place: ImagePlace) -> tuple[Window | LookupTable, ...]:
         """The windows of the file itself, see `ImagingStudy.windows`."""
-        return self.study.windows(*self._name(place))
+        return self._asked(lambda study: study.windows(*self._name(place)))
 
     def window_function(self, place: ImagePlace) -> WindowFunction:
         """The function of a window that is asked for, see `ImagingStudy.window_function`."""
-        return self.study.window_function(*self._name(place))
+        return self._asked(lambda study: study.window_function(*self._name(place)))
+
+    def _asked(self, ask: Callable[[ImagingStudy], Asked]) -> Asked:
+        try:
+            return ask(self.study)
+        except UserError as error:
+            raise UnreadableImage(str(error)) from error
 
     def _name(self, place: ImagePlace) -> tuple[str, int]:
         """What the study calls the image at a place."""
@@ -216,9 +234,10 @@ class OpenedImage:
             study = self._held(replace(place, window=None))
             _require_grey(study)
             return shown_in(study, place.window)
-        if place.slab is not None:
-            return self.study.slab(*self._name(place), place.slab)
-        return self.study.image(*self._name(place))
+        slab = place.slab
+        if slab is not None:
+            return self._asked(lambda study: study.slab(*self._name(place), slab))
+        return self._asked(lambda study: study.image(*self._name(place)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The pixels of the first image travel. Another process reads the others itself, once for

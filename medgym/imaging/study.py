@@ -29,6 +29,7 @@ from medgym.imaging.pictures.study import PictureStudy, is_picture
 from medgym.imaging.reach import reach_need
 from medgym.imaging.rendering import Box as Box
 from medgym.imaging.rendering import Study as Study
+from medgym.imaging.series.enhanced import open_frames
 from medgym.imaging.series.one_file import OneFile
 from medgym.imaging.series.study import is_directory, is_zip, open_series
 from medgym.imaging.slabs import Slab as Slab
@@ -174,25 +175,27 @@ def _opened_file(path: Path, series: str | None = None, *, as_frames: bool = Fal
     """
     if os.path.isdir(path):
         slide = None if as_frames else slide_in(path, series)
-        return slide or open_series(path, series)
+        return slide or open_series(path, series, as_frames=as_frames)
     with open_regular(path, "image") as stream:
         head = _head(stream)
         if not head:
             raise UserError(f"{path} is empty; fix: copy it again")
         if is_zip(head) or is_directory(head):
-            return open_series(path, series)
+            return open_series(path, series, as_frames=as_frames)
         if is_nifti(head, path):
             return NiftiStudy(stream, path, series)
+        is_whole_slide = not as_frames and is_slide(head, stream, path)
+        named = path.suffix.lower() in {".dcm", ".dicom"} and not is_picture(head)
+        is_one = is_whole_slide or is_clip(head) or not is_dicom(head, named=named)
+        if not is_one and not as_frames:
+            return open_frames(stream, path, series)
         if series is not None:
             raise UserError(f"{path} has no series; fix: leave the series out")
-        if not as_frames and is_slide(head, stream, path):
+        if is_whole_slide:
             return opened_slide(path)
         if is_clip(head):
             return ClipStudy(stream, path)
-        named = path.suffix.lower() in {".dcm", ".dicom"} and not is_picture(head)
-        if is_dicom(head, named=named):
-            return DicomStudy(stream, path)
-        return PictureStudy(stream, path)
+        return PictureStudy(stream, path) if is_one else DicomStudy(stream, path)
 
 
 def _frame(study: _Opened, path: Path, frame: int | None) -> Study:

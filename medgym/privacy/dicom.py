@@ -9,7 +9,7 @@ import numpy as np
 
 from medgym.errors import UserError
 from medgym.files import open_regular
-from medgym.imaging.dicom.file import PIXELS, DicomFile, is_dicom, quiet
+from medgym.imaging.dicom.file import PIXELS, UNDEFINED, DicomFile, is_dicom, quiet
 from medgym.imaging.dicom.study import DicomStudy, refused_by_name
 from medgym.imaging.imaging_study import ImagingStudy
 from medgym.privacy.burnt_in import TextFinder, boxes_of, mask_dataset
@@ -18,6 +18,10 @@ from medgym.privacy.profile import TABLE, Profile
 
 _DRAWN = frozenset(("US", "IVUS", "XC", "ES", "OP", "OT", "SC", "DOC", "GM", "RF", "XA"))
 """Modalities whose images are often drawn over by the machine."""
+
+_SCAN, _COMMENT = 0xDA, 0xFE
+_KEPT_SEGMENTS = (0xE0, 0xE8, 0xEE)
+"""Segments that say how a frame is to be decoded: of JFIF, SPIFF and Adobe."""
 
 
 def scrub_dicom(path: Path, out: Path, profile: Profile, finder: TextFinder | None) -> Cleaned:
@@ -32,25 +36,33 @@ def scrub_dicom(path: Path, out: Path, profile: Profile, finder: TextFinder | No
     quiet()
     with refused_by_name(path):
         with open_regular(path, "image") as stream:
-            syntax = DicomFile(stream, path).syntax
+            file = DicomFile(stream, path)
             stream.seek(0)
             dataset = pydicom.dcmread(stream, force=True)
         cleaned = Cleaned(drawn=_drawn(dataset))
-        if str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES" and not finder:
+        said_so = str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES"
+        if said_so and finder is None:
             raise UserError(
                 f"{path} says that text is burnt into its pixels; fix: find and mask it with "
                 "--mask-text"
             )
         _refuse_hidden_text(dataset, path)
-        _new_meta(dataset, syntax)
+        _new_meta(dataset, file.syntax)
+        _cut_rest(dataset, file, cleaned)
         before = _pixel_bytes(dataset)
         if finder is not None:
             cleaned.boxes = _find(path, finder)
+            if said_so and not cleaned.boxes:
+                raise UserError(
+                    f"{path} says that text is burnt into its pixels, and none was found; fix: "
+                    "mask it by hand, and set BurnedInAnnotation to NO"
+                )
             if cleaned.boxes:
                 cleaned.notes += mask_dataset(dataset, cleaned.boxes, path)
                 before = _pixel_bytes(dataset)
         method = f"medgym: DICOM PS3.15 {TABLE} basic profile"
-        found, cleaned.changes = profile.apply(dataset, method)
+        found, changes = profile.apply(dataset, method)
+        cleaned.changes += changes
         meta = dataset.file_meta
         meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         dataset.preamble = b"\0" * 128
@@ -63,11 +75,14 @@ def scrub_dicom(path: Path, out: Path, profile: Profile, finder: TextFinder | No
             stream.seek(0)
             whole = pydicom.dcmread(stream)
         left = profile.left(header, found)
-        if left or in_bytes:
-            where = ", ".join(sorted(set(left))[:5]) or "its header"
+        in_pixels = any(found.are_in_bytes(each) for each in before)
+        if left or in_bytes or in_pixels:
+            where = ", ".join(sorted(set(left))[:5]) or (
+                "its pixels" if in_pixels else "its header"
+            )
             raise UserError(
                 f"{path} still tells whose it is in {where} after the profile was applied; fix: "
-                "remove that element first"
+                "export it again"
             )
         if _pixel_bytes(whole) != before:
             raise UserError(f"the pixels of {path} changed while it was written; fix: try again")
@@ -114,6 +129,54 @@ def _find(path: Path, finder: TextFinder) -> Any:
 
 def _pixel_bytes(dataset: Any) -> list[bytes]:
     return [dataset[name].value for name in PIXELS.values() if name in dataset]
+
+
+def _cut_rest(dataset: Any, file: DicomFile, cleaned: Cleaned) -> None:
+    """Take out what lies in the element of the pixels and is none: bytes after them, and comments
+    of JPEG frames, which become zeros in their place."""
+    if "PixelData" not in dataset:
+        return
+    data = dataset.PixelData
+    if file.element.length == UNDEFINED:
+        emptied = without_comments(data)
+        if emptied != data:
+            dataset.PixelData = emptied
+            cleaned.changes[("comments of frames", "emptied")] += 1
+        return
+    size = file.claim.total + file.claim.total % 2
+    if len(data) > size:
+        dataset.PixelData = data[:size]
+        cleaned.changes[("bytes after the pixels", "removed")] += 1
+
+
+def without_comments(encapsulated: bytes) -> bytes:
+    """Encapsulated frames with zeros in the place of the comments of JPEG files.
+
+    Nothing moves, so tables of where the frames begin stay right, and so do the frames.
+    """
+    data = bytearray(encapsulated)
+    at = 0
+    while at + 8 <= len(data) and data[at : at + 4] == b"\xfe\xff\x00\xe0":
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        start, end = at + 8, min(at + 8 + length, len(data))
+        if data[start : start + 3] == b"\xff\xd8\xff":
+            _empty_segments(data, start + 2, end)
+        at = end
+    return bytes(data)
+
+
+def _empty_segments(data: bytearray, at: int, end: int) -> None:
+    while at + 4 <= end and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+            continue
+        after = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == _SCAN or after > end:
+            return
+        if marker == _COMMENT or (0xE0 <= marker <= 0xEF and marker not in _KEPT_SEGMENTS):
+            data[at + 4 : after] = b"\0" * (after - at - 4)
+        at = after
 
 
 def _drawn(dataset: Any) -> str:

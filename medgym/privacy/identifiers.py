@@ -51,6 +51,10 @@ class Identifiers:
         plain = " ".join(re.sub(r"[\^=_]", " ", text.casefold()).split())
         return any(_stands_in(word, plain) for word in self._words)
 
+    def are_number(self, text: str) -> bool:
+        """Whether a text that should be a number is one of them."""
+        return len(text.strip()) >= _LONG and text.strip() in self._words
+
     def are_in_bytes(self, data: bytes) -> bool:
         """Whether bytes hold one of those that are long enough not to be there by chance."""
         lower = data.lower()

@@ -131,9 +131,8 @@ class Profile:
             elif element.VR == "UI":
                 known = self._library.dictionary
                 wrong += [name for each in _texts(element) if each in known]
-            elif element.VR not in ("SQ", "DS", "IS", *_RAW) and name not in _OWN:
-                kept = self._action(element) is None
-                wrong += [name for each in _texts(element) if kept and found.are_in(each)]
+            elif name not in _OWN and self._action(element) is None:
+                wrong += [name] * self._tells(element, found)
         return wrong
 
     def _action(self, element: Any) -> Any:
@@ -244,6 +243,8 @@ class Profile:
         return True
 
     def _tells(self, element: Any, found: Identifiers) -> bool:
+        if element.VR in ("DS", "IS"):
+            return any(found.are_number(text) for text in _texts(element))
         if element.VR not in (*_TEXTS, "CS"):
             return False
         return any(found.are_in(text) for text in _texts(element))

@@ -33,7 +33,7 @@ class ScrubbedFile:
 
 
 @dataclass
-class Report:
+class ScrubReport:
     """What a scrub did.
 
     Attributes:

@@ -13,16 +13,18 @@ from pathlib import Path
 
 from medgym.errors import RunError, UserError, missing_library
 from medgym.files import open_regular
+from medgym.imaging.clips.study import is_clip
 from medgym.imaging.dicom.file import is_dicom
 from medgym.imaging.nifti.study import is_nifti
 from medgym.imaging.pictures.study import is_picture
 from medgym.imaging.series.entries import DIRECTORY_CLASS
 from medgym.imaging.series.study import is_directory, is_zip
+from medgym.imaging.slides.dicom import is_dicom_slide
 from medgym.privacy.burnt_in import TextFinder
 from medgym.privacy.dicom import acquisition_times, scrub_dicom
 from medgym.privacy.pictures import scrub_picture_file
 from medgym.privacy.profile import Profile
-from medgym.privacy.report import Report, ScrubbedFile
+from medgym.privacy.report import ScrubbedFile, ScrubReport
 from medgym.privacy.same import refuse_other
 from medgym.progress import progress
 from medgym.storage.atomic import write_atomic
@@ -34,7 +36,7 @@ _KINDS = {b"\x89P": ("PNG", ".png"), b"\xff\xd8": ("JPEG", ".jpg"), b"RI": ("Web
           b"BM": ("BMP", ".bmp"), b"II": ("TIFF", ".tif"), b"MM": ("TIFF", ".tif")}  # fmt: skip
 
 
-def scrub(folder: Path, out: Path, *, mask_text: bool = False) -> Report:
+def scrub(folder: Path, out: Path, *, mask_text: bool = False) -> ScrubReport:
     """De-identify the images of a folder and of the folders in it.
 
     Args:
@@ -54,7 +56,7 @@ def scrub(folder: Path, out: Path, *, mask_text: bool = False) -> Report:
     except ImportError as error:
         raise missing_library(error) from error
     finder = TextFinder() if mask_text else None
-    report = Report(folder, out, mask_text)
+    report = ScrubReport(folder, out, mask_text)
     found = list(_walk(folder))
     profile.times = acquisition_times([path for path, reason in found if not reason])
     with _writing(out):
@@ -111,7 +113,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _scrubbed(
-    path: Path, reason: str, place: Path, report: Report, profile: Profile,
+    path: Path, reason: str, place: Path, report: ScrubReport, profile: Profile,
     finder: TextFinder | None,
 ) -> ScrubbedFile:  # fmt: skip
     name = str(path.relative_to(report.folder))
@@ -154,11 +156,13 @@ def _kind(path: Path) -> tuple[str, str, str]:
         return "", "", "it is a DICOMDIR, which names the patients of its files"
     if is_zip(head[:512]):
         return "zip", "", "it is a zip; fix: unpack it first"
-    if path.suffix.lower() in _SLIDES:
+    if path.suffix.lower() in _SLIDES or is_dicom_slide(head[:512]):
         said = "it is a whole slide, whose file may hold a picture of its label"
         return "slide", "", f"{said}; fix: remove the label with the scanner's own software"
     if is_nifti(head[:512], path):
         return "NIfTI", ".nii.gz" if head[:2] == b"\x1f\x8b" else ".nii", ""
+    if is_clip(head[:512]):
+        return "clip", "", "it is a clip; fix: save its frames as pictures or as a DICOM file"
     picture = is_picture(head[:512])
     named = path.suffix.lower() in (".dcm", ".dicom", ".ima") and not picture
     if is_dicom(head[:132], named=named):  # its preamble may be that of a picture

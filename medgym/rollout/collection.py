@@ -20,8 +20,10 @@ from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError, unknown
 from medgym.failures import Failure
+from medgym.imaging.opened import UnreadableImage
 from medgym.memory import image_memory
 from medgym.policy import Policy, Sampling
+from medgym.privacy.names import without_names
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.branching import Resume, ResumeFrom, branched, described
 from medgym.rollout.episode_loop import OnMessages
@@ -341,6 +343,9 @@ async def _settle(
         try:
             async with backend.image_memory.room(job.case):
                 return await backend.attempt(job)
+        except UnreadableImage as error:  # one that a tool asked for
+            last = Failure("environment", without_names(str(error), job.case.images), final=True)
+            failed(last)
         except Failure as failure:
             failed(failure)
             # A copy has no traceback, which would hold the episode's images until the next attempt.

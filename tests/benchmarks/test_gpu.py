@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("trl")
 
-from medgym.benchmarks.gpu import main, parts
-from medgym.benchmarks.gpu_model import SIZES, _config
+from medgym.benchmarks.gpu.measured import main, parts
+from medgym.benchmarks.gpu.model import SIZES, _config
 from medgym.train.run import report
 
 pytestmark = pytest.mark.slow

@@ -12,11 +12,11 @@ from medgym.benchmarks.comparison import Comparison
 from medgym.benchmarks.machine import cores, cpu, description, libraries
 from medgym.benchmarks.memory import memory
 from medgym.benchmarks.ray_workers import ray_workers
-from medgym.benchmarks.resident import CLEAR
 from medgym.benchmarks.scale import in_flight
 from medgym.benchmarks.stepping import stepping
-from medgym.benchmarks.studies import WORK, studies
-from medgym.benchmarks.volumes import write_series
+from medgym.benchmarks.studies.files import write_series, write_slide
+from medgym.benchmarks.studies.measure import WORK, studies
+from medgym.benchmarks.studies.resident import CLEAR
 from medgym.imaging.series.study import SeriesStudy
 
 
@@ -87,3 +87,9 @@ def test_what_is_measured_of_a_series(tmp_path: Path) -> None:
     made = {name: WORK[name](tmp_path / "series") for name in ("first", "scroll", "headers")}
     assert made == {"first": 1, "scroll": 5, "headers": 1}
     assert WORK["files"](tmp_path / "series") == 5
+
+
+def test_what_is_measured_of_a_slide(tmp_path: Path) -> None:
+    write_slide(tmp_path / "a.tif", 1024)
+    for name, made in (("overview", 1), ("thumbnail", 1), ("regions", 40), ("read-regions", 40)):
+        assert WORK[name](tmp_path / "a.tif") == made

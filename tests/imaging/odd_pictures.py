@@ -62,6 +62,9 @@ def animated(form: str) -> Made:
     stream = io.BytesIO()
     extra = {"lossless": True} if form == "WEBP" else {}
     first.save(stream, form, save_all=True, append_images=[second], **extra)
+    if form == "GIF":  # which has 256 colours
+        with Image.open(stream) as picture:
+            return stream.getvalue(), _values(picture)
     return stream.getvalue(), COLOUR
 
 

@@ -64,7 +64,7 @@ def test_a_run_goes_on_without_them(told: tuple[dict[str, Any], str]) -> None:
     assert len(failed) > 100
     for name, text in failed.items():
         assert re.match(r"environment: [^\n]*; fix: [^\n]*$", text), text
-        assert name in text
+        assert "image 0" in text or name in text, "a path is said to nobody"
     opened = [name for name in played if not name.startswith("whole-")]
     # Of a few only the last image is damaged, which no case of the run shows.
     assert sum(found["said"][name] is not None for name in opened) < 8

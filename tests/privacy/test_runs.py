@@ -11,13 +11,25 @@ import pytest
 import medgym
 from medgym.cases import Case, write_cases
 from medgym.cli import main
+from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 from medgym.messages import Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.uris import file_uri
 
-from .conftest import IDENTIFIERS, archive, ct, pictures, planted, save, traces_below, traces_in
+from .conftest import (
+    IDENTIFIERS,
+    archive,
+    clip,
+    ct,
+    pictures,
+    planted,
+    save,
+    some_pixels,
+    traces_below,
+    traces_in,
+)  # fmt: skip
 
 OWNER = "Zebedeus^Quirina_18621103"
 """The folder of the originals is called after the patient, as folders are."""
@@ -62,10 +74,11 @@ def case(number: int, path: Path, **ref: Any) -> Case:
     )
 
 
-@pytest.fixture
-def originals(tmp_path: Path, pixels: Any) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Images of each kind, below a folder that is called after the patient."""
-    folder = tmp_path / OWNER
+    pixels = some_pixels()
+    folder = tmp_path_factory.mktemp("originals") / OWNER
     made = pictures(folder, pixels)
     made["a.dcm"] = save(planted(ct(pixels)), folder / "MRN0081723" / "a.dcm")
     series = [
@@ -76,6 +89,7 @@ def originals(tmp_path: Path, pixels: Any) -> dict[str, Path]:
         for z in range(3)
     ]
     made["series"] = series[0].parent
+    made["a.mp4"] = clip(folder / "a.mp4")
     made["series.zip"] = archive(folder / "series.zip", *series)
     return made
 
@@ -97,7 +111,7 @@ def test_what_a_file_says_reaches_no_policy_record_page_or_list(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     where = {"series": {"plane": "axial", "index": 1}, "series.zip": {"plane": "axial", "index": 1},
-             "a.nii.gz": {"plane": "axial", "index": 1}}  # fmt: skip
+             "a.nii.gz": {"plane": "axial", "index": 1}, "a.mp4": {"frame": 1}}  # fmt: skip
     cases = [
         case(number, path, **where.get(name, {}))
         for number, (name, path) in enumerate(sorted(originals.items()))
@@ -129,6 +143,38 @@ def test_what_a_file_says_reaches_no_policy_record_page_or_list(
     assert not traces_in((tmp_path / "sheet.png").read_bytes())
     said = capsys.readouterr()
     assert not traces_in(said.out + said.err + caplog.text)
+
+
+class Scroller(Policy):
+    """Asks for the last slice, then answers."""
+
+    spec = "scroller"
+
+    async def act(self, conversation: Any, sampling: Sampling) -> Reply:
+        if any(message.role == "assistant" for message in conversation):
+            return Reply(render_answer("no"))
+        return Reply(render_call("slice", {"view": 0, "index": 2}))
+
+
+def test_a_slice_that_cannot_be_read_ends_its_case_and_not_the_run(
+    originals: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / OWNER
+    folder.mkdir()
+    for each in originals["series"].iterdir():
+        data = each.read_bytes()
+        (folder / each.name).write_bytes(data[:-300] if "2" in each.name else data)
+    cases = [
+        case(0, folder, plane="axial", index=0),
+        case(1, originals["series"], plane="axial", index=0),
+    ]
+    rules = Rules.for_cases(cases, tools=("slice",))
+    damaged, whole = medgym.collect(cases, Scroller(), rules, out=tmp_path / "run", ordered=True)
+    assert whole.failure is None
+    assert whole.calls == ("slice",)
+    assert damaged.failure is not None
+    assert "a file of image 0 is cut off within its pixels" in damaged.failure
+    assert not traces_below(tmp_path / "run")
 
 
 def test_no_text_of_an_image_that_is_sent_survives(originals: dict[str, Path]) -> None:

@@ -1,5 +1,6 @@
 """De-identified images: nothing tells whose they are, and they are the same images."""
 
+import io
 import json
 import os
 import re
@@ -14,15 +15,27 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
+from pydicom.uid import JPEGBaseline8Bit
 
 import medgym
 from medgym.cli import main
 from medgym.errors import UserError
-from medgym.privacy.report import Report
+from medgym.privacy.report import ScrubReport
 from medgym.privacy.scrub import report_path, scrub
 
-from .conftest import archive, ct, pictures, planted, save, traces_below, traces_in
+from .conftest import (
+    archive,
+    clip,
+    ct,
+    pictures,
+    planted,
+    save,
+    some_pixels,
+    traces_below,
+    traces_in,
+)
 
 
 def report_of(out: Path) -> dict[str, Any]:
@@ -30,7 +43,7 @@ def report_of(out: Path) -> dict[str, Any]:
     return found
 
 
-def written(report: Report) -> dict[str, Path]:
+def written(report: ScrubReport) -> dict[str, Path]:
     """The new file of each that was written, by the name of the original."""
     return {each.source: report.out / each.out for each in report.files if each.out is not None}
 
@@ -38,7 +51,7 @@ def written(report: Report) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A patient's folder, with images of all kinds and what lies beside them."""
-    pixels = np.random.default_rng(3).integers(0, 4000, (24, 32)).astype(np.uint16)
+    pixels = some_pixels()
     folder = tmp_path_factory.mktemp("privacy") / "Zebedeus 18621103"
     pictures(folder / "pictures", pixels)
     for z in range(3):
@@ -52,16 +65,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "README.txt").write_text("the images of Quirina Zebedeus")
     (folder / ".hidden").write_text("Quirina")
     (folder / "link.dcm").symlink_to(folder / "Quirina's series" / "1.dcm")
+    clip(folder / "a.mp4")
     archive(folder / "all.zip", folder / "Quirina's series" / "1.dcm")
     return folder
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ScrubReport:
     return scrub(folder, tmp_path_factory.mktemp("out") / "clean")
 
 
-def test_nothing_tells_whose_they_are(report: Report, folder: Path) -> None:
+def test_nothing_tells_whose_they_are(report: ScrubReport, folder: Path) -> None:
     assert traces_below(folder)
     assert not traces_below(report.out)
     # The report names the originals, so it does not lie among the files.
@@ -72,10 +86,11 @@ def test_nothing_tells_whose_they_are(report: Report, folder: Path) -> None:
     assert not traces_in(values.replace(folder.name, ""))
 
 
-def test_each_file_is_written_or_named(report: Report) -> None:
+def test_each_file_is_written_or_named(report: ScrubReport) -> None:
     assert len(report.written) == 10
     assert {each.source: each.reason for each in report.refused} == {
-        "all.zip": "it is a zip; fix: unpack it first"
+        "a.mp4": "it is a clip; fix: save its frames as pictures or as a DICOM file",
+        "all.zip": "it is a zip; fix: unpack it first",
     }
     assert {each.source: each.reason for each in report.left_out} == {
         ".hidden": "it is hidden",
@@ -83,14 +98,14 @@ def test_each_file_is_written_or_named(report: Report) -> None:
         "link.dcm": "it is a link",
     }
     found = report_of(report.out)
-    assert found["counts"] == {"files": 14, "written": 10, "refused": 1, "left out": 3}
+    assert found["counts"] == {"files": 15, "written": 10, "refused": 2, "left out": 3}
     assert found["elements"]["PatientName"]["emptied"] == 6  # and in the items of a sequence
     assert found["elements"]["private elements"]["removed"] >= 6
     assert found["totals"]["new UID"] >= 12
     assert [each["from"] for each in found["files"] if each.get("done")]
 
 
-def test_they_are_the_same_images(report: Report, folder: Path) -> None:
+def test_they_are_the_same_images(report: ScrubReport, folder: Path) -> None:
     for source, new in written(report).items():
         one, other = medgym.open_study(folder / source), medgym.open_study(new)
         assert dict(one.planes) == dict(other.planes)
@@ -104,7 +119,7 @@ def test_they_are_the_same_images(report: Report, folder: Path) -> None:
             assert stored[0] == stored[1]
 
 
-def test_a_series_stays_a_series(report: Report, folder: Path) -> None:
+def test_a_series_stays_a_series(report: ScrubReport, folder: Path) -> None:
     new = written(report)["Quirina's series/1.dcm"].parent
     one, other = medgym.open_study(folder / "Quirina's series"), medgym.open_study(new)
     assert dict(one.planes) == dict(other.planes)
@@ -162,7 +177,8 @@ def test_a_name_in_a_text_that_stays_is_removed_with_it(tmp_path: Path, pixels: 
     data = ct(
         pixels, PatientName="Zebedeus^Quirina", PatientID="MRN0081723",
         Manufacturer="Quirina Systems", ManufacturerModelName="Model 5", BodyPartExamined="CHEST",
-        ScanOptions="QUIRINA", SequenceName="of 1862-11-03", LossyImageCompression="00",
+        ScanOptions="QUIRINA", ExposureTime="1234567", AccessionNumber="1234567",
+        SequenceName="of 1862-11-03", LossyImageCompression="00",
         LossyImageCompressionMethod="ISO_10918_1",
     )  # fmt: skip
     code = Dataset()
@@ -175,7 +191,7 @@ def test_a_name_in_a_text_that_stays_is_removed_with_it(tmp_path: Path, pixels: 
     assert header.BodyPartExamined == "CHEST"
     assert header.LossyImageCompressionMethod == "ISO_10918_1"
     assert header.AnatomicRegionSequence[0].CodeValue == "51440002"
-    for keyword in ("Manufacturer", "ScanOptions", "SequenceName"):
+    for keyword in ("Manufacturer", "ScanOptions", "SequenceName", "ExposureTime"):
         assert keyword not in header
 
 
@@ -215,6 +231,34 @@ def test_what_cannot_be_cleaned_is_refused(
     save(ct(pixels, PatientName="Zebedeus^Quirina", **tags), tmp_path / "in" / "a.dcm")
     assert main(["cases", "scrub", str(tmp_path / "in"), "--out", str(tmp_path / "once")]) == 1
     assert re.search(said, refused(tmp_path))
+
+
+def test_what_lies_beside_the_pixels_goes(tmp_path: Path, pixels: Any) -> None:
+    """Bytes after the pixels, and comments of compressed frames."""
+    data = ct(pixels, PatientName="Zebedeus^Quirina")
+    data.PixelData += b"Zebedeus 18621103."
+    save(data, tmp_path / "in" / "after.dcm")
+    frame = io.BytesIO()
+    grey = Image.fromarray((pixels >> 4).astype(np.uint8))
+    grey.save(frame, "JPEG", comment="Zebedeus 18621103", exif=b"Exif\0\0Quirina")
+    data = ct(pixels, PatientName="Doe^Jane", BitsAllocated=8, BitsStored=8, HighBit=7)
+    data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    data.PixelData = encapsulate([frame.getvalue()])
+    save(data, tmp_path / "in" / "jpeg.dcm")
+    files = written(scrub(tmp_path / "in", tmp_path / "out"))
+    assert len(files) == 2
+    assert traces_below(tmp_path / "in")
+    assert not traces_below(tmp_path / "out")
+    for name, new in files.items():
+        one, other = medgym.open_study(tmp_path / "in" / name), medgym.open_study(new)
+        assert np.array_equal(one.values("image", 0), other.values("image", 0))
+
+
+def test_a_name_in_the_pixels_bytes_is_refused(tmp_path: Path, pixels: Any) -> None:
+    data = ct(pixels, PatientName="Zebedeus^Quirina")
+    data.PixelData = b"Quirina " + data.PixelData[8:]
+    save(data, tmp_path / "in" / "a.dcm")
+    assert "still tells whose it is in its pixels" in refused(tmp_path)
 
 
 def test_an_overlay_in_the_bits_of_the_pixels_is_refused(tmp_path: Path, pixels: Any) -> None:
@@ -263,7 +307,6 @@ def test_a_missing_library_is_one_line_that_names_its_extra(
     (tmp_path / "in").mkdir()
     words = ["cases", "scrub", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     for library, option, extra in (
-        ("rapidocr", ["--mask-text"], "ocr"),
         ("onnxruntime", ["--mask-text"], "ocr"),
         ("dicomanonymizer", [], "scrub"),
     ):

@@ -49,7 +49,7 @@ class Collapsed(RunError):
     """The policy has stopped answering: preferences took the likelihood of all that is readable."""
 
 
-class Watched(Protocol):
+class WatchedTrainer(Protocol):
     """A trainer whose policy is watched, and that writes down what is seen.
 
     Attributes:
@@ -133,7 +133,7 @@ class PolicyWatch(TrainerCallback):
 
     def __init__(
         self,
-        trainer: Watched,
+        trainer: WatchedTrainer,
         policy: LocalModel,
         rollouts: StepRollouts,
         cases: Sequence[Case],

@@ -69,11 +69,11 @@ def shape_of_base(recipe: Recipe) -> Iterator[str]:
 
 def _untrained(recipe: Recipe) -> "tuple[PreTrainedModel, ProcessorMixin]":
     """A model of the classes and with the chat template of the built-in base."""
-    from ..tiny.base import BASES
+    from ..tiny.built import BUILT
     from ..tiny.model import build_model
     from ..tiny.tokenizer import build_processor
 
-    config = BASES[str(recipe.model.build)].model
+    config = BUILT[str(recipe.model.build)].model
     processor = build_processor((), config.view_size)
     return build_model(config, processor.tokenizer, 0), processor
 

@@ -118,10 +118,10 @@ class Run:
         """The base model's folder or hub name; the built-in one is made on first use and cached."""
         if self.recipe.model.path is not None:
             return self.recipe.model.path
-        from ..tiny.base import BASES, tiny_base
+        from ..tiny.built import BUILT
 
         with by_itself():
-            return tiny_base(BASES[str(self.recipe.model.build)])
+            return BUILT[str(self.recipe.model.build)].make()
 
     @property
     def store(self) -> RunFolder:

@@ -1,1 +1,1 @@
-"""Clips: MP4, MOV, AVI, MKV, WebM and GIF files as frames, through PyAV."""
+"""Clips: MP4, MOV, AVI, MKV and WebM files as frames, through PyAV."""

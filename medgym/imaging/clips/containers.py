@@ -12,15 +12,11 @@ _BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis", b"crx 
 
 _BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip")
 _MATROSKA, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
-_GIF = (b"GIF87a", b"GIF89a")
 _MOST_BOXES = 100_000
-_TAIL = 4096
 
 
 def demuxer_of(head: bytes) -> str | None:
     """What FFmpeg calls the kind of container that begins so; None where it is no clip."""
-    if head.startswith(_GIF):
-        return "gif"
     if head.startswith(_MATROSKA):
         return "matroska"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
@@ -34,9 +30,6 @@ def demuxer_of(head: bytes) -> str | None:
 def is_whole(stream: BinaryIO, demuxer: str) -> bool:
     """Whether a file has as many bytes as it says. One that says nothing may be whole."""
     size = os.fstat(stream.fileno()).st_size
-    if demuxer == "gif":
-        stream.seek(max(0, size - _TAIL))
-        return stream.read().rstrip(b"\0").endswith(b";")
     stream.seek(0)
     if demuxer == "avi":
         return _riff_is_whole(stream, size)

@@ -28,7 +28,7 @@ _UPRIGHT = 0
 
 
 @dataclass(frozen=True)
-class Index:
+class FirstLook:
     """What the first look found.
 
     Attributes:
@@ -64,7 +64,7 @@ class Clip:
         with self._opened(stream) as (_, pictures):
             self.size = int(pictures.codec_context.width), int(pictures.codec_context.height)
 
-    def look(self) -> Index:
+    def look(self) -> FirstLook:
         """Decode all frames, each of them dropped before the next.
 
         Raises:
@@ -97,12 +97,12 @@ class Clip:
         grows = len(known) == len(times) and all(np.diff(known) > 0)
         ((width, height, _),) = kinds
         aspect = float(1 / ratio) if ratio else 1.0
-        return Index(
+        return FirstLook(
             tuple(known) if grows else None, tuple(checks), tuple(keys), (width, height), aspect
         )
 
     @contextmanager
-    def frame(self, number: int, index: Index) -> Iterator[tuple[Any, str]]:
+    def frame(self, number: int, index: FirstLook) -> Iterator[tuple[Any, str]]:
         """A decoded frame, and what its codec is called."""
         key = index.key_before(number)
         with self._opened() as (container, pictures):
@@ -205,7 +205,7 @@ def _decoded(container: Any, pictures: Any) -> Iterator[Any]:
         yield from packet.decode()
 
 
-def _sought(container: Any, pictures: Any, number: int, key: int, index: Index) -> Any:
+def _sought(container: Any, pictures: Any, number: int, key: int, index: FirstLook) -> Any:
     """The frame, decoded from a key frame; None where that does not give it."""
     assert index.times is not None
     library = _library()

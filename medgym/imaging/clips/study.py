@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from medgym.imaging.clips.colours import pixels_of
 from medgym.imaging.clips.containers import demuxer_of
-from medgym.imaging.clips.frames import Clip, Index, refused_by_name
+from medgym.imaging.clips.frames import Clip, FirstLook, refused_by_name
 from medgym.imaging.imaging_study import FRAME, IMAGE, ImagingStudy, Plane, Region, part_of
 from medgym.imaging.limits import make_room
 from medgym.imaging.rendering import Study
@@ -18,7 +18,7 @@ _PER_PIXEL = 80
 """Bytes: what a decoder keeps of the frames before, and our own copies."""
 
 _MOST_KEPT = 1024
-_kept: OrderedDict[Any, Index] = OrderedDict()
+_kept: OrderedDict[Any, FirstLook] = OrderedDict()
 _keeping = Lock()
 """What the first look at each of the last clips found, so that no case decodes all of it again. It
 holds as long as the file has not changed."""
@@ -43,7 +43,7 @@ class ClipStudy(ImagingStudy):
         self._clip = Clip(stream, path, demuxer_of(head) or "mov")
 
     @cached_property
-    def _index(self) -> Index:
+    def _index(self) -> FirstLook:
         key = self._path.absolute(), self._clip.stamp
         with _keeping:
             known = _kept.get(key)

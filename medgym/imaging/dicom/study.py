@@ -42,12 +42,17 @@ class DicomStudy(ImagingStudy):
                 )
             samples = int(self._file.header.get("SamplesPerPixel") or 1)
             compressed = self._file.compressed
-            refuse_unknown_colours(self._header(0), samples, compressed=compressed)
+            refuse_unknown_colours(self.header(0), samples, compressed=compressed)
             self.frames = claim.frames
             self.plane = IMAGE if self.frames == 1 else FRAME
             self._full: dict[int, Window] = {}
             self._planes: dict[str, Plane] = {}
         super().__init__(str(path))
+
+    @property
+    def file(self) -> DicomFile:
+        """Where its pixels are."""
+        return self._file
 
     def need(self, index: int) -> int:
         """Bytes of memory that decoding a frame takes."""
@@ -77,18 +82,18 @@ class DicomStudy(ImagingStudy):
         """See `ImagingStudy.windows`."""
         self._check(plane, index)
         with refused_by_name(self._file.path):
-            return own_windows(self._header(index))
+            return own_windows(self.header(index))
 
     def window_function(self, plane: str, index: int) -> WindowFunction:
         """See `ImagingStudy.window_function`: what the file says, LINEAR where it says nothing."""
         self._check(plane, index)
-        return function_of(self._header(index))
+        return function_of(self.header(index))
 
     def decode(self, plane: str, index: int, region: Region) -> Study:
         """See `ImagingStudy.decode`."""
         with refused_by_name(self._file.path, self._file):
             make_room(self._file.path, self._file.need)
-            header = self._header(index)
+            header = self.header(index)
             measures = measures_of(header)
             stored = stored_values(self._file, index, region[1], region[3])
             shutter = shuttered(header, self._file.claim.width, self._file.claim.height)
@@ -117,12 +122,13 @@ class DicomStudy(ImagingStudy):
                 unit=unit_of(header) if stored.ndim == 2 else None,
             )
 
-    def _header(self, index: int) -> FrameHeader:
+    def header(self, index: int) -> FrameHeader:
+        """What the file says of a frame."""
         file = self._file
         return FrameHeader(file.header, index, file.path, little=file.little)
 
     def _measures(self, index: int) -> tuple[Spacing | None, Origin | None]:
-        found = measures_of(self._header(index))
+        found = measures_of(self.header(index))
         return found.spacing_mm, found.origin
 
     def _full_window(
@@ -133,7 +139,7 @@ class DicomStudy(ImagingStudy):
         hidden: NDArray[np.bool_] | None,
     ) -> Window:
         """The window of the whole image, of which only a part may be at hand."""
-        header = self._header(index)
+        header = self.header(index)
         inverted = is_inverted(header)
         if int(header.root.get("BitsStored") or 8) == 1:
             return Window(0.5, 1.0, inverted=inverted)

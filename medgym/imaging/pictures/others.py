@@ -1,7 +1,6 @@
 """Names what a file is that medgym does not read, by how it begins."""
 
 _NAMES = {
-    b"GIF8": "a GIF picture",
     b"\0\0\0\x0cjP  ": "a JPEG 2000 picture",
     b"\xff\x4f\xff\x51": "a JPEG 2000 picture",
     b"\0\0\0\x0cJXL ": "a JPEG XL picture",

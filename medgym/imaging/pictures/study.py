@@ -28,8 +28,9 @@ from medgym.imaging.pictures.tiff import TIFF, TiffPage, tiff_count, tiff_page, 
 from medgym.imaging.rendering import Study
 from medgym.imaging.strips import pixels_of
 
-_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", *TIFF)
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+_GIF = (b"GIF87a", b"GIF89a")
+_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", *_GIF, *TIFF)
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 _STORED = {"I;16", "I;16B", "I;16L", "I", "F"}
 _GREY = {"1", "L", "LA"}
 
@@ -45,6 +46,7 @@ _UPRIGHT = {
 """What takes back the orientation that Pillow applies to a TIFF."""
 
 _ORIENTATION = 0x0112
+_TAIL = 4096
 
 
 def is_picture(head: bytes) -> bool:
@@ -53,7 +55,7 @@ def is_picture(head: bytes) -> bool:
 
 
 class PictureStudy(ImagingStudy):
-    """The pages of a TIFF file, or the one image of another picture.
+    """The pages of a TIFF file, the frames of a GIF, or the one image of another picture.
 
     Phones append previews to a JPEG, and a PNG or WebP may be animated: these are one image.
 
@@ -80,7 +82,8 @@ class PictureStudy(ImagingStudy):
         """See `ImagingStudy.planes`. Pages of several sizes are planes of one image each."""
         if not self._planes:
             with open_regular(self._path, "image") as stream, _refused_by_name(self._path, stream):
-                sizes = [self._size(stream, index) for index in range(self.frames)]
+                different = 1 if self._is_gif else self.frames
+                sizes = [self._size(stream, index) for index in range(different)]
             if self.frames == 1:
                 self._planes = {IMAGE: Plane(1, sizes[0])}
             elif len(set(sizes)) == 1:
@@ -113,7 +116,14 @@ class PictureStudy(ImagingStudy):
     def _counted(self, stream: BinaryIO) -> int:
         with _picture(stream) as picture:
             refuse_bomb(self._path, *picture.size)
-            return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
+            if self._is_gif and not _ends_as_gif(stream):
+                raise UserError(f"{self._path} is cut off; fix: copy it again")
+            several = picture.format == "TIFF" or self._is_gif
+            return int(getattr(picture, "n_frames", 1)) if several else 1
+
+    @property
+    def _is_gif(self) -> bool:
+        return self._head.startswith(_GIF)
 
     def _page(self, stream: BinaryIO, index: int) -> TiffPage | None:
         """What a page of a TIFF says of itself; None for another picture."""
@@ -128,7 +138,8 @@ class PictureStudy(ImagingStudy):
         if page is not None:
             return page.size
         with _picture(stream) as picture:
-            picture.seek(index)
+            if not self._is_gif:  # of which all frames have one size
+                picture.seek(index)
             width, height = picture.size
             turned = picture.format == "TIFF" and picture.getexif().get(_ORIENTATION, 1) >= 5
             return (height, width) if turned else (width, height)
@@ -141,6 +152,8 @@ class PictureStudy(ImagingStudy):
             per_pixel = page.samples * (3 * page.bytes + 8) + 8
         elif is_deep_colour(self._head):
             per_pixel = 40
+        elif self._is_gif:
+            per_pixel = 16
         else:
             with _picture(stream) as picture:
                 picture.seek(index)
@@ -164,11 +177,19 @@ class PictureStudy(ImagingStudy):
                 stored = picture.transpose(turned)
             if stored.mode in _STORED:
                 return _measured(pixels_of(stored, np.int32 if stored.mode == "I" else np.float32))
-            pixels = pixels_of(stored, np.uint8, "L" if stored.mode in _GREY else "RGB")
+            # Of the frames of a GIF the first may be grey and the others not.
+            is_grey = stored.mode in _GREY and (self.frames == 1 or not self._is_gif)
+            pixels = pixels_of(stored, np.uint8, "L" if is_grey else "RGB")
             if page is not None and page.is_turned and pixels.ndim == 2:
                 # Pillow has turned them; the values are those of the file, as in deeper images.
                 return Study(255 - pixels, window=Window(127.5, 255.0, inverted=True))
             return Study(pixels)
+
+
+def _ends_as_gif(stream: BinaryIO) -> bool:
+    """Whether a file has the mark that ends a GIF: Pillow reads what is left of one in silence."""
+    stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
+    return stream.read().rstrip(b"\0").endswith(b";")
 
 
 def _measured(samples: Any, *, inverted: bool = False) -> Study:

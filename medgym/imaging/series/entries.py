@@ -81,6 +81,11 @@ class FileEntry(Entry):
         """See `Entry.suffix`."""
         return os.path.splitext(self._path)[1]
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self._path)
+
     def state(self) -> Hashable:
         """See `Entry.state`."""
         return self._stamp

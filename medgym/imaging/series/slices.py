@@ -205,19 +205,19 @@ def _described(entry: Entry, said: Mapping[str, str]) -> Slice:
         raise _damaged(entry, ValueError())
     return Slice(
         entry,
-        _hash(text["SeriesInstanceUID"]),
-        _hash(text["SOPInstanceUID"]),
+        hashed(text["SeriesInstanceUID"]),
+        hashed(text["SOPInstanceUID"]),
         int(text["NumberOfFrames"] or 1),
         text["PhotometricInterpretation"].startswith("MONOCHROME"),
         size,
         _spacing(text["PixelSpacing"]),
-        _orientation(text["ImageOrientationPatient"]),
+        orientation_of(text["ImageOrientationPatient"]),
         _numbers(text["ImagePositionPatient"], 3),
         _kind(*(text[keyword] for keyword in _KIND)),
         (
-            ("acquisition", _number(text["AcquisitionNumber"])),
-            ("trigger time", _number(text["TriggerTime"])),
-            ("acquisition time", _hash(text["AcquisitionTime"])),
+            ("acquisition", number_of(text["AcquisitionNumber"])),
+            ("trigger time", number_of(text["TriggerTime"])),
+            ("acquisition time", hashed(text["AcquisitionTime"])),
         ),
     )
 
@@ -234,14 +234,14 @@ def _kind(
     b_value: str, inversion_time: str,
 ) -> tuple[tuple[str, float | str | None], ...]:  # fmt: skip
     return (
-        ("frame of reference", _hash(frame)),
-        ("colours", _hash(colours)),
-        ("kind", _hash(image_type)),
-        ("time point", _number(time_point)),
-        ("echo", _number(echo)),
-        ("echo time", _number(echo_time)),
-        ("b value", _number(b_value)),
-        ("inversion time", _number(inversion_time)),
+        ("frame of reference", hashed(frame)),
+        ("colours", hashed(colours)),
+        ("kind", hashed(image_type)),
+        ("time point", number_of(time_point)),
+        ("echo", number_of(echo)),
+        ("echo time", number_of(echo_time)),
+        ("b value", number_of(b_value)),
+        ("inversion time", number_of(inversion_time)),
     )
 
 
@@ -263,18 +263,19 @@ def _text(element: Any) -> str:
 
 
 @lru_cache(1024)
-def _hash(text: str) -> str:
+def hashed(text: str) -> str:
     """A name for a text that does not give it away."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8] if text else ""
 
 
-def _number(text: str) -> float | str | None:
+def number_of(text: str) -> float | str | None:
+    """A text as a number; the hash of one that is none."""
     if not text:
         return None
     try:
         return round(float(text), 3)
     except ValueError:
-        return _hash(text)
+        return hashed(text)
 
 
 def _numbers(text: str, count: int) -> tuple[float, ...] | None:
@@ -287,7 +288,7 @@ def _numbers(text: str, count: int) -> tuple[float, ...] | None:
 
 
 @lru_cache(1024)
-def _orientation(text: str) -> tuple[float, ...] | None:
+def orientation_of(text: str) -> tuple[float, ...] | None:
     """The directions of rows and columns, of length 1 and upright on each other."""
     values = _numbers(text, 6)
     if values is None:

@@ -75,6 +75,17 @@ def chosen_stack(slices: Iterable[Slice], path: Path, series: str | None) -> Sta
     raise UserError(f"{path} holds {said}; fix: name one of {', '.join(listed)}{more}")
 
 
+def makes_volume(slices: Iterable[Slice], path: Path) -> bool:
+    """Whether some of the images lie behind each other, and are not one place at several times."""
+    return any(
+        len(group) > 1
+        and group[0].position is not None
+        and group[0].orientation is not None
+        and bool(np.ptp(_distances(group)) > SAME_MM)
+        for group in _split(slices, path)
+    )
+
+
 _Labelled = tuple[str, list[Slice], str]
 
 

@@ -22,6 +22,7 @@ from medgym.imaging.dicom.voi import is_inverted, own_windows
 from medgym.imaging.grey import LookupTable, Window, WindowFunction
 from medgym.imaging.imaging_study import Region
 from medgym.imaging.rendering import Study
+from medgym.imaging.series.enhanced import EnhancedStudy, volume_of_file
 from medgym.imaging.series.entries import (
     DIRECTORY_CLASS,
     Archive,
@@ -48,11 +49,14 @@ def is_directory(head: bytes) -> bool:
     return head[128:132] == b"DICM" and DIRECTORY_CLASS in head
 
 
-def open_series(path: Path, series: str | None = None) -> "SeriesStudy | OneFile":
+def open_series(
+    path: Path, series: str | None = None, *, as_frames: bool = False
+) -> "SeriesStudy | EnhancedStudy | OneFile":
     """The images of a folder, a zip or a DICOMDIR: a volume, or the one file that has no place.
 
     Args:
         series: the label of one, where there are several.
+        as_frames: whether the frames of a file are meant, and not the volume that they make.
 
     Raises:
         UserError: there is none or more than one, or its images cannot be put in order.
@@ -62,7 +66,12 @@ def open_series(path: Path, series: str | None = None) -> "SeriesStudy | OneFile
     if stack is None:
         stack = kept.stacks[series] = chosen_stack(kept.slices, path, series)
     if stack.grid is None:
-        return OneFile(path, stack.slices[0].entry)
+        first = stack.slices[0]
+        if first.frames > 1 and not as_frames and isinstance(first.entry, FileEntry):
+            volume = volume_of_file(first.entry.path)
+            if volume is not None:
+                return volume
+        return OneFile(path, first.entry)
     return SeriesStudy(path, stack)
 
 

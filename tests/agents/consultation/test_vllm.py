@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.usefixtures("server_alone"),
 ]
 
-CASES = "phantom,look=radiograph,question=kind:train[60:66]"
+CASES = "phantom,look=radiograph,question=kind:train[60:63]"
 RULES = Rules(tools=load_tools(["zoom"]), max_turns=3, view_size=64)
 
 RECIPE = """

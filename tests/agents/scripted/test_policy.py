@@ -20,8 +20,12 @@ from medgym.trajectory import Trajectory
 ZOOM = Rules(tools=load_tools(["zoom"]), view_size=64)
 
 
-def play(spec: str, cases: str | Sequence[Case] = "phantom:train[:60]", rules: Rules = ZOOM,
-         **options: Any) -> list[Trajectory]:  # fmt: skip
+def play(
+    spec: str,
+    cases: str | Sequence[Case] = "phantom,size=256:train[:60]",
+    rules: Rules = ZOOM,
+    **options: Any,
+) -> list[Trajectory]:
     played = open_cases(cases) if isinstance(cases, str) else cases
     return list(collect(played, load_policy(spec), rules, ordered=True, **options))
 
@@ -90,7 +94,7 @@ def test_the_oracle_needs_its_case() -> None:
 
 
 def test_the_prior_answers_each_option_equally_often_without_looking() -> None:
-    trajectories = play("scripted:prior", "phantom,question=kind:train[:600]")
+    trajectories = play("scripted:prior", "phantom,size=256,question=kind:train[:600]")
     assert all(t.turns == 1 and not t.looks and not t.malformed for t in trajectories)
     counts = Counter(t.answer for t in trajectories)
     assert set(counts) == set("ABCD")
@@ -99,7 +103,7 @@ def test_the_prior_answers_each_option_equally_often_without_looking() -> None:
 
 
 def test_the_random_policy_does_everything() -> None:
-    trajectories = play("scripted:random", "phantom:train[:200]",
+    trajectories = play("scripted:random", "phantom,size=256:train[:200]",
                         Rules(tools=load_tools(["zoom", "crop", "segment", "retrieve"]),
                               view_size=64))  # fmt: skip
     calls = Counter(name for t in trajectories for name in t.calls)
@@ -111,7 +115,7 @@ def test_the_random_policy_does_everything() -> None:
 
 @pytest.mark.parametrize("coordinates", ["thousandths", "pixel"])
 def test_a_demonstrator_shows_its_mixture(coordinates: Any) -> None:
-    cases = open_cases("phantom,look=radiograph,question=kind:train[:400]")
+    cases = open_cases("phantom,look=radiograph,question=kind,size=256:train[:400]")
     rules = Rules(tools=load_tools(["zoom"]), view_size=64, coordinates=coordinates)
     spec = "scripted:demonstrator,good=0.4,random=0.3,steps=7"
     trajectories = play(spec, cases, rules)

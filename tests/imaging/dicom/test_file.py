@@ -56,7 +56,8 @@ def test_not_any_file_is_a_data_set(tmp_path: Path, head: bytes) -> None:
     assert not begins_a_data_set(head)
     (tmp_path / "a").write_bytes(head)
     with pytest.raises(
-        UserError, match=r"does not begin like one|not a whole zip|is empty|does not read"
+        UserError,
+        match=r"does not begin like one|not a whole zip|is empty|does not read|cut off",
     ):
         medgym.open_study(tmp_path / "a")
 

@@ -26,6 +26,7 @@ if importlib.util.find_spec("ray") is None:  # not imported: medgym sets how it 
     pytest.skip("Ray is not installed", allow_module_level=True)
 
 from medgym.cases import Case, open_cases
+from medgym.cli import main
 from medgym.episode import Rules
 from medgym.errors import RunError, ToolError, UserError
 from medgym.failures import Failure
@@ -180,8 +181,11 @@ def test_a_group_shares_its_decoded_images(tmp_path: Path, monkeypatch: pytest.M
 def test_a_team_plays_the_same_on_both() -> None:
     policy = load_policy("majority:2:scripted:random")
     made = [
-        list(played(cases(3), lambda kind=kind: kind(policy, RULES), seed=1))  # type: ignore[misc]
-        for kind in (LocalBackend, RayBackend)
+        list(played(cases(3), make, seed=1))
+        for make in (
+            lambda: LocalBackend(policy, RULES),
+            lambda: RayBackend(policy, RULES, workers=1),
+        )
     ]
     assert content(made[0]) == content(made[1])
 
@@ -321,7 +325,7 @@ def test_a_tool_with_a_model_runs_in_one_place_and_in_batches(tmp_path: Path) ->
     assert re.search(r"^14 \w{8} \d+$", want[0].nodes[2].text, re.MULTILINE)
 
     rules = Rules(tools=(Twice(tmp_path / "ray", tmp_path / "died"),), view_size=64)
-    made = list(played(cases(8), lambda: RayBackend(policy, rules, concurrency=8)))
+    made = list(played(cases(8), lambda: RayBackend(policy, rules, workers=1, concurrency=8)))
     assert by_key(made) == by_key(want)
     places, sizes = batches(tmp_path / "ray")
     assert len(places) == 2  # the actor that died and the one that came after it
@@ -391,7 +395,7 @@ class Drifting(Looking):
         return await super().act(conversation, sampling)
 
 
-@pytest.mark.parametrize("kind", [LocalBackend, RayBackend])
+@pytest.mark.parametrize("kind", [LocalBackend, partial(RayBackend, workers=1)])
 def test_drifts_are_counted_in_the_manifest(kind: Any, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", {})
     policy = Drifting(render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]}))
@@ -690,17 +694,20 @@ def in_a_process(words: list[str], **environment: str) -> "subprocess.CompletedP
     return done
 
 
-def test_the_command_joins_a_running_cluster_and_leaves_it_running(tmp_path: Path) -> None:
+def test_the_command_joins_a_running_cluster_and_leaves_it_running(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     address = ray.get_runtime_context().gcs_address
     words = ["rollout", CASES.format(3), "--policy", "scripted:random", "--json", "--out"]
-    here = in_a_process([*words, str(tmp_path / "local")])
+    assert main([*words, str(tmp_path / "local")]) == 0
+    here = json.loads(capsys.readouterr().out)
     on_ray = ["--backend", "ray", "--workers", "1", "--ray-address"]
     for name, asked, known in (("a", "auto", address), ("b", address, "127.0.0.1:1")):
         out = str(tmp_path / name)
         # Only with this setting does Ray join a cluster that listens on the loopback alone.
         reach = {"RAY_ADDRESS": known, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
         there = in_a_process([*words, out, *on_ray, asked], **reach)
-        assert json.loads(there.stdout) == json.loads(here.stdout) | {"out": out}
+        assert json.loads(there.stdout) == here | {"out": out}
         for line in there.stderr.splitlines():  # none of Ray's
             assert line.startswith("episodes: ")
     assert ray.cluster_resources()["CPU"] == 4

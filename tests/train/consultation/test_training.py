@@ -66,7 +66,7 @@ def small(base: Path, **changes: Any) -> Any:
         "max_steps": 2, "per_device_train_batch_size": 8, "num_generations": 4, "save_steps": 1,
     }  # fmt: skip
     data["marl"] = {
-        "cases": 40,
+        "cases": 24,
         "rounds": 2,
         "stages": [
             {"difficulty": "hard", "share": 0.5, "entropy": 0.01},

@@ -33,10 +33,10 @@ def test_one_server_plays_every_role_by_its_newest_adapter(base: Path, tmp_path:
         {
             "name": "served",
             "model": {"path": str(base)},
-            "cases": {"train": f"{CASES}:train[:12]", "test": f"{CASES}:test[:4]"},
+            "cases": {"train": f"{CASES}:train[:12]", "test": f"{CASES}:test[:2]"},
             "tools": {"names": ["zoom"]},
             "rollout": {
-                "policy": f"openai:{URL}#base", "max_turns": 4, "max_tokens": 40, "view_size": 64,
+                "policy": f"openai:{URL}#base", "max_turns": 3, "max_tokens": 24, "view_size": 64,
                 "max_context": 2048,
             },
             "consultation": {"specialties": ["radiologist", "surgeon"], "opinions": 1},

@@ -130,7 +130,9 @@ def test_asked_wrongly(
     assert said in line
 
 
-def test_a_blind_checkpoint_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_blind_checkpoint_fails(
+    tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Gemma 3 as transformers makes it anew: its projector is all zeros."""
     model, processor = build("gemma3")
     torch.nn.init.zeros_(model.model.multi_modal_projector.mm_input_projection_weight)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgym.cases import Case, Mask, Region
+from medgym.imaging.imaging_study import IMAGE
 from medgym.imaging.study import Box, ImageRef, open_image
 from medgym.metrics.regions import findings
 from medgym.trajectory import Trajectory
@@ -19,9 +20,12 @@ def part_shown(case: Case, trajectory: Trajectory, view: int) -> tuple[int, Box]
     """Which image of the case a view shows, and which box of it in original pixels.
 
     Views are numbered as they were shown: the whole images, the case's own views, and then the
-    looks of the tools. None for a view that neither the case nor the trajectory knows.
+    looks of the tools. None for a view that neither the case nor the trajectory knows, for one of
+    a study of many images, and for one in a window: those have more than a box.
     """
     if 0 <= view < len(case.images):
+        if case.images[view].plane is not None:
+            return None
         width, height = image_size(case, view)
         return view, (0.0, 0.0, float(width), float(height))
     start = len(trajectory.nodes[0].images)
@@ -29,11 +33,14 @@ def part_shown(case: Case, trajectory: Trajectory, view: int) -> tuple[int, Box]
         own = view - len(case.images)
         if not 0 <= own < len(case.views):
             return None
-        return case.views[own].image, case.views[own].box_px
+        given = case.views[own]
+        named = (given.plane, given.index, given.slab, given.window)
+        return (given.image, given.box_px) if named == (None,) * 4 else None
     if view - start >= len(trajectory.looks):
         return None
     look = trajectory.looks[view - start]
-    return look.image, look.box_px
+    place = (look.plane, look.index, look.slab, look.window)
+    return (look.image, look.box_px) if place == (IMAGE, 0, None, None) else None
 
 
 def coverage(

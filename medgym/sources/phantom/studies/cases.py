@@ -12,8 +12,9 @@ from medgym.sources.phantom.settings import SPLITS
 from medgym.sources.phantom.studies.clip import PhantomClip
 from medgym.sources.phantom.studies.plan import StudyName, StudyPlan, study_of
 from medgym.sources.phantom.studies.questions import start_of, study_case, study_key
-from medgym.sources.phantom.studies.settings import CLIP, DEPTHS, DIFFICULTIES, STUDY_LOOKS
-from medgym.sources.phantom.studies.textures import GRIDS, view_sizes
+from medgym.sources.phantom.studies.settings import CLIP, DIFFICULTIES, SLIDE, STUDY_LOOKS
+from medgym.sources.phantom.studies.slide import PhantomSlide
+from medgym.sources.phantom.studies.textures import view_sizes
 from medgym.sources.phantom.studies.volume import PhantomVolume
 
 
@@ -67,9 +68,9 @@ class PhantomStudies:
         self.questions = chosen(f"question of {look}", options.get("question", asked[0]), asked)
         self.name = StudyName(
             look,
-            int(_one("size of a phantom study", options.get("size", "256"), tuple(GRIDS))),
-            int(_one("depth of a phantom study", options.get("depth", "16"), DEPTHS)),
-            _one("difficulty", options.get("difficulty", DIFFICULTIES[0]), DIFFICULTIES),
+            int(_one(f"size of {look}", options.get("size"), STUDY_LOOKS[look].sizes)),
+            int(_one(f"depth of {look}", options.get("depth"), STUDY_LOOKS[look].depths)),
+            _one("difficulty", options.get("difficulty"), DIFFICULTIES),
         )
         self.view_sizes = view_sizes(self.name.size)
 
@@ -78,8 +79,11 @@ class PhantomStudies:
         return StudyCases(split, self.name, self.questions)
 
 
-def _one(option: str, given: str, known: tuple[int, ...] | tuple[str, ...]) -> str:
+def _one(option: str, given: str | None, known: tuple[int, ...] | tuple[str, ...]) -> str:
+    """The value of an option, which may be one of those that are known; else the first of them."""
     values = tuple(map(str, known))
+    if given is None:
+        return values[0]
     if given not in values:
         raise unknown(option, given, values)
     return given
@@ -117,4 +121,6 @@ def first_image(plan: StudyPlan) -> Study:
 
 def opened(plan: StudyPlan) -> ImagingStudy:
     """The study of a plan."""
+    if plan.name.look == SLIDE:
+        return PhantomSlide(plan)
     return PhantomClip(plan) if plan.name.look == CLIP else PhantomVolume(plan)

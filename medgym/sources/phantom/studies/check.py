@@ -23,7 +23,7 @@ from medgym.sources.phantom.studies.plan import StudyPlan, study_of, study_plan
 from medgym.sources.phantom.studies.probe import probe_rows
 from medgym.sources.phantom.studies.questions import STUDY_QUESTIONS, plane_of
 from medgym.sources.phantom.studies.settings import STUDY_LOOKS
-from medgym.sources.phantom.studies.signals import SIGNALS
+from medgym.sources.phantom.studies.signals import SIGNALS, TONED
 from medgym.sources.phantom.studies.textures import KINDS
 
 
@@ -66,8 +66,8 @@ def overview(study: Study, side: int) -> bytes:
 
 def windows(plan: StudyPlan) -> tuple[Window | None, ...]:
     """The study's own window (None), and some that lie between the tones of a lesion."""
-    signal = SIGNALS[plan.name.look]
-    if signal.window(plan) is None:
+    signal = TONED.get(plan.name.look)
+    if signal is None or signal.window(plan) is None:
         return (None,)
     mean, contrast = signal.mean(plan, plan.findings[0]), signal.contrast(plan)
     return None, Window(mean, 1.0), Window(mean, 4.0 * contrast), Window(mean - contrast, 3.0)
@@ -106,6 +106,9 @@ class _Seen:
         if plan.depth > 1:
             self._same("the values of the first view are", plan, [_values(each) for each in firsts])
             slabs = [study.slab(plane, index, Slab(3)) for study in studies]
+        for coarse in set(studies[0].planes) - {plane} if plan.depth == 1 else ():
+            values = [study.values(coarse, 0).tobytes() for study in studies]
+            self._same("the coarser levels are", plan, values)
         for side in view_sizes or firsts[0].view_sizes or ():
             what = f"{side} x {side} hides the kind:"
             self._same(f"first view {what}", plan, [overview(each, side) for each in firsts])

@@ -14,7 +14,6 @@ from medgym.sources.phantom.settings import FIRST, SIDES, SPLITS
 from medgym.sources.phantom.studies.settings import (
     CHANGES,
     CLIP,
-    DEPTHS,
     DIFFICULTIES,
     LENGTHS,
     MAX_ASPECT,
@@ -237,8 +236,8 @@ def study_of(ref: ImageRef) -> StudyPlan:
         difficulty, _, variant = rest.partition("-")
         if (
             split in SPLITS
-            and size in map(str, GRIDS)
-            and depth in map(str, DEPTHS)
+            and size in map(str, STUDY_LOOKS[look].sizes)
+            and depth in map(str, STUDY_LOOKS[look].depths)
             and difficulty in DIFFICULTIES
             and variant in STUDY_LOOKS[look].variants
             and not text.endswith("-")

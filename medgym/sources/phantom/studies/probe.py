@@ -14,7 +14,7 @@ from medgym.sources.phantom.probe import folded, learned, probe_row, too_few
 from medgym.sources.phantom.studies.cases import first_image, opened
 from medgym.sources.phantom.studies.plan import StudyPlan
 from medgym.sources.phantom.studies.questions import plane_of
-from medgym.sources.phantom.studies.signals import SIGNALS
+from medgym.sources.phantom.studies.signals import TONED
 from medgym.sources.phantom.studies.textures import KINDS
 
 PATCH = 12
@@ -80,8 +80,8 @@ def _close(plan: StudyPlan) -> NDArray[np.float64]:
 
 
 def _image(plan: StudyPlan) -> Study:
-    finding, signal = plan.findings[0], SIGNALS[plan.name.look]
+    finding, signal = plan.findings[0], TONED.get(plan.name.look)
     study = opened(plan).image(plane_of(plan.name), finding.first)
-    if signal.window(plan) is None:
+    if signal is None or signal.window(plan) is None:
         return study
     return replace(study, window=Window(signal.mean(plan, finding), 4.0 * signal.contrast(plan)))

@@ -7,13 +7,14 @@ from typing import Literal
 from medgym.cases import AnswerType, Case, CaseKey
 from medgym.imaging.imaging_study import FRAME
 from medgym.imaging.slabs import Slab
+from medgym.imaging.slides.study import FINEST
 from medgym.imaging.study import ImageRef
 from medgym.imaging.volumes.grid import AXIAL, CORONAL
 from medgym.regions import Region
 from medgym.sources.phantom.settings import FIRST, SIDES
 from medgym.sources.phantom.studies.plan import StudyName, StudyPlan, change_of, study_plan
-from medgym.sources.phantom.studies.settings import CHANGES, CLIP, STUDY_LOOKS, T1
-from medgym.sources.phantom.studies.signals import SIGNALS
+from medgym.sources.phantom.studies.settings import CHANGES, CLIP, SLIDE, STUDY_LOOKS, T1
+from medgym.sources.phantom.studies.signals import TONED
 from medgym.sources.phantom.studies.textures import KINDS
 
 
@@ -53,7 +54,7 @@ STUDY_QUESTIONS = {
     ),
     "hounsfield": StudyQuestion(
         "What is the mean value of the lesion, to the nearest 50 Hounsfield units?",
-        lambda plan: str(SIGNALS[plan.name.look].mean(plan, plan.findings[0])),
+        lambda plan: str(TONED[plan.name.look].mean(plan, plan.findings[0])),
         answer_type="number",
     ),
     "count": StudyQuestion(
@@ -83,17 +84,18 @@ def study_key(split: str, name: StudyName, question: str, number: int) -> CaseKe
 
 def plane_of(name: StudyName) -> str:
     """The plane in which a study's lesions are found."""
-    return FRAME if name.look == CLIP else AXIAL
+    return {CLIP: FRAME, SLIDE: FINEST}.get(name.look, AXIAL)
 
 
 def start_of(plan: StudyPlan) -> ImageRef:
     """What an episode shows first: of a volume a scout, which is the mean of all coronal images; of
-    a clip its first frame, on which no lesion is yet."""
-    if plan.name.look == CLIP:
-        return ImageRef(uri=plan.uri, plane=FRAME, index=0)
+    a clip its first frame, on which no lesion is yet; the whole slide."""
+    if plan.name.look in (CLIP, SLIDE):
+        return ImageRef(uri=plan.uri, plane=plane_of(plan.name), index=0)
     role: Literal["current", "prior"] = "prior" if plan.variant == "prior" else "current"
-    middle = (plan.size - 1) // 2
-    return ImageRef(uri=plan.uri, role=role, plane=CORONAL, index=middle, slab=Slab(plan.size))
+    slab, middle = Slab(plan.size), plan.size // 2
+    middle -= slab.around(middle, plan.size).start  # so that it begins with the first image
+    return ImageRef(uri=plan.uri, role=role, plane=CORONAL, index=middle, slab=slab)
 
 
 def study_case(split: str, name: StudyName, question: str, number: int) -> Case:

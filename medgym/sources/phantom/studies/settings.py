@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 from medgym.sources.phantom.settings import SETTINGS, Setting
 
-DEPTHS = (8, 16, 32, 64)
-"""How many images a study may have."""
-
 DIFFICULTIES = ("easy", "medium", "hard")
 """easy: the lesion is on a quarter of the images. medium: on one of them. hard: on one of them, and
 its kind shows only in another window than the study's own; where a look has no window, faintly."""
@@ -30,18 +27,21 @@ class StudyLook:
 
     Attributes:
         setting: modality, body part, specialty, scale and field, as of a single image.
-        questions: what may be asked, the first one by default.
+        questions: what may be asked; the first one by default, as of the others.
+        sizes: sides of an image in pixels. depths: how many images there are.
         variants: the images of one phantom by name.
         shown: those that a case shows where its question names no others; it asks about the last.
     """
 
     setting: Setting
     questions: tuple[str, ...]
+    sizes: tuple[int, ...] = (256, 128, 512)
+    depths: tuple[int, ...] = (16, 8, 32, 64)
     variants: tuple[str, ...] = ("",)
     shown: tuple[str, ...] = ("",)
 
 
-CT, MRI, CLIP = "ct-volume", "mri-volume", "ultrasound-clip"
+CT, MRI, CLIP, SLIDE = "ct-volume", "mri-volume", "ultrasound-clip", "slide"
 
 T1, T2 = "t1", "t2"
 
@@ -49,17 +49,23 @@ STUDY_LOOKS = {
     CT: StudyLook(
         SETTINGS["ct"],
         ("kind", "side", "slice", "hounsfield", "count", "change"),
-        ("", "prior", "several"),
+        variants=("", "prior", "several"),
     ),
     MRI: StudyLook(
         Setting("MR", "ABDOMEN", "radiologist", 12.0, SETTINGS["ct"].field),
         ("kind", "side", "slice"),
-        (T1, T2),
-        (T1, T2),
+        variants=(T1, T2),
+        shown=(T1, T2),
     ),
     CLIP: StudyLook(
         Setting("US", "ABDOMEN", "radiologist", 4.0, (0.0, 0.25, 0.5, 0.5)),
         ("kind", "side", "slice"),
+    ),
+    SLIDE: StudyLook(
+        Setting("SM", "SKIN", "pathologist", 0.064, (0.0, 0.0, 1.3, 1.3)),
+        ("kind", "side"),
+        sizes=(1024, 2048, 4096),
+        depths=(1,),
     ),
 }
 """The looks of studies of several images."""

@@ -1,26 +1,11 @@
-"""What the values of a look are: its backgrounds, the tones of a lesion, its window."""
+"""What the values of a look are: the tones of a lesion, and the window."""
 
 from abc import ABC, abstractmethod
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from medgym.imaging.grey import Window
 from medgym.seeds import seed_of
 from medgym.sources.phantom.studies.plan import Finding, StudyPlan
-from medgym.sources.phantom.studies.scan import scan
-from medgym.sources.phantom.studies.settings import CLIP, CT, MRI, T1
-from medgym.sources.phantom.studies.tissues import (
-    HOUNSFIELD,
-    T1_SIGNAL,
-    T2_SIGNAL,
-    grain,
-    table,
-    tissues,
-)
-
-Values = NDArray[Any]
+from medgym.sources.phantom.studies.settings import CLIP, CT, MRI, SLIDE, T1
 
 
 class Signal(ABC):
@@ -28,14 +13,6 @@ class Signal(ABC):
 
     is_bright = True
     """Whether the second tone of a lesion is the brighter one."""
-
-    @abstractmethod
-    def background(self, plan: StudyPlan, index: int) -> Values:
-        """An image without lesions, which may be changed."""
-
-    @abstractmethod
-    def mean(self, plan: StudyPlan, finding: Finding) -> int:
-        """The mean of a lesion's values."""
 
     @abstractmethod
     def contrast(self, plan: StudyPlan) -> int:
@@ -46,15 +23,19 @@ class Signal(ABC):
         return None
 
 
-class Hounsfield(Signal):
+class Toned(Signal):
+    """A look whose lesions have two values."""
+
+    @abstractmethod
+    def mean(self, plan: StudyPlan, finding: Finding) -> int:
+        """The mean of a lesion's values."""
+
+
+class Hounsfield(Toned):
     """CT: Hounsfield units. In a hard study both tones are white in the first window."""
 
-    def background(self, plan: StudyPlan, index: int) -> Values:
-        """See `Signal.background`."""
-        return table(HOUNSFIELD)[_greys(plan, index)] + _noise(plan, index) * np.int16(3)
-
     def mean(self, plan: StudyPlan, finding: Finding) -> int:
-        """See `Signal.mean`."""
+        """See `Toned.mean`."""
         return 700 + 50 * finding.level
 
     def contrast(self, plan: StudyPlan) -> int:
@@ -66,42 +47,33 @@ class Hounsfield(Signal):
         return Window(40, 400) if plan.name.difficulty == "hard" else Window(400, 2000)
 
 
-class Resonance(Signal):
+class Resonance(Toned):
     """MRI: arbitrary units, of another scale in each image. The kind shows only in T2."""
 
-    def background(self, plan: StudyPlan, index: int) -> Values:
-        """See `Signal.background`."""
-        signal = table(T1_SIGNAL if plan.variant == T1 else T2_SIGNAL)[_greys(plan, index)]
-        values = (signal + _noise(plan, index)) * np.int16(self._scale(plan))
-        return np.asarray(np.maximum(values, np.int16(0)))
-
     def mean(self, plan: StudyPlan, finding: Finding) -> int:
-        """See `Signal.mean`."""
+        """See `Toned.mean`."""
         level = 20 if plan.variant == T1 else 165 + 5 * finding.level
-        return level * self._scale(plan)
+        return level * self.scale(plan)
 
     def contrast(self, plan: StudyPlan) -> int:
         """See `Signal.contrast`."""
-        return 0 if plan.variant == T1 else 65 * self._scale(plan)
+        return 0 if plan.variant == T1 else 65 * self.scale(plan)
 
     def window(self, plan: StudyPlan) -> Window:
         """See `Signal.window`."""
-        top = (90 if plan.name.difficulty == "hard" else 255) * self._scale(plan)
+        top = (90 if plan.name.difficulty == "hard" else 255) * self.scale(plan)
         return Window(top / 2, top)
 
-    def _scale(self, plan: StudyPlan) -> int:
+    def scale(self, plan: StudyPlan) -> int:
+        """What a share of 255 is multiplied by: arbitrary, and another in each series."""
         return 3 + seed_of("phantom study scale", plan.seed, plan.variant) % 6
 
 
-class Echo(Signal):
+class Echo(Toned):
     """Ultrasound: bytes. The lesion of a hard study has little contrast."""
 
-    def background(self, plan: StudyPlan, index: int) -> Values:
-        """See `Signal.background`."""
-        return scan(plan.seed, plan.size, plan.depth, index, plan.split)
-
     def mean(self, plan: StudyPlan, finding: Finding) -> int:
-        """See `Signal.mean`."""
+        """See `Toned.mean`."""
         return 160 + 5 * finding.level
 
     def contrast(self, plan: StudyPlan) -> int:
@@ -109,14 +81,18 @@ class Echo(Signal):
         return 15 if plan.name.difficulty == "hard" else 60
 
 
-SIGNALS: dict[str, Signal] = {CT: Hounsfield(), MRI: Resonance(), CLIP: Echo()}
+class Stain(Signal):
+    """A slide: a lesion is darker than its surroundings, and so is its second tone."""
+
+    is_bright = False
+
+    def contrast(self, plan: StudyPlan) -> int:
+        """See `Signal.contrast`."""
+        return {"easy": 56, "medium": 40, "hard": 16}[plan.name.difficulty]
+
+
+TONED: dict[str, Toned] = {CT: Hounsfield(), MRI: Resonance(), CLIP: Echo()}
+"""The signal of each look of a stack of images."""
+
+SIGNALS: dict[str, Signal] = {**TONED, SLIDE: Stain()}
 """The signal of each look."""
-
-
-def _greys(plan: StudyPlan, index: int) -> NDArray[np.uint8]:
-    return tissues(plan.seed, plan.size, plan.depth, index, plan.split)
-
-
-def _noise(plan: StudyPlan, index: int) -> NDArray[np.int16]:
-    seed = seed_of("phantom study image", plan.seed, plan.variant)
-    return grain(seed, plan.size, index)

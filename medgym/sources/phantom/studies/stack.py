@@ -10,9 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medgym.seeds import seed_of
 from medgym.sources.phantom.studies.plan import Finding, StudyPlan
-from medgym.sources.phantom.studies.signals import SIGNALS
+from medgym.sources.phantom.studies.scan import scan
+from medgym.sources.phantom.studies.settings import CLIP, CT, T1
+from medgym.sources.phantom.studies.signals import TONED, Resonance
 from medgym.sources.phantom.studies.textures import tile
+from medgym.sources.phantom.studies.tissues import (
+    HOUNSFIELD,
+    T1_SIGNAL,
+    T2_SIGNAL,
+    grain,
+    table,
+    tissues,
+)
 
 Values = NDArray[Any]
 
@@ -20,7 +31,7 @@ Values = NDArray[Any]
 @lru_cache(maxsize=64)
 def image_values(plan: StudyPlan, index: int) -> Values:
     """The values of one image, read-only."""
-    values = SIGNALS[plan.name.look].background(plan, index)
+    values = background(plan, index)
     for finding in plan.findings:
         _even_out(values, plan, finding)
     for finding in plan.findings:
@@ -30,9 +41,22 @@ def image_values(plan: StudyPlan, index: int) -> Values:
     return values
 
 
+def background(plan: StudyPlan, index: int) -> Values:
+    """An image without lesions, which may be changed."""
+    look, size = plan.name.look, plan.size
+    if look == CLIP:
+        return scan(plan.seed, size, plan.depth, index, plan.split)
+    greys = tissues(plan.seed, size, plan.depth, index, plan.split)
+    noise = grain(seed_of("phantom study image", plan.seed, plan.variant), size, index)
+    if look == CT:
+        return np.asarray(table(HOUNSFIELD)[greys] + noise * np.int16(3))
+    shares = table(T1_SIGNAL if plan.variant == T1 else T2_SIGNAL)[greys] + noise
+    return np.asarray(np.maximum(shares, np.int16(0)) * np.int16(Resonance().scale(plan)))
+
+
 def tones(plan: StudyPlan, finding: Finding) -> tuple[int, int]:
     """The two values of a lesion's texture."""
-    signal = SIGNALS[plan.name.look]
+    signal = TONED[plan.name.look]
     mean, contrast = signal.mean(plan, finding), signal.contrast(plan)
     return mean - contrast, mean + contrast
 

@@ -31,7 +31,8 @@ class StudyGrid:
 
     Attributes:
         half_period: the side of the smallest grain.
-        block: the side of a block, of which a lesion consists: four half-periods.
+        block: the side of a block, of which a lesion consists: a 32nd of the image's, and a
+            multiple of four half-periods.
     """
 
     half_period: int
@@ -43,14 +44,26 @@ class StudyGrid:
         return 2 * self.half_period
 
 
-GRIDS = {128: StudyGrid(1, 4), 256: StudyGrid(2, 8), 512: StudyGrid(4, 16)}
-"""The grid of each image side."""
+GRIDS = {
+    128: StudyGrid(1, 4),
+    256: StudyGrid(2, 8),
+    512: StudyGrid(4, 16),
+    1024: StudyGrid(2, 32),
+    2048: StudyGrid(2, 64),
+    4096: StudyGrid(2, 128),
+}
+"""The grid of each image side: of stacks, then of slides, whose finest level has so many pixels."""
+
+LEAST_VIEW, MOST_VIEW = 32, 512
 
 
 def view_sizes(size: int) -> tuple[int, ...]:
     """The sides of view at which an image of `size` hides the kind."""
-    grid = GRIDS[size]
-    return size // grid.block, size // grid.square
+    sides, side = [], LEAST_VIEW
+    while side <= min(MOST_VIEW, size // GRIDS[size].square):
+        sides.append(side)
+        side *= 2
+    return tuple(sides)
 
 
 def tile(kind: str, grid: StudyGrid) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from medgym.imaging.volumes.grid import AXIAL, VoxelGrid
 from medgym.imaging.volumes.study import Ranges, VolumeStudy
 from medgym.sources.phantom.studies.plan import StudyPlan
 from medgym.sources.phantom.studies.settings import STUDY_LOOKS
-from medgym.sources.phantom.studies.signals import SIGNALS
+from medgym.sources.phantom.studies.signals import TONED
 from medgym.sources.phantom.studies.stack import image_values
 from medgym.sources.phantom.studies.textures import view_sizes
 
@@ -35,7 +35,7 @@ class PhantomVolume(VolumeStudy):
 
     def own_window(self) -> Window | None:
         """See `VolumeStudy.own_window`."""
-        return SIGNALS[self.plan.name.look].window(self.plan)
+        return TONED[self.plan.name.look].window(self.plan)
 
     def windows(self, plane: str, index: int) -> tuple[Window, ...]:
         """See `ImagingStudy.windows`."""

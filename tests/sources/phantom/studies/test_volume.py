@@ -27,6 +27,9 @@ def plan(number: int = 5, split: str = "train", **name: int | str) -> StudyPlan:
     return study_plan(split, replace(SMALL, **name), number)  # type: ignore[arg-type]
 
 
+MIDDLE = start_of(plan()).index or 0
+
+
 def twins(plan: StudyPlan) -> list[PhantomVolume]:
     """The volume with each kind of lesion."""
     (finding,) = plan.findings
@@ -48,7 +51,7 @@ def whole(study: Study, side: int, window: Window | None = None) -> bytes:
     return shown.render((0, 0, width, height), size).tobytes()
 
 
-@pytest.mark.parametrize("size", GRIDS)
+@pytest.mark.parametrize("size", [128, 512, 1024])
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_row_and_column_of_a_square_has_both_tones_equally_often(size: int, kind: str) -> None:
     grid = GRIDS[size]
@@ -70,7 +73,7 @@ def test_no_first_view_and_no_whole_image_tells_the_kind(
 ) -> None:
     seen = plan(7, size=size, depth=depth, difficulty=difficulty)
     index = seen.findings[0].first
-    middle = (size - 1) // 2
+    middle = start_of(seen).index or 0
 
     def views(volume: PhantomVolume) -> bytes:
         images = [volume.slab("coronal", middle, Slab(size))]
@@ -96,15 +99,15 @@ def test_a_texture_with_uneven_columns_would_be_caught(monkeypatch: pytest.Monke
     monkeypatch.setattr(stack, "tile", stripes)
     scout = Slab(128)
     image_values.cache_clear()
-    assert not alike(plan(), lambda volume: volume.slab("coronal", 63, scout).pixels.tobytes())
+    assert not alike(plan(), lambda volume: volume.slab("coronal", MIDDLE, scout).pixels.tobytes())
     image_values.cache_clear()
 
 
 def test_the_scout_is_the_mean_of_all_values_and_so_are_other_slabs() -> None:
     volume = PhantomVolume(plan(difficulty="easy"))
     slabs: list[tuple[str, int, int, How]] = [
-        ("coronal", 63, 128, "mean"),
-        ("sagittal", 63, 128, "minimum"),
+        ("coronal", MIDDLE, 128, "mean"),
+        ("sagittal", MIDDLE, 128, "minimum"),
         ("coronal", 40, 11, "mean"),
         ("sagittal", 3, 30, "maximum"),
     ]
@@ -116,7 +119,7 @@ def test_the_scout_is_the_mean_of_all_values_and_so_are_other_slabs() -> None:
         assert quick.spacing_mm == slow.spacing_mm
         assert quick.view_sizes == (32, 64)
     values = np.stack([volume.values("coronal", index) for index in range(128)])
-    scout = volume.slab("coronal", 63, Slab(128))
+    scout = volume.slab("coronal", MIDDLE, Slab(128))
     assert np.array_equal(scout.pixels, values.mean(axis=0, dtype=np.float64))
 
 
@@ -125,7 +128,7 @@ def test_the_scout_shows_where_the_lesion_is(number: int) -> None:
     seen = plan(number)
     finding = seen.findings[0]
     scout = open_image(start_of(seen))
-    without = PhantomVolume(replace(seen, findings=())).slab("coronal", 63, Slab(128))
+    without = PhantomVolume(replace(seen, findings=())).slab("coronal", MIDDLE, Slab(128))
     x0, _, x1, _ = seen.box_px(finding)
     brighter = scout.pixels - without.pixels > 15
     rows, columns = np.nonzero(brighter)

@@ -30,8 +30,8 @@ from medgym import cli
 from medgym.storage.atomic import write_atomic
 from medgym.toml import toml_text
 
-from .gpu_model import SIZES, write_model
-from .machine import cpu, libraries
+from ..machine import cpu, libraries
+from .model import SIZES, write_model
 
 STEPS = 3
 """Of each training; the first is not counted, since it warms up."""
@@ -266,7 +266,3 @@ class _Clock:
     def between(self) -> list[float]:
         """Seconds from each line to the next."""
         return [b - a for a, b in zip(self._times, self._times[1:], strict=False)]
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

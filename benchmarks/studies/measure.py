@@ -14,17 +14,19 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
-import medgym
 from medgym.errors import RunError, UserError
+from medgym.imaging.study import open_study
 from medgym.progress import progress
 
-from .comparison import Comparison
+from ..comparison import Comparison
+from .files import write_nifti, write_series, write_slide
 from .resident import CLEAR, MEGABYTE, mark, resident
-from .volumes import write_nifti, write_series, write_slide
 
 SLICES, SIDE = 2000, 512
 VOLUME, VOLUME_SIDE = 200, 256
@@ -107,7 +109,7 @@ def _volume(
 def _slide(folder: Path, side: int) -> list[tuple[str, str, str, Side, Side]]:
     path = folder / "slide.tif"
     write_slide(path, side)
-    write_slide(folder / "before.tif", 512)
+    write_slide(folder / "before.tif", 1024)
     return [
         ("slide.first", _TIME, THUMBNAIL, ("overview", path), ("thumbnail", path)),
         ("slide.memory", _SIZE, THUMBNAIL, ("overview", path), ("thumbnail", path)),
@@ -145,13 +147,13 @@ def _measured(work: str, path: Path) -> tuple[float, int, int]:
 
 
 def _first(path: Path) -> int:
-    study = medgym.open_study(path)
+    study = open_study(path)
     study.show("axial", study.planes["axial"].count // 2)
     return 1
 
 
 def _scroll(path: Path) -> int:
-    study = medgym.open_study(path)
+    study = open_study(path)
     count = min(SCROLLED, study.planes["axial"].count)
     for index in range(count):
         study.show("axial", index)
@@ -171,7 +173,7 @@ def _headers(path: Path) -> int:
     tags = ["ImagePositionPatient", "ImageOrientationPatient", "SeriesInstanceUID"]
     places = []
     for each in path.iterdir():
-        read = pydicom.dcmread(each, stop_before_pixels=True, specific_tags=tags)  # type: ignore[arg-type]
+        read = pydicom.dcmread(each, stop_before_pixels=True, specific_tags=tags)
         places.append((float(read.ImagePositionPatient[2]), each))
     return _pydicom(sorted(places)[len(places) // 2][1])
 
@@ -184,8 +186,7 @@ def _files(path: Path) -> int:
 
 
 def _nibabel(path: Path, *, scroll: bool = False) -> int:
-    import nibabel
-
+    nibabel: Any = import_module("nibabel")
     image = nibabel.load(path)
     depth = image.shape[2]
     wanted = range(min(SCROLLED, depth)) if scroll else [depth // 2]
@@ -205,13 +206,13 @@ def _corners(side: int) -> list[tuple[int, int]]:
 
 
 def _overview(path: Path) -> int:
-    study = medgym.open_study(path)
+    study = open_study(path)
     study.show("level 0", 0, size=(VIEW, VIEW))
     return 1
 
 
 def _regions(path: Path) -> int:
-    study = medgym.open_study(path)
+    study = open_study(path)
     side = study.planes["level 0"].size[0]
     view = min(VIEW, side)
     for x, y in _corners(side):

@@ -1,0 +1,5 @@
+"""`python -m medgym.benchmarks.gpu`."""
+
+from .measured import main
+
+raise SystemExit(main())

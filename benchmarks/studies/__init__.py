@@ -1,0 +1,3 @@
+"""`bench studies`: large studies beside the libraries that read them."""
+
+from .measure import studies as studies
