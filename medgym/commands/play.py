@@ -1,7 +1,8 @@
 """The command `medgym play`: one episode, turn by turn, on a case or on your own image."""
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,14 +31,17 @@ from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure
-from medgym.imaging.study import ImageRef, Study, open_image
+from medgym.imaging.opened import ImagePlace, OpenedImage, opened_image
+from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.rollout import roll_out
 from medgym.rollout.request import ready
 from medgym.rubric import Rubric
-from medgym.trajectory import Trajectory
+from medgym.storage.plain import plain
+from medgym.trajectory import Look, Trajectory
 from medgym.uris import file_uri
+from medgym.workspace import View
 
 
 def play(
@@ -51,11 +55,20 @@ def play(
     image: Annotated[
         list[Path] | None,
         typer.Option(
-            "--image", help="A PNG, JPEG, TIFF or DICOM file of your own; may be repeated."
+            "--image",
+            help="A picture, DICOM or NIfTI file, series, clip or slide of your own; may be "
+            "repeated.",
         ),
     ] = None,
     frame: Annotated[
         int | None, typer.Option("--frame", min=0, help="The frame, of a file with several.")
+    ] = None,
+    plane: Annotated[
+        str | None,
+        typer.Option("--plane", metavar="NAME", help="The plane, such as axial, of a volume."),
+    ] = None,
+    index: Annotated[
+        int | None, typer.Option("--index", min=0, help="Which image of the plane, from 0.")
     ] = None,
     question: Annotated[
         str | None, typer.Option("--question", help="The question about your own image.")
@@ -87,9 +100,13 @@ def play(
 
     Example: medgym play --image retina.jpg --question "Which eye?" --options left,right
     --policy human --out played
+
+    Example: medgym play --image head.nii.gz --plane axial --index 12 --question "What is it?"
+    --policy scripted:random --tools slice,zoom
     """
     chosen = tool_names(tools, no_tools)
-    own = _own_case(cases, case, image or (), frame, question, options)
+    place = {"frame": frame, "plane": plane, "index": index}
+    own = _own_case(cases, case, image or (), place, question, options)
     found, rules = cases_and_rules(
         [own] if own is not None else str(cases),
         tools=chosen,
@@ -100,7 +117,7 @@ def play(
     if own is not None:  # there is nothing to hold an answer against
         rules = Rules(rules.tools, Rubric("none", ()), rules.max_turns, view_size=rules.view_size)
     played = found[0] if case is None else found.find(case)
-    studies = [open_image(ref) for ref in played.images]
+    studies = [opened_image(ref) for ref in played.images]
     player = ready(load_policy(policy))
     if own is not None:
         refuse_gold_player(player, policy)
@@ -195,7 +212,7 @@ def _own_case(
     cases: str | None,
     case: str | None,
     images: Sequence[Path],
-    frame: int | None,
+    place: Mapping[str, Any],
     question: str | None,
     options: str | None,
 ) -> Case | None:
@@ -203,8 +220,9 @@ def _own_case(
     if not images:
         if cases is None:
             raise UserError("nothing to play; fix: name CASES, or --image FILE with --question")
-        if question is not None or options is not None or frame is not None:
-            raise UserError("--question, --options and --frame go with --image; fix: add --image")
+        for name, given in {**place, "question": question, "options": options}.items():
+            if given is not None:
+                raise UserError(f"--{name} goes with --image; fix: add --image")
         return None
     if cases is not None or case is not None:
         raise UserError("cases and --image exclude each other; fix: omit one of them")
@@ -215,7 +233,7 @@ def _own_case(
         raise UserError(f"--options {options!r} are not two or more; fix: write --options yes,no")
     return Case(
         id=f"own/play/{images[0].name}",
-        images=tuple(ImageRef(uri=file_uri(path), frame=frame) for path in images),
+        images=tuple(ImageRef(uri=file_uri(path), **place) for path in images),
         question=question,
         options=offered,
         answer="",
@@ -235,21 +253,37 @@ def _make_folder(out: Path | None) -> None:
 
 
 def _draw_overviews(
-    out: Path, case: Case, studies: Sequence[Study], trajectory: Trajectory, rules: Rules
+    out: Path, case: Case, studies: Sequence[OpenedImage], trajectory: Trajectory, rules: Rules
 ) -> None:
-    """`overview-IMAGE.png`: where it looked, and where it should have."""
+    """Where it looked, and where it should have: `overview-IMAGE.png` of what the episode started
+    with, and `overview-IMAGE-PLANE-INDEX.png` of the other images of a study."""
     from medgym.imaging.drawing import GOLD, Mark, marked
+    from medgym.metrics.regions import placed, shows
 
-    first = rules.begin(case, studies).workspace.views
-    for view in first:
-        gold = [Mark(r.box_px, GOLD) for r in case.regions if r.image == view.image]
+    workspace = rules.begin(case, studies).workspace
+    first = len(workspace.views)
+    drawn = {(v.image, *v.place.image): v for v in workspace.views[: len(case.images)]}
+    starts = set(drawn)
+    regions = placed(case)
+    places = [(k.image, ImagePlace(k.plane, k.index, k.slab, k.window)) for k in trajectory.looks]
+    seen: list[Look | View] = [*drawn.values(), *trajectory.looks]
+    for region in regions:
+        if region.plane is not None and not any(shows(each, region) for each in seen):
+            places.append((region.image, ImagePlace(region.plane, region.middle)))
+    for image, place in places:
+        if (image, *place.image) not in drawn:
+            drawn[image, *place.image] = workspace.overview(image, place, None)
+    for where, view in drawn.items():
+        gold = [Mark(r.box_px, GOLD) for r in regions if shows(view, r)]
         looks = [
-            Mark(look.box_px, label=str(len(first) + number))
+            Mark(look.box_px, label=str(first + number))
             for number, look in enumerate(trajectory.looks)
-            if look.image == view.image
+            if (look.image, look.plane, look.index) == where
         ]
         picture = marked(view.picture, view.box_px, [*gold, *looks], 768)
-        picture.save(out / f"overview-{view.image}.png")
+        named = where[:1] if where in starts else where
+        name = "-".join(re.sub(r"\W+", "-", str(part)) for part in named)
+        picture.save(out / f"overview-{name}.png")
 
 
 def _ending(trajectory: Trajectory) -> str:
@@ -296,7 +330,7 @@ def _record(
         "case": case.id,
         "policy": trajectory.policy,
         "looks": [
-            {"view": first + i, "tool": k.tool, "image": k.image, "box_px": list(k.box_px)}
+            {"view": first + i, **{name: v for name, v in plain(k).items() if name != "gain"}}
             for i, k in enumerate(trajectory.looks)
         ],
         "answer": trajectory.answer,
