@@ -30,13 +30,16 @@ from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure
-from medgym.imaging.study import ImageRef, Study, open_image
+from medgym.imaging.imaging_study import IMAGE
+from medgym.imaging.opened import opened_image
+from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
 from medgym.rollout import roll_out
 from medgym.rollout.request import ready
 from medgym.rubric import Rubric
-from medgym.trajectory import Trajectory
+from medgym.storage.plain import plain
+from medgym.trajectory import Look, Trajectory
 from medgym.uris import file_uri
 
 
@@ -51,11 +54,18 @@ def play(
     image: Annotated[
         list[Path] | None,
         typer.Option(
-            "--image", help="A PNG, JPEG, TIFF or DICOM file of your own; may be repeated."
+            "--image",
+            help="A picture, a DICOM file or folder, or a NIfTI file of your own; may be repeated.",
         ),
     ] = None,
     frame: Annotated[
         int | None, typer.Option("--frame", min=0, help="The frame, of a file with several.")
+    ] = None,
+    plane: Annotated[
+        str | None, typer.Option("--plane", help="Of a volume: the plane that is shown first.")
+    ] = None,
+    index: Annotated[
+        int | None, typer.Option("--index", min=0, help="Of a volume: the image of that plane.")
     ] = None,
     question: Annotated[
         str | None, typer.Option("--question", help="The question about your own image.")
@@ -89,7 +99,7 @@ def play(
     --policy human --out played
     """
     chosen = tool_names(tools, no_tools)
-    own = _own_case(cases, case, image or (), frame, question, options)
+    own = _own_case(cases, case, image or (), (frame, plane, index), question, options)
     found, rules = cases_and_rules(
         [own] if own is not None else str(cases),
         tools=chosen,
@@ -100,7 +110,7 @@ def play(
     if own is not None:  # there is nothing to hold an answer against
         rules = Rules(rules.tools, Rubric("none", ()), rules.max_turns, view_size=rules.view_size)
     played = found[0] if case is None else found.find(case)
-    studies = [open_image(ref) for ref in played.images]
+    studies = [opened_image(ref) for ref in played.images]
     player = ready(load_policy(policy))
     if own is not None:
         refuse_gold_player(player, policy)
@@ -112,16 +122,16 @@ def play(
             "medgym view RUN, or omit --out"
         )
     _make_folder(out)
-    watched = None if isinstance(player, Team) else Watched(player, out, say=not as_json)
+    aloud = None if isinstance(player, Team) else PlayedAloud(player, out, say=not as_json)
     playing = roll_out(
         played,
-        watched or player,
+        aloud or player,
         rules,
         sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
         seed=seed,
         studies=studies,
         threads=DaemonThreads("medgym-tools"),  # an interrupt waits for none of them
-        on_messages=watched.show if watched is not None else None,
+        on_messages=aloud.show if aloud is not None else None,
     )
     try:
         trajectory = asyncio.run(playing)
@@ -133,11 +143,13 @@ def play(
     finally:
         player.close()
     if out is not None:
-        _draw_overviews(out, played, studies, trajectory, rules)
+        from medgym.commands.slices import draw_overviews
+
+        draw_overviews(out, played, rules.begin(played, studies).workspace, trajectory.looks)
     if as_json:
-        print_json(_record(played, trajectory, watched, gold=own is None))
+        print_json(_record(played, trajectory, aloud, gold=own is None))
         return
-    if watched is None:
+    if aloud is None:
         _say_parts(trajectory)
     print(f"\n{_ending(trajectory)}")
     if own is None:
@@ -148,7 +160,7 @@ def play(
         print(f"views and overviews are in {out}")
 
 
-class Watched(WrappedPolicy):
+class PlayedAloud(WrappedPolicy):
     """Plays as another policy does, and shows the conversation as it grows.
 
     Args:
@@ -160,7 +172,7 @@ class Watched(WrappedPolicy):
         self._out, self._say = out, say
         self.messages: tuple[Message, ...] = ()
 
-    def for_case(self, case: Case) -> "Watched":
+    def for_case(self, case: Case) -> "PlayedAloud":
         """Watch the player of one case."""
         self.policy = self.policy.for_case(case)
         return self
@@ -195,16 +207,23 @@ def _own_case(
     cases: str | None,
     case: str | None,
     images: Sequence[Path],
-    frame: int | None,
+    place: tuple[int | None, str | None, int | None],
     question: str | None,
     options: str | None,
 ) -> Case | None:
-    """The case made of the user's own images; None where cases are named instead."""
+    """The case made of the user's own images; None where cases are named instead.
+
+    Args:
+        place: the frame, the plane and the index that are shown first.
+    """
     if not images:
         if cases is None:
             raise UserError("nothing to play; fix: name CASES, or --image FILE with --question")
-        if question is not None or options is not None or frame is not None:
-            raise UserError("--question, --options and --frame go with --image; fix: add --image")
+        if (question, options, *place) != (None,) * 5:
+            raise UserError(
+                "--question, --options, --frame, --plane and --index go with --image; fix: add "
+                "--image"
+            )
         return None
     if cases is not None or case is not None:
         raise UserError("cases and --image exclude each other; fix: omit one of them")
@@ -213,9 +232,13 @@ def _own_case(
     offered = tuple(text.strip() for text in options.split(",")) if options is not None else ()
     if options is not None and (len(set(offered)) < max(2, len(offered)) or "" in offered):
         raise UserError(f"--options {options!r} are not two or more; fix: write --options yes,no")
+    frame, plane, index = place
+    if frame is not None and (plane is not None or index is not None):
+        raise UserError("--frame excludes --plane and --index; fix: omit one of them")
+    refs = (ImageRef(uri=file_uri(path), frame=frame, plane=plane, index=index) for path in images)
     return Case(
         id=f"own/play/{images[0].name}",
-        images=tuple(ImageRef(uri=file_uri(path), frame=frame) for path in images),
+        images=tuple(refs),
         question=question,
         options=offered,
         answer="",
@@ -232,24 +255,6 @@ def _make_folder(out: Path | None) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not empty; fix: choose another name or remove it")
     out.mkdir(parents=True, exist_ok=True)
-
-
-def _draw_overviews(
-    out: Path, case: Case, studies: Sequence[Study], trajectory: Trajectory, rules: Rules
-) -> None:
-    """`overview-IMAGE.png`: where it looked, and where it should have."""
-    from medgym.imaging.drawing import GOLD, Mark, marked
-
-    first = rules.begin(case, studies).workspace.views
-    for view in first:
-        gold = [Mark(r.box_px, GOLD) for r in case.regions if r.image == view.image]
-        looks = [
-            Mark(look.box_px, label=str(len(first) + number))
-            for number, look in enumerate(trajectory.looks)
-            if look.image == view.image
-        ]
-        picture = marked(view.picture, view.box_px, [*gold, *looks], 768)
-        picture.save(out / f"overview-{view.image}.png")
 
 
 def _ending(trajectory: Trajectory) -> str:
@@ -288,8 +293,15 @@ def _parts(trajectory: Trajectory) -> list[dict[str, Any]]:
     ]
 
 
+def _place(look: Look) -> dict[str, Any]:
+    """What a look shows of an image of many: its plane and index, its slab and its window."""
+    image = {} if look.plane == IMAGE else {"plane": look.plane, "index": look.index}
+    shown = {"slab": look.slab, "window": look.window}
+    return image | {name: plain(value) for name, value in shown.items() if value is not None}
+
+
 def _record(
-    case: Case, trajectory: Trajectory, watched: Watched | None, *, gold: bool
+    case: Case, trajectory: Trajectory, aloud: PlayedAloud | None, *, gold: bool
 ) -> dict[str, Any]:
     first = len(trajectory.branch()[0].images)  # which were there from the start
     record: dict[str, Any] = {
@@ -297,16 +309,17 @@ def _record(
         "policy": trajectory.policy,
         "looks": [
             {"view": first + i, "tool": k.tool, "image": k.image, "box_px": list(k.box_px)}
+            | _place(k)
             for i, k in enumerate(trajectory.looks)
         ],
         "answer": trajectory.answer,
     }
-    if watched is None:
+    if aloud is None:
         record["parts"] = _parts(trajectory)
     else:
         record["messages"] = [
             {"role": m.role, "text": m.text, "views": [part.view for part in m.images]}
-            for m in watched.messages
+            for m in aloud.messages
         ]
     if gold:
         record |= {

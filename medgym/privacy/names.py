@@ -38,7 +38,9 @@ def without_names(text: str, images: Sequence[ImageRef]) -> str:
         )
         for inner in sorted(_files(path), key=len, reverse=True) if str(path) + "/" in text else ():
             text = text.replace(inner, f"a file of {named}")
-        text = re.sub(rf"{plain}(?:/\S+)?", named, text)
+        # What is left is of a file that is gone: its name ends nobody knows where.
+        text = re.sub(rf"{plain}/[^\n]*?(?=; fix:|\n|$)", f"a file of {named}", text)
+        text = re.sub(plain, named, text)
         text = text.replace(repr(ref.uri), named).replace(ref.uri, named)
     return text
 

@@ -27,7 +27,7 @@ from medgym.privacy.profile import Profile
 from medgym.privacy.report import ScrubbedFile, ScrubReport
 from medgym.privacy.same import refuse_other
 from medgym.progress import progress
-from medgym.storage.atomic import write_atomic
+from medgym.storage.atomic import remove, write_atomic
 
 _UNFINISHED = ".unfinished"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -145,7 +145,7 @@ def _scrubbed(
         said = f"it cannot be read ({type(error).__name__})"
         return ScrubbedFile(name, kind or "image", reason=said)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
 
 
 def _kind(path: Path) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ from medgym.policy import Policy, Sampling
 from medgym.rollout.branching import Resume
 from medgym.rollout.record import record
 from medgym.rollout.threads import in_thread
-from medgym.rollout.view_hashing import Hashing
+from medgym.rollout.view_hashing import Hashing, read
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
 
@@ -90,6 +90,8 @@ async def roll_out(
             with at("environment"):
                 spent = await in_thread(threads, resume.replay, episode, player.kind)
         hashing = Hashing()
+        with at("environment"):
+            pictures = await read(episode.messages[-1], episode.workspace)
         hashing.begin(episode.messages[-1])
         while not episode.done:
             turn = replace(
@@ -107,8 +109,10 @@ async def roll_out(
             spent = held
             with at("environment"):  # a tool's and a rubric's failures have their type already
                 shown = await in_thread(threads, episode.step, reply)
+                pictures = [] if shown is None else await read(shown, episode.workspace)
             if shown is not None:
                 hashing.begin(shown)
+        del pictures  # they were held for the policy
         if on_messages is not None:
             with at("store"):
                 await in_thread(threads, on_messages, tuple(episode.messages))

@@ -18,6 +18,7 @@ from medgym.deadline import within
 from medgym.episode import Rules
 from medgym.errors import ToolError
 from medgym.failures import ContractError, Failure, at, reason_of
+from medgym.imaging.opened import UnreadableImage
 from medgym.tool import Tool, ToolResult, schema_of
 from medgym.workspace import Workspace
 
@@ -112,8 +113,8 @@ class Batcher:
                 break
             batch.append(call)
 
-    def _done(self, batch: Sequence[_Call]) -> "Sequence[ToolResult | ToolError] | Exception":
-        """What each call yields, or the error that all of them meet."""
+    def _done(self, batch: Sequence[_Call]) -> "Sequence[ToolResult | Exception]":
+        """What each call yields, or the error that it meets."""
         try:
             with at("tool", self._tool.name):
                 calls = [(call.args, call.workspace) for call in batch]
@@ -122,19 +123,22 @@ class Batcher:
                     return _as_many(returned, len(batch))
                 except ToolError as error:
                     return [ToolError(str(error), fault_of(error)) for _ in batch]
+        except UnreadableImage as error:
+            if len(batch) == 1:
+                return [error]
+            # Whose image it is shows only alone; to the others' cases it must do nothing.
+            return [result for call in batch for result in self._done([call])]
         except Exception as error:
-            return error
+            return [error] * len(batch)
 
 
-def _resolve(
-    batch: Sequence[_Call], results: "Sequence[ToolResult | ToolError] | Exception"
-) -> None:
-    for number, call in enumerate(batch):
+def _resolve(batch: Sequence[_Call], results: "Sequence[ToolResult | Exception]") -> None:
+    for call, result in zip(batch, results, strict=True):
         with suppress(InvalidStateError):  # the caller may have been cancelled
-            if isinstance(results, Exception):
-                call.result.set_exception(results)
+            if isinstance(result, Exception) and not isinstance(result, ToolError):
+                call.result.set_exception(result)
             else:
-                call.result.set_result(results[number])
+                call.result.set_result(result)
 
 
 def _as_many(results: object, calls: int) -> list[ToolResult | ToolError]:

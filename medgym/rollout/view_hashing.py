@@ -12,7 +12,10 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
+from PIL import Image
+
 from medgym.messages import ImagePart, Message
+from medgym.workspace import Workspace
 
 LARGE = 512 * 512
 """Pixels from which on a view is large."""
@@ -31,15 +34,37 @@ class Hashing:
         """Hash what a message shows for the first time, beside whatever comes next."""
         for part in message.images:
             if not part.picture.is_hashed:
-                width, height = part.size
-                threads = _SMALL if width * height < LARGE else _LARGE
-                self._making.append(threads.submit(_hash, part))
+                self._making.append(_threads(part).submit(_hash, part))
 
     async def end(self) -> None:
         """Wait until all that was begun is done."""
         for making in self._making:
             if not making.done():
                 await asyncio.wrap_future(making)
+
+
+async def read(message: Message, workspace: Workspace) -> list[Image.Image]:
+    """What a message shows of studies of many images, whose files may turn out to be unreadable.
+
+    A policy may draw the views of many episodes at once, and would fail them all. While what is
+    returned is held, it draws none of these again.
+
+    Raises:
+        UnreadableImage: a file cannot be read.
+    """
+    images, views = workspace.images, workspace.views
+    parts = [part for part in message.images if images[views[part.view].image].has_many]
+    drawing = [_threads(part).submit(_drawn, part) for part in parts]
+    return [await asyncio.wrap_future(each) for each in drawing]
+
+
+def _threads(part: ImagePart) -> ThreadPoolExecutor:
+    width, height = part.size
+    return _SMALL if width * height < LARGE else _LARGE
+
+
+def _drawn(part: ImagePart) -> Image.Image:
+    return part.image
 
 
 def _hash(part: ImagePart) -> None:

@@ -13,6 +13,7 @@ from medgym.cases import open_cases
 from medgym.episode import Rules
 from medgym.errors import ToolError
 from medgym.failures import Failure
+from medgym.imaging.opened import UnreadableImage
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
@@ -117,6 +118,19 @@ def test_a_thread_that_ends_fails_what_waits_and_is_replaced() -> None:
             future.result(timeout=60)
     tool.over = True
     assert [future.result(timeout=60).text for future in ask(batcher, 2)] == ["0", "1"]
+
+
+def test_an_image_that_cannot_be_read_fails_only_the_call_that_asked_for_it() -> None:
+    class Reader(Square):
+        def run_many(self, calls: Sequence[tuple[Any, Any]]) -> Sequence[ToolResult | ToolError]:
+            if any(args.number == 1 for args, _ in calls):
+                raise UnreadableImage("a file is gone")
+            return super().run_many(calls)
+
+    first, second, third = ask(Batcher(Reader(), wait=0.5), 3)
+    assert (first.result().text, third.result().text) == ("0", "4")
+    with pytest.raises(UnreadableImage):
+        second.result()
 
 
 @pytest.mark.parametrize("results", [None, "ab", 5, {1: 2}])
