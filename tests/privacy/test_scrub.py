@@ -311,6 +311,14 @@ def test_a_pyramid_of_tiles_is_refused_as_the_slide_that_it_is(tmp_path: Path, p
     assert "it is a whole slide" in refused(tmp_path)
 
 
+def test_the_report_is_json_whatever_files_are_called(tmp_path: Path, pixels: Any) -> None:
+    name = os.fsdecode(b"M\xfcller \xc3\xbc.dcm")
+    save(ct(pixels), tmp_path / "in" / name)
+    scrub(tmp_path / "in", tmp_path / "out")
+    (found,) = report_of(tmp_path / "out")["files"]
+    assert found["from"] == name
+
+
 def test_a_full_disk_stops_it(tmp_path: Path, pixels: Any) -> None:
     save(ct(pixels, PatientName="Zebedeus^Quirina"), tmp_path / "in" / "a.dcm")
     done = subprocess.run(
