@@ -1,6 +1,7 @@
 """Compressed frames without what they say beside their pixels; nothing in them moves."""
 
 import re
+import struct
 
 _SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
 _KEPT_SEGMENTS = (0xE0, 0xE8, 0xEE)
@@ -9,13 +10,15 @@ _KEPT_SEGMENTS = (0xE0, 0xE8, 0xEE)
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]", re.DOTALL)
 """What ends the data of a scan."""
 
+_RLE_HEADER = 64
+
 JPEG, JPEG2000 = b"\xff\xd8\xff", b"\xff\x4f\xff\x51"
 _TILE, _TILE_DATA, _CODESTREAM_END, _CODESTREAM_COMMENT = 0xFF90, 0xFF93, 0xFFD9, 0xFF64
 
 
 def without_comments(encapsulated: bytes) -> bytes:
-    """Encapsulated frames with zeros in the place of comments of JPEG and JPEG 2000 frames, and of
-    what stands behind the end of a frame.
+    """Encapsulated frames with zeros in the place of comments of JPEG and JPEG 2000 frames, of what
+    stands behind their end, and of the unused fields of RLE frames.
 
     Nothing moves, so tables of where the frames begin stay right, and so do the frames.
     """
@@ -29,12 +32,21 @@ def without_comments(encapsulated: bytes) -> bytes:
             ended = empty_jpeg(data, start, end)
         elif data.startswith(JPEG2000, start):
             ended = _empty_codestream(data, start, end)
+        elif _is_rle(data, start, end):
+            used = 4 + 4 * data[start]
+            data[start + used : start + _RLE_HEADER] = b"\0" * (_RLE_HEADER - used)
         elif ended is False:  # the frame goes on
             ended = _empty_after(data, data.find(b"\xff\xd9", start, end), end)
         elif ended and not table:
             data[start:end] = b"\0" * (end - start)
         at, table = end, False
     return bytes(data)
+
+
+def _is_rle(data: bytearray, start: int, end: int) -> bool:
+    """Whether a frame begins with the header of RLE: up to 15 segments, the first behind it."""
+    count, first = struct.unpack_from("<2I", data, start) if end - start >= _RLE_HEADER else (0, 0)
+    return bool(1 <= count <= 15 and first == _RLE_HEADER)
 
 
 def empty_jpeg(data: bytearray, at: int, end: int) -> bool:

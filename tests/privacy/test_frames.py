@@ -65,6 +65,18 @@ def test_texts_in_frames_become_zeros(tmp_path: Path, pixels: Any, place: str) -
     assert np.array_equal(before.values("image", 0), after.values("image", 0))
 
 
+def test_unused_fields_of_rle_become_zeros(tmp_path: Path) -> None:
+    data = pydicom.dcmread(str(get_testdata_file("MR_small_RLE.dcm", download=False)))
+    (frame,) = generate_frames(data.PixelData, number_of_frames=1)
+    data.PixelData = encapsulate([frame[:40] + SAID + frame[40 + len(SAID) :]])
+    save(data, tmp_path / "in" / "a.dcm")
+    (one,) = scrub(tmp_path / "in", tmp_path / "out").written
+    assert traces_below(tmp_path / "in")
+    new = pydicom.dcmread(tmp_path / "out" / str(one.out))
+    assert not traces_below(tmp_path / "out")
+    assert next(generate_frames(new.PixelData, number_of_frames=1))[64:] == frame[64:]
+
+
 def test_comments_in_the_pieces_of_a_tiff_become_zeros(tmp_path: Path, pixels: Any) -> None:
     piece = jpeg((pixels >> 4).astype(np.uint8), comment=SAID)
     height, width = pixels.shape
