@@ -34,6 +34,7 @@ from medgym.messages import ToolCall
 from medgym.metrics.counterfactual import exchanged
 from medgym.metrics.looking import hit
 from medgym.metrics.regions import overlap, placed, regions_iou
+from medgym.metrics.stretched import stretched
 from medgym.rollout.record import looks_of
 from medgym.source import Source
 from medgym.storage.run_folder import content
@@ -362,3 +363,17 @@ def test_a_slab_of_images_too_large_for_one_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr("medgym.imaging.opened.WHOLE", 200)  # an axial slice has 280
     said = refused(workspace(), "slice", view=0, plane="axial", index=2, slab=3)
     assert said == "plane axial has 20 x 14 pixels, too many for a slab; expected one image"
+
+
+def test_an_exchanged_image_that_cannot_be_read_is_not_named() -> None:
+    class Gone(PlainVolume):
+        def decode(self, plane: str, index: int, region: tuple[int, int, int, int]) -> Study:
+            if plane == "axial":
+                raise UserError("no such image: /cases/doe.dcm; fix: check the path")
+            return super().decode(plane, index, region)
+
+    volume = Gone(OTHER)
+    other = OpenedImage(volume, START, volume.image("coronal", 3))
+    with pytest.raises(UserError) as error:
+        stretched(other, opened()).at(ImagePlace("axial", 2))
+    assert "doe" not in str(error.value)
