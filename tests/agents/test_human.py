@@ -23,6 +23,15 @@ def typed(line: str, monkeypatch: pytest.MonkeyPatch) -> str:
             '{"view": 0, "box": [120, 300, 380.5, 560]}}</tool_call>',
         ),
         ("zoom 0 1 2 3", "<answer>zoom 0 1 2 3</answer>"),
+        (
+            "slice 1 level 2 0",
+            '<tool_call>{"name": "slice", "arguments": '
+            '{"view": 1, "plane": "level 2", "index": 0}}</tool_call>',
+        ),
+        (
+            "slice 1 12",
+            '<tool_call>{"name": "slice", "arguments": {"view": 1, "index": 12}}</tool_call>',
+        ),
         ("<answer>A</answer>", "<answer>A</answer>"),
         ("", ""),
     ],
