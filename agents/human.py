@@ -1,8 +1,9 @@
 """A person as a policy: `human` reads replies from the terminal.
 
 People play an environment to understand it. A line is a reply as a model would write it, or a short
-form: `zoom 0 120 300 380 560` calls a tool on a box of a view; `slice 0 axial 12`, or `slice 0 12`
-in the plane of the view, shows another slice of a volume. Any other line is an answer.
+form: `zoom 0 120 300 380 560` calls a tool on a box of a view. Where there are the tools `slice`
+and `window`, `slice 0 axial 12` shows a slice, `slice 1 12` another one in the plane of view 1, and
+`window 1 40 400` or `window 1 lung` another window. Any other line is an answer.
 """
 
 import re
@@ -12,8 +13,21 @@ from medgym.errors import RunError, UserError
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 
-_SLICE = re.compile(r"slice (\d+)(?: ([a-z][a-z0-9 ]*?))? (\d+)")
 _SHORT = re.compile(r"([a-z]\w*) (\d+)((?: \d+(?:\.\d+)?){4})")
+_FORMS = {
+    "slice": (
+        "slice VIEW PLANE INDEX",
+        re.compile(r"slice (?P<view>\d+)(?: (?P<plane>\D\S*))? (?P<index>\d+)"),
+    ),
+    "window": (
+        "window VIEW CENTRE WIDTH",
+        re.compile(
+            r"window (?P<view>\d+) "
+            r"(?:(?P<centre>-?\d+(?:\.\d+)?) (?P<width>\d+(?:\.\d+)?)|(?P<preset>[a-z ]+))"
+        ),
+    ),
+}
+"""How some tools are called in short: as a person reads it, and as it is read."""
 
 
 class Human(Policy):
@@ -32,16 +46,24 @@ class Human(Policy):
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The next line that is typed."""
+        told = conversation[0].text if conversation else ""
+        forms = {tool: each for tool, each in _FORMS.items() if f'{{"name": "{tool}"' in told}
+        more = "".join(f", or {shown}" for shown, _ in forms.values())
         try:
-            line = input("reply (A, zoom VIEW X0 Y0 X1 Y1, or slice VIEW PLANE INDEX): ").strip()
+            line = input(f"reply (A, or zoom VIEW X0 Y0 X1 Y1{more}): ").strip()
         except EOFError:
             raise RunError("the input ended before an answer; fix: type one") from None
         if short := _SHORT.fullmatch(line):
             box = [int(v) if v.isdigit() else float(v) for v in short[3].split()]
             return Reply(render_call(short[1], {"view": int(short[2]), "box": box}))
-        if short := _SLICE.fullmatch(line):
-            plane = {"plane": short[2]} if short[2] else {}
-            return Reply(
-                render_call("slice", {"view": int(short[1]), **plane, "index": int(short[3])})
-            )
+        for tool, (_, form) in forms.items():
+            if short := form.fullmatch(line):
+                given = {name: value for name, value in short.groupdict().items() if value}
+                return Reply(render_call(tool, {k: _argument(k, v) for k, v in given.items()}))
         return Reply(line if line.startswith("<") or not line else render_answer(line))
+
+
+def _argument(name: str, text: str) -> int | float | str:
+    if name in ("view", "index"):
+        return int(text)
+    return float(text) if name in ("centre", "width") else text

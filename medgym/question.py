@@ -18,7 +18,7 @@ def question_of(case: Case, workspace: Workspace) -> str:
         width, height = opened.start.size
         lines.append(
             f"View {view.number}: image {view.image}{role}, {width} x {height} pixels"
-            f"{_place_of(view, workspace)}.{_other_planes(view, opened)}"
+            f"{place_text(view, workspace)}.{_other_planes(view, opened)}"
         )
     for given, view in zip(case.views, shown, strict=True):
         by = f" Shown by: {given.by}." if given.by else ""
@@ -37,11 +37,11 @@ def question_of(case: Case, workspace: Workspace) -> str:
 def caption_of(view: View, workspace: Workspace) -> str:
     """What a view shows, in a line."""
     width, height = (round(view.box_px[i + 2] - view.box_px[i]) for i in (0, 1))
-    place = _place_of(view, workspace)
+    place = place_text(view, workspace)
     return f"View {view.number}: {width} x {height} pixels of image {view.image}{place}."
 
 
-def _place_of(view: View, workspace: Workspace) -> str:
+def place_text(view: View, workspace: Workspace) -> str:
     """The plane, the index, the slab and the window of a view, as far as there is more than one."""
     said = ""
     opened = workspace.images[view.image]

@@ -110,8 +110,8 @@ class VolumeLooker(Policy):
         if not isinstance(box, list):
             return False
         x0, y0, x1, y1 = self._region()
-        holds = box[0] <= x0 + 0.5 and box[1] <= y0 + 0.5
-        return bool(holds and x1 - 0.5 <= box[2] and y1 - 0.5 <= box[3])
+        left, top, right, bottom = map(float, box)
+        return left <= x0 + 0.5 and top <= y0 + 0.5 and x1 - 0.5 <= right and y1 - 0.5 <= bottom
 
 
 def _can_look(conversation: Sequence[Message]) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 from PIL import Image
 
 from medgym.cases import Case
+from medgym.commands.slices import acquired_plane, spread
 from medgym.errors import ToolError, UserError
 from medgym.imaging.imaging_study import ImagingStudy
 from medgym.imaging.opened import ImagePlace, OpenedImage, opened_image
@@ -105,8 +106,8 @@ def _stacks(case: Case, looked: Looked) -> Iterator[_Stack]:
         with suppress(UserError):
             opened = opened_image(ref)
             named = {plane for number, plane in (*gold, *looked) if number == image}
-            planes = [name for name in opened.planes if name in named] or list(opened.planes)[:1]
-            for plane in planes:
+            planes = [name for name in opened.planes if name in named]
+            for plane in planes or [acquired_plane(opened)]:
                 wanted = gold.get((image, plane), set()) | looked.get((image, plane), set())
                 if indices := _indices(opened, plane, wanted):
                     yield _Stack(case.id, image, opened, plane, indices)
@@ -118,13 +119,7 @@ def _indices(opened: OpenedImage, plane: str, wanted: set[int]) -> list[int]:
     if not opened.has_many or count == 1 or width * height > WHOLE:
         return []
     read = width * height * (1 if _is_read_alone(opened.study, plane) else count)
-    most = min(count, MOST, max(1, VOXELS // read))
-    even = {round(at * (count - 1) / max(1, most - 1)) for at in range(most)}
-    first = sorted(each for each in wanted if 0 <= each < count)[:most]
-    rest = sorted(even.difference(first))
-    spare = most - len(first)
-    # What was looked at takes the place of others, evenly.
-    return sorted({*first, *(rest[len(rest) * at // spare] for at in range(min(spare, len(rest))))})
+    return spread(count, min(MOST, max(1, VOXELS // read)), wanted)
 
 
 def _is_read_alone(study: ImagingStudy, plane: str) -> bool:

@@ -116,7 +116,8 @@ def show(
     view_size: ViewSize = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw cases on one sheet: the overview that a policy starts with, enlarged.
+    """Draw cases on one sheet: the overview that a policy starts with, enlarged; of a volume some
+    slices too.
 
     Example: medgym cases show phantom,question=kind:test --gold -n 8 --out phantoms.png
     """
@@ -141,7 +142,9 @@ def show(
 
 
 def drawn(case: Case, workspace: Any, *, side: int, full: bool, gold: bool) -> list[Any]:
-    """A case's overviews, and where asked its whole images and its gold regions close up."""
+    """A case's overviews, and where asked its whole images and its gold regions close up. Of a
+    volume some slices too."""
+    from medgym.commands.slices import around, some_slices
     from medgym.imaging.drawing import GOLD, Mark, enlarged, marked
     from medgym.metrics.regions import placed, shows
 
@@ -160,22 +163,13 @@ def drawn(case: Case, workspace: Any, *, side: int, full: bool, gold: bool) -> l
                     continue
                 place = workspace.place(view.image, region.plane, region.middle)
             size = workspace.images[view.image].size(place)
-            window = _around(region.box_px, workspace.view_size, size)
+            window = around(region.box_px, workspace.view_size, size)
             close = workspace.look(view.image, window, enlarge=False, made_by=None, **vars(place))
             pictures.append(enlarged(close.picture, side))
+    for image, opened in enumerate(workspace.images):
+        if opened.has_many:
+            pictures.append(some_slices(case, workspace, image, side=side, gold=gold))
     return pictures
-
-
-def _around(box_px: Sequence[float], step: int, size: tuple[int, int]) -> Any:
-    """A square window around a box whose side is a whole number of steps, within the image."""
-    longest = max(box_px[2] - box_px[0], box_px[3] - box_px[1])
-    side = -(-longest // step) * step
-    window = []
-    for low, high, most in ((box_px[0], box_px[2], size[0]), (box_px[1], box_px[3], size[1])):
-        length = min(side, most)
-        start = min(max(round((low + high - length) / 2), 0), most - length)
-        window += [start, start + length]
-    return window[0], window[2], window[1], window[3]
 
 
 @app.command("check")

@@ -1,8 +1,7 @@
 """The command `medgym play`: one episode, turn by turn, on a case or on your own image."""
 
 import asyncio
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +30,8 @@ from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure
-from medgym.imaging.opened import ImagePlace, OpenedImage, opened_image
+from medgym.imaging.imaging_study import IMAGE
+from medgym.imaging.opened import opened_image
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
@@ -41,7 +41,6 @@ from medgym.rubric import Rubric
 from medgym.storage.plain import plain
 from medgym.trajectory import Look, Trajectory
 from medgym.uris import file_uri
-from medgym.workspace import View
 
 
 def play(
@@ -56,19 +55,17 @@ def play(
         list[Path] | None,
         typer.Option(
             "--image",
-            help="A picture, DICOM or NIfTI file, series, clip or slide of your own; may be "
-            "repeated.",
+            help="A picture, a DICOM file or folder, or a NIfTI file of your own; may be repeated.",
         ),
     ] = None,
     frame: Annotated[
         int | None, typer.Option("--frame", min=0, help="The frame, of a file with several.")
     ] = None,
     plane: Annotated[
-        str | None,
-        typer.Option("--plane", metavar="NAME", help="The plane, such as axial, of a volume."),
+        str | None, typer.Option("--plane", help="Of a volume: the plane that is shown first.")
     ] = None,
     index: Annotated[
-        int | None, typer.Option("--index", min=0, help="Which image of the plane, from 0.")
+        int | None, typer.Option("--index", min=0, help="Of a volume: the image of that plane.")
     ] = None,
     question: Annotated[
         str | None, typer.Option("--question", help="The question about your own image.")
@@ -100,13 +97,9 @@ def play(
 
     Example: medgym play --image retina.jpg --question "Which eye?" --options left,right
     --policy human --out played
-
-    Example: medgym play --image head.nii.gz --plane axial --index 12 --question "What is it?"
-    --policy scripted:random --tools slice,zoom
     """
     chosen = tool_names(tools, no_tools)
-    place = {"frame": frame, "plane": plane, "index": index}
-    own = _own_case(cases, case, image or (), place, question, options)
+    own = _own_case(cases, case, image or (), (frame, plane, index), question, options)
     found, rules = cases_and_rules(
         [own] if own is not None else str(cases),
         tools=chosen,
@@ -129,16 +122,16 @@ def play(
             "medgym view RUN, or omit --out"
         )
     _make_folder(out)
-    watched = None if isinstance(player, Team) else Watched(player, out, say=not as_json)
+    aloud = None if isinstance(player, Team) else PlayedAloud(player, out, say=not as_json)
     playing = roll_out(
         played,
-        watched or player,
+        aloud or player,
         rules,
         sampling=Sampling(temperature=temperature, max_tokens=max_tokens),
         seed=seed,
         studies=studies,
         threads=DaemonThreads("medgym-tools"),  # an interrupt waits for none of them
-        on_messages=watched.show if watched is not None else None,
+        on_messages=aloud.show if aloud is not None else None,
     )
     try:
         trajectory = asyncio.run(playing)
@@ -150,11 +143,13 @@ def play(
     finally:
         player.close()
     if out is not None:
-        _draw_overviews(out, played, studies, trajectory, rules)
+        from medgym.commands.slices import draw_overviews
+
+        draw_overviews(out, played, rules.begin(played, studies).workspace, trajectory.looks)
     if as_json:
-        print_json(_record(played, trajectory, watched, gold=own is None))
+        print_json(_record(played, trajectory, aloud, gold=own is None))
         return
-    if watched is None:
+    if aloud is None:
         _say_parts(trajectory)
     print(f"\n{_ending(trajectory)}")
     if own is None:
@@ -165,7 +160,7 @@ def play(
         print(f"views and overviews are in {out}")
 
 
-class Watched(WrappedPolicy):
+class PlayedAloud(WrappedPolicy):
     """Plays as another policy does, and shows the conversation as it grows.
 
     Args:
@@ -177,7 +172,7 @@ class Watched(WrappedPolicy):
         self._out, self._say = out, say
         self.messages: tuple[Message, ...] = ()
 
-    def for_case(self, case: Case) -> "Watched":
+    def for_case(self, case: Case) -> "PlayedAloud":
         """Watch the player of one case."""
         self.policy = self.policy.for_case(case)
         return self
@@ -212,17 +207,23 @@ def _own_case(
     cases: str | None,
     case: str | None,
     images: Sequence[Path],
-    place: Mapping[str, Any],
+    place: tuple[int | None, str | None, int | None],
     question: str | None,
     options: str | None,
 ) -> Case | None:
-    """The case made of the user's own images; None where cases are named instead."""
+    """The case made of the user's own images; None where cases are named instead.
+
+    Args:
+        place: the frame, the plane and the index that are shown first.
+    """
     if not images:
         if cases is None:
             raise UserError("nothing to play; fix: name CASES, or --image FILE with --question")
-        for name, given in {**place, "question": question, "options": options}.items():
-            if given is not None:
-                raise UserError(f"--{name} goes with --image; fix: add --image")
+        if (question, options, *place) != (None,) * 5:
+            raise UserError(
+                "--question, --options, --frame, --plane and --index go with --image; fix: add "
+                "--image"
+            )
         return None
     if cases is not None or case is not None:
         raise UserError("cases and --image exclude each other; fix: omit one of them")
@@ -231,9 +232,13 @@ def _own_case(
     offered = tuple(text.strip() for text in options.split(",")) if options is not None else ()
     if options is not None and (len(set(offered)) < max(2, len(offered)) or "" in offered):
         raise UserError(f"--options {options!r} are not two or more; fix: write --options yes,no")
+    frame, plane, index = place
+    if frame is not None and (plane is not None or index is not None):
+        raise UserError("--frame excludes --plane and --index; fix: omit one of them")
+    refs = (ImageRef(uri=file_uri(path), frame=frame, plane=plane, index=index) for path in images)
     return Case(
         id=f"own/play/{images[0].name}",
-        images=tuple(ImageRef(uri=file_uri(path), **place) for path in images),
+        images=tuple(refs),
         question=question,
         options=offered,
         answer="",
@@ -250,40 +255,6 @@ def _make_folder(out: Path | None) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not empty; fix: choose another name or remove it")
     out.mkdir(parents=True, exist_ok=True)
-
-
-def _draw_overviews(
-    out: Path, case: Case, studies: Sequence[OpenedImage], trajectory: Trajectory, rules: Rules
-) -> None:
-    """Where it looked, and where it should have: `overview-IMAGE.png` of what the episode started
-    with, and `overview-IMAGE-PLANE-INDEX.png` of the other images of a study."""
-    from medgym.imaging.drawing import GOLD, Mark, marked
-    from medgym.metrics.regions import placed, shows
-
-    workspace = rules.begin(case, studies).workspace
-    first = len(workspace.views)
-    drawn = {(v.image, *v.place.image): v for v in workspace.views[: len(case.images)]}
-    starts = set(drawn)
-    regions = placed(case)
-    places = [(k.image, ImagePlace(k.plane, k.index, k.slab, k.window)) for k in trajectory.looks]
-    seen: list[Look | View] = [*drawn.values(), *trajectory.looks]
-    for region in regions:
-        if region.plane is not None and not any(shows(each, region) for each in seen):
-            places.append((region.image, ImagePlace(region.plane, region.middle)))
-    for image, place in places:
-        if (image, *place.image) not in drawn:
-            drawn[image, *place.image] = workspace.overview(image, place, None)
-    for where, view in drawn.items():
-        gold = [Mark(r.box_px, GOLD) for r in regions if shows(view, r)]
-        looks = [
-            Mark(look.box_px, label=str(first + number))
-            for number, look in enumerate(trajectory.looks)
-            if (look.image, look.plane, look.index) == where
-        ]
-        picture = marked(view.picture, view.box_px, [*gold, *looks], 768)
-        named = where[:1] if where in starts else where
-        name = "-".join(re.sub(r"\W+", "-", str(part)) for part in named)
-        picture.save(out / f"overview-{name}.png")
 
 
 def _ending(trajectory: Trajectory) -> str:
@@ -322,25 +293,33 @@ def _parts(trajectory: Trajectory) -> list[dict[str, Any]]:
     ]
 
 
+def _place(look: Look) -> dict[str, Any]:
+    """What a look shows of an image of many: its plane and index, its slab and its window."""
+    image = {} if look.plane == IMAGE else {"plane": look.plane, "index": look.index}
+    shown = {"slab": look.slab, "window": look.window}
+    return image | {name: plain(value) for name, value in shown.items() if value is not None}
+
+
 def _record(
-    case: Case, trajectory: Trajectory, watched: Watched | None, *, gold: bool
+    case: Case, trajectory: Trajectory, aloud: PlayedAloud | None, *, gold: bool
 ) -> dict[str, Any]:
     first = len(trajectory.branch()[0].images)  # which were there from the start
     record: dict[str, Any] = {
         "case": case.id,
         "policy": trajectory.policy,
         "looks": [
-            {"view": first + i, **{name: v for name, v in plain(k).items() if name != "gain"}}
+            {"view": first + i, "tool": k.tool, "image": k.image, "box_px": list(k.box_px)}
+            | _place(k)
             for i, k in enumerate(trajectory.looks)
         ],
         "answer": trajectory.answer,
     }
-    if watched is None:
+    if aloud is None:
         record["parts"] = _parts(trajectory)
     else:
         record["messages"] = [
             {"role": m.role, "text": m.text, "views": [part.view for part in m.images]}
-            for m in watched.messages
+            for m in aloud.messages
         ]
     if gold:
         record |= {

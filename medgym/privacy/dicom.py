@@ -14,14 +14,11 @@ from medgym.imaging.dicom.study import DicomStudy, refused_by_name
 from medgym.imaging.imaging_study import ImagingStudy
 from medgym.privacy.burnt_in import TextFinder, boxes_of, mask_dataset
 from medgym.privacy.cleaned import Cleaned
+from medgym.privacy.frames import without_comments
 from medgym.privacy.profile import TABLE, Profile
 
 _DRAWN = frozenset(("US", "IVUS", "XC", "ES", "OP", "OT", "SC", "DOC", "GM", "RF", "XA"))
 """Modalities whose images are often drawn over by the machine."""
-
-_SCAN, _COMMENT = 0xDA, 0xFE
-_KEPT_SEGMENTS = (0xE0, 0xE8, 0xEE)
-"""Segments that say how a frame is to be decoded: of JFIF, SPIFF and Adobe."""
 
 
 def scrub_dicom(path: Path, out: Path, profile: Profile, finder: TextFinder | None) -> Cleaned:
@@ -133,7 +130,7 @@ def _pixel_bytes(dataset: Any) -> list[bytes]:
 
 def _cut_rest(dataset: Any, file: DicomFile, cleaned: Cleaned) -> None:
     """Take out what lies in the element of the pixels and is none: bytes after them, and comments
-    of JPEG frames, which become zeros in their place."""
+    of compressed frames, which become zeros in their place."""
     if "PixelData" not in dataset:
         return
     data = dataset.PixelData
@@ -147,36 +144,6 @@ def _cut_rest(dataset: Any, file: DicomFile, cleaned: Cleaned) -> None:
     if len(data) > size:
         dataset.PixelData = data[:size]
         cleaned.changes[("bytes after the pixels", "removed")] += 1
-
-
-def without_comments(encapsulated: bytes) -> bytes:
-    """Encapsulated frames with zeros in the place of the comments of JPEG files.
-
-    Nothing moves, so tables of where the frames begin stay right, and so do the frames.
-    """
-    data = bytearray(encapsulated)
-    at = 0
-    while at + 8 <= len(data) and data[at : at + 4] == b"\xfe\xff\x00\xe0":
-        length = int.from_bytes(data[at + 4 : at + 8], "little")
-        start, end = at + 8, min(at + 8 + length, len(data))
-        if data[start : start + 3] == b"\xff\xd8\xff":
-            _empty_segments(data, start + 2, end)
-        at = end
-    return bytes(data)
-
-
-def _empty_segments(data: bytearray, at: int, end: int) -> None:
-    while at + 4 <= end and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-            continue
-        after = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == _SCAN or after > end:
-            return
-        if marker == _COMMENT or (0xE0 <= marker <= 0xEF and marker not in _KEPT_SEGMENTS):
-            data[at + 4 : after] = b"\0" * (after - at - 4)
-        at = after
 
 
 def _drawn(dataset: Any) -> str:

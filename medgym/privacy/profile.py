@@ -23,7 +23,8 @@ def _named(names: str) -> frozenset[str]:
 Change = tuple[str, str]
 """The keyword of an element, and what was done: `removed`, `emptied`, `replaced`, `new UID`."""
 
-_OLDEST_STANDARD_ROOT = "1.2.840.10008."
+_OF_THE_STANDARD = re.compile(r"1\.2\.840\.10008(\.\d{1,4})+")
+"""UIDs that the standard itself names; a longer number below its root is somebody's."""
 
 _IDENTITY = _named(
     "PatientID IssuerOfPatientID OtherPatientIDs AccessionNumber StudyID InstitutionName "
@@ -88,7 +89,7 @@ class Profile:
 
     def new_uid(self, uid: str) -> str:
         """The UID in the place of another one; a UID of the standard stays."""
-        if uid.startswith(_OLDEST_STANDARD_ROOT):
+        if _OF_THE_STANDARD.fullmatch(uid):
             return uid
         return str(self._library.get_UID(uid))
 

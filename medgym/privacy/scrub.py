@@ -19,7 +19,7 @@ from medgym.imaging.nifti.study import is_nifti
 from medgym.imaging.pictures.study import is_picture
 from medgym.imaging.series.entries import DIRECTORY_CLASS
 from medgym.imaging.series.study import is_directory, is_zip
-from medgym.imaging.slides.dicom import is_dicom_slide
+from medgym.imaging.slides.study import is_slide
 from medgym.privacy.burnt_in import TextFinder
 from medgym.privacy.dicom import acquisition_times, scrub_dicom
 from medgym.privacy.pictures import scrub_picture_file
@@ -27,7 +27,7 @@ from medgym.privacy.profile import Profile
 from medgym.privacy.report import ScrubbedFile, ScrubReport
 from medgym.privacy.same import refuse_other
 from medgym.progress import progress
-from medgym.storage.atomic import write_atomic
+from medgym.storage.atomic import remove, write_atomic
 
 _UNFINISHED = ".unfinished"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -145,18 +145,19 @@ def _scrubbed(
         said = f"it cannot be read ({type(error).__name__})"
         return ScrubbedFile(name, kind or "image", reason=said)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
 
 
 def _kind(path: Path) -> tuple[str, str, str]:
     """The kind of a file, the end of its name, and why it is left out, if it is."""
     with open_regular(path, "image") as stream:
         head = stream.read(1024)
+        slide = path.suffix.lower() in _SLIDES or is_slide(head[:512], stream, path)
     if is_directory(head[:512]) or DIRECTORY_CLASS in head:
         return "", "", "it is a DICOMDIR, which names the patients of its files"
     if is_zip(head[:512]):
         return "zip", "", "it is a zip; fix: unpack it first"
-    if path.suffix.lower() in _SLIDES or is_dicom_slide(head[:512]):
+    if slide:
         said = "it is a whole slide, whose file may hold a picture of its label"
         return "slide", "", f"{said}; fix: remove the label with the scanner's own software"
     if is_nifti(head[:512], path):
@@ -167,6 +168,8 @@ def _kind(path: Path) -> tuple[str, str, str]:
     named = path.suffix.lower() in (".dcm", ".dicom", ".ima") and not picture
     if is_dicom(head[:132], named=named):  # its preamble may be that of a picture
         return "DICOM", ".dcm", ""
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF", "", "it is a GIF; fix: save its frames as PNG"
     if picture:
         return *_KINDS[head[:2]], ""
     return "", "", "it is no image that medgym reads"

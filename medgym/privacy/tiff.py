@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from medgym.errors import UserError
 from medgym.privacy.cleaned import Cleaned
+from medgym.privacy.frames import JPEG, empty_jpeg
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8,
           17: 8, 18: 8}  # fmt: skip
@@ -23,7 +24,7 @@ _KEPT = frozenset(
 _PIECES = ((273, 279), (324, 325), (513, 514))
 """Tags of where the pieces of an image are, and of how long they are."""
 
-_SUB_IFDS, _TEXT, _DESCRIPTION, _MOST = 330, 2, 270, 100_000
+_SUB_IFDS, _TEXT, _DESCRIPTION, _TABLES, _MOST = 330, 2, 270, 347, 100_000
 _OF_SLIDES = (b"Aperio", b"Hamamatsu", b"Ventana", b"iScan", b"Leica", b"3DHISTECH", b"PHILIPS DP")
 _NDPI = 65420
 
@@ -102,13 +103,26 @@ class _Tiff:
             if place in values and length in values:
                 pieces = zip(self._numbers(*values[place]), self._numbers(*values[length]),
                              strict=False)  # fmt: skip
-                self._kept += [(start, start + size) for start, size in pieces if size]
+                spans = [(start, start + size) for start, size in pieces if size]
+                self._kept += spans
+                self._empty_jpeg(spans)
+        if _TABLES in values:
+            self._empty_jpeg([values[_TABLES][1:]])
         for tag in (519, 520, 521):  # the tables of an old kind of JPEG
             if tag in values:
                 raise UserError("it holds JPEG of an old kind; fix: save it again")
         if _SUB_IFDS in values:
             yield from self._numbers(*values[_SUB_IFDS])
         yield following
+
+    def _empty_jpeg(self, spans: list[Span]) -> None:
+        """Empty the comments of pieces that are JPEG files."""
+        for start, end in spans:
+            if self._data.startswith(JPEG, start) and end <= len(self._data):
+                before = self._again[start:end]
+                empty_jpeg(self._again, start, end)
+                if self._again[start:end] != before:
+                    self._cleaned.changes[("comments of pieces", "emptied")] += 1
 
     def _value(self, place: int, kind: int) -> Span:
         """Where the values of a tag stand."""

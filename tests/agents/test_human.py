@@ -3,8 +3,11 @@ import asyncio
 import pytest
 
 from medgym.agents.human import Human
+from medgym.episode import Rules
 from medgym.errors import RunError, UserError
+from medgym.messages import Message, TextPart, render_answer, render_call
 from medgym.policy import Sampling, load_policy
+from medgym.tool import load_tools
 
 
 def typed(line: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -23,21 +26,45 @@ def typed(line: str, monkeypatch: pytest.MonkeyPatch) -> str:
             '{"view": 0, "box": [120, 300, 380.5, 560]}}</tool_call>',
         ),
         ("zoom 0 1 2 3", "<answer>zoom 0 1 2 3</answer>"),
-        (
-            "slice 1 level 2 0",
-            '<tool_call>{"name": "slice", "arguments": '
-            '{"view": 1, "plane": "level 2", "index": 0}}</tool_call>',
-        ),
-        (
-            "slice 1 12",
-            '<tool_call>{"name": "slice", "arguments": {"view": 1, "index": 12}}</tool_call>',
-        ),
         ("<answer>A</answer>", "<answer>A</answer>"),
         ("", ""),
     ],
 )
 def test_a_line_is_a_reply(line: str, reply: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert typed(line, monkeypatch) == reply
+
+
+@pytest.mark.parametrize(
+    ("line", "reply"),
+    [
+        ("slice 0 axial 12", render_call("slice", {"view": 0, "plane": "axial", "index": 12})),
+        ("slice 1 12", render_call("slice", {"view": 1, "index": 12})),
+        (
+            "window 1 -600 1500",
+            render_call("window", {"view": 1, "centre": -600.0, "width": 1500.0}),
+        ),
+        ("window 2 soft tissue", render_call("window", {"view": 2, "preset": "soft tissue"})),
+        ("slice 12", render_answer("slice 12")),
+    ],
+)
+def test_slices_and_windows_have_short_forms_where_there_are_such_tools(
+    line: str, reply: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def typing(prompt: str) -> str:
+        asked.append(prompt)
+        return line
+
+    monkeypatch.setattr("builtins.input", typing)
+    offered = Rules(load_tools(["slice", "window"])).instructions
+    for told, said in ((offered, reply), ("", render_answer(line))):
+        assert (
+            asyncio.run(Human().act([Message("system", (TextPart(told),))], Sampling())).text
+            == said
+        )
+    assert "slice VIEW PLANE INDEX" in asked[0]
+    assert "slice" not in asked[1]
 
 
 def test_the_end_of_the_input_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

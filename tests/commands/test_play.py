@@ -48,4 +48,4 @@ def test_a_volume_of_ones_own_starts_at_a_plane_and_an_index(
 
 def test_a_plane_goes_with_an_image_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["play", VOLUME, "--policy", "scripted:prior", "--plane", "axial"]) == 2
-    assert "--plane goes with --image; fix: add --image" in capsys.readouterr().err
+    assert "--plane and --index go with --image; fix: add --image" in capsys.readouterr().err

@@ -8,7 +8,6 @@ import gzip
 import io
 import json
 import os
-import resource
 import signal
 import socket
 import struct
@@ -329,6 +328,12 @@ def played(paths: dict[str, Path], out: Path) -> tuple[dict[str, str], list[str]
     return dict(folder.manifest["failed"]), [each.case_id for each in folder.trajectories]
 
 
+def _most_resident() -> int:
+    """The most KiB that this program has had; `getrusage` counts what started it too."""
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
 def main() -> None:
     """`FOLDER NUMBER`: what is said of each, of the run, and the most KiB that were resident.
 
@@ -338,13 +343,13 @@ def main() -> None:
     paths = written(folder, number)
     import medgym.imaging.study  # noqa: F401 - what is loaded counts in no file's memory
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _most_resident()
     said, most = {}, {}
     for name, path in paths.items():
         signal.alarm(SECONDS)  # the process dies of it
         print(name, file=sys.stderr, flush=True)
         said[name] = opened(path)
-        most[name] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        most[name] = _most_resident()
     signal.alarm(10 * SECONDS)
     good = folder / "good"
     good.mkdir()
@@ -355,7 +360,7 @@ def main() -> None:
             if place < crafted or place % 6 == 0}  # fmt: skip
     whole = {f"whole-{name}": good / name for name in originals()}
     failed, ended = played(some | whole, folder / "run")
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = _most_resident()
     print(json.dumps({"said": said, "most": most, "before": before, "after": after,
                       "failed": failed, "played": ended}))  # fmt: skip
 

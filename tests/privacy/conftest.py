@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pydicom
 import pytest
 from PIL import Image
@@ -73,9 +75,15 @@ def traces_below(folder: Path) -> list[str]:
         found += [f"{path}: {trace}" for trace in traces_in(str(path.relative_to(folder)))]
         if path.is_file():
             data = path.read_bytes()
-            plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else b""
-            found += [f"{path}: {trace}" for trace in traces_in(data + plain)]
+            found += [f"{path}: {trace}" for trace in traces_in(data + _unpacked(path, data))]
     return found
+
+
+def _unpacked(path: Path, data: bytes) -> bytes:
+    """What a packed file holds: a gzip, or the rows of a Parquet file, whose pages are packed."""
+    if path.suffix == ".parquet":
+        return repr(pyarrow.parquet.read_table(path).to_pylist()).encode("utf-8")
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else b""
 
 
 def planted(dataset: Dataset, every: int = 1) -> Dataset:

@@ -227,3 +227,11 @@ def test_no_error_says_what_a_damaged_file_says(
 def test_there_are_eighteen_identifiers() -> None:
     assert len(IDENTIFIERS) == 18
     assert all(traces_in(each) for each in IDENTIFIERS.values())
+
+
+def test_what_is_packed_is_searched_too(tmp_path: Path) -> None:
+    path = save(ct(some_pixels()), tmp_path / "a.dcm")
+    told = case(0, path).model_copy(update={"context": "Zebedeus Quirina " * 9})
+    played = list(medgym.collect([told], Spy(), out=tmp_path / "run"))
+    assert played[0].failure is None
+    assert [each for each in traces_below(tmp_path / "run") if ".parquet" in each]

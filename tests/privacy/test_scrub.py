@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import tifffile
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
@@ -287,6 +288,17 @@ def test_whole_slides_and_stacks_of_imagej_are_refused(tmp_path: Path, pixels: A
         Image.fromarray(pixels).save(tmp_path / "in" / name, description=text)
         report = scrub(tmp_path / "in", tmp_path / name)
         assert said in {each.source: each.reason for each in report.refused}[name]
+
+
+def test_a_pyramid_of_tiles_is_refused_as_the_slide_that_it_is(tmp_path: Path, pixels: Any) -> None:
+    pytest.importorskip("openslide")
+    level = np.stack([np.kron(pixels >> 4, np.ones((16, 16), np.uint16))] * 3, -1).astype(np.uint8)
+    (tmp_path / "in").mkdir()
+    with tifffile.TiffWriter(tmp_path / "in" / "a.tif") as made:
+        for number in range(2):
+            made.write(level[:: number + 1, :: number + 1], tile=(64, 64), photometric="rgb",
+                       subfiletype=number)  # fmt: skip
+    assert "it is a whole slide" in refused(tmp_path)
 
 
 def test_a_full_disk_stops_it(tmp_path: Path, pixels: Any) -> None:

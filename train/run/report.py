@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from medgym.cases import Case, Region
+from medgym.cases import Case
 from medgym.commands.printing import percent, print_columns, safe_line
-from medgym.imaging.study import Study, open_image, open_study
+from medgym.imaging.opened import opened_image
 from medgym.rollout import collect
 from medgym.storage.atomic import write_atomic
 from medgym.storage.results import read_results
 from medgym.trajectory import Trajectory
 
 from .judging import Figures, trained_policies, trained_policy
+from .looks import close_up, gold_of, looks_sheet
 from .opened import Run
 from .overlap import SharedCases
 from .stage import ReportPanel, TrainedPolicy
@@ -129,30 +130,41 @@ def _by_answer(axes: "Axes", policies: Mapping[str, Figures], ends: Ends) -> Non
 
 def _before_and_after(panels: Sequence["Axes"], run: Run, ends: Ends) -> None:
     case = next((case for case in run.test if case.regions), run.test[0])
-    region = next((region for region in case.regions if region.image == 0), None)
-    study = _study_of(case, region)
+    region = next((region.box_px for region in case.regions if region.image == 0), None)
+    opened = [opened_image(ref) for ref in case.images]
+    gold = gold_of(case)
+    image = gold.image if gold is not None else 0
+    volume = run.rules(run.test).begin(case, opened).workspace if opened[image].has_many else None
+    study = opened[0].start
     side = run.rules(run.test).view_size
     width, height = study.size
     overview = study.render((0, 0, width, height), (side, side * height // width))
     models = dict(zip(("before", "after"), ends, strict=True))
     for axes, (title, model) in zip(panels, models.items(), strict=False):
         played = _episodes(case, model, run)
-        axes.imshow(overview, extent=(0, width, height, 0), interpolation="nearest")
-        for trajectory in played:
-            for look in (look for look in trajectory.looks if look.image == 0):
-                if region is not None and not region.lies_on(look.plane, look.index):
-                    continue
-                _box(axes, look.box_px, _BLUE if trajectory.correct else _ORANGE, 1.5)
-        if region is not None:
-            _box(axes, region.box_px, "white", 1.5, "--")
         right = sum(t.correct for t in played)
         looked = sum(bool(t.looks) for t in played)
         axes.set_title(f"{title}: {looked} of {_EPISODES} looked, {right} of {_EPISODES} right")
         axes.set_axis_off()
+        if volume is not None:
+            axes.imshow(looks_sheet(volume, case, image, played, (_ORANGE, _BLUE)))
+            continue
+        axes.imshow(overview, extent=(0, width, height, 0), interpolation="nearest")
+        for trajectory in played:
+            for look in (look for look in trajectory.looks if look.image == 0):
+                _box(axes, look.box_px, _BLUE if trajectory.correct else _ORANGE, 1.5)
+        if region is not None:
+            _box(axes, region, "white", 1.5, "--")
     panels[2].set_axis_off()
+    if volume is not None:
+        if gold is not None:
+            close, place = close_up(volume, gold)
+            panels[2].imshow(close, interpolation="nearest")
+            panels[2].set_title(f"the finding, enlarged{place}: {case.answer}")
+        return
     if region is None:
         return
-    x0, y0, x1, y1 = region.box_px
+    x0, y0, x1, y1 = region
     middle, half = ((x0 + x1) / 2, (y0 + y1) / 2), max(x1 - x0, y1 - y0)
     near = (
         max(middle[0] - half, 0),
@@ -163,13 +175,6 @@ def _before_and_after(panels: Sequence["Axes"], run: Run, ends: Ends) -> None:
     close = study.render(near, (256, 256)).resize((512, 512), Image.Resampling.NEAREST)
     panels[2].imshow(close)
     panels[2].set_title(f"the finding, enlarged: {case.answer}")
-
-
-def _study_of(case: Case, region: Region | None) -> Study:
-    """What is drawn of a case: its first image, or the one of that study on which a region lies."""
-    if region is None or region.plane is None:
-        return open_image(case.images[0])
-    return open_study(case.images[0]).image(region.plane, region.middle)
 
 
 def _episodes(case: Case, model: TrainedPolicy, run: Run) -> list[Trajectory]:

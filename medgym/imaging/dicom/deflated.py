@@ -39,7 +39,7 @@ class Deflated:
             self.beginning, is_implicit_VR=False, is_little_endian=True, stop_when=is_pixels
         )
         self.header.file_meta = meta
-        at = self.beginning.tell()
+        self._pixels = at = self.beginning.tell()
         if not self.beginning.read(1):
             if inflater.unconsumed_tail:
                 raise UserError(
@@ -67,7 +67,7 @@ class Deflated:
             )
         stream.seek(self._start)
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        plain = inflater.decompress(stream.read(), total + 2 * HEADER)
+        plain = inflater.decompress(stream.read(), self._pixels + total + HEADER)
         if inflater.unconsumed_tail:
             raise UserError(
                 f"{self._path} inflates to more than its header says "

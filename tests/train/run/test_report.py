@@ -1,14 +1,22 @@
 """The report is drawn whatever the cases have."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from medgym.cases import open_cases, write_cases
+from medgym.episode import Rules
+from medgym.messages import Message, Reply, render_answer, render_call
+from medgym.policy import Policy, Sampling
+from medgym.rollout import collect
+from medgym.tool import load_tools
 from medgym.train.recipe.schema import parse_recipe
+from medgym.train.run.looks import close_up, gold_of, looks_sheet
 from medgym.train.run.opened import Run
 from medgym.train.run.report import draw_report
 
@@ -70,3 +78,44 @@ def test_cases_without_regions_and_with_many_answers_have_a_report(
     # A case without regions is shown without a lesion: two pictures, the third place empty.
     assert [len(axis.get_images()) for axis in figure.axes[4:7]] == [1, 1, 0]
     assert not any(axis.patches for axis in figure.axes[4:7])
+
+
+class Scrolls(Policy):
+    """Goes to an axial slice, looks at a part of it, and answers."""
+
+    spec = "scrolls"
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        made = sum(message.role == "assistant" for message in conversation)
+        calls = (
+            ("slice", {"view": 0, "plane": "axial", "index": 2}),
+            ("zoom", {"view": 1, "box": BOX}),
+        )
+        return Reply(render_call(*calls[made]) if made < 2 else render_answer("A"))
+
+
+BOX = [0, 0, 500, 500]
+COLOURS = "#d55e00", "#0072b2"
+
+
+def test_looks_at_a_volume_are_shown_as_the_scout_the_slice_and_the_close_look() -> None:
+    (case,) = open_cases("phantom,look=ct-volume,question=kind,size=128,depth=8:train[:1]")
+    rules = Rules(load_tools(["slice", "zoom"]), view_size=64)
+    played = list(collect([case], Scrolls(), rules, group_size=2))
+    workspace = rules.begin(case).workspace
+    one, row, square = (384 + 2 * 8, 384 + 16 + 3 * 8, (384 + 8) * 2 + 8)
+    assert looks_sheet(workspace, case, 0, [], COLOURS).size == (one, row)
+    made = looks_sheet(workspace, case, 0, played, COLOURS)
+    assert made.size == (square, 2 * row - 8)
+    drawn = (np.asarray(made) == (0xD5, 0x5E, 0x00)).all(axis=-1)
+    right = (np.asarray(made) == (0x00, 0x72, 0xB2)).all(axis=-1)
+    shown = right if played[0].correct else drawn
+    # The looks are boxed on the slice, which stands at the top right, and on nothing else.
+    assert shown[:row, one:].any()
+    assert not shown[:, : one - 8].any()
+    gold = gold_of(case)
+    assert gold is not None
+    close, place = close_up(workspace, gold)
+    assert place == f", axial {gold.middle} of 0 to 7"
+    x0, y0, x1, y1 = gold.box_px
+    assert close.width % (2 * max(x1 - x0, y1 - y0)) == 0
