@@ -16,6 +16,7 @@ from medgym.commands.scrub import scrub
 from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import RunError, UserError
 from medgym.progress import progress
+from medgym.regions import Region
 
 QUESTION = 4000
 """Characters of a question that are printed."""
@@ -96,8 +97,18 @@ def _options(case: Case) -> Sequence[str]:
 def _regions(case: Case) -> Sequence[str]:
     return [
         f"; {safe_line(r.label)} at {', '.join(f'{v:g}' for v in r.box_px)} px of image {r.image}"
+        f"{_place(r)}"
         for r in case.regions
     ]
+
+
+def _place(region: Region) -> str:
+    """On which images of a study a region lies; nothing where there is only one."""
+    if region.plane is None or region.index is None:
+        return ""
+    last = region.index + region.count - 1
+    to = f" to {last}" if region.count > 1 else ""
+    return f", {safe_line(region.plane)} {region.index}{to}"
 
 
 @app.command("show")

@@ -8,8 +8,14 @@ _LONG = 6
 """Characters of a word that is looked for in bytes too: a shorter one is there by chance."""
 
 _WORD = re.compile(r"[^\W_]+")
+_MONTHS = (
+    "(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    "|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
 _TELLING = re.compile(
-    r"\d{5}|[@^]|://|\d[-/.]\d+[-/.]\d|\d{3}[-. ]\d{4}|(?:\d{1,3}\.){3}\d", re.ASCII
+    r"\d{5}|[@^]|://|\d[-/.]\d+[-/.]\d|\d{3}[-. ]\d{4}|(?:\d{1,3}\.){3}\d"
+    rf"|\b\d{{1,4}}[-. /,]*{_MONTHS}\b|\b{_MONTHS}[-. /,]*\d",
+    re.ASCII | re.IGNORECASE,
 )
 """The form of a number of a person, a date, an address, a telephone."""
 

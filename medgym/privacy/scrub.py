@@ -69,7 +69,7 @@ def scrub(folder: Path, out: Path, *, mask_text: bool = False) -> ScrubReport:
             advance(1)
     with _writing(out):
         text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False)
-        write_atomic(report_path(out), text.encode("utf-8", "surrogateescape") + b"\n")
+        write_atomic(report_path(out), text.encode("utf-8", "backslashreplace") + b"\n")
         report_path(out).chmod(0o600)
     return report
 

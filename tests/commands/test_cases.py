@@ -82,3 +82,8 @@ def test_a_long_id_is_cut_and_takes_no_time(tmp_path: Path, capsys: Capture) -> 
     spec = hostile(tmp_path, id=long_id)
     assert main(["cases", "show", spec, "--gold", "--out", str(tmp_path / "sheet.png")]) == 0
     assert Image.open(tmp_path / "sheet.png").width < 1_000
+
+
+def test_the_gold_of_a_study_says_on_which_images_it_lies(capsys: Capture) -> None:
+    assert main(["cases", "phantom,look=ct-volume,size=128,depth=8:test[3:4]", "--gold"]) == 0
+    assert "48, 52 px of image 0, axial 4 to 5\n" in capsys.readouterr().out

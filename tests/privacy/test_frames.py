@@ -29,7 +29,7 @@ def jpeg(pixels: Any, **how: Any) -> bytes:
 
 def codestream() -> bytes:
     """A JPEG 2000 frame with a comment."""
-    data = pydicom.dcmread(get_testdata_file("JPEG2000.dcm", download=False))
+    data = pydicom.dcmread(str(get_testdata_file("JPEG2000.dcm", download=False)))
     (frame,) = generate_frames(data.PixelData, number_of_frames=1)
     at = frame.index(b"\xff\x52")
     comment = b"\xff\x64" + struct.pack(">HH", len(SAID) + 4, 1) + SAID
@@ -41,7 +41,7 @@ def codestream() -> bytes:
 )
 def test_texts_in_frames_become_zeros(tmp_path: Path, pixels: Any, place: str) -> None:
     if place == "comment":
-        data = pydicom.dcmread(get_testdata_file("JPEG2000.dcm", download=False))
+        data = pydicom.dcmread(str(get_testdata_file("JPEG2000.dcm", download=False)))
         data.PixelData = encapsulate([codestream()])
     else:
         grey = (pixels >> 4).astype(np.uint8)

@@ -196,6 +196,16 @@ def test_a_name_in_a_text_that_stays_is_removed_with_it(tmp_path: Path, pixels: 
         assert keyword not in header
 
 
+@pytest.mark.parametrize("text", ["3-NOV-62", "Nov62", "born November 3", "3. November 1962"])
+def test_a_date_with_the_name_of_its_month_is_a_date(
+    tmp_path: Path, pixels: Any, text: str
+) -> None:
+    save(ct(pixels, LUTExplanation=text, ConvolutionKernel="B30f"), tmp_path / "in" / "a.dcm")
+    (new,) = written(scrub(tmp_path / "in", tmp_path / "out")).values()
+    assert "LUTExplanation" not in pydicom.dcmread(new)
+    assert pydicom.dcmread(new).ConvolutionKernel == "B30f"
+
+
 def test_times_of_acquisition_keep_only_their_order(tmp_path: Path, pixels: Any) -> None:
     """Two time points stay two volumes."""
     for number, time in enumerate(("101500", "101500", "093000", "093000")):
@@ -299,6 +309,14 @@ def test_a_pyramid_of_tiles_is_refused_as_the_slide_that_it_is(tmp_path: Path, p
             made.write(level[:: number + 1, :: number + 1], tile=(64, 64), photometric="rgb",
                        subfiletype=number)  # fmt: skip
     assert "it is a whole slide" in refused(tmp_path)
+
+
+def test_the_report_is_json_whatever_files_are_called(tmp_path: Path, pixels: Any) -> None:
+    name = os.fsdecode(b"M\xfcller \xc3\xbc.dcm")
+    save(ct(pixels), tmp_path / "in" / name)
+    scrub(tmp_path / "in", tmp_path / "out")
+    (found,) = report_of(tmp_path / "out")["files"]
+    assert found["from"] == name
 
 
 def test_a_full_disk_stops_it(tmp_path: Path, pixels: Any) -> None:
