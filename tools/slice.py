@@ -44,7 +44,11 @@ class SliceTool(Tool):
         plane = seen.plane if args.plane is None else args.plane
         index = args.index if args.mm is None else opened.index_at(plane, args.mm)
         slab = Slab(args.slab, args.how) if args.slab > 1 else None
+        if plane in opened.planes and opened.planes[plane].count == 1:
+            slab = None
         place = workspace.place(seen.image, plane, index, slab, seen.window)
+        if slab is not None:
+            opened.at(place)  # which says whether they can be shown as one
         mm = opened.place_mm(place)
         return ToolResult(
             "" if mm is None else f"It lies at {mm:.1f} mm.",

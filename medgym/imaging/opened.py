@@ -21,7 +21,7 @@ from medgym.imaging.grey import LookupTable, Window, WindowFunction
 from medgym.imaging.imaging_study import IMAGE, ImagingStudy, OneImage, Plane, shown_in
 from medgym.imaging.reach import KEPT, WHOLE
 from medgym.imaging.rendering import Box, Study
-from medgym.imaging.slabs import Slab
+from medgym.imaging.slabs import NoSlab, Slab
 from medgym.imaging.study import ImageRef, decoded, open_study, place_of
 
 Asked = TypeVar("Asked")
@@ -120,7 +120,9 @@ class OpenedImage:
         """A place that exists.
 
         Raises:
-            ToolError: it does not, or a window is asked for where there are colours.
+            ToolError: it does not, or a window is asked for where there are colours, or a slab of
+                images too large for one.
+            UnreadableImage: it cannot be read whether there are colours.
         """
         plane = self.planes.get(place.plane)
         if plane is None:
@@ -129,8 +131,15 @@ class OpenedImage:
         if not 0 <= place.index < plane.count:
             index, last = str(place.index)[:12], plane.count - 1
             raise ToolError(f"there is no index {index}; plane {place.plane} has 0 to {last}")
+        width, height = plane.size
+        is_slab = place.slab is not None and place != self.place and plane.count > 1
+        if is_slab and width * height > WHOLE:
+            raise ToolError(
+                f"plane {place.plane} has {width} x {height} pixels, too many for a slab; "
+                "expected one image"
+            )
         if place.window is not None:
-            _require_grey(self.start)
+            _require_grey(self._shape(place))
         return place
 
     def at(self, place: ImagePlace) -> Study:
@@ -161,18 +170,23 @@ class OpenedImage:
     def true_size(self, place: ImagePlace, box_px: Box) -> tuple[float, float]:
         """The sides of a region, as `Study.true_size` gives them."""
         width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
+        return self._shape(place).true_size(width, height)
+
+    def _shape(self, place: ImagePlace) -> Study:
+        """What an image says of itself; elsewhere than at the start it has a single pixel."""
         if place.image == self.place.image:
-            return self.start.true_size(width, height)
+            return self.start
         shape = self._shapes.get(place.image)
         if shape is None:
-            if self._is_large(place):
-                named = self._name(place)
+            plain = replace(place, window=None)
+            if self._is_large(plain):
+                named = self._name(plain)
                 shape = self._asked(lambda study: study.image(*named, (0.0, 0.0, 1.0, 1.0)))
             else:
-                shape = self.at(place)
+                shape = self.at(plain)
             one = np.zeros((1, 1, *shape.pixels.shape[2:]), shape.pixels.dtype)
             shape = self._shapes[place.image] = replace(shape, pixels=one, hidden=None)
-        return shape.true_size(width, height)
+        return shape
 
     def place_mm(self, place: ImagePlace) -> float | None:
         """Where the image at a place lies, see `ImagingStudy.place_mm`."""
@@ -207,6 +221,8 @@ class OpenedImage:
     def _asked(self, ask: Callable[[ImagingStudy], Asked]) -> Asked:
         try:
             return ask(self.study)
+        except NoSlab as error:
+            raise ToolError(f"{error}; expected one image") from error
         except UserError as error:
             raise UnreadableImage(str(error)) from error
 
@@ -216,7 +232,7 @@ class OpenedImage:
         return named.plane, named.index
 
     def _is_large(self, place: ImagePlace) -> bool:
-        if place == self.place or place.slab is not None:
+        if place == self.place:
             return False
         width, height = self.size(place)
         return width * height > WHOLE

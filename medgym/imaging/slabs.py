@@ -13,9 +13,14 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
+from medgym.errors import UserError
 from medgym.imaging.rendering import Study
 
 How = Literal["mean", "maximum", "minimum"]
+
+
+class NoSlab(UserError):
+    """Images that cannot be shown as one."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,17 @@ def combined(images: Iterable[Study], middle: Study, how: How) -> Study:
 
     Args:
         images: those of the slab, one or more, of which one is in memory at a time.
+
+    Raises:
+        NoSlab: some are grey and others coloured.
     """
     kind = middle.pixels.dtype
     total: NDArray[Any] = np.zeros(middle.pixels.shape, np.float64 if how == "mean" else kind)
     count = np.zeros(total.shape[:2], np.int32)
     extreme = np.maximum if how == "maximum" else np.minimum
     for image in images:
+        if image.pixels.ndim != total.ndim:
+            raise NoSlab("grey and coloured images make no slab")
         kind = np.result_type(kind, image.pixels.dtype)
         known = _measured(image)
         here = known if total.ndim == 2 else known[..., None]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from medgym.errors import UserError
 from medgym.imaging.grey import LookupTable, Window, WindowFunction
 from medgym.imaging.imaging_study import ImagingStudy, Plane, Region, part_of
 from medgym.imaging.opened import ImagePlace, OpenedImage, Sent
@@ -34,7 +35,13 @@ class Stretched(ImagingStudy):
 
     def decode(self, plane: str, index: int, region: Region) -> Study:
         """See `ImagingStudy.decode`."""
-        own, study = self.planes[plane], self._other.at(self._there(plane, index))
+        own = self.planes[plane]
+        try:
+            study = self._other.at(self._there(plane, index))
+        except UserError as error:  # whose text names a file that is none of this case
+            raise UserError(
+                "an image of the other case cannot be read; fix: play that case, which says why"
+            ) from error
         (wide, high), (width, height) = own.size, study.size
         if (wide, high) == (width, height):
             return part_of(replace(study, view_sizes=None), region)

@@ -34,6 +34,7 @@ from medgym.messages import ToolCall
 from medgym.metrics.counterfactual import exchanged
 from medgym.metrics.looking import hit
 from medgym.metrics.regions import overlap, placed, regions_iou
+from medgym.metrics.stretched import stretched
 from medgym.rollout.record import looks_of
 from medgym.source import Source
 from medgym.storage.run_folder import content
@@ -336,3 +337,43 @@ def test_of_a_huge_plane_only_the_region_is_read() -> None:
     assert view.picture == rendered(VALUES[2], view, Window(40, 800))
     with pytest.raises(ToolError, match="20000 x 14000 pixels, too many"):
         space.study(view)
+
+
+class Mixed(PlainVolume):
+    """A volume of grey slices, of which the fourth is coloured."""
+
+    def decode(self, plane: str, index: int, region: tuple[int, int, int, int]) -> Study:
+        study = super().decode(plane, index, region)
+        if (plane, index) != ("axial", 3):
+            return study
+        return Study(np.zeros((*study.pixels.shape, 3), np.uint8))
+
+
+def test_grey_and_coloured_images_make_no_slab_and_colours_have_no_window() -> None:
+    volume = Mixed(VALUES)
+    space = Workspace([OpenedImage(volume, ImagePlace("axial", 0), volume.image("axial", 0))])
+    called(space, "slice", view=0, index=2)
+    said = refused(space, "slice", view=0, index=2, slab=3)
+    assert said == "grey and coloured images make no slab; expected one image"
+    called(space, "slice", view=0, index=3)
+    assert "has colours" in refused(space, "window", view=2, centre=0.0, width=9.0)
+
+
+def test_a_slab_of_images_too_large_for_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medgym.imaging.opened.WHOLE", 200)  # an axial slice has 280
+    said = refused(workspace(), "slice", view=0, plane="axial", index=2, slab=3)
+    assert said == "plane axial has 20 x 14 pixels, too many for a slab; expected one image"
+
+
+def test_an_exchanged_image_that_cannot_be_read_is_not_named() -> None:
+    class Gone(PlainVolume):
+        def decode(self, plane: str, index: int, region: tuple[int, int, int, int]) -> Study:
+            if plane == "axial":
+                raise UserError("no such image: /cases/doe.dcm; fix: check the path")
+            return super().decode(plane, index, region)
+
+    volume = Gone(OTHER)
+    other = OpenedImage(volume, START, volume.image("coronal", 3))
+    with pytest.raises(UserError) as error:
+        stretched(other, opened()).at(ImagePlace("axial", 2))
+    assert "doe" not in str(error.value)

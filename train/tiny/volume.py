@@ -30,9 +30,12 @@ from .warmup import Glimpse, warm_up
 VOLUME = BaseConfig(
     cases="phantom,look=ct-volume,question=kind,size=128,depth=8:train[:3000]",
     warm_steps=250,
-    steps=400,
+    steps=300,
 )
 """What the base of `tiny-volume` is made with."""
+
+SCOUTS_FIRST = 2.6
+"""Steps that show scouts alone, for each step that shows all views."""
 
 
 def volume_base(config: BaseConfig = VOLUME) -> Path:
@@ -56,14 +59,15 @@ def volume_base(config: BaseConfig = VOLUME) -> Path:
             looked = lessons[0].cases
             views = volume_glimpses(looked, shown[: len(looked)])
             scouts = [view for view in views if view.look == SCOUT]
-            with progress("base: seeing", 2 * config.warm_steps) as advance:
-                for each in (scouts, views):
+            first = round(SCOUTS_FIRST * config.warm_steps)
+            with progress("base: seeing", first + config.warm_steps) as advance:
+                for each, steps in ((scouts, first), (views, config.warm_steps)):
                     warm_up(
                         model,
                         processor,
                         each,
                         images,
-                        steps=config.warm_steps,
+                        steps=steps,
                         seed=seed_of(config.seed, "warm-up"),
                         learning_rate=config.warm_rate,
                         on_step=lambda step, loss: advance(1, loss=loss),
@@ -78,9 +82,7 @@ def volume_base(config: BaseConfig = VOLUME) -> Path:
                     _schedule(config, config.steps, config.rate),
                     seed=seed_of(config.seed, "sft"),
                     parts=("language", "vision", "projector"),
-                    token_weights={
-                        i: config.coordinates for t, i in tokens.items() if _is_place(t)
-                    },
+                    token_weights={i: _weight(t, config.coordinates) for t, i in tokens.items()},
                     on_step=lambda step, logs: advance(1, loss=logs["loss"]),
                 )
         save_model(model, processor, folder)
@@ -93,9 +95,12 @@ def tiny_volume() -> Path:
     return volume_base()
 
 
-def _is_place(piece: str) -> bool:
-    """Whether a token is a coordinate of a box, or an index."""
-    return piece.removesuffix(", ").partition("}")[0].isdecimal()
+def _weight(piece: str, coordinates: float) -> float:
+    """The weight of a token: an index is the one number of its call, a box has four of them."""
+    number, index, _ = piece.removesuffix(", ").partition("}")
+    if not number.isdecimal():
+        return 1.0
+    return 4 * coordinates if index else coordinates
 
 
 AWAY = (-2.0, -2.0, -1.0, -1.0)

@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         {"command": "rollout", "policy": "scrolls", "cases": CASES},
     )
     rules = Rules(tools=load_tools(["slice", "zoom", "window"]), view_size=64)
-    for _ in collect(open_cases(CASES), Scrolls(), rules, out=folder, ordered=True):
+    for _ in collect(open_cases(CASES), Scrolls(), rules, out=folder, concurrency=1):
         pass
     folder.finish()
     return folder
