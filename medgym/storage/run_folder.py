@@ -40,7 +40,8 @@ from medgym.trajectory import Trajectory
 
 PACKAGES = (
     "numpy", "pillow", "pydantic", "gymnasium", "pyarrow", "scipy", "scikit-image", "pydicom",
-    "bm25s", "torch", "torchvision", "transformers", "trl", "peft", "accelerate", "datasets", "ray",
+    "python-gdcm", "nibabel", "openslide-python", "av", "bm25s", "torch", "torchvision",
+    "transformers", "trl", "peft", "accelerate", "datasets", "ray",
 )  # fmt: skip
 """Packages whose versions a manifest names, where they are installed."""
 
