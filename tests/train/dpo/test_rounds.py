@@ -113,7 +113,7 @@ def test_a_run_that_was_killed_in_the_second_round_ends_as_one_that_was_not(
 def test_kto_learns_from_the_episodes_that_dpo_made_pairs_of(done: Run, tmp_path: Path) -> None:
     stored = str(done.folder / "trajectories" / "dpo" / "round-1")
     run = run_of(tmp_path, dpo=None, pairs={"run": stored}, kto={"max_steps": 1})
-    outcomes, image = outcomes_of(run)
+    outcomes, _, image = outcomes_of(run)
     right = sum(t.correct for t in RunFolder.open(stored).trajectories)
     assert (len(outcomes), sum(each.desirable for each in outcomes)) == (24, right)
     assert all(image(name).size for name in outcomes[0].sample.pictures)
