@@ -173,10 +173,10 @@ def test_a_run_of_before_there_were_forks_is_read(
 
     from medgym.storage import trajectories
 
-    new = trajectories._schema()
+    new = trajectories._schema(places=False)
     old = new.remove(new.get_field_index("fork"))
     assert isinstance(old, pyarrow.Schema)
-    monkeypatch.setattr(trajectories, "_schema", lambda: old)
+    monkeypatch.setattr(trajectories, "_schema", lambda places: old)
     store = TrajectoryStore(tmp_path)
     store.write(played)
     monkeypatch.undo()
