@@ -157,7 +157,7 @@ class OpenedImage:
                 f"plane {place.plane} has {width} x {height} pixels, too many for this tool; "
                 "expected a view of another plane"
             )
-        with self._reading:  # whoever wants the same waits for it, and none reads beside it
+        with self._reading:  # all who want the same image wait for one reading of it
             return self._held(place)
 
     def render(self, place: ImagePlace, box_px: Box, size: tuple[int, int]) -> Image.Image:
