@@ -61,6 +61,7 @@ class Case(BaseModel):
         answer_type: what kind of answer is asked for; it decides how an answer is scored.
         regions: gold findings, never shown.
         modality: DICOM modality code. specialty: who reads it, triage's gold.
+        accepted: further right answers, beside `answer`; of a `choice` other right options.
         group: patient (or image) key: the unit for splitting, for clustered statistics and for the
             guard of retrieval.
     """
@@ -74,6 +75,7 @@ class Case(BaseModel):
     options: tuple[str, ...] = ()
     context: str = ""
     answer: str
+    accepted: tuple[str, ...] = ()
     answer_type: AnswerType = "open"
     regions: tuple[Region, ...] = ()
     modality: str | None = None
@@ -174,6 +176,7 @@ class CaseList(Sequence[Case]):
     Attributes:
         view_size: the greatest view size that the cases' source allows; None where any will do.
         all_gold: whether the source says that each case has gold.
+        notes: what every result that uses these cases has to say of them, see `Source.notes`.
     """
 
     def __init__(
@@ -189,6 +192,13 @@ class CaseList(Sequence[Case]):
         self._by_id: dict[str, int] | None = None
         self.view_size = view_size
         self.all_gold = all_gold
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def dropped(self) -> Sequence[tuple[str, str]]:
+        """The rows of the whole split that make no case: where each is, and why."""
+        found: Sequence[tuple[str, str]] = getattr(self._cases, "dropped", ())
+        return found
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -200,7 +210,7 @@ class CaseList(Sequence[Case]):
     def __getitem__(self, index: int | slice) -> "Case | CaseList":
         if isinstance(index, slice):
             part = CaseList(self._cases, self._indices[index], self.view_size, self.all_gold)
-            part._ids = self._ids
+            part._ids, part.notes = self._ids, self.notes
             return part
         return self._made(self._indices[index])
 
@@ -299,8 +309,10 @@ def _opened(spec: str) -> CaseList:
         if parts.split not in source.splits:
             raise unknown(f"split of {parts.source}", parts.split, source.splits)
         view_size = max(source.view_sizes) if source.view_sizes else None
+        notes = source.notes(parts.split)
     made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
     found = CaseList(made, None, view_size, source.all_gold)
+    found.notes = notes
     found._ids = CaseIds(spec.partition("[")[0])
     if made.is_made:
         _check_all(found)

@@ -14,7 +14,7 @@ class Source(ABC):
 
     It is built from the options of a case spec (`phantom,look=ct:train` builds it with `look="ct"`)
     and raises `UserError` on one that it does not know. A source must never put one `group` into
-    two of its splits.
+    two of its splits; where a published data set does, `notes` says so.
     """
 
     name: ClassVar[str]
@@ -33,6 +33,12 @@ class Source(ABC):
     @abstractmethod
     def cases(self, split: str) -> Sequence[Case]:
         """The cases of one of `splits`, made when they are indexed."""
+
+    def notes(self, split: str) -> tuple[str, ...]:
+        """What every result that uses a split has to say of it: that it shares patients with
+        another one, as it was published, or that the copy is not the published one. A sentence
+        each, without a full stop."""
+        return ()
 
     @classmethod
     def open_image(cls, ref: ImageRef) -> Study | ImagingStudy:

@@ -15,6 +15,8 @@ from medgym.errors import UserError
 from medgym.failures import ContractError, at
 from medgym.files import open_regular
 from medgym.imaging.clips.study import ClipStudy, is_clip
+from medgym.imaging.containers.held import HeldFile, naming
+from medgym.imaging.containers.members import DATA, held_data, held_member
 from medgym.imaging.dicom.file import is_dicom
 from medgym.imaging.dicom.study import DicomStudy
 from medgym.imaging.grey import LookupTable as LookupTable
@@ -42,9 +44,10 @@ class ImageRef(BaseModel):
     """Where one image of a case is, without its pixels.
 
     `uri` is `file:PATH` or `file:///ENCODED/PATH` (see `medgym.uris`), or `SCHEME:...` of a source
-    that opens it, such as `phantom:...`. `series` chooses one of several in a folder, a zip or a
-    DICOMDIR, or a time point of a NIfTI file. `plane` and `index` choose an image of several, and
-    `slab` shows it together with its neighbours.
+    that opens it, such as `phantom:...`, or `data:...`, which holds the image itself. `member` is
+    one image of a zip or a Parquet file (see `medgym.imaging.containers`). `series` chooses one of
+    several in a folder, a zip or a DICOMDIR, or a time point of a NIfTI file. `plane` and `index`
+    choose an image of several, and `slab` shows it together with its neighbours.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +55,7 @@ class ImageRef(BaseModel):
     uri: str
     role: Literal["current", "prior"] = "current"
     frame: int | None = None
+    member: str | None = None
     series: str | None = None
     plane: str | None = None
     index: int | None = None
@@ -72,7 +76,9 @@ def open_study(path_or_ref: "str | os.PathLike[str] | ImageRef") -> ImagingStudy
     """
     if isinstance(path_or_ref, ImageRef):
         return _opened(path_or_ref)
-    if isinstance(path_or_ref, str) and (path_or_ref.startswith(SCHEME) or _drawn(path_or_ref)):
+    if isinstance(path_or_ref, str) and (
+        path_or_ref.startswith((SCHEME, DATA)) or _drawn(path_or_ref)
+    ):
         return _opened(ImageRef(uri=path_or_ref))
     return _opened_file(Path(path_or_ref))
 
@@ -116,11 +122,13 @@ def decoded(study: ImagingStudy, ref: ImageRef, place: tuple[str, int]) -> Study
     Raises:
         UserError: there is no such place, or it cannot be read.
     """
-    if ref.slab is not None:
-        return study.slab(*place, ref.slab)
-    if isinstance(study, DicomStudy | PictureStudy) and place == (IMAGE, 0) and study.frames == 1:
-        return study.frame(0)  # which spares reading the header again
-    return study.image(*place)
+    with naming(study):
+        if ref.slab is not None:
+            return study.slab(*place, ref.slab)
+        is_first = place == (IMAGE, 0)
+        if isinstance(study, DicomStudy | PictureStudy) and is_first and study.frames == 1:
+            return study.frame(0)  # which spares reading the header again
+        return study.image(*place)
 
 
 def open_file(path: Path, frame: int | None = None) -> Study:
@@ -140,9 +148,8 @@ def need_of(ref: ImageRef) -> int:
     0 for a file that `open_image` refuses.
     """
     try:
-        path = file_path(ref.uri)
-        assert path is not None
-        study = _opened_file(path, ref.series, as_frames=ref.frame is not None)
+        study = _opened(ref)
+        assert isinstance(study, _Framed | VolumeStudy | SlideStudy)
         plane, index = place_of(study, ref)
         if isinstance(study, _Framed):
             if study.frames == 1:
@@ -157,11 +164,36 @@ def need_of(ref: ImageRef) -> int:
 
 
 def _opened(ref: ImageRef) -> ImagingStudy:
+    as_frames = ref.frame is not None
+    if ref.uri.startswith(DATA):
+        return _opened_held(held_data(ref.uri), ref.series, as_frames)
     path = file_path(ref.uri)
     if path is None:
         drawn = _drawn_by_source(ref)
         return OneImage(ref.uri, drawn) if isinstance(drawn, Study) else drawn
-    return _opened_file(path, ref.series, as_frames=ref.frame is not None)
+    if ref.member is not None:
+        return _opened_held(held_member(path, ref.member), ref.series, as_frames)
+    return _opened_file(path, ref.series, as_frames=as_frames)
+
+
+def open_bytes(data: bytes, name: str) -> ImagingStudy:
+    """Open an image file that is in memory.
+
+    Args:
+        data: what the file holds.
+        name: what errors call it.
+
+    Raises:
+        UserError: as `open_image` does.
+    """
+    return _opened_held(HeldFile(name, data), None, False)
+
+
+def _opened_held(held: HeldFile, series: str | None, as_frames: bool) -> "_Opened":
+    with held.named():
+        study = _opened_file(held.path, series, as_frames=as_frames)
+    held.keep_for(study)
+    return study
 
 
 _Framed = DicomStudy | PictureStudy | OneFile | ClipStudy

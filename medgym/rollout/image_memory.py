@@ -18,8 +18,8 @@ from medgym.imaging.reach import reach_need
 from medgym.imaging.study import ImageRef, need_of
 from medgym.memory import machine_memory, readable
 
-FILE = "file"
-"""The scheme of files, whose headers say how large they are."""
+FILES = ("file", "data")
+"""The schemes of files, whose headers say how large they are."""
 
 _largest: dict[str, int] = {}
 """The bytes of the largest image of each source so far, by scheme. A source's image says how large
@@ -30,7 +30,7 @@ def note_sizes(images: Sequence[ImageRef], opened: Sequence[OpenedImage]) -> Non
     """Take note of how much memory the images of sources take."""
     for ref, image in zip(images, opened, strict=True):
         scheme = ref.uri.partition(":")[0]
-        if scheme == FILE:
+        if scheme in FILES:
             continue
         study = image.start
         # While a region is shown, colours are held in Pillow's form too, and grey values as bytes.
@@ -139,7 +139,7 @@ class ImageMemory:
     async def _size(self, ref: ImageRef) -> int:
         """What opening and showing an image takes; 0 where it cannot be opened."""
         scheme = ref.uri.partition(":")[0]
-        if scheme == FILE:
+        if scheme in FILES:
             return await asyncio.to_thread(need_of, ref)
         async with self._measuring:
             if scheme not in _largest:

@@ -158,6 +158,20 @@ class Archive:
         infos.sort(key=lambda info: info.filename)
         return [Member(self, info) for info in infos if not _hidden(info.filename)]
 
+    def member(self, name: str) -> zipfile.ZipInfo:
+        """The member of that path.
+
+        Raises:
+            UserError: there is none, or it is a folder.
+        """
+        try:
+            info = self._zip.getinfo(name)
+        except KeyError:
+            raise UserError(f"{self.path} has no member {name!r}; fix: check its path") from None
+        if info.is_dir():
+            raise UserError(f"{name!r} of {self.path} is a folder; fix: name an image in it")
+        return info
+
     def read(self, info: zipfile.ZipInfo, size: int) -> bytes:
         """The first bytes of a member."""
         with self._opened(info) as stream:

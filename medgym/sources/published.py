@@ -1,0 +1,144 @@
+"""What the sources of published data sets have in common: a card, a local copy, asserted counts.
+
+`NAME:SPLIT` reads the local copy of a data set, in the layout in which it is published: the folder
+`DIR/NAME`, or `DIR` itself, where DIR is the option `data`, else `$MEDGYM_DATA`, else
+`medgym` in the user's data folder (`~/.local/share`). `medgym cases get NAME` fetches it there.
+"""
+
+import os
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from medgym.cases import Case
+from medgym.errors import UserError, unknown
+from medgym.source import Source
+from medgym.sources.card import Card, SplitCounts
+from medgym.sources.rows import RowCases
+
+DATA = "MEDGYM_DATA"
+"""The variable that names the folder of all data sets."""
+
+COUNTS = ("published", "any")
+
+
+class PublishedSource(Source):
+    """A published data set.
+
+    Args:
+        data: the folder of the local copy, or the one in which it is called as the source is.
+        counts: `published` refuses a copy whose counts are others than the card says; `any` reads
+            it all the same, and every result that uses it says so.
+
+    Attributes:
+        folder: the local copy.
+
+    Raises:
+        UserError: there is no local copy.
+    """
+
+    card: ClassVar[Card]
+
+    def __init__(self, data: str | None = None, counts: str = "published") -> None:
+        if counts not in COUNTS:
+            raise unknown("counts", counts, COUNTS)
+        self.counts = counts
+        self.folder = local_copy(self.card, data)
+
+    @abstractmethod
+    def load(self, split: str) -> RowCases[Any]:
+        """The cases of a published split, without a look at how many there are."""
+
+    def found_counts(self, split: str, loaded: RowCases[Any]) -> SplitCounts:
+        """What a loaded split holds, counted as the card counts. Rows only, by default."""
+        return SplitCounts(rows=len(loaded.rows))
+
+    def cases(self, split: str) -> Sequence[Case]:
+        """The cases of a split, whose counts are those of the card.
+
+        Raises:
+            UserError: they are others; a file is missing, or has another form.
+        """
+        loaded = self.load(split)
+        if self.counts == "published":
+            expected = self.card.splits[split]
+            differences = _differences(expected, self.found_counts(split, loaded))
+            if differences:
+                origin = {"counted": "", "card": " (by its page)", "inferred": " (inferred)"}
+                raise UserError(
+                    f"the copy of {self.card.name}:{split} in {self.folder} has "
+                    f"{'; '.join(differences)}{origin[expected.origin]}; fix: fetch revision "
+                    f"{self.card.revision} again (medgym cases get {self.card.name}), or write "
+                    f"{self.card.name},counts=any:{split} if you mean this copy"
+                )
+        return loaded
+
+    def notes(self, split: str) -> tuple[str, ...]:
+        """The leaks of the published splits, and that the copy may be another one."""
+        other = f"the counts of {self.card.name} were not held to those published"
+        return self.card.leaks + ((other,) if self.counts == "any" else ())
+
+    def file(self, *names: str) -> Path:
+        """A file or folder of the local copy, by the first of the names that is there.
+
+        Raises:
+            UserError: none is there.
+        """
+        for name in names:
+            if (self.folder / name).exists():
+                return self.folder / name
+        raise UserError(
+            f"{self.folder} has no {' or '.join(names)}, so it is no whole copy of "
+            f"{self.card.name}; fix: run medgym cases get {self.card.name} ({self.card.layout})"
+        )
+
+
+def data_folder(given: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of all data sets."""
+    named = given or os.environ.get(DATA)
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "medgym"
+
+
+def local_copy(card: Card, data: str | None) -> Path:
+    """The folder of a data set's local copy: `DIR/NAME`, or `DIR` itself where that has its files.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = data_folder(data)
+    inside = folder / card.name
+    if inside.is_dir():
+        return inside
+    wanted = [file.path for file in card.files if not file.optional]
+    if folder.is_dir() and any(_is_there(folder, path) for path in wanted):
+        return folder
+    raise UserError(
+        f"there is no copy of {card.name} in {folder}; fix: run medgym cases get {card.name} "
+        f"(it shows the licence), or name your copy: {card.name},data=DIR (or ${DATA})"
+    )
+
+
+def _is_there(folder: Path, path: str) -> bool:
+    return any(folder.glob(path)) if "*" in path else (folder / path).exists()
+
+
+def _differences(expected: SplitCounts, found: SplitCounts) -> list[str]:
+    """What two counts of a split differ in, of what is known of both."""
+    pairs: list[tuple[str, int, int]] = [("rows", expected.rows, found.rows)]
+    if expected.images is not None and found.images is not None:
+        pairs.append(("images", expected.images, found.images))
+    if expected.types and found.types:
+        names = sorted({*expected.types, *found.types})
+        for name in names:
+            pairs.append((f"{name} rows", expected.types.get(name, 0), found.types.get(name, 0)))
+    return [f"{b:,} {what} (expected {a:,})" for what, a, b in pairs if a != b]
+
+
+def counted(values: Iterable[str]) -> Mapping[str, int]:
+    """How often each value occurs."""
+    return Counter(values)

@@ -1,0 +1,1 @@
+"""Published sets of volumes, of several images, and of reports."""

@@ -1,0 +1,1 @@
+"""Published sets of questions about one image each."""
