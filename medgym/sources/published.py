@@ -55,6 +55,13 @@ class PublishedSource(Source):
         """What a loaded split holds, counted as the card counts. Rows only, by default."""
         return SplitCounts(rows=len(loaded.rows))
 
+    def expected_counts(self, split: str) -> SplitCounts | None:
+        """What the card says that a split holds; None where no count is known.
+
+        A source with several copies or versions finds its own among `card.splits`.
+        """
+        return self.card.splits[split]
+
     def cases(self, split: str) -> Sequence[Case]:
         """The cases of a split, whose counts are those of the card.
 
@@ -63,9 +70,10 @@ class PublishedSource(Source):
         """
         loaded = self.load(split)
         if self.counts == "published":
-            expected = self.card.splits[split]
-            differences = _differences(expected, self.found_counts(split, loaded))
-            if differences:
+            expected = self.expected_counts(split)
+            found = self.found_counts(split, loaded)
+            differences = [] if expected is None else _differences(expected, found)
+            if expected is not None and differences:
                 origin = {"counted": "", "card": " (by its page)", "inferred": " (inferred)"}
                 raise UserError(
                     f"the copy of {self.card.name}:{split} in {self.folder} has "
@@ -114,8 +122,7 @@ def local_copy(card: Card, data: str | None) -> Path:
     inside = folder / card.name
     if inside.is_dir():
         return inside
-    wanted = [file.path for file in card.files if not file.optional]
-    if folder.is_dir() and any(_is_there(folder, path) for path in wanted):
+    if folder.is_dir() and any(_is_there(folder, file.path) for file in card.files):
         return folder
     raise UserError(
         f"there is no copy of {card.name} in {folder}; fix: run medgym cases get {card.name} "
