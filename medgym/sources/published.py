@@ -55,11 +55,9 @@ class PublishedSource(Source):
         """What a loaded split holds, counted as the card counts. Rows only, by default."""
         return SplitCounts(rows=len(loaded.rows))
 
-    def expected_counts(self, split: str) -> SplitCounts | None:
-        """What the card says that a split holds; None where no count is known.
-
-        A source with several copies or versions finds its own among `card.splits`.
-        """
+    def expected_counts(self, split: str) -> SplitCounts:
+        """What a split has to hold: what the card says, or what it says of the part that the
+        options choose."""
         return self.card.splits[split]
 
     def cases(self, split: str) -> Sequence[Case]:
@@ -71,9 +69,8 @@ class PublishedSource(Source):
         loaded = self.load(split)
         if self.counts == "published":
             expected = self.expected_counts(split)
-            found = self.found_counts(split, loaded)
-            differences = [] if expected is None else _differences(expected, found)
-            if expected is not None and differences:
+            differences = _differences(expected, self.found_counts(split, loaded))
+            if differences:
                 origin = {"counted": "", "card": " (by its page)", "inferred": " (inferred)"}
                 raise UserError(
                     f"the copy of {self.card.name}:{split} in {self.folder} has "
@@ -136,7 +133,9 @@ def _is_there(folder: Path, path: str) -> bool:
 
 def _differences(expected: SplitCounts, found: SplitCounts) -> list[str]:
     """What two counts of a split differ in, of what is known of both."""
-    pairs: list[tuple[str, int, int]] = [("rows", expected.rows, found.rows)]
+    pairs: list[tuple[str, int, int]] = []
+    if expected.rows is not None and found.rows is not None:
+        pairs.append(("rows", expected.rows, found.rows))
     if expected.images is not None and found.images is not None:
         pairs.append(("images", expected.images, found.images))
     if expected.types and found.types:
