@@ -85,6 +85,14 @@ class PublishedSource(Source):
         other = f"the counts of {self.card.name} were not held to those published"
         return self.card.leaks + ((other,) if self.counts == "any" else ())
 
+    def files(self, pattern: str) -> list[Path]:
+        """The files of the local copy that a pattern with a `*` names, by their names.
+
+        Raises:
+            UserError: there is none.
+        """
+        return sorted(self.folder.glob(pattern)) or [self.file(pattern)]
+
     def file(self, *names: str) -> Path:
         """A file or folder of the local copy, by the first of the names that is there.
 

@@ -2,9 +2,12 @@
 
 import re
 
-from medgym.cases import normalised
+from medgym.cases import AnswerType, normalised
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?\s*(?:mm|cm)?", re.IGNORECASE)
+_BETWEEN = re.compile(r"\s*[,;、，；]\s*")
+_SIDE = re.compile(r"(?P<side>left|right)(?P<rest>\s+\S.*)?", re.IGNORECASE)
+_ET_CETERA = ("etc", "等")
 
 
 def is_yes_no(answer: str) -> bool:
@@ -17,9 +20,14 @@ def is_number(answer: str) -> bool:
     return _NUMBER.fullmatch(answer.strip()) is not None
 
 
-_BETWEEN = re.compile(r"\s*[,;、，；]\s*")
-_SIDE = re.compile(r"(?P<side>left|right)(?P<rest>\s+\S.*)?", re.IGNORECASE)
-_ET_CETERA = ("etc", "等")
+def open_type(answer: str) -> AnswerType:
+    """The type of an answer that is not closed: a number in digits is a number."""
+    return "number" if is_number(answer) else "open"
+
+
+def answer_type(answer: str) -> AnswerType:
+    """The type of an answer that nobody has annotated: yes and no are closed."""
+    return "closed" if is_yes_no(answer) else open_type(answer)
 
 
 def items(answer: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from medgym.sources.json_rows import json_objects
 from medgym.sources.published import PublishedSource, counted
 from medgym.sources.rows import RowCases
 
-from .answers import is_number, items, other_forms
+from .answers import items, open_type, other_forms
 from .slake_regions import Masks, named_regions
 
 LANGUAGES = ("en", "zh")
@@ -192,6 +192,7 @@ class Slake(PublishedSource):
             regions=tuple(regions),
             modality=MODALITIES.get(row["modality"]),
             body_part=row["location"] or None,
+            specialty="radiologist",
             language=row["q_lang"],
             group=row["img_name"].partition("/")[0],
             source=self.name,
@@ -203,6 +204,4 @@ class Slake(PublishedSource):
 def _answer_type(row: Row) -> AnswerType:
     if row["answer_type"] == "CLOSED":
         return "closed"
-    if is_number(row["answer"]):
-        return "number"
-    return "set" if len(items(row["answer"])) > 1 else "open"
+    return "set" if len(items(row["answer"])) > 1 else open_type(row["answer"])

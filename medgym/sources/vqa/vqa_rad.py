@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medgym.cases import AnswerType, Case
+from medgym.cases import Case
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import ImageRef
 from medgym.scorable import unscorable
@@ -26,7 +26,7 @@ from medgym.sources.json_rows import json_objects
 from medgym.sources.published import PublishedSource, counted
 from medgym.sources.rows import RowCases
 
-from .answers import is_number, is_yes_no
+from .answers import is_yes_no, open_type
 
 COPIES = ("hub", "annotated")
 IMAGES = ("images", "VQA_RAD Image Folder", "images.zip", "VQA_RAD Image Folder.zip")
@@ -160,7 +160,8 @@ class VqaRad(PublishedSource):
             images=(row.image,),
             question=row.question,
             answer=row.answer,
-            answer_type=_answer_type(row),
+            answer_type="closed" if row.is_closed else open_type(row.answer),
+            specialty="radiologist",
             body_part=ORGANS.get(row.organ.upper()),
             group=row.group,
             source=self.name,
@@ -168,12 +169,8 @@ class VqaRad(PublishedSource):
             licence=self.card.licence,
         )
 
-    def _parquet(self, split: str) -> list[Path]:
-        found = sorted(self.folder.glob(f"data/{split}-*.parquet"))
-        return found or [self.file(f"data/{split}-*.parquet")]  # which says that it is missing
-
     def _hub(self, split: str) -> tuple[list[Row], str]:
-        paths = self._parquet(split)
+        paths = self.files(f"data/{split}-*.parquet")
         if "answer_type" in column_names(paths[0]):
             raise UserError(
                 f"{paths[0]} is of the annotated copy of vqa-rad; fix: write "
@@ -193,7 +190,7 @@ class VqaRad(PublishedSource):
         ], paths[0].name
 
     def _octomed(self, split: str) -> tuple[list[Row], str]:
-        paths = self._parquet(split)
+        paths = self.files(f"data/{split}-*.parquet")
         if "answer_type" not in column_names(paths[0]):
             raise UserError(
                 f"{paths[0]} is of the Hub's copy of vqa-rad, which has no annotation; fix: write "
@@ -231,9 +228,3 @@ def _annotated(number: int, item: dict[str, str], image: ImageRef) -> Row:
         organ=item["image_organ"],
         fault=ImageFiles.fault(item["image_name"]),
     )
-
-
-def _answer_type(row: Row) -> AnswerType:
-    if row.is_closed:
-        return "closed"
-    return "number" if is_number(row.answer) else "open"
