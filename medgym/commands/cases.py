@@ -1,5 +1,5 @@
-"""The command `medgym cases`: list cases, draw them, check that they are what they claim, and scrub
-images."""
+"""The command `medgym cases`: list cases, draw them, check that they are what they claim, fetch
+published ones, and scrub images."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from medgym.case_spec import splits_of
 from medgym.cases import LETTERS, Case, open_cases
 from medgym.commands.printing import print_json, print_table, safe_line
+from medgym.commands.published import card, get
 from medgym.commands.scrub import scrub
 from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import RunError, UserError
@@ -222,4 +223,6 @@ def check(
         )
 
 
+app.command("get")(get)
+app.command("card")(card)
 app.command("scrub")(scrub)

@@ -16,6 +16,7 @@ from medgym.cases import Case
 from medgym.errors import UserError, unknown
 from medgym.source import Source
 from medgym.sources.card import Card, SplitCounts
+from medgym.sources.hub.record import refuse_half
 from medgym.sources.rows import RowCases
 
 DATA = "MEDGYM_DATA"
@@ -108,14 +109,16 @@ def local_copy(card: Card, data: str | None) -> Path:
     """The folder of a data set's local copy: `DIR/NAME`, or `DIR` itself where that has its files.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or only half a download.
     """
     folder = data_folder(data)
     inside = folder / card.name
     if inside.is_dir():
+        refuse_half(card, inside)
         return inside
     wanted = [file.path for file in card.files if not file.optional]
     if folder.is_dir() and any(_is_there(folder, path) for path in wanted):
+        refuse_half(card, folder)
         return folder
     raise UserError(
         f"there is no copy of {card.name} in {folder}; fix: run medgym cases get {card.name} "
