@@ -24,15 +24,13 @@ Data = Annotated[
 
 def get(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A published set, as in vqa-rad.")],
-    data: Data = None,
-    extras: Annotated[
+    files: Annotated[
         list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="FILE",
-            help="Fetch an optional file too, or all that match a pattern; may be repeated.",
+        typer.Argument(
+            metavar="[FILE]...", help="Optional files to fetch too, by name or pattern."
         ),
     ] = None,
+    data: Data = None,
     revision: Annotated[
         str | None,
         typer.Option("--revision", metavar="REV", help="Another revision than the counted one."),
@@ -54,18 +52,19 @@ def get(
         about = (("licence", card.licence), ("cite", card.citation), ("from", card.home))
         print_table(((name, card.title), *about, ("to", str(folder))))
         sys.stdout.flush()
-        todo = plan(card, folder, revision, tuple(extras or ()))
+        todo = plan(card, folder, revision, tuple(files or ()))
         left = f"{amount(todo.bytes_left)} to fetch, {amount(todo.free)} free"
         rows = [("files", f"{len(todo.listing.files):,} of {amount(todo.size)}; {left}")]
         optional = [file.path for file in card.files if file.optional]
-        if optional and not extras:
-            rows.append(("omitted", f"{', '.join(optional)} (fetched by --with FILE)"))
+        if optional and not files:
+            more = ", ..." if len(optional) > 5 else ""
+            rows.append(("optional", f"{', '.join(optional[:5])}{more} (get {name} FILE ...)"))
         print_table(rows)
         sys.stdout.flush()
     if not dry_run:
         resumed_by("run the same command again")
         fetch(todo)
-    files = [
+    said_files = [
         {"path": f.path, "size": f.size, "url": f.url, f.kind or "sha256": f.checksum}
         for f in todo.listing.files
     ]
@@ -73,13 +72,13 @@ def get(
         commit = todo.listing.commit
         said = {"name": name, "folder": str(folder), "revision": todo.revision, "commit": commit}
         fetched = 0 if dry_run else len(todo.missing)
-        print_json(said | {"licence": card.licence, "fetched": fetched, "files": files})
+        print_json(said | {"licence": card.licence, "fetched": fetched, "files": said_files})
     elif dry_run:
         sizes = ("unknown" if f.size is None else amount(f.size) for f in todo.listing.files)
         print_table(list(zip((f.path for f in todo.listing.files), sizes, strict=True)))
     else:
         option = "" if data_folder() / name == folder else f",data={data}"
-        print(f"{name} is whole; next: medgym cases {name}{option}:{next(iter(card.splits))}")
+        print(f"{name} is whole; next: medgym cases {name}{option}")
 
 
 def card(
@@ -123,7 +122,8 @@ def _lines(card: Card) -> list[tuple[str, str]]:
         images = "" if counts.images is None else f", {counts.images:,} images"
         types = "".join(f", {many:,} {kind}" for kind, many in counts.types.items())
         origin = "" if counts.origin == "counted" else f" ({counts.origin})"
-        lines.append((split, f"{counts.rows:,} rows{images}{types}{origin}"))
+        rows = "?" if counts.rows is None else f"{counts.rows:,}"
+        lines.append((split, f"{rows} rows{images}{types}{origin}"))
     lines += [("group", card.grouping), ("layout", card.layout)]
     for file in card.files:
         lines.append(("file", file.path + (" (optional)" if file.optional else "")))

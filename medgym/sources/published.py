@@ -37,7 +37,7 @@ class PublishedSource(Source):
         folder: the local copy.
 
     Raises:
-        UserError: there is no local copy.
+        UserError: there is no local copy, or only half a download.
     """
 
     card: ClassVar[Card]
@@ -47,6 +47,7 @@ class PublishedSource(Source):
             raise unknown("counts", counts, COUNTS)
         self.counts = counts
         self.folder = local_copy(self.card, data)
+        refuse_half(self.card, self.folder)
 
     @abstractmethod
     def load(self, split: str) -> RowCases[Any]:
@@ -109,16 +110,14 @@ def local_copy(card: Card, data: str | None) -> Path:
     """The folder of a data set's local copy: `DIR/NAME`, or `DIR` itself where that has its files.
 
     Raises:
-        UserError: there is none, or only half a download.
+        UserError: there is none.
     """
     folder = data_folder(data)
     inside = folder / card.name
     if inside.is_dir():
-        refuse_half(card, inside)
         return inside
     wanted = [file.path for file in card.files if not file.optional]
     if folder.is_dir() and any(_is_there(folder, path) for path in wanted):
-        refuse_half(card, folder)
         return folder
     raise UserError(
         f"there is no copy of {card.name} in {folder}; fix: run medgym cases get {card.name} "

@@ -5,8 +5,7 @@ with their ETags, large ones behind a redirect to another host, byte ranges, rev
 can break off a download, hold it, send other bytes, and answer with a failure.
 
     def test_it(hub, tmp_path):
-        hub.publish("owner/name", folder, revision="v1")
-        cases = hub.cases_of(MySource, folder, "train", data=tmp_path)
+        cases = fetched_cases(hub, "vqa-rad", folder, "train", tmp_path / "data")
 """
 
 import hashlib
@@ -329,9 +328,9 @@ class Hub(ThreadingHTTPServer):
         return commit
 
     def gets(self, path: str) -> list[dict[str, str]]:
-        """The headers of the requests for a file's content."""
+        """The headers and the path of the requests for a file's content."""
         return [
-            headers
+            {**headers, "path": asked}
             for method, asked, headers in self.asked
             if method == "GET" and unquote(asked).endswith(f"/{path}")
         ]
@@ -384,9 +383,9 @@ def publish_source(
         here = folder / file.path
         if file.url is not None and here.is_file():
             server.elsewhere[file.path] = here.read_bytes()
-            file = replace(file, url=f"{server.url}/elsewhere/{file.path}", sha256=None, size=None)
+            file = replace(file, url=f"{server.url}/elsewhere/{file.path}")
         # The hashes and sizes that a card knows are those of the real files, not of a fixture.
-        kept.append(replace(file, sha256=None, size=None))
+        kept.append(replace(file, sha256=None, md5=None, size=None))
     patch.setattr(source, "card", replace(card, files=tuple(kept)))
 
 
@@ -397,6 +396,7 @@ def fetched_cases(
     split: str,
     data: Path,
     *options: str,
+    files: Sequence[str] = (),
 ) -> CaseList:
     """The cases of a split of a source, read from what `medgym cases get NAME` fetched.
 
@@ -407,6 +407,7 @@ def fetched_cases(
         split: such as `train`; a slice may follow.
         data: an empty folder for the local copy.
         options: of the source besides, such as `language=en`.
+        files: optional files of the card that are fetched too.
     """
     from typer.testing import CliRunner
 
@@ -417,16 +418,9 @@ def fetched_cases(
     with client_of(server) as patch:
         patch.setenv("HF_TOKEN", TOKEN)
         publish_source(server, patch, source, folder)
-        result = CliRunner().invoke(app, ["get", name, "--data", str(data)])
+        result = CliRunner().invoke(app, ["get", name, *files, "--data", str(data)])
         if result.exception is not None:
             raise result.exception
         server.repos.clear()  # what is opened is the copy
         spec = ",".join((name, f"data={data}", "counts=any", *options))
         return open_cases(f"{spec}:{split}")
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A hub on the loopback. Import it into a test's file to use it."""
-    with running_hub() as server:
-        yield server

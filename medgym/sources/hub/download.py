@@ -126,8 +126,8 @@ def _fill(
 
 
 def checksum(path: Path, kind: str) -> str:
-    """A file's checksum: `sha256`, or `git` for the id that git gives it."""
-    digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(usedforsecurity=False)
+    """A file's checksum: `sha256`, `md5`, or `git` for the id that git gives it."""
+    digest = hashlib.new("sha1" if kind == "git" else kind, usedforsecurity=False)
     with path.open("rb") as stream:
         if kind == "git":
             digest.update(b"blob %d\0" % os.fstat(stream.fileno()).st_size)

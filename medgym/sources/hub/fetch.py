@@ -30,7 +30,7 @@ MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class FetchPlan:
     """What is to be fetched.
 
     Attributes:
@@ -56,8 +56,8 @@ class Plan:
 
 
 def plan(
-    card: Card, folder: Path, revision: str | None = None, extras: tuple[str, ...] = ()
-) -> Plan:
+    card: Card, folder: Path, revision: str | None = None, chosen: tuple[str, ...] = ()
+) -> FetchPlan:
     """What is missing of a data set in a folder, and whether the disk has room for it.
 
     Raises:
@@ -70,7 +70,7 @@ def plan(
             f"{folder} holds a copy of {record.name}; fix: name another folder for {card.name}"
         )
     asked = revision or card.revision
-    listing = listed(card, asked, extras)
+    listing = listed(card, asked, chosen)
     missing = tuple(file for file in listing.files if not _is_there(folder, file, record))
     begun = sum(_size(part_of(folder, file)) for file in missing)
     left = max(0, sum(file.size or 0 for file in missing) - begun)
@@ -83,10 +83,10 @@ def plan(
             f"{card.name} needs {amount(left)} more in {folder}, and {amount(free)} are free; fix: "
             "make room, or name a folder on another disk with --data"
         )
-    return Plan(card, folder, asked, listing, missing, left, free)
+    return FetchPlan(card, folder, asked, listing, missing, left, free)
 
 
-def fetch(todo: Plan) -> Record:
+def fetch(todo: FetchPlan) -> Record:
     """Fetch what is missing. The folder is a copy once this returns, and not before.
 
     Raises:
@@ -116,7 +116,7 @@ def fetch(todo: Plan) -> Record:
     return record
 
 
-def _fetch_all(todo: Plan, record: Record) -> None:
+def _fetch_all(todo: FetchPlan, record: Record) -> None:
     stop, lock, written = Event(), Lock(), time.monotonic()
 
     def one(file: RemoteFile) -> None:
@@ -141,7 +141,7 @@ def _fetch_all(todo: Plan, record: Record) -> None:
 
 
 @contextmanager
-def _megabytes(todo: Plan, lock: Lock) -> Iterator[Callable[[int], None]]:
+def _megabytes(todo: FetchPlan, lock: Lock) -> Iterator[Callable[[int], None]]:
     """Progress in megabytes, told in bytes from any thread."""
     total = sum(file.size or 0 for file in todo.missing)
     came = total - todo.bytes_left

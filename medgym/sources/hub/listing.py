@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,6 +14,9 @@ from medgym.sources.card import Card, PublishedFile
 
 PATIENCE = 30
 """Seconds that a server has to answer a question."""
+
+NAMED = 12
+"""Optional files that an error names."""
 
 KEPT = ("README.md", "LICENSE", "LICENSE.*", "LICENCE*")
 """What is fetched of every repository that has it: its own words on licence and contents."""
@@ -27,7 +30,8 @@ class RemoteFile:
         path: where it goes in the copy.
         url: its address.
         size: in bytes; None where the server does not say it.
-        kind: of the checksum, `sha256` or `git`; None where no checksum is known.
+        kind: of the checksum: `sha256`, `md5`, or `git` for the id that git gives it; None where no
+            checksum is known.
         checksum: what it must be.
         tag: what the server calls this content, where no checksum is known.
         headers: what a request for it carries.
@@ -50,27 +54,37 @@ class Listing:
     files: tuple[RemoteFile, ...]
 
 
-def listed(card: Card, revision: str, extras: tuple[str, ...] = ()) -> Listing:
-    """The files of a data set: the required ones, and the optional ones that match `extras`.
+def listed(card: Card, revision: str, chosen: tuple[str, ...] = ()) -> Listing:
+    """The files of a data set: the required ones, and the optional ones that are chosen by name or
+    by pattern.
 
     Raises:
         UserError: the revision or a file does not exist, a token is missing, no optional file
             matches.
         RunError: a server cannot be reached, or fails.
     """
+    optional = [file for file in card.files if file.optional]
     wanted = [file for file in card.files if not file.optional]
-    for extra in extras:
-        found = [f for f in card.files if f.optional and _names(extra, f.path)]
+    some = ", ".join(file.path for file in optional[:NAMED])
+    some += ", ..." if len(optional) > NAMED else ""
+    for name in chosen:
+        found = [file for file in optional if _names(name, file.path)]
         if not found:
-            known = ", ".join(f.path for f in card.files if f.optional) or "none"
             raise UserError(
-                f"{card.name} has no optional file {extra!r}; fix: name one of them: {known}"
+                f"{card.name} has no optional file {name!r}; fix: name one of: {some or 'none'}"
             )
-        wanted += [file for file in found if file not in wanted]
+        # One file may be chosen of the many that the card names by a pattern.
+        wanted += [f if fnmatchcase(f.path, name) else replace(f, path=name) for f in found]
+    if not wanted:
+        raise UserError(
+            f"all files of {card.name} are optional; fix: name those that you want: medgym cases "
+            f"get {card.name} FILE ... (of {some})"
+        )
     commit, files = None, []
-    if card.repo is not None:
-        commit, files = _of_repo(card, card.repo, revision, [f for f in wanted if f.url is None])
-    elif any(file.url is None for file in wanted):
+    inside = [file for file in wanted if file.url is None]
+    if inside and card.repo is not None:
+        commit, files = _of_repo(card, card.repo, revision, inside)
+    elif inside:
         raise UserError(
             f"{card.name} cannot be fetched: it is not on the Hub; fix: get it from {card.home}, "
             f"and name its folder: {card.name},data=DIR ({card.layout})"
@@ -80,7 +94,7 @@ def listed(card: Card, revision: str, extras: tuple[str, ...] = ()) -> Listing:
 
 
 def _names(pattern: str, path: str) -> bool:
-    """Whether a pattern is a path, or matches it, or one of the two begins with the other."""
+    """Whether what a user writes is a file of the card, a pattern of some, or one of a pattern."""
     return pattern == path or fnmatchcase(path, pattern) or fnmatchcase(pattern, path)
 
 
@@ -93,14 +107,20 @@ def _of_repo(
 
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
     api = HfApi(endpoint=endpoint, library_name="medgym")
-    with reaching(card, revision, endpoint or "https://huggingface.co"):
-        about = api.dataset_info(repo, revision=revision, timeout=PATIENCE)
-        if about.gated and get_token() is None:
-            raise _gated(card)
-        commit = about.sha or revision
-        tree = api.list_repo_tree(repo, recursive=True, revision=commit, repo_type="dataset")
-        there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-        headers = build_hf_headers(library_name="medgym")
+    where = endpoint or "https://huggingface.co"
+    with reaching(card, revision, where):
+        try:
+            about = api.dataset_info(repo, revision=revision, timeout=PATIENCE)
+            commit = about.sha or revision
+            tree = api.list_repo_tree(repo, recursive=True, revision=commit, repo_type="dataset")
+            there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{where} does not answer as the Hub does; fix: check HF_ENDPOINT and your proxy"
+            ) from error
+    if about.gated and get_token() is None:
+        raise _gated(card)
+    headers = build_hf_headers(library_name="medgym")
     headers["Accept-Encoding"] = "identity"  # a part of a file is a part of its own bytes
     chosen: dict[str, PublishedFile | None] = {}
     for file in wanted:
@@ -121,8 +141,7 @@ def _of_repo(
         )
         if published is not None:
             _hold_to_card(card, published, entry.size, checksum if kind == "sha256" else None)
-            if published.sha256 is not None:
-                kind, checksum = "sha256", published.sha256
+            kind, checksum = _of_card(published) or (kind, checksum)
         url = hf_hub_url(repo, path, repo_type="dataset", revision=commit, endpoint=endpoint)
         files.append(RemoteFile(_safe(path), url, entry.size, kind, checksum, "", headers))
     return commit, files
@@ -149,6 +168,12 @@ def _hold_to_card(card: Card, file: PublishedFile, size: int | None, sha256: str
             f"{file.path} of {card.name} is published with {'; '.join(differs)}, so it is another "
             "file than the one that was counted; fix: update medgym, or tell its authors"
         )
+
+
+def _of_card(file: PublishedFile) -> tuple[str, str] | None:
+    """The checksum that the card knows, the strongest one."""
+    known = (("sha256", file.sha256), ("md5", file.md5))
+    return next(((kind, value) for kind, value in known if value is not None), None)
 
 
 def _safe(path: str) -> str:
@@ -184,8 +209,8 @@ def _elsewhere(card: Card, file: PublishedFile) -> RemoteFile:
         tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     size = int(length) if length else None
     _hold_to_card(card, file, size, None)
-    kind = None if file.sha256 is None else "sha256"
-    return RemoteFile(_safe(file.path), url, size, kind, file.sha256, tag, headers)
+    kind, checksum = _of_card(file) or (None, None)
+    return RemoteFile(_safe(file.path), url, size, kind, checksum, tag, headers)
 
 
 def _gated(card: Card) -> UserError:

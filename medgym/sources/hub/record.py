@@ -33,7 +33,8 @@ class Record:
         revision: as it was asked for.
         commit: of the Hub; None where nothing comes from there.
         whole: whether all that was asked for is there.
-        files: what is there, by path: `size` in bytes, and `sha256` or `git` (git's id).
+        files: what is there, by path: `size` in bytes, and `sha256`, `md5` or
+            `git` (git's id).
     """
 
     name: str
