@@ -131,7 +131,9 @@ def _is_there(folder: Path, path: str) -> bool:
 
 def _differences(expected: SplitCounts, found: SplitCounts) -> list[str]:
     """What two counts of a split differ in, of what is known of both."""
-    pairs: list[tuple[str, int, int]] = [("rows", expected.rows, found.rows)]
+    pairs: list[tuple[str, int, int]] = []
+    if expected.rows is not None and found.rows is not None:
+        pairs.append(("rows", expected.rows, found.rows))
     if expected.images is not None and found.images is not None:
         pairs.append(("images", expected.images, found.images))
     if expected.types and found.types:

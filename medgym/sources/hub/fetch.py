@@ -1,6 +1,7 @@
 """Fetches a published data set into a folder: whole, or resumed by the same command."""
 
 import fcntl
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -163,21 +164,21 @@ def _megabytes(todo: FetchPlan, lock: Lock) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The client's own bars and warnings are off: what it has to say is said in errors."""
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils import logging as client
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
-        logging,
     )
 
-    level, shown = logging.get_verbosity(), not are_progress_bars_disabled()
-    logging.set_verbosity_error()
+    level, shown = client.get_verbosity(), not are_progress_bars_disabled()
+    client.set_verbosity(logging.ERROR)
     if shown:
         disable_progress_bars()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        client.set_verbosity(level)
         if shown:
             enable_progress_bars()
 

@@ -15,6 +15,9 @@ from medgym.sources.card import Card, PublishedFile
 PATIENCE = 30
 """Seconds that a server has to answer a question."""
 
+AS_IT_IS = {"Accept-Encoding": "identity"}
+"""Asks for a file's own bytes: of compressed ones no part could be resumed."""
+
 NAMED = 12
 """Optional files that an error names."""
 
@@ -80,7 +83,8 @@ def listed(card: Card, revision: str, chosen: tuple[str, ...] = ()) -> Listing:
             f"all files of {card.name} are optional; fix: name those that you want: medgym cases "
             f"get {card.name} FILE ... (of {some})"
         )
-    commit, files = None, []
+    commit: str | None = None
+    files: list[RemoteFile] = []
     inside = [file for file in wanted if file.url is None]
     if inside and card.repo is not None:
         commit, files = _of_repo(card, card.repo, revision, inside)
@@ -103,7 +107,6 @@ def _of_repo(
 ) -> tuple[str, list[RemoteFile]]:
     from huggingface_hub import HfApi, get_token, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
-    from huggingface_hub.utils import build_hf_headers
 
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
     api = HfApi(endpoint=endpoint, library_name="medgym")
@@ -118,10 +121,10 @@ def _of_repo(
             raise RunError(
                 f"{where} does not answer as the Hub does; fix: check HF_ENDPOINT and your proxy"
             ) from error
-    if about.gated and get_token() is None:
+    token = get_token()
+    if about.gated and token is None:
         raise _gated(card)
-    headers = build_hf_headers(library_name="medgym")
-    headers["Accept-Encoding"] = "identity"  # a part of a file is a part of its own bytes
+    headers = AS_IT_IS | ({} if token is None else {"Authorization": f"Bearer {token}"})
     chosen: dict[str, PublishedFile | None] = {}
     for file in wanted:
         found = [path for path in there if path == file.path or _matches(path, file.path)]
@@ -189,19 +192,13 @@ def _safe(path: str) -> str:
 
 def _elsewhere(card: Card, file: PublishedFile) -> RemoteFile:
     """A file outside the Hub: its size and what its server calls its content."""
-    from huggingface_hub.utils import http_stream_backoff
+    from huggingface_hub import get_session
 
     url = file.url or ""
-    headers = {"Accept-Encoding": "identity"}
+    headers = AS_IT_IS | {"Range": "bytes=0-0"}
     with (
         reaching(card, "", url),
-        http_stream_backoff(
-            "GET",
-            url,
-            headers={**headers, "Range": "bytes=0-0"},
-            timeout=PATIENCE,
-            retry_on_exceptions=(),
-        ) as answer,
+        get_session().stream("GET", url, headers=headers, timeout=PATIENCE) as answer,
     ):
         answer.raise_for_status()
         whole = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.headers.get("Content-Range", ""))
@@ -210,7 +207,7 @@ def _elsewhere(card: Card, file: PublishedFile) -> RemoteFile:
     size = int(length) if length else None
     _hold_to_card(card, file, size, None)
     kind, checksum = _of_card(file) or (None, None)
-    return RemoteFile(_safe(file.path), url, size, kind, checksum, tag, headers)
+    return RemoteFile(_safe(file.path), url, size, kind, checksum, tag, AS_IT_IS)
 
 
 def _gated(card: Card) -> UserError:
