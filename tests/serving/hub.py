@@ -411,7 +411,7 @@ def fetched_cases(
     """
     from typer.testing import CliRunner
 
-    from medgym.commands.cases import app
+    from medgym.commands.cases.app import app
     from medgym.registry import load
 
     source = load("sources", name)

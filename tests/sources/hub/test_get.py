@@ -22,6 +22,8 @@ from medgym.cases import Case
 from medgym.cli import main
 from medgym.errors import RunError, UserError
 from medgym.imaging.study import ImageRef
+from medgym.registry import load
+from medgym.sources import cards
 from medgym.sources.card import Card, PublishedFile, SplitCounts
 from medgym.sources.published import PublishedSource
 from medgym.sources.rows import RowCases
@@ -104,15 +106,9 @@ def client(
     no_progress: None,
 ) -> Iterator[pytest.MonkeyPatch]:
     """The client of that hub, which has the data set; `pears` is registered."""
-    from medgym import registry
-
-    known = registry.load
+    monkeypatch.setattr(cards, "names", lambda kind: ("pears", "phantom"))
     monkeypatch.setattr(
-        registry, "load", lambda kind, name: Pears if name == "pears" else known(kind, name)
-    )
-    names = registry.names
-    monkeypatch.setattr(
-        registry, "names", lambda kind: (*names(kind), *(["pears"] if kind == "sources" else []))
+        cards, "load", lambda kind, name: Pears if name == "pears" else load(kind, name)
     )
     with client_of(hub) as patch:
         publish_source(hub, patch, Pears, folder)
@@ -128,7 +124,7 @@ def get(data: Path, *options: str) -> str:
 
 
 def app() -> Any:
-    from medgym.commands.cases import app
+    from medgym.commands.cases.app import app
 
     return app
 
