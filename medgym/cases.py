@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from medgym.case_spec import FILE, OTHER_FILES, parse_spec, sliced, unreadable
+from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError, unknown
 from medgym.failures import calling
@@ -292,13 +292,13 @@ def _check_all(cases: CaseList) -> None:
 
 
 def _opened(spec: str) -> CaseList:
-    file = FILE.fullmatch(spec)
+    file = file_named(spec)
     if file is not None:
         return CaseList(read_cases(file["path"]))[sliced(spec, file)]
     parts = parse_spec(spec)
     from medgym.registry import load
 
-    if Path(parts.source).suffix in OTHER_FILES:
+    if Path(parts.source).suffix.lower() in TABLES:
         raise unreadable(parts.source)
     if parts.source.endswith(".jsonl"):
         raise UserError(f"{parts.source} has no splits; fix: omit the {parts.split!r} after the :")
