@@ -30,5 +30,5 @@ def seed_in(options: dict[str, str]) -> int | None:
     if given is None:
         return None
     if not given.isdecimal() or len(given) > 18:
-        raise UserError(f"shuffle={given} is no seed; fix: write a whole number, as shuffle=0")
+        raise UserError(f"shuffle={given} is no seed; fix: write a whole number, such as shuffle=0")
     return int(given)
