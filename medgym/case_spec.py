@@ -94,7 +94,7 @@ def _options(spec: str, text: str) -> tuple[tuple[str, str], ...]:
     if re.search('[=+]"', text):
         raise UserError(
             f"the cases {spec!r} have a quotation mark that is not closed; fix: close it, and "
-            "write one that is meant as \"\""
+            'write one that is meant as ""'
         )
     return tuple(pairs.items())
 

@@ -19,7 +19,7 @@ class Source(ABC):
 
     name: ClassVar[str]
     splits: tuple[str, ...]
-    """A source whose splits depend on what it reads leaves this empty, and sets it when it is made."""
+    """Where they depend on what is read, this is empty in the class and set when it is made."""
 
     view_sizes: tuple[int, ...] | None = None
     """The sides of view at which its images may be shown; None where any will do."""

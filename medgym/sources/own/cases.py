@@ -211,7 +211,9 @@ class RowReader:
         if word.strip():
             known = type_named(word)
             if known is None:
-                raise RowFault(f"the answer type {word!r} (column {self._named('type')}) is unknown")
+                raise RowFault(
+                    f"the answer type {word!r} (column {self._named('type')}) is unknown"
+                )
             return known
         if self.told.type is not None:
             return self.told.type

@@ -129,9 +129,7 @@ class Rows:
         return file.place(own)
 
 
-def _spooled(
-    batches: "Iterable[pyarrow.RecordBatch]", names: Sequence[str]
-) -> "pyarrow.Table":
+def _spooled(batches: "Iterable[pyarrow.RecordBatch]", names: Sequence[str]) -> "pyarrow.Table":
     import pyarrow
 
     return spooled(batches, pyarrow.schema([(name, pyarrow.string()) for name in names]))
@@ -212,7 +210,7 @@ def _object(text: str, place: str) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{place} is no JSON ({error}); fix: correct it") from error
     if not isinstance(found, dict):
-        raise UserError(f"{place} is no JSON object; fix: write {{\"question\": ...}}")
+        raise UserError(f'{place} is no JSON object; fix: write {{"question": ...}}')
     return found
 
 

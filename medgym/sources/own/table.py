@@ -6,8 +6,9 @@ guessed: `images=DIR` (a folder or a zip), `image=COLUMN`, `question=`, `options
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from medgym.cases import AnswerType, Case
 from medgym.errors import UserError, unknown
@@ -17,6 +18,9 @@ from medgym.sources.own.cell import modality
 from medgym.sources.own.columns import GUESSES, Columns, columns_of
 from medgym.sources.own.images import ImageFolder
 from medgym.sources.own.reading import Rows, TableFile
+
+if TYPE_CHECKING:
+    import pyarrow
 
 WHOLE = "all"
 """The only split of a table without a column of splits."""
@@ -136,7 +140,7 @@ def splits_in(rows: Rows, columns: Columns) -> tuple[str, ...]:
     return splits or (WHOLE,)
 
 
-def rows_of(rows: Rows, columns: Columns, split: str) -> "object":
+def rows_of(rows: Rows, columns: Columns, split: str) -> "pyarrow.Array | None":
     """The numbers of the rows of a split; None for all."""
     import pyarrow.compute
 
@@ -148,8 +152,6 @@ def rows_of(rows: Rows, columns: Columns, split: str) -> "object":
 
 def _known_types(rows: Rows, columns: Columns, given: dict[str, str]) -> Columns:
     """Without a column that was only guessed to say the type of an answer, and says another one."""
-    from dataclasses import replace
-
     import pyarrow.compute
 
     if not columns.type or "type" in given or columns.type[0] not in rows.table.column_names:
