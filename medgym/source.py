@@ -18,7 +18,8 @@ class Source(ABC):
     """
 
     name: ClassVar[str]
-    splits: ClassVar[tuple[str, ...]]
+    splits: tuple[str, ...]
+    """Where they depend on what is read, this is empty in the class and set when it is made."""
 
     view_sizes: tuple[int, ...] | None = None
     """The sides of view at which its images may be shown; None where any will do."""
