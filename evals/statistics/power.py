@@ -50,7 +50,8 @@ def cases_needed(
     if not 0 < power < 1:
         raise UserError(f"a power of {power} is no chance; fix: give one between 0 and 1")
     reach = ndtri(1 - level / 2) * sqrt(discordant) + ndtri(power) * sqrt(discordant - gap**2)
-    return ceil(design_effect * (reach / gap) ** 2)
+    needed = design_effect * float(reach / gap) ** 2
+    return ceil(needed)
 
 
 def _shares(only_first: float, only_second: float) -> tuple[float, float]:
