@@ -18,7 +18,7 @@ CARD = Card(
     title="PathVQA: questions about pathology images",
     home="https://github.com/UCSD-AI4H/PathVQA",
     repo="flaviagiammarino/path-vqa",
-    revision="main",
+    revision="1685832883334b5bb5beaf4e4b333fdeecaa4ad9",
     licence=(
         "the Hub's page says MIT, which is that of the code; images are figures of textbooks and "
         "of the PEIR library, whose rights their publishers hold"
