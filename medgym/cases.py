@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from medgym.case_order import permuted, seed_in
 from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
-from medgym.errors import UserError, unknown
+from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.files import read_text
 from medgym.imaging.study import Box, ImageRef, Slab, Window
@@ -330,7 +330,7 @@ def _opened(spec: str) -> CaseList:
     with calling(name):
         source = load("sources", parts.source)(**options)
         if parts.split not in source.splits:
-            raise unknown(f"split of {parts.source}", parts.split, source.splits)
+            raise source.split_error(parts.split)
         view_size = max(source.view_sizes) if source.view_sizes else None
         notes = source.notes(parts.split)
     made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
