@@ -80,8 +80,7 @@ CARD = Card(
         "choices of version 1 begin with their letter: it is cut",
         "the column of the letter is Answer_label, Anwser_label on the page, and Anwser or Answer "
         "hold the text: any spelling is read",
-        "the counts of version 1 and 2 come from other copies of it, and nobody has published that "
-        "of test.csv",
+        "the counts of versions 1 and 2 come from other copies, and none is known of test.csv",
         "questions and answers were written by a language model from captions",
     ),
     leaks=(
