@@ -55,6 +55,11 @@ class PublishedSource(Source):
         """What a loaded split holds, counted as the card counts. Rows only, by default."""
         return SplitCounts(rows=len(loaded.rows))
 
+    def expected_counts(self, split: str) -> SplitCounts:
+        """What a split has to hold: what the card says, or what it says of the part that the
+        options choose."""
+        return self.card.splits[split]
+
     def cases(self, split: str) -> Sequence[Case]:
         """The cases of a split, whose counts are those of the card.
 
@@ -63,7 +68,7 @@ class PublishedSource(Source):
         """
         loaded = self.load(split)
         if self.counts == "published":
-            expected = self.card.splits[split]
+            expected = self.expected_counts(split)
             differences = _differences(expected, self.found_counts(split, loaded))
             if differences:
                 origin = {"counted": "", "card": " (by its page)", "inferred": " (inferred)"}
@@ -114,7 +119,8 @@ def local_copy(card: Card, data: str | None) -> Path:
     inside = folder / card.name
     if inside.is_dir():
         return inside
-    wanted = [file.path for file in card.files if not file.optional]
+    needed = [file for file in card.files if not file.optional] or card.files
+    wanted = [file.path for file in needed]
     if folder.is_dir() and any(_is_there(folder, path) for path in wanted):
         return folder
     raise UserError(
@@ -124,12 +130,15 @@ def local_copy(card: Card, data: str | None) -> Path:
 
 
 def _is_there(folder: Path, path: str) -> bool:
-    return any(folder.glob(path)) if "*" in path else (folder / path).exists()
+    names = {path, path.removesuffix(".zip")}  # a zip may have been unpacked
+    return any(folder.glob(path)) if "*" in path else any((folder / n).exists() for n in names)
 
 
 def _differences(expected: SplitCounts, found: SplitCounts) -> list[str]:
     """What two counts of a split differ in, of what is known of both."""
-    pairs: list[tuple[str, int, int]] = [("rows", expected.rows, found.rows)]
+    pairs: list[tuple[str, int, int]] = []
+    if expected.rows is not None and found.rows is not None:
+        pairs.append(("rows", expected.rows, found.rows))
     if expected.images is not None and found.images is not None:
         pairs.append(("images", expected.images, found.images))
     if expected.types and found.types:
