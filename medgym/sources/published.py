@@ -16,6 +16,7 @@ from medgym.cases import Case
 from medgym.errors import UserError, unknown
 from medgym.source import Source
 from medgym.sources.card import Card, SplitCounts
+from medgym.sources.hub.record import refuse_half
 from medgym.sources.rows import RowCases
 
 DATA = "MEDGYM_DATA"
@@ -36,7 +37,7 @@ class PublishedSource(Source):
         folder: the local copy.
 
     Raises:
-        UserError: there is no local copy.
+        UserError: there is no local copy, or only half a download.
     """
 
     card: ClassVar[Card]
@@ -46,6 +47,7 @@ class PublishedSource(Source):
             raise unknown("counts", counts, COUNTS)
         self.counts = counts
         self.folder = local_copy(self.card, data)
+        refuse_half(self.card, self.folder)
 
     @abstractmethod
     def load(self, split: str) -> RowCases[Any]:
