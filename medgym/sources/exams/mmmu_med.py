@@ -81,7 +81,11 @@ class MmmuMed(Exam):
             "Benchmark for Expert AGI, CVPR 2024 (arXiv 2311.16502)"
         ),
         splits={split: _counts(split) for split in _SPLITS},
-        files=tuple(PublishedFile(f"{name}/*.parquet") for name in SUBJECTS),
+        files=tuple(
+            PublishedFile(f"{name}/{split}-*.parquet", optional=split == "test")
+            for name in SUBJECTS
+            for split in _SPLITS
+        ),
         grouping="each item is its own group",
         layout="SUBJECT/{dev,validation,test}-*.parquet for five subjects",
         faults=(

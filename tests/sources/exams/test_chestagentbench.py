@@ -8,6 +8,7 @@ import pytest
 from medgym.cases import open_cases
 from medgym.errors import UserError
 from medgym.sources.exams.chestagentbench import cut_options
+from tests.serving.hub import Hub, fetched_cases
 from tests.sources.exams import fixtures
 
 SIX = "A) one  \nB) two\n\nC) three (A) of B)\nD) four\nE) five\nF) six"
@@ -84,3 +85,9 @@ def test_options_are_cut_where_they_can_be_told(
     text: str, question: str, options: tuple[str, ...]
 ) -> None:
     assert cut_options(text) == (question, options)
+
+
+def test_a_fetched_copy_is_read(hub: Hub, folder: Path) -> None:
+    cases = fetched_cases(hub, "chestagentbench", folder, "test", folder / "data")
+    assert [len(case.images) for case in cases] == [1, 2, 2]
+    assert fixtures.grey(cases[1].images[1]) == 99

@@ -12,6 +12,7 @@ from medgym.errors import UserError
 from medgym.imaging.study import ImageRef, open_image
 from medgym.sources.exams import gmai_mmbench
 from medgym.sources.exams.tsv import table_rows
+from tests.serving.hub import Hub, fetched_cases
 from tests.sources.exams import fixtures
 
 HEADER = [
@@ -148,3 +149,8 @@ def test_an_image_that_is_none_is_named(folder: Path) -> None:
         open_image(ImageRef(uri=uri))
     with pytest.raises(UserError, match=r"is no image of gmai-mmbench; fix: write"):
         open_image(ImageRef(uri="gmai-mmbench:nothing"))
+
+
+def test_a_fetched_copy_is_read(hub: Hub, folder: Path) -> None:
+    cases = fetched_cases(hub, "gmai-mmbench", folder, "val", folder / "data")
+    assert [fixtures.grey(case.images[0]) for case in cases] == [5, 6, 5, 6]

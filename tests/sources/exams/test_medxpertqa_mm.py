@@ -6,6 +6,7 @@ import pytest
 
 from medgym.cases import open_cases
 from medgym.errors import UserError
+from tests.serving.hub import Hub, fetched_cases
 from tests.sources.exams import fixtures
 
 OPTIONS = {"B": "two", "A": "one", "C": "three", "E": "five", "D": "four"}
@@ -66,3 +67,8 @@ def test_counts_and_fields_are_held(folder: Path) -> None:
     (folder / "images.zip").unlink()
     with pytest.raises(UserError, match=r"has no images or images.zip, so it is no whole copy"):
         open_cases(f"medxpertqa-mm,data={folder}:test")
+
+
+def test_a_fetched_copy_is_read(hub: Hub, folder: Path) -> None:
+    (case,) = fetched_cases(hub, "medxpertqa-mm", folder, "test", folder / "data")
+    assert [fixtures.grey(ref) for ref in case.images] == [1, 3]

@@ -9,6 +9,7 @@ import pytest
 from medgym.cases import open_cases
 from medgym.errors import UserError
 from medgym.sources.exams.microvqa import CANARY
+from tests.serving.hub import Hub, fetched_cases
 from tests.sources.exams import fixtures
 
 
@@ -70,3 +71,8 @@ def test_a_missing_part_and_a_missing_column_are_refused(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match="is no whole Parquet file"):
         open_cases(f"microvqa,data={folder}:train")
+
+
+def test_a_fetched_copy_is_read(hub: Hub, folder: Path) -> None:
+    cases = fetched_cases(hub, "microvqa", folder, "train", folder / "copy")
+    assert [fixtures.grey(case.images[0]) for case in cases] == [0, 2, 10, 12]

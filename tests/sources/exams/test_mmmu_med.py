@@ -11,6 +11,7 @@ from medgym.cases import open_cases
 from medgym.errors import UserError
 from medgym.scorer import grade
 from medgym.sources.exams.mmmu_med import SUBJECTS, literal_list
+from tests.serving.hub import Hub, fetched_cases
 from tests.sources.exams import fixtures
 
 CHOICE, OPEN = "multiple-choice", "open"
@@ -63,6 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data 100%") / "mmmu-med"
     for subject in SUBJECTS:
         _write(folder, "validation", subject, ROWS)
+        _write(folder, "dev", subject, (_row(f"dev_{subject}_1"),))
         _write(folder, "test", subject, (_row(f"test_{subject}_1", answer="?"),))
     return folder
 
@@ -122,3 +124,10 @@ def test_another_count_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["__import__('os')", "{'a': 1}", "(" * 200, "", "nan"])
 def test_options_are_never_evaluated(text: str) -> None:
     assert literal_list(text) is None
+
+
+def test_a_fetched_copy_is_read(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    cases = fetched_cases(hub, "mmmu-med", folder, "validation", tmp_path, "subject=Public_Health")
+    assert len(cases) == 4
+    assert fixtures.grey(cases[0].images[0]) == 10
+    assert not hub.gets("Public_Health/test-00000-of-00001.parquet")

@@ -11,6 +11,7 @@ from medgym.cases import open_cases
 from medgym.errors import UserError
 from medgym.scorer import grade
 from medgym.sources.exams.modalities import modality_code
+from tests.serving.hub import Hub, fetched_cases
 from tests.sources.exams import fixtures
 
 ODD = "Images/Chest CT Scan/a%20b..c d#.png"
@@ -107,3 +108,8 @@ def test_another_count_is_refused(folder: Path) -> None:
 )
 def test_modalities_become_codes(name: str, code: str | None) -> None:
     assert modality_code(name) == code
+
+
+def test_a_fetched_copy_is_read(hub: Hub, folder: Path) -> None:
+    cases = fetched_cases(hub, "omnimedvqa", folder, "all", folder / "data")
+    assert fixtures.grey(cases[0].images[0]) == 70
