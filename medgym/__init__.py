@@ -97,6 +97,7 @@ _HOMES = {
     "Node": "trajectory",
     "Trajectory": "trajectory",
     "validate": "trajectory",
+    "view_size_for": "view_sizes",
     "View": "workspace",
     "Workspace": "workspace",
 }
@@ -159,6 +160,7 @@ if TYPE_CHECKING:
         Trajectory,
         validate,
     )
+    from medgym.view_sizes import view_size_for
     from medgym.workspace import View, Workspace
 
 gymnasium.register(

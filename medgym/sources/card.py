@@ -64,7 +64,8 @@ class Card:
         gated: whether the Hub asks for consent and a token.
         licence: of questions and images, in words.
         citation: how its authors ask to be cited.
-        splits: what each published split holds.
+        splits: what each published split holds, by its name; where an option of the source chooses
+            among copies or versions, by `OPTION=VALUE:SPLIT`.
         files: what is fetched; a path may have a `*`.
         grouping: in words, what a case's group is.
         faults: what is wrong in the published files, and what medgym does about each.

@@ -87,6 +87,14 @@ class PublishedSource(Source):
         other = f"the counts of {self.card.name} were not held to those published"
         return self.card.leaks + ((other,) if self.counts == "any" else ())
 
+    def files(self, pattern: str) -> list[Path]:
+        """The files of the local copy that a pattern with a `*` names, by their names.
+
+        Raises:
+            UserError: there is none.
+        """
+        return sorted(self.folder.glob(pattern)) or [self.file(pattern)]
+
     def file(self, *names: str) -> Path:
         """A file or folder of the local copy, by the first of the names that is there.
 
@@ -121,9 +129,7 @@ def local_copy(card: Card, data: str | None) -> Path:
     inside = folder / card.name
     if inside.is_dir():
         return inside
-    needed = [file for file in card.files if not file.optional] or card.files
-    wanted = [file.path for file in needed]
-    if folder.is_dir() and any(_is_there(folder, path) for path in wanted):
+    if folder.is_dir() and any(_is_there(folder, file.path) for file in card.files):
         return folder
     raise UserError(
         f"there is no copy of {card.name} in {folder}; fix: run medgym cases get {card.name} "

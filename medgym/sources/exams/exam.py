@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from medgym.cases import LETTERS, AnswerType, Case
+from medgym.cases import LETTERS, AnswerType, Case, CaseKey
 from medgym.imaging.study import ImageRef
 from medgym.scorable import unscorable
 from medgym.sources.card import SplitCounts
@@ -79,7 +79,12 @@ class Exam(PublishedSource):
             missing = None if item.images else "it has no image"
             return item.fault or missing or unscorable(make(item))
 
-        return RowCases(items, make, place, fault)
+        def key(item: Item) -> CaseKey:
+            return CaseKey(self._id(split, item), self.card.name, item.group)
+
+        good = [item.key for item in items if item.fault is None]
+        unique = len(good) == len(set(good))
+        return RowCases(items, make, place, fault, key=key, unique_ids=unique)
 
     def found_counts(self, split: str, loaded: RowCases[Item]) -> SplitCounts:
         """Rows, different images, and rows of each kind that the card counts."""
@@ -98,10 +103,13 @@ class Exam(PublishedSource):
         """
         return sorted(self.folder.glob(pattern)) or [self.file(pattern)]
 
+    def _id(self, split: str, item: Item) -> str:
+        return f"{self.card.name}/{split}/{item.key}"
+
     def _case(self, split: str, item: Item) -> Case:
         answer_type: AnswerType = "choice" if item.options else "open"
         return Case(
-            id=f"{self.card.name}/{split}/{item.key}",
+            id=self._id(split, item),
             images=tuple(ImageRef(uri=each.uri, member=each.member) for each in item.images),
             question=item.question,
             options=item.options,
