@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple, overload
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medgym.case_order import permuted, seed_in
-from medgym.case_spec import FILE, OTHER_FILES, parse_spec, sliced, unreadable
+from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
-from medgym.errors import UserError, unknown
+from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.files import read_text
 from medgym.imaging.study import Box, ImageRef, Slab, Window
@@ -313,13 +313,13 @@ def _check_all(cases: CaseList) -> None:
 
 
 def _opened(spec: str) -> CaseList:
-    file = FILE.fullmatch(spec)
+    file = file_named(spec)
     if file is not None:
         return CaseList(read_cases(file["path"]))[sliced(spec, file)]
     parts = parse_spec(spec)
     from medgym.registry import load
 
-    if Path(parts.source).suffix in OTHER_FILES:
+    if Path(parts.source).suffix.lower() in TABLES:
         raise unreadable(parts.source)
     if parts.source.endswith(".jsonl"):
         raise UserError(f"{parts.source} has no splits; fix: omit the {parts.split!r} after the :")
@@ -330,7 +330,7 @@ def _opened(spec: str) -> CaseList:
     with calling(name):
         source = load("sources", parts.source)(**options)
         if parts.split not in source.splits:
-            raise unknown(f"split of {parts.source}", parts.split, source.splits)
+            raise source.split_error(parts.split)
         view_size = max(source.view_sizes) if source.view_sizes else None
         notes = source.notes(parts.split)
     made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
