@@ -13,9 +13,10 @@ from medgym.case import CaseView as CaseView
 from medgym.case import case_hash as case_hash
 from medgym.case import normalised as normalised
 from medgym.case import option_of as option_of
-from medgym.case_spec import FILE, OTHER_FILES, parse_spec, sliced, unreadable
+from medgym.case_order import permuted, seed_in
+from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
-from medgym.errors import UserError, unknown
+from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.files import read_text
 from medgym.regions import Mask as Mask
@@ -30,12 +31,16 @@ class CaseIds:
     Args:
         name: what the cases are called in errors: a file, a spec.
         unit: what a place in them is called.
+        unique: whether no two of them can have one id, so that none is remembered.
         scored: whether answers to them are scored.
     """
 
-    def __init__(self, name: str, unit: str = "number", *, scored: bool = True) -> None:
+    def __init__(
+        self, name: str, unit: str = "number", *, unique: bool = False, scored: bool = True
+    ) -> None:
         self._name = name
         self._unit = unit
+        self._unique = unique
         self._scored = scored
         self._places: dict[str, int] = {}
 
@@ -45,7 +50,7 @@ class CaseIds:
         Raises:
             UserError: another place holds a case of the same id, or the case cannot be scored.
         """
-        first = self._places.setdefault(case.id, place)
+        first = place if self._unique else self._places.setdefault(case.id, place)
         if first != place:
             raise UserError(
                 f"two cases have the id {case.id!r}: {self._unit} {first} and {self._unit} {place} "
@@ -76,6 +81,8 @@ class CaseList(Sequence[Case]):
     """A lazy, sliceable view of a sequence of cases: an index makes one case and keeps none.
 
     Each case is checked when it is made (see `CaseIds`); ids are unique over all slices of a list.
+    A sequence that cannot hold one id twice says `unique_ids`; one that has dropped what has no
+    gold says `all_gold`.
 
     Attributes:
         view_size: the greatest view size that the cases' source allows; None where any will do.
@@ -86,16 +93,16 @@ class CaseList(Sequence[Case]):
     def __init__(
         self,
         cases: Sequence[Case],
-        indices: range | None = None,
+        indices: Sequence[int] | None = None,
         view_size: int | None = None,
         all_gold: bool = False,
     ) -> None:
         self._cases = cases
-        self._ids = CaseIds(f"a {type(cases).__name__} of cases")
-        self._indices = range(len(cases)) if indices is None else indices
+        self._ids = self._ids_of(f"a {type(cases).__name__} of cases")
+        self._indices: Sequence[int] = range(len(cases)) if indices is None else indices
         self._by_id: dict[str, int] | None = None
         self.view_size = view_size
-        self.all_gold = all_gold
+        self.all_gold = all_gold or bool(getattr(cases, "all_gold", False))
         self.notes: tuple[str, ...] = ()
 
     @property
@@ -119,13 +126,26 @@ class CaseList(Sequence[Case]):
     def __getitem__(self, index: slice) -> "CaseList": ...
     def __getitem__(self, index: int | slice) -> "Case | CaseList":
         if isinstance(index, slice):
-            part = CaseList(self._cases, self._indices[index], self.view_size, self.all_gold)
-            part._ids, part.notes = self._ids, self.notes
-            return part
+            return self._of(self._indices[index])
         return self._made(self._indices[index])
 
     def __iter__(self) -> Iterator[Case]:
         return map(self._made, self._indices)
+
+    def shuffled(self, seed: int) -> "CaseList":
+        """The same cases in another order, which the seed fixes; no case is made.
+
+        `shuffled(0)[i::n]` is the part of worker i of n.
+        """
+        return self._of(permuted(self._indices, seed))
+
+    def _of(self, indices: Sequence[int]) -> "CaseList":
+        part = CaseList(self._cases, indices, self.view_size, self.all_gold)
+        part._ids, part.notes = self._ids, self.notes
+        return part
+
+    def _ids_of(self, name: str) -> CaseIds:
+        return CaseIds(name, unique=bool(getattr(self._cases, "unique_ids", False)))
 
     def _made(self, place: int) -> Case:
         case = self._cases[place]
@@ -153,7 +173,8 @@ class CaseList(Sequence[Case]):
             place: int = index_of(case_id)
         else:
             if self._by_id is None:
-                self._by_id = {self._made(i).id: i for i in self._indices}
+                ids = (key.id for key in self.case_keys())
+                self._by_id = dict(zip(ids, self._indices, strict=True))
             place = self._by_id.get(case_id, -1)
         if place not in self._indices:
             raise UserError(f"no case {case_id!r} among these; fix: check the id and the slice")
@@ -162,6 +183,8 @@ class CaseList(Sequence[Case]):
 
 def open_cases(cases: "str | Path | Sequence[Case]") -> CaseList:
     """The cases that a spec names, lazily: `phantom:train`, `phantom,look=ct:test[:200]`.
+
+    The option `shuffle=SEED`, which every source has, shuffles a split before a slice is taken.
 
     A spec that ends in `.jsonl` is a file of cases as `write_cases` writes it; a slice may follow.
     A sequence of cases is taken as it is.
@@ -208,7 +231,7 @@ def _check_all(cases: CaseList) -> None:
 
 
 def _opened(spec: str) -> CaseList:
-    file = FILE.fullmatch(spec)
+    file = file_named(spec)
     if file is not None:
         found = CaseList(read_cases(file["path"]))
         found.notes = equal_options_note(found._cases)
@@ -216,24 +239,28 @@ def _opened(spec: str) -> CaseList:
     parts = parse_spec(spec)
     from medgym.registry import load
 
-    if Path(parts.source).suffix in OTHER_FILES:
+    if Path(parts.source).suffix.lower() in TABLES:
         raise unreadable(parts.source)
     if parts.source.endswith(".jsonl"):
         raise UserError(f"{parts.source} has no splits; fix: omit the {parts.split!r} after the :")
 
     name = f"the source {parts.source!r}"
+    options = dict(parts.options)
+    seed = seed_in(options)
     with calling(name):
-        source = load("sources", parts.source)(**dict(parts.options))
+        source = load("sources", parts.source)(**options)
         if parts.split not in source.splits:
-            raise unknown(f"split of {parts.source}", parts.split, source.splits)
+            raise source.split_error(parts.split)
         view_size = max(source.view_sizes) if source.view_sizes else None
         notes = source.notes(parts.split)
     made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
     found = CaseList(made, None, view_size, source.all_gold)
     found.notes = notes
-    found._ids = CaseIds(spec.partition("[")[0])
+    found._ids = found._ids_of(spec.partition("[")[0])
     if made.is_made:
         _check_all(found)
+    if seed is not None:
+        found = found.shuffled(seed)
     return found[parts.slice]
 
 
@@ -263,8 +290,7 @@ def read_cases(path: str | Path) -> list[Case]:
     """Read JSON lines written by `write_cases`; an error names the file, the line and the field.
 
     Raises:
-        UserError: the file cannot be read, two of its cases have one id, or a case offers options
-            and its answer is none of them.
+        UserError: the file cannot be read, two of its cases have one id, or one cannot be scored.
     """
     path = Path(path)
     cases, ids = [], CaseIds(str(path), "line")

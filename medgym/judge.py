@@ -99,6 +99,7 @@ class Judgement:
     def as_dict(self) -> dict[str, Any]:
         """The figures as every `results.json` holds them (see `medgym.storage.results`), without
         the trajectories."""
+        of_all = self.accuracy_of_all
         return {
             "policy": self.policy,
             "accuracy": self.accuracy.as_dict(),
@@ -112,19 +113,14 @@ class Judgement:
             "by_answer": {answer: rate.as_dict() for answer, rate in self.by_answer.items()},
             "scorers": dict(self.scorers),
             "roles": {role: figures.as_dict() for role, figures in self.roles.items()},
-            "unreadable": self._unreadable(),
+            "accuracy_of_all": None if of_all is None else of_all.as_dict(),
+            "unreadable": as_figures(self.unreadable, len(self.trajectories)),
             "withheld": {why: rate.as_dict() for why, rate in self.withheld.items()},
             "metrics": {
                 name: value.as_dict() if isinstance(value, Rate) else value
                 for name, value in self.metrics.items()
             },
         }
-
-    def _unreadable(self) -> dict[str, Any]:
-        found = as_figures(self.unreadable, len(self.trajectories))
-        if self.accuracy_of_all is not None:
-            found["accuracy_of_all"] = self.accuracy_of_all.as_dict()
-        return found
 
 
 class Judge(Protocol):

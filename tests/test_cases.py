@@ -361,3 +361,29 @@ def test_a_case_is_frozen_and_strict() -> None:
         case.answer = "no"  # type: ignore[misc]
     with pytest.raises(ValidationError):
         a_case(colour="red")
+
+
+def test_a_shuffled_split_is_the_same_cases_in_the_order_of_its_seed() -> None:
+    one = [case.id for case in open_cases("phantom,shuffle=1:test[:9]")]
+    assert one == [case.id for case in open_cases("phantom,shuffle=1:test[:9]")]
+    assert one != [case.id for case in open_cases("phantom,shuffle=2:test[:9]")]
+    assert one != [case.id for case in open_cases("phantom:test[:9]")]
+    assert open_cases("phantom:test").shuffled(1)[5].id == one[5]
+    parts = [open_cases(f"phantom,shuffle=1:test[{worker}::3]") for worker in range(3)]
+    assert [parts[place % 3][place // 3].id for place in range(9)] == one
+    few = open_cases([a_case(id=f"a/train/{number}") for number in range(40)])
+    assert sorted(few.shuffled(4), key=lambda case: case.id) == sorted(few, key=lambda c: c.id)
+
+
+def test_a_shuffled_slice_finds_its_own_cases() -> None:
+    some = open_cases("phantom,shuffle=3:test[:20]")
+    assert some.find(some[7].id) == some[7]
+    outside = open_cases("phantom,shuffle=3:test[20:]")[0].id
+    with pytest.raises(UserError, match="no case"):
+        some.find(outside)
+
+
+@pytest.mark.parametrize("seed", ["x", "-1", "1.5", "²"])
+def test_a_seed_of_an_order_is_a_whole_number(seed: str) -> None:
+    with pytest.raises(UserError, match=f"shuffle={seed} is no seed; fix:"):
+        open_cases(f"phantom,shuffle={seed}:test")

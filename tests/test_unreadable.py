@@ -21,7 +21,11 @@ from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
 
 Capture = pytest.CaptureFixture[str]
-LOST = {"missing": "no such image", "damaged": "damaged", "empty-dicom": "pixel"}
+LOST = {
+    "missing": "no such image",
+    "damaged": "not a readable PNG",
+    "empty-dicom": "without pixels",
+}
 
 
 @pytest.fixture
@@ -62,6 +66,11 @@ def lost(reasons: dict[str, Any]) -> bool:
     return found.keys() == LOST.keys() and all(LOST[name] in found[name] for name in found)
 
 
+def interrupted(folder: Path) -> None:
+    """Have a run that is done look like one that was killed before it said so."""
+    RunFolder.open(folder).note(status="running")
+
+
 def test_a_collection_goes_on_without_the_unreadable_cases(
     cases: list[Case], tmp_path: Path
 ) -> None:
@@ -81,6 +90,7 @@ def test_a_collection_goes_on_without_the_unreadable_cases(
         assert (manifest["unreadable"]["count"], manifest["unreadable"]["of"]) == (3, 7)
         assert lost({row["case"]: row["why"] for row in manifest["unreadable"]["first"]})
         assert manifest["counts"] == {"trajectories": 8}
+        interrupted(tmp_path / "run")
 
 
 def test_a_run_of_mostly_unreadable_cases_stops(cases: list[Case]) -> None:
@@ -100,15 +110,15 @@ def test_an_evaluation_has_figures_of_all_and_of_readable_cases(
     words = ["eval", str(tmp_path / "c.jsonl"), "--policy", "scripted:oracle"]
     words += ["--out", str(tmp_path / "run")]
     tables = []
-    for _ in range(2):  # what is complete is read again, and nothing is counted twice
+    for _ in range(2):  # an interrupted one reads what it has stored, and counts nothing twice
         assert main(words) == 0
+        interrupted(tmp_path / "run")
         tables.append(capsys.readouterr().out)
         found = read_results(tmp_path / "run")["policies"]["scripted:oracle"]["sampled"]
         assert (found["accuracy"]["value"], found["accuracy"]["n"]) == (1.0, 4)
-        unreadable = found["unreadable"]
+        unreadable, of_all = found["unreadable"], found["accuracy_of_all"]
         assert (unreadable["count"], unreadable["of"]) == (3, 7)
         assert lost({row["case"]: row["why"] for row in unreadable["first"]})
-        of_all = unreadable["accuracy_of_all"]
         assert (of_all["value"], of_all["n"]) == (4 / 7, 7)
     assert tables[0] == tables[1]
     for line in (
@@ -137,6 +147,7 @@ def test_a_rollout_names_them(cases: list[Case], tmp_path: Path, capsys: Capture
     told = json.loads(capsys.readouterr().out)
     assert (told["trajectories"], told["correct"]) == (4, 1.0)
     assert (told["unreadable"]["count"], told["unreadable"]["of"]) == (3, 7)
+    interrupted(tmp_path / "run")
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     table = capsys.readouterr().out
     assert "  of all cases" in table

@@ -1,0 +1,1 @@
+"""The command `medgym cases`: one file for each of its sub-commands."""
