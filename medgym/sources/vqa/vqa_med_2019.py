@@ -24,8 +24,6 @@ _BRACKETS = re.compile(r"\s*\([^()]*\)")
 _SPACE = re.compile(r"\s+")
 
 _HOME = "https://github.com/abachaa/VQA-Med-2019"
-_ZIPS_AT = "fa7d65f09bf2ae3a9eda4e8c48bd7a5d742f2280"
-_TEST_AT = "08f34f90606b0757c90dc1cd45e39285ef005333"
 _TRAIN = "ImageClef-2019-VQA-Med-Training"
 _VALIDATION = "ImageClef-2019-VQA-Med-Validation"
 _TEST = "VQAMed2019_Test_Questions_w_Ref_Answers.txt"
@@ -51,7 +49,7 @@ CARD = Card(
     title="VQA-Med 2019: medical visual question answering at ImageCLEF",
     home=_HOME,
     repo=None,
-    revision=_ZIPS_AT,
+    revision="master",
     licence="CC BY 4.0",
     citation=(
         "Ben Abacha, Hasan, Datla, Liu, Demner-Fushman, Müller: VQA-Med: Overview of the medical "
@@ -67,9 +65,9 @@ CARD = Card(
         ),
     },
     files=(
-        PublishedFile(f"{_TRAIN}.zip", url=f"{_HOME}/raw/{_ZIPS_AT}/{_TRAIN}.zip"),
-        PublishedFile(f"{_VALIDATION}.zip", url=f"{_HOME}/raw/{_ZIPS_AT}/{_VALIDATION}.zip"),
-        PublishedFile(_TEST, url=f"{_HOME}/raw/{_TEST_AT}/{_TEST_FOLDER}/{_TEST}"),
+        PublishedFile(f"{_TRAIN}.zip", url=f"{_HOME}/raw/master/{_TRAIN}.zip"),
+        PublishedFile(f"{_VALIDATION}.zip", url=f"{_HOME}/raw/master/{_VALIDATION}.zip"),
+        PublishedFile(_TEST, url=f"{_HOME}/raw/master/{_TEST_FOLDER}/{_TEST}"),
         PublishedFile(
             f"{_TEST_IMAGES}.zip", url=f"{_HOME}/raw/master/{_TEST_FOLDER}/{_TEST_IMAGES}.zip"
         ),
@@ -85,8 +83,6 @@ CARD = Card(
         "in brackets: all forms are accepted",
         "images are of MedPix, as those of vqa-rad are, under names of the same form "
         "(synpic12345): a model trained on one may have seen test images of the other",
-        "that the test images are published as a zip of that name is inferred from the read-me; "
-        "they are taken from the branch master",
     ),
 )
 
