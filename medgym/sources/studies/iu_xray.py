@@ -52,7 +52,7 @@ class IUXray(PublishedSource):
     """
 
     name: ClassVar[str] = "iu-xray"
-    splits: ClassVar[tuple[str, ...]] = ("all", "train", "val", "test")
+    splits = ("all", "train", "val", "test")
     card = Card(
         name="iu-xray",
         title="IU X-ray (Indiana University chest X-ray collection, Open-i)",

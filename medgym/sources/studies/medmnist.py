@@ -64,7 +64,7 @@ class MedMNIST(PublishedSource):
     """
 
     name: ClassVar[str] = "medmnist"
-    splits: ClassVar[tuple[str, ...]] = _SPLITS
+    splits = _SPLITS
     card = Card(
         name="medmnist",
         title="MedMNIST v2 (MedMNIST+): 12 sets of images and 6 of volumes",
