@@ -7,6 +7,7 @@ from typer.core import TyperGroup
 
 from medgym.commands.cases.check import check
 from medgym.commands.cases.listing import list_cases
+from medgym.commands.cases.new import new
 from medgym.commands.cases.scrub import scrub
 from medgym.commands.cases.show import show
 
@@ -40,3 +41,4 @@ app.command("list")(list_cases)
 app.command("show")(show)
 app.command("check")(check)
 app.command("scrub")(scrub)
+app.command("new")(new)
