@@ -35,6 +35,12 @@ class Source(ABC):
     def cases(self, split: str) -> Sequence[Case]:
         """The cases of one of `splits`, made when they are indexed."""
 
+    def split_error(self, split: str) -> UserError:
+        """What is said of a split that is none of `splits`. A source overrides it to say why a
+        part of its data must not be used."""
+        name = getattr(self, "name", type(self).__name__)
+        return unknown(f"split of {name}", split, self.splits)
+
     def notes(self, split: str) -> tuple[str, ...]:
         """What every result that uses a split has to say of it: that it shares patients with
         another one, as it was published, or that the copy is not the published one. A sentence
