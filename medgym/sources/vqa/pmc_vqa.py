@@ -109,13 +109,16 @@ class Row(NamedTuple):
 
     @property
     def gold(self) -> str | None:
-        """The right one of the options; None where letter and text name none, or two."""
+        """The right one of the options; None where letter and text name none, or two.
+
+        A text that is none of the options leaves it to the letter.
+        """
         wanted = normalised(_cut(self.letter, self.answer))
         named = [option for option in self.options if normalised(option) == wanted]
         if not self.letter:
             return named[0] if named else None
         lettered = dict(zip(LETTERS, self.options, strict=True)).get(self.letter)
-        return lettered if not wanted or lettered in named else None
+        return lettered if not named or lettered in named else None
 
     def fault(self) -> str | None:
         """Why no answer to it could be scored."""
