@@ -34,6 +34,7 @@ _HOMES = {
     "RunError": "errors",
     "ToolError": "errors",
     "UserError": "errors",
+    "clip_frames": "imaging.clips.sampling",
     "Picture": "imaging.lazy_image",
     "LookupTable": "imaging.grey",
     "Window": "imaging.grey",
@@ -97,6 +98,7 @@ _HOMES = {
     "Node": "trajectory",
     "Trajectory": "trajectory",
     "validate": "trajectory",
+    "view_size_for": "view_sizes",
     "View": "workspace",
     "Workspace": "workspace",
 }
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
     from medgym.env import MedEnv, make
     from medgym.episode import Episode, Rules, ToolOutcome, Turn
     from medgym.errors import RunError, ToolError, UserError
+    from medgym.imaging.clips.sampling import clip_frames
     from medgym.imaging.grey import LookupTable, Window
     from medgym.imaging.imaging_study import ImagingStudy, Plane
     from medgym.imaging.lazy_image import Picture
@@ -159,6 +162,7 @@ if TYPE_CHECKING:
         Trajectory,
         validate,
     )
+    from medgym.view_sizes import view_size_for
     from medgym.workspace import View, Workspace
 
 gymnasium.register(

@@ -1,157 +1,66 @@
-"""A case: one clinical question about one study. Frozen, cheap, holds no pixels.
+"""Cases, opened from a spec, a file or a list: lazy, each checked when it is made."""
 
-Gold (`answer`, `regions`) lives here and reaches only rubrics and tools of oracle fidelity; nothing
-that a policy, a view or an observation can reach holds a `Case`.
-"""
-
-import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, overload
+from typing import NamedTuple, overload
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from medgym.case_spec import FILE, OTHER_FILES, parse_spec, sliced, unreadable
+from medgym.case import LETTERS as LETTERS
+from medgym.case import AnswerType as AnswerType
+from medgym.case import Case as Case
+from medgym.case import CaseView as CaseView
+from medgym.case import case_hash as case_hash
+from medgym.case import normalised as normalised
+from medgym.case import option_of as option_of
+from medgym.case_order import permuted, seed_in
+from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
-from medgym.errors import UserError, unknown
+from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.files import read_text
-from medgym.imaging.study import Box, ImageRef, Slab, Window
 from medgym.regions import Mask as Mask
 from medgym.regions import Region as Region
-
-AnswerType = Literal["choice", "closed", "number", "set", "open", "region", "report"]
-"""What kind of answer a case asks for. It decides which scorer compares the answer with the gold:
-
-choice: one of `options`, by letter or text. closed: yes or no, or another word of a small set.
-number: a number, with or without a unit. set: several items, in any order. open: a few words.
-region: a box or a mask. report: a text of several sentences."""
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-class CaseView(BaseModel):
-    """A region of an image that an episode shows from the start, and who points to it.
-
-    It is drawn from the image's own pixels. `box_px` is in original pixels. Without `plane` and
-    `index` it is of what the image starts with.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image: int
-    box_px: Box
-    by: str = ""
-    plane: str | None = None
-    index: int | None = None
-    slab: Slab | None = None
-    window: Window | None = None
-
-
-class Case(BaseModel):
-    """One question about one study, with its gold and its provenance.
-
-    Attributes:
-        id: `source/split/key`, durable and unique: no other case of a source or a file has it.
-        images: where the images are, in the order in which they are shown.
-        views: of regions of them, shown from the start beside the whole images.
-        question, options, context: shown to the policy (`context`: history, indication).
-        answer: gold, never shown; of a `choice` the text of the right option, or empty.
-        answer_type: what kind of answer is asked for; it decides how an answer is scored.
-        regions: gold findings, never shown.
-        modality: DICOM modality code. specialty: who reads it, triage's gold.
-        accepted: further right answers, beside `answer`; of a `choice` other right options.
-        group: patient (or image) key: the unit for splitting, for clustered statistics and for the
-            guard of retrieval.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    images: tuple[ImageRef, ...]
-    views: tuple[CaseView, ...] = ()
-    question: str
-    options: tuple[str, ...] = ()
-    context: str = ""
-    answer: str
-    accepted: tuple[str, ...] = ()
-    answer_type: AnswerType = "open"
-    regions: tuple[Region, ...] = ()
-    modality: str | None = None
-    body_part: str | None = None
-    specialty: str | None = None
-    language: str = "en"
-    group: str
-    source: str
-    split: str
-    licence: str = ""
-
-
-_SPACE = re.compile(r"\s+")
-
-
-def normalised(text: str) -> str:
-    """A text as answers are compared: lower case, single spaces, no full stop at the end."""
-    return _SPACE.sub(" ", text).strip().rstrip(".").strip().casefold()
-
-
-def option_of(reply: str, options: Sequence[str]) -> str | None:
-    """The one of `options` that `reply` names by its letter (A is the first), else by its text.
-
-    A letter is a letter, even where the text of another option is that letter.
-    """
-    wanted = normalised(reply)
-    named = dict(zip(LETTERS.casefold(), options, strict=False))
-    if wanted in named:
-        return named[wanted]
-    return next((option for option in options if normalised(option) == wanted), None)
-
-
-def case_hash(case: Case) -> str:
-    """The hash of all that a case says: its images' URIs, the question, the options, the gold.
-
-    Two cases of one id that differ in anything have different hashes. What an image file holds does
-    not count: trajectories name each image that was shown by the hash of its pixels. A field at its
-    default does not count either, so cases keep their hashes when a field is added to `Case`.
-    """
-    text = case.model_dump_json(exclude_defaults=True)
-    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
+from medgym.scorable import equal_options_note, unscorable
 
 
 class CaseIds:
     """The ids of the cases that were opened, by which each case is held to be the only one of its
-    id, and to have a gold answer that can be given.
+    id, and to be one that can be scored (see `medgym.scorable`).
 
     Args:
         name: what the cases are called in errors: a file, a spec.
         unit: what a place in them is called.
+        unique: whether no two of them can have one id, so that none is remembered.
+        scored: whether answers to them are scored.
     """
 
-    def __init__(self, name: str, unit: str = "number") -> None:
+    def __init__(
+        self, name: str, unit: str = "number", *, unique: bool = False, scored: bool = True
+    ) -> None:
         self._name = name
         self._unit = unit
+        self._unique = unique
+        self._scored = scored
         self._places: dict[str, int] = {}
 
     def check(self, case: Case, place: int) -> None:
         """Take the case at a place.
 
         Raises:
-            UserError: another place holds a case of the same id, or the case has options and its
-                answer is none of them.
+            UserError: another place holds a case of the same id, or the case cannot be scored.
         """
-        first = self._places.setdefault(case.id, place)
+        first = place if self._unique else self._places.setdefault(case.id, place)
         if first != place:
             raise UserError(
                 f"two cases have the id {case.id!r}: {self._unit} {first} and {self._unit} {place} "
                 f"of {self._name}; fix: give each case an id of its own"
             )
-        if case.options and case.answer.strip() and case.answer not in case.options:
-            offered = ", ".join(map(repr, case.options))
+        reason = unscorable(case) if self._scored else None
+        if reason is not None:
             raise UserError(
-                f"the answer of the case {case.id!r} ({self._unit} {place} of {self._name}) is "
-                f"{case.answer!r}, which is none of its options ({offered}); fix: write the text "
-                "of the right option as its answer"
+                f"no answer to the case {case.id!r} ({self._unit} {place} of {self._name}) can be "
+                f"right: {reason}; fix: correct the case, or leave it out"
             )
 
 
@@ -172,6 +81,8 @@ class CaseList(Sequence[Case]):
     """A lazy, sliceable view of a sequence of cases: an index makes one case and keeps none.
 
     Each case is checked when it is made (see `CaseIds`); ids are unique over all slices of a list.
+    A sequence that cannot hold one id twice says `unique_ids`; one that has dropped what has no
+    gold says `all_gold`.
 
     Attributes:
         view_size: the greatest view size that the cases' source allows; None where any will do.
@@ -182,17 +93,23 @@ class CaseList(Sequence[Case]):
     def __init__(
         self,
         cases: Sequence[Case],
-        indices: range | None = None,
+        indices: Sequence[int] | None = None,
         view_size: int | None = None,
         all_gold: bool = False,
     ) -> None:
         self._cases = cases
-        self._ids = CaseIds(f"a {type(cases).__name__} of cases")
-        self._indices = range(len(cases)) if indices is None else indices
+        self._ids = self._ids_of(f"a {type(cases).__name__} of cases")
+        self._indices: Sequence[int] = range(len(cases)) if indices is None else indices
         self._by_id: dict[str, int] | None = None
         self.view_size = view_size
-        self.all_gold = all_gold
+        self.all_gold = all_gold or bool(getattr(cases, "all_gold", False))
         self.notes: tuple[str, ...] = ()
+
+    @property
+    def unchecked(self) -> Iterator[Case]:
+        """The cases as their source makes them, also those of one id and those that cannot be
+        scored: for what reports these."""
+        return map(self._cases.__getitem__, self._indices)
 
     @property
     def dropped(self) -> Sequence[tuple[str, str]]:
@@ -209,13 +126,26 @@ class CaseList(Sequence[Case]):
     def __getitem__(self, index: slice) -> "CaseList": ...
     def __getitem__(self, index: int | slice) -> "Case | CaseList":
         if isinstance(index, slice):
-            part = CaseList(self._cases, self._indices[index], self.view_size, self.all_gold)
-            part._ids, part.notes = self._ids, self.notes
-            return part
+            return self._of(self._indices[index])
         return self._made(self._indices[index])
 
     def __iter__(self) -> Iterator[Case]:
         return map(self._made, self._indices)
+
+    def shuffled(self, seed: int) -> "CaseList":
+        """The same cases in another order, which the seed fixes; no case is made.
+
+        `shuffled(0)[i::n]` is the part of worker i of n.
+        """
+        return self._of(permuted(self._indices, seed))
+
+    def _of(self, indices: Sequence[int]) -> "CaseList":
+        part = CaseList(self._cases, indices, self.view_size, self.all_gold)
+        part._ids, part.notes = self._ids, self.notes
+        return part
+
+    def _ids_of(self, name: str) -> CaseIds:
+        return CaseIds(name, unique=bool(getattr(self._cases, "unique_ids", False)))
 
     def _made(self, place: int) -> Case:
         case = self._cases[place]
@@ -243,7 +173,8 @@ class CaseList(Sequence[Case]):
             place: int = index_of(case_id)
         else:
             if self._by_id is None:
-                self._by_id = {self._made(i).id: i for i in self._indices}
+                ids = (key.id for key in self.case_keys())
+                self._by_id = dict(zip(ids, self._indices, strict=True))
             place = self._by_id.get(case_id, -1)
         if place not in self._indices:
             raise UserError(f"no case {case_id!r} among these; fix: check the id and the slice")
@@ -252,6 +183,8 @@ class CaseList(Sequence[Case]):
 
 def open_cases(cases: "str | Path | Sequence[Case]") -> CaseList:
     """The cases that a spec names, lazily: `phantom:train`, `phantom,look=ct:test[:200]`.
+
+    The option `shuffle=SEED`, which every source has, shuffles a split before a slice is taken.
 
     A spec that ends in `.jsonl` is a file of cases as `write_cases` writes it; a slice may follow.
     A sequence of cases is taken as it is.
@@ -285,37 +218,49 @@ def _listed(cases: Sequence[Case]) -> CaseList:
     return found
 
 
+def unscored(cases: Sequence[Case]) -> CaseList:
+    """Cases that are played although no answer to them is scored, such as an image of one's own."""
+    found = CaseList(cases)
+    found._ids = CaseIds("these cases", scored=False)
+    return found
+
+
 def _check_all(cases: CaseList) -> None:
     """Check cases that are made already, before the first one is used."""
-    for _ in cases:
-        pass
+    cases.notes += equal_options_note(cases)
 
 
 def _opened(spec: str) -> CaseList:
-    file = FILE.fullmatch(spec)
+    file = file_named(spec)
     if file is not None:
-        return CaseList(read_cases(file["path"]))[sliced(spec, file)]
+        found = CaseList(read_cases(file["path"]))
+        found.notes = equal_options_note(found._cases)
+        return found[sliced(spec, file)]
     parts = parse_spec(spec)
     from medgym.registry import load
 
-    if Path(parts.source).suffix in OTHER_FILES:
+    if Path(parts.source).suffix.lower() in TABLES:
         raise unreadable(parts.source)
     if parts.source.endswith(".jsonl"):
         raise UserError(f"{parts.source} has no splits; fix: omit the {parts.split!r} after the :")
 
     name = f"the source {parts.source!r}"
+    options = dict(parts.options)
+    seed = seed_in(options)
     with calling(name):
-        source = load("sources", parts.source)(**dict(parts.options))
+        source = load("sources", parts.source)(**options)
         if parts.split not in source.splits:
-            raise unknown(f"split of {parts.source}", parts.split, source.splits)
+            raise source.split_error(parts.split)
         view_size = max(source.view_sizes) if source.view_sizes else None
         notes = source.notes(parts.split)
     made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
     found = CaseList(made, None, view_size, source.all_gold)
     found.notes = notes
-    found._ids = CaseIds(spec.partition("[")[0])
+    found._ids = found._ids_of(spec.partition("[")[0])
     if made.is_made:
         _check_all(found)
+    if seed is not None:
+        found = found.shuffled(seed)
     return found[parts.slice]
 
 
@@ -345,8 +290,7 @@ def read_cases(path: str | Path) -> list[Case]:
     """Read JSON lines written by `write_cases`; an error names the file, the line and the field.
 
     Raises:
-        UserError: the file cannot be read, two of its cases have one id, or a case offers options
-            and its answer is none of them.
+        UserError: the file cannot be read, two of its cases have one id, or one cannot be scored.
     """
     path = Path(path)
     cases, ids = [], CaseIds(str(path), "line")

@@ -18,7 +18,8 @@ class Source(ABC):
     """
 
     name: ClassVar[str]
-    splits: ClassVar[tuple[str, ...]]
+    splits: tuple[str, ...]
+    """Where they depend on what is read, this is empty in the class and set when it is made."""
 
     view_sizes: tuple[int, ...] | None = None
     """The sides of view at which its images may be shown; None where any will do."""
@@ -33,6 +34,12 @@ class Source(ABC):
     @abstractmethod
     def cases(self, split: str) -> Sequence[Case]:
         """The cases of one of `splits`, made when they are indexed."""
+
+    def split_error(self, split: str) -> UserError:
+        """What is said of a split that is none of `splits`. A source overrides it to say why a
+        part of its data must not be used."""
+        name = getattr(self, "name", type(self).__name__)
+        return unknown(f"split of {name}", split, self.splits)
 
     def notes(self, split: str) -> tuple[str, ...]:
         """What every result that uses a split has to say of it: that it shares patients with

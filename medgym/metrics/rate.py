@@ -1,6 +1,7 @@
 """A share of cases with its interval."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -17,23 +18,34 @@ class Rate:
     n: int
 
     @classmethod
-    def of(cls, outcomes: Iterable[bool]) -> "Rate":
+    def of(cls, outcomes: Iterable[bool], groups: Sequence[Hashable] | None = None) -> "Rate":
         """The share of True with its Wilson score interval (no continuity correction).
 
         Unlike the normal approximation it stays within 0..1 and has a width at 0 % and 100 % too.
-        It takes the outcomes as independent: cases of one patient would need a clustered interval.
         For no outcomes the share is 0 and the interval is 0..1.
-        """
-        from scipy.special import ndtri  # scipy.stats has it ready, and takes a second to import
 
+        Args:
+            outcomes: one of each case.
+            groups: what each case belongs to, such as its patient. Cases of one group are not
+                independent: the interval then counts as many independent cases as would give the
+                share the variance that it has between groups, never more than there are, and takes
+                the quantile of Student's t with one degree of freedom less than there are groups
+                (the modified Wilson interval for clustered data, Saha, Miller and Wang 2016). By
+                default, and where each case is a group of its own, all are independent.
+        """
         seen = [bool(outcome) for outcome in outcomes]
         if not seen:
             return cls(0.0, 0.0, 1.0, 0)
         n, right = len(seen), sum(seen)
-        share, z = right / n, float(ndtri(0.5 + CONFIDENCE / 2))
-        around = 2 * (n + z**2)
-        middle = (2 * n * share + z**2) / around
-        half = z / around * sqrt(4 * n * share * (1 - share) + z**2)
+        share = right / n
+        independent, z = float(n), _normal_quantile()
+        if groups is not None and len(set(groups)) < n:
+            if len(set(groups)) == 1:  # nothing says how much groups differ
+                return cls(share, 0.0, 1.0, n)
+            independent, z = _independent(seen, groups)
+        around = 2 * (independent + z**2)
+        middle = (2 * independent * share + z**2) / around
+        half = z / around * sqrt(4 * independent * share * (1 - share) + z**2)
         low = middle - half if right else 0.0
         high = middle + half if right < n else 1.0
         return cls(share, low, high, n)
@@ -41,3 +53,26 @@ class Rate:
     def as_dict(self) -> dict[str, float]:
         """The rate as JSON holds it: `value`, `low`, `high`, `n`."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+def _normal_quantile() -> float:
+    from scipy.special import ndtri  # scipy.stats has it ready, and takes a second to import
+
+    return float(ndtri(0.5 + CONFIDENCE / 2))
+
+
+def _independent(seen: Sequence[bool], groups: Sequence[Hashable]) -> tuple[float, float]:
+    """How many independent cases would give the share its variance, and the quantile of t."""
+    from scipy.special import stdtrit
+
+    members: dict[Hashable, list[bool]] = defaultdict(list)
+    for outcome, group in zip(seen, groups, strict=True):
+        members[group].append(outcome)
+    n, count = len(seen), len(members)
+    share = sum(seen) / n
+    squares = sum((sum(each) - share * len(each)) ** 2 for each in members.values())
+    variance = count / (count - 1) * squares / n**2
+    quantile = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2))
+    if not variance:  # all right, or all wrong, or equally often right in each group
+        return float(count), quantile
+    return min(share * (1 - share) / variance, float(n)), quantile

@@ -16,7 +16,8 @@ class SplitCounts:
     """What a published split holds.
 
     Attributes:
-        rows: of the published file, those that make no case among them.
+        rows: of the published file, those that make no case among them; None where nobody has
+            counted them.
         images: different images, by the name or the content that the set itself has for them; None
             where nobody has counted them.
         types: rows by the type of answer that the set's own annotation says, by its own names
@@ -24,7 +25,7 @@ class SplitCounts:
         origin: where these counts come from.
     """
 
-    rows: int
+    rows: int | None
     images: int | None = None
     types: Mapping[str, int] = field(default_factory=dict)
     origin: Origin = "counted"
@@ -36,8 +37,8 @@ class PublishedFile:
 
     Attributes:
         path: where it lies in the repository, and in a local copy.
-        sha256, size: of the published file, where they are known. A file that is fetched from the
-            Hub is also held to the hash that the Hub has for it.
+        sha256, md5, size: of the published file, where they are known. A file that is fetched from
+            the Hub is also held to the hash that the Hub has for it.
         url: where it is fetched from, if not from the repository.
         optional: whether the cases can be read without it.
     """
@@ -47,6 +48,7 @@ class PublishedFile:
     size: int | None = None
     url: str | None = None
     optional: bool = False
+    md5: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Card:
         gated: whether the Hub asks for consent and a token.
         licence: of questions and images, in words.
         citation: how its authors ask to be cited.
-        splits: what each published split holds.
+        splits: what each published split holds, by its name; where an option of the source chooses
+            among copies or versions, by `OPTION=VALUE:SPLIT`.
         files: what is fetched; a path may have a `*`.
         grouping: in words, what a case's group is.
         faults: what is wrong in the published files, and what medgym does about each.

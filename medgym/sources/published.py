@@ -16,6 +16,7 @@ from medgym.cases import Case
 from medgym.errors import UserError, unknown
 from medgym.source import Source
 from medgym.sources.card import Card, SplitCounts
+from medgym.sources.hub.record import refuse_half
 from medgym.sources.rows import RowCases
 
 DATA = "MEDGYM_DATA"
@@ -36,7 +37,7 @@ class PublishedSource(Source):
         folder: the local copy.
 
     Raises:
-        UserError: there is no local copy.
+        UserError: there is no local copy, or only half a download.
     """
 
     card: ClassVar[Card]
@@ -46,6 +47,7 @@ class PublishedSource(Source):
             raise unknown("counts", counts, COUNTS)
         self.counts = counts
         self.folder = local_copy(self.card, data)
+        refuse_half(self.card, self.folder)
 
     @abstractmethod
     def load(self, split: str) -> RowCases[Any]:
@@ -55,6 +57,11 @@ class PublishedSource(Source):
         """What a loaded split holds, counted as the card counts. Rows only, by default."""
         return SplitCounts(rows=len(loaded.rows))
 
+    def expected_counts(self, split: str) -> SplitCounts:
+        """What a split has to hold: what the card says, or what it says of the part that the
+        options choose."""
+        return self.card.splits[split]
+
     def cases(self, split: str) -> Sequence[Case]:
         """The cases of a split, whose counts are those of the card.
 
@@ -63,7 +70,7 @@ class PublishedSource(Source):
         """
         loaded = self.load(split)
         if self.counts == "published":
-            expected = self.card.splits[split]
+            expected = self.expected_counts(split)
             differences = _differences(expected, self.found_counts(split, loaded))
             if differences:
                 origin = {"counted": "", "card": " (by its page)", "inferred": " (inferred)"}
@@ -79,6 +86,14 @@ class PublishedSource(Source):
         """The leaks of the published splits, and that the copy may be another one."""
         other = f"the counts of {self.card.name} were not held to those published"
         return self.card.leaks + ((other,) if self.counts == "any" else ())
+
+    def files(self, pattern: str) -> list[Path]:
+        """The files of the local copy that a pattern with a `*` names, by their names.
+
+        Raises:
+            UserError: there is none.
+        """
+        return sorted(self.folder.glob(pattern)) or [self.file(pattern)]
 
     def file(self, *names: str) -> Path:
         """A file or folder of the local copy, by the first of the names that is there.
@@ -114,8 +129,7 @@ def local_copy(card: Card, data: str | None) -> Path:
     inside = folder / card.name
     if inside.is_dir():
         return inside
-    wanted = [file.path for file in card.files if not file.optional]
-    if folder.is_dir() and any(_is_there(folder, path) for path in wanted):
+    if folder.is_dir() and any(_is_there(folder, file.path) for file in card.files):
         return folder
     raise UserError(
         f"there is no copy of {card.name} in {folder}; fix: run medgym cases get {card.name} "
@@ -124,12 +138,15 @@ def local_copy(card: Card, data: str | None) -> Path:
 
 
 def _is_there(folder: Path, path: str) -> bool:
-    return any(folder.glob(path)) if "*" in path else (folder / path).exists()
+    names = {path, path.removesuffix(".zip")}  # a zip may have been unpacked
+    return any(folder.glob(path)) if "*" in path else any((folder / n).exists() for n in names)
 
 
 def _differences(expected: SplitCounts, found: SplitCounts) -> list[str]:
     """What two counts of a split differ in, of what is known of both."""
-    pairs: list[tuple[str, int, int]] = [("rows", expected.rows, found.rows)]
+    pairs: list[tuple[str, int, int]] = []
+    if expected.rows is not None and found.rows is not None:
+        pairs.append(("rows", expected.rows, found.rows))
     if expected.images is not None and found.images is not None:
         pairs.append(("images", expected.images, found.images))
     if expected.types and found.types:

@@ -117,11 +117,13 @@ def examine(subject: "Subject") -> "list[Check]":
     from . import pairs as of_pairs
     from . import sight as episodes
     from .tool_form import tool_form
+    from .view_size import view_size
 
     wanted = {
         "template": model.template,
         "tool images": model.tool_images,
         "features": model.features,
+        "view size": view_size,
         "images": episodes.images,
         "vision tokens": model.vision_tokens,
         "agreement": episodes.agreement,

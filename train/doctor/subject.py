@@ -82,6 +82,12 @@ def pictures(episodes: Sequence[Shown]) -> Mapping[str, Image.Image]:
     return {p.sha256: p.image for said in talks for message in said for p in message.images}
 
 
+def played_sizes(episodes: Sequence[Shown]) -> list[tuple[int, int]]:
+    """The (width, height) of each image that was shown in them."""
+    talks = [each.conversation for each in episodes if each.conversation is not None]
+    return [part.size for said in talks for message in said for part in message.images]
+
+
 class Led(WrappedPolicy):
     """A model that looks as it likes and is then given the gold answer, in its own tokens.
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medgym.case_spec import parse_spec
+from medgym.case_spec import file_named, parse_spec
 from medgym.errors import UserError, unknown
 from medgym.registry import load, names
 from medgym.toml import read_table, read_toml
@@ -50,9 +50,8 @@ class CasesPart(_Table):
     @property
     def label(self) -> str:
         """What it is called: its name, or that of its source or file."""
-        plain = self.spec.partition("[")[0]
-        is_file = plain.endswith(".jsonl")
-        return self.name or (Path(plain).stem if is_file else parse_spec(self.spec).source)
+        file = file_named(self.spec)
+        return self.name or (Path(file["path"]).stem if file else parse_spec(self.spec).source)
 
 
 class CasesTable(_Table):

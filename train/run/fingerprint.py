@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from medgym.case_spec import parse_spec
+from medgym.case_spec import file_named, parse_spec
 from medgym.errors import UserError
 from medgym.registry import entry_point, singular
 from medgym.scorer import scorer_name
@@ -29,6 +29,9 @@ from ..recipe.schema import Recipe
 
 FILE = "cases"
 """The kind under which a file of cases stands beside the plug-ins."""
+
+TABLE_OPTIONS = ("path", "questions")
+"""The options of sources that may name a file of questions; it counts by its content too."""
 
 OWN = "medgym"
 LARGE = 2**24
@@ -68,11 +71,13 @@ def of_rubric(table: RubricTable) -> Iterator[PlugIn]:
 def of_cases(cases: GoldCases | None) -> Iterator[PlugIn]:
     """The sources or files that some cases come from, and the scorers that they need."""
     for part in cases.parts if cases is not None else ():
-        name = part.spec.partition("[")[0]
-        if name.endswith(".jsonl"):
-            yield PlugIn(FILE, name)
+        file = file_named(part.spec)
+        if file is not None:
+            yield PlugIn(FILE, file["path"])
         else:
-            yield PlugIn("sources", parse_spec(part.spec).source)
+            spec = parse_spec(part.spec)
+            yield PlugIn("sources", spec.source)
+            yield from (PlugIn(FILE, value) for key, value in spec.options if key in TABLE_OPTIONS)
         if part.listed.all_gold:
             scorers = {scorer_name(case) for case in part.listed[:SAMPLE]}
         else:

@@ -5,7 +5,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from medgym.commands.cases.card import card
 from medgym.commands.cases.check import check
+from medgym.commands.cases.get import get
 from medgym.commands.cases.listing import list_cases
 from medgym.commands.cases.scrub import scrub
 from medgym.commands.cases.show import show
@@ -30,7 +32,7 @@ app = typer.Typer(
 
 @app.callback()
 def cases() -> None:
-    """List cases, draw them, check them; de-identify images.
+    """List cases, draw them, check them; fetch published ones; de-identify images.
 
     Example: medgym cases phantom,question=kind:test[:5] --gold
     """
@@ -39,4 +41,6 @@ def cases() -> None:
 app.command("list")(list_cases)
 app.command("show")(show)
 app.command("check")(check)
+app.command("get")(get)
+app.command("card")(card)
 app.command("scrub")(scrub)

@@ -40,8 +40,8 @@ from tests.families import FAMILIES, blind, build
 
 SPEC = "phantom,look=radiograph,question=kind:test[:3]"
 CHECKS = [
-    "template", "tool images", "features", "images", "vision tokens", "agreement", "sight",
-    "tool form",
+    "template", "tool images", "features", "view size", "images", "vision tokens", "agreement",
+    "sight", "tool form",
 ]  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def test_a_blind_checkpoint_fails(
     processor.save_pretrained(tmp_path)
     status, found, said = run(capsys, str(tmp_path), "--cases", "phantom:test[:3]")
     assert status == 1
-    assert "1 of 8 checks failed: sight; fix: " in said
+    assert "1 of 9 checks failed: sight; fix: " in said
     checks = {check["check"]: check for check in found}
     assert checks["tool images"]["verdict"] == "warn", "the template knows no tools: a user message"
     assert checks["sight"]["verdict"] == "fail"

@@ -1,0 +1,78 @@
+"""Figures of cases, added up over groups, and resampled by group."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 10_000
+"""How many data sets a bootstrap draws, and how many sign flips a permutation test tries."""
+
+_AT_ONCE = 4_000_000
+"""Counts that are held in memory at once."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Values of cases, summed within each group.
+
+    Attributes:
+        sums: of the values of each group, (groups, columns).
+        sizes: how many cases each group has, (groups,).
+    """
+
+    sums: Floats
+    sizes: Floats
+
+    @classmethod
+    def of(cls, values: Sequence[Sequence[float]], groups: Sequence[Hashable] | None) -> "Groups":
+        """Add up values by group.
+
+        Args:
+            values: columns of one value for each case.
+            groups: what each case belongs to; by default each is independent.
+        """
+        table = np.array(values, dtype=np.float64).T.reshape(-1, len(values))
+        if groups is None:
+            return cls(table, np.ones(len(table)))
+        numbers: dict[Hashable, int] = {}
+        places = np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=int)
+        sums = np.zeros((len(numbers), table.shape[1]))
+        np.add.at(sums, places, table)
+        return cls(sums, np.bincount(places, minlength=len(numbers)).astype(np.float64))
+
+    @property
+    def count(self) -> int:
+        """The number of groups."""
+        return len(self.sizes)
+
+    @property
+    def means(self) -> Floats:
+        """The mean of each column over all cases."""
+        found: Floats = self.sums.sum(axis=0) / self.sizes.sum()
+        return found
+
+    def resampled_means(self, rng: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
+        """The means of data sets of as many groups, drawn with replacement: (resamples, columns).
+
+        The ordinary bootstrap of clusters (Davison and Hinkley 1997, section 3.8): whole groups are
+        drawn, and the mean is over the cases that they bring.
+        """
+        parts = list(self._drawn(rng, resamples))
+        return np.concatenate(parts)
+
+    def _drawn(self, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
+        step = max(1, _AT_ONCE // max(self.count, 1))
+        shares = np.full(self.count, 1 / self.count)
+        for first in range(0, resamples, step):
+            drawn = rng.multinomial(self.count, shares, min(step, resamples - first))
+            yield (drawn @ self.sums) / (drawn @ self.sizes)[:, None]
+
+    def means_without_each(self) -> Floats:
+        """The means of the data sets that lack one group: (groups, columns)."""
+        left = self.sums.sum(axis=0) - self.sums
+        found: Floats = left / (self.sizes.sum() - self.sizes)[:, None]
+        return found

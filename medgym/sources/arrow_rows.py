@@ -1,0 +1,96 @@
+"""Rows of a large table, which lie in a file and not in memory.
+
+A million rows of text take more memory as Python's objects than most machines have. Here they are
+written once, block by block, to a temporary file in Arrow's own form, which nobody else sees. The
+system maps it: a row costs no memory before it is asked for, and the system takes that back when
+others need it.
+"""
+
+import mmap
+import tempfile
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, overload
+from weakref import ref
+
+if TYPE_CHECKING:
+    import pyarrow
+
+OFTEN = 16
+"""Blocks after which Arrow gives back what it has freed."""
+
+_MAPPED: list[ref[mmap.mmap]] = []
+
+
+def spooled(batches: "Iterable[pyarrow.RecordBatch]", schema: "pyarrow.Schema") -> "pyarrow.Table":
+    """A table whose columns lie in a temporary file, which lasts as long as the table.
+
+    Args:
+        batches: such as `pyarrow.csv.open_csv(...)` or `ParquetFile.iter_batches(...)`; no two of
+            them are held at once.
+        schema: of each of them.
+    """
+    import pyarrow
+
+    pool = pyarrow.default_memory_pool()
+    with tempfile.NamedTemporaryFile(prefix="medgym-") as file:
+        with (
+            pyarrow.OSFile(file.name, "wb") as sink,
+            pyarrow.ipc.new_file(sink, schema) as writer,
+        ):
+            for number, batch in enumerate(batches):
+                writer.write_batch(batch)
+                if number % OFTEN == 0:
+                    pool.release_unused()
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    pool.release_unused()
+    table: pyarrow.Table = pyarrow.ipc.open_file(pyarrow.py_buffer(mapped)).read_all()
+    _MAPPED[:] = [each for each in _MAPPED if each() is not None] + [ref(mapped)]
+    return table
+
+
+def give_back() -> None:
+    """Give back the memory of the columns of all spooled tables, after they were looked at; they
+    are read again where they are asked for."""
+    for mapped in filter(None, (each() for each in _MAPPED)):
+        if hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def texts(*words: str) -> "pyarrow.Array":
+    """A column of a few texts. `pyarrow.array` and `pyarrow.scalar` import pandas where it is
+    installed, which takes longer than a table of a million rows does."""
+    import pyarrow
+
+    encoded = [word.encode("utf-8") for word in words]
+    ends = array("i", (0, *accumulate(map(len, encoded))))
+    buffers = [pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(encoded))]
+    return pyarrow.StringArray.from_buffers(len(words), *buffers)
+
+
+class ArrowRows(Sequence[dict[str, Any]]):
+    """The rows of an Arrow table, each made when it is asked for, by the names of its columns.
+
+    Args:
+        table: whose column names differ from each other.
+
+    Attributes:
+        table: as the argument, for what can be asked of whole columns.
+    """
+
+    def __init__(self, table: "pyarrow.Table") -> None:
+        self.table = table
+        self._columns = dict(zip(table.column_names, table.columns, strict=True))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(len(self))[index]]
+        return {name: column[index].as_py() for name, column in self._columns.items()}

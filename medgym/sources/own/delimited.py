@@ -1,0 +1,139 @@
+"""CSV and TSV files as columns of text: nothing in them is taken for a number or a missing value."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medgym.errors import UserError
+from medgym.files import open_regular
+
+if TYPE_CHECKING:
+    import pyarrow
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+"""What may stand between two cells, and what it is called in a spec."""
+
+_HEAD = 2**20
+_BLOCK = 8 * 2**20
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def delimiter_of(path: Path, given: str | None = None) -> str:
+    """What stands between the cells of a file: what is given, else what its first line has most of.
+
+    Raises:
+        UserError: no such delimiter is known.
+    """
+    if given is not None:
+        known = {name: sign for sign, name in DELIMITERS.items()}
+        if given not in DELIMITERS and given not in known:
+            raise UserError(f"delimiter={given!r} is unknown; fix: write {' or '.join(known)}")
+        return known.get(given, given)
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    first = re.split(r"[\r\n]", re.sub(r'"[^"]*"', "", _head(path)), maxsplit=1)[0]
+    return max(DELIMITERS, key=first.count)
+
+
+def header(path: Path, delimiter: str) -> list[str]:
+    """The names in the first line.
+
+    Raises:
+        UserError: there is none, or one stands there twice.
+    """
+    names = next(csv.reader(io.StringIO(_head(path), newline=""), delimiter=delimiter), [])
+    if not names:
+        raise UserError(f"{path} is empty; fix: write a line with the names of its columns first")
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path} has two columns {name!r}; fix: rename one of them")
+    return names
+
+
+def batches(path: Path, delimiter: str) -> "Iterator[pyarrow.RecordBatch]":
+    """The rows, all cells as text.
+
+    Raises:
+        UserError: the file is not UTF-8, or a row has another number of cells than the first line.
+    """
+    import pyarrow
+    import pyarrow.csv
+
+    names = header(path, delimiter)
+    with open_regular(path, "table") as stream:
+        try:
+            yield from pyarrow.csv.open_csv(
+                stream,
+                read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
+                parse_options=pyarrow.csv.ParseOptions(
+                    delimiter=delimiter, newlines_in_values=True
+                ),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pyarrow.string()),
+                    strings_can_be_null=False,
+                ),
+            )
+        except pyarrow.ArrowInvalid as error:
+            raise _fault(path, delimiter, len(names), str(error)) from error
+
+
+def check_closed(path: Path, delimiter: str, last: list[str]) -> None:
+    """Make sure that no quotation mark is left open, which would swallow all rows after it.
+
+    Args:
+        last: the cells of the last row.
+
+    Raises:
+        UserError: one is.
+    """
+    if any("\n" in cell or "\r" in cell for cell in last):
+        with open_regular(path, "table") as stream:
+            quotes = sum(block.count(b'"') for block in iter(lambda: stream.read(_HEAD), b""))
+        if quotes % 2:
+            first = last[0].splitlines()[0][:40] if last[0] else ""
+            raise UserError(
+                f"{path}: a quotation mark is not closed in the row that begins with {first!r}; "
+                "fix: close it"
+            )
+
+
+def _head(path: Path) -> str:
+    with open_regular(path, "table") as stream:
+        data = stream.read(_HEAD)
+    if data.startswith(_UTF16):
+        raise UserError(f"{path} is UTF-16, not UTF-8, from line 1 on; fix: save it as UTF-8")
+    # A character may be cut at the end; what is not UTF-8 is found when the rows are read.
+    return data.decode("utf-8-sig", "replace")
+
+
+def _fault(path: Path, delimiter: str, count: int, said: str) -> UserError:
+    found = line_that_is_not_utf8(path)
+    if found is not None:
+        return UserError(
+            f"{path} is not UTF-8: line {found}; fix: save it as UTF-8 (in a spreadsheet 'CSV "
+            "UTF-8')"
+        )
+    with open_regular(path, "table") as stream:
+        text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+        csv.field_size_limit(2**31 - 1)
+        for number, cells in enumerate(filter(None, csv.reader(text, delimiter=delimiter)), 1):
+            if len(cells) != count:
+                return UserError(
+                    f"{path}, row {number} has {len(cells)} cells, and the first row {count}; fix: "
+                    "put a cell with a delimiter, a line end or a quotation mark in quotes"
+                )
+    return UserError(f"cannot read the table {path} ({said.splitlines()[0][:200]}); fix: check it")
+
+
+def line_that_is_not_utf8(path: Path) -> int | None:
+    """The number of the first line that is not UTF-8; None where all are."""
+    with open_regular(path, "table") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return None

@@ -1,0 +1,222 @@
+"""Tables of a user's own as columns of text: CSV, TSV, JSON lines, JSON and Parquet.
+
+Text stays text: `None`, `NA` and `007` are what they look like, and a number of JSON is kept as it
+is written. A large table lies in a temporary file that the system maps, not in memory.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medgym.errors import UserError
+from medgym.files import open_regular
+from medgym.sources.arrow_rows import spooled
+from medgym.sources.own import delimited
+from medgym.sources.own.parquet import ParquetImages, text_batches
+
+if TYPE_CHECKING:
+    import pyarrow
+
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+"""What the name of a table ends in. It decides how the file is read."""
+
+_BATCH = 10_000
+
+
+class TableFile:
+    """One file, read.
+
+    Attributes:
+        path: as given.
+        table: its columns of text.
+        images: its columns that hold images themselves, by name.
+        delimiter: what stands between its cells; None where it is not CSV or TSV.
+    """
+
+    def __init__(self, path: Path, delimiter: str | None = None) -> None:
+        self.path = path
+        self.images: dict[str, ParquetImages] = {}
+        self.delimiter: str | None = None
+        ending = path.suffix.lower()
+        if ending not in ENDINGS:
+            raise UserError(
+                f"{path} is no table that can be read; fix: name a file that ends in "
+                f"{', '.join(ENDINGS)}"
+            )
+        if delimiter is not None and ending not in (".csv", ".tsv"):
+            raise UserError(f"{path} has no delimiter; fix: omit delimiter={delimiter}")
+        if ending in (".csv", ".tsv"):
+            self.delimiter = delimited.delimiter_of(path, delimiter)
+            names = delimited.header(path, self.delimiter)
+            self.table = _spooled(delimited.batches(path, self.delimiter), names)
+            if self.table.num_rows:
+                cells = self.table.slice(self.table.num_rows - 1).to_pylist()[0].values()
+                delimited.check_closed(path, self.delimiter, list(cells))
+        elif ending == ".parquet":
+            self.images, names, batches = text_batches(path)
+            self.table = _spooled(batches, names)
+        else:
+            self.table = _json_table(path, ending)
+        # The number of the first row: a spreadsheet shows the header as row 1.
+        self._unit, self._first = {
+            ".csv": ("row", 2), ".tsv": ("row", 2), ".jsonl": ("line", 1),
+        }.get(ending, ("row", 1))  # fmt: skip
+
+    def number(self, row: int) -> int:
+        """The number of a row as places name it."""
+        return row + self._first
+
+    def place(self, row: int) -> str:
+        """Where a row is: `row 12 of questions.csv`."""
+        return f"{self._unit} {self.number(row)} of {self.path}"
+
+
+class Rows:
+    """The rows of one or several files with the same columns.
+
+    Attributes:
+        files: as the argument.
+        names: of the columns, in order; those that hold images too.
+        table: the columns of text.
+    """
+
+    def __init__(self, files: Sequence[TableFile]) -> None:
+        import pyarrow
+
+        self.files = files
+        first = files[0]
+        for other in files[1:]:
+            if set(other.table.column_names) != set(first.table.column_names):
+                raise UserError(
+                    f"{other.path} and {first.path} have other columns; fix: name one of them"
+                )
+        names = first.table.column_names
+        self.table = pyarrow.concat_tables([each.table.select(names) for each in files])
+        self.names = [*names, *first.images]
+        self._columns = dict(zip(names, self.table.columns, strict=True))
+        self._starts = [0]
+        for each in files:
+            self._starts.append(self._starts[-1] + each.table.num_rows)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def path(self) -> Path:
+        """The first file, by which errors name the table."""
+        return self.files[0].path
+
+    def text(self, name: str, row: int) -> str:
+        """A cell."""
+        value: str = self._columns[name][row].as_py()
+        return value
+
+    def file_of(self, row: int) -> tuple[TableFile, int]:
+        """The file that a row is of, and its number there, from 0."""
+        number = bisect_right(self._starts, row) - 1
+        return self.files[number], row - self._starts[number]
+
+    def number(self, row: int) -> int:
+        """The number of a row, as its file counts; of several files, from 0 on."""
+        return self.files[0].number(row) if len(self.files) == 1 else row
+
+    def place(self, row: int) -> str:
+        """Where a row is."""
+        file, own = self.file_of(row)
+        return file.place(own)
+
+
+def _spooled(batches: "Iterable[pyarrow.RecordBatch]", names: Sequence[str]) -> "pyarrow.Table":
+    import pyarrow
+
+    return spooled(batches, pyarrow.schema([(name, pyarrow.string()) for name in names]))
+
+
+class _NewName(Exception):
+    """A line has a key that none of those before it has."""
+
+
+def _json_table(path: Path, ending: str) -> "pyarrow.Table":
+    def objects() -> Iterator[dict[str, Any]]:
+        return _lines(path) if ending == ".jsonl" else _listed(path)
+
+    names = dict.fromkeys(name for found in islice(objects(), _BATCH) for name in found)
+    while True:
+        try:
+            return _spooled(_json_batches(objects(), names), list(names))
+        except _NewName as found:
+            names[str(found)] = None
+
+
+def _json_batches(
+    objects: Iterator[dict[str, Any]], names: dict[str, None]
+) -> "Iterator[pyarrow.RecordBatch]":
+    import pyarrow
+
+    held: list[dict[str, Any]] = []
+
+    def batch() -> "pyarrow.RecordBatch":
+        columns = [[_as_text(each.get(name)) for each in held] for name in names]
+        arrays = [pyarrow.array(column, pyarrow.string()) for column in columns]
+        return pyarrow.RecordBatch.from_arrays(arrays, names=list(names))
+
+    for found in objects:
+        for name in found:
+            if name not in names:
+                raise _NewName(name)
+        held.append(found)
+        if len(held) == _BATCH:
+            yield batch()
+            held.clear()
+    if held:
+        yield batch()
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with open_regular(path, "table") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path} is not UTF-8: line {number}; fix: save it as UTF-8"
+                ) from error
+            if not text.strip():
+                continue
+            yield _object(text, f"{path}, line {number}")
+
+
+def _listed(path: Path) -> Iterator[dict[str, Any]]:
+    with open_regular(path, "table") as stream:
+        data = stream.read()
+    try:
+        found = json.loads(data.decode("utf-8-sig"), parse_int=str, parse_float=str)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path} is not UTF-8: line {line}; fix: save it as UTF-8") from error
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}); fix: correct it") from error
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise UserError(f"{path} is no list of objects; fix: write [{{...}}, {{...}}]")
+    yield from found
+
+
+def _object(text: str, place: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text, parse_int=str, parse_float=str)
+    except ValueError as error:
+        raise UserError(f"{place} is no JSON ({error}); fix: correct it") from error
+    if not isinstance(found, dict):
+        raise UserError(f'{place} is no JSON object; fix: write {{"question": ...}}')
+    return found
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

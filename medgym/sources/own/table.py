@@ -1,0 +1,162 @@
+"""The source `table`: cases from a table of your own, without code.
+
+`table,path=questions.csv:all` reads CSV, TSV, JSON lines, JSON or Parquet. Options say what cannot be
+guessed: `images=DIR` (a folder or a zip), `image=COLUMN`, `question=`, `options=A+B+C`, `answer=`,
+`gold=letter`, and so on (see `medgym.sources.own.columns`). docs/your-data.md has all of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from medgym.cases import AnswerType, Case
+from medgym.errors import UserError, unknown
+from medgym.source import Source
+from medgym.sources.own.cases import GOLD, RowReader, Told, cases_of, type_named
+from medgym.sources.own.cell import modality
+from medgym.sources.own.columns import GUESSES, Columns, columns_of
+from medgym.sources.own.images import ImageFolder
+from medgym.sources.own.reading import Rows, TableFile
+
+if TYPE_CHECKING:
+    import pyarrow
+
+WHOLE = "all"
+"""The only split of a table without a column of splits."""
+
+OTHERS = ("path", "images", "gold", "delimiter", "name")
+"""The options beside those that name columns."""
+
+_SPLITS = 100
+
+
+class TableSource(Source):
+    """Cases from a table.
+
+    Args:
+        options: `path`, and what of the others is said.
+
+    Attributes:
+        rows: the table. columns: what each column is.
+
+    Raises:
+        UserError: an unknown option, no such file or column, or a table that cannot be read.
+    """
+
+    name = "table"
+    splits: tuple[str, ...] = ()
+
+    def __init__(self, **options: str) -> None:
+        check_known(self.name, options, OTHERS)
+        if "path" not in options:
+            raise UserError("the source table needs a file; fix: write table,path=FILE.csv:all")
+        self.path = Path(options["path"]).expanduser()
+        self.rows = Rows([TableFile(self.path, options.get("delimiter"))])
+        self.columns, self.told = described(self.rows, options, options.get("name", self.name))
+        self.find = ImageFolder(options.get("images"), self.path)
+        self.splits = splits_in(self.rows, self.columns)
+
+    def reader(self, split: str) -> RowReader:
+        """What makes the cases of a split."""
+        stem = self.path.stem
+        return RowReader(self.rows, self.columns, self.told, split, self.find.refs, stem)
+
+    def cases(self, split: str) -> Sequence[Case]:
+        """The cases of a split, made when they are asked for."""
+        return cases_of(self.reader(split), rows_of(self.rows, self.columns, split))
+
+
+def check_known(source: str, options: dict[str, str], others: Sequence[str]) -> None:
+    """Refuse an option that there is none of."""
+    known = (*others, *GUESSES)
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of the source {source}", option, known)
+
+
+def described(
+    rows: Rows, options: dict[str, str], name: str, without: Sequence[str] = ()
+) -> tuple[Columns, Told]:
+    """What the columns of a table are, and what is said of all its rows.
+
+    A modality, a language or an answer type that is no column is that of all rows.
+
+    Raises:
+        UserError: a column that is named is missing, or none can be found.
+    """
+    gold = options.get("gold", "text")
+    if gold not in GOLD:
+        raise unknown("gold", gold, GOLD)
+    said: dict[str, str] = {}
+    for kind in ("type", "modality", "language"):
+        value = options.get(kind)
+        if value is not None and value not in rows.names and value != "-":
+            said[kind] = value
+    kind_of_answer: AnswerType | None = None
+    if "type" in said:
+        kind_of_answer = type_named(said["type"])
+        if kind_of_answer is None:
+            known = (*get_args(AnswerType), *rows.names)
+            raise unknown("answer type or column", said["type"], known)
+    given = {kind: options[kind] for kind in GUESSES if kind in options and kind not in said}
+    columns = columns_of(rows.path, rows.names, given, (*said, *without))
+    columns = _known_types(rows, columns, given)
+    for kind, names in columns.items():
+        for each in names:
+            if kind not in ("image", "unused") and each not in rows.table.column_names:
+                raise UserError(
+                    f"{rows.path}: the column {each!r} holds images, so it is no {kind}; fix: "
+                    f"write {kind}=COLUMN"
+                )
+    language = said.get("language", "en")
+    return columns, Told(name, gold, kind_of_answer, modality(said.get("modality", "")), language)
+
+
+def splits_in(rows: Rows, columns: Columns) -> tuple[str, ...]:
+    """The splits of a table, in the order in which they stand there.
+
+    Raises:
+        UserError: a row has none, or there are too many.
+    """
+    import pyarrow.compute
+
+    if not columns.split:
+        return (WHOLE,)
+    (name,) = columns.split
+    found = pyarrow.compute.unique(rows.table.column(name)).to_pylist()
+    if len(found) > _SPLITS:
+        raise UserError(
+            f"{rows.path} has {len(found):,} splits (column {name!r}); fix: write split=COLUMN, or "
+            "split=- where it has none"
+        )
+    splits = tuple(dict.fromkeys(each.strip() for each in found))
+    if "" in splits:
+        row = pyarrow.compute.index(rows.table.column(name), "").as_py()
+        raise UserError(
+            f"{rows.place(max(row, 0))} has no split (column {name!r}); fix: write one, or split=- "
+            "for a table without splits"
+        )
+    return splits or (WHOLE,)
+
+
+def rows_of(rows: Rows, columns: Columns, split: str) -> "pyarrow.Array | None":
+    """The numbers of the rows of a split; None for all."""
+    import pyarrow.compute
+
+    if not columns.split or not len(rows):
+        return None
+    column = pyarrow.compute.utf8_trim_whitespace(rows.table.column(columns.split[0]))
+    return pyarrow.compute.indices_nonzero(pyarrow.compute.equal(column, split))
+
+
+def _known_types(rows: Rows, columns: Columns, given: dict[str, str]) -> Columns:
+    """Without a column that was only guessed to say the type of an answer, and says another one."""
+    import pyarrow.compute
+
+    if not columns.type or "type" in given or columns.type[0] not in rows.table.column_names:
+        return columns
+    found = pyarrow.compute.unique(rows.table.column(columns.type[0])).to_pylist()
+    if all(not word.strip() or type_named(word) for word in found):
+        return columns
+    return replace(columns, type=(), unused=(*columns.unused, *columns.type))

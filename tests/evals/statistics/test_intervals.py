@@ -1,0 +1,90 @@
+"""Intervals hold what they promise on simulated data with clusters, whose truth is known."""
+
+import numpy as np
+import pytest
+
+from medgym.errors import UserError
+from medgym.evals.statistics.intervals import mean_interval
+from medgym.metrics.rate import Rate
+
+DATA_SETS = 2000
+
+
+def clusters(rng: np.random.Generator, groups: int, size: float) -> np.ndarray:
+    return np.repeat(np.arange(groups), 1 + rng.poisson(size - 1, groups))
+
+
+@pytest.mark.parametrize(
+    ("groups", "share", "alike"), [(20, 0.7, 0.3), (60, 0.85, 0.2), (150, 0.5, 0.1)]
+)
+def test_the_interval_of_a_share_holds_93_to_97_percent(
+    groups: int, share: float, alike: float
+) -> None:
+    rng = np.random.default_rng(groups)
+    a, b = share * (1 - alike) / alike, (1 - share) * (1 - alike) / alike
+    held = 0
+    for _ in range(DATA_SETS):
+        place = clusters(rng, groups, 3)
+        right = rng.random(len(place)) < rng.beta(a, b, groups)[place]
+        rate = Rate.of(right.tolist(), place.tolist())
+        held += rate.low <= share <= rate.high
+    assert 0.93 <= held / DATA_SETS <= 0.97
+
+
+def test_an_interval_that_takes_clusters_as_independent_does_not_hold() -> None:
+    rng = np.random.default_rng(3)
+    held = 0
+    for _ in range(400):
+        place = np.repeat(np.arange(40), 10)
+        right = rng.random(len(place)) < rng.beta(2, 2, 40)[place]
+        rate = Rate.of(right.tolist())
+        held += rate.low <= 0.5 <= rate.high
+    assert held / 400 < 0.8
+
+
+def test_the_interval_of_a_mean_holds_93_to_97_percent() -> None:
+    rng = np.random.default_rng(7)
+    held = 0
+    for number in range(1000):
+        place = clusters(rng, 40, 3)
+        values = rng.gamma(4, 0.1, len(place)) * (0.5 + rng.random(40)[place])
+        found = mean_interval(values.tolist(), place.tolist(), seed=number, resamples=300)
+        held += found.low <= 0.4 <= found.high
+    assert 0.93 <= held / 1000 <= 0.97
+
+
+def test_cases_of_their_own_are_independent() -> None:
+    right = [number % 3 > 0 for number in range(50)]
+    assert Rate.of(right, list(range(50))) == Rate.of(right)
+
+
+def test_cases_of_one_group_that_agree_count_once() -> None:
+    right = [number % 3 > 0 for number in range(50)]
+    repeated = [each for each in right for _ in range(4)]
+    groups = [number for number in range(50) for _ in range(4)]
+    one, four = Rate.of(right), Rate.of(repeated, groups)
+    assert four.value == one.value
+    assert four.n == 200
+    # Only the quantile of t is wider than that of the normal distribution.
+    assert one.high - one.low < four.high - four.low < 1.05 * (one.high - one.low)
+
+
+def test_one_group_says_nothing_of_others() -> None:
+    assert (Rate.of([True, True], ["a", "a"]).low, Rate.of([True, True], ["a", "a"]).high) == (0, 1)
+    assert mean_interval([0.2, 0.4], ["a", "a"]).high == np.inf
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    values = np.random.default_rng(0).random(30).tolist()
+    assert mean_interval(values, seed=5) == mean_interval(values, seed=5)
+    assert mean_interval(values, seed=5) != mean_interval(values, seed=6)
+
+
+def test_no_case_is_refused() -> None:
+    with pytest.raises(UserError, match="no case to take a mean of; fix:"):
+        mean_interval([])
+
+
+def test_equal_values_have_an_interval_without_width() -> None:
+    found = mean_interval([0.5] * 9)
+    assert (found.low, found.value, found.high) == (0.5, 0.5, 0.5)
