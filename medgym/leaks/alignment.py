@@ -22,7 +22,7 @@ without detail the noise says nothing."""
 
 
 def details(thumbs: NDArray[np.uint8]) -> Floats:
-    """What thumbs, (n, side, side), show beside their coarse shape; noise of a pixel is smoothed."""
+    """What thumbs, (n, side, side), show beside their coarse shape, without noise of a pixel."""
     from scipy.ndimage import gaussian_filter1d
 
     def blurred(of: Floats, sigma: float) -> Floats:

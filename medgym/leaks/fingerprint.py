@@ -1,9 +1,10 @@
 """The fingerprint of an image: by it two copies of one image are found, exact ones and others.
 
 `sha256` is of the decoded values, so it is the same for one image in two lossless files. `thumb` is
-a small grey picture of it, for the closer comparison. `codes` are hashes of the thumb as `imagehash`
-makes them (pHash and dHash of 64 bits, pHash of 256 bits), of the whole and of ten windows of it:
-of two copies of which one was cut by up to 5 % at a side, one is near a window of the other.
+a small grey picture of it, for the closer comparison. `codes` are hashes of the thumb as
+`imagehash` makes them (pHash and dHash of 64 bits, pHash of 256 bits), of the whole and of ten
+windows of it: of two copies of which one was cut by up to 5 % at a side, one is near a window of
+the other.
 """
 
 import hashlib
@@ -16,7 +17,6 @@ from PIL import Image
 
 from medgym.errors import UserError
 from medgym.imaging.imaging_study import ImagingStudy
-from medgym.imaging.opened import OpenedImage
 from medgym.imaging.slides.image import SlideImage
 from medgym.imaging.study import ImageRef, Study, decoded, open_study, place_of
 from medgym.imaging.volumes.study import VolumeStudy
@@ -138,7 +138,7 @@ def pixel_hash(study: Study) -> str:
 
 
 def codes_of(thumb: NDArray[np.uint8]) -> Codes:
-    """The codes of a thumb under each of `WINDOWS`; each is what `imagehash` makes of the window."""
+    """The codes of a thumb under each of `WINDOWS`, as `imagehash` makes them."""
     picture = Image.fromarray(thumb)
     sides = np.array(picture.size * 2, np.float32)[[0, 1, 0, 1]]
     whole = np.empty((len(WINDOWS), 64, 64), np.float32)
@@ -170,7 +170,7 @@ def _low_frequencies(pictures: NDArray[np.float32], count: int) -> NDArray[np.bo
 
 
 def _places(ref: ImageRef) -> tuple[ImagingStudy, list[tuple[str, int]]]:
-    """The study that a reference opens, and the image that it means, or those that stand for all."""
+    """The study that a reference opens, and the images of it that stand for what it means."""
     study = open_study(ref)
     try:
         return study, [place_of(study, ref)]
@@ -184,8 +184,3 @@ def _places(ref: ImageRef) -> tuple[ImagingStudy, list[tuple[str, int]]]:
     last = planes[plane].count - 1
     at = sorted({round(n * last / (SAMPLES - 1)) for n in range(SAMPLES)})
     return study, [(plane, index) for index in at]
-
-
-def opened_fingerprint(image: OpenedImage) -> Fingerprint:
-    """The fingerprint of an image as an episode has it."""
-    return fingerprint_of(image.start)

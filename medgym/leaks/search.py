@@ -3,10 +3,11 @@
 1. Codes: a hash of one image is within `NEAR` bits of one of a window of the other. Such pairs are
    found in buckets of equal parts of hashes, so not all pairs are looked at.
 2. The longer hash of the same two is within `NEAR_LONG` of 256 bits.
-3. The detail of the two, after the window was fitted, agrees: as a whole (`LIKE`), and in each patch
-   but one (`ODD`), first at 64 pixels a side, then at 128, for which the images are opened again.
+3. The detail of the two, after the window was fitted, agrees: as a whole (`LIKE`), and in each
+   patch but one (`ODD`), first at 64 pixels a side, then at 128, for which the images are opened
+   again.
 
-The limits are measured, see docs/cases-check.md.
+The limits were measured: docs/checking-cases.md has the rates.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -62,8 +63,8 @@ def near_pairs(
         prints: of different images.
         apart: of each image a bit for every split that it is in: only pairs are looked for that are
             in two splits. None for all pairs.
-        picture: opens the image of a number at `CLOSE` pixels a side; None where it cannot be. Where
-            it is not given, the thumbs alone decide.
+        picture: opens the image of a number at `CLOSE` pixels a side; None where it cannot be.
+            Where it is not given, the thumbs alone decide.
     """
     if len(prints) < 2:
         return []
