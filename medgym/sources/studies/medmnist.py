@@ -65,6 +65,7 @@ class MedMNIST(PublishedSource):
 
     name: ClassVar[str] = "medmnist"
     splits = _SPLITS
+    regrouped = ()  # nothing says which images are of one patient
     card = Card(
         name="medmnist",
         title="MedMNIST v2 (MedMNIST+): 12 sets of images and 6 of volumes",
