@@ -52,6 +52,7 @@ class TemMedBench(PublishedSource):
 
     name: ClassVar[str] = "temmed-bench"
     splits = ("vqa", "vqa-2000", "report", "pairs", "train")
+    regrouped = ()  # they ask different things of the same pairs
     card = Card(
         name="temmed-bench",
         title="TemMed-Bench: temporal reasoning over chest radiographs",

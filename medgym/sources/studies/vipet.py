@@ -83,6 +83,7 @@ class ViPET(PublishedSource):
 
     name: ClassVar[str] = "vipet-reportgen"
     splits = ("all", "train", "val", "test")
+    regrouped = ("train", "val", "test")
     card = Card(
         name="vipet-reportgen",
         title="ViPET-ReportGen (ViMed-PET): Vietnamese PET/CT reports",
