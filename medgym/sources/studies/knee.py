@@ -34,7 +34,7 @@ from medgym.sources.card import Card, PublishedFile, SplitCounts
 from medgym.sources.published import PublishedSource
 from medgym.sources.rows import RowCases
 from medgym.sources.studies.files import check_keys, text_of
-from medgym.sources.studies.json_rows import JsonRows
+from medgym.sources.studies.json_list import JsonRows
 from medgym.uris import file_uri
 
 YES_NO = (
@@ -60,7 +60,7 @@ _IMAGE = re.compile(r"data/images/(\w+)/(\w+)/(\w[\w.-]*)$")
 _WRAPPERS = ("MOAKS_scores", "MOAKS_grade")
 
 
-class Finding(NamedTuple):
+class MoaksGrade(NamedTuple):
     """One grade of a row: what it is of, and what the annotation says, as text."""
 
     of: tuple[str, ...]
@@ -72,7 +72,7 @@ class GradedRow(NamedTuple):
 
     row: Mapping[str, Any]
     number: int
-    grade: Finding | None
+    grade: MoaksGrade | None
 
 
 class ReasonKnee(PublishedSource):
@@ -189,7 +189,7 @@ class GradedRows(Sequence[GradedRow]):
             number = self.in_file
             check_keys(row, ("image", "prompt"), f"row {number} of {path}")
             self.images.add(text_of(row["image"]))
-            found: Sequence[Finding | None] = grades_of(row) or (None,)
+            found: Sequence[MoaksGrade | None] = grades_of(row) or (None,)
             self.in_file += 1
             for at, grade in enumerate(found):
                 if fault_of(GradedRow(row, number, grade)) is not None:
@@ -219,7 +219,7 @@ class GradedRows(Sequence[GradedRow]):
         return GradedRow(row, number, grades[self._grade[index]] if grades else None)
 
 
-def grades_of(row: Mapping[str, Any]) -> tuple[Finding, ...]:
+def grades_of(row: Mapping[str, Any]) -> tuple[MoaksGrade, ...]:
     """The grades of a row, by the names under which they stand; none where they cannot be read."""
     for held in (row.get("final_diagnosis"), row.get("answer")):
         found = held if isinstance(held, dict) else _object(text_of(held))
@@ -254,7 +254,7 @@ def asked_of(prompt: str, grade: str) -> str:
     return question.strip()
 
 
-def _leaves(held: object, above: tuple[str, ...]) -> Iterator[Finding]:
+def _leaves(held: object, above: tuple[str, ...]) -> Iterator[MoaksGrade]:
     if not isinstance(held, dict):
         return
     for name, value in held.items():
@@ -265,7 +265,7 @@ def _leaves(held: object, above: tuple[str, ...]) -> Iterator[Finding]:
             yield from _leaves(value, path)
         elif isinstance(value, int | str) or value is None:
             text = text_of(int(value) if isinstance(value, bool) else value)
-            yield Finding(path or (str(name),), text)
+            yield MoaksGrade(path or (str(name),), text)
 
 
 def _object(text: str) -> object:

@@ -9,8 +9,8 @@ import pytest
 import medgym
 from medgym.errors import UserError
 from medgym.scorer import grade
-from medgym.sources.studies import json_rows
-from medgym.sources.studies.json_rows import JsonRows
+from medgym.sources.studies import json_list
+from medgym.sources.studies.json_list import JsonRows
 from medgym.sources.studies.knee import asked_of
 from tests.serving.hub import Hub, fetched_cases
 
@@ -131,7 +131,7 @@ def test_counts_are_those_of_rows_and_images(folder: Path) -> None:
 def test_a_list_longer_than_what_is_read_at_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_rows, "_CHUNK", 7)
+    monkeypatch.setattr(json_list, "_CHUNK", 7)
     seen: list[Any] = []
     rows = JsonRows(folder / "data/generate_data/val.json", seen.append)
     assert seen == ROWS
