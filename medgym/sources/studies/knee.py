@@ -52,6 +52,9 @@ SCALES = {"morphology": 9}
 _MIDDLE = 80
 _ASKED_FOR = re.compile(r"\s*Provide your reasoning", re.IGNORECASE)
 _TEAR = re.compile(r"Tear location is encoded.*?No tear detected\.?", re.DOTALL)
+_TOKENS = re.compile(r"<\|[a-z_]+\|>|<image>")
+"""What stands for the images in a prompt that is written for one model."""
+
 _DIAGNOSIS = re.compile(r"final[_ ]diagnosis\s*:", re.IGNORECASE)
 _PLACE = re.compile(r"box|slice|^[xyz]_?(?:min|max|\d)", re.IGNORECASE)
 """Names of what says where something is, which is no grade."""
@@ -246,6 +249,7 @@ def fault_of(graded: GradedRow) -> str | None:
 
 def asked_of(prompt: str, grade: str) -> str:
     """What a prompt asks, without the JSON object in which it wants the answer."""
+    prompt = _TOKENS.sub("", prompt)
     found = _ASKED_FOR.search(prompt)
     question = prompt if found is None else prompt[: found.start()]
     legend = _TEAR.search(prompt)

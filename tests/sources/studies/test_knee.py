@@ -89,7 +89,7 @@ def test_the_wanted_form_is_cut_off_and_the_legend_stays(folder: Path) -> None:
         assert "reasoning" not in case.question
     assert "0 = MMA (Medial Meniscus Anterior), 1 = MMB, 2 = MMP, 3 = No tear" in where.question
     assert "MMB" not in present.question
-    assert asked_of("Just a question?", "grade") == "Just a question?"
+    assert asked_of("<image>\n<|image_pad|>Just a question?", "grade") == "Just a question?"
 
 
 def test_the_reasoning_is_shown_nowhere(folder: Path) -> None:
