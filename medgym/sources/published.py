@@ -52,7 +52,7 @@ class PublishedSource(Source):
         if "card" in cls.__dict__ and "splits" in cls.__dict__:
             if "regrouped" not in cls.__dict__:
                 cls.regrouped = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
-            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in cls.regrouped))
+            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in cls.regrouped or ()))
 
     def __init__(self, data: str | None = None, counts: str = "published") -> None:
         if counts not in COUNTS:

@@ -314,7 +314,7 @@ class PhantomSource(Source):
     """
 
     name: ClassVar[str] = "phantom"
-    splits: ClassVar[tuple[str, ...]] = tuple(SPLITS)
+    splits = tuple(SPLITS)
     all_gold = True
 
     def __init__(self, **options: str) -> None:
