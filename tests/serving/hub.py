@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
@@ -194,7 +194,7 @@ class HubHandler(BaseHTTPRequestHandler):
             "X-Repo-Commit": commit,
             "X-Linked-ETag": f'"{key}"',
             "X-Linked-Size": str(len(data)),
-            "Location": f"{self.server.other_url}/large/{key}/{path}",
+            "Location": f"{self.server.other_url}/large/{key}/{quote(path)}",
             "Content-Length": "0",
         }
         self.head(302, headers)
