@@ -1,5 +1,6 @@
 """The cards of the published data sets: whole, true to the page in docs/, and fit to be fetched."""
 
+import inspect
 import os
 import re
 from pathlib import Path
@@ -57,6 +58,14 @@ def test_the_page_has_the_cards() -> None:
         PAGE.write_text(table, "utf-8")
         return
     assert page == table, "the table is old; fix: WRITE_DATA_SETS=1"
+
+
+def test_the_page_has_every_option() -> None:
+    page = PAGE.read_text("utf-8")
+    for name in CARDS:
+        for option in inspect.signature(load("sources", name)).parameters:
+            if option not in ("data", "counts"):
+                assert re.search(rf"\| `{name}` \|.*`{option}=", page), f"{name}: {option}"
 
 
 def _table() -> str:
