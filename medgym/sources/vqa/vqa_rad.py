@@ -33,6 +33,11 @@ IMAGES = ("images", "VQA_RAD Image Folder", "images.zip", "VQA_RAD Image Folder.
 JSON_FOLDERS = ("", "data_rad/", "data_RAD/")
 FIELDS = ("image_name", "image_organ", "question", "answer", "answer_type")
 
+_OCTOMED = (
+    "https://huggingface.co/datasets/OctoMed/VQA-RAD/resolve/"
+    "18774a5f46b3505f686c0f534a8f1411a4e950ba"
+)
+
 ORGANS = {"HEAD": "HEAD", "CHEST": "CHEST", "ABD": "ABDOMEN"}
 
 CARD = Card(
@@ -66,14 +71,21 @@ CARD = Card(
             "data/test-00000-of-00001-e5bc3d208bb4deeb.parquet",
             sha256="eb520bdab1116dd4f420120da19049d2315389fa126d031f65ec42e153264ea7",
         ),
-        PublishedFile("data/*-00000-of-00001.parquet", optional=True),
+        *(
+            PublishedFile(
+                f"data/{split}-00000-of-00001.parquet",
+                url=f"{_OCTOMED}/data/{split}-00000-of-00001.parquet",
+                optional=True,
+            )
+            for split in ("train", "test")
+        ),
         PublishedFile("*set.json", optional=True),
         PublishedFile("data_*/*set.json", optional=True),
     ),
     grouping="the image: by its name in the annotated copy, by its content in the Hub's",
     layout=(
         "data/train-*.parquet and data/test-*.parquet; for copy=annotated the Parquet files of "
-        "OctoMed/VQA-RAD there instead, or trainset.json, testset.json and the folder images"
+        "OctoMed/VQA-RAD there too, or trainset.json, testset.json and the folder images"
     ),
     faults=(
         "the Hub's copy has no answer types: yes and no are closed there, 251 of the 451 test "
@@ -81,6 +93,7 @@ CARD = Card(
         "ten answers are numbers in the JSON, and one is the text None: all are read as text",
         "two answer types are 'CLOSED ' with a blank, and an answer begins with one: both are cut",
         "143 of the 451 test questions say another one in other words: count by image, not by row",
+        "the names of the two files of OctoMed/VQA-RAD are inferred",
         "the Hub's copy leaves out 4 of the 2,248 published questions, which stand there twice",
     ),
     leaks=("all 203 images of the split test are in the split train too, as published",),
@@ -178,13 +191,17 @@ class VqaRad(PublishedSource):
             licence=self.card.licence,
         )
 
-    def _hub(self, split: str) -> tuple[list[Row], str]:
+    def _parquet(self, split: str, *, annotated: bool, fix: str) -> list[Path]:
+        """The files of one copy; those of the other one may lie beside them."""
         paths = self.files(f"data/{split}-*.parquet")
-        if "answer_type" in column_names(paths[0]):
-            raise UserError(
-                f"{paths[0]} is of the annotated copy of vqa-rad; fix: write "
-                f"vqa-rad,copy=annotated:{split}"
-            )
+        found = [path for path in paths if ("answer_type" in column_names(path)) == annotated]
+        if not found:
+            copy = "the Hub's copy, which has no annotation," if annotated else "the annotated copy"
+            raise UserError(f"{paths[0]} is of {copy} of vqa-rad; fix: {fix}")
+        return found
+
+    def _hub(self, split: str) -> tuple[list[Row], str]:
+        paths = self._parquet(split, annotated=False, fix=f"write vqa-rad,copy=annotated:{split}")
         rows = embedded_rows(paths, ("question", "answer"), hashed=True)
         return [
             Row(
@@ -199,12 +216,12 @@ class VqaRad(PublishedSource):
         ], paths[0].name
 
     def _octomed(self, split: str) -> tuple[list[Row], str]:
-        paths = self.files(f"data/{split}-*.parquet")
-        if "answer_type" not in column_names(paths[0]):
-            raise UserError(
-                f"{paths[0]} is of the Hub's copy of vqa-rad, which has no annotation; fix: write "
-                f"vqa-rad:{split}, or fetch OctoMed/VQA-RAD ({self.card.layout})"
-            )
+        paths = self._parquet(
+            split,
+            annotated=True,
+            fix=f"write vqa-rad:{split}, or run medgym cases get vqa-rad "
+            "'data/*-00000-of-00001.parquet'",
+        )
         rows = embedded_rows(paths, FIELDS)
         return [
             _annotated(number, {name: row.of(name) for name in FIELDS}, row.image)

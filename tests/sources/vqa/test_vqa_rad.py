@@ -130,6 +130,22 @@ def test_the_annotated_copy_is_read_from_parquet_too(tmp_path: Path, parquet: An
         opened(tmp_path)
 
 
+def test_both_copies_may_lie_in_one_folder(
+    hub: Hub, published: Path, parquet: Any, tmp_path: Path
+) -> None:
+    folder, fetched = published / "vqa-rad", tmp_path / "fetched"
+    with pytest.raises(UserError, match=r"no annotation, of vqa-rad; fix: write vqa-rad:test"):
+        opened(published, ",copy=annotated")
+    for split in ("train", "test"):
+        row = question("synpic1.jpg", "axial", "CLOSED") | {"image": 5}
+        parquet(folder / f"data/{split}-00000-of-00001.parquet", [row])
+    cases = fetched_cases(
+        hub, "vqa-rad", folder, "test", fetched, files=("data/*-00000-of-00001.parquet",)
+    )
+    assert len(cases) == 4
+    assert len(opened(fetched, ",copy=annotated")) == 1
+
+
 def test_an_image_name_that_leaves_the_folder_is_no_case(annotated: Path) -> None:
     cases = opened(annotated, ",copy=annotated")
     assert [reason for _, reason in cases.dropped] == [
