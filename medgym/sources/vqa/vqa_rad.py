@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medgym.cases import Case
+from medgym.cases import Case, CaseKey
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import ImageRef
 from medgym.scorable import unscorable
@@ -173,20 +173,22 @@ class VqaRad(PublishedSource):
             make,
             place=lambda number: f"row {number} of {file}",
             fault=lambda row: row.fault or unscorable(make(row)),
+            key=lambda row: self._key(split, row),
             unique_ids=True,
         )
 
+    def _key(self, split: str, row: Row) -> CaseKey:
+        return CaseKey(f"{self.name}/{split}/{row.key}", self.name, row.group)
+
     def _case(self, split: str, row: Row) -> Case:
         return Case(
-            id=f"{self.name}/{split}/{row.key}",
+            **self._key(split, row)._asdict(),
             images=(row.image,),
             question=row.question,
             answer=row.answer,
             answer_type="closed" if row.is_closed else open_type(row.answer),
             specialty="radiologist",
             body_part=ORGANS.get(row.organ.upper()),
-            group=row.group,
-            source=self.name,
             split=split,
             licence=self.card.licence,
         )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgym.cases import Case, CaseList, open_cases
+from medgym.cases import Case, CaseKey, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.scorer import grade
@@ -263,3 +263,10 @@ def test_what_is_right_is_scored_as_right(zipped: Path, qid: int, reply: str) ->
     case = by_id(opened(zipped, ",language=en+zh"), qid)
     assert grade(case, reply).right
     assert not grade(case, "Liver, Lung").right
+
+
+def test_keys_are_those_of_the_cases_and_read_no_mask(zipped: Path) -> None:
+    cases = opened(zipped, ",regions=all")
+    expected = [CaseKey(case.id, case.source, case.group) for case in cases]
+    (zipped / "slake/imgs.zip").unlink()
+    assert list(cases.case_keys()) == expected

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medgym.cases import CaseList, open_cases
+from medgym.cases import CaseKey, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.sources.vqa.vqa_rad import CARD
@@ -189,3 +189,8 @@ def test_the_hubs_copy_is_fetched(hub: Hub, published: Path, tmp_path: Path) -> 
     cases = fetched_cases(hub, "vqa-rad", published / "vqa-rad", "test", tmp_path / "data")
     assert [case.answer for case in cases] == ["Yes", "left", "4", "None"]
     assert open_image(cases[1].images[0]).pixels[0, 0] == 10
+
+
+def test_keys_are_those_of_the_cases(published: Path) -> None:
+    cases = opened(published)
+    assert list(cases.case_keys()) == [CaseKey(c.id, c.source, c.group) for c in cases]
