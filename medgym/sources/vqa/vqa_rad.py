@@ -101,7 +101,7 @@ CARD = Card(
 
 
 @dataclass(frozen=True)
-class Row:
+class RadRow:
     """A question of either copy, as text; `fault` says what is wrong with its image's name."""
 
     key: str
@@ -134,7 +134,7 @@ class VqaRad(PublishedSource):
         super().__init__(data, counts)
         self.copy = copy
 
-    def load(self, split: str) -> RowCases[Row]:
+    def load(self, split: str) -> RowCases[RadRow]:
         """The cases of a split of the copy."""
         if self.copy == "hub":
             return self._cases(split, *self._hub(split))
@@ -145,7 +145,7 @@ class VqaRad(PublishedSource):
         """Those of the copy."""
         return self.card.splits[split if self.copy == "hub" else f"copy={self.copy}:{split}"]
 
-    def found_counts(self, split: str, loaded: RowCases[Row]) -> SplitCounts:
+    def found_counts(self, split: str, loaded: RowCases[RadRow]) -> SplitCounts:
         """Rows; closed and open ones where they are annotated, else those of yes or no."""
         rows = loaded.rows
         closed, other = ("yes/no", "other") if self.copy == "hub" else ("CLOSED", "OPEN")
@@ -164,8 +164,8 @@ class VqaRad(PublishedSource):
         }
         return (*super().notes(split), said[self.copy])
 
-    def _cases(self, split: str, rows: Sequence[Row], file: str) -> RowCases[Row]:
-        def make(row: Row) -> Case:
+    def _cases(self, split: str, rows: Sequence[RadRow], file: str) -> RowCases[RadRow]:
+        def make(row: RadRow) -> Case:
             return self._case(split, row)
 
         return RowCases(
@@ -177,10 +177,10 @@ class VqaRad(PublishedSource):
             unique_ids=True,
         )
 
-    def _key(self, split: str, row: Row) -> CaseKey:
+    def _key(self, split: str, row: RadRow) -> CaseKey:
         return CaseKey(f"{self.name}/{split}/{row.key}", self.name, row.group)
 
-    def _case(self, split: str, row: Row) -> Case:
+    def _case(self, split: str, row: RadRow) -> Case:
         return Case(
             **self._key(split, row)._asdict(),
             images=(row.image,),
@@ -202,11 +202,11 @@ class VqaRad(PublishedSource):
             raise UserError(f"{paths[0]} is of {copy} of vqa-rad; fix: {fix}")
         return found
 
-    def _hub(self, split: str) -> tuple[list[Row], str]:
+    def _hub(self, split: str) -> tuple[list[RadRow], str]:
         paths = self._parquet(split, annotated=False, fix=f"write vqa-rad,copy=annotated:{split}")
         rows = embedded_rows(paths, ("question", "answer"), hashed=True)
         return [
-            Row(
+            RadRow(
                 key=f"{number:04d}",
                 image=row.image,
                 group=row.image_hash,
@@ -217,7 +217,7 @@ class VqaRad(PublishedSource):
             for number, row in enumerate(rows)
         ], paths[0].name
 
-    def _octomed(self, split: str) -> tuple[list[Row], str]:
+    def _octomed(self, split: str) -> tuple[list[RadRow], str]:
         paths = self._parquet(
             split,
             annotated=True,
@@ -234,7 +234,7 @@ class VqaRad(PublishedSource):
         paths = [self.folder / f"{folder}{split}set.json" for folder in JSON_FOLDERS]
         return next((path for path in paths if path.exists()), None)
 
-    def _listed(self, path: Path) -> tuple[list[Row], str]:
+    def _listed(self, path: Path) -> tuple[list[RadRow], str]:
         items = json_objects(path, FIELDS)
         inside = [path.parent / each for each in IMAGES if (path.parent / each).exists()]
         folder = inside[0] if inside else self.file(*IMAGES)
@@ -245,8 +245,8 @@ class VqaRad(PublishedSource):
         ], path.name
 
 
-def _annotated(number: int, item: dict[str, str], image: ImageRef) -> Row:
-    return Row(
+def _annotated(number: int, item: dict[str, str], image: ImageRef) -> RadRow:
+    return RadRow(
         key=f"annotated-{number:04d}",
         image=image,
         group=item["image_name"],
