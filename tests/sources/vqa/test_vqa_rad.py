@@ -194,3 +194,17 @@ def test_the_hubs_copy_is_fetched(hub: Hub, published: Path, tmp_path: Path) -> 
 def test_keys_are_those_of_the_cases(published: Path) -> None:
     cases = opened(published)
     assert list(cases.case_keys()) == [CaseKey(c.id, c.source, c.group) for c in cases]
+
+
+def test_the_clean_splits_share_no_image(published: Path, parquet: Any) -> None:
+    for row in range(8):  # as published, with an image in train for each in test
+        rows = [{"image": 100 + row, "question": f"what {n}?", "answer": "air"} for n in (1, 2)]
+        parquet(published / f"vqa-rad/data/train-0000{row}-of-00008-eb88.parquet", rows)
+        parquet(published / f"vqa-rad/data/test-0000{row}-of-00008-e5bc.parquet", rows[:1])
+    splits = [opened(published, split=f"{split}-clean") for split in ("train", "test")]
+    groups = [{case.group for case in cases} for cases in splits]
+    assert all(groups)
+    assert not groups[0] & groups[1]
+    assert sum(map(len, splits)) == sum(len(opened(published, split=s)) for s in ("train", "test"))
+    assert not any(CARD.leaks[0] in cases.notes for cases in splits)
+    assert CARD.leaks[0] in opened(published).notes
