@@ -23,6 +23,9 @@ def get(
         str | None,
         typer.Option("--data", metavar="DIR", help=f"The folder of all data sets (else ${DATA})."),
     ] = None,
+    only: Annotated[
+        bool, typer.Option("--only", help="Fetch the named files, and no others.")
+    ] = False,
     revision: Annotated[
         str | None,
         typer.Option("--revision", metavar="REV", help="Another revision than the counted one."),
@@ -44,7 +47,7 @@ def get(
         about = (("licence", card.licence), ("cite", card.citation), ("from", card.home))
         print_table(((name, card.title), *about, ("to", str(folder))))
         sys.stdout.flush()
-        todo = plan(card, folder, revision, tuple(files or ()))
+        todo = plan(card, folder, revision, tuple(files or ()), only=only)
         left = f"{amount(todo.bytes_left)} to fetch, {amount(todo.free)} free"
         rows = [("files", f"{len(todo.listing.files):,} of {amount(todo.size)}; {left}")]
         optional = [file.path for file in card.files if file.optional]
@@ -53,18 +56,25 @@ def get(
             rows.append(("optional", f"{', '.join(optional[:5])}{more} (get {name} FILE ...)"))
         print_table(rows)
         sys.stdout.flush()
+    known = {f.path: {"size": f.size, f.kind or "sha256": f.checksum} for f in todo.listing.files}
     if not dry_run:
         resumed_by("run the same command again")
-        fetch(todo)
-    said_files = [
-        {"path": f.path, "size": f.size, "url": f.url, f.kind or "sha256": f.checksum}
-        for f in todo.listing.files
-    ]
+        known |= fetch(todo).files
     if as_json:
-        commit = todo.listing.commit
-        said = {"name": name, "folder": str(folder), "revision": todo.revision, "commit": commit}
-        fetched = 0 if dry_run else len(todo.missing)
-        print_json(said | {"licence": card.licence, "fetched": fetched, "files": said_files})
+        print_json(
+            {
+                "name": name,
+                "folder": str(folder),
+                "revision": todo.revision,
+                "commit": todo.listing.commit,
+                "licence": card.licence,
+                "fetched": 0 if dry_run else len(todo.missing),
+                "files": [
+                    {"path": file.path, "url": file.url} | known[file.path]
+                    for file in todo.listing.files
+                ],
+            }
+        )
     elif dry_run:
         sizes = ("unknown" if f.size is None else amount(f.size) for f in todo.listing.files)
         print_table(list(zip((f.path for f in todo.listing.files), sizes, strict=True)))
