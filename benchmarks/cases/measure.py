@@ -4,8 +4,8 @@ The rival is the library `datasets` on the same files. Both open the table, take
 no order, and decode the image of each. Images are files (CSV) or lie in the table (Parquet). To
 open is `open_cases` of the source `table`; for the rival it is `load_dataset` with an empty cache,
 which writes a copy of the table to the disk, and later reads that. A case is checked as it is made;
-the rival's row is a dict. Each figure is taken in a process of its own, which has opened another table
-before. The files are in the system's cache.
+the rival's row is a dict. Each figure is taken in a process of its own, which has opened another
+table before. The files are in the system's cache.
 """
 
 import json
