@@ -84,7 +84,6 @@ CARD = Card(
         "in brackets: all forms are accepted",
         "images are of MedPix, as those of vqa-rad are, under names of the same form "
         "(synpic12345): a model trained on one may have seen test images of the other",
-        "that the test images are published as a zip of that name is inferred from the read-me",
     ),
 )
 
@@ -166,6 +165,7 @@ class VqaMed2019(PublishedSource):
             make,
             place=lambda number: f"line {rows[number].number + 1} of {file}",
             fault=lambda row: ImageFiles.fault(row.image) or unscorable(make(row)),
+            unique_ids=True,
         )
 
 

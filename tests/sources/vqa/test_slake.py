@@ -241,8 +241,6 @@ def test_a_file_of_names_in_another_form_is_named(zipped: Path) -> None:
 def test_the_questions_masks_and_images_are_fetched(hub: Hub, zipped: Path, tmp_path: Path) -> None:
     folder = zipped / "slake"
     (folder / "validate.json").rename(folder / "validation.json")
-    cases = fetched_cases(
-        hub, "slake", folder, "validation", tmp_path / "data", "regions=named", files=("mask.txt",)
-    )
+    cases = fetched_cases(hub, "slake", folder, "validation", tmp_path / "data", "regions=named")
     assert [region.label for region in by_id(cases, 10).regions] == ["Liver"]
     assert open_image(by_id(cases, 15).images[0]).pixels[0, 0] == 150
