@@ -195,12 +195,12 @@ def _apart(one: str, other: str) -> bool:
 
 
 def _declared(one: GoldCases, other: GoldCases) -> tuple[str, ...]:
-    """What the source of two lists declares that its splits share; nothing for one split."""
+    """What the source of two lists declares of both their splits; nothing for one split."""
     if _is_file(one.spec) or _is_file(other.spec):
         return ()
     if parse_spec(one.spec).split == parse_spec(other.spec).split:
         return ()
-    return tuple(dict.fromkeys(one.listed.leaks + other.listed.leaks))
+    return tuple(leak for leak in one.listed.leaks if leak in other.listed.leaks)
 
 
 def _is_file(spec: str) -> bool:
