@@ -13,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
+from medgym.case_notes import note_lines, notes_of
 from medgym.cases import CaseList
-from medgym.commands.printing import print_columns, print_json, print_table
+from medgym.commands.printing import print_columns, print_json, print_table, safe_line
 from medgym.commands.shared_options import (
     AllowedHosts,
     AsJson,
@@ -135,12 +136,18 @@ def evaluate(
     content = _results(suite, benchmarks, found, seed, seconds)
     if folder is not None:
         folder.write_json(RESULTS, content)
+        said = [(suite.benchmarks[name], each.cases) for name, each in benchmarks.items()]
+        if notes := notes_of(said):
+            folder.note(**notes)
         folder.finish()
         content["out"] = str(folder.path)
     if as_json:
         print_json(content)
     else:
         _print(suite, found)
+        for part in content.get("benchmarks", {"": content}).values():
+            for line in note_lines(part):
+                print(safe_line(line, None))
 
 
 @dataclass(frozen=True)
@@ -264,6 +271,7 @@ def _results(
             "cases": suite.benchmarks[name],
             "view_size": benchmarks[name].rules.view_size,
             "policies": {judgement.policy: {way: judgement.as_dict()}},
+            **notes_of([(suite.benchmarks[name], benchmarks[name].cases)]),
         }
         for name, judgement in found.items()
     }

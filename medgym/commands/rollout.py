@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from medgym.case_notes import note_lines, notes_of
 from medgym.commands.branch import Origin
-from medgym.commands.printing import percent, print_json, print_table
+from medgym.commands.printing import percent, print_json, print_table, safe_line
 from medgym.commands.shared_options import (
     AllowedHosts,
     AsJson,
@@ -191,7 +192,8 @@ def rollout(
         **({"late_calls": late} if late else {}),
         **({"unreadable": unreadable} if unreadable else {}),
     }
-    folder.finish(**counted)
+    notes = notes_of([(cases, played)])
+    folder.finish(**counted, **notes)
     right = sum(t.correct for t in kept)
     answered = sum(t.answer is not None for t in kept)
     reward = sum(t.reward or 0.0 for t in kept)
@@ -204,6 +206,7 @@ def rollout(
         "reward": reward / total,
         "content": manifest["content"]["trajectories"],
         **counted,
+        **notes,
     }
     if as_json:
         print_json(results)
@@ -222,3 +225,5 @@ def rollout(
             *unreadable_rows(tally.unreadable, of),
         ]
     )
+    for line in note_lines(notes):
+        print(safe_line(line, None))

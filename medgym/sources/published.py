@@ -110,6 +110,10 @@ class PublishedSource(Source):
             *said,
         )
 
+    def leaks(self, split: str) -> tuple[str, ...]:
+        """Those of the card that `notes` holds."""
+        return tuple(note for note in self.notes(split) if note in self.card.leaks)
+
     def files(self, pattern: str) -> list[Path]:
         """The files of the local copy that a pattern with a `*` names, by their names.
 

@@ -316,6 +316,7 @@ class PhantomSource(Source):
     name: ClassVar[str] = "phantom"
     splits = tuple(SPLITS)
     all_gold = True
+    groups_apart = True
 
     def __init__(self, **options: str) -> None:
         look = the_study_look(options.get("look"))
