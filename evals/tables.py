@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from medgym.commands.printing import percent
 from medgym.judge import Judgement
 from medgym.metrics.rate import Rate
+from medgym.unreadable import unreadable_rows
 
 
 def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
@@ -14,7 +15,9 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         ("policy", judgement.policy),
         ("cases", str(accuracy.n)),
         *((f"left out: {why}", figure(rate)) for why, rate in judgement.withheld.items()),
+        *unreadable_rows(judgement.unreadable, len(judgement.trajectories)),
         ("accuracy", interval(accuracy)),
+        *_of_all(judgement),
         ("mean reward", f"{mean(judgement.reward, 3)} ({rubric})"),
         ("answered", percent(judgement.answered)),
         ("looked", percent(judgement.looked)),
@@ -25,6 +28,12 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         *((name, figure(value)) for name, value in judgement.metrics.items()),
         *((f"  {answer}", f"{interval(r)} of {r.n}") for answer, r in judgement.by_answer.items()),
     ]
+
+
+def _of_all(judgement: Judgement) -> list[tuple[str, str]]:
+    if judgement.accuracy_of_all is None:
+        return []
+    return [("  of all cases", f"{interval(judgement.accuracy_of_all)}, unreadable ones not right")]
 
 
 ROLE = ("episodes", "right", "answered", "failed", "replies", "calls", "tokens", "seconds")
@@ -44,12 +53,14 @@ def role_rows(judgement: Judgement) -> list[tuple[str, ...]]:
 
 
 def withheld_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
-    """Of a suite: for each benchmark, how often and why replies were withheld."""
-    return [
-        (name, why, figure(rate))
-        for name, judgement in judgements.items()
-        for why, rate in judgement.withheld.items()
-    ]
+    """Of a suite: for each benchmark, how often and why cases were left out."""
+    found: list[tuple[str, ...]] = []
+    for name, judgement in judgements.items():
+        found += [(name, why, figure(rate)) for why, rate in judgement.withheld.items()]
+        if judgement.unreadable:
+            count = f"{len(judgement.unreadable)} of {len(judgement.trajectories)}"
+            found.append((name, "unreadable", count))
+    return found
 
 
 BENCHMARK = ("cases", "accuracy", "95 % interval", "mean reward", "answered", "looked", "hit")

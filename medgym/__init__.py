@@ -34,6 +34,7 @@ _HOMES = {
     "RunError": "errors",
     "ToolError": "errors",
     "UserError": "errors",
+    "clip_frames": "imaging.clips.sampling",
     "Picture": "imaging.lazy_image",
     "LookupTable": "imaging.grey",
     "Window": "imaging.grey",
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
     from medgym.env import MedEnv, make
     from medgym.episode import Episode, Rules, ToolOutcome, Turn
     from medgym.errors import RunError, ToolError, UserError
+    from medgym.imaging.clips.sampling import clip_frames
     from medgym.imaging.grey import LookupTable, Window
     from medgym.imaging.imaging_study import ImagingStudy, Plane
     from medgym.imaging.lazy_image import Picture

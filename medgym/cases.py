@@ -1,147 +1,54 @@
-"""A case: one clinical question about one study. Frozen, cheap, holds no pixels.
+"""Cases, opened from a spec, a file or a list: lazy, each checked when it is made."""
 
-Gold (`answer`, `regions`) lives here and reaches only rubrics and tools of oracle fidelity; nothing
-that a policy, a view or an observation can reach holds a `Case`.
-"""
-
-import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, overload
+from typing import NamedTuple, overload
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from medgym.case import LETTERS as LETTERS
+from medgym.case import AnswerType as AnswerType
+from medgym.case import Case as Case
+from medgym.case import CaseView as CaseView
+from medgym.case import case_hash as case_hash
+from medgym.case import normalised as normalised
+from medgym.case import option_of as option_of
 from medgym.case_order import permuted, seed_in
 from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.files import read_text
-from medgym.imaging.study import Box, ImageRef, Slab, Window
 from medgym.regions import Mask as Mask
 from medgym.regions import Region as Region
-
-AnswerType = Literal["choice", "closed", "number", "set", "open", "region", "report"]
-"""What kind of answer a case asks for. It decides which scorer compares the answer with the gold:
-
-choice: one of `options`, by letter or text. closed: yes or no, or another word of a small set.
-number: a number, with or without a unit. set: several items, in any order. open: a few words.
-region: a box or a mask. report: a text of several sentences."""
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-class CaseView(BaseModel):
-    """A region of an image that an episode shows from the start, and who points to it.
-
-    It is drawn from the image's own pixels. `box_px` is in original pixels. Without `plane` and
-    `index` it is of what the image starts with.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image: int
-    box_px: Box
-    by: str = ""
-    plane: str | None = None
-    index: int | None = None
-    slab: Slab | None = None
-    window: Window | None = None
-
-
-class Case(BaseModel):
-    """One question about one study, with its gold and its provenance.
-
-    Attributes:
-        id: `source/split/key`, durable and unique: no other case of a source or a file has it.
-        images: where the images are, in the order in which they are shown.
-        views: of regions of them, shown from the start beside the whole images.
-        question, options, context: shown to the policy (`context`: history, indication).
-        answer: gold, never shown; of a `choice` the text of the right option, or empty.
-        answer_type: what kind of answer is asked for; it decides how an answer is scored.
-        regions: gold findings, never shown.
-        modality: DICOM modality code. specialty: who reads it, triage's gold.
-        accepted: further right answers, beside `answer`; of a `choice` other right options.
-        group: patient (or image) key: the unit for splitting, for clustered statistics and for the
-            guard of retrieval.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    images: tuple[ImageRef, ...]
-    views: tuple[CaseView, ...] = ()
-    question: str
-    options: tuple[str, ...] = ()
-    context: str = ""
-    answer: str
-    accepted: tuple[str, ...] = ()
-    answer_type: AnswerType = "open"
-    regions: tuple[Region, ...] = ()
-    modality: str | None = None
-    body_part: str | None = None
-    specialty: str | None = None
-    language: str = "en"
-    group: str
-    source: str
-    split: str
-    licence: str = ""
-
-
-_SPACE = re.compile(r"\s+")
-
-
-def normalised(text: str) -> str:
-    """A text as answers are compared: lower case, single spaces, no full stop at the end."""
-    return _SPACE.sub(" ", text).strip().rstrip(".").strip().casefold()
-
-
-def option_of(reply: str, options: Sequence[str]) -> str | None:
-    """The one of `options` that `reply` names by its letter (A is the first), else by its text.
-
-    A letter is a letter, even where the text of another option is that letter.
-    """
-    wanted = normalised(reply)
-    named = dict(zip(LETTERS.casefold(), options, strict=False))
-    if wanted in named:
-        return named[wanted]
-    return next((option for option in options if normalised(option) == wanted), None)
-
-
-def case_hash(case: Case) -> str:
-    """The hash of all that a case says: its images' URIs, the question, the options, the gold.
-
-    Two cases of one id that differ in anything have different hashes. What an image file holds does
-    not count: trajectories name each image that was shown by the hash of its pixels. A field at its
-    default does not count either, so cases keep their hashes when a field is added to `Case`.
-    """
-    text = case.model_dump_json(exclude_defaults=True)
-    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
+from medgym.scorable import equal_options_note, unscorable
 
 
 class CaseIds:
     """The ids of the cases that were opened, by which each case is held to be the only one of its
-    id, and to have a gold answer that can be given.
+    id, and to be one that can be scored (see `medgym.scorable`).
 
     Args:
         name: what the cases are called in errors: a file, a spec.
         unit: what a place in them is called.
         unique: whether no two of them can have one id, so that none is remembered.
+        scored: whether answers to them are scored.
     """
 
-    def __init__(self, name: str, unit: str = "number", unique: bool = False) -> None:
+    def __init__(
+        self, name: str, unit: str = "number", *, unique: bool = False, scored: bool = True
+    ) -> None:
         self._name = name
         self._unit = unit
         self._unique = unique
+        self._scored = scored
         self._places: dict[str, int] = {}
 
     def check(self, case: Case, place: int) -> None:
         """Take the case at a place.
 
         Raises:
-            UserError: another place holds a case of the same id, or the case has options and its
-                answer is none of them.
+            UserError: another place holds a case of the same id, or the case cannot be scored.
         """
         first = place if self._unique else self._places.setdefault(case.id, place)
         if first != place:
@@ -149,12 +56,11 @@ class CaseIds:
                 f"two cases have the id {case.id!r}: {self._unit} {first} and {self._unit} {place} "
                 f"of {self._name}; fix: give each case an id of its own"
             )
-        if case.options and case.answer.strip() and case.answer not in case.options:
-            offered = ", ".join(map(repr, case.options))
+        reason = unscorable(case) if self._scored else None
+        if reason is not None:
             raise UserError(
-                f"the answer of the case {case.id!r} ({self._unit} {place} of {self._name}) is "
-                f"{case.answer!r}, which is none of its options ({offered}); fix: write the text "
-                "of the right option as its answer"
+                f"no answer to the case {case.id!r} ({self._unit} {place} of {self._name}) can be "
+                f"right: {reason}; fix: correct the case, or leave it out"
             )
 
 
@@ -198,6 +104,12 @@ class CaseList(Sequence[Case]):
         self.view_size = view_size
         self.all_gold = all_gold or bool(getattr(cases, "all_gold", False))
         self.notes: tuple[str, ...] = ()
+
+    @property
+    def unchecked(self) -> Iterator[Case]:
+        """The cases as their source makes them, also those of one id and those that cannot be
+        scored: for what reports these."""
+        return map(self._cases.__getitem__, self._indices)
 
     @property
     def dropped(self) -> Sequence[tuple[str, str]]:
@@ -306,16 +218,24 @@ def _listed(cases: Sequence[Case]) -> CaseList:
     return found
 
 
+def unscored(cases: Sequence[Case]) -> CaseList:
+    """Cases that are played although no answer to them is scored, such as an image of one's own."""
+    found = CaseList(cases)
+    found._ids = CaseIds("these cases", scored=False)
+    return found
+
+
 def _check_all(cases: CaseList) -> None:
     """Check cases that are made already, before the first one is used."""
-    for _ in cases:
-        pass
+    cases.notes += equal_options_note(cases)
 
 
 def _opened(spec: str) -> CaseList:
     file = file_named(spec)
     if file is not None:
-        return CaseList(read_cases(file["path"]))[sliced(spec, file)]
+        found = CaseList(read_cases(file["path"]))
+        found.notes = equal_options_note(found._cases)
+        return found[sliced(spec, file)]
     parts = parse_spec(spec)
     from medgym.registry import load
 
@@ -370,8 +290,7 @@ def read_cases(path: str | Path) -> list[Case]:
     """Read JSON lines written by `write_cases`; an error names the file, the line and the field.
 
     Raises:
-        UserError: the file cannot be read, two of its cases have one id, or a case offers options
-            and its answer is none of them.
+        UserError: the file cannot be read, two of its cases have one id, or one cannot be scored.
     """
     path = Path(path)
     cases, ids = [], CaseIds(str(path), "line")

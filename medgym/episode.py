@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from medgym.cases import Case, CaseList, open_cases
+from medgym.case_images import asked_view_size, opened_images
+from medgym.cases import Case, open_cases
 from medgym.contracts import checked_reply, checked_result, fault_of
 from medgym.deadline import within
 from medgym.errors import Fault, ToolError, UserError
 from medgym.failures import at
-from medgym.imaging.opened import OpenedImage, opened_image
-from medgym.imaging.study import Study, open_image
+from medgym.imaging.opened import OpenedImage
+from medgym.imaging.study import Study
 from medgym.messages import (
     MAX_CALLS,
     MAX_TEXT,
@@ -36,7 +37,6 @@ from medgym.messages import (
     shortened,
 )
 from medgym.question import caption_of, question_of
-from medgym.registry import names
 from medgym.rubric import Rubric, Score, load_rubric, outcome
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools, schema_of
 from medgym.tool_form import ToolFormName
@@ -168,7 +168,7 @@ class Rules:
             rubric=load_rubric(rubric),
             max_turns=max_turns,
             max_tokens=max_tokens,
-            view_size=view_size or _view_size_of(open_cases(cases)),
+            view_size=view_size or asked_view_size(open_cases(cases)) or DEFAULT_VIEW_SIZE,
             coordinates=coordinates,
             prompt=prompt,
         )
@@ -222,7 +222,7 @@ class Episode:
         self._tools = {tool.name: tool for tool in rules.tools}
         self._tokens_left = rules.max_tokens
         self.workspace = Workspace(
-            studies if studies is not None else [opened_image(ref) for ref in case.images],
+            studies if studies is not None else opened_images(case),
             view_size=rules.view_size,
             coordinates=rules.coordinates,
             names=(case.id, case.group, *(ref.uri for ref in case.images)),
@@ -346,17 +346,6 @@ def _cut(text: str) -> str:
 def _encodable(text: str) -> str:
     """Lone surrogates are legal in str and illegal in UTF-8; they would break every file later."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _view_size_of(cases: CaseList) -> int:
-    """The view size that the cases' source asks for, also where they were filtered or stored."""
-    sizes = cases.view_size
-    if sizes is None and len(cases):
-        known = names("sources")
-        drawn = (each for each in cases[0].images if each.uri.partition(":")[0] in known)
-        image = next(drawn, None)
-        sizes = max(open_image(image).view_sizes or (0,)) if image is not None else 0
-    return sizes or DEFAULT_VIEW_SIZE
 
 
 def instructions(

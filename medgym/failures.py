@@ -21,7 +21,9 @@ from medgym.asked_to_stop import asked_to_stop
 from medgym.errors import RunError, UserError
 from medgym.redaction import redact_text
 
-Boundary = Literal["policy", "tool", "source", "environment", "worker", "store"]
+Boundary = Literal["policy", "tool", "source", "image", "environment", "worker", "store"]
+"""Where an episode meets what failed. `image`: an image of the case cannot be read, so the case is
+left out; no policy and no retry can help."""
 
 Withheld = Literal["refused", "filtered", "empty"]
 """Why a server that answered gave no reply of its policy: the model refused, a content filter took
@@ -67,6 +69,15 @@ def withheld_of(failure: str | None) -> Withheld | None:
     """
     name = (failure or "").partition(":")[0]
     return next((each for each in get_args(Withheld) if each == name), None)
+
+
+def unreadable_of(failure: str | None) -> str | None:
+    """Why a case's images cannot be read, from the text of a failure as trajectories record it.
+
+    None where the failure was another one, or there was none.
+    """
+    boundary, _, reason = (failure or "").partition(": ")
+    return reason if boundary == "image" else None
 
 
 class ContractError(ValueError):

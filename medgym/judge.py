@@ -16,6 +16,7 @@ from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages
 from medgym.trajectory import Trajectory
+from medgym.unreadable import as_figures
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class Judgement:
 
     Attributes:
         policy: the policy's spec.
-        accuracy: share of right answers, over all cases. A case without an answer is wrong. All
-            figures but `withheld` leave out a case whose reply the server withheld.
+        accuracy: share of right answers, over all cases that could be read. A case without an
+            answer is wrong. All figures but `withheld` leave out a case whose reply the server
+            withheld.
         answered: share of episodes that ended with an answer.
         looked: share of episodes in which a tool showed something.
         hit: share of the cases with gold regions in which a look showed a whole region. None where
@@ -66,6 +68,10 @@ class Judgement:
         trajectories: the episodes, in the order of the cases.
         reward: mean reward by the rubric of the rules.
         scorers: the version of each scorer that decided what is right, by its name.
+        unreadable: the cases whose images cannot be read, and why, by their ids. All figures but
+            this and `accuracy_of_all` leave them out.
+        accuracy_of_all: the accuracy where each unreadable case counts as one that was not right;
+            None where all could be read.
         withheld: share of the cases whose reply the server withheld, by why
             (`medgym.failures.Withheld`); empty where there is none.
         metrics: what this judge measures beyond the above, by name: a share with its interval, or a
@@ -85,12 +91,15 @@ class Judgement:
     trajectories: tuple[Trajectory, ...]
     reward: float | None = None
     scorers: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    accuracy_of_all: Rate | None = None
     withheld: Mapping[str, Rate] = field(default_factory=dict)
     metrics: Mapping[str, Rate | float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as every `results.json` holds them (see `medgym.storage.results`), without
         the trajectories."""
+        of_all = self.accuracy_of_all
         return {
             "policy": self.policy,
             "accuracy": self.accuracy.as_dict(),
@@ -104,6 +113,8 @@ class Judgement:
             "by_answer": {answer: rate.as_dict() for answer, rate in self.by_answer.items()},
             "scorers": dict(self.scorers),
             "roles": {role: figures.as_dict() for role, figures in self.roles.items()},
+            "accuracy_of_all": None if of_all is None else of_all.as_dict(),
+            "unreadable": as_figures(self.unreadable, len(self.trajectories)),
             "withheld": {why: rate.as_dict() for why, rate in self.withheld.items()},
             "metrics": {
                 name: value.as_dict() if isinstance(value, Rate) else value

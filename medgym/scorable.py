@@ -1,7 +1,10 @@
 """Whether a case can be scored: what makes a right answer impossible, before anything plays."""
 
-from medgym.cases import LETTERS, Case
+from collections.abc import Iterable
+
+from medgym.case import LETTERS, Case, normalised
 from medgym.errors import UserError
+from medgym.scorer import check_gold
 
 
 def unscorable(case: Case) -> str | None:
@@ -17,7 +20,7 @@ def unscorable(case: Case) -> str | None:
     if any(not other.strip() for other in case.accepted):
         return "an accepted answer is blank"
     if not case.options:
-        return "it is a choice without options" if case.answer_type == "choice" else _gold(case)
+        return "it is a choice without options" if case.answer_type == "choice" else _fault(case)
     if not 2 <= len(case.options) <= len(LETTERS):
         return f"it has {len(case.options)} options, and 2 to {len(LETTERS)} can be offered"
     if any(not option.strip() for option in case.options):
@@ -25,19 +28,31 @@ def unscorable(case: Case) -> str | None:
     if case.answer.strip():
         for gold in (case.answer, *case.accepted):
             if gold not in case.options:
-                return f"the answer {gold!r} is none of its options"
-    return None
+                offered = ", ".join(map(repr, case.options))
+                return f"the answer {gold!r} is none of its options ({offered})"
+    return _fault(case)
 
 
 def equal_options(case: Case) -> tuple[str, ...]:
-    """The options of a case that stand there more than once. Any of their letters is right."""
-    seen = [option for option in case.options if case.options.count(option) > 1]
+    """The options of a case that stand there more than once, as answers are compared. Either all of
+    their letters are right or none is."""
+    texts = [normalised(option) for option in case.options]
+    seen = [o for o, text in zip(case.options, texts, strict=True) if texts.count(text) > 1]
     return tuple(dict.fromkeys(seen))
 
 
-def _gold(case: Case) -> str | None:
-    from medgym.scorer import check_gold
+def equal_options_note(cases: Iterable[Case]) -> tuple[str, ...]:
+    """What results say of cases with equal options: how many these are, and the first one."""
+    found = [case for case in cases if equal_options(case)]
+    if not found:
+        return ()
+    text = equal_options(found[0])[0]
+    count = "1 case offers" if len(found) == 1 else f"{len(found):,} cases offer"
+    return (f"{count} an option twice, such as {found[0].id} ({text!r})",)
 
+
+def _fault(case: Case) -> str | None:
+    """Why the case's scorer cannot read its gold."""
     try:
         check_gold(case)
     except UserError as error:

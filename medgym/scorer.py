@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, Protocol
 
-from medgym.cases import Case
+from medgym.case import Case
 from medgym.errors import RunError, UserError
 from medgym.failures import PlugInCall, calling, raised
 

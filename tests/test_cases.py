@@ -82,7 +82,16 @@ def test_a_mask_must_fill_its_frame(counts: tuple[int, ...]) -> None:
         Mask(width=2, height=2, counts=counts)
 
 
-@given(st.lists(cases, min_size=1, max_size=4, unique_by=lambda case: case.id))
+def scorable(case: Case) -> Case:
+    """The case, changed to one that can be scored."""
+    options = tuple(f"{n}{option}" for n, option in enumerate(case.options))
+    options = options if len(options) > 1 else ()
+    kind = "open" if case.answer_type in ("choice", "number") else case.answer_type
+    changes = {"options": options, "answer_type": kind, "question": f"?{case.question}"}
+    return case.model_copy(update={**changes, "answer": (*options, f"x{case.answer}")[0]})
+
+
+@given(st.lists(cases.map(scorable), min_size=1, max_size=4, unique_by=lambda case: case.id))
 def test_cases_survive_json_lines(tmp_path_factory: Any, written: list[Case]) -> None:
     path = tmp_path_factory.mktemp("cases") / "cases.jsonl"
     write_cases(written, path)
@@ -319,12 +328,13 @@ def test_gold_that_is_none_of_the_options_is_refused(tmp_path: Path, kind: Any) 
     path = tmp_path / "cases.jsonl"
     wrong = a_case(answer="B", options=("yes", "no"), answer_type=kind)
     write_cases([a_case(id="a/0", answer="no", options=("yes", "no")), wrong], path)
-    said = r"'a/train/0' \({} of {}\) is 'B', which is none of its options \('yes', 'no'\); fix"
+    said = (
+        r"'a/train/0' \({} of {}\) .*: the answer 'B' is none of its options \('yes', 'no'\); fix"
+    )
     with pytest.raises(UserError, match=said.format("line 2", ".*cases.jsonl")):
         open_cases(path)
     with pytest.raises(UserError, match=said.format("number 0", "a list of cases")):
         open_cases([wrong])
-    assert open_cases([wrong.model_copy(update={"answer": ""})])  # it has no gold
 
 
 @given(cases)

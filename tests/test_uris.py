@@ -40,7 +40,7 @@ def test_a_file_of_any_name_is_opened_and_no_other(tmp_path: Path) -> None:
     path.write_bytes(PNG)
     case = Case(
         id="a/b/c", images=(ImageRef(uri=file_uri(path)),),
-        question="?", answer="", group="", source="a", split="b",
+        question="?", answer="x", group="", source="a", split="b",
     )  # fmt: skip
     write_cases([case], tmp_path / "cases.jsonl")
     assert open_image(read_cases(tmp_path / "cases.jsonl")[0].images[0]).size == (1, 1)

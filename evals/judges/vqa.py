@@ -1,8 +1,8 @@
 """The judge `vqa`: each case is rolled out once, and the share of right answers is the accuracy.
 
 The scorer of the case's answer type says what is right, whatever the rubric rewards. A case that
-was not answered is wrong; it is never left out. Only a case whose reply the server withheld is left
-out of the figures: the share of these is a figure of its own.
+was not answered is wrong; it is never left out. Left out of the figures are a case whose reply the
+server withheld, and a case whose images cannot be read: how many these are is said beside them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from typing import get_args
 from medgym.cases import Case, normalised
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
-from medgym.failures import Withheld, withheld_of
+from medgym.failures import Withheld, unreadable_of, withheld_of
 from medgym.judge import Judgement, RoleJudgement
 from medgym.metrics.looking import hit
 from medgym.metrics.rate import Rate
@@ -20,6 +20,7 @@ from medgym.policy import Policy, Sampling
 from medgym.rollout import OnMessages, collect
 from medgym.scorer import scorer_versions
 from medgym.trajectory import Trajectory
+from medgym.unreadable import UnreadableCases
 
 
 def judge(
@@ -44,7 +45,7 @@ def judge(
     for trajectory in collect(
         cases, policy, rules, sampling=sampling, seed=seed, on_messages=on_messages, ordered=True
     ):
-        if trajectory.failure is not None and withheld_of(trajectory.failure) is None:
+        if trajectory.failure is not None and not _is_left_out(trajectory.failure):
             raise RunError(
                 f"the episode of {trajectory.case_id} failed ({trajectory.failure}), and a failed "
                 "episode is not a wrong answer; fix: remove the cause and judge again"
@@ -62,24 +63,28 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
         policy: the policy's spec.
         cases: the cases that were judged.
         trajectories: a trajectory of each case, in the same order. The figures leave out those
-            whose reply was withheld, and say how many these are.
+            whose reply was withheld or whose images cannot be read, and say how many these are.
 
     Raises:
         UserError: there is no case.
-        RunError: the replies to all of them were withheld.
+        RunError: the replies to all of them were withheld, or most of them cannot be read.
     """
     if not trajectories:
         raise UserError("there is no case to judge on; fix: widen the slice")
     rolled_out = tuple(trajectories)
-    why = [withheld_of(each.failure) for each in rolled_out]
+    unreadable = UnreadableCases(len(rolled_out))
+    for each in rolled_out:
+        unreadable.add(each)
+    readable = [each for each in rolled_out if each.case_id not in unreadable.reasons]
+    why = [withheld_of(each.failure) for each in readable]
     pairs = [
         pair
-        for pair, withheld in zip(zip(cases, rolled_out, strict=True), why, strict=True)
-        if withheld is None
+        for pair in zip(cases, rolled_out, strict=True)
+        if withheld_of(pair[1].failure) is None and unreadable_of(pair[1].failure) is None
     ]
     if not pairs:
         raise RunError(
-            f"no case has a reply ({rolled_out[0].failure}), so that there is nothing to judge; "
+            f"no case has a reply ({readable[0].failure}), so that there is nothing to judge; "
             "fix: ask another model or server"
         )
     trajectories = [trajectory for _, trajectory in pairs]
@@ -99,12 +104,26 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
         trajectories=rolled_out,
         reward=fmean(rewards) if rewards else None,
         scorers=scorer_versions(case for case, _ in pairs),
+        unreadable=unreadable.reasons,
+        accuracy_of_all=_of_all(trajectories, unreadable),
         withheld={
             name: Rate.of(each == name for each in why)
             for name in get_args(Withheld)
             if name in why
         },
     )
+
+
+def _is_left_out(failure: str) -> bool:
+    """Whether an episode that failed so is left out of the figures, rather than ending them."""
+    return withheld_of(failure) is not None or unreadable_of(failure) is not None
+
+
+def _of_all(played: Sequence[Trajectory], unreadable: UnreadableCases) -> Rate | None:
+    """The accuracy in which an unreadable case is not right; None where all can be read."""
+    if not unreadable.reasons:
+        return None
+    return Rate.of([*(t.correct for t in played), *(False for _ in unreadable.reasons)])
 
 
 def _by_answer(pairs: Sequence[tuple[Case, Trajectory]]) -> dict[str, Rate]:

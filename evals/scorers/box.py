@@ -1,8 +1,9 @@
 """The answer must be a box that overlaps the gold box: `[x0, y0, x1, y1]`.
 
-The score is the overlap (intersection over union); from `RIGHT_FROM` on the answer is right. Gold
-and answer are in the frame that the question asks for: thousandths and pixels of one view give the
-same overlap. A gold that is not a box is compared as text.
+The score is the overlap (intersection over union), of several accepted boxes the greatest; from
+`RIGHT_FROM` on the answer is right. Gold and answer are in the frame that the question asks for:
+thousandths and pixels of one view give the same overlap. A gold that is not a box is compared as
+text.
 """
 
 import re
@@ -24,17 +25,17 @@ _BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
 class BoxOverlap(Exact):
     """The overlap of the answer's box with the gold box; right from 0.5 on."""
 
-    version = "1"
+    version = "2"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the boxes. An answer that is not a box of some area is unparsed."""
-        gold = _read(case.answer)
-        if gold is None:
+        boxes = [box for gold in case.golds if (box := _read(gold)) is not None]
+        if not boxes:
             return super().__call__(case, answer)
         given = _read(answer)
         if given is None:
             return UNPARSED
-        overlap = box_iou(gold, given)
+        overlap = max(box_iou(gold, given) for gold in boxes)
         return Grade(overlap, "right" if overlap >= RIGHT_FROM else "wrong")
 
 

@@ -1,19 +1,19 @@
-"""The answer must name the right option: by its letter or by its text, and nothing else.
+"""The answer must name a right option: by its letter or by its text, and nothing else.
 
 Case, white space and a full stop at the end do not count. There is no nearest option: "B. yes"
-names none.
+names none. The right options are the gold and the accepted ones, and any that stands there twice.
 """
 
-from medgym.cases import Case, option_of
+from medgym.cases import Case, normalised, option_of
 from medgym.scorer import RIGHT, UNPARSED, WRONG, Grade
 
 from .exact import Exact
 
 
 class Choice(Exact):
-    """Right where the answer is the letter or the text of the right option."""
+    """Right where the answer is the letter or the text of a right option."""
 
-    version = "1"
+    version = "2"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the option that the answer names. Without options the text is compared."""
@@ -22,4 +22,5 @@ class Choice(Exact):
         named = option_of(answer, case.options)
         if named is None:
             return UNPARSED
-        return RIGHT if named == case.answer else WRONG
+        right = {normalised(gold) for gold in case.golds}
+        return RIGHT if normalised(named) in right else WRONG

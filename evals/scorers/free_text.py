@@ -1,4 +1,5 @@
-"""Free text, of a few words or a report. So far the answer must equal the gold text.
+"""Free text, of a few words or a report. So far the answer must equal the gold text, or one of the
+accepted texts.
 
 That is strict: "the left lower lobe" is not "left lower lobe".
 """
@@ -7,6 +8,6 @@ from .exact import Exact
 
 
 class FreeText(Exact):
-    """Right where the answer equals the gold text (case, white space, final full stop aside)."""
+    """Right where the answer equals a gold text (case, white space, final full stop aside)."""
 
-    version = "1"
+    version = "2"

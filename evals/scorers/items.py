@@ -1,7 +1,8 @@
 """The answer must list the gold's items, in any order, each once or more often.
 
-Items are separated by commas or semicolons, in the gold as in the answer. Case, white space and a
-full stop at the end do not count. A list that lacks an item, or has one too many, is wrong.
+Items are separated by commas or semicolons, in the gold as in the answer, also by those of Chinese
+and by its enumeration comma. Case, white space and a full stop at the end do not count. A list that
+lacks an item, or has one too many, is wrong. An accepted answer is another list as a whole.
 """
 
 import re
@@ -9,19 +10,21 @@ import re
 from medgym.cases import Case, normalised
 from medgym.scorer import RIGHT, UNPARSED, WRONG, Grade
 
+_BETWEEN = re.compile("[,;、，；]")
+
 
 class Items:
-    """Right where the answer lists exactly the gold's items, in any order."""
+    """Right where the answer lists exactly a gold's items, in any order."""
 
-    version = "1"
+    version = "2"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the two sets of items. An answer without an item is unparsed."""
         given = _items(answer)
         if not given:
             return UNPARSED
-        return RIGHT if given == _items(case.answer) else WRONG
+        return RIGHT if any(given == _items(gold) for gold in case.golds) else WRONG
 
 
 def _items(text: str) -> set[str]:
-    return {item for part in re.split("[,;]", text) if (item := normalised(part))}
+    return {item for part in _BETWEEN.split(text) if (item := normalised(part))}

@@ -1,4 +1,4 @@
-"""The answer must be the gold number, with or without the gold's unit.
+"""The answer must be the gold number, or an accepted one, with or without the gold's unit.
 
 `12`, `12.0`, `1.2e1` and `12 mm` all equal the gold `12 mm`. `12 cm` does not, and `about 12` is
 not read as a number. Units are compared as text: 1.2 cm is not 12 mm.
@@ -19,26 +19,34 @@ _NUMBER = re.compile(
 class Number:
     """Right where the answer is the gold number, with or without its unit."""
 
-    version = "1"
+    version = "2"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the numbers to within rounding, and the unit where the answer has one."""
-        gold = self.check(case)
+        right = self.check(case)
         given = _read(answer)
         if given is None:
             return UNPARSED
-        same = math.isclose(given[0], gold[0], rel_tol=1e-9, abs_tol=1e-12)
-        return RIGHT if same and given[1] in ("", gold[1]) else WRONG
+        return RIGHT if any(_same(given, gold) for gold in right) else WRONG
 
-    def check(self, case: Case) -> tuple[float, str]:
-        """The gold number and its unit; `UserError` where the gold is anything else."""
-        gold = _read(case.answer)
-        if gold is None:
-            raise UserError(
-                f"the answer of {case.id} is {case.answer!r}, and its answer_type is number; fix: "
-                "write a number, or give it another answer_type"
-            )
-        return gold
+    def check(self, case: Case) -> list[tuple[float, str]]:
+        """The gold number and its unit, and the accepted ones; `UserError` where one is anything
+        else."""
+        found = []
+        for text in case.golds:
+            gold = _read(text)
+            if gold is None:
+                raise UserError(
+                    f"the answer of {case.id} is {text!r}, and its answer_type is number; fix: "
+                    "write a number, or give it another answer_type"
+                )
+            found.append(gold)
+        return found
+
+
+def _same(given: tuple[float, str], gold: tuple[float, str]) -> bool:
+    same = math.isclose(given[0], gold[0], rel_tol=1e-9, abs_tol=1e-12)
+    return same and given[1] in ("", gold[1])
 
 
 def _read(text: str) -> tuple[float, str] | None:

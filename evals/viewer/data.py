@@ -295,6 +295,7 @@ def _case(case: Case) -> dict[str, Any]:
         "question": case.question,
         "options": case.options,
         "answer": case.answer,
+        "accepted": case.accepted,
         "specialty": case.specialty,
         "sizes": sizes,
         "shapes": shapes,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medgym.cases import Case
+from medgym.cases import Case, unscored
 from medgym.commands.printing import print_json, safe_line, safe_text
 from medgym.commands.shared_options import (
     AllowedHosts,
@@ -101,7 +101,7 @@ def play(
     chosen = tool_names(tools, no_tools)
     own = _own_case(cases, case, image or (), (frame, plane, index), question, options)
     found, rules = cases_and_rules(
-        [own] if own is not None else str(cases),
+        unscored([own]) if own is not None else str(cases),
         tools=chosen,
         rubric=rubric,
         max_turns=max_turns,

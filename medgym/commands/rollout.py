@@ -35,6 +35,7 @@ from medgym.rollout import collect as collected
 from medgym.rollout.branching import branched, described
 from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
+from medgym.unreadable import as_figures, unreadable_rows
 
 
 class BackendName(StrEnum):
@@ -149,6 +150,7 @@ def rollout(
 
         def failed(now: Tally) -> None:
             tally.failures, tally.failed = now.failures, now.failed
+            tally.unreadable = now.unreadable
 
         stream = collected(
             played,
@@ -181,9 +183,13 @@ def rollout(
     kept = list(folder.trajectories)
     parts = Counter(b.role for t in kept for b in t.branches if b.record.failure is not None)
     late = dict(late_calls(kept))
+    of = total // group_size
+    unreadable = as_figures(tally.unreadable, of)
+    total -= len(tally.unreadable) * group_size
     counted = {
         **({"failed_parts": dict(parts)} if parts else {}),
         **({"late_calls": late} if late else {}),
+        **({"unreadable": unreadable} if unreadable else {}),
     }
     folder.finish(**counted)
     right = sum(t.correct for t in kept)
@@ -207,10 +213,12 @@ def rollout(
             ("run folder", str(folder.path)),
             ("trajectories", str(results["trajectories"])),
             ("right", percent(right / total)),
+            *([("  of all cases", percent(right / (of * group_size)))] if unreadable else []),
             ("answered", percent(answered / total)),
             ("mean reward", f"{reward / total:.3f}"),
             ("content", str(results["content"])),
             *((f"failed parts of {role}", str(count)) for role, count in parts.items()),
             *((f"late calls of {tool}", str(count)) for tool, count in late.items()),
+            *unreadable_rows(tally.unreadable, of),
         ]
     )

@@ -108,6 +108,7 @@ def triage_case(case: Case, specialties: Sequence[str], most: int = 1) -> Case:
             "options": tuple(specialties),
             "context": f"It will be asked: {case.question}",
             "answer": case.specialty or "",
+            "accepted": (),
             "answer_type": "choice",
             "regions": (),
         }

@@ -49,9 +49,10 @@ class ImagePlace:
 
 
 class UnreadableImage(UserError):
-    """An image of a study, of which an episode shows others, cannot be read.
+    """An image of a case cannot be read.
 
-    It is known only once a tool asks for it. The case fails then, and a run goes on.
+    Of a study of which an episode shows other images, that is known only once a tool asks for it.
+    The case fails then, and a run goes on.
     """
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError, unknown
-from medgym.failures import Failure
+from medgym.failures import Failure, unreadable_of
 from medgym.imaging.opened import UnreadableImage
 from medgym.memory import image_memory
 from medgym.policy import Policy, Sampling
@@ -35,6 +35,7 @@ from medgym.rollout.sync import drive
 from medgym.seeds import seed_of
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory, failed_trajectory
+from medgym.unreadable import as_figures, watched
 
 BackendName = Literal["local", "ray"]
 
@@ -56,10 +57,12 @@ class Tally:
     Attributes:
         failures: failed attempts by boundary; replies that a server withheld by why.
         failed: episodes given up, by `case_id#member`, and why.
+        unreadable: the cases whose images cannot be read, and why. Their episodes are not `failed`.
     """
 
     failures: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 def collect(
@@ -118,11 +121,14 @@ def collect(
     The iterator must be consumed or closed: a policy that was loaded here is closed then.
 
     An episode that fails for good is streamed too, with its `failure` and no reward, and is named
-    in the run's manifest. It is not stored, so calling again tries it again.
+    in the run's manifest. It is not stored, so calling again tries it again. So it is with the
+    episodes of a case whose images cannot be read, but such a case is counted once, and the run is
+    complete without it (`medgym.failures.unreadable_of` tells it by the failure).
 
     Raises:
         UserError: an argument of the wrong kind, unknown names, a policy that cannot act, or a
             folder that holds another run.
+        RunError: the images of most cases cannot be read.
     """
     if backend not in ("local", "ray"):
         raise unknown("back end", backend, ("local", "ray"))
@@ -193,6 +199,7 @@ def collect(
             on_failure=on_failure,
         )
     )
+    stream = watched(stream, len(played))
     owned = _owned(stream, policy=loaded, folder=folder if folder is not out else None)
     next(owned)  # only a generator that has begun closes the policy when it is closed
     return cast("Iterator[Trajectory]", owned)
@@ -269,11 +276,13 @@ async def play(
             for task in await _taken(finished, keeper.due_in()):
                 played = task.result()
                 held[running.pop(task)] = played.trajectory
-                if played.trajectory.failure is not None:
-                    key = f"{played.trajectory.case_id}#{played.trajectory.member}"
-                    tally.failed[key] = played.trajectory.failure
-                else:
+                case_id, failure = played.trajectory.case_id, played.trajectory.failure
+                if failure is None:
                     await keeper.add(played)
+                elif reason := unreadable_of(failure):
+                    tally.unreadable[case_id] = reason
+                else:
+                    tally.failed[f"{case_id}#{played.trajectory.member}"] = failure
             await keeper.flush()
             while held and (not ordered or next_one in held):
                 yield held.pop(next_one if ordered else next(iter(held)))
@@ -287,7 +296,13 @@ async def play(
         def note() -> None:
             drifts = {} if backend.drifts is None else {"drifts": backend.drifts}
             if out is not None:
-                out.note(failures=dict(tally.failures), failed=tally.failed, **drifts)
+                unreadable = as_figures(tally.unreadable, len(cases))
+                out.note(
+                    failures=dict(tally.failures),
+                    failed=tally.failed,
+                    unreadable=unreadable,
+                    **drifts,
+                )
 
         try:  # first what is finished: a back end may be slow to close, and an interrupt is not
             await keeper.end(patient=ended)
@@ -344,7 +359,7 @@ async def _settle(
             async with backend.image_memory.room(job.case):
                 return await backend.attempt(job)
         except UnreadableImage as error:  # one that a tool asked for
-            last = Failure("environment", without_names(str(error), job.case.images), final=True)
+            last = Failure("image", without_names(str(error), job.case.images), final=True)
             failed(last)
         except Failure as failure:
             failed(failure)

@@ -19,6 +19,7 @@ from medgym.imaging.study import Study
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.branching import Resume
+from medgym.rollout.image_memory import decoded
 from medgym.rollout.record import record
 from medgym.rollout.threads import in_thread
 from medgym.rollout.view_hashing import Hashing, read
@@ -79,11 +80,10 @@ async def roll_out(
     try:
         if isinstance(studies, Awaitable):
             studies = await studies
+        elif studies is None:
+            studies = await in_thread(threads, decoded, case)
         with at("environment"):
-            if studies is None:  # they are opened now
-                episode = await in_thread(threads, rules.begin, case)
-            else:
-                episode = rules.begin(case, studies)
+            episode = rules.begin(case, studies)
         spent = 0
         if resume is not None:
             resume.check_policy(player)

@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from medgym.cases import Case
-from medgym.failures import Failure
-from medgym.imaging.opened import OpenedImage, opened_image
+from medgym.errors import UserError, missing_library
+from medgym.failures import Failure, at
+from medgym.imaging.opened import OpenedImage, Sent, opened_image
 from medgym.imaging.reach import reach_need
 from medgym.imaging.study import ImageRef, need_of
 from medgym.memory import machine_memory, readable
+from medgym.privacy.names import without_names
 
 FILES = ("file", "data")
 """The schemes of files, whose headers say how large they are."""
@@ -24,6 +26,30 @@ FILES = ("file", "data")
 _largest: dict[str, int] = {}
 """The bytes of the largest image of each source so far, by scheme. A source's image says how large
 it is only once it is drawn, so the first one of a source is drawn to be measured."""
+
+
+def decoded(case: Case) -> list[OpenedImage]:
+    """A case's images, opened for its episodes.
+
+    Raises:
+        Failure: at the boundary `image`, for good, where one cannot be read.
+        UserError: the library that reads it is not installed.
+    """
+    with at("environment"):
+        try:
+            studies = [opened_image(ref) for ref in case.images]
+        except ImportError as error:
+            raise missing_library(error) from error
+        except UserError as error:
+            reason = without_names(str(error), case.images)  # the run keeps it
+            raise Failure("image", reason, final=True) from error
+    note_sizes(case.images, studies)
+    return studies
+
+
+def images_to_send(case: Case) -> list[Sent]:
+    """The same for another process."""
+    return [Sent(image) for image in decoded(case)]
 
 
 def note_sizes(images: Sequence[ImageRef], opened: Sequence[OpenedImage]) -> None:
@@ -114,7 +140,7 @@ class ImageMemory:
     def _queue(self, share: _Share, need: int) -> None:
         if need > machine_memory():
             raise Failure(
-                "environment",
+                "image",
                 f"its images take {readable(need)} of memory, and this machine has "
                 f"{readable(machine_memory())}; fix: cut or shrink them first",
                 final=True,

@@ -13,16 +13,14 @@ from weakref import WeakValueDictionary
 from medgym.cases import Case
 from medgym.deadline import DaemonThreads
 from medgym.episode import Rules
-from medgym.errors import UserError
-from medgym.failures import Failure, at
-from medgym.imaging.opened import OpenedImage, Sent, opened_image
+from medgym.failures import Failure
+from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
-from medgym.privacy.names import without_names
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages, roll_out
-from medgym.rollout.image_memory import note_sizes
+from medgym.rollout.image_memory import decoded
 from medgym.rollout.tool_batches import batched, close_batches
 from medgym.storage.trajectories import png_bytes
 
@@ -104,23 +102,6 @@ def encoded(messages: Sequence[Message], stored: Callable[[str], bool]) -> dict[
         if part.sha256 not in fresh and not stored(part.sha256):
             fresh[part.sha256] = png_bytes(part.image)
     return fresh
-
-
-def decoded(case: Case) -> list[OpenedImage]:
-    """A case's images, opened; one that cannot be opened fails the case for good."""
-    try:
-        with at("environment"):
-            studies = [opened_image(ref) for ref in case.images]
-    except UserError as error:
-        reason = without_names(str(error), case.images)  # the run keeps it
-        raise Failure("environment", reason, final=True) from error
-    note_sizes(case.images, studies)
-    return studies
-
-
-def images_to_send(case: Case) -> list[Sent]:
-    """The same for another process."""
-    return [Sent(image) for image in decoded(case)]
 
 
 class _Decoded:

@@ -8,14 +8,19 @@ others need it.
 
 import mmap
 import tempfile
+from array import array
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, overload
+from weakref import ref
 
 if TYPE_CHECKING:
     import pyarrow
 
 OFTEN = 16
 """Blocks after which Arrow gives back what it has freed."""
+
+_MAPPED: list[ref[mmap.mmap]] = []
 
 
 def spooled(batches: "Iterable[pyarrow.RecordBatch]", schema: "pyarrow.Schema") -> "pyarrow.Table":
@@ -41,7 +46,27 @@ def spooled(batches: "Iterable[pyarrow.RecordBatch]", schema: "pyarrow.Schema") 
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     pool.release_unused()
     table: pyarrow.Table = pyarrow.ipc.open_file(pyarrow.py_buffer(mapped)).read_all()
+    _MAPPED[:] = [each for each in _MAPPED if each() is not None] + [ref(mapped)]
     return table
+
+
+def give_back() -> None:
+    """Give back the memory of the columns of all spooled tables, after they were looked at; they
+    are read again where they are asked for."""
+    for mapped in filter(None, (each() for each in _MAPPED)):
+        if hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def texts(*words: str) -> "pyarrow.Array":
+    """A column of a few texts. `pyarrow.array` and `pyarrow.scalar` import pandas where it is
+    installed, which takes longer than a table of a million rows does."""
+    import pyarrow
+
+    encoded = [word.encode("utf-8") for word in words]
+    ends = array("i", (0, *accumulate(map(len, encoded))))
+    buffers = [pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(encoded))]
+    return pyarrow.StringArray.from_buffers(len(words), *buffers)
 
 
 class ArrowRows(Sequence[dict[str, Any]]):

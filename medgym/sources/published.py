@@ -138,7 +138,8 @@ def local_copy(card: Card, data: str | None) -> Path:
 
 
 def _is_there(folder: Path, path: str) -> bool:
-    return any(folder.glob(path)) if "*" in path else (folder / path).exists()
+    names = {path, path.removesuffix(".zip")}  # a zip may have been unpacked
+    return any(folder.glob(path)) if "*" in path else any((folder / n).exists() for n in names)
 
 
 def _differences(expected: SplitCounts, found: SplitCounts) -> list[str]:

@@ -153,7 +153,7 @@ def test_a_missing_image_fails_its_case_at_once() -> None:
         id="own/test/1",
         images=(ImageRef(uri="file:/no/such.png"),),
         question="?",
-        answer="",
+        answer="x",
         group="1",
         source="own",
         split="test",
@@ -164,7 +164,7 @@ def test_a_missing_image_fails_its_case_at_once() -> None:
     failed = {t.case_id: t.failure for t in stream}
     assert "no such image" in str(failed.pop("own/test/1"))
     assert set(failed.values()) == {None}
-    assert dict(tallies[-1].failures) == {"environment": 1}, "no retry fixes it"
+    assert dict(tallies[-1].failures) == {"image": 1}, "no retry fixes it"
 
 
 def test_what_the_user_has_to_mend_ends_the_run() -> None:

@@ -17,7 +17,7 @@ from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
-from medgym.rollout import collect, collection, local, roll_out
+from medgym.rollout import collect, collection, image_memory, roll_out
 from medgym.rollout.backend import Job
 from medgym.rollout.local import LocalBackend
 from medgym.tool import load_tools
@@ -160,13 +160,13 @@ def test_cases_are_drawn_only_as_they_are_needed() -> None:
 
 def test_a_group_shares_its_decoded_images(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    real = local.opened_image
+    real = image_memory.opened_image
 
     def counted(ref: ImageRef) -> OpenedImage:
         opened.append(ref.uri)
         return real(ref)
 
-    monkeypatch.setattr(local, "opened_image", counted)
+    monkeypatch.setattr(image_memory, "opened_image", counted)
     list(collect(cases(4), Together(20), RULES, group_size=5, concurrency=20))
     assert len(opened) == 4 == len(set(opened))
 

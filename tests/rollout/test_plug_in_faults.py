@@ -269,7 +269,7 @@ def test_an_image_of_another_kind_fails_its_case_as_the_sources(
     def odd(ref: ImageRef) -> OpenedImage:
         raise Failure("source", "odd opened a NoneType; expected a medgym.Study or ImagingStudy")
 
-    monkeypatch.setattr("medgym.rollout.local.opened_image", odd)
+    monkeypatch.setattr("medgym.rollout.image_memory.opened_image", odd)
     (failure,) = failures(Plays(), rules(lambda _: ToolResult("done")))
     assert failure == "source: odd opened a NoneType; expected a medgym.Study or ImagingStudy"
 

@@ -1,6 +1,8 @@
 """Many rows open without being made, and rows that make no case are dropped by place and reason."""
 
 import gc
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,3 +109,15 @@ def test_rows_of_a_spooled_table_are_those_that_were_written() -> None:
     assert len(rows) == len(list(rows)) == 4
     with pytest.raises(IndexError):
         rows[4]
+
+
+def test_a_column_of_texts_needs_no_pandas() -> None:
+    code = (
+        "import sys; from medgym.sources.arrow_rows import give_back, spooled, texts; import pyarrow;"
+        "words = texts('é', '', 'None'); assert words.to_pylist() == ['é', '', 'None'];"
+        "batch = pyarrow.record_batch([words], names=['a']); table = spooled([batch], batch.schema);"
+        "give_back(); assert table.column('a')[0].as_py() == 'é';"
+        "assert 'pandas' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert not done.returncode, done.stderr

@@ -30,7 +30,7 @@ DIFFICULTIES: tuple[Difficulty, ...] = ("easy", "medium", "hard")
 
 def difficulty(case: Case, opinions: Sequence[Opinion]) -> Difficulty:
     """By the share of right opinions; a case without any right opinion is hard."""
-    right = [opinion.answer == case.answer for opinion in opinions]
+    right = [opinion.answer in case.golds for opinion in opinions]
     if not any(right):
         return "hard"
     return "easy" if all(right) else "medium"

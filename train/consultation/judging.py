@@ -55,7 +55,7 @@ def by_opinions(cases: Sequence[Case], heard: Judgement, judged: Judgement) -> d
         opinions = opinions_in(case, consultation)
         right[difficulty(case, opinions)].append(played.correct)
         said = {opinion.answer for opinion in opinions}
-        if len(opinions) > 1 and len(said) == 1 and not said & {None, case.answer}:
+        if len(opinions) > 1 and len(said) == 1 and not said & {None, *case.golds}:
             overruled.append(played.correct)
     rates = {f"difficulty/{level}": Rate.of(each) for level, each in right.items()}
     return rates | {"overruled": Rate.of(overruled)}

@@ -29,7 +29,9 @@ from scipy.cluster.vq import kmeans2
 
 from medgym.cases import Case
 from medgym.episode import Rules
+from medgym.imaging.opened import UnreadableImage
 from medgym.local_model import LocalModel
+from medgym.messages import Message
 from medgym.progress import progress
 
 from ..sft.samples import Collator, Sample
@@ -133,7 +135,7 @@ def represent(cases: Sequence[Case], student: LocalModel, rules: Rules) -> Matri
             pictures.clear()
             samples = []
             for case in cases[start : start + BATCH]:
-                prompt = student.prompt(tuple(rules.begin(case).messages))
+                prompt = student.prompt(_question(case, rules))
                 names = tuple(f"{case.id} {number}" for number in range(len(prompt.images)))
                 pictures.update(zip(names, prompt.images, strict=True))
                 none = (0,) * len(prompt.ids)
@@ -142,6 +144,15 @@ def represent(cases: Sequence[Case], student: LocalModel, rules: Rules) -> Matri
             advance(len(samples))
     model.train(was_training)
     return np.concatenate(rows)
+
+
+def _question(case: Case, rules: Rules) -> tuple[Message, ...]:
+    """What an episode begins with; without the images where these cannot be read."""
+    try:
+        return tuple(rules.begin(case).messages)
+    except UnreadableImage:
+        bare = case.model_copy(update={"images": (), "views": (), "regions": ()})
+        return tuple(rules.begin(bare).messages)
 
 
 def _means(model: "PreTrainedModel", batch: dict[str, torch.Tensor], image_token: int) -> Matrix:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
-from medgym.failures import Failure
+from medgym.failures import Failure, unreadable_of
 from medgym.local_model import LocalModel
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
@@ -70,7 +70,7 @@ def demonstrations(
                 failed.append(trajectory)
     place = {case.id: number for number, case in enumerate(cases)}
     shown = sorted(run.trajectories, key=lambda each: (place[each.case_id], each.member))
-    kept, left_out = [], [_row(each, f"failed: {each.failure}") for each in failed]
+    kept, left_out = [], [_row(each, _lost(each)) for each in failed]
     for each in shown:
         why = _fault(each, table.keep)
         if why is None:
@@ -133,6 +133,12 @@ def _fault(trajectory: Trajectory, keep: str | float) -> str | None:
     least = float(keep)
     earned = trajectory.reward or 0.0
     return None if earned >= least else f"earned {earned:g}, less than {least:g}"
+
+
+def _lost(trajectory: Trajectory) -> str:
+    """Why there is no episode to learn from."""
+    reason = unreadable_of(trajectory.failure)
+    return f"failed: {trajectory.failure}" if reason is None else f"unreadable: {reason}"
 
 
 def _row(trajectory: Trajectory, why: str) -> Record:

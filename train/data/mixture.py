@@ -122,10 +122,10 @@ class MixedCases(GoldCases):
         return self._source.get(case.id)
 
     def check(self) -> None:
-        """Make sure that every case has gold and is in one list only.
+        """Make sure that every case can be scored and is in one list only.
 
         Raises:
-            UserError: some have none, one cannot be read, or one is in two lists.
+            UserError: one cannot, or is in two lists.
         """
         for number, part in enumerate(self._parts):
             part.check()

@@ -9,8 +9,7 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from medgym.cases import Case, CaseKey, open_cases
-from medgym.errors import UserError
-from medgym.scorer import check_gold, scorer_name
+from medgym.scorer import scorer_name
 from medgym.seeds import seed_of
 
 from ..recipe.settings import Keys
@@ -22,13 +21,12 @@ class CaseFacts(NamedTuple):
     id: str
     answer: str
     specialty: str | None
-    has_gold: bool
     key: CaseKey
     scorer: str
 
 
 class GoldCases(Sequence[Case]):
-    """The cases of a spec. Each has gold, without which nothing can be earned.
+    """The cases of a spec. Each can be scored: without gold nothing can be earned.
 
     A case is made when it is first indexed, and kept. What is asked of all of them (`facts`) is
     read in one walk, and only when it is asked for. The walk keeps no case, so that many fit: a
@@ -41,7 +39,7 @@ class GoldCases(Sequence[Case]):
         listed: the cases as the spec names them, made at each access.
 
     Raises:
-        UserError: the spec names no cases; and, when it is made, a case has no gold.
+        UserError: the spec names no cases; and, when it is made, a case cannot be scored.
     """
 
     def __init__(self, spec: str) -> None:
@@ -61,25 +59,17 @@ class GoldCases(Sequence[Case]):
             return OrderedCases(self, range(len(self))[index])
         place = range(len(self))[index]
         if place not in self._made:
-            case = self.listed[place]
-            if not has_gold(case):
-                raise UserError(
-                    f"{case.id} of {self.spec} has no gold answer; fix: choose a split with answers"
-                )
-            self._made[place] = case
+            self._made[place] = self.listed[place]
         return self._made[place]
 
     @cached_property
     def facts(self) -> tuple[CaseFacts, ...]:
-        """The facts of each case, read in one walk; `UserError` where a gold cannot be read."""
+        """The facts of each case, read in one walk; `UserError` where one cannot be scored."""
         found = []
         for case in self.listed:
-            gold = has_gold(case)
-            if gold:
-                check_gold(case)
             key = CaseKey(case.id, case.source, case.group)
             scorer = scorer_name(case)
-            found.append(CaseFacts(case.id, case.answer, case.specialty, gold, key, scorer))
+            found.append(CaseFacts(case.id, case.answer, case.specialty, key, scorer))
         return tuple(found)
 
     @property
@@ -94,20 +84,14 @@ class GoldCases(Sequence[Case]):
         return (facts.key for facts in self.facts)
 
     def check(self) -> None:
-        """Make sure that every case has gold that can be read, without a walk where the source says
-        that all have it.
+        """Make sure that every case can be scored, without a walk where the source says that all
+        can.
 
         Raises:
-            UserError: some have none, or one cannot be read.
+            UserError: one cannot.
         """
-        if self.listed.all_gold:
-            return
-        bare = [facts.id for facts in self.facts if not facts.has_gold]
-        if bare:
-            raise UserError(
-                f"{len(bare)} of {len(self)} cases of {self.spec} have no gold answer (the first "
-                f"is {bare[0]}); fix: choose a split with answers"
-            )
+        if not self.listed.all_gold:
+            _ = self.facts
 
 
 class OrderedCases(Sequence[Case]):
@@ -149,11 +133,6 @@ class OrderedCases(Sequence[Case]):
 
 def _facts(cases: Sequence[Case]) -> Sequence[CaseFacts | Case]:
     return cases.facts if isinstance(cases, GoldCases) else cases
-
-
-def has_gold(case: Case) -> bool:
-    """Whether a case has an answer or a region that can be right."""
-    return bool(case.answer.strip() or case.regions)
 
 
 def ordered(cases: Sequence[Case], kind: str, seed: int) -> OrderedCases:

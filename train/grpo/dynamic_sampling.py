@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from medgym.cases import Case
+from medgym.failures import unreadable_of
 from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
 
@@ -88,7 +89,7 @@ class SkipFlat:
             budget -= count
             for group in play(taken):
                 if any(member.failure is not None for _, member in group):
-                    left_out.append(_row(step, group, "a member failed"))
+                    left_out.append(_row(step, group, _lost(group)))
                 else:
                     (spare if self._is_flat(group) else good).append(group)
         kept = (good + spare)[:wanted]
@@ -118,6 +119,13 @@ def is_flat(group: Group, masked: bool = False) -> bool:
     counted = [member for _, member in group if not (masked and member.truncated)]
     rewards = [member.reward for member in counted if member.reward is not None]
     return not rewards or max(rewards) - min(rewards) <= FLAT
+
+
+def _lost(group: Group) -> str:
+    """Why a group cannot be trained on of which a member failed."""
+    reasons = filter(None, (unreadable_of(member.failure) for _, member in group))
+    reason = next(reasons, None)
+    return "a member failed" if reason is None else f"unreadable: {reason}"
 
 
 def _why(group: Group) -> str:

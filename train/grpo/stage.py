@@ -194,6 +194,7 @@ def train_grpo(
         }
         trainer = _trainer(recipe, model, processor, config, asked)
         trainer.source_of = source_of
+        trainer.left_out = records if is_first else None
         trainer.credit_branches = credit_branches(recipe.grpo)
         if engine is not None:
             trainer.publisher = Following(

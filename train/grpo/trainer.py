@@ -46,6 +46,7 @@ from .evaluation import EvaluatesEpisodes, HeldOut
 from .logs.tables import columns
 from .logs.timing import Timed
 from .rollouts import GenerationPlace, StepRollouts
+from .unreadable import LeavesOutUnreadable
 from .watch.step import Publisher, StepWatch
 from .watch.together import together
 
@@ -71,7 +72,13 @@ def check_trl() -> None:
 
 
 class LookingTrainer(
-    CreditsTurns, Timed, EvaluatesEpisodes, LearnsInFloat32, WholeCheckpoints, GRPOTrainer
+    CreditsTurns,
+    LeavesOutUnreadable,
+    Timed,
+    EvaluatesEpisodes,
+    LearnsInFloat32,
+    WholeCheckpoints,
+    GRPOTrainer,
 ):
     """TRL's `GRPOTrainer`, whose completions are episodes.
 
@@ -217,6 +224,7 @@ class LookingTrainer(
         rules = self.rules_now()
         self.reward_weights = torch.tensor([term.weight for term in rules.rubric.terms])
         pairs = self.played([self._cases[int(p[-1]["content"])] for p in prompts], rules)
+        pairs = self.readable(pairs, rules)
         gone = self._left_out([trajectory for _, trajectory in pairs])
         if self._select is not None:
             pairs = self._selected(pairs, gone, rules)

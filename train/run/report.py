@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from medgym.case_images import opened_images
 from medgym.cases import Case
 from medgym.commands.printing import percent, print_columns, safe_line
-from medgym.imaging.opened import opened_image
+from medgym.errors import RunError
+from medgym.imaging.opened import OpenedImage, UnreadableImage
 from medgym.rollout import collect
 from medgym.storage.atomic import write_atomic
 from medgym.storage.results import read_results
@@ -130,8 +132,8 @@ def _by_answer(axes: "Axes", policies: Mapping[str, Figures], ends: Ends) -> Non
 
 def _before_and_after(panels: Sequence["Axes"], run: Run, ends: Ends) -> None:
     case = next((case for case in run.test if case.regions), run.test[0])
+    case, opened = _readable(case, run)
     region = next((region.box_px for region in case.regions if region.image == 0), None)
-    opened = [opened_image(ref) for ref in case.images]
     gold = gold_of(case)
     image = gold.image if gold is not None else 0
     volume = run.rules(run.test).begin(case, opened).workspace if opened[image].has_many else None
@@ -175,6 +177,16 @@ def _before_and_after(panels: Sequence["Axes"], run: Run, ends: Ends) -> None:
     close = study.render(near, (256, 256)).resize((512, 512), Image.Resampling.NEAREST)
     panels[2].imshow(close)
     panels[2].set_title(f"the finding, enlarged: {case.answer}")
+
+
+def _readable(first: Case, run: Run) -> tuple[Case, list[OpenedImage]]:
+    """A case to be drawn, with its images: the first one, or else the first that can be read."""
+    for case in (first, *run.test):
+        try:
+            return case, opened_images(case)
+        except UnreadableImage:
+            continue
+    raise RunError("no test case can be read; fix: correct the images")
 
 
 def _episodes(case: Case, model: TrainedPolicy, run: Run) -> list[Trajectory]:

@@ -7,22 +7,30 @@ is what one process would play.
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medgym.cases import Case
 from medgym.episode import Rules
+from medgym.failures import unreadable_of
 from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
-from medgym.rollout.collection import Tally
+from medgym.rollout.collection import Tally, play
+from medgym.rollout.local import LocalBackend
 from medgym.rollout.record import held_episodes
+from medgym.rollout.sync import drive
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
+from medgym.unreadable import UnreadableCases, as_figures
 
 from .processes import PERIOD, count, everyone, in_order, is_first, share
 
 PART = 256
 """Cases of each process after which what was played is stored."""
+
+CONCURRENCY = 64
+"""Episodes that each process plays at once."""
 
 
 def collect_shared(
@@ -39,6 +47,9 @@ def collect_shared(
     """As `medgym.collect`, by all processes of the run: all of them must ask, and each gets all.
 
     With `out`, only the first process writes trajectories; all can read them afterwards.
+
+    Raises:
+        RunError: the images of most cases cannot be read.
     """
     if count() == 1:
         yield from collect(
@@ -52,15 +63,21 @@ def collect_shared(
     everyone(None)  # all have read what is there before the first one writes more
     failed: dict[str, str] = {}
     failures: Counter[str] = Counter()
+    unreadable = UnreadableCases(len(cases))
     for start in range(0, len(missing), PART * count()):
         seen: list[Tally] = []
         mine = share(missing[start : start + PART * count()])
+        make = partial(
+            LocalBackend, policy, rules,
+            sampling=sampling, seed=seed, on_messages=None if out is None else out.keep_images,
+        )  # fmt: skip
         played = list(
-            collect(
-                mine, policy, rules,
-                group_size=group_size, sampling=sampling, seed=seed, ordered=True,
-                on_messages=None if out is None else out.keep_images,
-                on_failure=seen.append,
+            drive(
+                play(
+                    mine, make,
+                    policy=policy.spec, group_size=group_size, seed=seed, concurrency=CONCURRENCY,
+                    ordered=True, on_failure=seen.append,
+                )
             )
         )  # fmt: skip
         groups = [played[at : at + group_size] for at in range(0, len(played), group_size)]
@@ -73,10 +90,17 @@ def collect_shared(
             for each in group
             if (each.case_id, each.member) not in held
         ]
-        failed |= {f"{t.case_id}#{t.member}": t.failure for t in fresh if t.failure is not None}
+        for each in fresh:
+            unreadable.add(each)  # of all processes, so that all of them stop at once
+        failed |= {
+            f"{t.case_id}#{t.member}": t.failure
+            for t in fresh
+            if t.failure is not None and unreadable_of(t.failure) is None
+        }
         if out is not None and is_first():
             out.trajectories.write([each for each in fresh if each.failure is None])
-            out.note(failures=dict(failures), failed=failed)
+            found = as_figures(unreadable.reasons, unreadable.of)
+            out.note(failures=dict(failures), failed=failed, unreadable=found)
         yield from fresh
     if out is not None:
         all_read(out)

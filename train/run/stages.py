@@ -9,6 +9,7 @@ import torch
 
 from medgym.errors import UserError
 
+from ..data.beginning import begin_first
 from ..data.curriculum import CurriculumStage
 from ..data.mixture import MixedCases
 from ..dpo.stage import DpoStage
@@ -68,7 +69,7 @@ def check(run: Run, stages: tuple[Stage, ...] = STAGES) -> None:
         if isinstance(cases, MixedCases) and recipe.rollout.view_size is None:
             cases.check_view_sizes()
         for part in cases.parts:
-            run.rules(cases).begin(part[0])
+            begin_first(part, run.rules(cases))
     if recipe.cases.overlap != ALLOWED:
         refuse(run.overlaps)
     done = run.place.stages()  # a resumed run needs no more what these were made from

@@ -120,11 +120,12 @@ function about(group, gold, texts) {
     return make("section", { class: "case" }, words);
   }
   const options = gold.options.map((text, at) => `${String.fromCharCode(65 + at)}.\u00a0${text}`);
-  const golds = [`gold: ${gold.answer}`, ...(gold.specialty ? [`specialty: ${gold.specialty}`] : [])];
+  const right = [gold.answer, ...gold.accepted].join(" or ");
+  const golds = [`gold: ${right}`, ...(gold.specialty ? [`specialty: ${gold.specialty}`] : [])];
   if (lines.length && !lines.some((text) => text.includes(`\nQuestion: ${gold.question}`))) {
     // Triage is asked for a specialty: the letters are those of its own options.
     words.append(make("p", {}, lines[0].slice(lines[0].lastIndexOf("\nQuestion: ") + 11)));
-    golds[0] = `gold of the case's own question, "${gold.question}": ${gold.answer}`;
+    golds[0] = `gold of the case's own question, "${gold.question}": ${right}`;
   } else {
     words.append(make("p", {}, gold.question), make("p", {}, options.join("\u2003")));
   }

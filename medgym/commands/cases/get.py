@@ -23,6 +23,9 @@ def get(
         str | None,
         typer.Option("--data", metavar="DIR", help=f"The folder of all data sets (else ${DATA})."),
     ] = None,
+    only: Annotated[
+        bool, typer.Option("--only", help="Fetch the named files, and no others.")
+    ] = False,
     revision: Annotated[
         str | None,
         typer.Option("--revision", metavar="REV", help="Another revision than the counted one."),
@@ -44,7 +47,7 @@ def get(
         about = (("licence", card.licence), ("cite", card.citation), ("from", card.home))
         print_table(((name, card.title), *about, ("to", str(folder))))
         sys.stdout.flush()
-        todo = plan(card, folder, revision, tuple(files or ()))
+        todo = plan(card, folder, revision, tuple(files or ()), only=only)
         left = f"{amount(todo.bytes_left)} to fetch, {amount(todo.free)} free"
         rows = [("files", f"{len(todo.listing.files):,} of {amount(todo.size)}; {left}")]
         optional = [file.path for file in card.files if file.optional]

@@ -44,14 +44,15 @@ def list_cases(
         print(f"{safe_line(case.id)}  [{case.answer_type}]")
         print(f"  {safe_line(case.question, QUESTION)}{''.join(_options(case))}")
         if gold:
-            print(f"  gold: {safe_line(case.answer)}{''.join(_regions(case))}")
+            right = " or ".join(map(safe_line, case.golds))
+            print(f"  gold: {right}{''.join(_regions(case))}")
     rest = f", {len(shown)} of them listed (--limit)" if len(shown) < len(found) else ""
     print(f"{len(found):,} cases{rest}")
 
 
 def _plain(case: Case, gold: bool) -> dict[str, Any]:
     if not gold:
-        return case.model_dump(mode="json", exclude={"answer", "regions"})
+        return case.model_dump(mode="json", exclude={"answer", "accepted", "regions"})
     # A mask is of no use to a reader of lists, and its runs are long.
     return case.model_dump(mode="json", exclude={"regions": {"__all__": {"mask"}}})
 

@@ -53,6 +53,10 @@ class Clip:
 
     Args:
         demuxer: what FFmpeg calls the kind of container.
+
+    Attributes:
+        size: (width, height). rate: frames in a second, as the container says; None where it does
+            not.
     """
 
     def __init__(self, stream: BinaryIO, path: Path, demuxer: str) -> None:
@@ -63,6 +67,7 @@ class Clip:
             raise UserError(f"{path} is cut off; fix: copy it again")
         with self._opened(stream) as (_, pictures):
             self.size = int(pictures.codec_context.width), int(pictures.codec_context.height)
+            self.rate = float(pictures.average_rate) if pictures.average_rate else None
 
     def look(self) -> FirstLook:
         """Decode all frames, each of them dropped before the next.

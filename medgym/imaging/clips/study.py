@@ -63,6 +63,11 @@ class ClipStudy(ImagingStudy):
         return len(self._index.checks)
 
     @property
+    def rate(self) -> float | None:
+        """How many frames are shown in a second on average; None where it does not say."""
+        return self._clip.rate
+
+    @property
     def planes(self) -> Mapping[str, Plane]:
         """See `ImagingStudy.planes`."""
         return {IMAGE if self.frames == 1 else FRAME: Plane(self.frames, self._index.size)}

@@ -32,7 +32,7 @@ from medgym.failures import Failure, reason_of
 from medgym.imaging.study import ImageRef
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
-from medgym.rollout.local import images_to_send
+from medgym.rollout.image_memory import images_to_send
 from medgym.rollout.ray.cluster import OBJECT_STORE, check_room, join, ray
 from medgym.rollout.ray.policy import PolicyActor, packed_policy
 from medgym.rollout.ray.tools import RETRIES, RemoteTool, ToolActor, is_remote

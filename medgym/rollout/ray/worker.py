@@ -19,7 +19,8 @@ from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Finished, Job
 from medgym.rollout.episode_loop import roll_out
-from medgym.rollout.local import THREADS, encoded, images_to_send
+from medgym.rollout.image_memory import images_to_send
+from medgym.rollout.local import THREADS, encoded
 from medgym.rollout.ray.cluster import ray
 from medgym.rollout.ray.policy import RemotePolicy
 from medgym.rollout.ray.tools import RemoteTool, remember

@@ -57,7 +57,12 @@ class FetchPlan:
 
 
 def plan(
-    card: Card, folder: Path, revision: str | None = None, chosen: tuple[str, ...] = ()
+    card: Card,
+    folder: Path,
+    revision: str | None = None,
+    chosen: tuple[str, ...] = (),
+    *,
+    only: bool = False,
 ) -> FetchPlan:
     """What is missing of a data set in a folder, and whether the disk has room for it.
 
@@ -71,7 +76,7 @@ def plan(
             f"{folder} holds a copy of {record.name}; fix: name another folder for {card.name}"
         )
     asked = revision or card.revision
-    listing = listed(card, asked, chosen)
+    listing = listed(card, asked, chosen, only=only)
     missing = tuple(file for file in listing.files if not _is_there(folder, file, record))
     begun = sum(_size(part_of(folder, file)) for file in missing)
     left = max(0, sum(file.size or 0 for file in missing) - begun)

@@ -57,31 +57,39 @@ class Listing:
     files: tuple[RemoteFile, ...]
 
 
-def listed(card: Card, revision: str, chosen: tuple[str, ...] = ()) -> Listing:
-    """The files of a data set: the required ones, and the optional ones that are chosen by name or
-    by pattern.
+def listed(
+    card: Card, revision: str, chosen: tuple[str, ...] = (), *, only: bool = False
+) -> Listing:
+    """The files of a data set: the required ones, and those chosen by name or by pattern.
+
+    Args:
+        card: of the data set.
+        revision: of its repository.
+        chosen: files of the card, patterns of some, or single files of a pattern of the card.
+        only: whether the required ones are left out that are not chosen.
 
     Raises:
-        UserError: the revision or a file does not exist, a token is missing, no optional file
-            matches.
+        UserError: the revision or a file does not exist, a token is missing, nothing matches.
         RunError: a server cannot be reached, or fails.
     """
-    optional = [file for file in card.files if file.optional]
-    wanted = [file for file in card.files if not file.optional]
-    some = ", ".join(file.path for file in optional[:NAMED])
-    some += ", ..." if len(optional) > NAMED else ""
+    wanted = [] if only else [file for file in card.files if not file.optional]
+    fetched = [file for file in card.files if file.url is not None or card.repo is not None]
+    others = [file for file in fetched if file not in wanted]
+    some = ", ".join(file.path for file in others[:NAMED])
+    some += ", ..." if len(others) > NAMED else ""
     for name in chosen:
-        found = [file for file in optional if _names(name, file.path)]
-        if not found:
+        found = [file for file in others if _names(name, file.path)]
+        if not found and not any(_names(name, file.path) for file in wanted):
             raise UserError(
                 f"{card.name} has no optional file {name!r}; fix: name one of: {some or 'none'}"
             )
         # One file may be chosen of the many that the card names by a pattern.
         wanted += [f if fnmatchcase(f.path, name) else replace(f, path=name) for f in found]
     if not wanted:
+        why = "--only names no file" if only else f"all files of {card.name} are optional"
         raise UserError(
-            f"all files of {card.name} are optional; fix: name those that you want: medgym cases "
-            f"get {card.name} FILE ... (of {some})"
+            f"{why}; fix: name those that you want: medgym cases get {card.name} FILE ... (of "
+            f"{some})"
         )
     commit: str | None = None
     files: list[RemoteFile] = []
@@ -128,10 +136,10 @@ def _of_repo(
     chosen: dict[str, PublishedFile | None] = {}
     for file in wanted:
         found = [path for path in there if path == file.path or _matches(path, file.path)]
-        if not found:
+        if not found and not (file.optional and len(wanted) > 1):  # some copies lack some of these
             raise UserError(
                 f"{repo} has no {file.path} at revision {revision} (commit {commit[:12]}); fix: "
-                f"update medgym, or look at {card.home} for what moved"
+                f"update medgym, or look at {_page(card)} for what moved"
             )
         chosen |= dict.fromkeys(found, file)
     kept = [p for p in there if "/" not in p and any(fnmatchcase(p, each) for each in KEPT)]
@@ -210,10 +218,15 @@ def _elsewhere(card: Card, file: PublishedFile) -> RemoteFile:
     return RemoteFile(_safe(file.path), url, size, kind, checksum, tag, AS_IT_IS)
 
 
+def _page(card: Card) -> str:
+    """Where its files are shown."""
+    return card.home if card.repo is None else f"https://huggingface.co/datasets/{card.repo}"
+
+
 def _gated(card: Card) -> UserError:
     return UserError(
         f"{card.name} is gated: its authors ask for your consent; fix: accept the terms at "
-        f"{card.home}, then log in (hf auth login, or the variable HF_TOKEN)"
+        f"{_page(card)}, then log in (hf auth login, or the variable HF_TOKEN)"
     )
 
 
@@ -240,7 +253,7 @@ def reaching(card: Card, revision: str, where: str) -> Iterator[None]:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise UserError(
-            f"{where} has no data set {card.repo}, or it is private; fix: look at {card.home}; "
+            f"{where} has no data set {card.repo}, or it is private; fix: look at {_page(card)}; "
             "for a private one, log in (hf auth login)"
         ) from error
     except errors.OfflineModeIsEnabled as error:

@@ -30,6 +30,13 @@ def answer_type(answer: str) -> AnswerType:
     return "closed" if is_yes_no(answer) else open_type(answer)
 
 
+def blank(question: str, answer: str) -> str | None:
+    """Why a row without a question or an answer makes no case; None for all others."""
+    if not question.strip():
+        return "the question is blank"
+    return None if answer.strip() else "the answer is blank"
+
+
 def items(answer: str) -> tuple[str, ...]:
     """What a list in words names, in its order: `Liver, Heart`, or by Chinese commas."""
     return tuple(item for item in _BETWEEN.split(answer.strip()) if item)

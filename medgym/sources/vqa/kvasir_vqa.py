@@ -15,7 +15,7 @@ from medgym.sources.embedded import EmbeddedRow, embedded_rows, place_of
 from medgym.sources.published import PublishedSource
 from medgym.sources.rows import RowCases
 
-from .answers import answer_type
+from .answers import answer_type, blank
 
 RAW = "raw"
 TENTHS = {0: "test", 1: "validation"}
@@ -63,6 +63,8 @@ class KvasirVqa(PublishedSource):
             rows,
             lambda row: self._case(split, ids[row.path, row.number], row),
             place=lambda number: place_of(rows, number),
+            fault=lambda row: blank(row.of("question"), row.of("answer")),
+            unique_ids=True,
         )
 
     def expected_counts(self, split: str) -> SplitCounts:

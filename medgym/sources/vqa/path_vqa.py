@@ -11,14 +11,14 @@ from medgym.sources.embedded import EmbeddedRow, embedded_rows, place_of
 from medgym.sources.published import PublishedSource, counted
 from medgym.sources.rows import RowCases
 
-from .answers import answer_type, is_yes_no
+from .answers import answer_type, blank, is_yes_no
 
 CARD = Card(
     name="path-vqa",
     title="PathVQA: questions about pathology images",
     home="https://github.com/UCSD-AI4H/PathVQA",
     repo="flaviagiammarino/path-vqa",
-    revision="main",
+    revision="1685832883334b5bb5beaf4e4b333fdeecaa4ad9",
     licence=(
         "the Hub's page says MIT, which is that of the code; images are figures of textbooks and "
         "of the PEIR library, whose rights their publishers hold"
@@ -40,8 +40,7 @@ CARD = Card(
     grouping="the image, by its content: it is stored again with each of its questions",
     layout="data/train-*.parquet, data/validation-*.parquet and data/test-*.parquet",
     faults=(
-        "older commits (dd0d9de) hold 5,198, 1,664 and 1,716 questions, a part: their counts are "
-        "refused; the branch main has not changed since June 2023, and its counts are held",
+        "older commits (dd0d9de) hold 5,198, 1,664 and 1,716 questions, a part: they are refused",
         "no answer is typed: yes and no are closed",
         "answers are lower case, and missing ones became text before they were published",
     ),
@@ -64,6 +63,8 @@ class PathVqa(PublishedSource):
             rows,
             lambda row: self._case(split, numbers[row.path, row.number], row),
             place=lambda number: place_of(rows, number),
+            fault=lambda row: blank(row.of("question"), row.of("answer")),
+            unique_ids=True,
         )
 
     def found_counts(self, split: str, loaded: RowCases[EmbeddedRow]) -> SplitCounts:

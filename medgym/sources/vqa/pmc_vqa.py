@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from medgym.cases import Case, normalised
+from medgym.cases import Case, CaseKey, normalised
 from medgym.errors import UserError, unknown
 from medgym.files import open_regular
 from medgym.sources.card import Card, PublishedFile, SplitCounts
@@ -49,7 +49,7 @@ CARD = Card(
     title="PMC-VQA: visual instruction tuning for medical visual question answering",
     home="https://xiaoman-zhang.github.io/PMC-VQA/",
     repo="RadGenome/PMC-VQA",
-    revision="ff2098cad195b86eed2b3e2f9f42eeae1dbc410a",
+    revision="b56ae594f794867893143b337b4118a835794647",
     licence="CC BY-SA; the articles are CC0 or CC BY",
     citation=(
         "Zhang, Wu, Zhao, Lin, Zhang, Wang, Xie: PMC-VQA: Visual instruction tuning for medical "
@@ -66,10 +66,10 @@ CARD = Card(
         PublishedFile("train.csv"),
         PublishedFile("test.csv"),
         PublishedFile("test_clean.csv"),
-        PublishedFile("images.zip"),
+        PublishedFile("images.zip", size=18_945_102_275),
         PublishedFile("train_2.csv", optional=True),
         PublishedFile("test_2.csv", optional=True),
-        PublishedFile("images_2.zip", optional=True),
+        PublishedFile("images_2.zip", size=2_206_255_503, optional=True),
     ),
     grouping="the article that the figure is from",
     layout=(
@@ -80,8 +80,7 @@ CARD = Card(
         "choices of version 1 begin with their letter: it is cut",
         "the column of the letter is Answer_label, Anwser_label on the page, and Anwser or Answer "
         "hold the text: any spelling is read",
-        "the counts of version 1 and 2 come from other copies of it, and nobody has published that "
-        "of test.csv",
+        "the counts of versions 1 and 2 come from other copies, and none is known of test.csv",
         "questions and answers were written by a language model from captions",
     ),
     leaks=(
@@ -164,6 +163,8 @@ class PmcVqa(PublishedSource):
             lambda row: self._case(split, row, images),
             place=lambda number: f"row {number} of {name}",
             fault=Row.fault,
+            key=lambda row: self._key(split, row),
+            unique_ids=True,
         )
 
     def expected_counts(self, split: str) -> SplitCounts:
@@ -175,17 +176,22 @@ class PmcVqa(PublishedSource):
         """The leak, and which version it is."""
         return (*super().notes(split), f"pmc-vqa is version {self.version}")
 
-    def _case(self, split: str, row: Row, images: ImageFiles) -> Case:
+    def _key(self, split: str, row: Row) -> CaseKey:
         article = _ARTICLE.match(row.figure)
-        return Case(
+        return CaseKey(
             id=f"{self.name}/{split}/{self.version}-{row.number:06d}",
+            source=self.name,
+            group=article[0] if article else row.figure,
+        )
+
+    def _case(self, split: str, row: Row, images: ImageFiles) -> Case:
+        return Case(
+            **self._key(split, row)._asdict(),
             images=(images.ref(row.figure),),
             question=row.question,
             options=row.options,
             answer=row.gold or "",
             answer_type="choice",
-            group=article[0] if article else row.figure,
-            source=self.name,
             split=split,
             licence=self.card.licence,
         )

@@ -79,7 +79,7 @@ CARD = Card(
         PublishedFile("validation.json"),
         PublishedFile("test.json"),
         PublishedFile("imgs.zip"),
-        PublishedFile("mask.txt", optional=True),
+        PublishedFile("mask.txt", size=617),
     ),
     grouping="the image",
     layout="train.json, validation.json, test.json, mask.txt, and imgs.zip or the folder imgs",

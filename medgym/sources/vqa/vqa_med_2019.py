@@ -24,6 +24,7 @@ _BRACKETS = re.compile(r"\s*\([^()]*\)")
 _SPACE = re.compile(r"\s+")
 
 _HOME = "https://github.com/abachaa/VQA-Med-2019"
+_RECORD = "https://zenodo.org/records/10499039/files"
 _TRAIN = "ImageClef-2019-VQA-Med-Training"
 _VALIDATION = "ImageClef-2019-VQA-Med-Validation"
 _TEST = "VQAMed2019_Test_Questions_w_Ref_Answers.txt"
@@ -49,7 +50,7 @@ CARD = Card(
     title="VQA-Med 2019: medical visual question answering at ImageCLEF",
     home=_HOME,
     repo=None,
-    revision="master",
+    revision="Zenodo record 10499039; the test set from the branch master on GitHub",
     licence="CC BY 4.0",
     citation=(
         "Ben Abacha, Hasan, Datla, Liu, Demner-Fushman, Müller: VQA-Med: Overview of the medical "
@@ -65,8 +66,8 @@ CARD = Card(
         ),
     },
     files=(
-        PublishedFile(f"{_TRAIN}.zip", url=f"{_HOME}/raw/master/{_TRAIN}.zip"),
-        PublishedFile(f"{_VALIDATION}.zip", url=f"{_HOME}/raw/master/{_VALIDATION}.zip"),
+        PublishedFile(f"{_TRAIN}.zip", url=f"{_RECORD}/{_TRAIN}.zip?download=1"),
+        PublishedFile(f"{_VALIDATION}.zip", url=f"{_RECORD}/{_VALIDATION}.zip?download=1"),
         PublishedFile(_TEST, url=f"{_HOME}/raw/master/{_TEST_FOLDER}/{_TEST}"),
         PublishedFile(
             f"{_TEST_IMAGES}.zip", url=f"{_HOME}/raw/master/{_TEST_FOLDER}/{_TEST_IMAGES}.zip"
@@ -83,7 +84,6 @@ CARD = Card(
         "in brackets: all forms are accepted",
         "images are of MedPix, as those of vqa-rad are, under names of the same form "
         "(synpic12345): a model trained on one may have seen test images of the other",
-        "that the test images are published as a zip of that name is inferred from the read-me",
     ),
 )
 
@@ -165,6 +165,7 @@ class VqaMed2019(PublishedSource):
             make,
             place=lambda number: f"line {rows[number].number + 1} of {file}",
             fault=lambda row: ImageFiles.fault(row.image) or unscorable(make(row)),
+            unique_ids=True,
         )
 
 

@@ -57,8 +57,16 @@ CARD = Card(
         ),
     },
     files=(
-        PublishedFile("data/train-*.parquet"),
-        PublishedFile("data/test-*.parquet"),
+        PublishedFile(
+            "data/train-00000-of-00001-eb8844602202be60.parquet",
+            sha256="b07c3441467b99060e5ec412ddd05be06f86f01f23bfa3debfbbcab47874a06e",
+            size=24_183_983,
+        ),
+        PublishedFile(
+            "data/test-00000-of-00001-e5bc3d208bb4deeb.parquet",
+            sha256="eb520bdab1116dd4f420120da19049d2315389fa126d031f65ec42e153264ea7",
+        ),
+        PublishedFile("data/*-00000-of-00001.parquet", optional=True),
         PublishedFile("*set.json", optional=True),
         PublishedFile("data_*/*set.json", optional=True),
     ),
@@ -152,6 +160,7 @@ class VqaRad(PublishedSource):
             make,
             place=lambda number: f"row {number} of {file}",
             fault=lambda row: row.fault or unscorable(make(row)),
+            unique_ids=True,
         )
 
     def _case(self, split: str, row: Row) -> Case:

@@ -28,7 +28,7 @@ def verdict(case: Case, answer: str) -> str:
 def test_each_type_of_answer_has_a_scorer() -> None:
     assert set(get_args(AnswerType)) <= set(names("scorers"))
     for kind in get_args(AnswerType):
-        assert load_scorer(kind).version == "1"
+        assert load_scorer(kind).version == "2"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,8 @@ def test_a_gold_that_is_not_a_number_is_named() -> None:
         grade(a_case("many", "number"), "12")
     with pytest.raises(UserError, match=r"a/test/0 is 'many'.*fix: write a number"):
         check_gold(a_case("many", "number"))
+    with pytest.raises(UserError, match=r"a/test/0 is 'some'.*fix: write a number"):
+        check_gold(a_case("12", "number", accepted=("some",)))
     for gold, kind in (("12 mm", "number"), ("many", "open"), ("many", "region")):
         check_gold(a_case(gold, kind))  # type: ignore[arg-type]
 
@@ -118,6 +120,67 @@ def test_a_set_has_no_order(reply: str, expected: str) -> None:
 def test_a_box_is_right_from_half_overlap_on(reply: str, score: float, expected: str) -> None:
     found = grade(a_case("[0, 0, 100, 100]", "region"), reply)
     assert (found.score, found.verdict) == (pytest.approx(score), expected)
+
+
+ACCEPTED: list[tuple[AnswerType, str, tuple[str, ...], dict[str, str]]] = [
+    ("open", "pneumothorax", ("air in the pleura",), {
+        "Pneumothorax.": "right", "AIR in the pleura": "right", "air": "wrong", "": "unparsed",
+    }),
+    ("closed", "是的", ("是", "包含"), {"包含": "right", "是": "right", "不是": "wrong"}),
+    ("closed", "yes", (), {"yes": "right", "normal": "wrong", "no": "wrong"}),
+    ("report", "No finding.", ("Normal chest.",), {"normal chest": "right", "chest": "wrong"}),
+    ("number", "2 cm", ("20 mm",), {
+        "20": "right", "2": "right", "2.0 CM": "right", "2 mm": "wrong",
+    }),
+    ("set", "肝脏、心脏、脾脏", (), {
+        "脾脏，肝脏；心脏": "right", "心脏,肝脏;脾脏": "right",
+        "肝脏、心脏": "wrong", "、": "unparsed",
+    }),
+    ("set", "Liver, Heart", ("Hepar; Cor",), {"cor, hepar": "right", "liver, cor": "wrong"}),
+    ("region", "[0, 0, 10, 10]", ("[20, 20, 30, 30]",), {
+        "[0, 0, 10, 10]": "right", "[20, 20, 30, 30]": "right", "[0, 0, 30, 30]": "wrong",
+    }),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "gold", "accepted", "replies"), ACCEPTED)
+def test_what_a_case_accepts_is_as_right_as_its_gold(
+    kind: AnswerType, gold: str, accepted: tuple[str, ...], replies: dict[str, str]
+) -> None:
+    case = a_case(gold, kind, accepted=accepted)
+    assert {reply: grade(case, reply).verdict for reply in replies} == replies
+
+
+def test_a_choice_may_have_several_right_options() -> None:
+    case = a_case("CT", "choice", options=("CT", "MR", "PET", "X-ray"), accepted=("PET",))
+    verdicts = {reply: verdict(case, reply) for reply in ("A", "c", "pet", "B", "A, C", "E")}
+    assert [reply for reply, found in verdicts.items() if found == "right"] == ["A", "c", "pet"]
+    assert (verdicts["B"], verdicts["A, C"], verdicts["E"]) == ("wrong", "unparsed", "unparsed")
+
+
+def test_equal_options_are_right_or_wrong_together() -> None:
+    case = a_case("yes.", "choice", options=("Yes", "no", "yes.", "No"))
+    assert [verdict(case, letter) for letter in "ABCD"] == ["right", "wrong", "right", "wrong"]
+    assert (verdict(case, "YES"), verdict(case, "no")) == ("right", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "gold", "right", "wrong"),
+    [
+        # A letter is a letter, also where the text of another option is that letter.
+        ("choice", ("B", "C", "D", "E"), "B", "A", "B"),
+        # Without options nothing is a letter.
+        ("open", (), "C", "C", "A"),
+        ("open", (), "2", "2", "two"),
+        ("open", (), "None", "none", "nothing"),
+        ("choice", ("None", "one"), "None", "None", "one"),
+    ],
+)
+def test_letters_that_are_texts(
+    kind: AnswerType, options: tuple[str, ...], gold: str, right: str, wrong: str
+) -> None:
+    case = a_case(gold, kind, options=options)
+    assert (verdict(case, right), verdict(case, wrong)) == ("right", "wrong")
 
 
 @given(st.text())

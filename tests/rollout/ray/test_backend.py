@@ -35,7 +35,8 @@ from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect, collection
 from medgym.rollout.backend import Backend
-from medgym.rollout.local import LocalBackend, images_to_send
+from medgym.rollout.image_memory import images_to_send
+from medgym.rollout.local import LocalBackend
 from medgym.rollout.ray import backend
 from medgym.rollout.ray import tools as remote_tools
 from medgym.rollout.ray.backend import RayBackend
@@ -563,7 +564,7 @@ def test_errors_come_back_as_themselves(monkeypatch: pytest.MonkeyPatch) -> None
     assert (type(failed), str(failed)) == (RunError, "failed")
     assert (type(broke), broke.boundary, broke.reason, broke.final) == (
         Failure, "tool", "broke", True)  # fmt: skip
-    assert (missing.boundary, missing.final) == ("environment", True)
+    assert (missing.boundary, missing.final) == ("image", True)
     assert "no such image: image 0" in missing.reason
 
 

@@ -175,6 +175,16 @@ def test_an_optional_file_joins_a_whole_copy(hub: Hub, client: Any, tmp_path: Pa
         get(tmp_path, "apples")
 
 
+def test_only_the_named_files_are_fetched(client: Any, tmp_path: Path) -> None:
+    get(tmp_path, "--only", "data/pears.zip", "key.txt")
+    there = {path.name for path in (tmp_path / "pears").rglob("*") if path.is_file()}
+    assert there == {"pears.zip", "key.txt", "README.md", "LICENCE.txt", "medgym.json"}
+    with pytest.raises(UserError, match=r"has no test\.csv, so it is no whole copy"):
+        Pears(data=str(tmp_path)).cases("test")
+    with pytest.raises(UserError, match=r"--only names no file.*test\.csv"):
+        get(tmp_path, "--only")
+
+
 def test_a_download_that_breaks_off_is_resumed(
     hub: Hub, client: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from medgym.cases import CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.sources.vqa.kvasir_vqa import split_of
+from tests.serving.hub import Hub, fetched_cases
 
 ANSWERS = ("yes", "pink; red", "2", "none", "", "No.")
 IMAGES = 40
@@ -85,3 +86,8 @@ def test_the_counts_of_the_whole_set_are_held(folder: Path) -> None:
 
 def test_results_say_that_the_split_is_medgyms(folder: Path) -> None:
     assert any("no published split" in note for note in opened(folder, "test").notes)
+
+
+def test_the_whole_set_is_fetched(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    cases = fetched_cases(hub, "kvasir-vqa", folder, "test", tmp_path / "fetched")
+    assert [case.id for case in cases] == [case.id for case in opened(folder, "test")]

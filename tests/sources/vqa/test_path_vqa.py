@@ -8,6 +8,7 @@ import pytest
 from medgym.cases import CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
+from tests.serving.hub import Hub, fetched_cases
 
 ROWS = [
     {"image": 10, "question": "what is present?", "answer": "gastrointestinal"},
@@ -72,3 +73,8 @@ def test_half_a_file_is_named(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=r"validation-.* is no whole Parquet file"):
         opened(folder, "validation")
+
+
+def test_all_shards_are_fetched(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    cases = fetched_cases(hub, "path-vqa", folder, "test", tmp_path / "fetched")
+    assert [open_image(case.images[0]).pixels[0, 0] for case in cases] == [10, 10, 20, 20]

@@ -11,6 +11,7 @@ import pytest
 from medgym.cases import CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
+from tests.serving.hub import Hub, fetched_cases
 
 CHOICES = ["Choice A", "Choice B", "Choice C", "Choice D"]
 V1 = ["Figure_path", "Question", "Answer", *CHOICES, "Answer_label"]
@@ -138,3 +139,9 @@ def test_a_file_that_is_not_utf_8_is_named(folder: Path) -> None:
     (folder / "train.csv").write_bytes(",".join(V1).encode() + b"\na,\xff\n")
     with pytest.raises(UserError, match=r"train.csv is no whole CSV file"):
         opened(folder)
+
+
+def test_the_first_version_is_fetched(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    cases = fetched_cases(hub, "pmc-vqa", folder, "train", tmp_path / "fetched")
+    assert open_image(cases[0].images[0]).pixels[0, 0] == 70
+    assert not (tmp_path / "fetched/pmc-vqa/test_2.csv").exists()

@@ -15,6 +15,7 @@ from medgym.cases import Case, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.sources.vqa.slake import CARD
+from tests.serving.hub import Hub, fetched_cases
 
 NAMES = "70:Liver\n215:Left Lung\n225:Right Lung\n245:Lung Cancer"
 
@@ -235,3 +236,11 @@ def test_a_file_of_names_in_another_form_is_named(zipped: Path) -> None:
     (zipped / "slake/mask.txt").write_text("70:Liver\nHeart\n")
     with pytest.raises(UserError, match=r"line 2 of .*mask.txt is 'Heart'"):
         opened(zipped, ",regions=all")
+
+
+def test_the_questions_masks_and_images_are_fetched(hub: Hub, zipped: Path, tmp_path: Path) -> None:
+    folder = zipped / "slake"
+    (folder / "validate.json").rename(folder / "validation.json")
+    cases = fetched_cases(hub, "slake", folder, "validation", tmp_path / "data", "regions=named")
+    assert [region.label for region in by_id(cases, 10).regions] == ["Liver"]
+    assert open_image(by_id(cases, 15).images[0]).pixels[0, 0] == 150

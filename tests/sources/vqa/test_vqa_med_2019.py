@@ -10,6 +10,7 @@ from medgym.cases import CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.sources.vqa.vqa_med_2019 import forms
+from tests.serving.hub import Hub, fetched_cases
 
 TRAIN = "synpic1|what plane is this?|axial\r\nsynpic1|is it normal?|yes\nsynpic2|what|a#b|c\n"
 TEST = """synpic3|organ|what organ system is pictured here?|lung, mediastinum, pleura#spine
@@ -119,3 +120,16 @@ def test_a_line_of_another_form_is_named(folder: Path) -> None:
     path.write_text("synpic1|organ|what?\n")
     with pytest.raises(UserError, match=r"line 1 of .* has 3 cells, and not 4"):
         opened(folder)
+
+
+@pytest.mark.parametrize("folder", ["as published"], indirect=True)
+def test_zips_and_questions_are_fetched_by_address(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    copy = folder / "vqa-med-2019"
+    archived(
+        copy / "ImageClef-2019-VQA-Med-Validation.zip",
+        {"All_QA_Pairs_val.txt": b"synpic9|what plane?|coronal\n"},
+    )
+    cases = fetched_cases(hub, "vqa-med-2019", copy, "test", tmp_path / "fetched")
+    assert open_image(cases[0].images[0]).pixels[0, 0] == 60
+    fetched = tmp_path / "fetched"
+    assert opened(fetched, "validation")[0].images[0].member == "Val_images/synpic9.jpg"

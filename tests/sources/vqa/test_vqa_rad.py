@@ -11,6 +11,7 @@ from medgym.cases import CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.sources.vqa.vqa_rad import CARD
+from tests.serving.hub import Hub, fetched_cases
 
 HUB = (
     "data/train-00000-of-00001-eb8844602202be60.parquet",
@@ -34,7 +35,7 @@ def question(image: str, answer: Any, kind: str = "OPEN", **other: Any) -> dict[
 
 
 @pytest.fixture
-def hub(tmp_path: Path, parquet: Any) -> Path:
+def published(tmp_path: Path, parquet: Any) -> Path:
     folder = tmp_path / "vqa-rad"
     row = {"image": 10, "question": "is there air?", "answer": "Yes"}
     parquet(folder / HUB[0], [row, row | {"answer": ""}, row | {"image": 30}])
@@ -73,8 +74,8 @@ def opened(data: Path, options: str = "", split: str = "test") -> CaseList:
     return open_cases(f"vqa-rad,data={data},counts=any{options}:{split}")
 
 
-def test_the_hubs_copy_calls_yes_and_no_closed(hub: Path) -> None:
-    cases = opened(hub)
+def test_the_hubs_copy_calls_yes_and_no_closed(published: Path) -> None:
+    cases = opened(published)
     assert [(case.answer, case.answer_type) for case in cases] == [
         ("Yes", "closed"),
         ("left", "open"),
@@ -85,14 +86,14 @@ def test_the_hubs_copy_calls_yes_and_no_closed(hub: Path) -> None:
     assert [open_image(case.images[0]).pixels[0, 0] for case in cases] == [30, 10, 30, 10]
 
 
-def test_the_hubs_copy_is_grouped_by_what_images_hold(hub: Path) -> None:
-    test, train = opened(hub), opened(hub, split="train")
+def test_the_hubs_copy_is_grouped_by_what_images_hold(published: Path) -> None:
+    test, train = opened(published), opened(published, split="train")
     assert test[0].group == test[2].group == train[1].group != test[1].group
     assert test[1].group == train[0].group
 
 
-def test_a_question_without_an_answer_is_dropped_and_counted(hub: Path) -> None:
-    cases = opened(hub, split="train")
+def test_a_question_without_an_answer_is_dropped_and_counted(published: Path) -> None:
+    cases = opened(published, split="train")
     assert len(cases) == 2
     assert list(cases.dropped) == [(f"row 1 of {Path(HUB[0]).name}", "the answer is blank")]
 
@@ -141,18 +142,18 @@ def test_an_image_name_that_leaves_the_folder_is_no_case(annotated: Path) -> Non
     [("", r"4 rows \(expected 451\)"), (",copy=annotated", r"1 CLOSED rows \(expected 272\)")],
 )
 def test_other_counts_than_the_published_ones_are_refused(
-    hub: Path, parquet: Any, options: str, found: str
+    published: Path, parquet: Any, options: str, found: str
 ) -> None:
     if options:
         row = question("synpic1.jpg", "axial", "CLOSED") | {"image": 5}
-        parquet(hub / "vqa-rad" / HUB[1], [row])
+        parquet(published / "vqa-rad" / HUB[1], [row])
     with pytest.raises(UserError, match=found):
-        open_cases(f"vqa-rad,data={hub}{options}:test")
+        open_cases(f"vqa-rad,data={published}{options}:test")
 
 
-def test_results_name_the_leak_and_the_copy(hub: Path) -> None:
-    assert any("203" in note for note in opened(hub).notes)
-    assert any("Hub" in note for note in opened(hub).notes)
+def test_results_name_the_leak_and_the_copy(published: Path) -> None:
+    assert any("203" in note for note in opened(published).notes)
+    assert any("Hub" in note for note in opened(published).notes)
 
 
 def test_the_published_counts_add_up() -> None:
@@ -166,3 +167,9 @@ def test_another_json_file_is_named(annotated: Path) -> None:
     path.write_text(json.dumps([{"image_name": "a.jpg"}]))
     with pytest.raises(UserError, match=r"row 0 of .*testset.json has no 'image_organ'"):
         opened(annotated, ",copy=annotated")
+
+
+def test_the_hubs_copy_is_fetched(hub: Hub, published: Path, tmp_path: Path) -> None:
+    cases = fetched_cases(hub, "vqa-rad", published / "vqa-rad", "test", tmp_path / "data")
+    assert [case.answer for case in cases] == ["Yes", "left", "4", "None"]
+    assert open_image(cases[1].images[0]).pixels[0, 0] == 10

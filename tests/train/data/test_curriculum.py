@@ -139,14 +139,14 @@ def test_cases_without_gold_are_refused(tmp_path: Path) -> None:
 
     bare: list[Case] = [c.model_copy(update={"answer": "", "regions": ()}) for c in CASES[:2]]
     write_cases([CASES[2], *bare], tmp_path / "some.jsonl")
-    with pytest.raises(UserError, match=r"2 of 3 cases of .* have no gold answer \(the first is"):
-        GoldCases(str(tmp_path / "some.jsonl")).check()
+    with pytest.raises(UserError, match=r"\(line 2 of .*some.jsonl\) .*: the answer is blank; fix"):
+        GoldCases(str(tmp_path / "some.jsonl"))
     with pytest.raises(UserError, match="names no case"):
         GoldCases("phantom:train[5:5]")
     many: dict[str, object] = {"answer": "many", "answer_type": "number", "options": ()}
     write_cases([CASES[2], CASES[3].model_copy(update=many)], tmp_path / "some.jsonl")
     with pytest.raises(UserError, match=r"is 'many', and its answer_type is number; fix: "):
-        GoldCases(str(tmp_path / "some.jsonl")).check()
+        GoldCases(str(tmp_path / "some.jsonl"))
 
 
 def test_a_policy_that_cannot_measure_is_closed(

@@ -32,11 +32,12 @@ def student_of(name: str, source: PairSource) -> LocalModel:
 
 
 def wrong_options(case: Case) -> tuple[str, ...]:
-    """The answers that a case offers besides the right one; of yes and no, the other one."""
+    """The answers that a case offers besides the right ones; of yes and no, the other one."""
     offered = case.options
     if not offered and normalised(case.answer) in YES_NO:
         offered = YES_NO
-    return tuple(each for each in offered if normalised(each) != normalised(case.answer))
+    right = {normalised(gold) for gold in case.golds}
+    return tuple(each for each in offered if normalised(each) not in right)
 
 
 def last_words(trajectory: Trajectory) -> str:

@@ -66,14 +66,14 @@ class KnowledgeGraphPairs(PairBuilder):
         """The findings that the case's views cannot show, of those that may be answered."""
         shown = [self._views[name] for name in view_names(case) if name in self._views]
         seen = {normalised(each) for found in shown for each in found}
-        gold = normalised(case.answer)
-        if not shown or (gold in self._names and gold not in seen):
+        right = {normalised(gold) for gold in case.golds}
+        if not shown or any(gold in self._names and gold not in seen for gold in right):
             return ()
         offered = wrong_options(case) if case.options else self._known
         return tuple(
             each
             for each in offered
-            if normalised(each) in self._names and normalised(each) not in {*seen, gold}
+            if normalised(each) in self._names and normalised(each) not in seen | right
         )
 
 

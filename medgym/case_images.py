@@ -1,0 +1,42 @@
+"""The images of a case, opened, and how large their source wants them to be shown."""
+
+import itertools
+
+from medgym.cases import Case, CaseList
+from medgym.errors import UserError
+from medgym.imaging.opened import OpenedImage, UnreadableImage, opened_image
+from medgym.imaging.study import open_image
+from medgym.registry import names
+
+ASKED = 8
+"""Cases whose images are opened until one says how large it may be shown."""
+
+
+def opened_images(case: Case) -> list[OpenedImage]:
+    """The images of a case, opened.
+
+    Raises:
+        UnreadableImage: one cannot be; the case is named, and why.
+    """
+    try:
+        return [opened_image(ref) for ref in case.images]
+    except UserError as error:
+        raise UnreadableImage(
+            f"an image of the case {case.id!r} cannot be read: {error}"
+        ) from error
+
+
+def asked_view_size(cases: CaseList) -> int | None:
+    """The view size that the cases' source asks for, also where they were filtered or stored."""
+    if cases.view_size is not None:
+        return cases.view_size
+    known = names("sources")
+    for case in itertools.islice(cases, ASKED):
+        image = next((i for i in case.images if i.uri.partition(":")[0] in known), None)
+        if image is None:
+            return None
+        try:
+            return max(open_image(image).view_sizes or (0,))
+        except UserError:  # it is unreadable, which costs its case alone
+            continue
+    return None
