@@ -16,6 +16,7 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         ("cases", str(accuracy.n)),
         *((f"left out: {why}", figure(rate)) for why, rate in judgement.withheld.items()),
         *unreadable_rows(judgement.unreadable, len(judgement.trajectories)),
+        *failed_rows(judgement),
         ("accuracy", interval(accuracy)),
         *_of_all(judgement),
         ("mean reward", f"{mean(judgement.reward, 3)} ({rubric})"),
@@ -28,6 +29,15 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         *((name, figure(value)) for name, value in judgement.metrics.items()),
         *((f"  {answer}", f"{interval(r)} of {r.n}") for answer, r in judgement.by_answer.items()),
     ]
+
+
+def failed_rows(judgement: Judgement) -> list[tuple[str, str]]:
+    """How many episodes failed for good, and why the first one did."""
+    if not judgement.failed:
+        return []
+    episode, why = next(iter(judgement.failed.items()))
+    count = f"{len(judgement.failed)} of {len(judgement.trajectories)}"
+    return [("left out: failed", count), (f"  {episode}", why)]
 
 
 def _of_all(judgement: Judgement) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """The command `medgym score`: judge a stored run again, by today's scorers, without playing."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson
 from medgym.metrics.rate import Rate
 
-from ..outcomes.outcome import Outcome
+from ..outcomes.figures import summary
 from ..outcomes.stored import judged_again, run_and_policy
 from ..outcomes.table import write_outcomes
 from ..tables import interval
@@ -50,25 +49,9 @@ def score(
         print(f"outcomes: {written}")
 
 
-def summary(outcomes: list[Outcome]) -> dict[str, Any]:
-    """The figures of outcomes: accuracy by both rules, over groups, and how often each verdict."""
-    counted = [each for each in outcomes if each.is_counted]
-    groups = [(each.source, each.group) for each in counted]
-    verdicts = Counter(each.verdict for each in outcomes)
-    return {
-        "episodes": len(outcomes),
-        "groups": len({(each.source, each.group) for each in outcomes}),
-        "accuracy": Rate.of([each.verdict == "right" for each in counted], groups).as_dict(),
-        "read leniently": Rate.of(
-            [each.lenient_verdict == "right" for each in counted], groups
-        ).as_dict(),
-        **{verdict: verdicts[verdict] for verdict in VERDICTS},
-        "scorers": ", ".join(sorted({f"{each.scorer} {each.version}" for each in outcomes})),
-    }
-
-
-VERDICTS = ("right", "wrong", "unparsed", "unanswered", "unreadable", "failed")
-
-
 def _shown(value: Any) -> str:
-    return interval(Rate(**value)) if isinstance(value, dict) else str(value)
+    if isinstance(value, dict) and "low" in value:
+        return interval(Rate(**value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
