@@ -16,6 +16,7 @@ from medgym.cases import Case
 from medgym.errors import UserError, unknown
 from medgym.source import Source
 from medgym.sources.card import Card, SplitCounts
+from medgym.sources.clean import SUFFIX, clean_cases, read_groups
 from medgym.sources.hub.record import refuse_half
 from medgym.sources.rows import RowCases
 
@@ -41,6 +42,17 @@ class PublishedSource(Source):
     """
 
     card: ClassVar[Card]
+
+    regrouped: ClassVar[tuple[str, ...] | None] = None
+    """The splits that have a clean version, see `medgym.sources.clean`; by default all of a set
+    whose card names a leak."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "card" in cls.__dict__ and "splits" in cls.__dict__:
+            if "regrouped" not in cls.__dict__:
+                cls.regrouped = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
+            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in cls.regrouped))
 
     def __init__(self, data: str | None = None, counts: str = "published") -> None:
         if counts not in COUNTS:
@@ -68,6 +80,9 @@ class PublishedSource(Source):
         Raises:
             UserError: they are others; a file is missing, or has another form.
         """
+        if split.endswith(SUFFIX):
+            parts = {each: self.cases(each) for each in self.regrouped or ()}
+            return clean_cases(parts, split, read_groups(self.folder))
         loaded = self.load(split)
         if self.counts == "published":
             expected = self.expected_counts(split)
@@ -85,7 +100,15 @@ class PublishedSource(Source):
     def notes(self, split: str) -> tuple[str, ...]:
         """The leaks of the published splits, and that the copy may be another one."""
         other = f"the counts of {self.card.name} were not held to those published"
-        return self.card.leaks + ((other,) if self.counts == "any" else ())
+        said = (other,) if self.counts == "any" else ()
+        if not split.endswith(SUFFIX):
+            return self.card.leaks + said
+        by = " and by near duplicates" if read_groups(self.folder) else ""
+        return (
+            f"{split} is no published split: medgym dealt the groups of {self.card.name} that lie "
+            f"in several of {', '.join(self.regrouped or ())} again, by group{by}",
+            *said,
+        )
 
     def files(self, pattern: str) -> list[Path]:
         """The files of the local copy that a pattern with a `*` names, by their names.

@@ -53,6 +53,7 @@ class IUXray(PublishedSource):
 
     name: ClassVar[str] = "iu-xray"
     splits: ClassVar[tuple[str, ...]] = ("all", "train", "val", "test")
+    regrouped = ()  # no study is in two of train, val and test
     card = Card(
         name="iu-xray",
         title="IU X-ray (Indiana University chest X-ray collection, Open-i)",
