@@ -1,14 +1,14 @@
 """Two evaluations on the same cases: the difference, what it is worth, and where they differ."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 
 from .outcomes.outcome import Outcome
-from .statistics.paired import Difference, difference, holm
+from .statistics.paired import PairedDifference, difference, holm
 
 Pair = tuple[Outcome, Outcome]
 
@@ -29,7 +29,7 @@ class Compared:
     benchmark: str
     first: Rate
     second: Rate
-    difference: Difference
+    difference: PairedDifference
     adjusted: float
     left_out: int
     gained: tuple[Pair, ...]
@@ -102,7 +102,7 @@ def paired(
     return [(outcome, other[key]) for key, outcome in one.items()]
 
 
-def _by_key(outcomes: Sequence[Outcome], name: str) -> Mapping[Hashable, Outcome]:
+def _by_key(outcomes: Sequence[Outcome], name: str) -> Mapping[tuple[str, str, int], Outcome]:
     if not outcomes:
         raise UserError(f"{name} has judged no case; fix: name one that has")
     found = {outcome.key: outcome for outcome in outcomes}

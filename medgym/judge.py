@@ -119,7 +119,7 @@ class Judgement:
             "accuracy_of_all": None if of_all is None else of_all.as_dict(),
             "unreadable": as_figures(self.unreadable, len(self.trajectories)),
             "withheld": {why: rate.as_dict() for why, rate in self.withheld.items()},
-            **({"failed": dict(self.failed)} if self.failed else {}),
+            "failed": dict(self.failed),
             "metrics": {
                 name: value.as_dict() if isinstance(value, Rate) else value
                 for name, value in self.metrics.items()

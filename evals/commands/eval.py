@@ -53,7 +53,7 @@ from ..evaluation import FAIL_ABOVE, Evaluation
 from ..outcomes.figures import further
 from ..outcomes.outcome import Outcome, outcome_of
 from ..outcomes.table import write_outcomes
-from ..tables import BENCHMARK, ROLE, benchmark_rows, role_rows, rows, withheld_rows
+from ..tables import BENCHMARK, ROLE, benchmark_rows, hint, role_rows, rows, withheld_rows
 
 PROTOCOL = (
     "tools",
@@ -328,3 +328,5 @@ def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:
     if judgement.roles:
         print()
         print_columns(("role", *ROLE), role_rows(judgement))
+    if said := hint(judgement):
+        print(said)

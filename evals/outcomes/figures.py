@@ -12,7 +12,10 @@ from medgym.scorer import Verdict
 from ..statistics.repeats import majority_at, pass_at
 from .outcome import Outcome
 
-VERDICTS: tuple[str, ...] = get_args(Verdict)
+LENIENT = "read leniently"
+"""The name of the accuracy in which an answer counts in any form."""
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "cases": len({each.case for each in outcomes}),
         "groups": len({(each.source, each.group) for each in outcomes}),
         "accuracy": accuracy(outcomes, lenient=False).as_dict(),
-        "read leniently": accuracy(outcomes, lenient=True).as_dict(),
+        LENIENT: accuracy(outcomes, lenient=True).as_dict(),
         "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
         "scorers": {each.scorer: each.version for each in outcomes},
         **_repeated(outcomes),
@@ -52,7 +55,7 @@ def further(outcomes: Sequence[Outcome]) -> Mapping[str, Rate | float]:
         for verdict in ("unparsed", "unanswered")
         if verdicts[verdict]
     }
-    lenient = {"read leniently": accuracy(outcomes, lenient=True)}
+    lenient = {LENIENT: accuracy(outcomes, lenient=True)}
     return {**lenient, **shares, **_repeated(outcomes)}
 
 

@@ -18,12 +18,13 @@ _FORMAT = b"medgym.outcomes"
 
 
 def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> Path:
-    """Write the outcomes of a run, in place of those of before."""
+    """Write the outcomes of a run in the order of their keys, in place of those of before."""
     import pyarrow
     import pyarrow.parquet
 
+    ordered = sorted(outcomes, key=lambda outcome: outcome.key)
     columns = {
-        field.name: [getattr(outcome, field.name) for outcome in outcomes]
+        field.name: [getattr(outcome, field.name) for outcome in ordered]
         for field in fields(Outcome)
     }
     table = pyarrow.table(columns).replace_schema_metadata({_FORMAT: FORMAT})
