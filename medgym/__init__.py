@@ -79,6 +79,8 @@ _HOMES = {
     "grade": "scorer",
     "load_scorer": "scorer",
     "Source": "source",
+    "cases_from_rows": "sources.own.memory",
+    "image_ref": "sources.own.memory",
     "RunFolder": "storage.run_folder",
     "open_run": "storage.run_folder",
     "ImageStore": "storage.trajectories",
@@ -148,6 +150,7 @@ if TYPE_CHECKING:
     from medgym.rubric import Rubric, Schedule, Score, Term, load_rubric
     from medgym.scorer import Grade, Scorer, grade, load_scorer
     from medgym.source import Source
+    from medgym.sources.own.memory import cases_from_rows, image_ref
     from medgym.storage.run_folder import RunFolder, open_run
     from medgym.storage.trajectories import ImageStore, TrajectoryStore
     from medgym.suite import Suite, load_suite

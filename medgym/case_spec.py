@@ -120,6 +120,8 @@ def unreadable(spec: str) -> UserError:
         )
     bare = re.sub(_SLICE + "$", "", spec)
     if Path(bare).suffix.lower() in TABLES:
+        if not os.path.exists(bare):
+            return UserError(f"no such table: {bare}; fix: check the path")
         return UserError(f"{bare} is a table; fix: write {_table_spec(bare)}")
     if os.path.isdir(spec):
         return UserError(

@@ -14,6 +14,7 @@ from medgym.case import case_hash as case_hash
 from medgym.case import normalised as normalised
 from medgym.case import option_of as option_of
 from medgym.case_order import permuted, seed_in
+from medgym.case_paths import with_absolute_paths
 from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError
@@ -281,7 +282,8 @@ def write_cases(cases: Iterable[Case], path: str | Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as stream:
             for case in cases:
-                stream.write(case.model_dump_json(exclude_defaults=True) + "\n")
+                whole = with_absolute_paths(case)
+                stream.write(whole.model_dump_json(exclude_defaults=True) + "\n")
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror}); fix: choose another") from error
 
@@ -309,5 +311,5 @@ def read_cases(path: str | Path) -> list[Case]:
             field = ".".join(str(part) for part in first["loc"]) or "the line"
             raise UserError(f"{path}, line {number}: {field}: {first['msg']}") from error
         ids.check(case, number)
-        cases.append(case)
+        cases.append(with_absolute_paths(case, path.parent))
     return cases

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import ValidationError
 
-from medgym.case_spec import parse_spec
+from medgym.case_spec import parse_spec, write_spec
 from medgym.cases import (
     AnswerType,
     Case,
@@ -114,6 +114,24 @@ def test_a_slice_may_follow_a_file(tmp_path: Path) -> None:
     assert list(open_cases(path)) == list(open_cases(written)) == read_cases(str(path)) == written
 
 
+def test_relative_paths_of_images_count_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a folder with cases and images may be moved; in memory they count from here."""
+    uris = ["file:images/a%20 b.png", "file:../c.png", "file:/d.png", "file:///e.png", "phantom:f"]
+    case = a_case(images=tuple(ImageRef(uri=uri) for uri in uris))
+    path = tmp_path / "one" / "cases.jsonl"
+    path.parent.mkdir()
+    path.write_text(case.model_dump_json())
+    path.parent.rename(tmp_path / "two")
+    (found,) = open_cases(tmp_path / "two" / "cases.jsonl")
+    inside, above = tmp_path / "two" / "images" / "a%20 b.png", tmp_path / "c.png"
+    assert [ref.uri for ref in found.images] == [inside.as_uri(), above.as_uri(), *uris[2:]]
+    monkeypatch.chdir(tmp_path / "two")
+    write_cases([case], tmp_path / "cases.jsonl")
+    assert read_cases(tmp_path / "cases.jsonl") == [found]
+
+
 @pytest.mark.parametrize(
     ("cases", "path", "said"),
     [
@@ -130,9 +148,12 @@ def test_write_cases_says_what_it_takes(cases: Any, path: Any, said: str) -> Non
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("own/cases.csv", "cannot read cases from own/cases.csv; what can be read are .jsonl"),
-        ("own/cases.csv:test", "cannot read cases from own/cases.csv; what can be read"),
-        ("tests", "cannot read cases from tests; what can be read"),
+        ("own/cases.csv", "no such table: own/cases.csv; fix: check the path"),
+        ("own/cases.csv:test", "no such table: own/cases.csv; fix: check the path"),
+        ("tests", "tests is a folder; fix: write folder,path=tests:all where"),
+        ("README.md", "cannot read cases from README.md; what can be read are tables"),
+        ('table,path="a.csv:all', "a quotation mark that is not closed; fix: close it"),
+        ("table,path=a[1].csv:all", 'in quotes: path="a, b.csv"'),
         ("own.jsonl:test[:5]", "own.jsonl has no splits; fix: omit the 'test'"),
         ("phantom", "name no split; fix: write phantom:train or phantom:"),
         ("phantom,look=ct", "name no split; fix: write phantom,look=ct:train or"),
@@ -157,6 +178,15 @@ def test_what_cannot_be_read_says_what_can(spec: str, said: str) -> None:
             "p,look=ct+fundus,a=x%2Cy:test",
             ("p", (("look", "ct+fundus"), ("a", "x,y")), "test", slice(None)),
         ),
+        (
+            'p,a="x, y: [1] 100%25 ""z""",b="c+d"+e=f:"fold: 1"[:5]',
+            (
+                "p",
+                (("a", 'x, y: [1] 100%25 "z"'), ("b", "c+d+e=f")),
+                "fold: 1",
+                slice(5),
+            ),
+        ),
     ],
 )
 def test_a_spec_is_taken_apart(spec: str, expected: Any) -> None:
@@ -178,6 +208,13 @@ def test_another_form_of_spec_is_refused(spec: str) -> None:
     with pytest.raises(UserError) as error:
         parse_spec(spec)
     assert "\n" not in str(error.value)
+
+
+@given(st.lists(st.text(min_size=1, max_size=20), max_size=3), st.text(min_size=1))
+def test_a_spec_that_is_written_is_read_back(values: list[str], split: str) -> None:
+    pairs = tuple((f"key{number}", value) for number, value in enumerate(values))
+    parts = parse_spec(f"{write_spec('table', pairs, split)}[2:]")
+    assert (parts.options, parts.split, parts.slice) == (pairs, split, slice(2, None))
 
 
 @given(st.text(max_size=30))

@@ -1,6 +1,7 @@
 """One image that cannot be read costs its case alone: it is counted, named and never rewarded."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,13 @@ def test_an_evaluation_has_figures_of_all_and_of_readable_cases(
         assert lost({row["case"]: row["why"] for row in unreadable["first"]})
         assert (of_all["value"], of_all["n"]) == (4 / 7, 7)
     assert tables[0] == tables[1]
-    for line in (
-        r"left out: unreadable  3 of 7",
-        r"  own/test/missing    no such image: image 0",
-        r"  of all cases        57.1 % (95 % interval ",
+    lines = [re.sub(" +", " ", line) for line in tables[0].splitlines()]
+    for begins in (
+        "left out: unreadable 3 of 7",
+        " own/test/missing no such image: image 0",
+        " of all cases 57.1 % (95 % interval ",
     ):
-        assert line in tables[0]
+        assert any(line.startswith(begins) for line in lines)
 
 
 def test_a_wrong_folder_of_images_is_no_accuracy_of_0(

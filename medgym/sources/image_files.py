@@ -38,9 +38,11 @@ class ImageFiles:
     @staticmethod
     def fault(name: str) -> str | None:
         """Why a name can be none of a file in the folder; None where it can."""
-        path = PurePosixPath(name)
         if not name.strip():
             return "it names no image"
+        if "/" not in name and name != "..":
+            return None
+        path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             return f"the image {name!r} lies outside the folder of images"
         return None

@@ -26,6 +26,7 @@ from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect, collection
 from medgym.rollout.request import ready
 from medgym.rubric import Rubric, Term, answered_right, load_rubric
+from medgym.source import Source
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import View, Workspace
 
@@ -227,11 +228,9 @@ def test_a_look_without_a_name_is_the_tools() -> None:
 def test_whatever_a_source_raises_names_the_source(
     error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Odd:
+    class Odd(Source):
         name = "odd"
         splits = ("all",)
-        view_sizes = None
-        all_gold = False
         open_image = staticmethod(raising(error))
 
         def cases(self, split: str) -> Any:
@@ -246,11 +245,9 @@ def test_whatever_a_source_raises_names_the_source(
 
 @pytest.mark.parametrize("made", [None, 5, [None], ["a case"], {}])
 def test_a_source_makes_cases_and_studies(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Odd:
+    class Odd(Source):
         name = "odd"
         splits = ("all",)
-        view_sizes = None
-        all_gold = False
         open_image = staticmethod(lambda ref: made)
 
         def cases(self, split: str) -> Any:

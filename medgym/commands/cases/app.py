@@ -9,6 +9,7 @@ from medgym.commands.cases.card import card
 from medgym.commands.cases.check import check
 from medgym.commands.cases.get import get
 from medgym.commands.cases.listing import list_cases
+from medgym.commands.cases.new import new
 from medgym.commands.cases.scrub import scrub
 from medgym.commands.cases.show import show
 
@@ -44,3 +45,4 @@ app.command("check")(check)
 app.command("get")(get)
 app.command("card")(card)
 app.command("scrub")(scrub)
+app.command("new")(new)

@@ -56,18 +56,25 @@ def get(
             rows.append(("optional", f"{', '.join(optional[:5])}{more} (get {name} FILE ...)"))
         print_table(rows)
         sys.stdout.flush()
+    known = {f.path: {"size": f.size, f.kind or "sha256": f.checksum} for f in todo.listing.files}
     if not dry_run:
         resumed_by("run the same command again")
-        fetch(todo)
-    said_files = [
-        {"path": f.path, "size": f.size, "url": f.url, f.kind or "sha256": f.checksum}
-        for f in todo.listing.files
-    ]
+        known |= fetch(todo).files
     if as_json:
-        commit = todo.listing.commit
-        said = {"name": name, "folder": str(folder), "revision": todo.revision, "commit": commit}
-        fetched = 0 if dry_run else len(todo.missing)
-        print_json(said | {"licence": card.licence, "fetched": fetched, "files": said_files})
+        print_json(
+            {
+                "name": name,
+                "folder": str(folder),
+                "revision": todo.revision,
+                "commit": todo.listing.commit,
+                "licence": card.licence,
+                "fetched": 0 if dry_run else len(todo.missing),
+                "files": [
+                    {"path": file.path, "url": file.url} | known[file.path]
+                    for file in todo.listing.files
+                ],
+            }
+        )
     elif dry_run:
         sizes = ("unknown" if f.size is None else amount(f.size) for f in todo.listing.files)
         print_table(list(zip((f.path for f in todo.listing.files), sizes, strict=True)))

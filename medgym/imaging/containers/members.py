@@ -11,11 +11,11 @@ import os
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from medgym.errors import UserError
 from medgym.files import open_regular
+from medgym.imaging.containers.cells import Stamp, read_cell
 from medgym.imaging.containers.held import HeldFile
 from medgym.imaging.series.entries import Archive
 
@@ -23,12 +23,10 @@ DATA = "data:"
 """How the URI begins that holds an image itself (RFC 2397)."""
 
 _MOST_OPEN = 8
-_CELLS = 128 * 2**20
-"""Bytes of Parquet columns that are kept. A row group is the least that can be read."""
+"""Zips whose lists of members are kept."""
 
-_reading = Lock()
-_archives: OrderedDict[tuple[Path, Any], Archive] = OrderedDict()
-_columns: OrderedDict[tuple[Path, Any, int, str], Any] = OrderedDict()
+_opening = Lock()
+_archives: OrderedDict[tuple[Path, Stamp, int], Archive] = OrderedDict()
 
 
 def held_member(path: Path, member: str) -> HeldFile:
@@ -44,9 +42,8 @@ def held_member(path: Path, member: str) -> HeldFile:
     if head == b"PAR1":
         held.file.write(_cell(path, stamp, member))
     elif head.startswith(b"PK"):
-        with _reading:
-            archive = _kept(_archives, (path, stamp), lambda: Archive(path), _MOST_OPEN)
-            archive.copy(archive.member(member), held.file)
+        archive = _archive(path, stamp)
+        archive.copy(archive.member(member), held.file)
     else:
         raise UserError(
             f"{path} is neither a zip nor a Parquet file, so it has no {member!r}; fix: leave the "
@@ -76,23 +73,25 @@ def held_data(uri: str) -> HeldFile:
     return HeldFile("an image in memory", data)
 
 
-def _kept(known: OrderedDict[Any, Any], key: Any, make: Any, most: int) -> Any:
-    found = known.get(key)
-    if found is None:
-        found = known[key] = make()
-    known.move_to_end(key)
-    while len(known) > most:
-        known.popitem(last=False)
-    return found
+def _archive(path: Path, stamp: Stamp) -> Archive:
+    """A zip, whose list of members is read once. Several threads may read its members."""
+    key = path, stamp, os.getpid()  # a forked process moves the place at which its parent reads
+    with _opening:
+        archive = _archives.get(key)
+        if archive is None:
+            archive = _archives[key] = Archive(path)
+        _archives.move_to_end(key)
+        while len(_archives) > _MOST_OPEN:
+            _archives.popitem(last=False)
+    return archive
 
 
-def _cell(path: Path, stamp: Any, member: str) -> bytes:
+def _cell(path: Path, stamp: Stamp, member: str) -> bytes:
     column, _, place = member.partition("/")
     row, _, item = place.partition("/")
     if not row.isdecimal() or (item and not item.isdecimal()):
         raise UserError(f"{path} has no cell {member!r}; fix: write COLUMN/ROW, or COLUMN/ROW/ITEM")
-    with _reading:
-        cell = _read_cell(path, stamp, column, int(row))
+    cell = read_cell(path, stamp, column, int(row))
     if item:
         items = cell if isinstance(cell, list) else []
         cell = items[int(item)] if int(item) < len(items) else None
@@ -100,32 +99,3 @@ def _cell(path: Path, stamp: Any, member: str) -> bytes:
     if not isinstance(data, bytes) or not data:
         raise UserError(f"{member!r} of {path} holds no image; fix: check the column and the row")
     return data
-
-
-def _read_cell(path: Path, stamp: Any, column: str, row: int) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            if column not in file.schema_arrow.names:
-                known = ", ".join(file.schema_arrow.names)
-                raise UserError(f"{path} has no column {column!r}, but {known}; fix: name one")
-            group, first = 0, 0
-            while group < file.num_row_groups:
-                count = file.metadata.row_group(group).num_rows
-                if row < first + count:
-                    break
-                group, first = group + 1, first + count
-            else:
-                raise UserError(f"{path} has {first:,} rows, and no row {row}; fix: check the row")
-            cells = _columns.get((path, stamp, group, column))
-            if cells is None:
-                cells = file.read_row_group(group, columns=[column]).column(0)
-                _columns[path, stamp, group, column] = cells
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no whole Parquet file ({error}); fix: copy it again") from error
-    _columns.move_to_end((path, stamp, group, column))
-    while len(_columns) > 1 and sum(each.nbytes for each in _columns.values()) > _CELLS:
-        _columns.popitem(last=False)
-    return cells[row - first].as_py()

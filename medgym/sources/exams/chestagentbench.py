@@ -17,8 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from medgym.sources.card import Card, PublishedFile, SplitCounts
-from medgym.sources.exams.exam import Exam, Item, lettered, no_such_letter, shipped
-from medgym.sources.exams.files import field, json_lines
+from medgym.sources.exams.exam import Exam, Item, lettered, no_such_letter, outside
+from medgym.sources.exams.files import Row, field, json_lines
+from medgym.sources.image_files import ImageFiles
 
 _TOP = "figures"
 _MARKS = (
@@ -53,7 +54,10 @@ class ChestAgentBench(Exam):
                 "metadata.jsonl",
                 sha256="45e429e3a3b8e4dbfa064cbdaa3f2960bee90cad9e0f25501e38da67597bc2a8",
             ),
-            PublishedFile("figures.zip"),
+            PublishedFile(
+                "figures.zip",
+                sha256="8d5ac156c267046aadf54f20d961896c6e73d31ec59b8f635d1b208fa1444226",
+            ),
         ),
         grouping="`case_id`: the case of Eurorad",
         layout="metadata.jsonl, and figures.zip or the folder figures that it unpacks to",
@@ -67,11 +71,13 @@ class ChestAgentBench(Exam):
     def items(self, split: str) -> list[Item]:
         """See `Exam.items`."""
         path = self.file("metadata.jsonl")
-        picture = shipped(self.file(_TOP, f"{_TOP}.zip"), _TOP)
+        rows = json_lines(path)
+        every = (name for _, row in rows for name in _names(row))
+        images = ImageFiles(self.file(_TOP, f"{_TOP}.zip"), every)
         items = []
-        for number, row in json_lines(path):
+        for number, row in rows:
             place = f"line {number} of {path}"
-            names = [name.removeprefix(f"{_TOP}/") for name in _flat(row.get("images"))]
+            names = _names(row)
             published, letter = field(row, "question", place), field(row, "answer", place)
             question, options = cut_options(published)
             answer = lettered(letter, options)
@@ -80,12 +86,14 @@ class ChestAgentBench(Exam):
                 file=Path(path).name,
                 number=number,
                 group=field(row, "case_id", place),
-                images=tuple(map(picture, names)),
+                images=names,
+                ref=images.ref,
                 question=question,
                 options=options,
                 answer=answer,
                 context=_figures(names),
                 body_part="CHEST",
+                fault=outside(names),
             )
             if not options:
                 item = replace(item, fault="its options cannot be told from its question")
@@ -116,6 +124,11 @@ def cut_options(text: str) -> tuple[str, tuple[str, ...]]:
     return text, ()
 
 
+def _names(row: Row) -> tuple[str, ...]:
+    """The names of the images of a row, in the folder at the top of the zip."""
+    return tuple(name.removeprefix(f"{_TOP}/") for name in _flat(row.get("images")))
+
+
 def _flat(images: object) -> Iterator[str]:
     """The paths in a text, a list of texts, or a list of lists of them."""
     if isinstance(images, str):
@@ -125,7 +138,7 @@ def _flat(images: object) -> Iterator[str]:
             yield from _flat(each)
 
 
-def _figures(names: list[str]) -> str:
+def _figures(names: tuple[str, ...]) -> str:
     """Which image is which figure, where file names say so."""
     found = [_FIGURE.fullmatch(Path(name).name) for name in names]
     said = [f"image {place} is figure {each[1]}" for place, each in enumerate(found) if each]

@@ -1,31 +1,19 @@
 """What published exams have in common: items with options or an open answer, and images beside."""
 
-import os
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote
 
 from medgym.cases import LETTERS, AnswerType, Case, CaseKey
 from medgym.imaging.study import ImageRef
 from medgym.scorable import unscorable
 from medgym.sources.card import SplitCounts
+from medgym.sources.image_files import ImageFiles
 from medgym.sources.published import PublishedSource
 from medgym.sources.rows import RowCases
 from medgym.uris import file_uri
-
-
-class ExamImage(NamedTuple):
-    """Where an image of an item is: `ImageRef` without what exams do not use.
-
-    An exam has up to a hundred thousand of them in memory.
-    """
-
-    uri: str
-    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +24,8 @@ class Item:
         key: what its case's id ends in.
         file, number: the file it is from, and its number there, from 1.
         group: see `Case`.
-        images, question, options, context: what the policy sees.
+        images: the names of the images. ref: where the image of a name is.
+        question, options, context: what else the policy sees.
         answer, accepted: the gold, as text; of an item with options their texts.
         kinds: what the set itself calls it, by which the card counts.
         fault: why it makes no case, where reading it showed that.
@@ -46,7 +35,8 @@ class Item:
     file: str
     number: int
     group: str
-    images: tuple[ExamImage, ...]
+    images: tuple[str, ...]
+    ref: Callable[[str], ImageRef]
     question: str
     options: tuple[str, ...]
     answer: str
@@ -70,14 +60,14 @@ class Exam(PublishedSource):
         items = self.items(split)
 
         def make(item: Item) -> Case:
-            return self._case(split, item)
+            return self._case(split, item, tuple(map(item.ref, item.images)))
 
         def place(index: int) -> str:
             return f"row {items[index].number} of {items[index].file}"
 
         def fault(item: Item) -> str | None:
             missing = None if item.images else "it has no image"
-            return item.fault or missing or unscorable(make(item))
+            return item.fault or missing or unscorable(self._case(split, item, ()))
 
         def key(item: Item) -> CaseKey:
             return CaseKey(self._id(split, item), self.card.name, item.group)
@@ -106,11 +96,11 @@ class Exam(PublishedSource):
     def _id(self, split: str, item: Item) -> str:
         return f"{self.card.name}/{split}/{item.key}"
 
-    def _case(self, split: str, item: Item) -> Case:
+    def _case(self, split: str, item: Item, images: tuple[ImageRef, ...]) -> Case:
         answer_type: AnswerType = "choice" if item.options else "open"
         return Case(
             id=self._id(split, item),
-            images=tuple(ImageRef(uri=each.uri, member=each.member) for each in item.images),
+            images=images,
             question=item.question,
             options=item.options,
             context=item.context,
@@ -138,16 +128,12 @@ def no_such_letter(letter: str, options: Sequence[str]) -> str:
     return f"its answer is {letter!r}, and it has {len(options)} options"
 
 
-def shipped(found: Path, top: str) -> Callable[[str], ExamImage]:
-    """Where the images of a set are, by their names in it.
+def cell_of(path: Path) -> Callable[[str], ImageRef]:
+    """Where the images are that cells of a Parquet file hold."""
+    uri = file_uri(path)
+    return lambda member: ImageRef(uri=uri, member=member)
 
-    Args:
-        found: the zip that is published, or the folder that it was unpacked to.
-        top: the folder at the top of the zip. An unpacked copy has it once, or twice, where it was
-            unpacked into a folder of that name.
-    """
-    if found.is_file():
-        uri = file_uri(found)
-        return lambda name: ExamImage(uri, f"{top}/{name}")
-    inside = file_uri(found / top if (found / top).is_dir() else found)
-    return lambda name: ExamImage(f"{inside}/{quote(os.fsencode(name))}")
+
+def outside(names: Iterable[str]) -> str | None:
+    """Why one of some names can be none of an image that is shipped; None where all can."""
+    return next(filter(None, map(ImageFiles.fault, names)), None)

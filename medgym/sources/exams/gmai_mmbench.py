@@ -26,7 +26,7 @@ from medgym.files import open_regular
 from medgym.imaging.imaging_study import ImagingStudy
 from medgym.imaging.study import ImageRef, open_bytes
 from medgym.sources.card import Card, PublishedFile, SplitCounts
-from medgym.sources.exams.exam import Exam, ExamImage, Item
+from medgym.sources.exams.exam import Exam, Item
 from medgym.sources.exams.files import field
 from medgym.sources.exams.modalities import modality_code
 from medgym.sources.exams.tsv import read_span, table_rows
@@ -63,6 +63,7 @@ class GmaiMMBench(Exam):
             "images are base64 in a table of 9 GB, which is read once and then opened by places",
             "the number of rows is that of another copy on the Hub",
             "TEST is gated and has no published answers; it is not read",
+            "the revision is not proven",
         ),
     )
 
@@ -97,13 +98,14 @@ def _item(row: dict[str, Any], path: Path, uri: str) -> Item:
     options = {letter: texts.get(letter, "") for letter in _LETTERS}
     offered = tuple(option for option in options.values() if option.strip())
     letter = field(texts, "answer", place).strip()
-    picture = ExamImage(f"gmai-mmbench:{row['offset']}+{row['length']}@{uri}")
+    picture = f"gmai-mmbench:{row['offset']}+{row['length']}@{uri}"
     item = Item(
         key=field(texts, "index", place),
         file=path.name,
         number=number,
         group=row["digest"],
         images=(picture,) if row["length"] else (),
+        ref=_ref,
         question=field(texts, "question", place),
         options=offered,
         answer=options.get(letter, ""),
@@ -112,6 +114,10 @@ def _item(row: dict[str, Any], path: Path, uri: str) -> Item:
     if item.answer.strip():
         return item
     return replace(item, fault=f"its answer is {letter!r}, and that option is empty or none")
+
+
+def _ref(uri: str) -> ImageRef:
+    return ImageRef(uri=uri)
 
 
 def _indexed(path: Path) -> list[dict[str, Any]]:

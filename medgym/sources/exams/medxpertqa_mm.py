@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from medgym.sources.card import Card, PublishedFile, SplitCounts
-from medgym.sources.exams.exam import Exam, Item, shipped
+from medgym.sources.exams.exam import Exam, Item, outside
 from medgym.sources.exams.files import field, json_lines
+from medgym.sources.image_files import ImageFiles
 
 _CHOICES = "\nAnswer Choices:"
 
@@ -50,9 +51,12 @@ class MedXpertQA(Exam):
     def items(self, split: str) -> list[Item]:
         """See `Exam.items`."""
         path = self.file(f"MM/{split}.jsonl")
-        picture = shipped(self.file("images", "images.zip"), "images")
+        rows = json_lines(path)
+        listed = (row["images"] for _, row in rows if isinstance(row.get("images"), list))
+        names = (str(name) for each in listed for name in each)
+        images = ImageFiles(self.file("images", "images.zip"), names)
         items = []
-        for number, row in json_lines(path):
+        for number, row in rows:
             place = f"line {number} of {path}"
             key, label = field(row, "id", place), field(row, "label", place)
             options = field(row, "options", place, dict)
@@ -61,12 +65,14 @@ class MedXpertQA(Exam):
                 file=Path(path).name,
                 number=number,
                 group=key,
-                images=tuple(picture(str(name)) for name in field(row, "images", place, list)),
+                images=tuple(map(str, field(row, "images", place, list))),
+                ref=images.ref,
                 question=field(row, "question", place).rpartition(_CHOICES)[0],
                 options=tuple(str(options[letter]) for letter in sorted(options)),
                 answer=str(options.get(label, "")),
                 kinds=(field(row, "question_type", place),),
                 body_part=row.get("body_system"),
+                fault=outside(row["images"]),
             )
             if not item.question:
                 item = replace(item, question=row["question"])

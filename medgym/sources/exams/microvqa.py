@@ -9,13 +9,14 @@ What was ambiguous, and how it is decided here:
 - `correct_index` counts from 0. The gold is the text of that choice.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from medgym.imaging.study import ImageRef
 from medgym.sources.card import Card, PublishedFile, SplitCounts
-from medgym.sources.exams.exam import Exam, ExamImage, Item
+from medgym.sources.exams.exam import Exam, Item, cell_of
 from medgym.sources.exams.files import Row, field, parquet_rows
-from medgym.uris import file_uri
 
 _COLUMNS = ("key_question", "key_image", "question", "choices", "correct_index", "task")
 _IMAGES = "images_list"
@@ -49,7 +50,7 @@ class MicroVQA(Exam):
         faults=(
             "the only split is called train, in some revisions test; medgym calls it train",
             "an earlier stage of the questions stands beside them, and is not read",
-            "the revision is not pinned",
+            "the revision is not proven",
         ),
     )
 
@@ -61,14 +62,14 @@ class MicroVQA(Exam):
         """See `Exam.items`."""
         items = []
         for path in self.all_files("data/*.parquet"):
+            ref = cell_of(path)
             for index, row in enumerate(parquet_rows(path, _COLUMNS, (_IMAGES,))):
-                items.append(_item(row, path, index))
+                items.append(_item(row, path, index, ref))
         return items
 
 
-def _item(row: Row, path: Path, index: int) -> Item:
+def _item(row: Row, path: Path, index: int, ref: Callable[[str], ImageRef]) -> Item:
     place = f"row {index + 1} of {path}"
-    uri = file_uri(path)
     choices = tuple(map(str, field(row, "choices", place, list)))
     right = field(row, "correct_index", place, int)
     inside = 0 <= right < len(choices)
@@ -77,7 +78,8 @@ def _item(row: Row, path: Path, index: int) -> Item:
         file=path.name,
         number=index + 1,
         group=str(field(row, "key_image", place, int)),
-        images=tuple(ExamImage(uri, f"{_IMAGES}/{index}/{each}") for each in range(row[_IMAGES])),
+        images=tuple(f"{_IMAGES}/{index}/{each}" for each in range(row[_IMAGES])),
+        ref=ref,
         question=field(row, "question", place),
         options=choices,
         answer=choices[right] if inside else "",

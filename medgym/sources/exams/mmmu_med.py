@@ -13,16 +13,17 @@ What was ambiguous, and how it is decided here:
 
 import ast
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medgym.errors import UserError
+from medgym.imaging.study import ImageRef
 from medgym.source import chosen
 from medgym.sources.card import Card, PublishedFile, SplitCounts
-from medgym.sources.exams.exam import Exam, ExamImage, Item, lettered, no_such_letter
+from medgym.sources.exams.exam import Exam, Item, cell_of, lettered, no_such_letter
 from medgym.sources.exams.files import Row, field, json_of, parquet_rows
-from medgym.uris import file_uri
 
 SUBJECTS = (
     "Basic_Medical_Science",
@@ -74,7 +75,7 @@ class MmmuMed(Exam):
         title="MMMU, Health and Medicine",
         home="https://mmmu-benchmark.github.io",
         repo="MMMU/MMMU",
-        revision="main",
+        revision="98e6ac0cb9b7b2cd2c991b85a50762edc4aedc68",
         licence="Apache-2.0 (the questions; images are from textbooks and course material)",
         citation=(
             "Yue et al., MMMU: A Massive Multi-discipline Multimodal Understanding and Reasoning "
@@ -91,7 +92,6 @@ class MmmuMed(Exam):
         faults=(
             "the answers of test are not in the files; give them with key=FILE",
             "some golds of open items are a single letter, which is compared as text",
-            "the revision is not pinned: the files of all published revisions have these counts",
         ),
     )
 
@@ -115,9 +115,9 @@ class MmmuMed(Exam):
         items = []
         for subject in self.subjects:
             for path in self.all_files(f"{subject}/{split}-*.parquet"):
-                rows = parquet_rows(path, _COLUMNS, _IMAGES)
-                for index, row in enumerate(rows):
-                    items.append(_item(row, path, index, subject, self._key))
+                ref = cell_of(path)
+                for index, row in enumerate(parquet_rows(path, _COLUMNS, _IMAGES)):
+                    items.append(_item(row, path, index, subject, self._key, ref))
         if items and all(item.fault == _HIDDEN for item in items):
             raise UserError(
                 f"the answers of {self.card.name}:{split} are not published with it; fix: write "
@@ -129,10 +129,16 @@ class MmmuMed(Exam):
 _HIDDEN = "its answer is not published"
 
 
-def _item(row: Row, path: Path, index: int, subject: str, key: dict[str, list[str]]) -> Item:
+def _item(
+    row: Row,
+    path: Path,
+    index: int,
+    subject: str,
+    key: dict[str, list[str]],
+    ref: Callable[[str], ImageRef],
+) -> Item:
     place = f"row {index + 1} of {path}"
     there = [number for number, name in enumerate(_IMAGES, start=1) if row[name]]
-    uri = file_uri(path)
     name, kind = field(row, "id", place), field(row, "question_type", place)
     options = literal_list(field(row, "options", place))
     published = field(row, "answer", place)
@@ -143,7 +149,8 @@ def _item(row: Row, path: Path, index: int, subject: str, key: dict[str, list[st
         file=str(path),
         number=index + 1,
         group=name,
-        images=tuple(ExamImage(uri, f"image_{number}/{index}") for number in there),
+        images=tuple(f"image_{number}/{index}" for number in there),
+        ref=ref,
         question=_placed(field(row, "question", place), there),
         options=tuple(_placed(option, there) for option in options or ()),
         answer="",

@@ -22,15 +22,28 @@ from pathlib import Path
 from medgym.cases import normalised
 from medgym.errors import UserError
 from medgym.files import open_regular
+from medgym.imaging.study import ImageRef
 from medgym.sources.card import Card, PublishedFile, SplitCounts
-from medgym.sources.exams.exam import Exam, ExamImage, Item, shipped
+from medgym.sources.exams.exam import Exam, Item
 from medgym.sources.exams.files import Row, field, json_of, parsed
 from medgym.sources.exams.modalities import modality_code
+from medgym.sources.image_files import ImageFiles
 from medgym.sources.rows import RowCases
 
 _TOP = "OmniMedVQA"
 _ACCESS = ("Open-access", "Restricted-access")
-_LOCKED = Item("", "", 0, "", (), "", (), "", fault="its image is not shipped (restricted access)")
+_LOCKED = Item(
+    key="",
+    file="",
+    number=0,
+    group="",
+    images=(),
+    ref=lambda name: ImageRef(uri=name),
+    question="",
+    options=(),
+    answer="",
+    fault="its image is not shipped (restricted access)",
+)
 """An item of a restricted data set."""
 
 
@@ -51,7 +64,12 @@ class OmniMedVQA(Exam):
             "Medical LVLM, CVPR 2024 (arXiv 2402.09181)"
         ),
         splits={"all": SplitCounts(88_996, 82_059, origin="inferred")},
-        files=(PublishedFile("OmniMedVQA.zip"),),
+        files=(
+            PublishedFile(
+                "OmniMedVQA.zip",
+                sha256="12245e0f99afbc7d6f70e4ca3c2e5a7979a01816cd8159ae34539f4aa76adee0",
+            ),
+        ),
         grouping="the image, by its path",
         layout="OmniMedVQA.zip, or the folder OmniMedVQA that it unpacks to",
         faults=(
@@ -66,7 +84,10 @@ class OmniMedVQA(Exam):
     def items(self, split: str) -> list[Item]:
         """See `Exam.items`."""
         found = self.file(_TOP, f"{_TOP}.zip")
-        picture = shipped(found, _TOP)
+
+        def ref(name: str) -> ImageRef:
+            return images.ref(name)
+
         items: list[Item] = []
         seen: set[str] = set()
         for name, rows in _sets(found):
@@ -74,11 +95,13 @@ class OmniMedVQA(Exam):
                 if name.startswith(_ACCESS[1]):
                     items.append(replace(_LOCKED, file=name, number=number))
                     continue
-                item = _item(row, name, number, picture)
+                item = _item(row, name, number, ref)
                 if item.key in seen:
                     item = replace(item, fault=f"an earlier item has its question_id {item.key!r}")
                 seen.add(item.key)
                 items.append(item)
+        first_of_each = {item.file: item.group for item in reversed(items) if item.group}
+        images = ImageFiles(found, first_of_each.values())
         return items
 
     def found_counts(self, split: str, loaded: RowCases[Item]) -> SplitCounts:
@@ -129,7 +152,7 @@ def _zipped(found: Path) -> Iterator[tuple[str, object]]:
             raise UserError(f"{found} is no whole zip ({error}); fix: fetch it again") from error
 
 
-def _item(row: Row, name: str, number: int, picture: Callable[[str], ExamImage]) -> Item:
+def _item(row: Row, name: str, number: int, ref: Callable[[str], ImageRef]) -> Item:
     place = f"row {number} of {name}"
     shown = sys.intern  # most questions and options are repeated thousands of times
     letters = [row.get(f"option_{letter}") for letter in "ABCD"]
@@ -144,9 +167,11 @@ def _item(row: Row, name: str, number: int, picture: Callable[[str], ExamImage])
         file=name,
         number=number,
         group=path,
-        images=(picture(path),),
+        images=(path,),
+        ref=ref,
         question=shown(field(row, "question", place)),
         options=options,
         answer=shown(answer),
         modality=modality_code(str(row.get("modality_type") or row.get("modality") or "")),
+        fault=ImageFiles.fault(path),
     )

@@ -70,6 +70,8 @@ def plan(
         UserError, RunError: as of `listed`; the disk has too little room; the folder holds another
             data set.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is no folder; fix: name another one with --data")
     record = read_record(folder)
     if record is not None and record.name != card.name:
         raise UserError(
@@ -77,7 +79,12 @@ def plan(
         )
     asked = revision or card.revision
     listing = listed(card, asked, chosen, only=only)
-    missing = tuple(file for file in listing.files if not _is_there(folder, file, record))
+    missing = []
+    with progress("files looked at", len(listing.files)) as advance:
+        for file in listing.files:
+            if not _is_there(folder, file, record):
+                missing.append(file)
+            advance()
     begun = sum(_size(part_of(folder, file)) for file in missing)
     left = max(0, sum(file.size or 0 for file in missing) - begun)
     above = folder
@@ -89,7 +96,7 @@ def plan(
             f"{card.name} needs {amount(left)} more in {folder}, and {amount(free)} are free; fix: "
             "make room, or name a folder on another disk with --data"
         )
-    return FetchPlan(card, folder, asked, listing, missing, left, free)
+    return FetchPlan(card, folder, asked, listing, tuple(missing), left, free)
 
 
 def fetch(todo: FetchPlan) -> Record:
@@ -100,7 +107,12 @@ def fetch(todo: FetchPlan) -> Record:
     """
     card, folder = todo.card, todo.folder
     parts = folder / PARTS
-    parts.mkdir(parents=True, exist_ok=True)
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror}); fix: name another folder with --data"
+        ) from error
     with _alone(card, parts):
         missing = {file.path for file in todo.missing}
         old = read_record(folder)
@@ -204,15 +216,28 @@ def _alone(card: Card, parts: Path) -> Iterator[None]:
 
 
 def _is_there(folder: Path, file: RemoteFile, record: Record | None) -> bool:
-    """Whether a file is in its place with the published content."""
+    """Whether a file is in its place with the published content.
+
+    Raises:
+        UserError: another one is there, which was not fetched.
+    """
     path = folder / file.path
-    if not path.is_file():
+    if not path.exists():
         return False
     known = record.files.get(file.path) if record is not None else None
-    if known is None:  # put there by hand, or before the record could say so
-        return file.checksum is not None and checksum(path, file.kind or "sha256") == file.checksum
-    same = file.checksum is None or known.get(file.kind or "sha256") == file.checksum
-    return same and known["size"] == _size(path) and file.size in (None, known["size"])
+    if known is not None:
+        same = file.checksum is None or known.get(file.kind or "sha256") == file.checksum
+        return same and known["size"] == _size(path) and file.size in (None, known["size"])
+    if file.checksum is None:
+        same = file.size in (None, _size(path))
+    else:
+        same = path.is_file() and checksum(path, file.kind or "sha256") == file.checksum
+    if not same:  # put there by hand
+        raise UserError(
+            f"{path} is another file than the one that is published, and was not fetched by this "
+            "command; fix: move it away, or name another folder with --data"
+        )
+    return True
 
 
 def _size(path: Path) -> int:

@@ -1,26 +1,56 @@
 """A case of each row of a table; a row that makes none says why."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
-from medgym.cases import LETTERS, AnswerType, Case, CaseKey
+from medgym.cases import AnswerType, Case, CaseKey
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 from medgym.scorable import unscorable
 from medgym.sources.own import cell
 from medgym.sources.own.cell import RowFault
 from medgym.sources.own.columns import Columns
-from medgym.sources.own.reading import Rows
 from medgym.sources.rows import RowCases
-
-if TYPE_CHECKING:
-    import pyarrow
 
 GOLD = ("text", "letter", "index")
 """How the right option of a choice is given."""
 
-FindImages = Callable[[str, str], tuple[ImageRef, ...]]
+
+class RowTexts(Protocol):
+    """Rows of text: those of a table, or what a program holds."""
+
+    @property
+    def path(self) -> str | Path:
+        """What errors call them."""
+
+    def __len__(self) -> int: ...
+
+    def text(self, name: str, row: int) -> str:
+        """A cell."""
+
+    def number(self, row: int) -> int:
+        """The number of a row as places name it."""
+
+    def place(self, row: int) -> str:
+        """Where a row is: `row 12 of questions.csv`."""
+
+    def are_different(self, name: str) -> bool:
+        """Whether it is known that all cells of a column differ; what is not known is looked at."""
+
+
+class RowImages(Protocol):
+    """The images of rows."""
+
+    def refs(self, row: int) -> tuple[ImageRef, ...]:
+        """Those of a row."""
+
+    def named(self, row: int) -> tuple[ImageRef, ...]:
+        """As many as a row has, found without reading or encoding any."""
+
+    def group(self, ref: ImageRef) -> str:
+        """What only the same image has, too."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +78,24 @@ class RowReader:
         columns: what each column is.
         told: what the spec says of all rows.
         split: whose cases are made.
-        find: the images that a cell of a column names.
+        images: those of each row.
         file: what stands in ids before the row; empty for nothing.
     """
 
     def __init__(
         self,
-        rows: Rows,
+        rows: RowTexts,
         columns: Columns,
         told: Told,
         split: str,
-        find: FindImages,
+        images: RowImages,
         file: str = "",
     ) -> None:
         self.rows = rows
         self.columns = columns
         self.told = told
         self.split = split
-        self._find = find
+        self._images = images
         self._before = f"{told.name}/{split}/{file}/" if file else f"{told.name}/{split}/"
 
     def case(self, row: int) -> Case:
@@ -74,7 +104,24 @@ class RowReader:
         Raises:
             RowFault: it makes none.
         """
-        images = self.images(row)
+        images = self._images.refs(row)
+        return self._case(row, images, self.group(row, images))
+
+    def fault(self, row: int) -> str | None:
+        """Why a row makes no case; None where it makes one. No image is read."""
+        try:
+            images = self._images.named(row)
+            for kind in ("question", "answer"):
+                blank = not self._text(kind, row).strip()
+                if blank and not (kind == "answer" and self._regions(row)):
+                    return f"the {kind} is blank (column {self._named(kind)})"
+            if not images and self.columns.image:
+                return f"it has no image (column {self._named('image')})"
+            return unscorable(self._case(row, images, ""))
+        except RowFault as fault:
+            return str(fault)
+
+    def _case(self, row: int, images: tuple[ImageRef, ...], group: str) -> Case:
         options, given = self.options(row), self._text("answer", row)
         answer = self._gold(row, given, options) if given.strip() else ""
         shown = tuple(option for option in options if option.strip())
@@ -92,23 +139,10 @@ class RowReader:
             body_part=self._text("body_part", row) or None,
             specialty=self._text("specialty", row) or None,
             language=self._text("language", row).strip() or self.told.language,
-            group=self.group(row, images),
+            group=group,
             source=self.told.name,
             split=self.split,
         )
-
-    def fault(self, row: int) -> str | None:
-        """Why a row makes no case; None where it makes one."""
-        try:
-            case = self.case(row)
-        except RowFault as fault:
-            return str(fault)
-        for kind in ("question", "answer"):
-            if not getattr(case, kind).strip() and not (kind == "answer" and case.regions):
-                return f"the {kind} is blank (column {self._named(kind)})"
-        if not case.images and self.columns.image:
-            return f"it has no image (column {self._named('image')})"
-        return unscorable(case)
 
     def key(self, row: int) -> CaseKey:
         """The key of a row's case."""
@@ -128,29 +162,16 @@ class RowReader:
         return f"{self._before}{self.rows.number(row)}"
 
     def group(self, row: int, images: Sequence[ImageRef] | None) -> str:
-        """The patient, else the first image, else the row."""
+        """The patient, else the first image, else the row.
+
+        Args:
+            images: those of the row, where they are known.
+        """
         patient = self._text("patient", row).strip()
         if patient:
             return patient
-        first = next(iter(self.images(row) if images is None else images), None)
-        if first is None:
-            return self.id(row)
-        file, _ = self.rows.file_of(row)
-        column = (first.member or "").partition("/")[0]
-        if column in file.images and first.uri == file.images[column].uri:
-            return file.images[column].digest(first)
-        return first.uri if first.member is None else f"{first.uri}/{first.member}"
-
-    def images(self, row: int) -> tuple[ImageRef, ...]:
-        """The images of a row."""
-        file, own = self.rows.file_of(row)
-        found: list[ImageRef] = []
-        for name in self.columns.image:
-            if name in file.images:
-                found += file.images[name].refs(own)
-            else:
-                found += self._find(self.rows.text(name, row), name)
-        return tuple(found)
+        first = next(iter(self._images.refs(row) if images is None else images), None)
+        return self.id(row) if first is None else self._images.group(first)
 
     def options(self, row: int) -> tuple[str, ...]:
         """The options of a row, also blank ones, in the order of their letters."""
@@ -231,24 +252,26 @@ def type_named(word: str) -> AnswerType | None:
     return cell.TYPES.get(plain(word))
 
 
-def cases_of(reader: RowReader, chosen: "pyarrow.Array | None") -> RowCases[int]:
-    """The cases of a table, or of some of its rows.
+def cases_of(
+    reader: RowReader, numbers: Sequence[int], suspects: Iterable[int] | None
+) -> RowCases[int]:
+    """The cases of some rows.
 
     Args:
-        chosen: the numbers of the rows, growing; None for all.
+        numbers: of the rows, growing.
+        suspects: the places among these of the rows that may make no case; None for all.
 
     Raises:
         UserError: two rows have one id, or no row makes a case.
     """
     rows = reader.rows
-    numbers: Sequence[int] = range(len(rows)) if chosen is None else chosen.to_numpy()
-    _check_ids(reader, chosen)
+    _check_ids(reader, numbers)
     found = RowCases(
         numbers,
         lambda row: reader.case(int(row)),
         lambda number: rows.place(int(numbers[number])),
         lambda row: reader.fault(int(row)),
-        suspects=_suspects(reader, chosen),
+        suspects=suspects,
         key=lambda row: reader.key(int(row)),
         unique_ids=True,
     )
@@ -289,69 +312,18 @@ def gold_form(reader: RowReader, looked_at: int = 200) -> str:
     return max(GOLD, key=lambda gold: fits[gold])
 
 
-def _check_ids(reader: RowReader, chosen: "pyarrow.Array | None") -> None:
-    import pyarrow.compute
-
-    if not reader.columns.id:
+def _check_ids(reader: RowReader, numbers: Sequence[int]) -> None:
+    if not reader.columns.id or reader.rows.are_different(reader.columns.id[0]):
         return
     (name,) = reader.columns.id
-    column = reader.rows.table.column(name)
-    column = column if chosen is None else column.take(chosen)
-    if pyarrow.compute.count_distinct(column).as_py() == len(column):
-        return
     seen: dict[str, int] = {}
-    for place, found in enumerate(column):
-        text = found.as_py().strip()
-        first = seen.setdefault(text, place)
-        if first != place and text:  # a row with a blank one is dropped
-            at = [place if chosen is None else chosen[place].as_py() for place in (first, place)]
+    for number in numbers:
+        row = int(number)
+        text = reader.rows.text(name, row).strip()
+        first = seen.setdefault(text, row)
+        if first != row and text:  # a row with a blank one is dropped
             raise UserError(
-                f"two rows of one id, {text!r} (column {name!r}): {reader.rows.place(at[0])} and "
-                f"{reader.rows.place(at[1])}; fix: give each an id of its own, or write id=- to "
+                f"two rows of one id, {text!r} (column {name!r}): {reader.rows.place(first)} and "
+                f"{reader.rows.place(row)}; fix: give each an id of its own, or write id=- to "
                 "number them"
             )
-
-
-def _suspects(reader: RowReader, chosen: "pyarrow.Array | None") -> Iterable[int] | None:
-    """The rows that may make no case, as seen from whole columns; None for all."""
-    import numpy as np
-    import pyarrow
-    import pyarrow.compute as compute
-
-    rows, columns, told = reader.rows, reader.columns, reader.told
-    if len(columns.options) == 1 or columns.region or columns.accepted or columns.type:
-        return None
-    held = any(name not in rows.table.column_names for name in columns.image)
-    if held or told.type not in (None, "open"):
-        return None
-
-    def of(name: str) -> "pyarrow.ChunkedArray":
-        column = rows.table.column(name)
-        return column if chosen is None else column.take(chosen)
-
-    def is_text(name: str) -> "pyarrow.ChunkedArray":
-        return compute.match_substring_regex(of(name), r"\S")
-
-    # Text that begins as a list does, or an address, is looked at by itself.
-    good = compute.and_(is_text(columns.question[0]), is_text(columns.answer[0]))
-    for name in columns.id:
-        good = compute.and_(good, is_text(name))
-    for name in columns.image:
-        plain = compute.match_substring_regex(of(name), r"^\s*[^\[{(\s|][^|]*$")
-        good = compute.and_(good, compute.and_not(plain, compute.match_substring(of(name), "://")))
-    if columns.options:
-        options = [of(name) for name in columns.options]
-        answer = of(columns.answer[0])
-        for name in columns.options:
-            good = compute.and_(good, is_text(name))
-        if told.gold == "text":
-            is_one = compute.equal(answer, options[0])
-            for option in options[1:]:
-                is_one = compute.or_(is_one, compute.equal(answer, option))
-        else:
-            signs = LETTERS if told.gold == "letter" else [str(n) for n in range(len(LETTERS))]
-            known = pyarrow.array(list(signs[: len(options)]))
-            is_one = compute.is_in(answer, value_set=known)
-        good = compute.and_(good, is_one)
-    found: Iterable[int] = np.flatnonzero(~good.combine_chunks().to_numpy(zero_copy_only=False))
-    return (int(number) for number in found)

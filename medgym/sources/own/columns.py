@@ -83,7 +83,7 @@ class Columns:
 
 
 def columns_of(
-    path: Path, names: Sequence[str], given: Mapping[str, str], without: Sequence[str] = ()
+    path: str | Path, names: Sequence[str], given: Mapping[str, str], without: Sequence[str] = ()
 ) -> Columns:
     """The columns of a table.
 
@@ -125,7 +125,7 @@ def columns_of(
     return Columns(**found, unused=unused)
 
 
-def _named(path: Path, names: Sequence[str], kind: str, value: str) -> tuple[str, ...]:
+def _named(path: str | Path, names: Sequence[str], kind: str, value: str) -> tuple[str, ...]:
     if value in names:
         return (value,)
     parts = value.split("+")

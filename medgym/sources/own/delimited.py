@@ -1,7 +1,8 @@
-"""CSV and TSV files as columns of text: nothing in them is taken for a number or a missing value."""
+"""CSV and TSV files as columns of text: nothing in them counts as a number or a missing value."""
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 """What may stand between two cells, and what it is called in a spec."""
 
 _HEAD = 2**20
-_BLOCK = 8 * 2**20
+_BLOCK, _LARGEST = 2**20, 2**30
+"""Bytes that are read at once; more of them where one row is longer than that."""
+
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -60,27 +63,44 @@ def batches(path: Path, delimiter: str) -> "Iterator[pyarrow.RecordBatch]":
         UserError: the file is not UTF-8, or a row has another number of cells than the first line.
     """
     import pyarrow
-    import pyarrow.csv
 
     names = header(path, delimiter)
     with open_regular(path, "table") as stream:
+        largest = max(_BLOCK, min(os.fstat(stream.fileno()).st_size, _LARGEST))
+    given = 0
+    for block in (_BLOCK, largest):
+        before = given
         try:
-            yield from pyarrow.csv.open_csv(
-                stream,
-                read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
-                parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=delimiter, newlines_in_values=True
-                ),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pyarrow.string()),
-                    strings_can_be_null=False,
-                ),
-            )
-        except pyarrow.ArrowInvalid as error:
-            raise _fault(path, delimiter, len(names), str(error)) from error
+            for batch in _read(path, delimiter, names, block):
+                skipped = min(before, batch.num_rows)
+                before -= skipped
+                if skipped < batch.num_rows:
+                    given += batch.num_rows - skipped
+                    yield batch.slice(skipped)
+            return
+        except pyarrow.ArrowInvalid as error:  # it says so of a row that is longer than a block
+            if block == largest or "straddling" not in str(error):
+                raise _fault(path, delimiter, len(names), str(error)) from error
 
 
-def check_closed(path: Path, delimiter: str, last: list[str]) -> None:
+def _read(
+    path: Path, delimiter: str, names: list[str], block: int
+) -> "Iterator[pyarrow.RecordBatch]":
+    import pyarrow
+    import pyarrow.csv
+
+    with open_regular(path, "table") as stream:
+        yield from pyarrow.csv.open_csv(
+            stream,
+            read_options=pyarrow.csv.ReadOptions(block_size=block),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pyarrow.string()), strings_can_be_null=False
+            ),
+        )
+
+
+def check_closed(path: Path, last: list[str]) -> None:
     """Make sure that no quotation mark is left open, which would swallow all rows after it.
 
     Args:
@@ -110,17 +130,20 @@ def _head(path: Path) -> str:
 
 
 def _fault(path: Path, delimiter: str, count: int, said: str) -> UserError:
-    found = line_that_is_not_utf8(path)
-    if found is not None:
+    line = line_that_is_not_utf8(path)
+    if line is not None:
         return UserError(
-            f"{path} is not UTF-8: line {found}; fix: save it as UTF-8 (in a spreadsheet 'CSV "
+            f"{path} is not UTF-8: line {line}; fix: save it as UTF-8 (in a spreadsheet 'CSV "
             "UTF-8')"
         )
     with open_regular(path, "table") as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
         csv.field_size_limit(2**31 - 1)
-        for number, cells in enumerate(filter(None, csv.reader(text, delimiter=delimiter)), 1):
+        found = filter(None, csv.reader(text, delimiter=delimiter))
+        for number, cells in enumerate(found, 1):
             if len(cells) != count:
+                if next(found, None) is None:
+                    check_closed(path, cells)
                 return UserError(
                     f"{path}, row {number} has {len(cells)} cells, and the first row {count}; fix: "
                     "put a cell with a delimiter, a line end or a quotation mark in quotes"

@@ -1,13 +1,20 @@
 """The images that a cell of a table names: files of a folder, members of a zip, data URIs."""
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from medgym.errors import UserError
 from medgym.imaging.containers.members import DATA
 from medgym.imaging.study import ImageRef
 from medgym.sources.own.cell import RowFault, items
+from medgym.sources.own.columns import Columns
+from medgym.sources.own.reading import Rows
 from medgym.uris import SCHEME, file_path, file_uri
+
+_PLAIN = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[\w./-]+", re.ASCII)
+"""A relative path without any character that a URI or the system reads in another way."""
 
 
 class ImageFolder:
@@ -23,7 +30,7 @@ class ImageFolder:
 
     def __init__(self, images: str | None, table: Path) -> None:
         self._zip: str | None = None
-        self.folder = table.absolute().parent
+        self._set_folder(table.absolute().parent)
         if images is None:
             return
         given = Path(images).expanduser()
@@ -31,9 +38,13 @@ class ImageFolder:
             beside = table.parent / images
             fix = f"write images={beside}" if beside.exists() else "check the path"
             raise UserError(f"there is no folder {images} with the images of {table}; fix: {fix}")
-        self.folder = given.absolute()
+        self._set_folder(given.absolute())
         if not given.is_dir():
             self._zip = file_uri(given)
+
+    def _set_folder(self, folder: Path) -> None:
+        self.folder = Path(os.path.normpath(folder))
+        self._before = file_uri(self.folder).removesuffix("/") + "/"
 
     def refs(self, cell: str, column: str) -> tuple[ImageRef, ...]:
         """The images that a cell names; several stand in a list, or with bars between.
@@ -59,12 +70,51 @@ class ImageFolder:
 
     def uri(self, name: str) -> str:
         """The URI of a file, by its path as a cell has it."""
+        if _PLAIN.fullmatch(name):
+            return self._before + name
         try:
             path = file_path(name) if name.startswith(SCHEME) else Path(name)
         except UserError as error:
             raise RowFault(str(error).partition("; fix")[0]) from error
         assert path is not None
         return file_uri(os.path.normpath(self.folder / path.expanduser()))
+
+
+class TableImages:
+    """The images of the rows of a table: in files, or in cells of the table itself.
+
+    Args:
+        find: gives the images that a cell of a column names.
+    """
+
+    def __init__(
+        self, rows: Rows, columns: Columns, find: Callable[[str, str], tuple[ImageRef, ...]]
+    ) -> None:
+        self._rows = rows
+        self._names = columns.image
+        self._find = find
+        held = [images for file in rows.files for images in file.images.values()]
+        self._held = {(images.uri, images.column): images for images in held}
+
+    def refs(self, row: int) -> tuple[ImageRef, ...]:
+        """Those of a row."""
+        file, own = self._rows.file_of(row)
+        found: list[ImageRef] = []
+        for name in self._names:
+            if name in file.images:
+                found += file.images[name].refs(own)
+            else:
+                found += self._find(self._rows.text(name, row), name)
+        return tuple(found)
+
+    named = refs
+
+    def group(self, ref: ImageRef) -> str:
+        """The file of an image; of one in a cell the hash of what it holds."""
+        held = self._held.get((ref.uri, (ref.member or "").partition("/")[0]))
+        if held is not None:
+            return held.digest(ref)
+        return ref.uri if ref.member is None else f"{ref.uri}/{ref.member}"
 
 
 def missing(ref: ImageRef) -> bool:

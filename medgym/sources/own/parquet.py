@@ -39,17 +39,24 @@ class ParquetImages:
     ) -> None:
         self._path = path
         self.uri = file_uri(path)
-        self._column = column
+        self.column = column
         self._counts = counts
         self._missing = missing
+
+    @property
+    def absent(self) -> list[int]:
+        """The rows without an image."""
+        if self._counts is None:
+            return sorted(self._missing)
+        return [row for row, count in enumerate(self._counts.to_pylist()) if not count]
 
     def refs(self, row: int) -> tuple[ImageRef, ...]:
         """The images of a row, from 0."""
         if self._counts is not None:
             count = self._counts[row].as_py() or 0
-            names = [f"{self._column}/{row}/{item}" for item in range(count)]
+            names = [f"{self.column}/{row}/{item}" for item in range(count)]
         else:
-            names = [] if row in self._missing else [f"{self._column}/{row}"]
+            names = [] if row in self._missing else [f"{self.column}/{row}"]
         return tuple(ImageRef(uri=self.uri, member=name) for name in names)
 
     def digest(self, ref: ImageRef) -> str:
@@ -59,44 +66,58 @@ class ParquetImages:
         return "image-" + hashlib.file_digest(held.file, "sha256").hexdigest()[:16]
 
 
-def text_batches(
-    path: Path,
-) -> "tuple[dict[str, ParquetImages], list[str], Iterator[pyarrow.RecordBatch]]":
-    """The image columns of a file, the names of the others, and these as text.
+def columns_of(path: Path) -> tuple[dict[str, ParquetImages], list[str]]:
+    """The image columns of a file, and the names of the others.
 
     Raises:
         UserError: it is no whole Parquet file.
     """
     import pyarrow
+
+    try:
+        with _opened(path) as file:
+            schema = file.schema_arrow
+            for name in schema.names:
+                if schema.names.count(name) > 1:
+                    raise UserError(f"{path} has two columns {name!r}; fix: rename one of them")
+            images = {
+                field.name: _images(file, path, field)
+                for field in schema
+                if _holds_images(field.type)
+            }
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _broken(path, error) from error
+    return images, [name for name in schema.names if name not in images]
+
+
+def text_batches(path: Path, names: list[str]) -> "Iterator[pyarrow.RecordBatch]":
+    """The rows, all cells of some columns as text.
+
+    Raises:
+        UserError: it is no whole Parquet file.
+    """
+    import pyarrow
+
+    try:
+        with _opened(path) as file:
+            for batch in file.iter_batches(_BATCH, columns=names):
+                columns = [_as_text(batch.column(name)) for name in names]
+                yield pyarrow.RecordBatch.from_arrays(columns, names=names)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _broken(path, error) from error
+
+
+def _opened(path: Path) -> "pyarrow.parquet.ParquetFile":
     import pyarrow.parquet
 
     with open_regular(path, "table"):
         pass
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no whole Parquet file ({error}); fix: copy it again") from error
-    schema = file.schema_arrow
-    for name in schema.names:
-        if schema.names.count(name) > 1:
-            raise UserError(f"{path} has two columns {name!r}; fix: rename one of them")
-    images = {
-        field.name: _images(file, path, field) for field in schema if _holds_images(field.type)
-    }
-    names = [name for name in schema.names if name not in images]
-    return images, names, _batches(file, names)
+    return pyarrow.parquet.ParquetFile(path)
 
 
-def _batches(
-    file: "pyarrow.parquet.ParquetFile", names: list[str]
-) -> "Iterator[pyarrow.RecordBatch]":
-    import pyarrow
-
-    with file:
-        for batch in file.iter_batches(_BATCH, columns=names):
-            # A file of images only has no columns here.
-            columns = [_as_text(batch.column(batch.schema.get_field_index(n))) for n in names]
-            yield pyarrow.RecordBatch.from_arrays(columns, names=names)
+def _broken(path: Path, error: Exception) -> UserError:
+    said = (str(error).splitlines() or [""])[0][:200]
+    return UserError(f"{path} is no whole Parquet file ({said}); fix: copy it again")
 
 
 def _as_text(column: "pyarrow.Array") -> "pyarrow.Array":
@@ -118,7 +139,7 @@ def _as_text(column: "pyarrow.Array") -> "pyarrow.Array":
 
 
 def _number(value: float) -> str:
-    """A number as text; a whole one without a point, since missing cells make floats of integers."""
+    """A number as text; a whole one without a point, for missing cells make floats of integers."""
     return str(int(value)) if value.is_integer() else repr(value)
 
 

@@ -6,7 +6,7 @@ is written. A large table lies in a temporary file that the system maps, not in 
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,12 @@ from medgym.errors import UserError
 from medgym.files import open_regular
 from medgym.sources.arrow_rows import spooled
 from medgym.sources.own import delimited
-from medgym.sources.own.parquet import ParquetImages, text_batches
+from medgym.sources.own.parquet import ParquetImages, columns_of, text_batches
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow
+    from numpy.typing import NDArray
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 """What the name of a table ends in. It decides how the file is read."""
@@ -26,12 +28,16 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _BATCH = 10_000
 
 
+Look = Callable[["pyarrow.RecordBatch"], "NDArray[np.bool_]"]
+"""Says of each row of a batch whether it is seen to make a case."""
+
+
 class TableFile:
-    """One file, read.
+    """One file.
 
     Attributes:
         path: as given.
-        table: its columns of text.
+        names: of its columns of text.
         images: its columns that hold images themselves, by name.
         delimiter: what stands between its cells; None where it is not CSV or TSV.
     """
@@ -40,7 +46,8 @@ class TableFile:
         self.path = path
         self.images: dict[str, ParquetImages] = {}
         self.delimiter: str | None = None
-        ending = path.suffix.lower()
+        self._ending = ending = path.suffix.lower()
+        self._table: pyarrow.Table | None = None
         if ending not in ENDINGS:
             raise UserError(
                 f"{path} is no table that can be read; fix: name a file that ends in "
@@ -50,20 +57,45 @@ class TableFile:
             raise UserError(f"{path} has no delimiter; fix: omit delimiter={delimiter}")
         if ending in (".csv", ".tsv"):
             self.delimiter = delimited.delimiter_of(path, delimiter)
-            names = delimited.header(path, self.delimiter)
-            self.table = _spooled(delimited.batches(path, self.delimiter), names)
-            if self.table.num_rows:
-                cells = self.table.slice(self.table.num_rows - 1).to_pylist()[0].values()
-                delimited.check_closed(path, self.delimiter, list(cells))
+            self.names = delimited.header(path, self.delimiter)
         elif ending == ".parquet":
-            self.images, names, batches = text_batches(path)
-            self.table = _spooled(batches, names)
+            self.images, self.names = columns_of(path)
         else:
-            self.table = _json_table(path, ending)
-        # The number of the first row: a spreadsheet shows the header as row 1.
-        self._unit, self._first = {
-            ".csv": ("row", 2), ".tsv": ("row", 2), ".jsonl": ("line", 1),
-        }.get(ending, ("row", 1))  # fmt: skip
+            self._table = _json_table(path, ending)
+            self.names = self._table.column_names
+        # A spreadsheet shows the header as row 1.
+        self._unit = "line" if ending == ".jsonl" else "row"
+        self._first = 2 if self.delimiter else 1
+
+    def read(self, look: Look | None) -> "tuple[pyarrow.Table, NDArray[np.bool_] | None]":
+        """The columns of text, and what `look` says of the rows."""
+        import numpy as np
+
+        good: list[NDArray[np.bool_]] = []
+
+        def seen(batches: "Iterable[pyarrow.RecordBatch]") -> "Iterator[pyarrow.RecordBatch]":
+            for batch in batches:
+                if look is not None:
+                    good.append(look(batch))
+                yield batch
+
+        if self._table is not None:
+            table = self._table
+            for _ in seen(table.to_batches()):
+                pass
+        elif self.delimiter is not None:
+            table = _spooled(seen(delimited.batches(self.path, self.delimiter)), self.names)
+            if table.num_rows:
+                cells = table.slice(table.num_rows - 1).to_pylist()[0].values()
+                delimited.check_closed(self.path, list(cells))
+        else:
+            table = _spooled(seen(text_batches(self.path, self.names)), self.names)
+        if look is None:
+            return table, None
+        found = np.concatenate(good) if good else np.zeros(0, np.bool_)
+        for images in self.images.values():
+            found[images.absent] = False
+        return table, found
 
     def number(self, row: int) -> int:
         """The number of a row as places name it."""
@@ -80,26 +112,39 @@ class Rows:
     Attributes:
         files: as the argument.
         names: of the columns, in order; those that hold images too.
-        table: the columns of text.
+        table: the columns of text, after `read`.
+        good: the rows that were seen to make a case; None where all have to be looked at.
     """
 
     def __init__(self, files: Sequence[TableFile]) -> None:
-        import pyarrow
-
         self.files = files
         first = files[0]
         for other in files[1:]:
-            if set(other.table.column_names) != set(first.table.column_names):
+            if set(other.names) != set(first.names) or set(other.images) != set(first.images):
                 raise UserError(
                     f"{other.path} and {first.path} have other columns; fix: name one of them"
                 )
-        names = first.table.column_names
-        self.table = pyarrow.concat_tables([each.table.select(names) for each in files])
-        self.names = [*names, *first.images]
-        self._columns = dict(zip(names, self.table.columns, strict=True))
+        self.names = [*first.names, *first.images]
         self._starts = [0]
-        for each in files:
-            self._starts.append(self._starts[-1] + each.table.num_rows)
+        self._columns: dict[str, pyarrow.ChunkedArray] = {}
+
+    def read(self, look: Look | None = None) -> None:
+        """Read the files whole.
+
+        Raises:
+            UserError: one is not UTF-8, or another kind of file than its name says.
+        """
+        import numpy as np
+        import pyarrow
+
+        found = [each.read(look) for each in self.files]
+        names = self.files[0].names
+        self.table = pyarrow.concat_tables([table.select(names) for table, _ in found])
+        good = [each for _, each in found if each is not None]
+        self.good = np.concatenate(good) if len(good) == len(found) else None
+        self._columns = dict(zip(names, self.table.columns, strict=True))
+        for table, _ in found:
+            self._starts.append(self._starts[-1] + table.num_rows)
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -113,6 +158,14 @@ class Rows:
         """A cell."""
         value: str = self._columns[name][row].as_py()
         return value
+
+    def are_different(self, name: str) -> bool:
+        """Whether all cells of a column differ."""
+        import pyarrow.compute
+
+        trimmed = pyarrow.compute.utf8_trim_whitespace(self._columns[name])
+        different: int = pyarrow.compute.count_distinct(trimmed).as_py()
+        return different == len(self)
 
     def file_of(self, row: int) -> tuple[TableFile, int]:
         """The file that a row is of, and its number there, from 0."""

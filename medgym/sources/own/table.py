@@ -1,14 +1,14 @@
 """The source `table`: cases from a table of your own, without code.
 
-`table,path=questions.csv:all` reads CSV, TSV, JSON lines, JSON or Parquet. Options say what cannot be
-guessed: `images=DIR` (a folder or a zip), `image=COLUMN`, `question=`, `options=A+B+C`, `answer=`,
-`gold=letter`, and so on (see `medgym.sources.own.columns`). docs/your-data.md has all of them.
+`table,path=questions.csv:all` reads CSV, TSV, JSON lines, JSON or Parquet. Options say what cannot
+be guessed: `images=DIR` (a folder or a zip), `image=COLUMN`, `question=`, `options=A+B+C`,
+`answer=`, `gold=letter`, and so on (see `medgym.sources.own.columns`). docs/your-data.md has all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from medgym.cases import AnswerType, Case
 from medgym.errors import UserError, unknown
@@ -16,11 +16,9 @@ from medgym.source import Source
 from medgym.sources.own.cases import GOLD, RowReader, Told, cases_of, type_named
 from medgym.sources.own.cell import modality
 from medgym.sources.own.columns import GUESSES, Columns, columns_of
-from medgym.sources.own.images import ImageFolder
+from medgym.sources.own.images import ImageFolder, TableImages
+from medgym.sources.own.looking import look_at
 from medgym.sources.own.reading import Rows, TableFile
-
-if TYPE_CHECKING:
-    import pyarrow
 
 WHOLE = "all"
 """The only split of a table without a column of splits."""
@@ -53,21 +51,23 @@ class TableSource(Source):
             raise UserError("the source table needs a file; fix: write table,path=FILE.csv:all")
         self.path = Path(options["path"]).expanduser()
         self.rows = Rows([TableFile(self.path, options.get("delimiter"))])
-        self.columns, self.told = described(self.rows, options, options.get("name", self.name))
+        name = options.get("name", self.name)
+        columns, self.told = described(self.path, self.rows.names, options, name)
+        self.columns = read(self.rows, columns, self.told, "type" in options)
         self.find = ImageFolder(options.get("images"), self.path)
         self.splits = splits_in(self.rows, self.columns)
 
     def reader(self, split: str) -> RowReader:
         """What makes the cases of a split."""
-        stem = self.path.stem
-        return RowReader(self.rows, self.columns, self.told, split, self.find.refs, stem)
+        images = TableImages(self.rows, self.columns, self.find.refs)
+        return RowReader(self.rows, self.columns, self.told, split, images, self.path.stem)
 
     def cases(self, split: str) -> Sequence[Case]:
         """The cases of a split, made when they are asked for."""
-        return cases_of(self.reader(split), rows_of(self.rows, self.columns, split))
+        return cases_in(self.reader(split), self.rows, self.columns, split)
 
 
-def check_known(source: str, options: dict[str, str], others: Sequence[str]) -> None:
+def check_known(source: str, options: Mapping[str, str], others: Sequence[str]) -> None:
     """Refuse an option that there is none of."""
     known = (*others, *GUESSES)
     for option in options:
@@ -76,11 +76,22 @@ def check_known(source: str, options: dict[str, str], others: Sequence[str]) -> 
 
 
 def described(
-    rows: Rows, options: dict[str, str], name: str, without: Sequence[str] = ()
+    path: str | Path,
+    names: Sequence[str],
+    options: Mapping[str, str],
+    name: str,
+    without: Sequence[str] = (),
 ) -> tuple[Columns, Told]:
     """What the columns of a table are, and what is said of all its rows.
 
     A modality, a language or an answer type that is no column is that of all rows.
+
+    Args:
+        path: by which errors name the table.
+        names: of its columns.
+        options: those of a spec.
+        name: how the ids of its cases begin.
+        without: kinds of columns that are not guessed.
 
     Raises:
         UserError: a column that is named is missing, or none can be found.
@@ -91,24 +102,16 @@ def described(
     said: dict[str, str] = {}
     for kind in ("type", "modality", "language"):
         value = options.get(kind)
-        if value is not None and value not in rows.names and value != "-":
+        if value is not None and value not in names and value != "-":
             said[kind] = value
     kind_of_answer: AnswerType | None = None
     if "type" in said:
         kind_of_answer = type_named(said["type"])
         if kind_of_answer is None:
-            known = (*get_args(AnswerType), *rows.names)
+            known = (*get_args(AnswerType), *names)
             raise unknown("answer type or column", said["type"], known)
     given = {kind: options[kind] for kind in GUESSES if kind in options and kind not in said}
-    columns = columns_of(rows.path, rows.names, given, (*said, *without))
-    columns = _known_types(rows, columns, given)
-    for kind, names in columns.items():
-        for each in names:
-            if kind not in ("image", "unused") and each not in rows.table.column_names:
-                raise UserError(
-                    f"{rows.path}: the column {each!r} holds images, so it is no {kind}; fix: "
-                    f"write {kind}=COLUMN"
-                )
+    columns = columns_of(path, names, given, (*said, *without))
     language = said.get("language", "en")
     return columns, Told(name, gold, kind_of_answer, modality(said.get("modality", "")), language)
 
@@ -140,21 +143,35 @@ def splits_in(rows: Rows, columns: Columns) -> tuple[str, ...]:
     return splits or (WHOLE,)
 
 
-def rows_of(rows: Rows, columns: Columns, split: str) -> "pyarrow.Array | None":
-    """The numbers of the rows of a split; None for all."""
+def cases_in(reader: RowReader, rows: Rows, columns: Columns, split: str) -> Sequence[Case]:
+    """The cases of the rows of a split; of all rows where there is no column of splits."""
+    import numpy as np
     import pyarrow.compute
 
-    if not columns.split or not len(rows):
-        return None
-    column = pyarrow.compute.utf8_trim_whitespace(rows.table.column(columns.split[0]))
-    return pyarrow.compute.indices_nonzero(pyarrow.compute.equal(column, split))
+    numbers: Sequence[int] = range(len(rows))
+    good = rows.good
+    if columns.split and len(rows):
+        column = pyarrow.compute.utf8_trim_whitespace(rows.table.column(columns.split[0]))
+        chosen = pyarrow.compute.indices_nonzero(pyarrow.compute.equal(column, split)).to_numpy()
+        numbers = chosen
+        good = None if good is None else good[chosen]
+    return cases_of(reader, numbers, None if good is None else np.flatnonzero(~good).tolist())
 
 
-def _known_types(rows: Rows, columns: Columns, given: dict[str, str]) -> Columns:
-    """Without a column that was only guessed to say the type of an answer, and says another one."""
+def read(rows: Rows, columns: Columns, told: Told, is_type_said: bool) -> Columns:
+    """Read a table, and give its columns without one that was only guessed to say the type of an
+    answer, and says another one."""
     import pyarrow.compute
 
-    if not columns.type or "type" in given or columns.type[0] not in rows.table.column_names:
+    for kind, names in columns.items():
+        for each in names:
+            if kind not in ("image", "unused") and each in rows.files[0].images:
+                raise UserError(
+                    f"{rows.path}: the column {each!r} holds images, so it is no {kind}; fix: "
+                    f"write {kind}=COLUMN"
+                )
+    rows.read(look_at(rows, columns, told))
+    if not columns.type or is_type_said:
         return columns
     found = pyarrow.compute.unique(rows.table.column(columns.type[0])).to_pylist()
     if all(not word.strip() or type_named(word) for word in found):

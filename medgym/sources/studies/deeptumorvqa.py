@@ -24,22 +24,23 @@ Decisions:
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from medgym.cases import LETTERS, Case, normalised
+from medgym.cases import LETTERS, Case, CaseKey, normalised
 from medgym.errors import UserError, unknown
 from medgym.files import open_regular
 from medgym.imaging.grey import Window
 from medgym.imaging.nifti.study import NiftiStudy
 from medgym.imaging.study import ImageRef, ImagingStudy
+from medgym.sources.arrow_rows import ArrowRows
 from medgym.sources.card import Card, PublishedFile, SplitCounts
 from medgym.sources.published import PublishedSource, counted
 from medgym.sources.rows import RowCases
 from medgym.sources.studies.array_uris import array_path, array_uri
-from medgym.sources.studies.csv_rows import CsvRows
 from medgym.sources.studies.deeptumorvqa_traces import ToolTrace, read_traces
+from medgym.sources.studies.deeptumorvqa_train import NUMBER, suspects, train_rows
 from medgym.sources.studies.files import check_keys, read_json, read_json_lines, text_of
 from medgym.uris import file_uri
 
@@ -152,23 +153,31 @@ class DeepTumorVQA(PublishedSource):
     def load(self, split: str) -> RowCases[Row]:
         """See `PublishedSource.load`."""
         rows: Sequence[Row]
+        looked_at: Iterable[int] | None = None
         if split == "benchmark":
             path = self.file("benchmark/test_qa.json", "benchmark/test_qa.jsonl")
             rows = self._benchmark(path)
         else:
             path = self.file("train/train_qa.csv")
-            rows = CsvRows(path, _NEEDED)
+            rows = train = train_rows(path, _NEEDED)
+            looked_at = suspects(train.table)
 
         def make(row: Row) -> Case:
             return self._case(split, row)
 
-        return RowCases(rows, make, lambda number: f"row {number} of {path.name}", fault_of)
+        def key(row: Row) -> CaseKey:
+            return CaseKey(_id(split, row), self.name, text_of(row["image_id"]))
+
+        def place(number: int) -> str:
+            return f"row {number} of {path.name}"
+
+        return RowCases(rows, make, place, fault_of, suspects=looked_at, key=key)
 
     def found_counts(self, split: str, loaded: RowCases[Row]) -> SplitCounts:
         """See `PublishedSource.found_counts`."""
         rows = loaded.rows
-        if isinstance(rows, CsvRows):
-            return SplitCounts(len(rows), rows.different("image_id"))
+        if isinstance(rows, ArrowRows):
+            return SplitCounts(len(rows), len(rows.table["image_id"].unique()))
         types = counted(text_of(row.get("question_type")) for row in rows)
         return SplitCounts(len(rows), len({row["image_id"] for row in rows}), types)
 
@@ -199,10 +208,8 @@ class DeepTumorVQA(PublishedSource):
 
     def _case(self, split: str, row: Row) -> Case:
         options = options_of(row) or ()
-        number = row.get("row")
-        key = text_of(row.get("qid")) or f"{number:06d}"
         return Case(
-            id=f"deeptumorvqa/{split}/{key}",
+            id=_id(split, row),
             images=(self._image(split, row),),
             question=text_of(row["question"]),
             options=options,
@@ -241,6 +248,10 @@ class DeepTumorVQA(PublishedSource):
             )
         with open_regular(path, "image") as stream:
             return CTVolume(stream, path, ref.series)
+
+
+def _id(split: str, row: Row) -> str:
+    return f"deeptumorvqa/{split}/{text_of(row.get('qid')) or format(row[NUMBER], '06d')}"
 
 
 def options_of(row: Row) -> tuple[str, ...] | None:

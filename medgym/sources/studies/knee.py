@@ -25,7 +25,7 @@ import json
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, overload
 
 from medgym.cases import Case
@@ -33,7 +33,7 @@ from medgym.imaging.study import ImageRef
 from medgym.sources.card import Card, PublishedFile, SplitCounts
 from medgym.sources.published import PublishedSource
 from medgym.sources.rows import RowCases
-from medgym.sources.studies.files import check_keys, text_of, within
+from medgym.sources.studies.files import check_keys, text_of
 from medgym.sources.studies.json_rows import JsonRows
 from medgym.uris import file_uri
 
@@ -56,6 +56,7 @@ _DIAGNOSIS = re.compile(r"final[_ ]diagnosis\s*:", re.IGNORECASE)
 _PLACE = re.compile(r"box|slice|^[xyz]_?(?:min|max|\d)", re.IGNORECASE)
 """Names of what says where something is, which is no grade."""
 
+_IMAGE = re.compile(r"data/images/(\w+)/(\w+)/(\w[\w.-]*)$")
 _WRAPPERS = ("MOAKS_scores", "MOAKS_grade")
 
 
@@ -128,7 +129,7 @@ class ReasonKnee(PublishedSource):
         def place(number: int) -> str:
             return f"row {rows.row_of(number)} of {path.name}"
 
-        return RowCases(rows, make, place, fault_of)
+        return RowCases(rows, make, place, fault_of, suspects=rows.suspects)
 
     def found_counts(self, split: str, loaded: RowCases[Graded]) -> SplitCounts:
         """See `PublishedSource.found_counts`. The rows are those of the file."""
@@ -140,17 +141,18 @@ class ReasonKnee(PublishedSource):
         assert graded.grade is not None
         of, value = graded.grade
         image = _image(graded.row)
-        patient, visit = image.parts[:2]
+        assert image is not None
+        patient, visit, file = image
         is_yes_no = of[-1] in YES_NO
         options = () if is_yes_no else tuple(map(str, range(SCALES.get(of[-1], 4))))
         named = ": ".join(of)
         asks = f"Is it there (yes or no): {named}?" if is_yes_no else f"Give the grade: {named}."
-        key = f"{patient}-{visit}-{image.name.partition('.')[0]}"
+        key = f"{patient}-{visit}-{file.partition('.')[0]}"
         return Case(
             id=f"3dreasonknee/{split}/{key}-{graded.number:06d}-{_slug(named)}",
             images=(
                 ImageRef(
-                    uri=file_uri(self.folder / "data/images" / image),
+                    uri=file_uri(self.folder.joinpath("data/images", *image)),
                     plane="sagittal",
                     index=_MIDDLE,
                 ),
@@ -174,25 +176,28 @@ class GradedRows(Sequence[Graded]):
     Attributes:
         in_file: how many rows the file has.
         images: the paths of its images.
+        suspects: the grades that make no case.
     """
 
     def __init__(self, path: Path) -> None:
         self.images: set[str] = set()
+        self.in_file = 0
+        self.suspects = array("q")
         self._row, self._grade = array("q"), array("h")
 
         def look(row: Mapping[str, Any]) -> None:
-            number = len(counts)
+            number = self.in_file
             check_keys(row, ("image", "prompt"), f"row {number} of {path}")
             self.images.add(text_of(row["image"]))
-            found = len(grades_of(row))
-            counts.append(found)
-            for grade in range(max(1, found)):
+            found: Sequence[Grade | None] = grades_of(row) or (None,)
+            self.in_file += 1
+            for at, grade in enumerate(found):
+                if fault_of(Graded(row, number, grade)) is not None:
+                    self.suspects.append(len(self._row))
                 self._row.append(number)
-                self._grade.append(grade)
+                self._grade.append(at)
 
-        counts = array("h")
         self._rows = JsonRows(path, look)
-        self.in_file = len(self._rows)
 
     def row_of(self, index: int) -> int:
         """The row of the file from which a grade is."""
@@ -228,8 +233,7 @@ def fault_of(graded: Graded) -> str | None:
     """Why a grade makes no case; None where it makes one."""
     if graded.grade is None:
         return "its grades cannot be read"
-    image = _image(graded.row)
-    if len(image.parts) < 3:
+    if _image(graded.row) is None:
         return f"the image {graded.row['image']!r} is no data/images/PATIENT/VISIT/FILE"
     if not text_of(graded.row["prompt"]):
         return "the prompt is blank"
@@ -278,11 +282,10 @@ def _object(text: str) -> object:
     return None
 
 
-def _image(row: Mapping[str, Any]) -> PurePosixPath:
-    """PATIENT/VISIT/FILE of a row; an empty path where it has another form."""
-    _, cut, rest = text_of(row["image"]).rpartition("data/images/")
-    path = within(Path(), rest) if cut else None
-    return PurePosixPath(path.as_posix()) if path is not None else PurePosixPath()
+def _image(row: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """PATIENT, VISIT and FILE of a row; None where its image has another form."""
+    found = _IMAGE.search(text_of(row["image"]))
+    return None if found is None else (found[1], found[2], found[3])
 
 
 def _slug(text: str) -> str:

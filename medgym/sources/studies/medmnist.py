@@ -19,7 +19,9 @@ Patients are not published, so the group of a case is its image, which is the sa
 
 from typing import ClassVar
 
-from medgym.cases import Case
+import numpy as np
+
+from medgym.cases import Case, CaseKey
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import ImageRef, ImagingStudy, Study
 from medgym.sources.card import Card, PublishedFile, SplitCounts
@@ -146,21 +148,37 @@ class MedMNIST(PublishedSource):
                 image = image.model_copy(update={"plane": "axis-0", "index": self.size // 2})
             question, options, answer = asked(self.of, [int(each) for each in labels[row]])
             return Case(
-                id=f"medmnist/{split}/{self.set}-{self.size}-{row:06d}",
+                id=key(row).id,
                 images=(image,),
                 question=question,
                 options=options,
                 answer=answer,
                 answer_type="choice" if options else "set",
                 modality=self.of.modality,
-                group=f"{self.set}/{split}/{row:06d}",
+                group=key(row).group,
                 source=self.name,
                 split=split,
                 licence=self.of.licence,
             )
 
+        def key(row: int) -> CaseKey:
+            return CaseKey(
+                f"medmnist/{split}/{self.set}-{self.size}-{row:06d}",
+                self.name,
+                f"{self.set}/{split}/{row:06d}",
+            )
+
+        def place(row: int) -> str:
+            return f"{split} image {row} of {path.name}"
+
         return RowCases(
-            range(shape[0]), make, lambda row: f"{split} image {row} of {path.name}", fault
+            range(shape[0]),
+            make,
+            place,
+            fault,
+            suspects=np.flatnonzero((labels > most).any(axis=1)).tolist(),
+            key=key,
+            unique_ids=True,
         )
 
     @classmethod
@@ -181,6 +199,8 @@ class MedMNIST(PublishedSource):
                 "one that is there"
             )
         pixels = images[int(number)]
+        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+            raise UserError(f"{key} of {path} holds no bytes of images; fix: fetch it again")
         if name.endswith("3d"):
             return ArrayStudy(f"{path}, {ref.member}", pixels, AXES, SETS[name].modality)
         return Study(pixels.copy(), modality=SETS[name].modality)

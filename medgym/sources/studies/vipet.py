@@ -101,7 +101,7 @@ class ViPET(PublishedSource):
         },
         files=(
             PublishedFile("metadata.csv"),
-            PublishedFile("PETCT*/*/reports/*.json", optional=True),
+            PublishedFile("PETCT*/*/reports/*.json"),
             PublishedFile("PETCT*/*/reports_en/*.json", optional=True),
             PublishedFile("PETCT*/*/CT/*", optional=True),
             PublishedFile("PETCT*/*/PET/*", optional=True),

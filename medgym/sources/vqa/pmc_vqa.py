@@ -109,13 +109,18 @@ class Row(NamedTuple):
 
     @property
     def gold(self) -> str | None:
-        """The right one of the options; None where letter and text name none, or two."""
+        """The right one of the options; None where letter and text name none, or two.
+
+        A text that is none of the options leaves it to the letter.
+        """
+        lettered = dict(zip(LETTERS, self.options, strict=True)).get(self.letter)
+        if lettered is not None and lettered == self.answer:
+            return lettered
         wanted = normalised(_cut(self.letter, self.answer))
         named = [option for option in self.options if normalised(option) == wanted]
         if not self.letter:
             return named[0] if named else None
-        lettered = dict(zip(LETTERS, self.options, strict=True)).get(self.letter)
-        return lettered if not wanted or lettered in named else None
+        return lettered if not named or lettered in named else None
 
     def fault(self) -> str | None:
         """Why no answer to it could be scored."""
@@ -200,8 +205,7 @@ class PmcVqa(PublishedSource):
 def _cut(letter: str, choice: str) -> str:
     """A choice without blanks around it, and without its own letter and a colon before it."""
     text = choice.strip()
-    head, colon, rest = text.partition(":")
-    return rest.strip() if colon and head.strip().upper() == letter else text
+    return text[2:].strip() if text[:2].upper() == f"{letter}:" else text
 
 
 def _rows(path: Path) -> list[Row]:

@@ -38,6 +38,7 @@ ROWS = [
     _row(3, [A], question="What is it? Yes or no?"),
     _row(4, [A], answer="G"),
     _row(5, []),
+    _row(6, "figures/../../secret.jpg"),
 ]
 
 
@@ -63,11 +64,15 @@ def test_options_and_images_are_read_in_each_of_their_forms(folder: Path) -> Non
         ("row 4 of metadata.jsonl", "its options cannot be told from its question"),
         ("row 5 of metadata.jsonl", "its answer is 'G', and it has 6 options"),
         ("row 6 of metadata.jsonl", "it has no image"),
+        (
+            "row 7 of metadata.jsonl",
+            "the image '../../secret.jpg' lies outside the folder of images",
+        ),
     ]
 
 
 def test_another_count_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"has 6 rows \(expected 2,500\); fix: fetch revision 921e"):
+    with pytest.raises(UserError, match=r"has 7 rows \(expected 2,500\); fix: fetch revision 921e"):
         open_cases(f"chestagentbench,data={folder}:test")
 
 

@@ -13,7 +13,9 @@ import medgym
 from medgym.errors import UserError
 from medgym.imaging.study import open_image, open_study
 from medgym.scorer import grade
-from medgym.sources.studies.deeptumorvqa import DeepTumorVQA, options_of
+from medgym.sources.studies.deeptumorvqa import DeepTumorVQA, fault_of, options_of
+from medgym.sources.studies.deeptumorvqa_train import suspects, train_rows
+from tests.serving.hub import Hub, fetched_cases
 
 QUESTION = "How would you classify the splenic enlargement based on volume?"
 ROW: dict[str, Any] = {
@@ -202,3 +204,36 @@ def test_the_flat_copy_reads_the_same(folder: Path) -> None:
     (folder / "benchmark/test_qa.json").unlink()
     (folder / "benchmark/test_qa.jsonl").write_text(json.dumps(ROW) + "\n", encoding="utf-8")
     assert _cases(folder, "benchmark")[0] == before
+
+
+def test_through_the_hub(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    path = folder / "benchmark/images_2d/whole/BDMAP_00008446.png"
+    path.parent.mkdir(parents=True)
+    Image.new("L", (4, 3), 9).save(path)
+    pictures = ("benchmark/images_2d/whole/*.png",)
+    cases = fetched_cases(
+        hub, "deeptumorvqa", folder, "benchmark", tmp_path / "data", "images=png", files=pictures
+    )
+    assert open_image(cases[0].images[0]).pixels[0, 0] == 9
+
+
+def test_only_suspect_rows_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    rows = [
+        _row(),
+        _row(correct_option="B"),
+        _row(answer="212.4"),
+        _row(question=" "),
+        _row(image_id="a/b"),
+        _row(mc_question="Is it? A: Yes B: No", question="Is it?", answer="No", correct_option="B"),
+        _row(mc_question=QUESTION),
+        _row(answer="", correct_option=""),
+    ]
+    path = tmp_path / "train_qa.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, ROW)
+        writer.writeheader()
+        writer.writerows(rows)
+    read = train_rows(path, ("image_id",))
+    looked_at = set(suspects(read.table))
+    assert looked_at == {1, 2, 3, 4, 6, 7}
+    assert all(fault_of(row) is None for at, row in enumerate(read) if at not in looked_at)

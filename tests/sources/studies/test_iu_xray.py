@@ -11,6 +11,7 @@ from PIL import Image
 import medgym
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
+from tests.serving.hub import Hub, fetched_cases
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <eCitation>
@@ -151,3 +152,16 @@ def test_refusals(folder: Path) -> None:
     (folder / "ecgen-radiology" / "2.xml").unlink()
     with pytest.raises(UserError, match="has no folder NLMCXR_png; fix: unpack the images"):
         len(_cases(folder, "all"))
+
+
+def test_through_the_hub(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    before = list(_cases(folder, "all"))
+    with tarfile.open(folder / "NLMCXR_reports.tgz", "w:gz") as archive:
+        archive.add(folder / "ecgen-radiology", "ecgen-radiology")
+    copy = tmp_path / "data" / "iu-xray"
+    copy.mkdir(parents=True)
+    (copy / "NLMCXR_png").symlink_to(folder / "NLMCXR_png")
+    chosen = ("NLMCXR_reports.tgz",)
+    cases = fetched_cases(hub, "iu-xray", folder, "all", tmp_path / "data", files=chosen)
+    assert [case.answer for case in cases] == [case.answer for case in before]
+    assert open_image(cases[1].images[0]).pixels[0, 0] == 10

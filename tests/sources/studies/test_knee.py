@@ -12,6 +12,7 @@ from medgym.scorer import grade
 from medgym.sources.studies import json_rows
 from medgym.sources.studies.json_rows import JsonRows
 from medgym.sources.studies.knee import asked_of
+from tests.serving.hub import Hub, fetched_cases
 
 IMAGE = "../data/images/9010308/00M/20040915_10243212_1.nii.gz"
 BML = (
@@ -151,3 +152,9 @@ def test_a_row_without_its_keys(folder: Path) -> None:
     path.write_text(json.dumps([{"image": IMAGE, "question": "?"}]), encoding="utf-8")
     with pytest.raises(UserError, match=r"row 0 of .* has no 'prompt', but image, question"):
         len(_cases(folder))
+
+
+def test_through_the_hub(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    chosen = ("data/generate_data/val.json",)
+    cases = fetched_cases(hub, "3dreasonknee", folder, "val", tmp_path / "data", files=chosen)
+    assert [case.answer for case in cases] == ["2", "yes", "3", "8"]

@@ -12,6 +12,7 @@ from medgym.scorer import grade
 from medgym.sources.studies import arrays
 from medgym.sources.studies.medmnist import MedMNIST, file_name
 from medgym.sources.studies.medmnist_sets import SETS
+from tests.serving.hub import Hub, fetched_cases
 
 COUNTS = {"train": 5, "val": 2, "test": 3}
 
@@ -191,3 +192,15 @@ def test_an_image_that_is_not_there(folder: Path) -> None:
     with pytest.raises(UserError, match="has 3 images, and no number 7"):
         open_image(ref)
     assert isinstance(open_image(case.images[0]), Study)
+
+
+def test_through_the_hub(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    held = _written(folder, "breastmnist")
+    chosen = ("breastmnist.npz",)
+    cases = fetched_cases(
+        hub, "medmnist", folder, "test", tmp_path / "data", "set=breastmnist", files=chosen
+    )
+    assert [
+        np.array_equal(open_image(case.images[0]).pixels, pixels)
+        for case, pixels in zip(cases, held["test_images"], strict=True)
+    ] == [True] * 3

@@ -11,6 +11,7 @@ import medgym
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.scorer import grade
+from tests.serving.hub import Hub, fetched_cases
 
 PAIRS = [
     {
@@ -169,3 +170,12 @@ def test_a_copy_without_images_or_keys(folder: Path, tmp_path: Path) -> None:
     (folder / "TestSet_VQA_ReportGeneration.json").write_text('[{"image_path": ')
     with pytest.raises(UserError, match="is no whole JSON file"):
         len(_cases(folder, "vqa"))
+
+
+def test_through_the_hub(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "data" / "temmed-bench"
+    copy.mkdir(parents=True)
+    (copy / "PNG").symlink_to(folder / "PNG")
+    cases = fetched_cases(hub, "temmed-bench", folder, "vqa", tmp_path / "data")
+    assert [case.answer for case in cases] == ["Yes", "No"]
+    assert open_image(cases[0].images[1]).pixels[0, 0] == 20

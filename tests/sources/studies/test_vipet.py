@@ -11,6 +11,7 @@ import pytest
 import medgym
 from medgym.errors import UserError
 from medgym.imaging.study import open_image, open_study
+from tests.serving.hub import Hub, fetched_cases
 
 REPORT = {
     "Nhận định kết quả": "Hình ảnh khối u phổi phải.",
@@ -162,3 +163,10 @@ def test_a_volume_that_is_not_there_costs_its_own_case(folder: Path) -> None:
     case = _cases(folder, "all")[0]
     with pytest.raises(UserError, match="no such array"):
         open_image(case.images[0])
+
+
+def test_through_the_hub(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    volumes = ("PETCT*/*/CT/*", "PETCT*/*/PET/*")
+    cases = fetched_cases(hub, "vipet-reportgen", folder, "all", tmp_path / "data", files=volumes)
+    assert [case.answer for case in cases] == [case.answer for case in _cases(folder, "all")]
+    assert open_image(cases[0].images[0]).modality == "CT"

@@ -1,0 +1,62 @@
+"""Which rows are seen to make a case from whole columns, so that a million need not be made."""
+
+from typing import TYPE_CHECKING
+
+from medgym.cases import LETTERS
+from medgym.sources.own.columns import Columns
+from medgym.sources.own.reading import Look, Rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow
+    from numpy.typing import NDArray
+
+    from medgym.sources.own.cases import Told
+
+
+def look_at(rows: Rows, columns: Columns, told: "Told") -> Look | None:
+    """What sees from the columns of a batch which rows make a case; all others are made to know.
+
+    None where each row has to be looked at by itself: lists of options, boxes, accepted answers.
+    """
+    if len(columns.options) == 1 or columns.region or columns.accepted or columns.type:
+        return None
+    if told.type not in (None, "open"):
+        return None
+    texts = [name for name in columns.image if name not in rows.files[0].images]
+
+    def look(batch: "pyarrow.RecordBatch") -> "NDArray[np.bool_]":
+        import pyarrow.compute as compute
+
+        def holds(name: str, pattern: str = r"\S") -> "pyarrow.Array":
+            return compute.match_substring_regex(batch.column(name), pattern)
+
+        good = compute.and_(holds(columns.question[0]), holds(columns.answer[0]))
+        for name in columns.id:
+            good = compute.and_(good, holds(name))
+        for name in texts:
+            # A list, several names or an address are looked at by themselves.
+            good = compute.and_(good, holds(name, r"^[^\s|\[{(][^|:]*$"))
+        if columns.options:
+            good = compute.and_(good, _has_gold(batch, columns, told.gold))
+            for name in columns.options:
+                good = compute.and_(good, holds(name))
+        seen: NDArray[np.bool_] = good.to_numpy(zero_copy_only=False)
+        return seen
+
+    return look
+
+
+def _has_gold(batch: "pyarrow.RecordBatch", columns: Columns, gold: str) -> "pyarrow.Array":
+    import pyarrow
+    import pyarrow.compute as compute
+
+    answer = batch.column(columns.answer[0])
+    if gold != "text":
+        signs = LETTERS if gold == "letter" else map(str, range(len(LETTERS)))
+        known = list(signs)[: len(columns.options)]
+        return compute.is_in(answer, value_set=pyarrow.array(known))
+    found = compute.equal(answer, batch.column(columns.options[0]))
+    for name in columns.options[1:]:
+        found = compute.or_(found, compute.equal(answer, batch.column(name)))
+    return found
