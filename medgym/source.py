@@ -1,9 +1,10 @@
 """What a source of cases is: named splits of lazy cases, and the images that its URIs name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
+from medgym.case_checks.report import CheckRow
 from medgym.cases import Case
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import ImageRef, ImagingStudy, Study
@@ -28,6 +29,9 @@ class Source(ABC):
     """Whether each of its cases has an answer or a region. Where a source says so, training need
     not make all cases to find it out before it begins."""
 
+    checked_cases: ClassVar[int | None] = None
+    """How many cases of a split `medgym cases check` looks at unless it is told; None for all."""
+
     def __init__(self) -> None:  # noqa: B027 - a source without options needs nothing here
         pass
 
@@ -45,6 +49,16 @@ class Source(ABC):
         """What every result that uses a split has to say of it: that it shares patients with
         another one, as it was published, or that the copy is not the published one. A sentence
         each, without a full stop."""
+        return ()
+
+    def check(self, splits: Mapping[str, Sequence[Case]], *, quick: bool) -> Iterable[CheckRow]:
+        """What this source itself can check of its cases, beside what `medgym cases check` looks
+        at in all: a row for each check.
+
+        Args:
+            splits: the cases that are checked, by split.
+            quick: leave out what takes long.
+        """
         return ()
 
     @classmethod

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from pydantic import ValidationError
 from medgym.case_checks.findings import Findings
 from medgym.case_checks.images import ImageFindings, Leak
 from medgym.case_checks.report import CheckReport, CheckRow
-from medgym.case_spec import file_named, parse_spec, sliced, splits_of
-from medgym.cases import Case, CaseList, open_cases
+from medgym.case_order import seed_in
+from medgym.case_paths import with_absolute_paths
+from medgym.case_spec import file_named, parse_spec, quoted, sliced, splits_of
+from medgym.cases import Case, CaseList
+from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.files import read_text
@@ -23,6 +27,7 @@ from medgym.leaks.scan import scan
 from medgym.progress import progress
 from medgym.source import Source
 from medgym.sources.clean import GROUPS, SUFFIX
+from medgym.sources.published import PublishedSource
 from medgym.storage.atomic import write_atomic
 
 REPORT = "report.json"
@@ -102,12 +107,14 @@ def check_cases(
     """
     file = file_named(spec)
     if file is not None:
-        cases, wrong = _read(Path(file["path"]))
-        splits = _by_split([case for case in cases[sliced(spec, file)]])
-        source, given = None, tuple(wrong)
+        cases, row = _read(Path(file["path"]))
+        splits = _by_split(cases[sliced(spec, file)][:most])
+        source, given = None, [row]
     else:
         source, splits = _opened(spec, most)
-        given = ()
+        given = []
+    if not any(splits.values()):
+        raise UserError(f"{spec!r} names no case; fix: widen the slice")
     declared = _declared(source, splits)
     found = Findings(splits)
     place = _kept_in(spec) if out is None else out / PROGRESS
@@ -137,27 +144,30 @@ def check_cases(
     return checked
 
 
-def _opened(spec: str, most: int | None) -> tuple[Source | None, dict[str, CaseList]]:
-    """The source of a spec, and its cases by split."""
+def _opened(spec: str, most: int | None) -> tuple[Source, dict[str, CaseList]]:
+    """The source of a spec, and its cases by split. What a count is, is a check of its own, so a
+    copy with other counts is opened all the same."""
     from medgym.registry import load
 
     names = [name for name in splits_of(spec) if not name.endswith(SUFFIX)]
-    whole = [f"{spec}:{name}" for name in names] or [spec]
-    parts = [parse_spec(each) for each in whole]
-    options = {key: value for key, value in parts[0].options if key != "shuffle"}
-    with calling(f"the source {parts[0].source!r}"):
-        source = load("sources", parts[0].source)(**options)
-    if not isinstance(source, Source):
-        source = None
-    if getattr(source, "counts", None) == "published" and "counts" not in options:
-        # What the counts are is a check of its own, so cases of others can be looked at as well.
-        head = spec[: len(spec) - len(f":{spec.rpartition(':')[2]}")] if not names else spec
-        rest = "" if names else spec[len(head) :]
-        whole = [f"{head},counts=any{rest}:{name}" for name in names] or [
-            f"{head},counts=any{rest}"
-        ]
+    part = parse_spec(f"{spec}:{quoted(names[0])}" if names else spec)
+    options = dict(part.options)
+    seed = seed_in(options)
+    called = f"the source {part.source!r}"
+    with calling(called):
+        kind = load("sources", part.source)
+        if isinstance(kind, type) and issubclass(kind, PublishedSource):
+            options.setdefault("counts", "any")
+        source: Source = kind(**options)
+        for name in names or [part.split]:
+            if name not in source.splits:
+                raise source.split_error(name)
     limit = most if most is not None else getattr(source, "checked_cases", None)
-    opened = {part.split: open_cases(each)[:limit] for part, each in zip(parts, whole, strict=True)}
+    opened = {}
+    for name in names or [part.split]:
+        made = CheckedSequence(called, partial(source.cases, name), Case)
+        cases = CaseList(made)
+        opened[name] = (cases if seed is None else cases.shuffled(seed))[part.slice][:limit]
     return source, opened
 
 
@@ -176,7 +186,7 @@ def _by_split(cases: Sequence[Case]) -> dict[str, CaseList]:
     return {split: CaseList(tuple(each)) for split, each in found.items()}
 
 
-def _read(path: Path) -> tuple[list[Case], list[CheckRow]]:
+def _read(path: Path) -> tuple[list[Case], CheckRow]:
     """The cases of a file, and a row on the lines that hold none."""
     cases: list[Case] = []
     wrong: list[str] = []
@@ -184,7 +194,7 @@ def _read(path: Path) -> tuple[list[Case], list[CheckRow]]:
         if not line.strip():
             continue
         try:
-            cases.append(Case.model_validate_json(line))
+            cases.append(with_absolute_paths(Case.model_validate_json(line), path.parent))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the line"
@@ -193,9 +203,8 @@ def _read(path: Path) -> tuple[list[Case], list[CheckRow]]:
         first_fault = f" ({wrong[0]})" if wrong else ""
         raise UserError(f"{path} holds no case{first_fault}; fix: see docs/your-data.md")
     figure = f"{len(wrong):,} lines hold no case" if wrong else f"all {len(cases):,} lines"
-    verdict = "fail" if wrong else "pass"
     row = CheckRow("each line is a case", "fail" if wrong else "pass", figure, "; ".join(wrong[:3]))
-    return cases, [row] if verdict else []
+    return cases, row
 
 
 def _kept_in(spec: str) -> Path:

@@ -50,7 +50,7 @@ def scan(
     kept: KeptFingerprints | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Scanned:
-    """Take the fingerprints of images; those that cannot be opened are named, and cost nothing else.
+    """Take the fingerprints of images; those that cannot be opened are named.
 
     Args:
         refs: where they are. One that is named twice is opened once.
