@@ -15,7 +15,7 @@ from medgym.leaks.search import near_pairs
 
 
 @dataclass(frozen=True)
-class Place:
+class CasePlace:
     """A case and the one of its images that is meant."""
 
     split: str
@@ -33,8 +33,8 @@ class Leak:
         same_question: whether the two ask the same of it.
     """
 
-    first: Place
-    second: Place
+    first: CasePlace
+    second: CasePlace
     likeness: float
     exact: bool
     same_question: bool
@@ -163,9 +163,9 @@ class ImageFindings:
             found[case.split].append(case)
         return found
 
-    def _place(self, case: SeenCase, number: int) -> Place:
+    def _place(self, case: SeenCase, number: int) -> CasePlace:
         ref = next(ref for ref in case.images if self._scanned.number.get(ref) == number)
-        return Place(self._found.names[case.split], case.id, ref)
+        return CasePlace(self._found.names[case.split], case.id, ref)
 
     def _name(self, leak: Leak) -> str:
         return leak.first.case
