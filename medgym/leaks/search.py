@@ -37,7 +37,7 @@ Picture = Callable[[int], "NDArray[np.uint8] | None"]
 
 
 @dataclass(frozen=True)
-class Pair:
+class NearPair:
     """Two images, by their numbers, that show one image.
 
     Attributes:
@@ -56,7 +56,7 @@ def near_pairs(
     prints: Sequence[Fingerprint],
     apart: NDArray[np.uint64] | None = None,
     picture: Picture | None = None,
-) -> list[Pair]:
+) -> list[NearPair]:
     """Pairs of images that show one image, of different `sha256`.
 
     Args:
@@ -73,11 +73,11 @@ def near_pairs(
     first, second, window = _candidates(codes, usable, apart)
     if not len(first):
         return []
-    found: list[Pair] = []
+    found: list[NearPair] = []
     for start in range(0, len(first), BLOCK):
         part = slice(start, start + BLOCK)
         found += _agreed(prints, first[part], second[part], window[part], picture)
-    best: dict[tuple[int, int], Pair] = {}
+    best: dict[tuple[int, int], NearPair] = {}
     for pair in found:
         key = pair.first, pair.second
         if key not in best or best[key].likeness < pair.likeness:
@@ -109,7 +109,7 @@ def _agreed(
     second: Ints,
     window: Ints,
     picture: Picture | None,
-) -> Iterator[Pair]:
+) -> Iterator[NearPair]:
     """The pairs of a block whose detail agrees."""
     one = details(np.stack([prints[i].thumb for i in first]))
     other = details(np.stack([prints[i].thumb for i in second]))
@@ -128,7 +128,7 @@ def _agreed(
             if closer is None:
                 continue
             likeness = closer
-        yield Pair(min(a, b), max(a, b), min(likeness, 1.0))
+        yield NearPair(min(a, b), max(a, b), min(likeness, 1.0))
 
 
 def _closer(
