@@ -8,6 +8,7 @@ from typing import Protocol
 from medgym.cases import AnswerType, Case, CaseKey
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
+from medgym.regions import Region
 from medgym.scorable import unscorable
 from medgym.sources.own import cell
 from medgym.sources.own.cell import RowFault
@@ -246,7 +247,7 @@ class RowReader:
             return self.told.type
         return cell.guessed_type(answer) if answer else "region"
 
-    def _regions(self, row: int) -> "tuple[cell.Region, ...]":
+    def _regions(self, row: int) -> tuple[Region, ...]:
         names = self.columns.region
         return cell.regions(self.rows.text(names[0], row), names[0]) if names else ()
 
