@@ -28,6 +28,7 @@ OTHERS = ("path", "images", "gold", "delimiter", "name")
 """The options beside those that name columns."""
 
 _SPLITS = 100
+_OF_A_CASE = {"id", "images", "question", "answer", "group", "source", "split"}
 
 
 class TableSource(Source):
@@ -52,6 +53,11 @@ class TableSource(Source):
             raise UserError("the source table needs a file; fix: write table,path=FILE.csv:all")
         self.path = Path(options["path"]).expanduser()
         self.rows = Rows([TableFile(self.path, options.get("delimiter"))])
+        if set(self.rows.names) >= _OF_A_CASE:
+            raise UserError(
+                f"{self.path} is a file of cases already; fix: name it by itself, without "
+                "table,path="
+            )
         name = options.get("name", self.name)
         columns, self.told = described(self.path, self.rows.names, options, name)
         self.columns = read(self.rows, columns, self.told, "type" in options)
