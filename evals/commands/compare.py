@@ -81,7 +81,16 @@ def _print(first: str, second: str, rows: Sequence[Compared], lenient: bool) -> 
     for line in protocol(first, second):
         print(f"  the protocol differs in {safe_line(line)}")
     several = len(rows) > 1
-    headings = ("benchmark", "cases", "first", "second", "difference", "95 % interval", "p", "verdict")
+    headings = (
+        "benchmark",
+        "cases",
+        "first",
+        "second",
+        "difference",
+        "95 % interval",
+        "p",
+        "verdict",
+    )
     lines = []
     for each in rows:
         gap = each.difference.interval

@@ -64,9 +64,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_its_begin(
 
 def test_a_file_that_ends_early_is_refused(hub: Hub, client: Any, tmp_path: Path) -> None:
     hub.faults["data/pears.zip"] = Faults(short=5)
-    with pytest.raises(
-        RunError, match=r"ended after 319,995 bytes \(expected 320,000\)"
-    ):
+    with pytest.raises(RunError, match=r"ended after 319,995 bytes \(expected 320,000\)"):
         get(tmp_path)
     assert not (tmp_path / "pears" / "data" / "pears.zip").exists()
 
