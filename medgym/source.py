@@ -1,9 +1,10 @@
 """What a source of cases is: named splits of lazy cases, and the images that its URIs name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
+from medgym.case_checks.report import CheckRow
 from medgym.cases import Case
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import ImageRef, ImagingStudy, Study
@@ -32,6 +33,9 @@ class Source(ABC):
     """Whether no group can be in two of its splits, whatever is read. Where a source says so, its
     cases are not compared before training."""
 
+    checked_cases: ClassVar[int | None] = None
+    """How many cases of a split `medgym cases check` looks at unless it is told; None for all."""
+
     def __init__(self) -> None:  # noqa: B027 - a source without options needs nothing here
         pass
 
@@ -56,6 +60,16 @@ class Source(ABC):
 
         Training on one split and judging on another that shares its groups is refused. Where the
         leak is declared it is not; the results carry the counts and the declaration then."""
+        return ()
+
+    def check(self, splits: Mapping[str, Sequence[Case]], *, quick: bool) -> Iterable[CheckRow]:
+        """What this source itself can check of its cases, beside what `medgym cases check` looks
+        at in all: a row for each check.
+
+        Args:
+            splits: the cases that are checked, by split.
+            quick: leave out what takes long.
+        """
         return ()
 
     @classmethod

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medgym.case_spec import splits_of
+from medgym.case_spec import quoted, splits_of
 from medgym.cases import LETTERS, Case, open_cases
 from medgym.commands.printing import print_json, print_table, safe_line
 from medgym.commands.shared_options import AsJson, CasesSpec
@@ -29,11 +29,13 @@ def list_cases(
     """
     splits = splits_of(spec)
     if splits:
-        counts = {split: len(open_cases(f"{spec}:{split}")) for split in splits}
+        counts = {split: len(open_cases(f"{spec}:{quoted(split)}")) for split in splits}
         if as_json:
             print_json({"splits": counts})
         else:
-            print_table([(f"{spec}:{split}", f"{n:,} cases") for split, n in counts.items()])
+            print_table(
+                [(f"{spec}:{quoted(split)}", f"{n:,} cases") for split, n in counts.items()]
+            )
         return
     found = open_cases(spec)
     shown = list(found[:limit])

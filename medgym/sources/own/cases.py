@@ -8,6 +8,7 @@ from typing import Protocol
 from medgym.cases import AnswerType, Case, CaseKey
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
+from medgym.regions import Region
 from medgym.scorable import unscorable
 from medgym.sources.own import cell
 from medgym.sources.own.cell import RowFault
@@ -51,6 +52,9 @@ class RowImages(Protocol):
 
     def group(self, ref: ImageRef) -> str:
         """What only the same image has, too."""
+
+    def modality(self, ref: ImageRef) -> str | None:
+        """The modality that an image itself says, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ class RowReader:
             RowFault: it makes none.
         """
         images = self._images.refs(row)
-        return self._case(row, images, self.group(row, images))
+        modality = self._images.modality(images[0]) if images else None
+        return self._case(row, images, self.group(row, images), modality)
 
     def fault(self, row: int) -> str | None:
         """Why a row makes no case; None where it makes one. No image is read."""
@@ -121,7 +126,9 @@ class RowReader:
         except RowFault as fault:
             return str(fault)
 
-    def _case(self, row: int, images: tuple[ImageRef, ...], group: str) -> Case:
+    def _case(
+        self, row: int, images: tuple[ImageRef, ...], group: str, modality: str | None = None
+    ) -> Case:
         options, given = self.options(row), self._text("answer", row)
         answer = self._gold(row, given, options) if given.strip() else ""
         shown = tuple(option for option in options if option.strip())
@@ -135,7 +142,7 @@ class RowReader:
             accepted=self._accepted(row, options),
             answer_type=self._type(row, options, answer),
             regions=self._regions(row),
-            modality=self.told.modality or cell.modality(self._text("modality", row)),
+            modality=self.told.modality or cell.modality(self._text("modality", row)) or modality,
             body_part=self._text("body_part", row) or None,
             specialty=self._text("specialty", row) or None,
             language=self._text("language", row).strip() or self.told.language,
@@ -240,7 +247,7 @@ class RowReader:
             return self.told.type
         return cell.guessed_type(answer) if answer else "region"
 
-    def _regions(self, row: int) -> "tuple[cell.Region, ...]":
+    def _regions(self, row: int) -> tuple[Region, ...]:
         names = self.columns.region
         return cell.regions(self.rows.text(names[0], row), names[0]) if names else ()
 

@@ -47,7 +47,9 @@ def header(path: Path, delimiter: str) -> list[str]:
     Raises:
         UserError: there is none, or one stands there twice.
     """
-    names = next(csv.reader(io.StringIO(_head(path), newline=""), delimiter=delimiter), [])
+    first = next(csv.reader(io.StringIO(_head(path), newline=""), delimiter=delimiter), [])
+    # Spreadsheets write blank columns at the end of each row.
+    names = [name if name.strip() else f"column {n}" for n, name in enumerate(first, start=1)]
     if not names:
         raise UserError(f"{path} is empty; fix: write a line with the names of its columns first")
     for name in names:
@@ -92,7 +94,9 @@ def _read(
     with open_regular(path, "table") as stream:
         yield from pyarrow.csv.open_csv(
             stream,
-            read_options=pyarrow.csv.ReadOptions(block_size=block),
+            read_options=pyarrow.csv.ReadOptions(
+                block_size=block, column_names=names, skip_rows_after_names=1
+            ),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pyarrow.string()), strings_can_be_null=False

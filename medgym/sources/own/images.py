@@ -116,6 +116,10 @@ class TableImages:
             return held.digest(ref)
         return ref.uri if ref.member is None else f"{ref.uri}/{ref.member}"
 
+    def modality(self, ref: ImageRef) -> str | None:
+        """It is not known: no file is opened."""
+        return None
+
 
 def missing(ref: ImageRef) -> bool:
     """Whether an image is a file that is not there."""

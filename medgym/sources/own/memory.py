@@ -146,6 +146,10 @@ class _Held:
             return ref.uri
         return "image-" + hashlib.sha256(ref.uri.encode()).hexdigest()[:16]
 
+    def modality(self, ref: ImageRef) -> str | None:
+        """It is not known."""
+        return None
+
 
 def _names(rows: Any) -> Sequence[str]:
     known: Any = getattr(rows, "column_names", None)

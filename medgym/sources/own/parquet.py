@@ -63,7 +63,7 @@ class ParquetImages:
         """What says of an image that it is the same as another one: the hash of its file."""
         held = held_member(self._path, ref.member or "")
         held.file.seek(0)
-        return "image-" + hashlib.file_digest(held.file, "sha256").hexdigest()[:16]
+        return "image-" + hashlib.sha256(held.file.read()).hexdigest()[:16]
 
 
 def columns_of(path: Path) -> tuple[dict[str, ParquetImages], list[str]]:
@@ -149,7 +149,7 @@ def _holds_images(kind: Any) -> bool:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return _holds_images(kind.value_type)
     if types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0
+        return bool(kind.get_field_index("bytes") >= 0)
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 

@@ -314,7 +314,7 @@ class PhantomSource(Source):
     """
 
     name: ClassVar[str] = "phantom"
-    splits: ClassVar[tuple[str, ...]] = tuple(SPLITS)
+    splits = tuple(SPLITS)
     all_gold = True
     groups_apart = True
 

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from medgym.case_spec import write_spec
-from medgym.cases import open_cases
+from medgym.cases import open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
 
@@ -242,6 +242,25 @@ def test_a_table_by_itself_names_its_spec(stranger: str) -> None:
         assert len(open_cases(spec(stranger, split))) == count
     with pytest.raises(UserError, match="is a table; fix: write table,path="):
         open_cases(f"{stranger}[:5]")
+
+
+def test_blank_columns_of_a_spreadsheet_are_no_matter(tmp_path: Path) -> None:
+    path = table(tmp_path, "image,question,answer,,\na.png,Is it?,yes,,\n,,,,\n")
+    cases = open_cases(spec(path))
+    assert ([case.answer for case in cases], len(cases.dropped)) == (["yes"], 1)
+
+
+def test_a_file_of_cases_is_no_table(tmp_path: Path) -> None:
+    write_cases(open_cases("phantom:test[:2]"), tmp_path / "mine.jsonl")
+    with pytest.raises(UserError, match="is a file of cases already; fix: name it by itself"):
+        open_cases(spec(str(tmp_path / "mine.jsonl")))
+    assert len(open_cases(tmp_path / "mine.jsonl")) == 2
+
+
+def test_a_split_of_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path, "image,question,answer,split\na.png,Is it?,yes,fold: 1\n")
+    assert main(["cases", spec(path, "")]) == 0
+    assert f"{spec(path, 'fold: 1')}  1 cases" in capsys.readouterr().out
 
 
 def test_slices_and_limits_work(stranger: str, capsys: pytest.CaptureFixture[str]) -> None:
