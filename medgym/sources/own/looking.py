@@ -28,15 +28,17 @@ def look_at(rows: Rows, columns: Columns, told: "Told") -> Look | None:
     def look(batch: "pyarrow.RecordBatch") -> "NDArray[np.bool_]":
         import pyarrow.compute as compute
 
-        def holds(name: str, pattern: str = r"\S") -> "pyarrow.Array":
-            return compute.match_substring_regex(batch.column(name), pattern)
+        def holds(name: str) -> "pyarrow.Array":
+            text = compute.utf8_trim_whitespace(batch.column(name))
+            return compute.greater(compute.binary_length(text), 0)
 
         good = compute.and_(holds(columns.question[0]), holds(columns.answer[0]))
         for name in columns.id:
             good = compute.and_(good, holds(name))
         for name in texts:
             # A list, several names or an address are looked at by themselves.
-            good = compute.and_(good, holds(name, r"^[^\s|\[{(][^|:]*$"))
+            plain = compute.match_substring_regex(batch.column(name), r"^[^\s|\[{(][^|:]*$")
+            good = compute.and_(good, compute.and_(holds(name), plain))
         if columns.options:
             good = compute.and_(good, _has_gold(batch, columns, told.gold))
             for name in columns.options:
