@@ -1,9 +1,10 @@
 """What a source of cases is: named splits of lazy cases, and the images that its URIs name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
+from medgym.case_checks.report import CheckRow
 from medgym.cases import Case
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import ImageRef, ImagingStudy, Study
@@ -14,7 +15,7 @@ class Source(ABC):
 
     It is built from the options of a case spec (`phantom,look=ct:train` builds it with `look="ct"`)
     and raises `UserError` on one that it does not know. A source must never put one `group` into
-    two of its splits; where a published data set does, `notes` says so.
+    two of its splits; where a published data set does, `leaks` says so.
     """
 
     name: ClassVar[str]
@@ -27,6 +28,13 @@ class Source(ABC):
     all_gold: ClassVar[bool] = False
     """Whether each of its cases has an answer or a region. Where a source says so, training need
     not make all cases to find it out before it begins."""
+
+    groups_apart: ClassVar[bool] = False
+    """Whether no group can be in two of its splits, whatever is read. Where a source says so, its
+    cases are not compared before training."""
+
+    checked_cases: ClassVar[int | None] = None
+    """How many cases of a split `medgym cases check` looks at unless it is told; None for all."""
 
     def __init__(self) -> None:  # noqa: B027 - a source without options needs nothing here
         pass
@@ -45,6 +53,23 @@ class Source(ABC):
         """What every result that uses a split has to say of it: that it shares patients with
         another one, as it was published, or that the copy is not the published one. A sentence
         each, without a full stop."""
+        return ()
+
+    def leaks(self, split: str) -> tuple[str, ...]:
+        """Those of `notes` that declare what a split shares with others, as it was published.
+
+        Training on one split and judging on another that shares its groups is refused. Where the
+        leak is declared it is not; the results carry the counts and the declaration then."""
+        return ()
+
+    def check(self, splits: Mapping[str, Sequence[Case]], *, quick: bool) -> Iterable[CheckRow]:
+        """What this source itself can check of its cases, beside what `medgym cases check` looks
+        at in all: a row for each check.
+
+        Args:
+            splits: the cases that are checked, by split.
+            quick: leave out what takes long.
+        """
         return ()
 
     @classmethod

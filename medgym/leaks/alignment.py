@@ -58,7 +58,7 @@ def fitted(first: Floats, second: Floats, windows: Floats, steps: int = 8) -> tu
     own = np.array([0, 1, 0, 1], np.float32)
     for _ in range(steps):
         scale = (spread / np.maximum(_spread(seen), 1e-6))[:, None, None]
-        seen = seen * scale
+        seen = (seen * scale).astype(np.float32, copy=False)
         missing = (first - seen)[:, inner, inner]
         right = (seen[:, inner, after] - seen[:, inner, before]) * (side / 2)
         lower = (seen[:, after, inner] - seen[:, before, inner]) * (side / 2)

@@ -104,9 +104,26 @@ def fingerprint_of(study: Study) -> Fingerprint:
 
 def picture_of(ref: ImageRef, side: int) -> NDArray[np.uint8]:
     """An image, grey, at a side; of several the middle one. `UserError` if it cannot be opened."""
+    return thumb_of(_middle(ref), side)
+
+
+def shown_image(ref: ImageRef, side: int) -> Image.Image:
+    """An image as it is shown, its longer side as given; of several the middle one.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    study = _middle(ref)
+    width, height = study.size
+    scale = side / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return study.render((0.0, 0.0, float(width), float(height)), size)
+
+
+def _middle(ref: ImageRef) -> Study:
     study, places = _places(ref)
     place = places[len(places) // 2]
-    return thumb_of(decoded(study, ref, place) if len(places) == 1 else study.image(*place), side)
+    return decoded(study, ref, place) if len(places) == 1 else study.image(*place)
 
 
 def thumb_of(study: Study, side: int = SIDE) -> NDArray[np.uint8]:

@@ -37,7 +37,7 @@ Picture = Callable[[int], "NDArray[np.uint8] | None"]
 
 
 @dataclass(frozen=True)
-class Pair:
+class NearPair:
     """Two images, by their numbers, that show one image.
 
     Attributes:
@@ -56,7 +56,7 @@ def near_pairs(
     prints: Sequence[Fingerprint],
     apart: NDArray[np.uint64] | None = None,
     picture: Picture | None = None,
-) -> list[Pair]:
+) -> list[NearPair]:
     """Pairs of images that show one image, of different `sha256`.
 
     Args:
@@ -73,11 +73,11 @@ def near_pairs(
     first, second, window = _candidates(codes, usable, apart)
     if not len(first):
         return []
-    found: list[Pair] = []
+    found: list[NearPair] = []
     for start in range(0, len(first), BLOCK):
         part = slice(start, start + BLOCK)
         found += _agreed(prints, first[part], second[part], window[part], picture)
-    best: dict[tuple[int, int], Pair] = {}
+    best: dict[tuple[int, int], NearPair] = {}
     for pair in found:
         key = pair.first, pair.second
         if key not in best or best[key].likeness < pair.likeness:
@@ -86,8 +86,21 @@ def near_pairs(
 
 
 def is_near(first: Fingerprint, second: Fingerprint) -> bool:
-    """Whether two images show one image, by their fingerprints alone."""
-    return first.sha256 == second.sha256 or bool(near_pairs((first, second)))
+    """Whether two images show one image, by their fingerprints alone. Cheap where they do not."""
+    if first.sha256 == second.sha256:
+        return True
+    if first.is_flat or second.is_flat:
+        return False
+    prints = first, second
+    for one, other in ((0, 1), (1, 0)):
+        apart = np.bitwise_count(prints[one].codes[0] ^ prints[other].codes)
+        long = apart[:, 2:].sum(axis=1)
+        near = np.flatnonzero((apart[:, :2].min(axis=1) <= NEAR) & (long <= NEAR_LONG))
+        if len(near):
+            window = near[[np.argmin(long[near])]]
+            if any(_agreed(prints, np.array([one]), np.array([other]), window, None)):
+                return True
+    return False
 
 
 def _agreed(
@@ -96,7 +109,7 @@ def _agreed(
     second: Ints,
     window: Ints,
     picture: Picture | None,
-) -> Iterator[Pair]:
+) -> Iterator[NearPair]:
     """The pairs of a block whose detail agrees."""
     one = details(np.stack([prints[i].thumb for i in first]))
     other = details(np.stack([prints[i].thumb for i in second]))
@@ -115,7 +128,7 @@ def _agreed(
             if closer is None:
                 continue
             likeness = closer
-        yield Pair(min(a, b), max(a, b), min(likeness, 1.0))
+        yield NearPair(min(a, b), max(a, b), min(likeness, 1.0))
 
 
 def _closer(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from medgym.case_checks.report import CheckRow
 from medgym.cases import Case
 from medgym.errors import UserError, unknown
 from medgym.source import Source
@@ -50,9 +51,11 @@ class PublishedSource(Source):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "card" in cls.__dict__ and "splits" in cls.__dict__:
-            if "regrouped" not in cls.__dict__:
-                cls.regrouped = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
-            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in cls.regrouped))
+            chosen = cls.__dict__.get("regrouped")
+            if chosen is None:
+                chosen = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
+            cls.regrouped = chosen
+            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in chosen))
 
     def __init__(self, data: str | None = None, counts: str = "published") -> None:
         if counts not in COUNTS:
@@ -97,6 +100,21 @@ class PublishedSource(Source):
                 )
         return loaded
 
+    def check(self, splits: Mapping[str, Sequence[Case]], *, quick: bool) -> Iterable[CheckRow]:
+        """Whether the counts of each split are those of the card."""
+        for split in splits:
+            if split.endswith(SUFFIX):
+                continue
+            wrong = _differences(
+                self.expected_counts(split), self.found_counts(split, self.load(split))
+            )
+            yield CheckRow(
+                f"the counts of {split} are those of the card",
+                "fail" if wrong else "pass",
+                "; ".join(wrong) or f"revision {self.card.revision}",
+                f"fetch it again (medgym cases get {self.card.name})" if wrong else "",
+            )
+
     def notes(self, split: str) -> tuple[str, ...]:
         """The leaks of the published splits, and that the copy may be another one."""
         other = f"the counts of {self.card.name} were not held to those published"
@@ -109,6 +127,10 @@ class PublishedSource(Source):
             f"in several of {', '.join(self.regrouped or ())} again, by group{by}",
             *said,
         )
+
+    def leaks(self, split: str) -> tuple[str, ...]:
+        """Those of the card that `notes` holds."""
+        return tuple(note for note in self.notes(split) if note in self.card.leaks)
 
     def files(self, pattern: str) -> list[Path]:
         """The files of the local copy that a pattern with a `*` names, by their names.

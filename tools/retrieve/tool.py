@@ -1,12 +1,12 @@
 """`retrieve`: passages and solved cases that match a query, by BM25, with a guard against leaks.
 
 The guard (`allowed`) is asked about each document when it is about to be handed out, and nothing is
-handed out but through it: no case with the id, the group or an image (by URI or by pixels) of the
-case that is being played, no case outside the training split, and no passage that names the case or
-its group. What cannot be checked, as an image that does not open, is withheld.
+handed out but through it: no case with the id, the group or an image (by URI, by pixels, or as a
+near duplicate) of the case that is being played, no case outside the training split, and no passage
+that names the case or its group. What cannot be checked, as an image that does not open, is
+withheld.
 """
 
-import hashlib
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,8 +23,11 @@ from medgym.case_spec import parse_spec
 from medgym.cases import LETTERS, Case, open_cases
 from medgym.errors import UserError
 from medgym.files import read_text
-from medgym.imaging.slides.image import SlideImage
-from medgym.imaging.study import ImageRef, Study, open_image
+from medgym.imaging.opened import OpenedImage
+from medgym.imaging.study import ImageRef, open_image
+from medgym.leaks.fingerprint import Fingerprint, fingerprint_of
+from medgym.leaks.search import is_near
+from medgym.sources.clean import published
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
 
@@ -66,46 +70,42 @@ class Document:
     images: tuple[ImageRef, ...] = ()
 
     @cached_property
-    def hashes(self) -> frozenset[str]:
-        """The hashes of the pixels of `images`, read once. Raises where one cannot be opened."""
-        return frozenset(pixel_hash(open_image(ref)) for ref in self.images)
+    def prints(self) -> tuple[Fingerprint, ...]:
+        """The fingerprints of `images`, taken once. Raises where one cannot be opened."""
+        return tuple(fingerprint_of(open_image(ref)) for ref in self.images)
 
 
-_OVERVIEW = 512
+_ASKED: WeakKeyDictionary[OpenedImage, Fingerprint] = WeakKeyDictionary()
 
 
-def pixel_hash(study: Study) -> str:
-    """The hash of an image's stored values, however its file is called or encoded.
-
-    Of a slide, which is too large to be read whole, it is that of an overview.
-    """
-    head = f"{study.pixels.dtype}{study.pixels.shape}".encode()
-    pixels = study.pixels
-    if isinstance(study, SlideImage):
-        width, height = study.size
-        pixels = np.asarray(study.render((0.0, 0.0, width, height), (_OVERVIEW, _OVERVIEW)))
-    return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+def _print_of(image: OpenedImage) -> Fingerprint:
+    """The fingerprint of an image of the case that is played, taken once for all its episodes."""
+    found = _ASKED.get(image)
+    if found is None:
+        found = _ASKED[image] = fingerprint_of(image.start)
+    return found
 
 
 def allowed(document: Document, workspace: Workspace) -> bool:
     """The guard: whether a document may be handed to the policy on the case of `workspace`.
 
-    Images are compared pixel for pixel: a re-encoded or cut copy of the same patient is for `group`
-    to catch.
+    Images are compared by their pixels and by perceptual hashes, so a copy that was re-encoded,
+    resized, made grey or cut by up to 5 % at a side is withheld too (see `medgym.leaks`).
     """
     if workspace.is_named(document.id) or workspace.is_named(document.group):
         return False
     if document.split is None:
         return True
-    if document.split != SPLIT:
+    if published(document.split) != SPLIT:
         return False
     if any(workspace.is_named(ref.uri) for ref in document.images):
         return False
     try:
-        theirs = document.hashes
+        theirs = document.prints
+        ours = [_print_of(image) for image in workspace.images]
+        return not any(is_near(one, other) for one in theirs for other in ours)
     except Exception:  # whatever hinders the check, what was not checked is not handed out
         return False
-    return theirs.isdisjoint(pixel_hash(study) for study in workspace.studies)
 
 
 class Retrieve(Tool):
@@ -136,7 +136,7 @@ class Retrieve(Tool):
         """
         if corpus is not None:
             open_cases(corpus)
-            if not corpus.endswith(".jsonl") and parse_spec(corpus).split != SPLIT:
+            if not corpus.endswith(".jsonl") and published(parse_spec(corpus).split) != SPLIT:
                 raise UserError(
                     f"cannot search {corpus}: only cases of the split {SPLIT!r} may be handed out; "
                     f"fix: name SOURCE:{SPLIT}"

@@ -7,11 +7,13 @@ from typer.core import TyperGroup
 
 from medgym.commands.cases.card import card
 from medgym.commands.cases.check import check
+from medgym.commands.cases.export import export
 from medgym.commands.cases.get import get
 from medgym.commands.cases.listing import list_cases
 from medgym.commands.cases.new import new
 from medgym.commands.cases.scrub import scrub
 from medgym.commands.cases.show import show
+from medgym.commands.cases.stats import stats
 
 
 class ListByDefault(TyperGroup):
@@ -42,6 +44,8 @@ def cases() -> None:
 app.command("list")(list_cases)
 app.command("show")(show)
 app.command("check")(check)
+app.command("stats")(stats)
+app.command("export")(export)
 app.command("get")(get)
 app.command("card")(card)
 app.command("scrub")(scrub)

@@ -1,51 +1,73 @@
 """The command `medgym cases check`: whether cases are what they claim."""
 
-from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from medgym.case_spec import splits_of
-from medgym.cases import open_cases
-from medgym.commands.printing import print_json
+from medgym.commands.printing import print_json, safe_line
 from medgym.commands.shared_options import AsJson
 from medgym.errors import RunError
-from medgym.progress import progress
+
+SHOWN = 10
+"""Pairs of cases that are printed; --out and --json have all."""
 
 
 def check(
     spec: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="What to check: phantom, or cases such as phantom:test."
+            metavar="SOURCE|CASES",
+            help="What to check: a source (all its splits), cases of one split, or FILE.jsonl.",
         ),
     ],
-    n: Annotated[int, typer.Option("--n", min=1, help="How many cases to check.")] = 800,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Write the report and a picture of what leaks into DIR."
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", min=1, help="At most this many cases of a split; of phantoms 800."),
+    ] = None,
     no_probe: Annotated[
-        bool, typer.Option("--no-probe", help="Omit the supervised probe.")
+        bool,
+        typer.Option("--no-probe", help="Omit what takes a source long, as a supervised probe."),
+    ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Look for exact copies only, not for near duplicates.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that phantoms are what they claim: no overview tells the kind, and the gold is true.
+    """Check cases: that they can be scored, that images open, and that no split leaks into another.
 
-    Exit status 1 where a check fails.
+    A check that was interrupted goes on where it stopped. Exit status 1 where a check fails.
 
-    Example: medgym cases check phantom
+    Example: medgym cases check phantom --n 100
     """
-    from medgym.sources.phantom.check import check_phantoms
+    from medgym.case_checks.run import PICTURE, REPORT, check_cases
 
-    found = open_cases(f"{spec}:test" if splits_of(spec) else spec)[:n]
-    with progress("cases", len(found)) as advance:
-        report = check_phantoms(found, probe=not no_probe, progress=lambda done, total: advance(1))
+    found = check_cases(spec, most=n, quick=no_probe, near=not exact, out=out)
+    rows = found.report.rows
     if as_json:
-        print_json([asdict(row) for row in report.rows])
+        print_json(found.as_dict())
     else:
-        for row in report.rows:
+        for row in rows:
             fix = f"; fix: {row.fix}" if row.fix else ""
-            print(f"{row.verdict}  {row.check}: {row.figure}{fix}")
-    failed = [row for row in report.rows if row.verdict == "fail"]
+            print(safe_line(f"{row.verdict}  {row.check}: {row.figure}{fix}", None))
+        for leak in found.leaks[:SHOWN]:
+            kind = "exact copy" if leak.exact else f"near duplicate, likeness {leak.likeness:.2f}"
+            print(safe_line(f"  {leak.first.case} and {leak.second.case}: {kind}"))
+        if len(found.leaks) > SHOWN:
+            print(f"  {len(found.leaks) - SHOWN:,} more such pairs (--out DIR or --json)")
+        if out is not None:
+            drawn = f" and {out / PICTURE}" if found.leaks else ""
+            print(f"the report is {out / REPORT}{drawn}")
+    failed = [row for row in rows if row.verdict == "fail"]
     if failed:
+        fix = f"; fix: {failed[0].fix}" if failed[0].fix else ""
         raise RunError(
-            f"{len(failed)} of {len(report.rows)} checks failed, the first: {failed[0].check}; "
-            f"fix: {failed[0].fix}"
+            f"{len(failed)} of {len(rows)} checks failed, the first: {failed[0].check}: "
+            f"{failed[0].figure}{fix}"
         )

@@ -10,6 +10,9 @@ from medgym.commands.printing import print_json, safe_line
 from medgym.commands.shared_options import AsJson, CasesSpec, ViewSize, cases_and_rules
 from medgym.errors import UserError
 
+MOST = 4
+"""Pictures of a case in a row."""
+
 
 def show(
     spec: CasesSpec,
@@ -31,23 +34,37 @@ def show(
 
     Example: medgym cases show phantom,question=kind:test --gold -n 8 --out phantoms.png
     """
+    from PIL import Image
+
     from medgym.imaging.drawing import sheet
+    from medgym.imaging.opened import UnreadableImage
 
     if out.suffix.lower() != ".png":
         raise UserError(f"--out {out} is no PNG file; fix: name it FILE.png")
     found, rules = cases_and_rules(spec, tools=(), view_size=view_size)
     tiles = []
+    unreadable: dict[str, str] = {}
     for case in found[:limit]:
-        workspace = rules.begin(case).workspace
-        pictures = drawn(case, workspace, side=side, full=full, gold=gold)
         caption = f"{case.id}: {case.answer}" if gold else case.id
+        try:
+            workspace = rules.begin(case).workspace
+            pictures = drawn(case, workspace, side=side, full=full, gold=gold)
+        except UnreadableImage as error:
+            unreadable[case.id] = str(error)
+            caption, pictures = f"unreadable: {caption}", [Image.new("RGB", (side, side), "grey")]
+        if len(pictures) > MOST:
+            lines = [pictures[at : at + MOST] for at in range(0, len(pictures), MOST)]
+            pictures = [sheet([("", line) for line in lines], 1)]
         tiles.append((safe_line(caption), pictures))
     out.parent.mkdir(parents=True, exist_ok=True)
     page = sheet(tiles, columns)
     page.save(out, optimize=True)
     if as_json:
-        print_json({"out": str(out), "cases": len(tiles), "size": list(page.size)})
+        shown = {"out": str(out), "cases": len(tiles), "size": list(page.size)}
+        print_json(shown | {"unreadable": unreadable})
     else:
+        for why in unreadable.values():
+            print(safe_line(why, None))
         print(f"{out}: {len(tiles)} cases, {page.width} x {page.height} pixels")
 
 

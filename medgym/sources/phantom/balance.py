@@ -1,40 +1,18 @@
 """What a check reports, and whether a table of counts is as even as chance makes it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Verdict = Literal["pass", "warn", "fail"]
+from medgym.case_checks.report import CheckReport as CheckReport
+from medgym.case_checks.report import CheckRow as CheckRow
+
 Progress = Callable[[int, int], None]
 
 ALARM = 0.001
 """A check fails if its figure is less probable than this where nothing is wrong. A run makes some
 thirty random checks; at 5 % one of them would fail by chance in most runs."""
-
-
-@dataclass(frozen=True)
-class CheckRow:
-    """One check: what was checked, how it went, the figure behind it, and what to do (else "")."""
-
-    check: str
-    verdict: Verdict
-    figure: str
-    fix: str = ""
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """All checks of one run, in the order in which they were made."""
-
-    rows: tuple[CheckRow, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing failed (a warning says that there were too few cases to tell)."""
-        return all(row.verdict != "fail" for row in self.rows)
 
 
 LEAST = 5

@@ -13,8 +13,8 @@ from medgym import load
 from medgym.cases import Case, open_cases, write_cases
 from medgym.errors import ToolError, UserError
 from medgym.imaging.study import ImageRef, open_image
+from medgym.leaks.fingerprint import pixel_hash
 from medgym.tool import Tool, ToolResult
-from medgym.tools.retrieve.tool import pixel_hash
 from medgym.workspace import Workspace
 from tests.imaging.slides.conftest import levels_of, write_tiff
 
@@ -104,6 +104,16 @@ def test_a_planted_leak_is_withheld(kind: str, played: Case, tmp_path: Path) -> 
     assert result.data["ids"] == ["ward/train/harmless"]
     assert "answer of leak" not in result.text
     assert "answer of harmless" in result.text
+
+
+def test_a_near_duplicate_is_withheld(tmp_path: Path) -> None:
+    drawn = Image.fromarray(open_image(ImageRef(uri="phantom:train/fundus/256/3")).pixels)
+    drawn.save(tmp_path / "own.png")
+    drawn.crop((8, 0, 250, 244)).convert("L").save(tmp_path / "copy.jpg", quality=60)
+    played = case("played", f"file:{tmp_path / 'own.png'}")
+    leak = case("leak", f"file:{tmp_path / 'copy.jpg'}")
+    result = call(corpus(tmp_path, leak), workspace_of(played), "nodule lung")
+    assert result.data["ids"] == ["ward/train/harmless"]
 
 
 def test_without_the_guard_the_leaks_would_be_found(
