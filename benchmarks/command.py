@@ -24,6 +24,10 @@ BENCHMARKS = {
         "studies",
         "the first view of a series of 2,000 slices, and scrolling (extras: nifti, slides)",
     ),
+    "cases": (
+        "cases",
+        "a table of 100,000 cases and one of a million, beside datasets (extra: train)",
+    ),
     "env": ("stepping", "an environment's step against the bare crop and resize"),
 }
 """By name: the module, whose function of the same name measures, and what it is about."""

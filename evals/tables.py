@@ -7,6 +7,8 @@ from medgym.judge import Judgement
 from medgym.metrics.rate import Rate
 from medgym.unreadable import unreadable_rows
 
+from .outcomes.figures import LENIENT
+
 
 def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
     """A judgement, one figure a row; `rubric` is the name of what gives the reward."""
@@ -16,6 +18,7 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         ("cases", str(accuracy.n)),
         *((f"left out: {why}", figure(rate)) for why, rate in judgement.withheld.items()),
         *unreadable_rows(judgement.unreadable, len(judgement.trajectories)),
+        *failed_rows(judgement),
         ("accuracy", interval(accuracy)),
         *_of_all(judgement),
         ("mean reward", f"{mean(judgement.reward, 3)} ({rubric})"),
@@ -25,9 +28,39 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         ("replies", f"{judgement.turns:.2f}"),
         ("tool calls", f"{judgement.calls:.2f}"),
         *([("tokens", f"{judgement.tokens:.0f}")] if judgement.tokens else []),
-        *((name, figure(value)) for name, value in judgement.metrics.items()),
+        *(
+            (name, figure(value))
+            for name, value in judgement.metrics.items()
+            if name != LENIENT or value != accuracy
+        ),
         *((f"  {answer}", f"{interval(r)} of {r.n}") for answer, r in judgement.by_answer.items()),
     ]
+
+
+def hint(judgement: Judgement) -> str | None:
+    """What to do about a policy that hardly ever answers in medgym's form; None where it does."""
+    lenient = judgement.metrics.get(LENIENT)
+    if judgement.answered >= SELDOM or not isinstance(lenient, Rate):
+        return None
+    return (
+        f"The policy seldom answered in medgym's form (<answer>...</answer>): "
+        f"{percent(judgement.answered)} of the episodes. In any form, {percent(lenient.value)} are "
+        "right. A policy learns the form by imitation ([sft] of a recipe); medgym play shows what "
+        "it writes."
+    )
+
+
+SELDOM = 0.5
+"""Below this share of answered episodes the form is named as the likely cause."""
+
+
+def failed_rows(judgement: Judgement) -> list[tuple[str, str]]:
+    """How many episodes failed for good, and why the first one did."""
+    if not judgement.failed:
+        return []
+    episode, why = next(iter(judgement.failed.items()))
+    count = f"{len(judgement.failed)} of {len(judgement.trajectories)}"
+    return [("left out: failed", count), (f"  {episode}", why)]
 
 
 def _of_all(judgement: Judgement) -> list[tuple[str, str]]:

@@ -90,8 +90,9 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalised(text: str) -> str:
-    """A text as answers are compared: lower case, single spaces, no full stop at the end."""
-    return _SPACE.sub(" ", text).strip().rstrip(".").strip().casefold()
+    """A text as answers are compared: lower case, single spaces, no full stop at the end, neither
+    a Latin nor a Chinese one."""
+    return _SPACE.sub(" ", text).strip().rstrip(".。").strip().casefold()
 
 
 def option_of(reply: str, options: Sequence[str]) -> str | None:

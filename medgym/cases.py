@@ -89,6 +89,7 @@ class CaseList(Sequence[Case]):
         view_size: the greatest view size that the cases' source allows; None where any will do.
         all_gold: whether the source says that each case has gold.
         notes: what every result that uses these cases has to say of them, see `Source.notes`.
+        leaks: those of them that declare what the cases share with others, see `Source.leaks`.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class CaseList(Sequence[Case]):
         self.view_size = view_size
         self.all_gold = all_gold or bool(getattr(cases, "all_gold", False))
         self.notes: tuple[str, ...] = ()
+        self.leaks: tuple[str, ...] = ()
 
     @property
     def unchecked(self) -> Iterator[Case]:
@@ -142,7 +144,7 @@ class CaseList(Sequence[Case]):
 
     def _of(self, indices: Sequence[int]) -> "CaseList":
         part = CaseList(self._cases, indices, self.view_size, self.all_gold)
-        part._ids, part.notes = self._ids, self.notes
+        part._ids, part.notes, part.leaks = self._ids, self.notes, self.leaks
         return part
 
     def _ids_of(self, name: str) -> CaseIds:
@@ -253,10 +255,10 @@ def _opened(spec: str) -> CaseList:
         if parts.split not in source.splits:
             raise source.split_error(parts.split)
         view_size = max(source.view_sizes) if source.view_sizes else None
-        notes = source.notes(parts.split)
+        notes, leaks = source.notes(parts.split), source.leaks(parts.split)
     made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
     found = CaseList(made, None, view_size, source.all_gold)
-    found.notes = notes
+    found.notes, found.leaks = notes, leaks
     found._ids = found._ids_of(spec.partition("[")[0])
     if made.is_made:
         _check_all(found)

@@ -74,6 +74,8 @@ class Judgement:
             None where all could be read.
         withheld: share of the cases whose reply the server withheld, by why
             (`medgym.failures.Withheld`); empty where there is none.
+        failed: the episodes whose machinery failed for good, by `CASE#MEMBER`, and why. They are no
+            wrong answers: the other figures leave them out.
         metrics: what this judge measures beyond the above, by name: a share with its interval, or a
             number. The table of `medgym eval` and `results.json` show them.
     """
@@ -94,6 +96,7 @@ class Judgement:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     accuracy_of_all: Rate | None = None
     withheld: Mapping[str, Rate] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Rate | float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -116,6 +119,7 @@ class Judgement:
             "accuracy_of_all": None if of_all is None else of_all.as_dict(),
             "unreadable": as_figures(self.unreadable, len(self.trajectories)),
             "withheld": {why: rate.as_dict() for why, rate in self.withheld.items()},
+            "failed": dict(self.failed),
             "metrics": {
                 name: value.as_dict() if isinstance(value, Rate) else value
                 for name, value in self.metrics.items()

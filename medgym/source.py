@@ -15,7 +15,7 @@ class Source(ABC):
 
     It is built from the options of a case spec (`phantom,look=ct:train` builds it with `look="ct"`)
     and raises `UserError` on one that it does not know. A source must never put one `group` into
-    two of its splits; where a published data set does, `notes` says so.
+    two of its splits; where a published data set does, `leaks` says so.
     """
 
     name: ClassVar[str]
@@ -28,6 +28,10 @@ class Source(ABC):
     all_gold: ClassVar[bool] = False
     """Whether each of its cases has an answer or a region. Where a source says so, training need
     not make all cases to find it out before it begins."""
+
+    groups_apart: ClassVar[bool] = False
+    """Whether no group can be in two of its splits, whatever is read. Where a source says so, its
+    cases are not compared before training."""
 
     checked_cases: ClassVar[int | None] = None
     """How many cases of a split `medgym cases check` looks at unless it is told; None for all."""
@@ -59,6 +63,13 @@ class Source(ABC):
             splits: the cases that are checked, by split.
             quick: leave out what takes long.
         """
+        return ()
+
+    def leaks(self, split: str) -> tuple[str, ...]:
+        """Those of `notes` that declare what a split shares with others, as it was published.
+
+        Training on one split and judging on another that shares its groups is refused. Where the
+        leak is declared it is not; the results carry the counts and the declaration then."""
         return ()
 
     @classmethod

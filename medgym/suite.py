@@ -1,13 +1,13 @@
 """What a suite is: a named set of benchmarks, with the protocol by which they are judged.
 
 A suite is registered in the entry-point group `medgym.suites`, as a function without arguments that
-returns a `Suite`. `medgym eval NAME --policy SPEC` runs its benchmarks one by one.
+returns a `Suite`. `medgym eval NAME --policy SPEC` runs its benchmarks one by one. Every interval
+is over the groups of cases (`Case.group`).
 """
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from medgym.episode import DEFAULT_MAX_TURNS, DEFAULT_TOOLS
 from medgym.errors import UserError
@@ -27,7 +27,6 @@ class Suite:
         max_turns: replies after which an episode is truncated.
         sampling: how replies are sampled; greedy by default.
         judge: the name of the judge.
-        unit: what is independent of what: each `case`, or each `group` (a patient) of cases.
         source: where the benchmarks and the protocol come from: a paper, a page.
     """
 
@@ -38,7 +37,6 @@ class Suite:
     max_turns: int = DEFAULT_MAX_TURNS
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0))
     judge: str = "vqa"
-    unit: Literal["case", "group"] = "case"
     source: str = ""
 
     def __post_init__(self) -> None:

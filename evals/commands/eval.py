@@ -1,50 +1,60 @@
 """The command `medgym eval`: judge a policy on cases or on a suite, with intervals.
 
-Each case is rolled out once. With `--out` the run's folder keeps the trajectories, every image that
-was shown, and `results.json` (see `medgym.storage.results`).
+With `--out` the run's folder keeps the trajectories and every image that was shown as they come,
+then `results.json` (see `medgym.storage.results`) and `outcomes.parquet`, a row for each episode.
+The same command again resumes an interrupted evaluation.
 """
 
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from medgym.case_notes import note_lines, notes_of
 from medgym.cases import CaseList
-from medgym.commands.printing import print_columns, print_json, print_table
+from medgym.commands.printing import print_columns, print_json, print_table, safe_line
 from medgym.commands.shared_options import (
     AllowedHosts,
     AsJson,
+    BackendName,
+    BackendOption,
+    Concurrency,
     MaxTokens,
     MaxTurns,
     NoTools,
     PolicySpec,
+    RayAddress,
     RubricName,
     Seed,
     Temperature,
     ToolNames,
     ViewSize,
+    Workers,
     cases_and_rules,
     tool_names,
 )
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.interrupt import resumed_by
 from medgym.judge import Judge, Judgement, load_judge
-from medgym.policy import Policy, Sampling, load_policy
+from medgym.policy import Policy, Sampling
 from medgym.progress import progress
 from medgym.registry import names
-from medgym.rollout.record import held_episodes
-from medgym.rollout.request import ready
+from medgym.rollout.request import named, ready
 from medgym.storage.results import RESULTS, results
 from medgym.storage.run_folder import RunFolder
-from medgym.storage.trajectories import TrajectoryStore
 from medgym.suite import Suite, load_suite
 from medgym.trajectory import Trajectory
 
-from ..tables import BENCHMARK, ROLE, benchmark_rows, role_rows, rows, withheld_rows
+from ..evaluation import FAIL_ABOVE, Evaluation
+from ..outcomes.figures import further
+from ..outcomes.outcome import Outcome, outcome_of
+from ..outcomes.table import write_outcomes
+from ..tables import BENCHMARK, ROLE, benchmark_rows, hint, role_rows, rows, withheld_rows
 
 PROTOCOL = (
     "tools",
@@ -90,6 +100,27 @@ def evaluate(
             help="Keep episodes and results in this folder, new or to resume.",
         ),
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", min=1, help="At most this many cases of each set."),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, help="Episodes of each case; gives pass@k too.")
+    ] = 1,
+    fail_above: Annotated[
+        float,
+        typer.Option(
+            "--fail-above",
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Stop once a greater share of episodes has failed for good.",
+        ),
+    ] = FAIL_ABOVE,
+    backend: BackendOption = BackendName.LOCAL,
+    workers: Workers = 2,
+    ray_address: RayAddress = None,
+    concurrency: Concurrency = 64,
     allow_host: AllowedHosts = None,
     as_json: AsJson = False,
 ) -> None:
@@ -115,38 +146,62 @@ def evaluate(
                 spec, tools=suite.tools, rubric=suite.rubric, max_turns=suite.max_turns,
                 view_size=view_size,
             )
-        )
+        ).limited(limit)
         for name, spec in suite.benchmarks.items()
     }  # fmt: skip
     for benchmark in benchmarks.values():
         if not benchmark.cases.all_gold:
             for _ in benchmark.cases:  # one that cannot be scored is named before any is played
                 pass
+    asked = _asked(suite, seed) | {
+        name: value
+        for name, value in (("limit", limit), ("repeats", repeats))
+        if value not in (None, 1)
+    }
     run = load_judge(suite.judge)
-    with closing(ready(load_policy(policy))) as player:
+    with closing(ready(named(policy, backend.value))) as player:
         folder = None
         if out is not None:
             folder = RunFolder.create_or_resume(
-                out, _recipe(suite, player, benchmarks, seed, view_size), seeds={"run": seed}
+                out, _recipe(suite, asked, player, benchmarks, view_size), seeds={"run": seed}
             )
+            resumed_by("run the same command again")
         start = time.monotonic()
-        found = _judged(run, player, suite, benchmarks, seed, folder)
+        evaluation = Evaluation(
+            player, suite, seed, repeats, fail_above,
+            {
+                "backend": backend.value, "workers": workers, "ray_address": ray_address,
+                "concurrency": concurrency,
+            },
+        )  # fmt: skip
+        found, outcomes = _judged(run, evaluation, benchmarks, folder)
         seconds = {"judge": round(time.monotonic() - start, 1)}
-    content = _results(suite, benchmarks, found, seed, seconds)
+    content = _results(suite, asked, benchmarks, found, seconds)
     if folder is not None:
+        write_outcomes(folder.path, outcomes)
         folder.write_json(RESULTS, content)
+        said = [(suite.benchmarks[name], each.cases) for name, each in benchmarks.items()]
+        if notes := notes_of(said):
+            folder.note(**notes)
         folder.finish()
         content["out"] = str(folder.path)
     if as_json:
         print_json(content)
     else:
         _print(suite, found)
+        for part in content.get("benchmarks", {"": content}).values():
+            for line in note_lines(part):
+                print(safe_line(line, None))
 
 
 @dataclass(frozen=True)
 class _Benchmark:
     cases: CaseList
     rules: Rules
+
+    def limited(self, limit: int | None) -> "_Benchmark":
+        """The first cases of it."""
+        return self if limit is None else replace(self, cases=self.cases[:limit])
 
 
 def _suite(context: typer.Context, name: str) -> Suite:
@@ -167,49 +222,43 @@ def _suite(context: typer.Context, name: str) -> Suite:
 
 def _judged(
     run: Judge,
-    policy: Policy,
-    suite: Suite,
+    evaluation: Evaluation,
     benchmarks: Mapping[str, _Benchmark],
-    seed: int,
     folder: RunFolder | None,
-) -> dict[str, Judgement]:
-    """The judgement on each benchmark; the episodes of each are stored as soon as it is judged."""
+) -> tuple[dict[str, Judgement], list[Outcome]]:
+    """The judgement on each benchmark, and what became of each case."""
     found: dict[str, Judgement] = {}
-    total = sum(len(benchmark.cases) for benchmark in benchmarks.values())
-    with progress("cases", total) as advance:
+    outcomes: list[Outcome] = []
+    suite = evaluation.suite
+    total = sum(len(each.cases) for each in benchmarks.values()) * evaluation.repeats
+    right: list[bool] = []
+    with progress("episodes", total) as advance:
+
+        def done(trajectory: Trajectory) -> None:
+            if trajectory.failure is None:
+                right.append(trajectory.correct)
+            advance(1, right=sum(right) / len(right) if right else None)
+
         for name, benchmark in benchmarks.items():
-            store = None
-            if folder is not None:
-                part = f"judged/{name}" if suite.name else "trajectories"
-                store = TrajectoryStore(folder.path / part)
-            held = _held(store, benchmark.cases)
-            found[name] = run(
-                policy,
-                benchmark.cases,
+            part = folder
+            if folder is not None and suite.name:
+                part = folder.part(f"judged/{name}")
+            played = evaluation.play(benchmark.cases, benchmark.rules, part, done)
+            judged = run(
+                evaluation.policy,
+                played.cases,
                 benchmark.rules,
                 sampling=suite.sampling,
-                seed=seed,
-                on_progress=lambda done: advance(1),
-                on_messages=folder.keep_images if folder is not None else None,
-                trajectories=held,
+                seed=evaluation.seed,
+                trajectories=played.trajectories,
             )
-            if held is not None:
-                advance(len(held))
-            elif store is not None:
-                store.write(found[name].trajectories, number=0)
-    return found
-
-
-def _held(store: TrajectoryStore | None, cases: CaseList) -> list[Trajectory] | None:
-    """The episodes of these cases that an interrupted evaluation has stored, if it has.
-
-    Raises:
-        UserError: a case has changed since.
-    """
-    held = list(store) if store is not None else []
-    held_episodes(held, cases)
-    is_whole = bool(held) and [each.case_id for each in held] == [case.id for case in cases]
-    return held if is_whole else None
+            became = [
+                outcome_of(case, trajectory, name)
+                for case, trajectory in zip(played.cases, played.trajectories, strict=True)
+            ]
+            outcomes += became
+            found[name] = replace(judged, metrics={**judged.metrics, **further(became)})
+    return found, outcomes
 
 
 def _asked(suite: Suite, seed: int) -> dict[str, Any]:
@@ -232,13 +281,13 @@ def _asked(suite: Suite, seed: int) -> dict[str, Any]:
 
 def _recipe(
     suite: Suite,
+    asked: Mapping[str, Any],
     policy: Policy,
     benchmarks: Mapping[str, _Benchmark],
-    seed: int,
     view_size: int | None,
 ) -> dict[str, Any]:
     """What was asked, as the run's `recipe.toml` holds it."""
-    asked = _asked(suite, seed)
+    asked = dict(asked)
     sampling: dict[str, Any] = asked.pop("sampling")
     if suite.name:
         where: dict[str, Any] = {"suite": suite.name, "cases": dict(suite.benchmarks)}
@@ -251,24 +300,25 @@ def _recipe(
 
 def _results(
     suite: Suite,
+    asked: Mapping[str, Any],
     benchmarks: Mapping[str, _Benchmark],
     found: Mapping[str, Judgement],
-    seed: int,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """The content of `results.json`."""
     way = "sampled" if suite.sampling.temperature else "greedy"
-    asked = _asked(suite, seed)
+    asked = dict(asked)
     parts: dict[str, dict[str, Any]] = {
         name: {
             "cases": suite.benchmarks[name],
             "view_size": benchmarks[name].rules.view_size,
             "policies": {judgement.policy: {way: judgement.as_dict()}},
+            **notes_of([(suite.benchmarks[name], benchmarks[name].cases)]),
         }
         for name, judgement in found.items()
     }
     if suite.name:
-        asked |= {"suite": suite.name, "unit": suite.unit}
+        asked |= {"suite": suite.name}
         return results(asked, parts, seconds, of="benchmarks")
     (part,) = parts.values()
     policies = part.pop("policies")
@@ -280,11 +330,11 @@ def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:
         print_columns((f"suite {suite.name}", *BENCHMARK), benchmark_rows(found))
         if withheld := withheld_rows(found):
             print_columns(("left out", "why", "share"), withheld)
-        if suite.unit == "group":
-            print("The suite's unit is the group; these intervals take cases as independent.")
         return
     judgement = found[""]
     print_table(rows(judgement, suite.rubric))
     if judgement.roles:
         print()
         print_columns(("role", *ROLE), role_rows(judgement))
+    if said := hint(judgement):
+        print(said)

@@ -2,7 +2,8 @@
 
 The scorer of the case's answer type says what is right, whatever the rubric rewards. A case that
 was not answered is wrong; it is never left out. Left out of the figures are a case whose reply the
-server withheld, and a case whose images cannot be read: how many these are is said beside them.
+server withheld, one whose images cannot be read, and one whose machinery failed for good: how many
+these are is said beside them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -63,7 +64,8 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
         policy: the policy's spec.
         cases: the cases that were judged.
         trajectories: a trajectory of each case, in the same order. The figures leave out those
-            whose reply was withheld or whose images cannot be read, and say how many these are.
+            whose reply was withheld, whose images cannot be read, or whose machinery failed, and
+            say how many these are.
 
     Raises:
         UserError: there is no case.
@@ -77,11 +79,7 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
         unreadable.add(each)
     readable = [each for each in rolled_out if each.case_id not in unreadable.reasons]
     why = [withheld_of(each.failure) for each in readable]
-    pairs = [
-        pair
-        for pair in zip(cases, rolled_out, strict=True)
-        if withheld_of(pair[1].failure) is None and unreadable_of(pair[1].failure) is None
-    ]
+    pairs = [pair for pair in zip(cases, rolled_out, strict=True) if pair[1].failure is None]
     if not pairs:
         raise RunError(
             f"no case has a reply ({readable[0].failure}), so that there is nothing to judge; "
@@ -92,7 +90,7 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
     rewards = [t.reward for t in trajectories if t.reward is not None]
     return Judgement(
         policy=policy,
-        accuracy=Rate.of(t.correct for t in trajectories),
+        accuracy=Rate.of([t.correct for t in trajectories], groups_of(case for case, _ in pairs)),
         answered=fmean(t.answer is not None for t in trajectories),
         looked=fmean(bool(t.looks) for t in trajectories),
         hit=fmean(hits) if hits else None,
@@ -105,7 +103,12 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
         reward=fmean(rewards) if rewards else None,
         scorers=scorer_versions(case for case, _ in pairs),
         unreadable=unreadable.reasons,
-        accuracy_of_all=_of_all(trajectories, unreadable),
+        accuracy_of_all=_of_all(cases, rolled_out, unreadable),
+        failed={
+            f"{each.case_id}#{each.member}": each.failure
+            for each in rolled_out
+            if each.failure is not None and not _is_left_out(each.failure)
+        },
         withheld={
             name: Rate.of(each == name for each in why)
             for name in get_args(Withheld)
@@ -119,11 +122,23 @@ def _is_left_out(failure: str) -> bool:
     return withheld_of(failure) is not None or unreadable_of(failure) is not None
 
 
-def _of_all(played: Sequence[Trajectory], unreadable: UnreadableCases) -> Rate | None:
+def groups_of(cases: Iterable[Case]) -> list[tuple[str, str]]:
+    """To whom each case belongs: cases of one group are not independent."""
+    return [(case.source, case.group) for case in cases]
+
+
+def _of_all(
+    cases: Sequence[Case], played: Sequence[Trajectory], unreadable: UnreadableCases
+) -> Rate | None:
     """The accuracy in which an unreadable case is not right; None where all can be read."""
     if not unreadable.reasons:
         return None
-    return Rate.of([*(t.correct for t in played), *(False for _ in unreadable.reasons)])
+    counted = [
+        (case, trajectory)
+        for case, trajectory in zip(cases, played, strict=True)
+        if trajectory.failure is None or unreadable_of(trajectory.failure)
+    ]
+    return Rate.of([t.correct for _, t in counted], groups_of(case for case, _ in counted))
 
 
 def _by_answer(pairs: Sequence[tuple[Case, Trajectory]]) -> dict[str, Rate]:
@@ -132,12 +147,15 @@ def _by_answer(pairs: Sequence[tuple[Case, Trajectory]]) -> dict[str, Rate]:
     An answer is named as its first case spells it.
     """
     spelled: dict[str, str] = {}
-    right: dict[str, list[bool]] = {}
+    right: dict[str, list[tuple[Case, bool]]] = {}
     for case, trajectory in pairs:
         if case.answer_type in ("choice", "closed"):
             answer = spelled.setdefault(normalised(case.answer), case.answer)
-            right.setdefault(answer, []).append(trajectory.correct)
-    return {answer: Rate.of(right[answer]) for answer in sorted(right)}
+            right.setdefault(answer, []).append((case, trajectory.correct))
+    return {
+        answer: Rate.of([each for _, each in right[answer]], groups_of(c for c, _ in right[answer]))
+        for answer in sorted(right)
+    }
 
 
 def _roles(trajectories: Sequence[Trajectory]) -> dict[str, RoleJudgement]:

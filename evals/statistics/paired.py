@@ -15,7 +15,7 @@ Outcome = Literal["win", "tie", "loss"]
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """How the second of two policies did against the first, on the same cases.
 
     Attributes:
@@ -54,7 +54,7 @@ def difference(
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Difference:
+) -> PairedDifference:
     """Compare the scores of two policies on the same cases.
 
     Args:
@@ -75,7 +75,7 @@ def difference(
     is_share = {*map(float, first), *map(float, second)} <= {0.0, 1.0}
     losses, wins = sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains)
     independent = found.groups == len(gains)
-    return Difference(
+    return PairedDifference(
         interval=found,
         only_first=losses if is_share else None,
         only_second=wins if is_share else None,

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from medgym.case_notes import note_lines
 from medgym.cases import Case, CaseList, case_hash, open_cases
 from medgym.consultation.opinions import triage_case
 from medgym.errors import UserError
@@ -102,6 +103,9 @@ class PageData:
         found += [(name, manifest.get(name)) for name in ("status", "started", "medgym", "commit")]
         # An episode that failed for good is in no store.
         found += [("failed", len(manifest.get("failed") or ()) or None)]
+        if unreadable := manifest.get("unreadable"):
+            found += [("unreadable cases", f"{unreadable['count']} of {unreadable['of']}")]
+        found += [("note", line.removeprefix("note on ")) for line in note_lines(manifest)]
         return [
             (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
             for name, value in found

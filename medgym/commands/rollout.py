@@ -2,26 +2,31 @@
 
 from collections import Counter
 from contextlib import closing
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from medgym.case_notes import note_lines, notes_of
 from medgym.commands.branch import Origin
-from medgym.commands.printing import percent, print_json, print_table
+from medgym.commands.printing import percent, print_json, print_table, safe_line
 from medgym.commands.shared_options import (
     AllowedHosts,
     AsJson,
+    BackendName,
+    BackendOption,
+    Concurrency,
     MaxTokens,
     MaxTurns,
     NoTools,
     PolicySpec,
+    RayAddress,
     RubricName,
     Seed,
     Temperature,
     ToolNames,
     ViewSize,
+    Workers,
     cases_and_rules,
     tool_names,
 )
@@ -36,13 +41,6 @@ from medgym.rollout.branching import branched, described
 from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 from medgym.unreadable import as_figures, unreadable_rows
-
-
-class BackendName(StrEnum):
-    """Where episodes are rolled out."""
-
-    LOCAL = "local"
-    RAY = "ray"
 
 
 def rollout(
@@ -89,17 +87,10 @@ def rollout(
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
     seed: Seed = 0,
-    backend: Annotated[
-        BackendName, typer.Option("--backend", help="This process, or workers on Ray.")
-    ] = BackendName.LOCAL,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes on Ray.")] = 2,
-    ray_address: Annotated[
-        str | None,
-        typer.Option("--ray-address", metavar="auto|HOST:PORT", help="Join a running Ray cluster."),
-    ] = None,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Episodes in flight at once.")
-    ] = 64,
+    backend: BackendOption = BackendName.LOCAL,
+    workers: Workers = 2,
+    ray_address: RayAddress = None,
+    concurrency: Concurrency = 64,
     allow_host: AllowedHosts = None,
     as_json: AsJson = False,
 ) -> None:
@@ -191,7 +182,8 @@ def rollout(
         **({"late_calls": late} if late else {}),
         **({"unreadable": unreadable} if unreadable else {}),
     }
-    folder.finish(**counted)
+    notes = notes_of([(cases, played)])
+    folder.finish(**counted, **notes)
     right = sum(t.correct for t in kept)
     answered = sum(t.answer is not None for t in kept)
     reward = sum(t.reward or 0.0 for t in kept)
@@ -204,6 +196,7 @@ def rollout(
         "reward": reward / total,
         "content": manifest["content"]["trajectories"],
         **counted,
+        **notes,
     }
     if as_json:
         print_json(results)
@@ -222,3 +215,5 @@ def rollout(
             *unreadable_rows(tally.unreadable, of),
         ]
     )
+    for line in note_lines(notes):
+        print(safe_line(line, None))

@@ -1,6 +1,7 @@
 """Options that all commands share, and what they stand for."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -64,6 +65,26 @@ AllowedHosts = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
+
+
+class BackendName(StrEnum):
+    """Where episodes are rolled out."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+BackendOption = Annotated[
+    BackendName, typer.Option("--backend", help="This process, or workers on Ray.")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes on Ray.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray-address", metavar="auto|HOST:PORT", help="Join a running Ray cluster."),
+]
+Concurrency = Annotated[
+    int, typer.Option("--concurrency", min=1, help="Episodes in flight at once.")
+]
 
 
 def tool_names(tools: str | None, no_tools: bool) -> tuple[str, ...]:

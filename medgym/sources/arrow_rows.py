@@ -14,8 +14,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, overload
 from weakref import ref
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pyarrow
+    from numpy.typing import NDArray
 
 OFTEN = 16
 """Blocks after which Arrow gives back what it has freed."""
@@ -51,8 +54,11 @@ def spooled(batches: "Iterable[pyarrow.RecordBatch]", schema: "pyarrow.Schema") 
 
 
 def give_back() -> None:
-    """Give back the memory of the columns of all spooled tables, after they were looked at; they
-    are read again where they are asked for."""
+    """Give back what Arrow has freed, and the memory of the columns of all spooled tables after
+    they were looked at; they are read again where they are asked for."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
     for mapped in filter(None, (each() for each in _MAPPED)):
         if hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
@@ -67,6 +73,14 @@ def texts(*words: str) -> "pyarrow.Array":
     ends = array("i", (0, *accumulate(map(len, encoded))))
     buffers = [pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(encoded))]
     return pyarrow.StringArray.from_buffers(len(words), *buffers)
+
+
+def where(true: "pyarrow.Array | pyarrow.ChunkedArray") -> "NDArray[np.uint64]":
+    """The places at which a column is true, without `to_numpy`, which imports pandas too."""
+    import pyarrow.compute
+
+    found = pyarrow.compute.indices_nonzero(true)
+    return np.frombuffer(found.buffers()[1] or b"", np.uint64)[: len(found)]
 
 
 class ArrowRows(Sequence[dict[str, Any]]):

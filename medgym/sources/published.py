@@ -51,11 +51,9 @@ class PublishedSource(Source):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "card" in cls.__dict__ and "splits" in cls.__dict__:
-            chosen = cls.__dict__.get("regrouped")
-            if chosen is None:
-                chosen = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
-            cls.regrouped = chosen
-            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in chosen))
+            if "regrouped" not in cls.__dict__:
+                cls.regrouped = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
+            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in cls.regrouped or ()))
 
     def __init__(self, data: str | None = None, counts: str = "published") -> None:
         if counts not in COUNTS:
@@ -127,6 +125,10 @@ class PublishedSource(Source):
             f"in several of {', '.join(self.regrouped or ())} again, by group{by}",
             *said,
         )
+
+    def leaks(self, split: str) -> tuple[str, ...]:
+        """Those of the card that `notes` holds."""
+        return tuple(note for note in self.notes(split) if note in self.card.leaks)
 
     def files(self, pattern: str) -> list[Path]:
         """The files of the local copy that a pattern with a `*` names, by their names.

@@ -15,9 +15,12 @@ STATUSES = ("running", "done")
 
 _TABLES = (
     "versions", "seeds", "counts", "content", "failures", "failed", "failed_parts", "plug_ins",
-    "recipe",
+    "recipe", "unreadable",
 )  # fmt: skip
 """Entries that are tables, where they are there."""
+
+_LISTS = ("history", "notes", "dropped")
+"""Entries that are lists, where they are there."""
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -36,8 +39,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         wrong.insert(0, "status")
     if type(written) is not int:
         wrong.append("format")
-    if not isinstance(found.get("history") or [], list):
-        wrong.append("history")
+    wrong += [name for name in _LISTS if not isinstance(found.get(name) or [], list)]
     if wrong:
         raise UserError(
             f"{path} is no manifest of a run (see {wrong[0]!r} in it); fix: restore it from a "

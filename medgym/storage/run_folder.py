@@ -129,6 +129,14 @@ class RunFolder:
             )
         return cls(path)
 
+    def part(self, name: str) -> "RunFolder":
+        """This folder, with the trajectories in another folder of it. It writes under the same
+        claim."""
+        part = RunFolder(self.path)
+        part._lock = self._lock
+        part.trajectories = TrajectoryStore(self.path / name)
+        return part
+
     def claim(self) -> None:
         """Become the one process that writes here, until the run is finished, this object is
         no longer referenced, or the process ends. `create` and `create_or_resume` claim already.

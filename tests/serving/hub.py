@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
@@ -39,12 +39,14 @@ class Faults:
         hold: after how many bytes it waits until `released`.
         corrupt: whether another byte is sent for the last one.
         status: the status of an answer that fails; one for each answer.
+        short: how many bytes an answer lacks at its end, without a word of it.
     """
 
     break_off: list[int] = field(default_factory=list)
     hold: int | None = None
     corrupt: bool = False
     status: list[int] = field(default_factory=list)
+    short: int = 0
 
 
 @dataclass
@@ -194,7 +196,7 @@ class HubHandler(BaseHTTPRequestHandler):
             "X-Repo-Commit": commit,
             "X-Linked-ETag": f'"{key}"',
             "X-Linked-Size": str(len(data)),
-            "Location": f"{self.server.other_url}/large/{key}/{path}",
+            "Location": f"{self.server.other_url}/large/{key}/{quote(path)}",
             "Content-Length": "0",
         }
         self.head(302, headers)
@@ -221,6 +223,7 @@ class HubHandler(BaseHTTPRequestHandler):
             more["Content-Range"] = f"bytes {first}-{last}/{size}"
         if faults.corrupt and part:
             part = part[:-1] + bytes([part[-1] ^ 1])
+        part = part[: len(part) - faults.short]
         self.head(status, {**more, "Content-Length": str(len(part))})
         if self.command == "HEAD":
             return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from medgym.case_notes import notes_of
 from medgym.commands.printing import print_json
 from medgym.commands.shared_options import AllowedHosts, AsJson
 from medgym.errors import UserError, missing_library
@@ -128,6 +129,8 @@ def train(
         used = stages.plug_ins(run, chosen) | (plug_ins(run) if consults else {})
         asked = max_steps is not None
         kept = open_folder(folder, loaded, text, used, resume=resume, may_lengthen=asked)
+        if notes := notes_of(run.named_cases):
+            kept.note(**notes)
     elif resume and max_steps is not None:
         wait_for_steps(folder, max_steps)
     resumed_by(f"add --resume: what is done is kept in {folder}")

@@ -27,7 +27,7 @@ from medgym.trajectory import Trajectory
 from ..recipe.schema import DemonstrationsTable
 from ..run.processes import is_first
 from ..run.sharing import all_read, collect_shared
-from .records import Record, Records
+from .records import UNREADABLE, Record, Records
 
 SELF = "self"
 """The base itself, in `[demonstrations] policy`: its own samples are imitated."""
@@ -138,7 +138,7 @@ def _fault(trajectory: Trajectory, keep: str | float) -> str | None:
 def _lost(trajectory: Trajectory) -> str:
     """Why there is no episode to learn from."""
     reason = unreadable_of(trajectory.failure)
-    return f"failed: {trajectory.failure}" if reason is None else f"unreadable: {reason}"
+    return f"failed: {trajectory.failure}" if reason is None else f"{UNREADABLE}{reason}"
 
 
 def _row(trajectory: Trajectory, why: str) -> Record:

@@ -9,11 +9,15 @@ from medgym.storage.json_files import read_lines
 
 Record = dict[str, object]
 
+UNREADABLE = "unreadable: "
+"""How the reason begins why a case was left out whose images cannot be read."""
+
 
 class Records:
     """`selection.jsonl`: one line for each thing that was left out, with its reason.
 
-    Every line has a `stage` (`demonstrations`, `curriculum`, `grpo`), the `case` and `why`.
+    Every line has a `stage` (`demonstrations`, `curriculum`, `pairs`, `grpo`), the `case` and
+    `why`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,6 +35,13 @@ class Records:
         if not self._path.exists():
             return []
         return list(read_lines(self._path))
+
+    def unreadable(self) -> dict[str, str]:
+        """The cases that were left out since their images cannot be read, and why."""
+        rows = ((str(row["case"]), str(row["why"])) for row in self.rows() if "case" in row)
+        return {
+            case: why.removeprefix(UNREADABLE) for case, why in rows if why.startswith(UNREADABLE)
+        }
 
     def forget(self, stage: str, after: int = -1) -> None:
         """Drop the lines of a stage, by default all, which a resumed run writes again.

@@ -19,7 +19,7 @@ from medgym.seeds import seed_of
 from medgym.trajectory import Trajectory
 
 from ..data.order import OrderedCases
-from ..data.records import Record, Records
+from ..data.records import UNREADABLE, Record, Records
 
 Group = list[tuple[Case, Trajectory]]
 """The members of one case's group, in order."""
@@ -125,7 +125,7 @@ def _lost(group: Group) -> str:
     """Why a group cannot be trained on of which a member failed."""
     reasons = filter(None, (unreadable_of(member.failure) for _, member in group))
     reason = next(reasons, None)
-    return "a member failed" if reason is None else f"unreadable: {reason}"
+    return "a member failed" if reason is None else f"{UNREADABLE}{reason}"
 
 
 def _why(group: Group) -> str:

@@ -14,7 +14,7 @@ from medgym.failures import unreadable_of
 from medgym.seeds import seed_of
 from medgym.unreadable import most_unreadable
 
-from ..data.records import Records
+from ..data.records import UNREADABLE, Records
 from ..run.processes import to_first
 from .watch.together import together
 
@@ -47,7 +47,7 @@ class LeavesOutUnreadable:
         """
         step, found = self.state.global_step, dict[str, str]()
         pairs = together(self.accelerator, lambda: _exchanged(self, pairs, rules, found))
-        rows = [{"step": step, "case": c, "why": f"unreadable: {why}"} for c, why in found.items()]
+        rows = [{"step": step, "case": c, "why": f"{UNREADABLE}{why}"} for c, why in found.items()]
         everyone = to_first(rows)
         if self.left_out is not None:
             self.left_out.add("grpo", everyone)

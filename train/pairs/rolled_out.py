@@ -10,6 +10,7 @@ from pathlib import Path
 
 from medgym.cases import Case
 from medgym.errors import UserError
+from medgym.failures import unreadable_of
 from medgym.policy import Policy
 from medgym.progress import progress
 from medgym.rollout import collect
@@ -17,6 +18,7 @@ from medgym.storage.adapters import Version
 from medgym.storage.run_folder import RunFolder
 
 from ..data.mixture import training_order
+from ..data.records import UNREADABLE
 from ..grpo.stage import check_engine, engine_of
 from ..run.base import shape_of_base
 from ..run.judging import model_policy
@@ -101,9 +103,14 @@ def roll_out(
                 backend=recipe.rollout.backend, workers=recipe.rollout.workers,
                 ray_address=recipe.rollout.ray_address,
             )  # fmt: skip
-        for _ in stream:
+        gone: dict[str, str] = {}
+        for trajectory in stream:
+            reason = unreadable_of(trajectory.failure)
+            if reason is not None:
+                gone[trajectory.case_id] = f"{UNREADABLE}{reason}"
             advance(1)
     if is_first():
+        run.records.add("pairs", [{"case": case, "why": why} for case, why in gone.items()])
         folder.finish()
     return folder
 

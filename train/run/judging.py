@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from medgym.case_notes import notes_of
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.judge import Judgement, load_judge
@@ -27,6 +28,7 @@ from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool_form import ToolFormName, in_tool_form
+from medgym.unreadable import as_figures
 
 from ..models.template import switched
 from .fingerprint import PlugIn, of_play
@@ -243,6 +245,10 @@ def write_results(run: Run) -> Figures:
             "max_tokens": sampling.max_tokens,
         },
     }
+    asked |= notes_of(run.named_cases)
+    left_out = run.records.unreadable()
+    if left_out:
+        asked["unreadable"] = as_figures(left_out, sum(map(len, run.learned.values())))
     if run.overlaps:
         asked["overlap"] = [each.as_dict() for each in run.overlaps]
     judged = read_json(run.place.figures)

@@ -3,6 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
+from medgym.cases import CaseList
 from medgym.episode import Rules
 from medgym.policy import Sampling
 from medgym.seeds import seed_of
@@ -78,9 +79,14 @@ class Run:
         others = (self.demonstrated, paired, self.held_out)
         return (*train, self.test, *(cases for cases in others if cases is not None))
 
-    @cached_property
-    def overlaps(self) -> tuple[SharedCases, ...]:
-        """What is learned from and judged by, of all cases that the recipe names."""
+    @property
+    def named_cases(self) -> list[tuple[str, CaseList]]:
+        """Each spec that the recipe names, and its cases."""
+        return [(part.spec, part.listed) for cases in self.opened() for part in cases.parts]
+
+    @property
+    def learned(self) -> dict[str, GoldCases]:
+        """The cases that are learned from, by the name of their table."""
         learned = {"[demonstrations]": self.demonstrated}
         prefers = bool(self.recipe.dpo or self.recipe.kto)
         if prefers and self.recipe.pairs.cases is not None:
@@ -89,15 +95,19 @@ class Run:
             learned["[cases] train"] = self.train
         if self.recipe.grpo or self.recipe.consultation is not None:
             learned["[cases] train"] = self.train
+        return {name: cases for name, cases in learned.items() if cases is not None}
+
+    @cached_property
+    def overlaps(self) -> tuple[SharedCases, ...]:
+        """What is learned from and judged by, of all cases that the recipe names."""
+        learned = self.learned
         pairs = [(self.test, "[cases] test", cases, name) for name, cases in learned.items()]
         if self.held_out is not None:  # it chooses a policy, which is learning from it, too
             judge = (self.held_out, "[judge] cases")
             pairs += [(*judge, cases, name) for name, cases in learned.items()]
             pairs.append((self.test, "[cases] test", *judge))
         found = [
-            overlap_of(held_out, cases, (tested, name))
-            for held_out, tested, cases, name in pairs
-            if cases is not None
+            overlap_of(held_out, cases, (tested, name)) for held_out, tested, cases, name in pairs
         ]
         return tuple(each for each in found if each is not None)
 

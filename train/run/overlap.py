@@ -4,9 +4,9 @@ Two cases are the same where they have one id, or ask one question about images 
 Two that belong to one `group` (a patient, a study, an image) are as good as the same: what was
 learned of one answers the other.
 
-What cannot overlap is not read: no source puts one group into two of its splits, and no two sources
-share an id. Of what remains, ids and groups are compared first, and contents only of cases that lie
-in files.
+What cannot overlap is not read: the splits of a source that says so (`Source.groups_apart`), and
+two sources, which share no id. Of what remains, ids and groups are compared first, and contents
+only of cases that lie in files.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from medgym.case_spec import parse_spec
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
+from medgym.registry import load
 from medgym.uris import file_path
 
 from ..data.order import GoldCases
@@ -38,6 +39,8 @@ class SharedCases:
         cases: how many of them are also in the other table. groups: how many more belong to a group
             of the other table.
         first: the id of the first of all these.
+        declared: what their source declares of it, where it is a leak of the published splits; then
+            it is not refused.
     """
 
     held_out: str
@@ -46,8 +49,10 @@ class SharedCases:
     cases: int
     groups: int
     first: str
+    declared: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        said = f" (declared: {'; '.join(self.declared)})" if self.declared else ""
         if self.cases:
             more = f", and {self.groups} more share a group" if self.groups else ""
             return (
@@ -56,7 +61,7 @@ class SharedCases:
             )
         return (
             f"{self.groups} of the {self.of} cases of {self.held_out} share a group, such as a "
-            f"patient, with {self.learned} (the first is {self.first})"
+            f"patient, with {self.learned} (the first is {self.first}){said}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,13 +72,18 @@ class SharedCases:
 def refuse(overlaps: Sequence[SharedCases]) -> None:
     """Refuse what is learned from and judged by.
 
+    A group that two splits share as they were published is no fault of the recipe: where their
+    source declares it, the results carry it.
+
     Raises:
-        UserError: there is an overlap.
+        UserError: there is an overlap that no source declares.
     """
     for each in overlaps:
+        if each.declared and not each.cases:
+            continue
         raise UserError(
-            f'{each}; fix: choose other cases, or set [cases] overlap = "{ALLOWED}", which the '
-            "results will say"
+            f"{each}; fix: choose other cases (of a published set those of a split called -clean), "
+            f'or set [cases] overlap = "{ALLOWED}", which the results will say'
         )
 
 
@@ -87,6 +97,8 @@ def overlap_of(
     """
     same: set[str] = set()
     related: set[str] = set()
+    declared: dict[str, None] = {}
+    all_declared = True
     for mine in held_out.parts:
         for other in learned.parts:
             if _apart(mine.spec, other.spec):
@@ -102,13 +114,18 @@ def overlap_of(
                     hit_groups.add(key.group_key)
             same |= hit_ids
             related |= {key.id for key in keys if key.group_key in hit_groups}
+            if hit_groups:
+                found = _declared(mine, other)
+                declared |= dict.fromkeys(found)
+                all_declared = all_declared and bool(found)
             if _is_file(mine.spec) and _is_file(other.spec):
                 same |= {case.id for case in same_content(mine.listed, other.listed)}
     related -= same
     if not same and not related:
         return None
     first = next(key.id for key in held_out.case_keys() if key.id in same | related)
-    return SharedCases(*names, len(held_out), len(same), len(related), first)
+    said = tuple(declared) if all_declared else ()
+    return SharedCases(*names, len(held_out), len(same), len(related), first, said)
 
 
 def shared_ids(one: GoldCases, other: GoldCases) -> list[str]:
@@ -172,7 +189,18 @@ def _apart(one: str, other: str) -> bool:
     if _is_file(one) or _is_file(other):
         return False
     here, there = parse_spec(one), parse_spec(other)
-    return here.source != there.source or here.split != there.split
+    if here.source != there.source:
+        return True
+    return here.split != there.split and bool(load("sources", here.source).groups_apart)
+
+
+def _declared(one: GoldCases, other: GoldCases) -> tuple[str, ...]:
+    """What the source of two lists declares of both their splits; nothing for one split."""
+    if _is_file(one.spec) or _is_file(other.spec):
+        return ()
+    if parse_spec(one.spec).split == parse_spec(other.spec).split:
+        return ()
+    return tuple(leak for leak in one.listed.leaks if leak in other.listed.leaks)
 
 
 def _is_file(spec: str) -> bool:

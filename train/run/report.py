@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from medgym.case_images import opened_images
+from medgym.case_notes import note_lines
 from medgym.cases import Case
 from medgym.commands.printing import percent, print_columns, safe_line
 from medgym.errors import RunError
@@ -77,9 +78,22 @@ def rate_cells(row: Figures) -> tuple[str, str, str]:
 
 
 def print_overlap(results: Figures) -> None:
-    """What was learned from and judged by, where the recipe allows that."""
+    """What was learned from and judged by, where the recipe allows that or its source declares it;
+    and what else is to be said of the cases."""
     for each in results.get("overlap", ()):
         print(f"beware: {safe_line(str(SharedCases(**each)), None)}")
+    judged = [each["sampled"] for each in results["policies"].values() if "sampled" in each]
+    tested = judged[0].get("unreadable") if judged else None
+    for name, found in (("training", results.get("unreadable")), ("test", tested)):
+        if found:
+            first = found["first"][0]
+            print(
+                f"beware: {found['count']} of {found['of']} {name} cases are left out, whose "
+                f"images cannot be read, such as {safe_line(first['case'])} "
+                f"({safe_line(first['why'])})"
+            )
+    for line in note_lines(results):
+        print(safe_line(line, None))
 
 
 def print_end(count: int, seconds: float, folder: Path) -> None:

@@ -45,7 +45,8 @@ def get(
     folder = data_folder(data) / name
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
         about = (("licence", card.licence), ("cite", card.citation), ("from", card.home))
-        print_table(((name, card.title), *about, ("to", str(folder))))
+        place = (("to", str(folder)), ("layout", card.layout))
+        print_table(((name, card.title), *about, *place))
         sys.stdout.flush()
         todo = plan(card, folder, revision, tuple(files or ()), only=only)
         left = f"{amount(todo.bytes_left)} to fetch, {amount(todo.free)} free"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PART = 4 * 2**20
 """Bytes of a column that are read at a time, or one cell where that is more."""
 
-KEPT = 64 * 2**20
+KEPT = 128 * 2**20
 """Bytes of columns that are kept, of all files together, and at least one part."""
 
 WHOLE = KEPT // 4
@@ -90,16 +90,15 @@ class CellFile:
         except self._faults as error:
             raise self._broken(error) from error
         groups = map(self._file.metadata.row_group, range(self._file.num_row_groups))
+        self._names = tuple(self._file.schema_arrow.names)
         self._ends = list(accumulate(group.num_rows for group in groups))
         self._reading: dict[str, tuple[int, int, Iterator[_Part]]] = {}
 
     def cell(self, column: str, row: int) -> Any:
         """A cell; see `read_cell`."""
-        names = self._file.schema_arrow.names
-        if column not in names:
-            raise UserError(
-                f"{self._path} has no column {column!r}, but {', '.join(names)}; fix: name one"
-            )
+        if column not in self._names:
+            names = ", ".join(self._names)
+            raise UserError(f"{self._path} has no column {column!r}, but {names}; fix: name one")
         if not 0 <= row < (self._ends[-1] if self._ends else 0):
             rows = self._ends[-1] if self._ends else 0
             raise UserError(f"{self._path} has {rows:,} rows, and no row {row}; fix: check the row")

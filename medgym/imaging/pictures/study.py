@@ -67,6 +67,7 @@ class PictureStudy(ImagingStudy):
         super().__init__(str(path))
         self._path = path
         self._planes: dict[str, Plane] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}  # of pages, as long as the stamp is the same
         self._stamp = _stamp(stream)
         with _refused_by_name(path, stream):
             head = stream.read(64)
@@ -127,6 +128,8 @@ class PictureStudy(ImagingStudy):
             if self._is_gif and not _ends_as_gif(stream):
                 raise UserError(f"{self._path} is cut off; fix: copy it again")
             several = picture.format == "TIFF" or self._is_gif
+            if not several:
+                self._sizes[0] = picture.size
             return int(getattr(picture, "n_frames", 1)) if several else 1
 
     @property
@@ -145,12 +148,14 @@ class PictureStudy(ImagingStudy):
         page = self._page(stream, index)
         if page is not None:
             return page.size
-        with _picture(stream) as picture:
-            if not self._is_gif:  # of which all frames have one size
-                picture.seek(index)
-            width, height = picture.size
-            turned = picture.format == "TIFF" and picture.getexif().get(_ORIENTATION, 1) >= 5
-            return (height, width) if turned else (width, height)
+        if index not in self._sizes:
+            with _picture(stream) as picture:
+                if not self._is_gif:  # of which all frames have one size
+                    picture.seek(index)
+                width, height = picture.size
+                turned = picture.format == "TIFF" and picture.getexif().get(_ORIENTATION, 1) >= 5
+                self._sizes[index] = (height, width) if turned else (width, height)
+        return self._sizes[index]
 
     def _need(self, stream: BinaryIO, index: int) -> int:
         """Per pixel: the library's own copy and ours, and what is added while it is shown."""

@@ -4,12 +4,13 @@ import fcntl
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
+from typing import Any
 
 from medgym.errors import UserError
 from medgym.progress import progress
@@ -79,12 +80,7 @@ def plan(
         )
     asked = revision or card.revision
     listing = listed(card, asked, chosen, only=only)
-    missing = []
-    with progress("files looked at", len(listing.files)) as advance:
-        for file in listing.files:
-            if not _is_there(folder, file, record):
-                missing.append(file)
-            advance()
+    missing = tuple(_missing(folder, listing, record))
     begun = sum(_size(part_of(folder, file)) for file in missing)
     left = max(0, sum(file.size or 0 for file in missing) - begun)
     above = folder
@@ -96,7 +92,7 @@ def plan(
             f"{card.name} needs {amount(left)} more in {folder}, and {amount(free)} are free; fix: "
             "make room, or name a folder on another disk with --data"
         )
-    return FetchPlan(card, folder, asked, listing, tuple(missing), left, free)
+    return FetchPlan(card, folder, asked, listing, missing, left, free)
 
 
 def fetch(todo: FetchPlan) -> Record:
@@ -215,29 +211,48 @@ def _alone(card: Card, parts: Path) -> Iterator[None]:
         yield
 
 
-def _is_there(folder: Path, file: RemoteFile, record: Record | None) -> bool:
-    """Whether a file is in its place with the published content.
+def _missing(folder: Path, listing: Listing, record: Record | None) -> Iterator[RemoteFile]:
+    """The files that are not in their place with the published content.
 
     Raises:
         UserError: another one is there, which was not fetched.
     """
-    path = folder / file.path
-    if not path.exists():
-        return False
-    known = record.files.get(file.path) if record is not None else None
-    if known is not None:
-        same = file.checksum is None or known.get(file.kind or "sha256") == file.checksum
-        return same and known["size"] == _size(path) and file.size in (None, known["size"])
+    known = record.files if record is not None else {}
+    unsure = []
+    for file in listing.files:
+        about = known.get(file.path)
+        if not (folder / file.path).exists():
+            yield file
+        elif about is None:
+            unsure.append(file)
+        elif not _is_same(folder, file, about):
+            yield file
+    if not unsure:
+        return
+    with progress("files looked at", len(unsure)) as advance:
+        for file in unsure:
+            if not _is_published(folder / file.path, file):
+                raise UserError(
+                    f"{folder / file.path} is another file than the one that is published, and was "
+                    "not fetched by this command; fix: move it away, or name another folder with "
+                    "--data"
+                )
+            advance()
+
+
+def _is_same(folder: Path, file: RemoteFile, about: Mapping[str, Any]) -> bool:
+    """Whether a file that was fetched is the one that is published, as its record says."""
+    same = file.checksum is None or about.get(file.kind or "sha256") == file.checksum
+    return (
+        same and about["size"] == _size(folder / file.path) and file.size in (None, about["size"])
+    )
+
+
+def _is_published(path: Path, file: RemoteFile) -> bool:
+    """Whether a file that was put there by hand is the one that is published."""
     if file.checksum is None:
-        same = file.size in (None, _size(path))
-    else:
-        same = path.is_file() and checksum(path, file.kind or "sha256") == file.checksum
-    if not same:  # put there by hand
-        raise UserError(
-            f"{path} is another file than the one that is published, and was not fetched by this "
-            "command; fix: move it away, or name another folder with --data"
-        )
-    return True
+        return file.size in (None, _size(path))
+    return path.is_file() and checksum(path, file.kind or "sha256") == file.checksum
 
 
 def _size(path: Path) -> int:

@@ -141,7 +141,8 @@ def _of_repo(
                 f"{repo} has no {file.path} at revision {revision} (commit {commit[:12]}); fix: "
                 f"update medgym, or look at {_page(card)} for what moved"
             )
-        chosen |= dict.fromkeys(found, file)
+        for path in found:
+            chosen.setdefault(path, file)  # the first that names a file says more of it
     kept = [p for p in there if "/" not in p and any(fnmatchcase(p, each) for each in KEPT)]
     chosen = dict.fromkeys(kept) | chosen
     files = []

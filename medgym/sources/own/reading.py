@@ -163,7 +163,10 @@ class Rows:
         """Whether all cells of a column differ."""
         import pyarrow.compute
 
-        trimmed = pyarrow.compute.utf8_trim_whitespace(self._columns[name])
+        column = self._columns[name]
+        is_ascii = pyarrow.compute.all(pyarrow.compute.string_is_ascii(column)).as_py()
+        trim = "ascii_trim_whitespace" if is_ascii else "utf8_trim_whitespace"
+        trimmed = getattr(pyarrow.compute, trim)(column)
         different: int = pyarrow.compute.count_distinct(trimmed).as_py()
         return different == len(self)
 

@@ -8,11 +8,12 @@ be guessed: `images=DIR` (a folder or a zip), `image=COLUMN`, `question=`, `opti
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from medgym.cases import AnswerType, Case
 from medgym.errors import UserError, unknown
 from medgym.source import Source
+from medgym.sources.arrow_rows import give_back, texts, where
 from medgym.sources.own.cases import GOLD, RowReader, Told, cases_of, type_named
 from medgym.sources.own.cell import modality
 from medgym.sources.own.columns import GUESSES, Columns, columns_of
@@ -152,10 +153,12 @@ def cases_in(reader: RowReader, rows: Rows, columns: Columns, split: str) -> Seq
     good = rows.good
     if columns.split and len(rows):
         column = pyarrow.compute.utf8_trim_whitespace(rows.table.column(columns.split[0]))
-        chosen = pyarrow.compute.indices_nonzero(pyarrow.compute.equal(column, split)).to_numpy()
-        numbers = chosen
+        chosen = where(pyarrow.compute.is_in(column, value_set=texts(split)))
+        numbers = cast("Sequence[int]", chosen)
         good = None if good is None else good[chosen]
-    return cases_of(reader, numbers, None if good is None else np.flatnonzero(~good).tolist())
+    found = cases_of(reader, numbers, None if good is None else np.flatnonzero(~good).tolist())
+    give_back()
+    return found
 
 
 def read(rows: Rows, columns: Columns, told: Told, is_type_said: bool) -> Columns:

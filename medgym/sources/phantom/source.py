@@ -314,8 +314,9 @@ class PhantomSource(Source):
     """
 
     name: ClassVar[str] = "phantom"
-    splits: ClassVar[tuple[str, ...]] = tuple(SPLITS)
+    splits = tuple(SPLITS)
     all_gold = True
+    groups_apart = True
 
     def __init__(self, **options: str) -> None:
         look = the_study_look(options.get("look"))

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -121,26 +122,32 @@ def _array(path: Path, key: str, unpack: Callable[[zipfile.ZipFile], Any]) -> ND
 
 
 def _kept(archive: zipfile.ZipFile, key: str, kept: Path) -> NDArray[Any]:
-    """A member as a file of the cache, which is whole or not there."""
-    if not kept.is_file():
-        temporary = kept.parent / f".tmp-{secrets.token_hex(8)}"
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as stream:
-                _copy(archive, key, stream)
-            os.replace(temporary, kept)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            size = archive.getinfo(_member(archive, key)).file_size
-            raise UserError(
-                f"cannot unpack {key} of {archive.filename} ({size:,} bytes) into "
-                f"{kept.parent} ({error.strerror}); fix: make room there, or set XDG_CACHE_HOME"
-            ) from error
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    """A member as a file of the cache. It is made again where it is not there, or not whole."""
+    try:
+        with kept.open("rb") as stream:
+            return _map(stream, kept)
+    except (OSError, ValueError):
+        _unpack(archive, key, kept)
     with kept.open("rb") as stream:
         return _map(stream, kept)
+
+
+def _unpack(archive: zipfile.ZipFile, key: str, kept: Path) -> None:
+    temporary = kept.parent / f".tmp-{secrets.token_hex(8)}"
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as stream:
+            _copy(archive, key, stream)
+        os.replace(temporary, kept)
+    except OSError as error:
+        size = archive.getinfo(_member(archive, key)).file_size
+        raise UserError(
+            f"cannot unpack {key} of {_name(archive)} ({size:,} bytes) into {kept.parent} "
+            f"({error.strerror}); fix: make room there, or set XDG_CACHE_HOME"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _unnamed(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
@@ -148,7 +155,7 @@ def _unnamed(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
         _copy(archive, key, stream)
         stream.flush()
         stream.seek(0)
-        return _map(stream, Path(str(archive.filename)))
+        return _map(stream, Path(_name(archive)))
 
 
 def _copy(archive: zipfile.ZipFile, key: str, to: IO[bytes]) -> None:

@@ -76,7 +76,7 @@ class DeepTumorVQA(PublishedSource):
     """
 
     name: ClassVar[str] = "deeptumorvqa"
-    splits: ClassVar[tuple[str, ...]] = ("benchmark", "train")
+    splits = ("benchmark", "train")
     card = Card(
         name="deeptumorvqa",
         title="DeepTumorVQA 2.0",

@@ -52,7 +52,7 @@ class IUXray(PublishedSource):
     """
 
     name: ClassVar[str] = "iu-xray"
-    splits: ClassVar[tuple[str, ...]] = ("all", "train", "val", "test")
+    splits = ("all", "train", "val", "test")
     regrouped = ()  # no study is in two of train, val and test
     card = Card(
         name="iu-xray",

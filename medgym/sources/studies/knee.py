@@ -34,7 +34,7 @@ from medgym.sources.card import Card, PublishedFile, SplitCounts
 from medgym.sources.published import PublishedSource
 from medgym.sources.rows import RowCases
 from medgym.sources.studies.files import check_keys, text_of
-from medgym.sources.studies.json_rows import JsonRows
+from medgym.sources.studies.json_list import JsonRows
 from medgym.uris import file_uri
 
 YES_NO = (
@@ -52,6 +52,9 @@ SCALES = {"morphology": 9}
 _MIDDLE = 80
 _ASKED_FOR = re.compile(r"\s*Provide your reasoning", re.IGNORECASE)
 _TEAR = re.compile(r"Tear location is encoded.*?No tear detected\.?", re.DOTALL)
+_TOKENS = re.compile(r"<\|[a-z_]+\|>|<image>")
+"""What stands for the images in a prompt that is written for one model."""
+
 _DIAGNOSIS = re.compile(r"final[_ ]diagnosis\s*:", re.IGNORECASE)
 _PLACE = re.compile(r"box|slice|^[xyz]_?(?:min|max|\d)", re.IGNORECASE)
 """Names of what says where something is, which is no grade."""
@@ -60,19 +63,19 @@ _IMAGE = re.compile(r"data/images/(\w+)/(\w+)/(\w[\w.-]*)$")
 _WRAPPERS = ("MOAKS_scores", "MOAKS_grade")
 
 
-class Grade(NamedTuple):
+class MoaksGrade(NamedTuple):
     """One grade of a row: what it is of, and what the annotation says, as text."""
 
     of: tuple[str, ...]
     value: str
 
 
-class Graded(NamedTuple):
+class GradedRow(NamedTuple):
     """A row of the file, its number, and one of its grades; None for a row without any."""
 
     row: Mapping[str, Any]
     number: int
-    grade: Grade | None
+    grade: MoaksGrade | None
 
 
 class ReasonKnee(PublishedSource):
@@ -83,7 +86,7 @@ class ReasonKnee(PublishedSource):
     """
 
     name: ClassVar[str] = "3dreasonknee"
-    splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+    splits = ("train", "val", "test")
     card = Card(
         name="3dreasonknee",
         title="3DReasonKnee",
@@ -118,12 +121,12 @@ class ReasonKnee(PublishedSource):
         ),
     )
 
-    def load(self, split: str) -> RowCases[Graded]:
+    def load(self, split: str) -> RowCases[GradedRow]:
         """See `PublishedSource.load`. A row of the file makes one case for each of its grades."""
         path = self.file(f"data/generate_data/{split}.json")
         rows = GradedRows(path)
 
-        def make(graded: Graded) -> Case:
+        def make(graded: GradedRow) -> Case:
             return self._case(split, graded)
 
         def place(number: int) -> str:
@@ -131,13 +134,13 @@ class ReasonKnee(PublishedSource):
 
         return RowCases(rows, make, place, fault_of, suspects=rows.suspects)
 
-    def found_counts(self, split: str, loaded: RowCases[Graded]) -> SplitCounts:
+    def found_counts(self, split: str, loaded: RowCases[GradedRow]) -> SplitCounts:
         """See `PublishedSource.found_counts`. The rows are those of the file."""
         rows = loaded.rows
         assert isinstance(rows, GradedRows)
         return SplitCounts(rows.in_file, len(rows.images))
 
-    def _case(self, split: str, graded: Graded) -> Case:
+    def _case(self, split: str, graded: GradedRow) -> Case:
         assert graded.grade is not None
         of, value = graded.grade
         image = _image(graded.row)
@@ -170,7 +173,7 @@ class ReasonKnee(PublishedSource):
         )
 
 
-class GradedRows(Sequence[Graded]):
+class GradedRows(Sequence[GradedRow]):
     """The grades of all rows of a file, in order; a row without any stands there once.
 
     Attributes:
@@ -189,10 +192,10 @@ class GradedRows(Sequence[Graded]):
             number = self.in_file
             check_keys(row, ("image", "prompt"), f"row {number} of {path}")
             self.images.add(text_of(row["image"]))
-            found: Sequence[Grade | None] = grades_of(row) or (None,)
+            found: Sequence[MoaksGrade | None] = grades_of(row) or (None,)
             self.in_file += 1
             for at, grade in enumerate(found):
-                if fault_of(Graded(row, number, grade)) is not None:
+                if fault_of(GradedRow(row, number, grade)) is not None:
                     self.suspects.append(len(self._row))
                 self._row.append(number)
                 self._grade.append(at)
@@ -207,19 +210,19 @@ class GradedRows(Sequence[Graded]):
         return len(self._row)
 
     @overload
-    def __getitem__(self, index: int) -> Graded: ...
+    def __getitem__(self, index: int) -> GradedRow: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Graded]: ...
-    def __getitem__(self, index: int | slice) -> Graded | list[Graded]:
+    def __getitem__(self, index: slice) -> list[GradedRow]: ...
+    def __getitem__(self, index: int | slice) -> GradedRow | list[GradedRow]:
         if isinstance(index, slice):
             return [self[each] for each in range(len(self))[index]]
         number = self._row[index]
         row = self._rows[number]
         grades = grades_of(row)
-        return Graded(row, number, grades[self._grade[index]] if grades else None)
+        return GradedRow(row, number, grades[self._grade[index]] if grades else None)
 
 
-def grades_of(row: Mapping[str, Any]) -> tuple[Grade, ...]:
+def grades_of(row: Mapping[str, Any]) -> tuple[MoaksGrade, ...]:
     """The grades of a row, by the names under which they stand; none where they cannot be read."""
     for held in (row.get("final_diagnosis"), row.get("answer")):
         found = held if isinstance(held, dict) else _object(text_of(held))
@@ -229,7 +232,7 @@ def grades_of(row: Mapping[str, Any]) -> tuple[Grade, ...]:
     return ()
 
 
-def fault_of(graded: Graded) -> str | None:
+def fault_of(graded: GradedRow) -> str | None:
     """Why a grade makes no case; None where it makes one."""
     if graded.grade is None:
         return "its grades cannot be read"
@@ -246,6 +249,7 @@ def fault_of(graded: Graded) -> str | None:
 
 def asked_of(prompt: str, grade: str) -> str:
     """What a prompt asks, without the JSON object in which it wants the answer."""
+    prompt = _TOKENS.sub("", prompt)
     found = _ASKED_FOR.search(prompt)
     question = prompt if found is None else prompt[: found.start()]
     legend = _TEAR.search(prompt)
@@ -254,7 +258,7 @@ def asked_of(prompt: str, grade: str) -> str:
     return question.strip()
 
 
-def _leaves(held: object, above: tuple[str, ...]) -> Iterator[Grade]:
+def _leaves(held: object, above: tuple[str, ...]) -> Iterator[MoaksGrade]:
     if not isinstance(held, dict):
         return
     for name, value in held.items():
@@ -265,7 +269,7 @@ def _leaves(held: object, above: tuple[str, ...]) -> Iterator[Grade]:
             yield from _leaves(value, path)
         elif isinstance(value, int | str) or value is None:
             text = text_of(int(value) if isinstance(value, bool) else value)
-            yield Grade(path or (str(name),), text)
+            yield MoaksGrade(path or (str(name),), text)
 
 
 def _object(text: str) -> object:

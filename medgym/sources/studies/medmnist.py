@@ -64,7 +64,7 @@ class MedMNIST(PublishedSource):
     """
 
     name: ClassVar[str] = "medmnist"
-    splits: ClassVar[tuple[str, ...]] = _SPLITS
+    splits = _SPLITS
     regrouped = ()  # nothing says which images are of one patient
     card = Card(
         name="medmnist",

@@ -51,7 +51,8 @@ class TemMedBench(PublishedSource):
     """
 
     name: ClassVar[str] = "temmed-bench"
-    splits: ClassVar[tuple[str, ...]] = ("vqa", "vqa-2000", "report", "pairs", "train")
+    splits = ("vqa", "vqa-2000", "report", "pairs", "train")
+    regrouped = ()  # they ask different things of the same pairs
     card = Card(
         name="temmed-bench",
         title="TemMed-Bench: temporal reasoning over chest radiographs",

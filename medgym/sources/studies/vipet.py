@@ -82,7 +82,8 @@ class ViPET(PublishedSource):
     """
 
     name: ClassVar[str] = "vipet-reportgen"
-    splits: ClassVar[tuple[str, ...]] = ("all", "train", "val", "test")
+    splits = ("all", "train", "val", "test")
+    regrouped = ("train", "val", "test")
     card = Card(
         name="vipet-reportgen",
         title="ViPET-ReportGen (ViMed-PET): Vietnamese PET/CT reports",

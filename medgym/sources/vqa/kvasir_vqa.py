@@ -9,7 +9,7 @@ An answer that names several things has semicolons between them ("pink; red"): a
 
 import hashlib
 
-from medgym.cases import Case
+from medgym.cases import Case, CaseKey
 from medgym.sources.card import Card, PublishedFile, SplitCounts
 from medgym.sources.embedded import EmbeddedRow, embedded_rows, place_of
 from medgym.sources.published import PublishedSource
@@ -64,6 +64,7 @@ class KvasirVqa(PublishedSource):
             lambda row: self._case(split, ids[row.path, row.number], row),
             place=lambda number: place_of(rows, number),
             fault=lambda row: blank(row.of("question"), row.of("answer")),
+            key=lambda row: self._key(split, ids[row.path, row.number], row),
             unique_ids=True,
         )
 
@@ -82,18 +83,19 @@ class KvasirVqa(PublishedSource):
             "kvasir-vqa has no published split: medgym splits its images",
         )
 
+    def _key(self, split: str, number: int, row: EmbeddedRow) -> CaseKey:
+        return CaseKey(f"{self.name}/{split}/{number:05d}", self.name, row.of("img_id"))
+
     def _case(self, split: str, number: int, row: EmbeddedRow) -> Case:
         answer = row.of("answer")
         return Case(
-            id=f"{self.name}/{split}/{number:05d}",
+            **self._key(split, number, row)._asdict(),
             images=(row.image,),
             question=row.of("question"),
             answer=answer,
             answer_type="set" if ";" in answer else answer_type(answer),
             modality="ES",
             specialty="gastroenterologist",
-            group=row.of("img_id"),
-            source=self.name,
             split=split,
             licence=self.card.licence,
         )

@@ -5,7 +5,7 @@ answers were made lower case and text before they were published, so that "none"
 they say.
 """
 
-from medgym.cases import Case
+from medgym.cases import Case, CaseKey
 from medgym.sources.card import Card, PublishedFile, SplitCounts
 from medgym.sources.embedded import EmbeddedRow, embedded_rows, place_of
 from medgym.sources.published import PublishedSource, counted
@@ -64,6 +64,7 @@ class PathVqa(PublishedSource):
             lambda row: self._case(split, numbers[row.path, row.number], row),
             place=lambda number: place_of(rows, number),
             fault=lambda row: blank(row.of("question"), row.of("answer")),
+            key=lambda row: self._key(split, numbers[row.path, row.number], row),
             unique_ids=True,
         )
 
@@ -74,17 +75,18 @@ class PathVqa(PublishedSource):
             rows=len(loaded.rows), types=counted("yes/no" if each else "other" for each in closed)
         )
 
+    def _key(self, split: str, number: int, row: EmbeddedRow) -> CaseKey:
+        return CaseKey(f"{self.name}/{split}/{number:05d}", self.name, row.image_hash)
+
     def _case(self, split: str, number: int, row: EmbeddedRow) -> Case:
         answer = row.of("answer")
         return Case(
-            id=f"{self.name}/{split}/{number:05d}",
+            **self._key(split, number, row)._asdict(),
             images=(row.image,),
             question=row.of("question"),
             answer=answer,
             answer_type=answer_type(answer),
             specialty="pathologist",
-            group=row.image_hash,
-            source=self.name,
             split=split,
             licence=self.card.licence,
         )

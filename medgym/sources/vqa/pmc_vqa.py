@@ -90,7 +90,7 @@ CARD = Card(
 )
 
 
-class Row(NamedTuple):
+class PmcRow(NamedTuple):
     """A question, as text.
 
     Attributes:
@@ -153,7 +153,7 @@ class PmcVqa(PublishedSource):
         super().__init__(data, counts)
         self.version = version
 
-    def load(self, split: str) -> RowCases[Row]:
+    def load(self, split: str) -> RowCases[PmcRow]:
         """The cases of a split of the version."""
         name = FILES.get((self.version, split))
         if name is None:
@@ -167,7 +167,7 @@ class PmcVqa(PublishedSource):
             rows,
             lambda row: self._case(split, row, images),
             place=lambda number: f"row {number} of {name}",
-            fault=Row.fault,
+            fault=PmcRow.fault,
             key=lambda row: self._key(split, row),
             unique_ids=True,
         )
@@ -181,7 +181,7 @@ class PmcVqa(PublishedSource):
         """The leak, and which version it is."""
         return (*super().notes(split), f"pmc-vqa is version {self.version}")
 
-    def _key(self, split: str, row: Row) -> CaseKey:
+    def _key(self, split: str, row: PmcRow) -> CaseKey:
         article = _ARTICLE.match(row.figure)
         return CaseKey(
             id=f"{self.name}/{split}/{self.version}-{row.number:06d}",
@@ -189,7 +189,7 @@ class PmcVqa(PublishedSource):
             group=article[0] if article else row.figure,
         )
 
-    def _case(self, split: str, row: Row, images: ImageFiles) -> Case:
+    def _case(self, split: str, row: PmcRow, images: ImageFiles) -> Case:
         return Case(
             **self._key(split, row)._asdict(),
             images=(images.ref(row.figure),),
@@ -208,7 +208,7 @@ def _cut(letter: str, choice: str) -> str:
     return text[2:].strip() if text[:2].upper() == f"{letter}:" else text
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> list[PmcRow]:
     with open_regular(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
         try:
             lines = csv.reader(text, strict=True)
@@ -218,7 +218,7 @@ def _rows(path: Path) -> list[Row]:
             raise UserError(f"{path} is no whole CSV file ({error}); fix: copy it again") from error
 
 
-def _reader(path: Path, header: Sequence[str]) -> Callable[[Sequence[str], int], Row]:
+def _reader(path: Path, header: Sequence[str]) -> Callable[[Sequence[str], int], PmcRow]:
     """Makes a row of the cells of a line. Other columns than those needed are not kept."""
     places = {name.strip().casefold(): place for place, name in enumerate(header)}
 
@@ -236,7 +236,7 @@ def _reader(path: Path, header: Sequence[str]) -> Callable[[Sequence[str], int],
     label = labels[0] if labels else None
     choices = [place_of(choice) for choice in CHOICES]
 
-    def read(cells: Sequence[str], number: int) -> Row:
+    def read(cells: Sequence[str], number: int) -> PmcRow:
         if len(cells) != len(header):
             raise UserError(
                 f"row {number} of {path} has {len(cells)} cells, and the header {len(header)}; "
@@ -245,7 +245,7 @@ def _reader(path: Path, header: Sequence[str]) -> Callable[[Sequence[str], int],
         text, letter = cells[answer].strip(), "" if label is None else cells[label].strip().upper()
         if label is None and text in LETTERS:
             text, letter = "", text
-        return Row(
+        return PmcRow(
             number,
             cells[figure].strip(),
             cells[question].strip(),

@@ -14,7 +14,7 @@ questions.
 
 from collections.abc import Iterable, Sequence
 
-from medgym.cases import AnswerType, Case
+from medgym.cases import AnswerType, Case, CaseKey
 from medgym.errors import unknown
 from medgym.regions import Region
 from medgym.scorable import unscorable
@@ -147,6 +147,7 @@ class Slake(PublishedSource):
             lambda row: self._case(split, row, images, self._named(row, masks)),
             place=lambda number: f"row {places[number]} of {path.name}",
             fault=fault,
+            key=lambda row: self._key(split, row),
         )
 
     def expected_counts(self, split: str) -> SplitCounts:
@@ -181,9 +182,13 @@ class Slake(PublishedSource):
             return found
         return named_regions(found, f"{row['question']} {row['answer']}")
 
+    def _key(self, split: str, row: Row) -> CaseKey:
+        image = row["img_name"].partition("/")[0]
+        return CaseKey(f"{self.name}/{split}/{row['qid']}", self.name, image)
+
     def _case(self, split: str, row: Row, images: ImageFiles, regions: Iterable[Region]) -> Case:
         return Case(
-            id=f"{self.name}/{split}/{row['qid']}",
+            **self._key(split, row)._asdict(),
             images=(images.ref(row["img_name"]),),
             question=row["question"],
             answer=row["answer"],
@@ -194,8 +199,6 @@ class Slake(PublishedSource):
             body_part=row["location"] or None,
             specialty="radiologist",
             language=row["q_lang"],
-            group=row["img_name"].partition("/")[0],
-            source=self.name,
             split=split,
             licence=self.card.licence,
         )

@@ -32,7 +32,7 @@ _TEST_IMAGES = "VQAMed2019_Test_Images"
 _TEST_FOLDER = "VQAMed2019Test"
 
 
-class Part(NamedTuple):
+class PairFiles(NamedTuple):
     """Where the questions and images of a split are, in its zip or folder."""
 
     questions: str
@@ -41,8 +41,10 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "train": Part("All_QA_Pairs_train.txt", "Train_images/", (_TRAIN, f"{_TRAIN}.zip")),
-    "validation": Part("All_QA_Pairs_val.txt", "Val_images/", (_VALIDATION, f"{_VALIDATION}.zip")),
+    "train": PairFiles("All_QA_Pairs_train.txt", "Train_images/", (_TRAIN, f"{_TRAIN}.zip")),
+    "validation": PairFiles(
+        "All_QA_Pairs_val.txt", "Val_images/", (_VALIDATION, f"{_VALIDATION}.zip")
+    ),
 }
 
 CARD = Card(
@@ -88,7 +90,7 @@ CARD = Card(
 )
 
 
-class Row(NamedTuple):
+class MedLine(NamedTuple):
     """A line."""
 
     number: int
@@ -105,20 +107,20 @@ class VqaMed2019(PublishedSource):
     splits = ("train", "validation", "test")
     card = CARD
 
-    def load(self, split: str) -> RowCases[Row]:
+    def load(self, split: str) -> RowCases[MedLine]:
         """The cases of a split."""
         return self._test() if split == "test" else self._pairs(split, PARTS[split])
 
-    def found_counts(self, split: str, loaded: RowCases[Row]) -> SplitCounts:
+    def found_counts(self, split: str, loaded: RowCases[MedLine]) -> SplitCounts:
         """Rows and images, and of the test split the categories."""
-        rows: Sequence[Row] = loaded.rows
+        rows: Sequence[MedLine] = loaded.rows
         return SplitCounts(
             rows=len(rows),
             images=len({row.image for row in rows}),
             types=counted(row.category for row in rows if row.category),
         )
 
-    def _pairs(self, split: str, part: Part) -> RowCases[Row]:
+    def _pairs(self, split: str, part: PairFiles) -> RowCases[MedLine]:
         files = ImageFiles(self.file(*part.places), [part.questions])
         data = files.read(part.questions)
         if data is None:
@@ -126,15 +128,17 @@ class VqaMed2019(PublishedSource):
                 f"{files.path} has no {part.questions}; fix: fetch it again ({self.card.layout})"
             )
         rows = [
-            Row(number, image, "", question, answer)
+            MedLine(number, image, "", question, answer)
             for number, (image, question, answer) in _lines(data, part.questions, 3)
         ]
         return self._cases(split, rows, part.questions, files, part.images)
 
-    def _test(self) -> RowCases[Row]:
+    def _test(self) -> RowCases[MedLine]:
         folders = ("", f"{_TEST_FOLDER}/")
         path = self.file(*(folder + _TEST for folder in folders))
-        rows = [Row(number, *cells) for number, cells in _lines(path.read_bytes(), path.name, 4)]
+        rows = [
+            MedLine(number, *cells) for number, cells in _lines(path.read_bytes(), path.name, 4)
+        ]
         names = [f"{_TEST_IMAGES}{end}" for end in ("", ".zip")]
         place = self.file(*(folder + name for folder in folders for name in names))
         return self._cases(
@@ -142,9 +146,9 @@ class VqaMed2019(PublishedSource):
         )
 
     def _cases(
-        self, split: str, rows: Sequence[Row], file: str, images: ImageFiles, folder: str
-    ) -> RowCases[Row]:
-        def make(row: Row) -> Case:
+        self, split: str, rows: Sequence[MedLine], file: str, images: ImageFiles, folder: str
+    ) -> RowCases[MedLine]:
+        def make(row: MedLine) -> Case:
             first, *others = forms(row.answer) if split == "test" else (row.answer,)
             return Case(
                 id=f"{self.name}/{split}/{row.number:05d}",

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medgym.cases import Case
+from medgym.cases import Case, CaseKey
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import ImageRef
 from medgym.scorable import unscorable
@@ -32,6 +32,11 @@ COPIES = ("hub", "annotated")
 IMAGES = ("images", "VQA_RAD Image Folder", "images.zip", "VQA_RAD Image Folder.zip")
 JSON_FOLDERS = ("", "data_rad/", "data_RAD/")
 FIELDS = ("image_name", "image_organ", "question", "answer", "answer_type")
+
+_OCTOMED = (
+    "https://huggingface.co/datasets/OctoMed/VQA-RAD/resolve/"
+    "18774a5f46b3505f686c0f534a8f1411a4e950ba"
+)
 
 ORGANS = {"HEAD": "HEAD", "CHEST": "CHEST", "ABD": "ABDOMEN"}
 
@@ -66,14 +71,21 @@ CARD = Card(
             "data/test-00000-of-00001-e5bc3d208bb4deeb.parquet",
             sha256="eb520bdab1116dd4f420120da19049d2315389fa126d031f65ec42e153264ea7",
         ),
-        PublishedFile("data/*-00000-of-00001.parquet", optional=True),
+        *(
+            PublishedFile(
+                f"data/{split}-00000-of-00001.parquet",
+                url=f"{_OCTOMED}/data/{split}-00000-of-00001.parquet",
+                optional=True,
+            )
+            for split in ("train", "test")
+        ),
         PublishedFile("*set.json", optional=True),
         PublishedFile("data_*/*set.json", optional=True),
     ),
     grouping="the image: by its name in the annotated copy, by its content in the Hub's",
     layout=(
         "data/train-*.parquet and data/test-*.parquet; for copy=annotated the Parquet files of "
-        "OctoMed/VQA-RAD there instead, or trainset.json, testset.json and the folder images"
+        "OctoMed/VQA-RAD there too, or trainset.json, testset.json and the folder images"
     ),
     faults=(
         "the Hub's copy has no answer types: yes and no are closed there, 251 of the 451 test "
@@ -81,6 +93,7 @@ CARD = Card(
         "ten answers are numbers in the JSON, and one is the text None: all are read as text",
         "two answer types are 'CLOSED ' with a blank, and an answer begins with one: both are cut",
         "143 of the 451 test questions say another one in other words: count by image, not by row",
+        "the names of the two files of OctoMed/VQA-RAD are inferred",
         "the Hub's copy leaves out 4 of the 2,248 published questions, which stand there twice",
     ),
     leaks=("all 203 images of the split test are in the split train too, as published",),
@@ -88,7 +101,7 @@ CARD = Card(
 
 
 @dataclass(frozen=True)
-class Row:
+class RadRow:
     """A question of either copy, as text; `fault` says what is wrong with its image's name."""
 
     key: str
@@ -121,7 +134,7 @@ class VqaRad(PublishedSource):
         super().__init__(data, counts)
         self.copy = copy
 
-    def load(self, split: str) -> RowCases[Row]:
+    def load(self, split: str) -> RowCases[RadRow]:
         """The cases of a split of the copy."""
         if self.copy == "hub":
             return self._cases(split, *self._hub(split))
@@ -132,7 +145,7 @@ class VqaRad(PublishedSource):
         """Those of the copy."""
         return self.card.splits[split if self.copy == "hub" else f"copy={self.copy}:{split}"]
 
-    def found_counts(self, split: str, loaded: RowCases[Row]) -> SplitCounts:
+    def found_counts(self, split: str, loaded: RowCases[RadRow]) -> SplitCounts:
         """Rows; closed and open ones where they are annotated, else those of yes or no."""
         rows = loaded.rows
         closed, other = ("yes/no", "other") if self.copy == "hub" else ("CLOSED", "OPEN")
@@ -151,8 +164,8 @@ class VqaRad(PublishedSource):
         }
         return (*super().notes(split), said[self.copy])
 
-    def _cases(self, split: str, rows: Sequence[Row], file: str) -> RowCases[Row]:
-        def make(row: Row) -> Case:
+    def _cases(self, split: str, rows: Sequence[RadRow], file: str) -> RowCases[RadRow]:
+        def make(row: RadRow) -> Case:
             return self._case(split, row)
 
         return RowCases(
@@ -160,34 +173,40 @@ class VqaRad(PublishedSource):
             make,
             place=lambda number: f"row {number} of {file}",
             fault=lambda row: row.fault or unscorable(make(row)),
+            key=lambda row: self._key(split, row),
             unique_ids=True,
         )
 
-    def _case(self, split: str, row: Row) -> Case:
+    def _key(self, split: str, row: RadRow) -> CaseKey:
+        return CaseKey(f"{self.name}/{split}/{row.key}", self.name, row.group)
+
+    def _case(self, split: str, row: RadRow) -> Case:
         return Case(
-            id=f"{self.name}/{split}/{row.key}",
+            **self._key(split, row)._asdict(),
             images=(row.image,),
             question=row.question,
             answer=row.answer,
             answer_type="closed" if row.is_closed else open_type(row.answer),
             specialty="radiologist",
             body_part=ORGANS.get(row.organ.upper()),
-            group=row.group,
-            source=self.name,
             split=split,
             licence=self.card.licence,
         )
 
-    def _hub(self, split: str) -> tuple[list[Row], str]:
+    def _parquet(self, split: str, *, annotated: bool, fix: str) -> list[Path]:
+        """The files of one copy; those of the other one may lie beside them."""
         paths = self.files(f"data/{split}-*.parquet")
-        if "answer_type" in column_names(paths[0]):
-            raise UserError(
-                f"{paths[0]} is of the annotated copy of vqa-rad; fix: write "
-                f"vqa-rad,copy=annotated:{split}"
-            )
+        found = [path for path in paths if ("answer_type" in column_names(path)) == annotated]
+        if not found:
+            copy = "the Hub's copy, which has no annotation," if annotated else "the annotated copy"
+            raise UserError(f"{paths[0]} is of {copy} of vqa-rad; fix: {fix}")
+        return found
+
+    def _hub(self, split: str) -> tuple[list[RadRow], str]:
+        paths = self._parquet(split, annotated=False, fix=f"write vqa-rad,copy=annotated:{split}")
         rows = embedded_rows(paths, ("question", "answer"), hashed=True)
         return [
-            Row(
+            RadRow(
                 key=f"{number:04d}",
                 image=row.image,
                 group=row.image_hash,
@@ -198,13 +217,13 @@ class VqaRad(PublishedSource):
             for number, row in enumerate(rows)
         ], paths[0].name
 
-    def _octomed(self, split: str) -> tuple[list[Row], str]:
-        paths = self.files(f"data/{split}-*.parquet")
-        if "answer_type" not in column_names(paths[0]):
-            raise UserError(
-                f"{paths[0]} is of the Hub's copy of vqa-rad, which has no annotation; fix: write "
-                f"vqa-rad:{split}, or fetch OctoMed/VQA-RAD ({self.card.layout})"
-            )
+    def _octomed(self, split: str) -> tuple[list[RadRow], str]:
+        paths = self._parquet(
+            split,
+            annotated=True,
+            fix=f"write vqa-rad:{split}, or run medgym cases get vqa-rad "
+            "'data/*-00000-of-00001.parquet'",
+        )
         rows = embedded_rows(paths, FIELDS)
         return [
             _annotated(number, {name: row.of(name) for name in FIELDS}, row.image)
@@ -215,7 +234,7 @@ class VqaRad(PublishedSource):
         paths = [self.folder / f"{folder}{split}set.json" for folder in JSON_FOLDERS]
         return next((path for path in paths if path.exists()), None)
 
-    def _listed(self, path: Path) -> tuple[list[Row], str]:
+    def _listed(self, path: Path) -> tuple[list[RadRow], str]:
         items = json_objects(path, FIELDS)
         inside = [path.parent / each for each in IMAGES if (path.parent / each).exists()]
         folder = inside[0] if inside else self.file(*IMAGES)
@@ -226,8 +245,8 @@ class VqaRad(PublishedSource):
         ], path.name
 
 
-def _annotated(number: int, item: dict[str, str], image: ImageRef) -> Row:
-    return Row(
+def _annotated(number: int, item: dict[str, str], image: ImageRef) -> RadRow:
+    return RadRow(
         key=f"annotated-{number:04d}",
         image=image,
         group=item["image_name"],

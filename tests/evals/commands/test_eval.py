@@ -1,13 +1,19 @@
 import json
+import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from medgym.agents.scripted.policy import Scripted
 from medgym.cases import open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
+from medgym.evals import evaluation
+from medgym.evals.evaluation import Evaluation
+from medgym.evals.outcomes.table import read_outcomes
 from medgym.evals.tables import role_rows, rows
 from medgym.judge import Judgement, RoleJudgement, load_judge
 from medgym.metrics.rate import Rate
@@ -15,6 +21,7 @@ from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.suite import Suite, load_suite
+from medgym.trajectory import Trajectory
 
 Capture = pytest.CaptureFixture[str]
 ASKED = ["eval", "phantom,question=kind:test[:12]", "--policy"]
@@ -119,7 +126,6 @@ SMALL = Suite(
     "small",
     {"kinds": "phantom,question=kind:test[:6]", "sides": "phantom,question=side:test[:4]"},
     rubric="grounded",
-    unit="group",
 )
 
 
@@ -133,15 +139,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_suite_has_a_line_for_each_benchmark(tmp_path: Path, capsys: Capture) -> None:
     words = ["eval", "phantom", "--policy", "scripted:oracle", "--out", str(tmp_path / "a")]
     assert main(words) == 0
-    heading, *lines, note = capsys.readouterr().out.splitlines()
+    heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split()[:3] == ["suite", "small", "cases"]
     assert [line.split()[:3] for line in lines] == [
         ["kinds", "6", "100.0"],
         ["sides", "4", "100.0"],
     ]
-    assert note.startswith("The suite's unit is the group")
     found = read_results(tmp_path / "a")
-    assert (found["suite"], found["unit"], found["rubric"]) == ("small", "group", "grounded")
+    assert (found["suite"], found["rubric"]) == ("small", "grounded")
     kinds = found["benchmarks"]["kinds"]
     assert kinds["cases"] == "phantom,question=kind:test[:6]"
     assert kinds["policies"]["scripted:oracle"]["greedy"]["accuracy"]["n"] == 6
@@ -156,22 +161,92 @@ def test_an_interrupted_evaluation_resumes_with_what_it_has_stored(
     words = ["eval", "phantom", "--policy", "scripted:random", "--json", "--out"]
     assert main([*words, str(tmp_path / "whole")]) == 0
     whole = json.loads(capsys.readouterr().out)["benchmarks"]
-    write, played = TrajectoryStore.write, []
+    play, collect, played = Evaluation.play, evaluation.collect, []
 
-    def killed(self: TrajectoryStore, *given: Any, **more: Any) -> Any:
-        write(self, *given, **more)
-        raise KeyboardInterrupt
+    def interrupted(self: Evaluation, cases: Any, rules: Any, folder: Any, done: Any) -> Any:
+        def one(trajectory: Trajectory) -> None:
+            done(trajectory)
+            played.append(trajectory.case_id)
+            if len(played) == 8:  # in the second benchmark
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(TrajectoryStore, "write", killed)
-    assert main([*words, str(tmp_path / "killed")]) == 130
-    monkeypatch.setattr(TrajectoryStore, "write", write)
-    keep = RunFolder.keep_images
-    monkeypatch.setattr(
-        RunFolder, "keep_images", lambda self, given: (played.append(1), keep(self, given))
-    )
+        return play(self, cases, rules, folder, one)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluation, "play", interrupted)
+        assert main([*words, str(tmp_path / "killed")]) == 130
+
+    def counted(*given: Any, **more: Any) -> Any:
+        for trajectory in collect(*given, **more):
+            played.append(trajectory.case_id)
+            yield trajectory
+
+    monkeypatch.setattr(evaluation, "collect", counted)
     assert main([*words, str(tmp_path / "killed")]) == 0
-    assert len(played) == 4, "of the second benchmark only"
+    assert 8 <= len(played) <= 10, "of ten episodes none is played twice"
     assert json.loads(capsys.readouterr().out)["benchmarks"] == whole
+    outcomes = [read_outcomes(tmp_path / name) for name in ("whole", "killed")]
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_policy_that_answers_in_another_form_gets_a_hint(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act = Scripted.act
+
+    async def otherwise(self: Scripted, conversation: Any, sampling: Any) -> Any:
+        reply = await act(self, conversation, sampling)
+        text = re.sub("<answer>(.*)</answer>", r"The answer is (\1).", reply.text)
+        return replace(reply, text=text)
+
+    monkeypatch.setattr(Scripted, "act", otherwise)
+    assert main([*ASKED, "scripted:oracle", "--no-tools"]) == 0
+    out = capsys.readouterr().out
+    assert "accuracy           0.0 %" in out
+    assert "read leniently     100.0 %" in out
+    assert "seldom answered in medgym's form" in out
+
+
+def test_repeats_give_pass_at_k(capsys: Capture, tmp_path: Path) -> None:
+    words = [*ASKED, "scripted:random", "--repeats", "3", "--limit", "5"]
+    assert main([*words, "--json", "--out", str(tmp_path / "a")]) == 0
+    (policy,) = json.loads(capsys.readouterr().out)["policies"].values()
+    found = policy["sampled"]
+    assert found["accuracy"]["n"] == 15
+    assert {"pass@1", "pass@2", "pass@3", "majority@3"} <= set(found["metrics"])
+    assert found["metrics"]["pass@1"] == pytest.approx(found["accuracy"]["value"])
+    outcomes = read_outcomes(tmp_path / "a")
+    assert outcomes is not None
+    assert len({each.key for each in outcomes}) == 15
+
+
+def test_an_episode_that_failed_is_no_wrong_answer(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medgym.rollout.collection.RETRIES", 0)
+    act = Scripted.act
+
+    async def broken(self: Scripted, conversation: Any, sampling: Any) -> Any:
+        if int(conversation[1].images[0].sha256, 16) % 4 == 1:
+            raise OSError("the line is cut")
+        return await act(self, conversation, sampling)
+
+    monkeypatch.setattr(Scripted, "act", broken)
+    words = [*ASKED, "scripted:oracle", "--json", "--out"]
+    assert main([*words, str(tmp_path / "a"), "--fail-above", "0.5"]) == 0
+    (policy,) = json.loads(capsys.readouterr().out)["policies"].values()
+    found = policy["sampled"]
+    assert found["accuracy"]["value"] == 1.0
+    failed = found["failed"]
+    assert 0 < len(failed) <= 6
+    assert found["accuracy"]["n"] == 12 - len(failed)
+    assert all("OSError" in why for why in failed.values())
+    assert main([*words, str(tmp_path / "b")]) == 1
+    said = capsys.readouterr().err
+    assert "of 12 episodes failed" in said
+    assert "--fail-above" in said
+    monkeypatch.setattr(Scripted, "act", act)
+    assert main([*words, str(tmp_path / "b")]) == 0, "it plays what is missing"
 
 
 def test_the_suite_that_ships_names_cases_that_are_there() -> None:

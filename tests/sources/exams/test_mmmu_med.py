@@ -87,6 +87,7 @@ def test_items_are_read_as_they_are_meant(folder: Path) -> None:
     assert grade(letter, "C").right
     assert not grade(letter, "a cell").right
     assert (several.answer, several.accepted) == ("24/7", ("3.429",))
+    assert grade(several, "3.429").right
 
     reasons = [reason for _, reason in cases.dropped]
     assert reasons == [

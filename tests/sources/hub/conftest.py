@@ -20,6 +20,7 @@ def folder(tmp_path: Path) -> Path:
         "test.csv": b"a.png,Which?,conference\nb %20.png,Which?,williams\n",
         "data/pears.zip": LARGE,
         "key.txt": b"the key\n",
+        "no easy names/a b%20c#d?e..png": b"a pear\n",
         "extra/much.bin": b"much" * 100,
         "other/not wanted.txt": b"no\n",
     }.items():

@@ -35,6 +35,7 @@ class Pears(PublishedSource):
         files=(
             PublishedFile("test.csv"),
             PublishedFile("data/*.zip"),
+            PublishedFile("no * names/*"),
             PublishedFile("key.txt", url="https://zenodo.org/records/1/files/key.txt"),
             PublishedFile("extra/much.bin", optional=True),
         ),

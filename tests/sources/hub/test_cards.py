@@ -1,7 +1,10 @@
-"""The cards of the published data sets: whole, and fit to be fetched."""
+"""The cards of the published data sets: whole, true to the page in docs/, and fit to be fetched."""
 
+import inspect
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,8 @@ from medgym.sources.hub.listing import listed
 from tests.serving.hub import Hub, client_of, publish_source
 
 CARDS = {card.name: card for card in all_cards()}
+PAGE = Path(__file__).parents[3] / "docs" / "data-sets.md"
+BEGIN, END = "<!-- data sets -->\n", "<!-- end -->\n"
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -42,3 +47,57 @@ def test_what_a_card_names_can_be_fetched(hub: Hub, name: str, tmp_path: Path) -
             assert listed(card, card.revision).files
         files = {file.path for file in listed(card, card.revision, ("*",)).files}
         assert files == {file.path.replace("*", "some") for file in fetched}
+
+
+def test_the_page_has_the_cards() -> None:
+    """`WRITE_DATA_SETS=1 pytest -n0 FILE` writes its table."""
+    page = PAGE.read_text("utf-8")
+    before, _, rest = page.partition(BEGIN)
+    table = before + BEGIN + _table() + END + rest.partition(END)[2]
+    if os.environ.get("WRITE_DATA_SETS"):
+        PAGE.write_text(table, "utf-8")
+        return
+    assert page == table, "the table is old; fix: WRITE_DATA_SETS=1"
+
+
+def test_the_page_has_every_option() -> None:
+    page = PAGE.read_text("utf-8")
+    for name in CARDS:
+        for option in inspect.signature(load("sources", name)).parameters:
+            if option not in ("data", "counts"):
+                assert re.search(rf"\| `{name}` \|.*`{option}=", page), f"{name}: {option}"
+
+
+def _table() -> str:
+    rows = ["| set | splits (rows) | group | what splits share | licence | get it |"]
+    rows.append("|---|---|---|---|---|---|")
+    for card in CARDS.values():
+        splits = ", ".join(f"`{split}` {_rows(c.rows)}" for split, c in card.splits.items())
+        name = f"[`{card.name}`]({card.home}) {_rest(card)}"
+        cells = (name, splits, card.grouping, "; ".join(card.leaks), card.licence, _get(card))
+        rows.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _rest(card: Card) -> str:
+    """The title without the name that it may begin with."""
+    return card.title.partition(": ")[2] or card.title
+
+
+def _rows(rows: int | None) -> str:
+    return "?" if rows is None else f"{rows:,}"
+
+
+def _get(card: Card) -> str:
+    if not any(f.url is not None or card.repo is not None for f in card.files):
+        return "by hand"
+    needed = [file for file in card.files if not file.optional]
+    optional = [file.path for file in card.files if file.optional]
+    more = f"; optional: {', '.join(f'`{path}`' for path in optional[:6])}" if optional else ""
+    more += ", ..." if len(optional) > 6 else ""
+    gated = " (gated)" if card.gated else ""
+    return f"`medgym cases get {card.name}{'' if needed else ' FILE'}`{gated}{more}"
+
+
+def _cell(text: Any) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")

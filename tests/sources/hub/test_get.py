@@ -23,10 +23,12 @@ def test_a_data_set_is_fetched_and_read(client: Any, folder: Path, tmp_path: Pat
     said = get(tmp_path / "data")
     assert "CC BY 4.0" in said
     copy = tmp_path / "data" / "pears"
-    for path in ("test.csv", "data/pears.zip", "key.txt", "README.md"):
+    hard = "no easy names/a b%20c#d?e..png"
+    for path in ("test.csv", "data/pears.zip", "key.txt", "README.md", hard):
         assert (copy / path).read_bytes() == (folder / path).read_bytes()
     assert {path.name for path in copy.iterdir()} == {
-        *("test.csv", "data", "key.txt", "README.md", "LICENCE.txt", "medgym.json")
+        *("test.csv", "data", "no easy names", "key.txt"),
+        *("README.md", "LICENCE.txt", "medgym.json"),
     }
     assert "CC BY 4.0" in (copy / "LICENCE.txt").read_text()
     found = Pears(data=str(tmp_path / "data")).cases("test")
@@ -37,7 +39,7 @@ def test_json_says_what_came(client: Any, tmp_path: Path, capsys: Any) -> None:
     assert main(["cases", "get", "pears", "--data", str(tmp_path / "data"), "--json"]) == 0
     out, err = capsys.readouterr()
     said = json.loads(out)
-    assert (said["commit"], said["fetched"]) == (COMMIT, 4)
+    assert (said["commit"], said["fetched"]) == (COMMIT, 5)
     sums = {each["path"]: each.get("sha256") for each in said["files"]}
     assert sums["data/pears.zip"] == hashlib.sha256(LARGE).hexdigest()
     assert sums["key.txt"] == hashlib.sha256(b"the key\n").hexdigest()

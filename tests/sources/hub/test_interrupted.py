@@ -47,6 +47,30 @@ def test_a_server_without_ranges_begins_again(
     assert (tmp_path / "pears" / "data" / "pears.zip").read_bytes() == LARGE
 
 
+def test_a_file_that_changed_meanwhile_is_fetched_from_its_begin(
+    hub: Hub, client: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    client.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
+    client.setattr("time.sleep", lambda seconds: None)
+    hub.elsewhere["key.txt"] = LARGE
+    hub.faults["key.txt"] = Faults(break_off=[50_500, *[0] * 12])
+    with pytest.raises(RunError, match="resumes"):
+        get(tmp_path)
+    hub.faults.clear()
+    hub.elsewhere["key.txt"] = LARGE[1:] + b"!"
+    get(tmp_path)
+    assert (tmp_path / "pears" / "key.txt").read_bytes() == LARGE[1:] + b"!"
+
+
+def test_a_file_that_ends_early_is_refused(hub: Hub, client: Any, tmp_path: Path) -> None:
+    hub.faults["data/pears.zip"] = Faults(short=5)
+    with pytest.raises(
+        RunError, match=r"ended after 319,995 bytes \(expected 320,000\)"
+    ):
+        get(tmp_path)
+    assert not (tmp_path / "pears" / "data" / "pears.zip").exists()
+
+
 @pytest.mark.parametrize("path", ["data/pears.zip", "test.csv"])
 def test_other_bytes_are_refused(hub: Hub, client: Any, tmp_path: Path, path: str) -> None:
     hub.faults[path] = Faults(corrupt=True)

@@ -237,3 +237,19 @@ def test_only_suspect_rows_are_looked_at_one_by_one(tmp_path: Path) -> None:
     looked_at = set(suspects(read.table))
     assert looked_at == {1, 2, 3, 4, 6, 7}
     assert all(fault_of(row) is None for at, row in enumerate(read) if at not in looked_at)
+
+
+def test_clean_splits_share_no_volume(folder: Path) -> None:
+    _benchmark(folder, [_row(qid=f"b{at}", image_id=f"CT{at}") for at in range(4)])
+    path = folder / "train/train_qa.csv"
+    path.parent.mkdir()
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, ROW)
+        writer.writeheader()
+        writer.writerows(_row(qid=f"t{at}", image_id=f"CT{at}") for at in range(2, 8))
+    groups = [
+        {case.group for case in _cases(folder, f"{split}-clean")}
+        for split in ("benchmark", "train")
+    ]
+    assert not groups[0] & groups[1]
+    assert groups[0] | groups[1] == {f"CT{at}" for at in range(8)}

@@ -9,8 +9,8 @@ import pytest
 import medgym
 from medgym.errors import UserError
 from medgym.scorer import grade
-from medgym.sources.studies import json_rows
-from medgym.sources.studies.json_rows import JsonRows
+from medgym.sources.studies import json_list
+from medgym.sources.studies.json_list import JsonRows
 from medgym.sources.studies.knee import asked_of
 from tests.serving.hub import Hub, fetched_cases
 
@@ -89,7 +89,7 @@ def test_the_wanted_form_is_cut_off_and_the_legend_stays(folder: Path) -> None:
         assert "reasoning" not in case.question
     assert "0 = MMA (Medial Meniscus Anterior), 1 = MMB, 2 = MMP, 3 = No tear" in where.question
     assert "MMB" not in present.question
-    assert asked_of("Just a question?", "grade") == "Just a question?"
+    assert asked_of("<image>\n<|image_pad|>Just a question?", "grade") == "Just a question?"
 
 
 def test_the_reasoning_is_shown_nowhere(folder: Path) -> None:
@@ -131,7 +131,7 @@ def test_counts_are_those_of_rows_and_images(folder: Path) -> None:
 def test_a_list_longer_than_what_is_read_at_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_rows, "_CHUNK", 7)
+    monkeypatch.setattr(json_list, "_CHUNK", 7)
     seen: list[Any] = []
     rows = JsonRows(folder / "data/generate_data/val.json", seen.append)
     assert seen == ROWS

@@ -204,3 +204,22 @@ def test_through_the_hub(hub: Hub, folder: Path, tmp_path: Path) -> None:
         np.array_equal(open_image(case.images[0]).pixels, pixels)
         for case, pixels in zip(cases, held["test_images"], strict=True)
     ] == [True] * 3
+
+
+def test_what_is_not_whole_in_the_cache_is_unpacked_again(folder: Path, cache: Path) -> None:
+    held = _written(folder, "octmnist")
+    (case, *_) = _cases(folder, "set=octmnist:val")
+    open_image(case.images[0])
+    (kept,) = cache.rglob("*.npy")
+    kept.write_bytes(kept.read_bytes()[:-9])
+    arrays._mapped.cache_clear()
+    assert np.array_equal(open_image(case.images[0]).pixels, held["val_images"][0])
+
+
+def test_a_cache_that_cannot_be_written(folder: Path, cache: Path) -> None:
+    _written(folder, "octmnist")
+    (case, *_) = _cases(folder, "set=octmnist:val")
+    cache.parent.mkdir(parents=True)
+    cache.write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot unpack val_images of .*or set XDG_CACHE_HOME"):
+        open_image(case.images[0])

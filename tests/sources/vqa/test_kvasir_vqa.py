@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from medgym.cases import CaseList, open_cases
+from medgym.cases import CaseKey, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.sources.vqa.kvasir_vqa import split_of
@@ -91,3 +91,8 @@ def test_results_say_that_the_split_is_medgyms(folder: Path) -> None:
 def test_the_whole_set_is_fetched(hub: Hub, folder: Path, tmp_path: Path) -> None:
     cases = fetched_cases(hub, "kvasir-vqa", folder, "test", tmp_path / "fetched")
     assert [case.id for case in cases] == [case.id for case in opened(folder, "test")]
+
+
+def test_keys_are_those_of_the_cases(folder: Path) -> None:
+    cases = opened(folder, "test")
+    assert list(cases.case_keys()) == [CaseKey(c.id, c.source, c.group) for c in cases]

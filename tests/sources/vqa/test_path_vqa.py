@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from medgym.cases import CaseList, open_cases
+from medgym.cases import CaseKey, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from tests.serving.hub import Hub, fetched_cases
@@ -78,3 +78,8 @@ def test_half_a_file_is_named(folder: Path) -> None:
 def test_all_shards_are_fetched(hub: Hub, folder: Path, tmp_path: Path) -> None:
     cases = fetched_cases(hub, "path-vqa", folder, "test", tmp_path / "fetched")
     assert [open_image(case.images[0]).pixels[0, 0] for case in cases] == [10, 10, 20, 20]
+
+
+def test_keys_are_those_of_the_cases(folder: Path) -> None:
+    cases = opened(folder)
+    assert list(cases.case_keys()) == [CaseKey(c.id, c.source, c.group) for c in cases]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from medgym.cases import CaseList, open_cases
+from medgym.cases import CaseKey, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from tests.serving.hub import Hub, fetched_cases
@@ -147,3 +147,8 @@ def test_the_first_version_is_fetched(hub: Hub, folder: Path, tmp_path: Path) ->
     cases = fetched_cases(hub, "pmc-vqa", folder, "train", tmp_path / "fetched")
     assert open_image(cases[0].images[0]).pixels[0, 0] == 70
     assert not (tmp_path / "fetched/pmc-vqa/test_2.csv").exists()
+
+
+def test_keys_are_those_of_the_cases(folder: Path) -> None:
+    cases = opened(folder)
+    assert list(cases.case_keys()) == [CaseKey(c.id, c.source, c.group) for c in cases]

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgym.cases import Case, CaseList, open_cases
+from medgym.cases import Case, CaseKey, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
+from medgym.scorer import grade
 from medgym.sources.vqa.slake import CARD
 from tests.serving.hub import Hub, fetched_cases
 
@@ -244,3 +245,28 @@ def test_the_questions_masks_and_images_are_fetched(hub: Hub, zipped: Path, tmp_
     cases = fetched_cases(hub, "slake", folder, "validation", tmp_path / "data", "regions=named")
     assert [region.label for region in by_id(cases, 10).regions] == ["Liver"]
     assert open_image(by_id(cases, 15).images[0]).pixels[0, 0] == 150
+
+
+@pytest.mark.parametrize(
+    ("qid", "reply"),
+    [
+        (10, "yes."),
+        (11, "lung, spleen, heart, liver"),
+        (12, "right lung, left lung"),
+        (13, "2.0"),
+        (14, "None"),
+        (16, "脾脏，肝脏"),
+        (17, "是的。"),
+    ],
+)
+def test_what_is_right_is_scored_as_right(zipped: Path, qid: int, reply: str) -> None:
+    case = by_id(opened(zipped, ",language=en+zh"), qid)
+    assert grade(case, reply).right
+    assert not grade(case, "Liver, Lung").right
+
+
+def test_keys_are_those_of_the_cases_and_read_no_mask(zipped: Path) -> None:
+    cases = opened(zipped, ",regions=all")
+    expected = [CaseKey(case.id, case.source, case.group) for case in cases]
+    (zipped / "slake/imgs.zip").unlink()
+    assert list(cases.case_keys()) == expected

@@ -9,6 +9,7 @@ import pytest
 from medgym.cases import CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
+from medgym.scorer import grade
 from medgym.sources.vqa.vqa_med_2019 import forms
 from tests.serving.hub import Hub, fetched_cases
 
@@ -133,3 +134,18 @@ def test_zips_and_questions_are_fetched_by_address(hub: Hub, folder: Path, tmp_p
     assert open_image(cases[0].images[0]).pixels[0, 0] == 60
     fetched = tmp_path / "fetched"
     assert opened(fetched, "validation")[0].images[0].member == "Val_images/synpic9.jpg"
+
+
+@pytest.mark.parametrize(
+    ("index", "reply", "right"),
+    [
+        (0, "spine", True),
+        (0, "lung, mediastinum, pleura", True),
+        (0, "lung", False),
+        (1, "Septic cerebral emboli.", True),
+        (1, "cerebral emboli", False),
+        (2, "normal", False),
+    ],
+)
+def test_each_form_is_scored_as_right(folder: Path, index: int, reply: str, right: bool) -> None:
+    assert grade(opened(folder)[index], reply).right is right

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medgym.cases import CaseList, open_cases
+from medgym.cases import CaseKey, CaseList, open_cases
 from medgym.errors import UserError
 from medgym.imaging.study import open_image
 from medgym.sources.vqa.vqa_rad import CARD
@@ -130,6 +130,22 @@ def test_the_annotated_copy_is_read_from_parquet_too(tmp_path: Path, parquet: An
         opened(tmp_path)
 
 
+def test_both_copies_may_lie_in_one_folder(
+    hub: Hub, published: Path, parquet: Any, tmp_path: Path
+) -> None:
+    folder, fetched = published / "vqa-rad", tmp_path / "fetched"
+    with pytest.raises(UserError, match=r"no annotation, of vqa-rad; fix: write vqa-rad:test"):
+        opened(published, ",copy=annotated")
+    for split in ("train", "test"):
+        row = question("synpic1.jpg", "axial", "CLOSED") | {"image": 5}
+        parquet(folder / f"data/{split}-00000-of-00001.parquet", [row])
+    cases = fetched_cases(
+        hub, "vqa-rad", folder, "test", fetched, files=("data/*-00000-of-00001.parquet",)
+    )
+    assert len(cases) == 4
+    assert len(opened(fetched, ",copy=annotated")) == 1
+
+
 def test_an_image_name_that_leaves_the_folder_is_no_case(annotated: Path) -> None:
     cases = opened(annotated, ",copy=annotated")
     assert [reason for _, reason in cases.dropped] == [
@@ -173,3 +189,22 @@ def test_the_hubs_copy_is_fetched(hub: Hub, published: Path, tmp_path: Path) -> 
     cases = fetched_cases(hub, "vqa-rad", published / "vqa-rad", "test", tmp_path / "data")
     assert [case.answer for case in cases] == ["Yes", "left", "4", "None"]
     assert open_image(cases[1].images[0]).pixels[0, 0] == 10
+
+
+def test_keys_are_those_of_the_cases(published: Path) -> None:
+    cases = opened(published)
+    assert list(cases.case_keys()) == [CaseKey(c.id, c.source, c.group) for c in cases]
+
+
+def test_the_clean_splits_share_no_image(published: Path, parquet: Any) -> None:
+    for row in range(8):  # as published, with an image in train for each in test
+        rows = [{"image": 100 + row, "question": f"what {n}?", "answer": "air"} for n in (1, 2)]
+        parquet(published / f"vqa-rad/data/train-0000{row}-of-00008-eb88.parquet", rows)
+        parquet(published / f"vqa-rad/data/test-0000{row}-of-00008-e5bc.parquet", rows[:1])
+    splits = [opened(published, split=f"{split}-clean") for split in ("train", "test")]
+    groups = [{case.group for case in cases} for cases in splits]
+    assert all(groups)
+    assert not groups[0] & groups[1]
+    assert sum(map(len, splits)) == sum(len(opened(published, split=s)) for s in ("train", "test"))
+    assert not any(CARD.leaks[0] in cases.notes for cases in splits)
+    assert CARD.leaks[0] in opened(published).notes

@@ -8,7 +8,8 @@ import pytest
 
 from medgym.cases import open_cases
 from medgym.episode import Rules
-from medgym.errors import UserError
+from medgym.errors import RunError, UserError
+from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load
@@ -217,3 +218,19 @@ def test_a_teacher_that_is_not_ready_is_closed(
 
 def test_the_students_words_are_of_no_adapter(student: Any) -> None:
     assert student.imitating(Refusing()).version == ""
+
+
+def test_an_unreadable_case_is_not_imitated_and_stays_on_record(
+    student: Any, run: RunFolder
+) -> None:
+    lost = CASES[5].model_copy(update={"images": (ImageRef(uri="file:/nowhere.png"),)})
+    table = DemonstrationsTable(cases=SPEC, policy="scripted:oracle", samples=2)
+    cases = [*CASES[:2], lost]
+    kept = demonstrations(table, cases, student, RULES, SAMPLING, run, Records(run.path), seed=1)
+    assert {each.case_id for each in kept} == {case.id for case in cases[:2]}
+    assert [(row["case"], row["why"].partition(" image: ")[0]) for row in rows(run)] == [
+        (lost.id, "unreadable: no such")
+    ] * 2
+    assert run.manifest["unreadable"]["count"] == 1
+    with pytest.raises(RunError, match="the images of 1 of 1 cases cannot be read"):
+        demonstrations(table, [lost], student, RULES, SAMPLING, run, Records(run.path), seed=1)

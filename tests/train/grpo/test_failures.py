@@ -3,18 +3,21 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from medgym import RunError, Sampling, Term, UserError, open_cases
 from medgym.episode import Rules
+from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply, render_answer
 from medgym.policy import Policy
 from medgym.registry import load
 from medgym.rollout import collection
 from medgym.rubric import Rubric, outcome
 from medgym.tool import load_tools
+from medgym.train.data.records import Records
 from medgym.train.grpo.batch import LostImages, check_images
 from medgym.train.models.checkpoint import load_model
 from tests.train.grpo.test_trainer import Probe
@@ -216,3 +219,28 @@ def test_another_engine_needs_whole_groups_to_select(make_trainer: Any) -> None:
     trainer.train()  # four rows are generated at once: two whole groups
     with pytest.raises(UserError, match="make per_device_train_batch_size a multiple"):
         trainer._selected([(None, None)], [False], trainer.rules_now())
+
+
+def test_another_case_is_trained_on_in_the_place_of_an_unreadable_one(
+    make_trainer: Any, tmp_path: Path
+) -> None:
+    whole = list(open_cases(CASES))
+    gone = (ImageRef(uri="file:/nowhere.png"),)
+    lost = whole[0].model_copy(update={"id": "lost", "images": gone})
+    played: list[Any] = []
+    trainer = make_trainer(
+        cases=[lost, *whole], max_steps=1, on_step=lambda _, pairs: played.extend(pairs)
+    )
+    trainer.left_out = Records(tmp_path)
+    trainer.train()
+    assert len({case.id for case, _ in played}) == 2
+    assert [case.id for case, _ in played[2:]] == [whole[0].id] * 2, "the other group stays"
+    assert {trajectory.failure for _, trajectory in played} == {None}
+    (row,) = Records(tmp_path).rows()
+    assert (row["stage"], row["step"], row["case"]) == ("grpo", 0, "lost")
+    assert str(row["why"]).startswith("unreadable: no such image: image 0")
+    first = trainer.state.log_history[0]
+    assert (first["failures/image"], first["failures/left_out"]) == (2, 0)
+    every = [lost.model_copy(update={"id": f"lost {n}"}) for n in range(4)]
+    with pytest.raises(RunError, match=r"every group of step 1 failed \(image: no such image"):
+        make_trainer(cases=every, max_steps=1).train()

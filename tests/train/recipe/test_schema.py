@@ -7,16 +7,32 @@ from pathlib import Path
 import pytest
 import torch
 
+from medgym.case_spec import parse_spec
 from medgym.cases import open_cases
 from medgym.errors import UserError
 from medgym.registry import load, names
+from medgym.sources.published import PublishedSource
 from medgym.train.data.preferences.specs import load_builder, read_makes
 from medgym.train.dpo.config import dpo_config
 from medgym.train.grpo.config import grpo_config
-from medgym.train.recipe.schema import load_recipe, parse_recipe
+from medgym.train.recipe.schema import Recipe, load_recipe, parse_recipe
 from medgym.train.run.opened import Run
 from medgym.train.run.stages import START, check
 from medgym.train.sft.config import sft_config
+
+
+@pytest.fixture(autouse=True)
+def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No copy of a published data set is on this machine."""
+    monkeypatch.setenv("MEDGYM_DATA", str(tmp_path))
+
+
+def published_sets(recipe: Recipe) -> set[str]:
+    """The published data sets that a recipe names."""
+    specs = [*(part.spec for part in recipe.cases.parts), recipe.cases.test]
+    specs += [recipe.demonstrations.cases] if recipe.demonstrations is not None else []
+    names = {parse_spec(spec).source for spec in specs}
+    return {name for name in names if issubclass(load("sources", name), PublishedSource)}
 
 
 @pytest.fixture
@@ -94,10 +110,17 @@ def test_every_shipped_recipe_is_one_that_the_libraries_take(name: str, tmp_path
         dpo_config(recipe, tmp_path)
         assert [load_builder(spec) for spec in read_makes(recipe.pairs.make)]
     run = Run(recipe, tmp_path)
-    run.rules(run.train)
     specs = [*(part.spec for part in recipe.cases.parts), recipe.cases.test]
     specs += [recipe.demonstrations.cases] if recipe.demonstrations is not None else []
-    assert all(case.answer for spec in specs for case in open_cases(spec)[:20])
+    if published := published_sets(recipe):
+        (name,) = published
+        with pytest.raises(
+            UserError, match=f"no copy of {name} .* fix: run medgym cases get {name} "
+        ):
+            _ = run.train
+    else:
+        run.rules(run.train)
+        assert all(case.answer for spec in specs for case in open_cases(spec)[:20])
     if recipe.rollout.policy is not None:
         assert recipe.rollout.policy.startswith("vllm:{base}?")
         assert f"max_model_len={recipe.rollout.max_context}" in recipe.rollout.policy
@@ -108,18 +131,21 @@ def test_every_shipped_recipe_is_one_that_the_libraries_take(name: str, tmp_path
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("name", names("recipes"))
 def test_a_recipe_that_needs_a_gpu_says_so_in_a_line(name: str) -> None:
-    recipe = load_recipe(name)[0]
+    recipe, text = load_recipe(name)
     run = Run(recipe, Path())
     if not recipe.model.gpu:
         check(run, START)
         return
+    assert "# Needs: " in text
+    for published in published_sets(recipe):
+        assert f"medgym cases get {published}" in text
     with pytest.raises(UserError, match=f"{re.escape(name)} needs a GPU and there is none; fix: "):
         check(run)
 
 
 def test_a_source_that_is_not_installed_is_named(data: dict) -> None:
-    data["cases"]["train"] = "vqa-rad:train"
-    with pytest.raises(UserError, match="unknown source 'vqa-rad'"):
+    data["cases"]["train"] = "mimic-vqa:train"
+    with pytest.raises(UserError, match="unknown source 'mimic-vqa'"):
         check(Run(parse_recipe(data, "my.toml"), Path()))
 
 

@@ -1,17 +1,21 @@
 """What is learned from and judged by is refused, or said with the results."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
 
+from medgym import registry
 from medgym.cases import Case, open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
+from medgym.source import Source
 from medgym.sources.phantom import source as phantoms
+from medgym.sources.rows import RowCases
 from medgym.train.consultation import report as consult_report
 from medgym.train.recipe.judge import JudgeTable
 from medgym.train.recipe.schema import parse_recipe
@@ -66,7 +70,8 @@ def test_what_is_learned_from_and_judged_by_is_refused(
     with pytest.raises(UserError) as error:
         check(run_of(tmp_path, train, test, shown))
     assert said in str(error.value)
-    assert 'fix: choose other cases, or set [cases] overlap = "allowed"' in str(error.value)
+    said = "; fix: choose other cases (of a published set those of a split called -clean), "
+    assert f'{said}or set [cases] overlap = "allowed"' in str(error.value)
     assert "\n" not in str(error.value)
     check(run_of(tmp_path, train, test, shown, overlap="allowed"))
 
@@ -173,6 +178,77 @@ def test_no_case_is_made_of_sources_and_splits_that_cannot_overlap(
     assert not made
     assert run_of(tmp_path, f"{SPEC}:train[:20000]", f"{SPEC}:train[19999:20200]").overlaps
     assert not made
+
+
+class Shared(Source):
+    """Its two splits share a patient; only what `declared` says is declared."""
+
+    name: ClassVar[str] = "shared"
+    splits = ("train", "test")
+    declared: ClassVar[tuple[str, ...]] = ()
+
+    def cases(self, split: str) -> Sequence[Case]:
+        made = [
+            CASE.model_copy(
+                update={"id": f"shared/{split}/{n}", "group": group, "source": "shared"}
+            )
+            for n, group in enumerate(("anna", split))
+        ]
+        return RowCases([*made, None], lambda row: row or CASE, str, faults)
+
+    def leaks(self, split: str) -> tuple[str, ...]:
+        return self.declared
+
+    def notes(self, split: str) -> tuple[str, ...]:
+        return (*self.declared, f"the copy of {split} is old")
+
+
+def faults(row: Case | None) -> str | None:
+    return "the answer is blank" if row is None else None
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = registry.load
+    monkeypatch.setattr(
+        registry, "load", lambda *of: Shared if of == ("sources", "shared") else load(*of)
+    )
+    monkeypatch.setattr("medgym.train.run.overlap.load", registry.load)
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_leak_of_published_splits_is_refused_unless_its_source_declares_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "1 of the 2 cases of [cases] test share a group, such as a patient, with [cases] train"
+    with pytest.raises(UserError) as error:
+        check(run_of(tmp_path, "shared:train", "shared:test"))
+    assert said in str(error.value)
+    leak = "anna is in both splits, as published"
+    monkeypatch.setattr(Shared, "declared", (leak,))
+    run = run_of(tmp_path, "shared:train", "shared:test")
+    check(run)
+    run.folder.mkdir()
+    write_figures({}, run.place)
+    results = write_results(run)
+    (each,) = results["overlap"]
+    assert (each["groups"], each["cases"], each["declared"]) == (1, 0, (leak,))
+    assert [(note["cases"], note["note"]) for note in results["notes"]] == [
+        ("shared:train", leak), ("shared:train", "the copy of train is old"),
+        ("shared:test", leak), ("shared:test", "the copy of test is old"),
+    ]  # fmt: skip
+    first = [{"place": "2", "why": "the answer is blank"}]
+    assert results["dropped"] == [
+        {"cases": f"shared:{split}", "rows": 1, "first": first} for split in ("train", "test")
+    ]
+    print_overlap(results)
+    shown = capsys.readouterr().out
+    assert f"beware: {said} (the first is shared/test/0) (declared: {leak})" in shown
+    assert "note on shared:test: 1 row makes no case, such as 2 (the answer is blank)" in shown
+    # The same cases are refused, whatever is declared, and so are two parts of one split.
+    for train, test in (("shared:test", "shared:test"), ("shared:train[:1]", "shared:train[0:2]")):
+        with pytest.raises(UserError, match="; fix: choose other cases"):
+            check(run_of(tmp_path, train, test))
 
 
 def test_what_is_allowed_is_said_with_the_results(

@@ -1,0 +1,164 @@
+"""The command `medgym compare`: whether one evaluation is better than another, and where."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import typer
+
+from medgym.commands.printing import percent, print_columns, print_json, safe_line
+from medgym.commands.shared_options import AsJson
+from medgym.errors import UserError
+
+from ..comparison import Compared, Pair, compare, differing_kinds
+from ..outcomes.outcome import Outcome
+from ..outcomes.stored import outcomes_of, run_and_policy
+from ..statistics.power import cases_needed
+
+SHOWN = 5
+"""Cases of each sort that are listed."""
+
+
+def compare_runs(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN...",
+            help="Folders of runs; of a training also FOLDER:POLICY. The others are compared with "
+            "the first.",
+        ),
+    ],
+    lenient: Annotated[
+        bool,
+        typer.Option("--lenient", help="Count answers in any form, and not only in medgym's."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say by how much one evaluation is better than another, with a paired 95 % interval.
+
+    Example: medgym compare runs/prior runs/oracle
+    """
+    if len(runs) < 2:
+        raise UserError("medgym compare takes two runs or more; fix: name another one")
+    first = outcomes_of(runs[0])
+    found = {
+        name: compare(first, outcomes_of(name), lenient=lenient, names=(runs[0], name))
+        for name in runs[1:]
+    }
+    if as_json:
+        print_json(
+            {
+                "first": runs[0],
+                "reading": "lenient" if lenient else "strict",
+                "differing_protocol": {name: protocol(runs[0], name) for name in found},
+                "runs": {name: [_plain(each) for each in rows] for name, rows in found.items()},
+            }
+        )
+        return
+    for name, rows in found.items():
+        _print(runs[0], name, rows, lenient)
+
+
+def protocol(first: str, second: str) -> list[str]:
+    """In what the protocols of two runs differ, beside the policy."""
+    one, other = (run_and_policy(name)[0].asked for name in (first, second))
+    names = ("tools", "max_turns", "view_size", "temperature", "max_tokens", "judge", "prompt")
+    return [
+        f"{name}: {_text(one.get(name))} and {_text(other.get(name))}"
+        for name in names
+        if one.get(name) != other.get(name) and (name in one or name in other)
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        value = value.get("names", value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _print(first: str, second: str, rows: Sequence[Compared], lenient: bool) -> None:
+    print(f"{safe_line(second)} against {safe_line(first)}" + (", read leniently" * lenient))
+    for line in protocol(first, second):
+        print(f"  the protocol differs in {safe_line(line)}")
+    several = len(rows) > 1
+    headings = ("benchmark", "cases", "first", "second", "difference", "95 % interval", "p", "verdict")
+    lines = []
+    for each in rows:
+        gap = each.difference.interval
+        lines.append(
+            (
+                each.benchmark or "all", str(gap.n), percent(each.first.value),
+                percent(each.second.value), f"{100 * gap.value:+.1f}",
+                f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}", _p(each.adjusted),
+                each.difference.outcome,
+            )
+        )  # fmt: skip
+    print_columns(headings, lines)
+    if several:
+        print("p is of the permutation test over groups, adjusted over the benchmarks (Holm).")
+    else:
+        print("p is of the permutation test over groups.")
+    for each in rows:
+        _print_cases(first, second, each)
+
+
+def _print_cases(first: str, second: str, each: Compared) -> None:
+    gap = each.difference.interval
+    where = f"{each.benchmark}: " if each.benchmark else ""
+    if each.left_out:
+        print(f"{where}{each.left_out} cases left out: one of the two could not play them")
+    print(
+        f"{where}{len(each.gained)} cases only the second has right, {len(each.lost)} only the "
+        f"first; {gap.groups} groups"
+    )
+    if each.difference.outcome == "tie" and gap.value and (each.gained or each.lost):
+        needed = cases_needed(len(each.lost) / gap.n, len(each.gained) / gap.n)
+        print(f"{where}{needed:,} independent cases would tell a difference of this size apart")
+    for kind, value, gained, lost in differing_kinds(each):
+        print(f"  {kind.replace('_', ' ')} {safe_line(value, 40)}: {gained} gained, {lost} lost")
+    for title, pairs in (("gained", each.gained), ("lost", each.lost)):
+        for pair in pairs[:SHOWN]:
+            print(f"  {title}  {safe_line(pair[0].case)}: {_answers(pair)}")
+        if pairs:
+            print(f"    {safe_line(viewer_link(second, pairs[0][1]))}")
+
+
+def viewer_link(run: str, outcome: Outcome) -> str:
+    """The address of an episode in the page that `medgym view` writes."""
+    folder, policy = run_and_policy(run)
+    inside = outcome.benchmark or policy
+    store = f"judged/{inside}" if inside else "trajectories"
+    where = urlencode({"store": store, "find": outcome.case})
+    return f"{folder.path}/view/index.html#{where}"
+
+
+def _answers(pair: Pair) -> str:
+    said = [
+        each.verdict if each.answer is None else f"{each.answer!r} ({each.verdict})"
+        for each in pair
+    ]
+    return safe_line(f"{said[0]} and {said[1]}; gold {pair[0].gold!r}", 200)
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plain(each: Compared) -> dict[str, Any]:
+    def cases(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+        return [
+            {"case": a.case, "member": a.member, "gold": a.gold, "first": a.answer,
+             "second": b.answer, "verdicts": [a.verdict, b.verdict]}
+            for a, b in pairs
+        ]  # fmt: skip
+
+    return {
+        "benchmark": each.benchmark,
+        "first": each.first.as_dict(),
+        "second": each.second.as_dict(),
+        "difference": each.difference.as_dict(),
+        "adjusted": each.adjusted,
+        "left_out": each.left_out,
+        "gained": cases(each.gained),
+        "lost": cases(each.lost),
+    }

@@ -1,0 +1,157 @@
+"""What became of one episode of an evaluation, in one row."""
+
+from dataclasses import dataclass
+
+from medgym.cases import LETTERS, Case, case_hash
+from medgym.errors import RunError, UserError
+from medgym.failures import unreadable_of
+from medgym.metrics.looking import hit
+from medgym.scorer import Grade, Verdict, grade, scorer_name
+from medgym.trajectory import Trajectory
+
+from ..reading.choice import choice_of
+from ..reading.closed import closed_of
+from ..reading.marks import marked, plain
+
+YES_NO = ("yes", "no")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one episode.
+
+    Attributes:
+        benchmark: of a suite; empty else.
+        case, case_hash, source, group: which case it was, and to whom it belongs.
+        answer_type, modality, body_part, language: of the case, for tables of subgroups.
+        member: of the case's episodes.
+        scorer, version: what decided.
+        gold, answer: the right answer, and what stood between `<answer>` and `</answer>`.
+        verdict, score: by the strict rule, the one of rewards.
+        lenient_verdict, lenient_score: where a reply is also read that is not in medgym's form.
+        reward: by the run's rubric.
+        looked: whether a tool showed something. hit: whether a look showed a gold region.
+        turns, calls, tokens: replies, tool calls, tokens of the episode.
+        failure: why there is no answer, where the machinery or the case is to blame.
+    """
+
+    benchmark: str
+    case: str
+    case_hash: str
+    source: str
+    group: str
+    answer_type: str
+    modality: str | None
+    body_part: str | None
+    language: str
+    member: int
+    scorer: str
+    version: str
+    gold: str
+    answer: str | None
+    verdict: Verdict
+    score: float
+    lenient_verdict: Verdict
+    lenient_score: float
+    reward: float | None
+    looked: bool
+    hit: bool | None
+    turns: int
+    calls: int
+    tokens: int
+    failure: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What names the episode among those of an evaluation."""
+        return self.benchmark, self.case, self.member
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the figures count it: the case could be read, and the machinery worked."""
+        return self.verdict not in ("unreadable", "failed")
+
+
+def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> Outcome:
+    """Judge a stored episode by today's scorers.
+
+    Raises:
+        UserError: the case's gold is not of its type.
+    """
+    from medgym.scorer import load_scorer
+
+    strict, lenient = grades(case, trajectory)
+    name = scorer_name(case)
+    parts = [part for _, part in trajectory.parts()]
+    return Outcome(
+        benchmark=benchmark,
+        case=case.id,
+        case_hash=trajectory.case_hash or case_hash(case),
+        source=case.source,
+        group=case.group,
+        answer_type=case.answer_type,
+        modality=case.modality,
+        body_part=case.body_part,
+        language=case.language,
+        member=trajectory.member,
+        scorer=name,
+        version=load_scorer(name).version,
+        gold=case.answer,
+        answer=trajectory.answer,
+        verdict=strict.verdict,
+        score=strict.score,
+        lenient_verdict=lenient.verdict,
+        lenient_score=lenient.score,
+        reward=trajectory.reward,
+        looked=bool(trajectory.looks),
+        hit=hit(case, trajectory),
+        turns=trajectory.turns,
+        calls=sum(len(part.calls) for part in parts),
+        tokens=trajectory.tokens,
+        failure=trajectory.failure,
+    )
+
+
+def grades(case: Case, trajectory: Trajectory) -> tuple[Grade, Grade]:
+    """The grade by the strict rule, and by the lenient one, which is never the lower."""
+    if trajectory.failure is not None:
+        verdict: Verdict = "unreadable" if unreadable_of(trajectory.failure) else "failed"
+        return Grade(0.0, verdict), Grade(0.0, verdict)
+    strict = grade(case, trajectory.answer)
+    if strict.right:
+        return strict, strict
+    reply = last_reply(trajectory)
+    lenient = strict if reply is None else lenient_grade(case, reply)
+    return strict, lenient if lenient.score >= strict.score else strict
+
+
+def last_reply(trajectory: Trajectory) -> str | None:
+    """The last thing that the policy said, or the one of its roles that decided."""
+    replies = [node.text for node in trajectory.branch() if node.role == "assistant"]
+    return replies[-1] if replies else None
+
+
+def lenient_grade(case: Case, reply: str) -> Grade:
+    """The grade of a whole reply, in whatever form the answer stands in it.
+
+    A choice is read by `choice_of`, a yes or no by `closed_of`; any other answer is what the reply
+    marks as it (see `marked`), else the whole reply. What cannot be read is unparsed.
+    """
+    if case.options:
+        named = choice_of(reply, case.options)
+        return grade(case, "" if named is None else LETTERS[case.options.index(named)])
+    if case.answer_type == "closed" and case.answer.casefold() in YES_NO:
+        return grade(case, closed_of(reply, YES_NO) or "")
+    best = Grade(0.0, "unparsed")
+    for text in [*marked(reply)] or [plain(reply)]:
+        found = _graded(case, text)
+        if found.verdict != "unparsed":
+            return found
+    return best
+
+
+def _graded(case: Case, text: str) -> Grade:
+    try:
+        return grade(case, text)
+    except RunError as error:  # a scorer that cannot take a whole reply
+        raise UserError(f"{case.id}: {error}") from error

@@ -1,0 +1,93 @@
+"""The outcomes of a stored run: those that it has written, or its episodes judged again."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from medgym.cases import CaseList, case_hash, open_cases
+from medgym.errors import UserError
+from medgym.progress import Advance
+from medgym.storage.layout import Place
+from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import TrajectoryStore
+
+from .outcome import Outcome, outcome_of
+from .table import read_outcomes
+
+
+def outcomes_of(named: str) -> list[Outcome]:
+    """The outcomes of a run: as it has stored them, else as `judged_again` makes them.
+
+    Args:
+        named: the folder of a run; of a training `FOLDER:POLICY`, where POLICY is one that it has
+            judged (`dpo`, `cold_start`, `prior`). By default the one that was trained last.
+
+    Raises:
+        UserError: it is no run, has judged nothing, or its cases cannot be found.
+    """
+    folder, policy = run_and_policy(named)
+    stored = None if policy else read_outcomes(folder.path)
+    return stored or list(judged_again(folder, policy))
+
+
+def run_and_policy(named: str) -> tuple[RunFolder, str]:
+    """A run's folder, and the name of the policy that is meant of those that it judged."""
+    path, colon, policy = named.rpartition(":")
+    if colon and not Path(named).is_dir():
+        return RunFolder.open(Path(path)), policy
+    folder = RunFolder.open(Path(named))
+    judged = sorted(each.name for each in (folder.path / "judged").glob("*") if each.is_dir())
+    if not judged or _is_suite(folder):
+        return folder, ""
+    for trained in ("attending", "grpo", "dpo", "kto", "cold_start"):
+        if trained in judged:
+            return folder, trained
+    return folder, judged[0]
+
+
+def judged_again(
+    folder: RunFolder, policy: str = "", advance: Advance | None = None
+) -> Iterator[Outcome]:
+    """Judge each stored episode of a run by today's scorers; nothing is played.
+
+    Raises:
+        UserError: the run has no episodes, a case cannot be found, or has changed since.
+    """
+    found = False
+    for benchmark, (cases, store) in _stores(folder, policy).items():
+        for trajectory in store:
+            found = True
+            case = cases.find(trajectory.case_id)
+            if trajectory.case_hash not in ("", case_hash(case)):
+                raise UserError(
+                    f"the case {case.id} is another one now than when {folder.path} played it; "
+                    "fix: name the cases as they were then"
+                )
+            yield outcome_of(case, trajectory, benchmark)
+            if advance is not None:
+                advance()
+    if not found:
+        raise UserError(
+            f"{folder.path} holds no episode that can be judged; fix: name a run of medgym eval, "
+            "medgym rollout or medgym train that is done"
+        )
+
+
+def _is_suite(folder: RunFolder) -> bool:
+    return isinstance(folder.asked.get("suite"), str)
+
+
+def _stores(folder: RunFolder, policy: str) -> Mapping[str, tuple[CaseList, TrajectoryStore]]:
+    """For each benchmark its cases and its episodes."""
+    asked = folder.asked
+    cases = asked.get("cases")
+    if _is_suite(folder) and isinstance(cases, Mapping):
+        return {
+            name: (open_cases(str(spec)), TrajectoryStore(folder.path / "judged" / name))
+            for name, spec in cases.items()
+        }
+    if isinstance(cases, Mapping):  # of a training
+        store = TrajectoryStore(Place(folder.path).judged(policy))
+        return {"": (open_cases(str(cases.get("test"))), store)}
+    if not isinstance(cases, str):
+        raise UserError(f"{folder.path} does not say its cases; fix: name a run of medgym eval")
+    return {"": (open_cases(cases), folder.trajectories)}

@@ -1,0 +1,73 @@
+"""The option that a reply names, read leniently."""
+
+import re
+from collections.abc import Sequence
+
+from medgym.cases import LETTERS, normalised
+
+from .marks import marked, plain
+
+_DRESS = "()[]{}<>'\"`“”‘’.,:;!*$。，；：！ \t\n"
+_LEAD = re.compile(r"(?:(?:the|my)\s+)?(?:option|choice|answer|letter)\s*:?\s+", re.IGNORECASE)
+_LETTER_AND_TEXT = re.compile(
+    r"[(\[]?\s*([A-Za-z])\s*(?:[)\]]\s*[.:,-]?|[.:,)\]-]|\s)\s*(.+)", re.DOTALL
+)
+_SAID = re.compile(
+    r"(?:definitely|certainly|clearly|surely|obviously|probably|likely"
+    r"|(?:it|this) is|it's|i(?: would|'d)? (?:choose|pick|select|say)),?\s+\W*([A-Z])\W*"
+)
+"""Words after which a letter by itself is an answer."""
+
+
+def choice_of(reply: str, options: Sequence[str]) -> str | None:
+    """The one of `options` that a reply names; None where it names none, or several.
+
+    The letter counts in ordinary clothes: `(B)`, `B.`, `**B**`, `\\boxed{B}`, `option B`; with a
+    text behind it only where that is the letter's own (`B. banded`). The text of an option counts
+    where it is all that the answer says. Of several marked answers the last that names an option
+    counts. Without a mark the whole reply is the answer, such as `B`, or `Definitely B`.
+
+    Args:
+        reply: the whole reply, or what stands between `<answer>` and `</answer>`.
+        options: the options, the first of which is A.
+    """
+    found = False
+    for given in marked(reply):
+        found = True
+        named = _named(given, options)
+        if named is not None:
+            return named
+    if found:
+        return None
+    text = plain(reply)
+    said = _SAID.fullmatch(text[:1].lower() + text[1:])
+    return _named(text, options) or (_lettered(said[1], options) if said else None)
+
+
+def _named(given: str, options: Sequence[str]) -> str | None:
+    """The option that a text names and says nothing else."""
+    text = plain(given)
+    by_text = [option for option in options if normalised(option) == normalised(text)]
+    bare = text.strip(_DRESS)
+    bare = _LEAD.sub("", bare, count=1).strip(_DRESS) if _LEAD.match(bare) else bare
+    by_letter = _lettered(bare, options)
+    if by_letter is not None:  # a letter is a letter, even where an option's text is that letter
+        return by_letter
+    if by_text:
+        return by_text[0]
+    own = next((each for each in options if normalised(each) == normalised(bare)), None)
+    if own is not None:
+        return own
+    parts = _LETTER_AND_TEXT.fullmatch(text.lstrip("'\"`“‘ "))
+    if parts is None:
+        return None
+    option = _lettered(parts[1], options)
+    said = normalised(parts[2].strip(_DRESS))
+    return option if option is not None and said == normalised(option.strip(_DRESS)) else None
+
+
+def _lettered(text: str, options: Sequence[str]) -> str | None:
+    if len(text) != 1:
+        return None
+    place = LETTERS.find(text.upper())
+    return options[place] if 0 <= place < len(options) else None

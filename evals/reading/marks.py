@@ -1,0 +1,38 @@
+"""Where in a reply its final answer stands."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+_CALL = re.compile(r"<tool_call>.*?(?:</tool_call>|\Z)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+_SAID = re.compile(
+    r"(?:\bfinal\s+answer|\b(?:the|my)?\s*(?:correct|right|best)?\s*(?:answer|option|choice)"
+    r"(?=\s*(?:is\b|:|=))|答案)\s*(?:is\b|是|为|:|=)*\s*:?\s*([^\n]+)",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(r"```[a-z]*\n?|\n?```", re.IGNORECASE)
+_TEXT = re.compile(r"\\(?:text|mathrm|mathbf)\s*\{([^{}]*)\}")
+
+
+def plain(text: str) -> str:
+    """A reply without its thought, tool calls, code fences and emphasis, in NFKC form."""
+    text = unicodedata.normalize("NFKC", text)
+    text = _FENCE.sub("", _CALL.sub("", _THOUGHT.sub("", text)))
+    return re.sub(r"\*\*|__|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)", "", text).strip()
+
+
+def marked(reply: str) -> Iterator[str]:
+    """What a reply marks as its answer, the last mark first.
+
+    Marks are `<answer>...</answer>`, `\\boxed{...}`, and words such as "the answer is ..." up to
+    the end of their line. The first kind that there is counts, and no other.
+    """
+    text = plain(reply)
+    for mark in (_TAG, _BOXED, _SAID):
+        found = [_TEXT.sub(r"\1", each).strip() for each in mark.findall(text)]
+        if found:
+            yield from reversed(found)
+            return

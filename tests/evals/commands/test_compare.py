@@ -1,0 +1,90 @@
+"""`medgym compare`, `score` and `runs` over evaluations that were really run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medgym.cli import main
+from medgym.evals.outcomes.table import OUTCOMES
+
+Capture = pytest.CaptureFixture[str]
+CASES = "phantom,question=kind:test[:40]"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("oracle", "prior"):
+        words = ["eval", CASES, "--policy", f"scripted:{name}", "--out", str(folder / name)]
+        assert main(words) == 0
+    words = [
+        "eval",
+        f"{CASES[:-5]}[:9]",
+        "--policy",
+        "scripted:prior",
+        "--out",
+        str(folder / "few"),
+    ]
+    assert main(words) == 0
+    return folder
+
+
+def test_the_oracle_wins_over_the_prior(runs: Path, capsys: Capture) -> None:
+    assert main(["compare", str(runs / "prior"), str(runs / "oracle")]) == 0
+    out = capsys.readouterr().out
+    assert "100.0 %" in out
+    assert " win" in out
+    assert "0 only the first; 40 groups" in out
+    assert f"{runs / 'oracle'}/view/index.html#store=trajectories&find=" in out
+    assert main(["compare", str(runs / "prior"), str(runs / "oracle"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["runs"][str(runs / "oracle")]
+    assert row["difference"]["outcome"] == "win"
+    assert row["difference"]["only_first"] == 0
+
+
+def test_a_run_ties_with_itself(runs: Path, capsys: Capture) -> None:
+    assert main(["compare", str(runs / "prior"), str(runs / "prior")]) == 0
+    assert " tie" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([], "takes two runs or more; fix:"),
+        (["few"], "has 40 episodes and"),
+        (["nothing"], "is no run folder"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(
+    runs: Path, capsys: Capture, others: list[str], said: str
+) -> None:
+    assert main(["compare", str(runs / "prior"), *(str(runs / each) for each in others)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_stored_run_is_scored_again_as_it_was(runs: Path, capsys: Capture) -> None:
+    table = runs / "prior" / OUTCOMES
+    before = table.read_bytes()
+    table.unlink()
+    assert main(["score", str(runs / "prior"), "--json"]) == 0
+    assert table.read_bytes() == before
+    found = json.loads(capsys.readouterr().out)["benchmarks"][""]
+    results = json.loads((runs / "prior" / "results.json").read_text())
+    (policy,) = results["policies"].values()
+    assert found["accuracy"] == policy["sampled"]["accuracy"]
+
+
+def test_runs_are_listed_with_their_figures(runs: Path, capsys: Capture) -> None:
+    (runs / "broken").mkdir(exist_ok=True)
+    (runs / "broken" / "manifest.json").write_text("no json")
+    assert main(["runs", str(runs), "--json"]) == 0
+    found = {line["run"]: line for line in json.loads(capsys.readouterr().out)}
+    assert found["oracle"]["value"] == 1.0
+    assert (found["few"]["n"], found["few"]["status"]) == (9, "done")
+    assert found["broken"]["status"] == "unreadable"
+    assert main(["runs", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert "scripted:oracle, sampled" in out
+    assert main(["runs", str(runs / "nowhere")]) == 2

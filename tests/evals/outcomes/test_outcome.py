@@ -1,0 +1,134 @@
+"""What became of an episode: the verdict by both readings, and what is stored of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from medgym.cases import Case
+from medgym.errors import UserError
+from medgym.evals.outcomes.figures import further, summary
+from medgym.evals.outcomes.outcome import Outcome, grades, lenient_grade, outcome_of
+from medgym.evals.outcomes.table import OUTCOMES, read_outcomes, write_outcomes
+from medgym.trajectory import Node, Trajectory
+
+CASE = Case(
+    id="own/test/1", images=(), question="Which?", options=("smooth", "banded"), answer="banded",
+    answer_type="choice", group="p1", source="own", split="test", modality="CT",
+)  # fmt: skip
+
+
+def case(answer: str, answer_type: str) -> Case:
+    return CASE.model_copy(update={"options": (), "answer": answer, "answer_type": answer_type})
+
+
+def played(reply: str, answer: str | None = None, failure: str | None = None) -> Trajectory:
+    nodes = (Node(-1, "user", "Which?"), Node(0, "assistant", reply))
+    return Trajectory(
+        CASE.id, "x", 0, 0, "text", nodes, answer=answer, reward=None if failure else 0.0,
+        failure=failure,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "strict", "lenient"),
+    [
+        ("<answer>B</answer>", "B", "right", "right"),
+        ("<answer>A</answer>", "A", "wrong", "wrong"),
+        ("The answer is (B).", None, "unanswered", "right"),
+        ("**B. banded**", None, "unanswered", "right"),
+        ("<answer>(B) banded</answer>", "(B) banded", "unparsed", "right"),
+        ("The answer is A.", None, "unanswered", "wrong"),
+        ("A or B", None, "unanswered", "unparsed"),
+        ("", None, "unanswered", "unparsed"),
+    ],
+)
+def test_the_lenient_reading_takes_other_forms(
+    reply: str, answer: str | None, strict: str, lenient: str
+) -> None:
+    found = grades(CASE, played(reply, answer))
+    assert found[0].verdict == strict
+    assert found[1].verdict == lenient
+    assert found[1].score >= found[0].score
+
+
+def test_what_failed_is_neither_right_nor_wrong() -> None:
+    broken = outcome_of(CASE, played("", failure="policy: the line is cut"))
+    unreadable = outcome_of(CASE, played("", failure="image: no such file"))
+    assert (broken.verdict, unreadable.verdict) == ("failed", "unreadable")
+    assert not broken.is_counted
+    assert not unreadable.is_counted
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer_type", "reply", "verdict"),
+    [
+        ("no", "closed", "No, there is.", "right"),
+        ("no", "closed", "normal", "unparsed"),
+        ("no", "closed", "yes and no", "unparsed"),
+        ("No", "closed", "The answer is yes.", "wrong"),
+        ("4", "number", "The answer is 4.0", "right"),
+        ("4", "number", "Final answer: 5", "wrong"),
+        ("liver, heart", "set", "Answer: heart, liver", "right"),
+        ("pleural effusion", "open", "**Pleural effusion.**", "right"),
+        ("pleural effusion", "open", "There is pleural effusion in it", "wrong"),
+    ],
+)
+def test_other_types_are_read_from_their_marks(
+    gold: str, answer_type: str, reply: str, verdict: str
+) -> None:
+    assert lenient_grade(case(gold, answer_type), reply).verdict == verdict
+
+
+def test_an_option_whose_text_is_a_letter_is_graded_by_its_place() -> None:
+    letters = CASE.model_copy(update={"options": ("B", "C", "D", "E"), "answer": "B"})
+    assert lenient_grade(letters, "The answer is A").right
+    assert not lenient_grade(letters, "The answer is B").right
+
+
+PARAGRAPH = (
+    "Yes, no. The image shows a normal chest with no effusion on the left or right, a mass, "
+    "pneumonia, 4 cm, liver, heart, smooth, banded, A, B."
+)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer_type"),
+    [("yes", "closed"), ("no", "closed"), ("4 cm", "number"), ("liver, heart", "set"),
+     ("pneumonia", "open"), ("normal", "open"), ("a mass", "report")],
+)  # fmt: skip
+def test_no_constant_paragraph_is_right(gold: str, answer_type: str) -> None:
+    assert not lenient_grade(case(gold, answer_type), PARAGRAPH).right
+    assert not lenient_grade(CASE, PARAGRAPH).right
+
+
+def outcomes() -> list[Outcome]:
+    right = outcome_of(CASE, played("<answer>B</answer>", "B"))
+    wrong = outcome_of(CASE, played("The answer is B", None))
+    broken = outcome_of(CASE, played("", failure="policy: cut"))
+    return [right, replace(wrong, case="own/test/2"), replace(broken, case="own/test/3")]
+
+
+def test_outcomes_are_read_as_they_were_written(tmp_path: Path) -> None:
+    assert read_outcomes(tmp_path) is None
+    write_outcomes(tmp_path, outcomes())
+    assert read_outcomes(tmp_path) == outcomes()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all"])
+def test_a_damaged_table_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / OUTCOMES).write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be read .*; fix: run medgym score"):
+        read_outcomes(tmp_path)
+
+
+def test_the_summary_counts_every_verdict() -> None:
+    found = summary(outcomes())
+    assert found["accuracy"]["n"] == 2
+    assert found["accuracy"]["value"] == 0.5
+    assert found["read leniently"]["value"] == 1.0
+    assert found["verdicts"] == {
+        "right": 1, "wrong": 0, "unparsed": 0, "unanswered": 1, "unreadable": 0, "failed": 1,
+    }  # fmt: skip
+    assert found["groups"] == 1
+    assert "pass@1" not in further(outcomes())
