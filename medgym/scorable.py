@@ -12,6 +12,7 @@ def unscorable(case: Case) -> str | None:
 
     A case has gold that is not blank (or, without an answer, a gold region), of the type that it
     says. Where it has options, there are at least two and at most 26, and the gold is one of them.
+    Each gold region is on one of its images, the first of which is image 0.
     """
     if not case.question.strip():
         return "the question is blank"
@@ -19,6 +20,9 @@ def unscorable(case: Case) -> str | None:
         return "the answer is blank"
     if any(not other.strip() for other in case.accepted):
         return "an accepted answer is blank"
+    for region in case.regions:
+        if not 0 <= region.image < len(case.images):
+            return f"a gold region is on image {region.image}, and it has {len(case.images)}"
     if not case.options:
         return "it is a choice without options" if case.answer_type == "choice" else _fault(case)
     if not 2 <= len(case.options) <= len(LETTERS):

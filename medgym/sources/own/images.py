@@ -56,7 +56,7 @@ class ImageFolder:
         if cell.startswith(DATA):
             return (ImageRef(uri=cell),)
         try:
-            return tuple(self._ref(name, column) for name in items(cell))
+            return tuple(self._ref(name, column) for name in items(cell) if name.strip())
         except ValueError as error:
             said = str(error) if isinstance(error, RowFault) else "is no list"
             raise RowFault(f"the image {cell[:60]!r} (column {column!r}) {said}") from error
