@@ -23,6 +23,7 @@ from medgym.files import read_text
 from medgym.regions import Mask as Mask
 from medgym.regions import Region as Region
 from medgym.scorable import equal_options_note, unscorable
+from medgym.spec import made_with
 
 
 class CaseIds:
@@ -251,7 +252,7 @@ def _opened(spec: str) -> CaseList:
     options = dict(parts.options)
     seed = seed_in(options)
     with calling(name):
-        source = load("sources", parts.source)(**options)
+        source = made_with(parts.source, load("sources", parts.source), options)
         if parts.split not in source.splits:
             raise source.split_error(parts.split)
         view_size = max(source.view_sizes) if source.view_sizes else None
