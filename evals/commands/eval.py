@@ -52,7 +52,7 @@ from medgym.trajectory import Trajectory
 
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..outcomes.figures import further
-from ..outcomes.outcome import Outcome, outcome_of
+from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.table import write_outcomes
 from ..tables import BENCHMARK, ROLE, benchmark_rows, hint, role_rows, rows, withheld_rows
 
@@ -225,10 +225,10 @@ def _judged(
     evaluation: Evaluation,
     benchmarks: Mapping[str, _Benchmark],
     folder: RunFolder | None,
-) -> tuple[dict[str, Judgement], list[Outcome]]:
+) -> tuple[dict[str, Judgement], list[CaseOutcome]]:
     """The judgement on each benchmark, and what became of each case."""
     found: dict[str, Judgement] = {}
-    outcomes: list[Outcome] = []
+    outcomes: list[CaseOutcome] = []
     suite = evaluation.suite
     total = sum(len(each.cases) for each in benchmarks.values()) * evaluation.repeats
     right: list[bool] = []
