@@ -5,6 +5,7 @@ then `results.json` (see `medgym.storage.results`) and `outcomes.parquet`, a row
 The same command again resumes an interrupted evaluation.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from medgym.case_notes import note_lines, notes_of
+from medgym.case_spec import unreadable
 from medgym.cases import CaseList
 from medgym.commands.printing import print_columns, print_json, print_table, safe_line
 from medgym.commands.shared_options import (
@@ -207,6 +209,8 @@ class _Benchmark:
 def _suite(context: typer.Context, name: str) -> Suite:
     """The suite, where the command does not set anything that the suite sets."""
     known = names("suites")
+    if name not in known and (os.path.exists(name) or os.path.splitext(name)[1]):
+        raise unreadable(name)
     if name not in known:
         raise UserError(
             f"cannot read the cases {name!r}, and no suite has that name; fix: write SOURCE:SPLIT, "
