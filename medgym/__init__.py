@@ -14,6 +14,7 @@ import gymnasium
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CheckRow": "case_checks.report",
     "Case": "cases",
     "CaseKey": "cases",
     "CaseList": "cases",
@@ -108,6 +109,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are those of the table above
 
 if TYPE_CHECKING:
+    from medgym.case_checks.report import CheckRow
     from medgym.cases import (
         Case,
         CaseKey,

@@ -5,6 +5,7 @@ then `results.json` (see `medgym.storage.results`) and `outcomes.parquet`, a row
 The same command again resumes an interrupted evaluation.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from medgym.case_notes import note_lines, notes_of
+from medgym.case_spec import unreadable
 from medgym.cases import CaseList
 from medgym.commands.printing import print_columns, print_json, print_table, safe_line
 from medgym.commands.shared_options import (
@@ -52,7 +54,7 @@ from medgym.trajectory import Trajectory
 
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..outcomes.figures import further
-from ..outcomes.outcome import Outcome, outcome_of
+from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.table import write_outcomes
 from ..suites.opening import opened
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
@@ -218,6 +220,8 @@ class _Benchmark:
 def _suite(context: typer.Context, name: str) -> Suite:
     """The suite, where the command does not set anything that the suite sets."""
     known = names("suites")
+    if name not in known and (os.path.exists(name) or os.path.splitext(name)[1]):
+        raise unreadable(name)
     if name not in known:
         raise UserError(
             f"cannot read the cases {name!r}, and no suite has that name; fix: write SOURCE:SPLIT, "
@@ -236,10 +240,10 @@ def _judged(
     evaluation: Evaluation,
     benchmarks: Mapping[str, _Benchmark],
     folder: RunFolder | None,
-) -> tuple[dict[str, Judgement], list[Outcome]]:
+) -> tuple[dict[str, Judgement], list[CaseOutcome]]:
     """The judgement on each benchmark, and what became of each case."""
     found: dict[str, Judgement] = {}
-    outcomes: list[Outcome] = []
+    outcomes: list[CaseOutcome] = []
     suite = evaluation.suite
     total = sum(len(each.cases) for each in benchmarks.values()) * evaluation.repeats
     right: list[bool] = []

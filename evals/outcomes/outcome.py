@@ -17,7 +17,7 @@ YES_NO = ("yes", "no")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """What became of one episode.
 
     Attributes:
@@ -72,7 +72,7 @@ class Outcome:
         return self.verdict not in ("unreadable", "failed")
 
 
-def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> Outcome:
+def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseOutcome:
     """Judge a stored episode by today's scorers.
 
     Raises:
@@ -83,7 +83,7 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> Outco
     strict, lenient = grades(case, trajectory)
     name = scorer_name(case)
     parts = [part for _, part in trajectory.parts()]
-    return Outcome(
+    return CaseOutcome(
         benchmark=benchmark,
         case=case.id,
         case_hash=trajectory.case_hash or case_hash(case),

@@ -59,11 +59,9 @@ class PublishedSource(Source):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "card" in cls.__dict__ and "splits" in cls.__dict__:
-            chosen = cls.__dict__.get("regrouped")
-            if chosen is None:
-                chosen = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
-            cls.regrouped = chosen
-            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in chosen))
+            if "regrouped" not in cls.__dict__:
+                cls.regrouped = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
+            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in cls.regrouped or ()))
 
     def __init__(self, data: str | None = None, counts: str = "published") -> None:
         if counts not in COUNTS:

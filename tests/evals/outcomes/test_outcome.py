@@ -8,7 +8,7 @@ import pytest
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.evals.outcomes.figures import further, summary
-from medgym.evals.outcomes.outcome import Outcome, grades, lenient_grade, outcome_of
+from medgym.evals.outcomes.outcome import CaseOutcome, grades, lenient_grade, outcome_of
 from medgym.evals.outcomes.table import OUTCOMES, read_outcomes, write_outcomes
 from medgym.trajectory import Node, Trajectory
 
@@ -102,7 +102,7 @@ def test_no_constant_paragraph_is_right(gold: str, answer_type: str) -> None:
     assert not lenient_grade(CASE, PARAGRAPH).right
 
 
-def outcomes() -> list[Outcome]:
+def outcomes() -> list[CaseOutcome]:
     right = outcome_of(CASE, played("<answer>B</answer>", "B"))
     wrong = outcome_of(CASE, played("The answer is B", None))
     broken = outcome_of(CASE, played("", failure="policy: cut"))
