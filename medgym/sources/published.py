@@ -27,6 +27,14 @@ DATA = "MEDGYM_DATA"
 COUNTS = ("published", "any")
 
 
+class NoLocalCopy(UserError):
+    """There is no local copy of a published data set; `name` is what fetches it."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class PublishedSource(Source):
     """A published data set.
 
@@ -166,7 +174,7 @@ def local_copy(card: Card, data: str | None) -> Path:
     """The folder of a data set's local copy: `DIR/NAME`, or `DIR` itself where that has its files.
 
     Raises:
-        UserError: there is none.
+        NoLocalCopy: there is none.
     """
     folder = data_folder(data)
     inside = folder / card.name
@@ -174,9 +182,10 @@ def local_copy(card: Card, data: str | None) -> Path:
         return inside
     if folder.is_dir() and any(_is_there(folder, file.path) for file in card.files):
         return folder
-    raise UserError(
+    raise NoLocalCopy(
         f"there is no copy of {card.name} in {folder}; fix: run medgym cases get {card.name} "
-        f"(it shows the licence), or name your copy: {card.name},data=DIR (or ${DATA})"
+        f"(it shows the licence), or name your copy: {card.name},data=DIR (or ${DATA})",
+        card.name,
     )
 
 

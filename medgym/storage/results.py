@@ -25,6 +25,8 @@
       "benchmarks": {                          neither `cases` nor `policies` above
         NAME: {"cases": "phantom:test[:200]", "policies": {...}}
       },
+      "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a
+                                               suite: what papers report, by other protocols
       "seconds": {"judge": 12.3, "total": 12.3}
     }
 
