@@ -25,12 +25,17 @@ GROUPS = "image-groups.json"
 
 
 class CleanCases(Sequence[Case]):
-    """The cases of a split that was dealt again, each made when it is asked for."""
+    """The cases of a split that was dealt again, each made when it is asked for.
+
+    Attributes:
+        dropped: the rows of all published splits that make no case; no clean one has them.
+    """
 
     def __init__(
         self, parts: Sequence[CaseList], places: Sequence[tuple[int, int]], split: str
     ) -> None:
         self._parts = parts
+        self.dropped = [row for part in parts for row in part.dropped]
         self._part = array("H", (part for part, _ in places))
         self._place = array("q", (place for _, place in places))
         self._split = split

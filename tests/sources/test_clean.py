@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import pytest
 
-from medgym.cases import Case
+from medgym.cases import Case, CaseList
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 from medgym.sources.card import Card, PublishedFile, SplitCounts
-from medgym.sources.clean import GROUPS
+from medgym.sources.clean import GROUPS, clean_cases
 from medgym.sources.published import PublishedSource
 from medgym.sources.rows import RowCases
 
@@ -116,3 +116,15 @@ def test_a_grouping_of_another_form_is_refused(toy: Toy) -> None:
     (toy.folder / GROUPS).write_text('["a"]')
     with pytest.raises(UserError, match=r"image-groups\.json is no JSON object"):
         toy.cases("test-clean")
+
+
+def test_rows_that_the_published_splits_drop_are_said_of_clean_ones_too(toy: Toy) -> None:
+    first = toy.load("test")[0]
+    rows = RowCases(
+        ["a", ""],
+        lambda row: first.model_copy(update={"answer": row}),
+        lambda number: f"row {number}",
+    )
+    found = CaseList(clean_cases({"test": rows}, "test-clean", {}))
+    assert [case.answer for case in found] == ["a"]
+    assert found.dropped == [("row 1", "the answer is blank")]
