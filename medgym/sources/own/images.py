@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from medgym.errors import UserError
@@ -15,6 +15,10 @@ from medgym.uris import SCHEME, file_path, file_uri
 
 _PLAIN = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[\w./-]+", re.ASCII)
 """A relative path without any character that a URI or the system reads in another way."""
+
+
+Find = Callable[[str, str], tuple[ImageRef, ...]]
+"""Gives the images that a cell of a column names."""
 
 
 class ImageFolder:
@@ -85,26 +89,29 @@ class TableImages:
 
     Args:
         find: gives the images that a cell of a column names.
+        beside: what does so for the rows of one of several files, by its path.
     """
 
     def __init__(
-        self, rows: Rows, columns: Columns, find: Callable[[str, str], tuple[ImageRef, ...]]
+        self, rows: Rows, columns: Columns, find: Find, beside: Mapping[Path, Find] | None = None
     ) -> None:
         self._rows = rows
         self._names = columns.image
         self._find = find
+        self._beside = beside or {}
         held = [images for file in rows.files for images in file.images.values()]
         self._held = {(images.uri, images.column): images for images in held}
 
     def refs(self, row: int) -> tuple[ImageRef, ...]:
         """Those of a row."""
         file, own = self._rows.file_of(row)
+        find = self._beside.get(file.path, self._find)
         found: list[ImageRef] = []
         for name in self._names:
             if name in file.images:
                 found += file.images[name].refs(own)
             else:
-                found += self._find(self._rows.text(name, row), name)
+                found += find(self._rows.text(name, row), name)
         return tuple(found)
 
     named = refs
