@@ -299,7 +299,30 @@ def cases_of(
             f"none of the {len(numbers):,} rows of {rows.path} makes a case; the first, {place}: "
             f"{reason}; fix: {_fix(reader)}"
         )
+    if reader.told.gold == "index" and found.dropped:
+        _check_from_zero(reader, numbers)
     return found
+
+
+def _check_from_zero(reader: RowReader, numbers: Sequence[int]) -> None:
+    """Refuse indices that count from 1: all options but the last would be taken for the next."""
+    last: int | None = None
+    for number in numbers:
+        row = int(number)
+        text = reader._text("answer", row).strip().removesuffix(".0")
+        if text.isdecimal() and int(text) == 0:
+            return
+        try:
+            if last is None and text.isdecimal() and int(text) == len(reader.options(row)):
+                last = row
+        except RowFault:
+            continue
+    if last is not None:
+        raise UserError(
+            f"the indices of {reader.rows.path} (column {reader._named('answer')}) seem to count "
+            f"from 1: none is 0, and that of {reader.rows.place(last)} is the number of its "
+            "options; fix: subtract 1 from each, or give the letter or the text of the option"
+        )
 
 
 def _fix(reader: RowReader) -> str:

@@ -99,3 +99,12 @@ def test_a_number_of_parquet_has_the_digits_of_its_type(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pyarrow.parquet.write_table(pyarrow.table({**columns, "answer": answers}), path)
     assert [case.answer for case in cases_of(str(path))] == ["0.1", "3"]
+
+
+def test_indices_that_count_from_one_are_refused(tmp_path: Path) -> None:
+    head = "image,question,A,B,C,answer\n"
+    path = table(tmp_path, head + "a,?,x,y,z,1\na,?,x,y,z,3\na,?,x,y,z,2\n")
+    with pytest.raises(UserError, match=r"seem to count from 1: none is 0, and that of row 3 of"):
+        cases_of(path, gold="index")
+    path = table(tmp_path, head + "a,?,x,y,z,1\na,?,x,y,z,3\na,?,x,y,z,0\n")
+    assert [case.answer for case in cases_of(path, gold="index")] == ["y", "x"]
