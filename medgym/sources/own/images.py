@@ -1,8 +1,11 @@
 """The images that a cell of a table names: files of a folder, members of a zip, data URIs."""
 
 import os
+import posixpath
 import re
+import zipfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from medgym.errors import UserError
@@ -69,7 +72,7 @@ class ImageFolder:
         if "://" in name and not name.startswith(SCHEME):
             raise RowFault("is an address in the web, and nothing is fetched")
         if self._zip is not None:
-            return ImageRef(uri=self._zip, member=name)
+            return ImageRef(uri=self._zip, member=posixpath.normpath(name))
         return ImageRef(uri=self.uri(name))
 
     def uri(self, name: str) -> str:
@@ -129,6 +132,19 @@ class TableImages:
 
 
 def missing(ref: ImageRef) -> bool:
-    """Whether an image is a file that is not there."""
+    """Whether an image is a file that is not there, or a member that its zip does not have."""
     path = file_path(ref.uri)
-    return path is not None and not path.exists()
+    if path is None:
+        return False
+    members = _members(path) if ref.member is not None else None
+    return not path.exists() if members is None else ref.member not in members
+
+
+@lru_cache(maxsize=4)
+def _members(path: Path) -> frozenset[str] | None:
+    """The names in a zip; None of another file."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return frozenset(file.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return None
