@@ -50,6 +50,7 @@ _HOMES = {
     "Judgement": "judge",
     "RoleJudgement": "judge",
     "load_judge": "judge",
+    "CallResult": "messages",
     "Calls": "messages",
     "Final": "messages",
     "ImagePart": "messages",
@@ -59,6 +60,7 @@ _HOMES = {
     "TextPart": "messages",
     "ToolCall": "messages",
     "ToolOffer": "messages",
+    "Usage": "messages",
     "Rate": "metrics.rate",
     "Policy": "policy",
     "Sampling": "policy",
@@ -131,6 +133,7 @@ if TYPE_CHECKING:
     from medgym.imaging.study import ImageRef, open_study
     from medgym.judge import Judge, Judgement, RoleJudgement, load_judge
     from medgym.messages import (
+        CallResult,
         Calls,
         Final,
         ImagePart,
@@ -140,6 +143,7 @@ if TYPE_CHECKING:
         TextPart,
         ToolCall,
         ToolOffer,
+        Usage,
     )
     from medgym.metrics.rate import Rate
     from medgym.policy import Policy, Sampling, load_policy
