@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 
-from .outcomes.outcome import Outcome
+from .outcomes.outcome import CaseOutcome
 from .statistics.paired import PairedDifference, difference, holm
 
-Pair = tuple[Outcome, Outcome]
+Pair = tuple[CaseOutcome, CaseOutcome]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Compared:
 
 
 def compare(
-    first: Sequence[Outcome],
-    second: Sequence[Outcome],
+    first: Sequence[CaseOutcome],
+    second: Sequence[CaseOutcome],
     *,
     lenient: bool = False,
     names: tuple[str, str] = ("the first run", "the second run"),
@@ -70,7 +70,7 @@ def compare(
 
 
 def paired(
-    first: Sequence[Outcome], second: Sequence[Outcome], names: tuple[str, str]
+    first: Sequence[CaseOutcome], second: Sequence[CaseOutcome], names: tuple[str, str]
 ) -> list[Pair]:
     """The episodes of each case, side by side.
 
@@ -102,7 +102,9 @@ def paired(
     return [(outcome, other[key]) for key, outcome in one.items()]
 
 
-def _by_key(outcomes: Sequence[Outcome], name: str) -> Mapping[tuple[str, str, int], Outcome]:
+def _by_key(
+    outcomes: Sequence[CaseOutcome], name: str
+) -> Mapping[tuple[str, str, int], CaseOutcome]:
     if not outcomes:
         raise UserError(f"{name} has judged no case; fix: name one that has")
     found = {outcome.key: outcome for outcome in outcomes}
@@ -137,7 +139,7 @@ def _compared(benchmark: str, pairs: Sequence[Pair], lenient: bool, seed: int) -
     )
 
 
-def is_right(outcome: Outcome, lenient: bool) -> bool:
+def is_right(outcome: CaseOutcome, lenient: bool) -> bool:
     """Whether an outcome counts as right, by the strict or by the lenient rule."""
     return (outcome.lenient_verdict if lenient else outcome.verdict) == "right"
 

@@ -14,6 +14,7 @@ import gymnasium
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CheckRow": "case_checks.report",
     "Case": "cases",
     "CaseKey": "cases",
     "CaseList": "cases",
@@ -87,6 +88,7 @@ _HOMES = {
     "open_run": "storage.run_folder",
     "ImageStore": "storage.trajectories",
     "TrajectoryStore": "storage.trajectories",
+    "PublishedFigure": "suite",
     "Suite": "suite",
     "load_suite": "suite",
     "Tool": "tool",
@@ -110,6 +112,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are those of the table above
 
 if TYPE_CHECKING:
+    from medgym.case_checks.report import CheckRow
     from medgym.cases import (
         Case,
         CaseKey,
@@ -157,7 +160,7 @@ if TYPE_CHECKING:
     from medgym.sources.own.memory import cases_from_rows, image_ref
     from medgym.storage.run_folder import RunFolder, open_run
     from medgym.storage.trajectories import ImageStore, TrajectoryStore
-    from medgym.suite import Suite, load_suite
+    from medgym.suite import PublishedFigure, Suite, load_suite
     from medgym.tool import Tool, ToolArgs, ToolResult, as_tool, load_tools
     from medgym.trajectory import (
         Branch,

@@ -15,7 +15,7 @@ from medgym.case import normalised as normalised
 from medgym.case import option_of as option_of
 from medgym.case_order import permuted, seed_in
 from medgym.case_paths import with_absolute_paths
-from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable
+from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable, write_spec
 from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError
 from medgym.failures import calling
@@ -23,6 +23,7 @@ from medgym.files import read_text
 from medgym.regions import Mask as Mask
 from medgym.regions import Region as Region
 from medgym.scorable import equal_options_note, unscorable
+from medgym.spec import made_with
 
 
 class CaseIds:
@@ -251,7 +252,7 @@ def _opened(spec: str) -> CaseList:
     options = dict(parts.options)
     seed = seed_in(options)
     with calling(name):
-        source = load("sources", parts.source)(**options)
+        source = made_with(parts.source, load("sources", parts.source), options)
         if parts.split not in source.splits:
             raise source.split_error(parts.split)
         view_size = max(source.view_sizes) if source.view_sizes else None
@@ -311,7 +312,11 @@ def read_cases(path: str | Path) -> list[Case]:
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise UserError(f"{path}, line {number}: {field}: {first['msg']}") from error
+            table = write_spec("table", [("path", str(path))], "all")
+            raise UserError(
+                f"{path}, line {number}: {field}: {first['msg']}; fix: correct it, or write "
+                f"{table} where it is a table of your own and no file of cases"
+            ) from error
         ids.check(case, number)
         cases.append(with_absolute_paths(case, path.parent))
     return cases

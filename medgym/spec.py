@@ -239,6 +239,32 @@ def kinds_of(make: Callable[..., object]) -> dict[str, Callable[[str], Any]]:
     }
 
 
+def made_with(name: str, make: Callable[..., Any], options: Mapping[str, str]) -> Any:
+    """What a class makes of the options of a spec, each as text.
+
+    Args:
+        name: what errors call it, such as `slake`.
+        make: the class.
+        options: as the spec has them.
+
+    Raises:
+        UserError: the class takes no option of that name (the nearest one is named), or one that it
+            needs is not given.
+    """
+    taken = inspect.signature(make).parameters.values()
+    named = [each for each in taken if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    if not any(each.kind is each.VAR_KEYWORD for each in taken):
+        for option in options:
+            if option not in {each.name for each in named}:
+                raise unknown(f"option of {name}", option, (each.name for each in named))
+    for each in named:
+        if each.default is each.empty and each.name not in options:
+            raise UserError(
+                f"{name} needs the option {each.name}; fix: write {name},{each.name}=VALUE"
+            )
+    return make(**options)
+
+
 def flag(text: str) -> bool:
     """`true` or `false`; `ValueError` for anything else."""
     if text not in ("true", "false"):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import ValidationError
 
+import medgym.registry
 from medgym.case_spec import parse_spec, write_spec
 from medgym.cases import (
     AnswerType,
@@ -348,7 +349,11 @@ class Lazy(Sequence[Case]):
 
 
 def test_a_source_is_held_to_unique_ids_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medgym.registry.load", lambda kind, name: Twins)
+    known = medgym.registry.load
+    monkeypatch.setattr(
+        "medgym.registry.load",
+        lambda kind, name: Twins if kind == "sources" else known(kind, name),
+    )
     said = "two cases have the id 'a/1': number 0 and number 2 of twins:{}; fix"
     with pytest.raises(UserError, match=said.format("made")):
         open_cases("twins:made")

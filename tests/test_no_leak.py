@@ -326,7 +326,8 @@ def double(case: Case) -> Case:
         )
         for region in case.regions
     )
-    return case.model_copy(update={"answer": other, "regions": regions})
+    changes = {"answer": other, "accepted": (case.answer,), "regions": regions}
+    return case.model_copy(update=changes)
 
 
 def atoms(root: Any) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from medgym.spec import (
     fill_spec,
     flag,
     kinds_of,
+    made_with,
     read_options,
     split_adapter,
     split_spec,
@@ -211,3 +212,15 @@ def test_a_function_s_options_are_of_the_kinds_of_its_defaults() -> None:
     ) -> None: ...
 
     assert kinds_of(make) == {"name": str, "good": float, "steps": int, "greedy": flag}
+
+
+def test_options_are_those_that_a_class_takes() -> None:
+    def make(path: str, *, kind: str = "a") -> tuple[str, str]:
+        return path, kind
+
+    assert made_with("table", make, {"path": "x", "kind": "b"}) == ("x", "b")
+    with pytest.raises(UserError, match=r"unknown option of table 'kinds'; did you mean 'kind'\?"):
+        made_with("table", make, {"path": "x", "kinds": "b"})
+    with pytest.raises(UserError, match=r"table needs the option path; fix: write table,path="):
+        made_with("table", make, {"kind": "b"})
+    assert made_with("any", lambda **options: options, {"a": "b"}) == {"a": "b"}

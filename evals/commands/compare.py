@@ -11,7 +11,7 @@ from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 
 from ..comparison import Compared, Pair, compare, differing_kinds
-from ..outcomes.outcome import Outcome
+from ..outcomes.outcome import CaseOutcome
 from ..outcomes.stored import outcomes_of, run_and_policy
 from ..statistics.power import cases_needed
 
@@ -132,7 +132,7 @@ def _print_cases(first: str, second: str, each: Compared) -> None:
             print(f"    {safe_line(viewer_link(second, pairs[0][1]))}")
 
 
-def viewer_link(run: str, outcome: Outcome) -> str:
+def viewer_link(run: str, outcome: CaseOutcome) -> str:
     """The address of an episode in the page that `medgym view` writes."""
     folder, policy = run_and_policy(run)
     inside = outcome.benchmark or policy

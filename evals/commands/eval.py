@@ -5,6 +5,7 @@ then `results.json` (see `medgym.storage.results`) and `outcomes.parquet`, a row
 The same command again resumes an interrupted evaluation.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from medgym.case_notes import note_lines, notes_of
+from medgym.case_spec import unreadable
 from medgym.cases import CaseList
 from medgym.commands.printing import print_columns, print_json, print_table, safe_line
 from medgym.commands.shared_options import (
@@ -52,8 +54,10 @@ from medgym.trajectory import Trajectory
 
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..outcomes.figures import further
-from ..outcomes.outcome import Outcome, outcome_of
+from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.table import write_outcomes
+from ..suites.opening import opened
+from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
 from ..tables import BENCHMARK, ROLE, benchmark_rows, hint, role_rows, rows, withheld_rows
 
 PROTOCOL = (
@@ -100,6 +104,10 @@ def evaluate(
             help="Keep episodes and results in this folder, new or to resume.",
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="A,B", help="Of a suite only these benchmarks."),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", "-n", min=1, help="At most this many cases of each set."),
@@ -130,7 +138,12 @@ def evaluate(
     """
     if ":" not in cases and not cases.endswith(".jsonl"):
         suite = _suite(context, cases)
+        suite = suite if only is None else suite.only(only)
     else:
+        if only is not None:
+            raise UserError(
+                f"{cases} is no suite, and --only names benchmarks of one; fix: omit it"
+            )
         suite = Suite(
             name="",
             benchmarks={"": cases},
@@ -140,15 +153,15 @@ def evaluate(
             sampling=Sampling(temperature=0.0 if greedy else temperature, max_tokens=max_tokens),
             judge=judge,
         )
-    benchmarks = {
-        name: _Benchmark(
+    benchmarks = opened(
+        suite,
+        lambda spec: _Benchmark(
             *cases_and_rules(
                 spec, tools=suite.tools, rubric=suite.rubric, max_turns=suite.max_turns,
                 view_size=view_size,
             )
-        ).limited(limit)
-        for name, spec in suite.benchmarks.items()
-    }  # fmt: skip
+        ).limited(limit),
+    )  # fmt: skip
     for benchmark in benchmarks.values():
         if not benchmark.cases.all_gold:
             for _ in benchmark.cases:  # one that cannot be scored is named before any is played
@@ -207,6 +220,8 @@ class _Benchmark:
 def _suite(context: typer.Context, name: str) -> Suite:
     """The suite, where the command does not set anything that the suite sets."""
     known = names("suites")
+    if name not in known and (os.path.exists(name) or os.path.splitext(name)[1]):
+        raise unreadable(name)
     if name not in known:
         raise UserError(
             f"cannot read the cases {name!r}, and no suite has that name; fix: write SOURCE:SPLIT, "
@@ -225,10 +240,10 @@ def _judged(
     evaluation: Evaluation,
     benchmarks: Mapping[str, _Benchmark],
     folder: RunFolder | None,
-) -> tuple[dict[str, Judgement], list[Outcome]]:
+) -> tuple[dict[str, Judgement], list[CaseOutcome]]:
     """The judgement on each benchmark, and what became of each case."""
     found: dict[str, Judgement] = {}
-    outcomes: list[Outcome] = []
+    outcomes: list[CaseOutcome] = []
     suite = evaluation.suite
     total = sum(len(each.cases) for each in benchmarks.values()) * evaluation.repeats
     right: list[bool] = []
@@ -319,6 +334,8 @@ def _results(
     }
     if suite.name:
         asked |= {"suite": suite.name}
+        if suite.published:
+            asked["published"] = [vars(figure) for figure in suite.published]
         return results(asked, parts, seconds, of="benchmarks")
     (part,) = parts.values()
     policies = part.pop("policies")
@@ -330,6 +347,11 @@ def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:
         print_columns((f"suite {suite.name}", *BENCHMARK), benchmark_rows(found))
         if withheld := withheld_rows(found):
             print_columns(("left out", "why", "share"), withheld)
+        if suite.published:
+            print(f"\n{OTHER_PROTOCOLS}")
+            print_columns(*published_table(suite.published))
+            for line in published_sources(suite.published):
+                print(line)
         return
     judgement = found[""]
     print_table(rows(judgement, suite.rubric))

@@ -10,7 +10,8 @@ from medgym.metrics.rate import Rate
 from medgym.scorer import Verdict
 
 from ..statistics.repeats import majority_at, pass_at
-from .outcome import Outcome
+from .open_answers import open_figures
+from .outcome import CaseOutcome
 
 LENIENT = "read leniently"
 """The name of the accuracy in which an answer counts in any form."""
@@ -18,7 +19,7 @@ LENIENT = "read leniently"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
-def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def summary(outcomes: Sequence[CaseOutcome]) -> dict[str, Any]:
     """What the outcomes of one benchmark come to: accuracy by the strict and by the lenient
     reading, with intervals over groups, and how many episodes got each verdict."""
     verdicts = Counter(each.verdict for each in outcomes)
@@ -28,13 +29,14 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "groups": len({(each.source, each.group) for each in outcomes}),
         "accuracy": accuracy(outcomes, lenient=False).as_dict(),
         LENIENT: accuracy(outcomes, lenient=True).as_dict(),
+        **{name: rate.as_dict() for name, rate in open_figures(outcomes).items()},
         "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
         "scorers": {each.scorer: each.version for each in outcomes},
         **_repeated(outcomes),
     }
 
 
-def accuracy(outcomes: Sequence[Outcome], *, lenient: bool) -> Rate:
+def accuracy(outcomes: Sequence[CaseOutcome], *, lenient: bool) -> Rate:
     """The share of right answers among the outcomes that count, with its interval over groups."""
     counted = [each for each in outcomes if each.is_counted]
     return Rate.of(
@@ -43,9 +45,10 @@ def accuracy(outcomes: Sequence[Outcome], *, lenient: bool) -> Rate:
     )
 
 
-def further(outcomes: Sequence[Outcome]) -> Mapping[str, Rate | float]:
+def further(outcomes: Sequence[CaseOutcome]) -> Mapping[str, Rate | float]:
     """What a judgement does not say: the accuracy by the lenient reading, how often each verdict
-    was given that is neither right nor wrong, and what repeats say."""
+    was given that is neither right nor wrong, what open answers share with their golds, and what
+    repeats say."""
     counted = [each for each in outcomes if each.is_counted]
     if not counted:
         return {}
@@ -56,12 +59,12 @@ def further(outcomes: Sequence[Outcome]) -> Mapping[str, Rate | float]:
         if verdicts[verdict]
     }
     lenient = {LENIENT: accuracy(outcomes, lenient=True)}
-    return {**lenient, **shares, **_repeated(outcomes)}
+    return {**lenient, **shares, **open_figures(outcomes), **_repeated(outcomes)}
 
 
-def _repeated(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def _repeated(outcomes: Sequence[CaseOutcome]) -> dict[str, float]:
     """pass@k and majority@k, where each case has k episodes and k is above 1."""
-    cases: dict[str, list[Outcome]] = {}
+    cases: dict[str, list[CaseOutcome]] = {}
     for each in outcomes:
         if each.is_counted:
             cases.setdefault(each.case, []).append(each)
@@ -79,9 +82,9 @@ def _repeated(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return found
 
 
-def _right(outcomes: Sequence[Outcome]) -> int:
+def _right(outcomes: Sequence[CaseOutcome]) -> int:
     return sum(each.verdict == "right" for each in outcomes)
 
 
-def _said(outcome: Outcome) -> str | None:
+def _said(outcome: CaseOutcome) -> str | None:
     return None if outcome.answer is None else normalised(outcome.answer)

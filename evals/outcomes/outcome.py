@@ -12,12 +12,13 @@ from medgym.trajectory import Trajectory
 from ..reading.choice import choice_of
 from ..reading.closed import closed_of
 from ..reading.marks import marked, plain
+from ..scorers.words import Overlap, best_overlap
 
 YES_NO = ("yes", "no")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """What became of one episode.
 
     Attributes:
@@ -33,6 +34,8 @@ class Outcome:
         looked: whether a tool showed something. hit: whether a look showed a gold region.
         turns, calls, tokens: replies, tool calls, tokens of the episode.
         failure: why there is no answer, where the machinery or the case is to blame.
+        recall, f1: of an open case how much of the gold the answer says, see
+            `medgym.evals.scorers.words`; None of any other, and of files that older versions wrote.
     """
 
     benchmark: str
@@ -60,6 +63,8 @@ class Outcome:
     calls: int
     tokens: int
     failure: str | None = None
+    recall: float | None = None
+    f1: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -72,7 +77,7 @@ class Outcome:
         return self.verdict not in ("unreadable", "failed")
 
 
-def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> Outcome:
+def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseOutcome:
     """Judge a stored episode by today's scorers.
 
     Raises:
@@ -82,8 +87,9 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> Outco
 
     strict, lenient = grades(case, trajectory)
     name = scorer_name(case)
+    words = open_overlap(case, trajectory)
     parts = [part for _, part in trajectory.parts()]
-    return Outcome(
+    return CaseOutcome(
         benchmark=benchmark,
         case=case.id,
         case_hash=trajectory.case_hash or case_hash(case),
@@ -109,6 +115,8 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> Outco
         calls=sum(len(part.calls) for part in parts),
         tokens=trajectory.tokens,
         failure=trajectory.failure,
+        recall=None if words is None else words.recall,
+        f1=None if words is None else words.f1,
     )
 
 
@@ -123,6 +131,21 @@ def grades(case: Case, trajectory: Trajectory) -> tuple[Grade, Grade]:
     reply = last_reply(trajectory)
     lenient = strict if reply is None else lenient_grade(case, reply)
     return strict, lenient if lenient.score >= strict.score else strict
+
+
+def open_overlap(case: Case, trajectory: Trajectory) -> Overlap | None:
+    """What the answer to an open case shares with its golds; None of any other case.
+
+    The answer is what stands between `<answer>` and `</answer>`. Where there is none, it is read
+    leniently: what the last reply marks as its answer, else the whole of it.
+    """
+    if case.answer_type != "open" or case.options or trajectory.failure is not None:
+        return None
+    answer = trajectory.answer
+    if answer is None:
+        reply = last_reply(trajectory) or ""
+        answer = next(marked(reply), plain(reply))
+    return best_overlap(case, answer)
 
 
 def last_reply(trajectory: Trajectory) -> str | None:

@@ -10,11 +10,11 @@ from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 
-from .outcome import Outcome, outcome_of
+from .outcome import CaseOutcome, outcome_of
 from .table import read_outcomes
 
 
-def outcomes_of(named: str) -> list[Outcome]:
+def outcomes_of(named: str) -> list[CaseOutcome]:
     """The outcomes of a run: as it has stored them, else as `judged_again` makes them.
 
     Args:
@@ -46,7 +46,7 @@ def run_and_policy(named: str) -> tuple[RunFolder, str]:
 
 def judged_again(
     folder: RunFolder, policy: str = "", advance: Advance | None = None
-) -> Iterator[Outcome]:
+) -> Iterator[CaseOutcome]:
     """Judge each stored episode of a run by today's scorers; nothing is played.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from medgym.errors import UserError
 from medgym.storage.atomic import write_atomic
 
-from .outcome import Outcome
+from .outcome import CaseOutcome
 
 OUTCOMES = "outcomes.parquet"
 """The file's name in the folder of a run."""
@@ -17,7 +17,7 @@ FORMAT = b"1"
 _FORMAT = b"medgym.outcomes"
 
 
-def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> Path:
+def write_outcomes(folder: Path, outcomes: Sequence[CaseOutcome]) -> Path:
     """Write the outcomes of a run in the order of their keys, in place of those of before."""
     import pyarrow
     import pyarrow.parquet
@@ -25,7 +25,7 @@ def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> Path:
     ordered = sorted(outcomes, key=lambda outcome: outcome.key)
     columns = {
         field.name: [getattr(outcome, field.name) for outcome in ordered]
-        for field in fields(Outcome)
+        for field in fields(CaseOutcome)
     }
     table = pyarrow.table(columns).replace_schema_metadata({_FORMAT: FORMAT})
     stream = io.BytesIO()
@@ -34,7 +34,7 @@ def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> Path:
     return folder / OUTCOMES
 
 
-def read_outcomes(folder: Path) -> list[Outcome] | None:
+def read_outcomes(folder: Path) -> list[CaseOutcome] | None:
     """The outcomes that a run has stored; None where it has none.
 
     Raises:
@@ -50,7 +50,7 @@ def read_outcomes(folder: Path) -> list[Outcome] | None:
         table = pyarrow.parquet.read_table(path)
         if (table.schema.metadata or {}).get(_FORMAT) != FORMAT:
             raise UserError(f"{path} is of another medgym; fix: run medgym score {folder}")
-        return [Outcome(**row) for row in table.to_pylist()]
+        return [CaseOutcome(**row) for row in table.to_pylist()]
     except (pyarrow.ArrowException, OSError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}); fix: run medgym score {folder}") from (
             error

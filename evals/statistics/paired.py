@@ -11,7 +11,7 @@ from medgym.errors import UserError
 from .groups import RESAMPLES, Floats, Groups
 from .intervals import Interval, mean_interval
 
-Outcome = Literal["win", "tie", "loss"]
+Verdict = Literal["win", "tie", "loss"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PairedDifference:
     permutation: float
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> Verdict:
         """`win` or `loss` of the second where the interval excludes zero, else `tie` (after Jeong
         et al. 2024, "Medical adaptation of large language and vision-language models: are we making
         progress?")."""

@@ -162,7 +162,7 @@ def _opened(spec: str, most: int | None) -> tuple[Source, dict[str, CaseList]]:
         for name in names or [part.split]:
             if name not in source.splits:
                 raise source.split_error(name)
-    limit = most if most is not None else getattr(source, "checked_cases", None)
+    limit = source.checked_cases if most is None else most
     opened = {}
     for name in names or [part.split]:
         made = CheckedSequence(called, partial(source.cases, name), Case)
@@ -172,11 +172,10 @@ def _opened(spec: str, most: int | None) -> tuple[Source, dict[str, CaseList]]:
 
 
 def _declared(source: Source | None, splits: Mapping[str, CaseList]) -> tuple[str, ...]:
-    """What a source says of its splits."""
-    leaks = getattr(source, "leaks", None)
-    if leaks is None:
-        return tuple(getattr(getattr(source, "card", None), "leaks", ()))
-    return tuple(dict.fromkeys(note for split in splits for note in leaks(split)))
+    """What a source declares that its splits share."""
+    if source is None:
+        return ()
+    return tuple(dict.fromkeys(said for split in splits for said in source.leaks(split)))
 
 
 def _by_split(cases: Sequence[Case]) -> dict[str, CaseList]:

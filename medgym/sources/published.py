@@ -27,6 +27,14 @@ DATA = "MEDGYM_DATA"
 COUNTS = ("published", "any")
 
 
+class NoLocalCopy(UserError):
+    """There is no local copy of a published data set; `name` is what fetches it."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class PublishedSource(Source):
     """A published data set.
 
@@ -51,11 +59,9 @@ class PublishedSource(Source):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "card" in cls.__dict__ and "splits" in cls.__dict__:
-            chosen = cls.__dict__.get("regrouped")
-            if chosen is None:
-                chosen = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
-            cls.regrouped = chosen
-            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in chosen))
+            if "regrouped" not in cls.__dict__:
+                cls.regrouped = cls.splits if cls.card.leaks and len(cls.splits) > 1 else ()
+            cls.splits = (*cls.splits, *(f"{split}{SUFFIX}" for split in cls.regrouped or ()))
 
     def __init__(self, data: str | None = None, counts: str = "published") -> None:
         if counts not in COUNTS:
@@ -168,7 +174,7 @@ def local_copy(card: Card, data: str | None) -> Path:
     """The folder of a data set's local copy: `DIR/NAME`, or `DIR` itself where that has its files.
 
     Raises:
-        UserError: there is none.
+        NoLocalCopy: there is none.
     """
     folder = data_folder(data)
     inside = folder / card.name
@@ -176,9 +182,10 @@ def local_copy(card: Card, data: str | None) -> Path:
         return inside
     if folder.is_dir() and any(_is_there(folder, file.path) for file in card.files):
         return folder
-    raise UserError(
+    raise NoLocalCopy(
         f"there is no copy of {card.name} in {folder}; fix: run medgym cases get {card.name} "
-        f"(it shows the licence), or name your copy: {card.name},data=DIR (or ${DATA})"
+        f"(it shows the licence), or name your copy: {card.name},data=DIR (or ${DATA})",
+        card.name,
     )
 
 

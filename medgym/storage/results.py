@@ -15,22 +15,26 @@
         NAME: {"sampled": JUDGEMENT, "greedy": JUDGEMENT}
       },
       "overlap": [{"held_out": "[cases] test", "learned": "[cases] train", "of": 200, "cases": 3,
-                   "groups": 9, "first": ID, "declared": [SENTENCE]}],     of a training whose cases share some or a group
+                   "groups": 9, "first": ID, "declared": [SENTENCE]}],   of a training whose cases
+                                               share some or a group
       "notes": [{"cases": SPEC, "note": SENTENCE}],       what is to be said of the cases
       "dropped": [{"cases": SPEC, "rows": 3, "first": [{"place": ..., "why": ...}]}],
-      "unreadable": {"count": 2, "of": 900, "first": [{"case": ID, "why": ...}]},   of training cases
+      "unreadable": {"count": 2, "of": 900,    of training cases
+                     "first": [{"case": ID, "why": ...}]},
       "suite": "phantom",                      of a suite; then its benchmarks stand here, and
       "benchmarks": {                          neither `cases` nor `policies` above
         NAME: {"cases": "phantom:test[:200]", "policies": {...}}
       },
+      "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a
+                                               suite: what papers report, by other protocols
       "seconds": {"judge": 12.3, "total": 12.3}
     }
 
 A policy has `sampled` where its replies were sampled, `greedy` where temperature was 0, and both
 where it was judged twice. `notes`, `dropped` and `unreadable` are there where there is something to
-say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_dict` gives; figures that only some
-runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a consultation's
-training.
+say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_dict` gives; figures
+that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
+consultation's training.
 """
 
 from collections.abc import Mapping

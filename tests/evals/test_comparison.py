@@ -7,12 +7,12 @@ import pytest
 
 from medgym.errors import UserError
 from medgym.evals.comparison import compare, differing_kinds
-from medgym.evals.outcomes.outcome import Outcome
+from medgym.evals.outcomes.outcome import CaseOutcome
 
 
-def outcome(number: int, right: bool, **changes: object) -> Outcome:
+def outcome(number: int, right: bool, **changes: object) -> CaseOutcome:
     verdict = "right" if right else "wrong"
-    return Outcome(
+    return CaseOutcome(
         "", f"own/test/{number}", f"hash {number}", "own", f"patient {number // 2}", "choice",
         "CT" if number % 2 else "MR", None, "en", 0, "choice", "2", "left",
         "left" if right else "right", verdict, float(right), verdict, float(right), 0.0, False,
@@ -20,7 +20,7 @@ def outcome(number: int, right: bool, **changes: object) -> Outcome:
     )  # type: ignore[arg-type] # fmt: skip
 
 
-def evaluation(share: float, seed: int, count: int = 200) -> list[Outcome]:
+def evaluation(share: float, seed: int, count: int = 200) -> list[CaseOutcome]:
     rng = np.random.default_rng(seed)
     return [outcome(number, bool(rng.random() < share)) for number in range(count)]
 

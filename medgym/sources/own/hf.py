@@ -56,6 +56,11 @@ class HfSource(Source):
         check_known(self.name, options, OTHERS)
         if "path" not in options:
             raise UserError("the source hf needs a data set; fix: write hf,path=ORG/NAME:SPLIT")
+        if "split" in options:
+            raise UserError(
+                "the splits of a data set are its files; fix: omit split=, or read one of them "
+                "with the source table"
+            )
         self.path = options["path"]
         self._options = options
         given = Path(self.path).expanduser()

@@ -43,7 +43,7 @@ def look_at(rows: Rows, columns: Columns, told: "Told") -> Look | None:
         for name in files:
             # A list, several names or an address are looked at by themselves.
             plain = compute.match_substring_regex(batch.column(name), r"^[^\s|\[{(][^|:]*$")
-            good = compute.and_(good, plain)
+            good = compute.and_(good, compute.and_(holds(name), plain))
         if columns.options:
             good = compute.and_(good, _has_gold(batch, columns, told.gold))
             for name in columns.options:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from medgym.cases import Case, write_cases
+from medgym.cases import Case, open_cases, write_cases
 from medgym.cli import main
 from medgym.imaging.study import ImageRef
 from medgym.sources.phantom.source import SPLITS
@@ -87,3 +87,16 @@ def test_a_long_id_is_cut_and_takes_no_time(tmp_path: Path, capsys: Capture) -> 
 def test_the_gold_of_a_study_says_on_which_images_it_lies(capsys: Capture) -> None:
     assert main(["cases", "phantom,look=ct-volume,size=128,depth=8:test[3:4]", "--gold"]) == 0
     assert "48, 52 px of image 0, axial 4 to 5\n" in capsys.readouterr().out
+
+
+def test_accepted_answers_are_gold(tmp_path: Path, capsys: Capture) -> None:
+    case = open_cases("phantom,look=radiograph,question=kind:test[:1]")[0]
+    right, also, *_ = (case.answer, *(o for o in case.options if o != case.answer))
+    bare = case.model_copy(update={"options": (), "answer_type": "open", "accepted": (also,)})
+    write_cases([bare], tmp_path / "c.jsonl")
+    spec = str(tmp_path / "c.jsonl")
+    assert main(["cases", spec, "--gold"]) == 0
+    assert f"gold: {right} or {also}" in capsys.readouterr().out
+    for words in (["cases", spec], ["cases", spec, "--json"]):
+        assert main(words) == 0
+        assert also not in capsys.readouterr().out

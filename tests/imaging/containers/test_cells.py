@@ -1,5 +1,7 @@
 """Cells of large Parquet files are the right ones in any order, and few of them are kept."""
 
+import asyncio
+import io
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +10,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from medgym.cases import Case
 from medgym.errors import UserError
+from medgym.imaging import study
 from medgym.imaging.containers import cells
 from medgym.imaging.containers.cells import CellFile, read_cell
+from medgym.imaging.containers.held import HeldFile
+from medgym.imaging.study import ImageRef
+from medgym.rollout import collect
+from medgym.uris import file_uri
 
 ROWS, SIZE = 60, 3000
 
@@ -92,3 +101,37 @@ def test_a_damaged_row_group_is_named_and_others_are_read(large: Path) -> None:
         read_cell(large, stamp(large), "other", 30)
     assert read_cell(large, stamp(large), "other", 3) == content(3)
     assert read_cell(large, stamp(large), "other", 55) == content(55)
+
+
+def test_members_are_read_off_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As files are: an image of gigabytes holds up no other episode."""
+    path = tmp_path / "a.parquet"
+    stream = io.BytesIO()
+    Image.new("L", (32, 32), 90).save(stream, "PNG")
+    pq.write_table(pa.table({"image": [{"bytes": stream.getvalue(), "path": ""}] * 4}), path)
+    on_loop: list[bool] = []
+    read = study.held_member
+
+    def watched(path: Path, member: str) -> HeldFile:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            on_loop.append(False)
+        else:
+            on_loop.append(True)
+        return read(path, member)
+
+    monkeypatch.setattr(study, "held_member", watched)
+    cases = [
+        Case(
+            id=f"a/test/{row}", images=(ImageRef(uri=file_uri(path), member=f"image/{row}"),),
+            question="?", answer="x", group=str(row), source="a", split="test",
+        )
+        for row in range(4)
+    ]  # fmt: skip
+    played = list(collect(cases, "scripted:random"))
+    assert [each.failure for each in played] == [None] * 4
+    assert len(on_loop) >= 4
+    assert not any(on_loop)

@@ -162,14 +162,14 @@ def test_rows_that_are_seen_from_columns_are_those_that_are_made(
         ("u", "W", "z", ""),
     )
     for image in images:
-        for question in ("Q?", " "):
+        for question in ("Q?", " ", "\u00a0", "\u00a0Q", "哪里"):
             for gold in golds:
                 for third in ("w", " ", ""):
                     lines.append(f'"{image}",{question},u,v,{third},{gold},{len(lines)}')
     lines.append("x.png,Q?,u,v,w,u,")
     cases = open_cases(spec(table(tmp_path, "\n".join(lines))))
-    # Two of five images are none, one of two questions; gold u is right, W where there is a w.
-    assert len(cases) == 3 * (3 + 1)
+    # Two of five images are none, two of five questions; gold u is right, W where there is a w.
+    assert len(cases) == 3 * 3 * (3 + 1)
     assert len(cases) + len(cases.dropped) == len(lines) - 1
     assert cases.dropped[-1][1] == "the id is blank (column 'id')"
 

@@ -270,3 +270,8 @@ def test_keys_are_those_of_the_cases_and_read_no_mask(zipped: Path) -> None:
     expected = [CaseKey(case.id, case.source, case.group) for case in cases]
     (zipped / "slake/imgs.zip").unlink()
     assert list(cases.case_keys()) == expected
+
+
+def test_an_option_that_it_does_not_have_is_the_users(zipped: Path) -> None:
+    with pytest.raises(UserError, match=r"option of slake 'langage'; did you mean 'language'\?"):
+        opened(zipped, ",langage=zh")

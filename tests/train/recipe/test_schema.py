@@ -114,6 +114,7 @@ def test_every_shipped_recipe_is_one_that_the_libraries_take(name: str, tmp_path
     specs += [recipe.demonstrations.cases] if recipe.demonstrations is not None else []
     if published := published_sets(recipe):
         (name,) = published
+        assert {parse_spec(spec).split for spec in specs} <= set(load("sources", name).splits)
         with pytest.raises(
             UserError, match=f"no copy of {name} .* fix: run medgym cases get {name} "
         ):

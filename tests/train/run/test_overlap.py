@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from medgym import registry
+from medgym.case_notes import notes_of
 from medgym.cases import Case, open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
@@ -16,6 +17,7 @@ from medgym.imaging.study import ImageRef
 from medgym.source import Source
 from medgym.sources.phantom import source as phantoms
 from medgym.sources.rows import RowCases
+from medgym.sources.vqa.vqa_rad import CARD
 from medgym.train.consultation import report as consult_report
 from medgym.train.recipe.judge import JudgeTable
 from medgym.train.recipe.schema import parse_recipe
@@ -23,6 +25,7 @@ from medgym.train.run.judging import write_figures, write_results
 from medgym.train.run.opened import Run
 from medgym.train.run.report import print_overlap
 from medgym.train.run.stages import check
+from tests.sources.vqa.conftest import write_parquet
 
 SPEC = "phantom,look=radiograph,question=kind"
 CASE = open_cases(f"{SPEC}:train[:1]")[0]
@@ -249,6 +252,37 @@ def test_a_leak_of_published_splits_is_refused_unless_its_source_declares_it(
     for train, test in (("shared:test", "shared:test"), ("shared:train[:1]", "shared:train[0:2]")):
         with pytest.raises(UserError, match="; fix: choose other cases"):
             check(run_of(tmp_path, train, test))
+
+
+def test_a_published_set_and_a_table_are_mixed_and_the_leak_is_carried(tmp_path: Path) -> None:
+    row = {"image": 10, "question": "Is there air?", "answer": "yes"}
+    files = [tmp_path / "vqa-rad" / file.path for file in CARD.files if "data/" in file.path]
+    by_split = {split: next(f for f in files if split in f.name) for split in ("train", "test")}
+    write_parquet(by_split["train"], [row | {"image": shade} for shade in (10, 20, 30, 40)])
+    write_parquet(by_split["test"], [row, row | {"image": 90}])
+    Image.new("L", (8, 8), 90).save(tmp_path / "a.png")
+    lines = [f"a.png,Is it {n}?,yes,p{n},train" for n in range(4)]
+    (tmp_path / "mine.csv").write_text(
+        "\n".join(["image,question,answer,patient,split", *lines, "a.png,Is it 9?,,p9,train"])
+    )
+    published = f"vqa-rad,data={tmp_path},counts=any"
+    mixture: Any = [
+        {"spec": f"{published}:train", "weight": 3},
+        {"spec": f"table,path={tmp_path / 'mine.csv'}:train", "name": "mine"},
+    ]
+    run = run_of(tmp_path, mixture, f"{published}:test")
+    check(run)
+    dealt = [run.train.source_of(case) for case in run.ordered]  # type: ignore[attr-defined]
+    assert dealt.count("vqa-rad") == 4
+    assert dealt.count("mine") in (1, 2)
+    (each,) = run.overlaps
+    assert (each.cases, each.groups) == (0, 1)
+    assert each.declared == CARD.leaks
+    said = notes_of(run.named_cases)
+    leaks = [note["cases"] for note in said["notes"] if note["note"] in CARD.leaks]
+    assert leaks == [f"{published}:train", f"{published}:test"]
+    (dropped,) = said["dropped"]
+    assert (dropped["cases"], dropped["rows"]) == (mixture[1]["spec"], 1)
 
 
 def test_what_is_allowed_is_said_with_the_results(
