@@ -113,7 +113,9 @@ def usage_of(answer: Any) -> Usage | None:
     if not isinstance(said, dict):
         return None
     prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
-    if not all(type(count) is int and 0 <= count < 2**40 for count in (prompt, completion)):
+    if type(prompt) is not int or type(completion) is not int:
+        return None
+    if min(prompt, completion) < 0 or max(prompt, completion) >= 2**40:
         return None
     return Usage(prompt, completion)
 
