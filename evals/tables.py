@@ -46,8 +46,15 @@ def hint(judgement: Judgement) -> str | None:
         f"The policy seldom answered in medgym's form (<answer>...</answer>): "
         f"{percent(judgement.answered)} of the episodes. In any form, {percent(lenient.value)} are "
         "right. A policy learns the form by imitation ([sft] of a recipe); medgym play shows what "
-        "it writes."
+        f"it writes.{_native(judgement.policy)}"
     )
+
+
+def _native(policy: str) -> str:
+    """What else to try with a model behind an endpoint that is asked in medgym's text form."""
+    if not policy.startswith("openai:") or "tools=native" in policy or "tool_form=" in policy:
+        return ""
+    return " With ?tools=native in its spec, a model calls tools as its server's protocol has them."
 
 
 SELDOM = 0.5

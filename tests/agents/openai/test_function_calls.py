@@ -178,7 +178,10 @@ def test_ids_that_are_missing_or_the_same_are_made(server: Server, policy: Any) 
     assert [m["tool_call_id"] for m in messages if m["role"] == "tool"] == ids
 
 
-def test_a_call_that_is_none_is_a_failure_of_the_server(server: Server, policy: Any) -> None:
+def test_a_call_that_is_none_is_a_failure_of_the_server(
+    server: Server, policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medgym.rollout.collection.RETRIES", 0)
     server.scripted(answer("probed"), calling({"function": "zoom"}))
     rules = Rules.for_cases([CASE], tools=["zoom"])
     (played,) = collect([CASE], policy(NATIVE), rules)

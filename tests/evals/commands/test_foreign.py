@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -59,6 +60,25 @@ def test_tokens_and_cost_are_in_the_table_and_in_the_results(
     assert {(each.prompt_tokens, each.completion_tokens) for each in stored} == {(1_000, 20)}
 
 
+def test_a_model_that_hardly_answers_is_shown_a_way_and_secrets_are_in_no_file(
+    server: Server, tmp_path: Path, capsys: Capture
+) -> None:
+    choice = {"message": {"content": "It is A."}, "finish_reason": "stop"}
+    server.routes[CHAT] = lambda handler, body: handler.say({"choices": [choice]})
+    run = tmp_path / "run"
+    url = f"openai:{server.url}?extra=" + quote('{"provider": {"api_key": "very-secret-1"}}')
+    asked = ["eval", CASES, "--policy", f"{url}#base", "--max-turns", "1", "--out", str(run)]
+    assert main(asked) == 0
+    captured = capsys.readouterr()
+    assert "With ?tools=native in its spec" in captured.out
+    assert server.bodies(CHAT)[-1]["provider"] == {"api_key": "very-secret-1"}
+    written = [path.read_bytes() for path in run.rglob("*") if path.is_file()]
+    assert not any(b"very-secret-1" in each for each in written)
+    assert any(b"extra=" in each for each in written)
+    assert "very-secret-1" not in captured.out + captured.err
+    assert _usage(run) is None  # a server that counts nothing
+
+
 class _Listening:
     def __init__(self, shown: list[dict[str, Any]]) -> None:
         self._shown = shown
@@ -72,7 +92,7 @@ class _Listening:
 
 def _usage(run: Path) -> Any:
     (policy,) = json.loads((run / "results.json").read_text())["policies"].values()
-    return policy["greedy"]["usage"]
+    return policy["greedy"].get("usage")
 
 
 @pytest.mark.parametrize(
