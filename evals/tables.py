@@ -118,7 +118,7 @@ OPEN = ("cases", "exact", "token F1", "95 % interval", "recall (padding lifts)")
 
 def open_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
     """Of a suite: what each benchmark's open answers share with their golds, where it has some."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for name, judgement in judgements.items():
         exact, f1, recall = (judgement.metrics.get(each) for each in (EXACT, F1, RECALL))
         if isinstance(exact, Rate) and isinstance(f1, Rate) and isinstance(recall, Rate):

@@ -273,6 +273,17 @@ def test_neither_a_paragraph_nor_a_list_of_everything_is_ever_right(kind: Answer
         assert not any(grade(a_case(kind, (gold,)), constant).right for gold in golds)
 
 
+@pytest.mark.parametrize(
+    "reply",
+    ["A, B, C, D", "ABCD", "A B C D", "A or B", "A/B", "all", "both", "any of them", PARAGRAPH,
+     "smooth, banded, granular, none", "smooth or banded", "the second", "not B", "B. smooth", "E"],
+)  # fmt: skip
+def test_several_options_are_never_the_right_one(reply: str) -> None:
+    options = ("smooth", "banded", "granular", "none")
+    for gold in options:
+        assert grade(a_case("choice", (gold,), options=options), reply).verdict == "unparsed"
+
+
 def test_one_constant_word_is_right_as_often_as_it_is_the_gold() -> None:
     cases = [a_case("closed", (gold,)) for gold in SLAKE_CLOSED]
     assert sum(grade(case, "no").right for case in cases) == 180
