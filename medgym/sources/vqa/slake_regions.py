@@ -74,7 +74,7 @@ class Masks:
                 if opened.size != shown.size:
                     return None
                 grey = np.asarray(opened if opened.mode in ("L", "P") else opened.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(
                 f"cannot read the mask of {image} ({error}); fix: fetch imgs.zip again"
             ) from error
