@@ -87,7 +87,7 @@ class Masks:
             for entry in listed:
                 for label, (x, y, width, height) in entry.items():
                     yield Region(label=label, box_px=(x, y, x + width, y + height))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
                 f"cannot read the boxes of {image} ({error}); fix: fetch imgs.zip again"
             ) from error
