@@ -86,6 +86,7 @@ _HOMES = {
     "open_run": "storage.run_folder",
     "ImageStore": "storage.trajectories",
     "TrajectoryStore": "storage.trajectories",
+    "PublishedFigure": "suite",
     "Suite": "suite",
     "load_suite": "suite",
     "Tool": "tool",
@@ -155,7 +156,7 @@ if TYPE_CHECKING:
     from medgym.sources.own.memory import cases_from_rows, image_ref
     from medgym.storage.run_folder import RunFolder, open_run
     from medgym.storage.trajectories import ImageStore, TrajectoryStore
-    from medgym.suite import Suite, load_suite
+    from medgym.suite import PublishedFigure, Suite, load_suite
     from medgym.tool import Tool, ToolArgs, ToolResult, as_tool, load_tools
     from medgym.trajectory import (
         Branch,

@@ -12,6 +12,7 @@ from medgym.trajectory import Trajectory
 from ..reading.choice import choice_of
 from ..reading.closed import closed_of
 from ..reading.marks import marked, plain
+from ..scorers.words import Overlap, best_overlap
 
 YES_NO = ("yes", "no")
 
@@ -33,6 +34,8 @@ class CaseOutcome:
         looked: whether a tool showed something. hit: whether a look showed a gold region.
         turns, calls, tokens: replies, tool calls, tokens of the episode.
         failure: why there is no answer, where the machinery or the case is to blame.
+        recall, f1: of an open case how much of the gold the answer says, see
+            `medgym.evals.scorers.words`; None of any other, and of files that older versions wrote.
     """
 
     benchmark: str
@@ -60,6 +63,8 @@ class CaseOutcome:
     calls: int
     tokens: int
     failure: str | None = None
+    recall: float | None = None
+    f1: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -82,6 +87,7 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
 
     strict, lenient = grades(case, trajectory)
     name = scorer_name(case)
+    words = open_overlap(case, trajectory)
     parts = [part for _, part in trajectory.parts()]
     return CaseOutcome(
         benchmark=benchmark,
@@ -109,6 +115,8 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
         calls=sum(len(part.calls) for part in parts),
         tokens=trajectory.tokens,
         failure=trajectory.failure,
+        recall=None if words is None else words.recall,
+        f1=None if words is None else words.f1,
     )
 
 
@@ -123,6 +131,21 @@ def grades(case: Case, trajectory: Trajectory) -> tuple[Grade, Grade]:
     reply = last_reply(trajectory)
     lenient = strict if reply is None else lenient_grade(case, reply)
     return strict, lenient if lenient.score >= strict.score else strict
+
+
+def open_overlap(case: Case, trajectory: Trajectory) -> Overlap | None:
+    """What the answer to an open case shares with its golds; None of any other case.
+
+    The answer is what stands between `<answer>` and `</answer>`. Where there is none, it is read
+    leniently: what the last reply marks as its answer, else the whole of it.
+    """
+    if case.answer_type != "open" or case.options or trajectory.failure is not None:
+        return None
+    answer = trajectory.answer
+    if answer is None:
+        reply = last_reply(trajectory) or ""
+        answer = next(marked(reply), plain(reply))
+    return best_overlap(case, answer)
 
 
 def last_reply(trajectory: Trajectory) -> str | None:

@@ -122,6 +122,57 @@ def test_a_damaged_table_is_one_line(tmp_path: Path, content: bytes) -> None:
         read_outcomes(tmp_path)
 
 
+OPEN = case("pleural effusion", "open")
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "recall", "f1"),
+    [
+        ("<answer>pleural effusion</answer>", "pleural effusion", 1.0, 1.0),
+        ("<answer>effusion</answer>", "effusion", 0.5, 2 / 3),
+        ("I looked. The answer is pleural effusion.", None, 1.0, 1.0),
+        ("It is a left pleural effusion", None, 1.0, 4 / 7),
+        ("", None, 0.0, 0.0),
+    ],
+)
+def test_an_open_answer_has_its_recall_and_its_f1(
+    reply: str, answer: str | None, recall: float, f1: float
+) -> None:
+    found = outcome_of(OPEN, played(reply, answer))
+    assert (found.recall, found.f1) == (pytest.approx(recall), pytest.approx(f1))
+
+
+def test_only_open_cases_have_them(tmp_path: Path) -> None:
+    for other in (CASE, case("yes", "closed"), case("4", "number"), case("a, b", "set")):
+        assert outcome_of(other, played("<answer>x</answer>", "x")).f1 is None
+    assert outcome_of(OPEN, played("", failure="policy: cut")).f1 is None
+    assert "open, exact" not in summary(outcomes())
+    half = outcome_of(OPEN, played("<answer>effusion</answer>", "effusion"))
+    whole = outcome_of(OPEN, played("", "pleural effusion"))
+    mixed = [*outcomes(), half, replace(whole, case="own/test/9", group="p2")]
+    told = summary(mixed)
+    assert told["open, exact"]["value"] == 0.5
+    assert told["open, token F1"]["value"] == pytest.approx(5 / 6)
+    recall = told["open, token recall (padding raises it)"]
+    assert recall["value"] == 0.75
+    assert 0 <= recall["low"] <= 0.75 <= recall["high"] <= 1
+    assert recall["n"] == 2
+    assert further(mixed)["open, token F1"].value == pytest.approx(5 / 6)  # type: ignore[union-attr]
+    write_outcomes(tmp_path, mixed)
+    kept = read_outcomes(tmp_path)
+    assert kept is not None
+    assert summary(kept)["open, token F1"] == told["open, token F1"]
+
+
+def test_a_table_that_an_older_version_wrote_is_read(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    write_outcomes(tmp_path, outcomes())
+    table = pyarrow.parquet.read_table(tmp_path / OUTCOMES)
+    pyarrow.parquet.write_table(table.drop(["recall", "f1"]), tmp_path / OUTCOMES)
+    assert read_outcomes(tmp_path) == outcomes()
+
+
 def test_the_summary_counts_every_verdict() -> None:
     found = summary(outcomes())
     assert found["accuracy"]["n"] == 2

@@ -1,0 +1,33 @@
+"""Figures of open answers: how many are exact, and how much of the gold they say."""
+
+from collections.abc import Sequence
+
+from medgym.metrics.rate import Rate
+
+from ..statistics.intervals import mean_interval
+from .outcome import CaseOutcome
+
+EXACT = "open, exact"
+F1 = "open, token F1"
+RECALL = "open, token recall (padding raises it)"
+
+
+def open_figures(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
+    """Exact answers, token F1 and token recall of the open cases; nothing where there is none.
+
+    Intervals are over groups: of exact answers as of an accuracy, of the other two by bootstrap.
+    """
+    counted = [each for each in outcomes if each.is_counted and each.f1 is not None]
+    if not counted:
+        return {}
+    groups = [(each.source, each.group) for each in counted]
+    return {
+        EXACT: Rate.of([each.verdict == "right" for each in counted], groups),
+        F1: _mean([each.f1 or 0.0 for each in counted], groups),
+        RECALL: _mean([each.recall or 0.0 for each in counted], groups),
+    }
+
+
+def _mean(values: Sequence[float], groups: Sequence[tuple[str, str]]) -> Rate:
+    found = mean_interval(values, groups)
+    return Rate(found.value, max(0.0, found.low), min(1.0, found.high), found.n)
