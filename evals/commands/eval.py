@@ -59,7 +59,17 @@ from ..prompts import prompted, read_prompt, refuse_team
 from ..spending import Price, Spending, require_price
 from ..suites.opening import opened
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
-from ..tables import BENCHMARK, ROLE, benchmark_rows, hint, role_rows, rows, withheld_rows
+from ..tables import (
+    BENCHMARK,
+    OPEN,
+    ROLE,
+    benchmark_rows,
+    hint,
+    open_rows,
+    role_rows,
+    rows,
+    withheld_rows,
+)
 from .eval_options import GreedyTemperature, Prices, Prompt, temperature_of
 
 PROTOCOL = (
@@ -365,6 +375,8 @@ def _print(suite: Suite, found: Mapping[str, Judgement], spent: Mapping[str, Spe
         print_columns((f"suite {suite.name}", *BENCHMARK), benchmark_rows(found))
         if took := [(name, *row) for name, each in spent.items() for row in each.rows()]:
             print_columns(("took", "what", "in all"), took)
+        if open_answers := open_rows(found):
+            print_columns(("open answers", *OPEN), open_answers)
         if withheld := withheld_rows(found):
             print_columns(("left out", "why", "share"), withheld)
         if suite.published:

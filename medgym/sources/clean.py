@@ -25,11 +25,16 @@ GROUPS = "image-groups.json"
 
 
 class CleanCases(Sequence[Case]):
-    """The cases of a split that was dealt again, each made when it is asked for."""
+    """The cases of a split that was dealt again, each made when it is asked for.
+
+    Attributes:
+        dropped: the rows of the published split of that name which make no case.
+    """
 
     def __init__(
-        self, parts: Sequence[CaseList], places: Sequence[tuple[int, int]], split: str
+        self, parts: Sequence[CaseList], places: Sequence[tuple[int, int]], split: str, own: int
     ) -> None:
+        self.dropped = parts[own].dropped
         self._parts = parts
         self._part = array("H", (part for part, _ in places))
         self._place = array("q", (place for _, place in places))
@@ -74,7 +79,7 @@ def clean_cases(
         for place, name in enumerate(names)
         if home[name] == wanted
     ]
-    return CleanCases(parts, places, split)
+    return CleanCases(parts, places, split, wanted)
 
 
 def _homes(groups: Sequence[Sequence[str]]) -> dict[str, int]:

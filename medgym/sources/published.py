@@ -201,7 +201,7 @@ def _differences(expected: SplitCounts, found: SplitCounts) -> list[str]:
         pairs.append(("rows", expected.rows, found.rows))
     if expected.images is not None and found.images is not None:
         pairs.append(("images", expected.images, found.images))
-    if expected.types and found.types:
+    if expected.types:
         names = sorted({*expected.types, *found.types})
         for name in names:
             pairs.append((f"{name} rows", expected.types.get(name, 0), found.types.get(name, 0)))

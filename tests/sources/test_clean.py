@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from medgym.cases import Case
+from medgym.cases import Case, CaseList
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 from medgym.sources.card import Card, PublishedFile, SplitCounts
@@ -96,6 +96,17 @@ def test_no_group_is_in_two_clean_splits_and_no_row_is_lost(toy: Toy) -> None:
     only_train = groups["train"] - groups["test"]
     assert only_train <= groups["train-clean"]
     assert [c.id for c in toy.cases("test-clean")] == [c.id for c in split["test-clean"]]
+
+
+def test_rows_that_make_no_case_are_counted_in_clean_splits_too(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "medgym.sources.rows.unscorable", lambda case: "bad" if case.answer == "test-7" else None
+    )
+    dropped = {name: list(CaseList(toy.cases(name)).dropped) for name in toy.splits}
+    assert dropped["test-clean"] == dropped["test"] == [("row 7", "bad")]
+    assert dropped["train-clean"] == dropped["train"] == []
 
 
 def test_near_duplicates_named_in_the_copy_are_one_group(toy: Toy) -> None:

@@ -178,7 +178,8 @@ class DeepTumorVQA(PublishedSource):
         rows = loaded.rows
         if isinstance(rows, ArrowRows):
             return SplitCounts(len(rows), len(rows.table["image_id"].unique()))
-        types = counted(text_of(row.get("question_type")) for row in rows)
+        kinds = (text_of(row.get("question_type")) for row in rows)
+        types = counted(kind.replace("_", " ").casefold() for kind in kinds)
         return SplitCounts(len(rows), len({row["image_id"] for row in rows}), types)
 
     def traces(self, part: str) -> Iterator[ToolTrace]:
