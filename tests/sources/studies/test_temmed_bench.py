@@ -191,6 +191,6 @@ def test_questions_that_are_no_list_are_named(folder: Path, asked: Any) -> None:
 def test_where_no_row_makes_a_case_the_first_is_named(folder: Path) -> None:
     blank = PAIRS[0] | {"image_path": " /etc/passwd.jpg"}
     _write(folder, "TestSet_VQA_ReportGeneration.json", [blank])
-    said = r"names no case; rows that make none: 2, such as question 0 of .* \(image_path ' /etc/passwd"
+    said = r"names no case; rows that make none: 2, such as question 0 of .* ' /etc/passwd.jpg'"
     with pytest.raises(UserError, match=said):
         medgym.open_cases(f"temmed-bench,counts=any,data={folder}:vqa")
