@@ -58,7 +58,17 @@ from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.table import write_outcomes
 from ..suites.opening import opened
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
-from ..tables import BENCHMARK, ROLE, benchmark_rows, hint, role_rows, rows, withheld_rows
+from ..tables import (
+    BENCHMARK,
+    OPEN,
+    ROLE,
+    benchmark_rows,
+    hint,
+    open_rows,
+    role_rows,
+    rows,
+    withheld_rows,
+)
 
 PROTOCOL = (
     "tools",
@@ -345,6 +355,8 @@ def _results(
 def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:
     if suite.name:
         print_columns((f"suite {suite.name}", *BENCHMARK), benchmark_rows(found))
+        if open_answers := open_rows(found):
+            print_columns(("open answers", *OPEN), open_answers)
         if withheld := withheld_rows(found):
             print_columns(("left out", "why", "share"), withheld)
         if suite.published:
