@@ -226,7 +226,7 @@ class Episode:
             studies if studies is not None else opened_images(case),
             view_size=rules.view_size,
             coordinates=rules.coordinates,
-            names=(case.id, case.group, *(ref.uri for ref in case.images)),
+            names=(case.id, case.group, *(ref.location for ref in case.images)),
         )
         for view in case.views:
             try:

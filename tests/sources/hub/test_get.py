@@ -202,6 +202,14 @@ def test_a_repository_does_not_replace_what_is_written_beside_its_files(
         get(tmp_path)
 
 
+def test_results_on_another_revision_say_so(hub: Hub, client: Any, tmp_path: Path) -> None:
+    get(tmp_path)
+    assert Pears(data=str(tmp_path)).notes("test") == ()
+    get(tmp_path, "--revision", "main")
+    (said,) = Pears(data=str(tmp_path)).notes("test")
+    assert said == f"the copy of pears is of revision main, and not of {COMMIT}, which was counted"
+
+
 def test_a_full_disk_is_known_before_the_download(
     hub: Hub, client: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -206,6 +206,14 @@ def test_types_are_counted_however_they_are_written(folder: Path) -> None:
     assert found.types == {"visual reasoning": 1, "recognition": 1}
 
 
+def test_odd_rows_of_the_benchmark(folder: Path) -> None:
+    _benchmark(folder, [_row(shape="(512, 512, 9e999)", spacing="[nan 1e999 5.0]")])
+    assert _cases(folder, "benchmark")[0].context == "Age: 63.0."
+    _benchmark(folder, [_row(qid=None)])
+    with pytest.raises(UserError, match=r"row 0 of .*test_qa.json has a blank 'qid'"):
+        _cases(folder, "benchmark")
+
+
 def test_the_flat_copy_reads_the_same(folder: Path) -> None:
     before = _cases(folder, "benchmark")[0]
     (folder / "benchmark/test_qa.json").unlink()
