@@ -18,7 +18,7 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         ("policy", judgement.policy),
         ("cases", str(accuracy.n)),
         *((f"left out: {why}", figure(rate)) for why, rate in judgement.withheld.items()),
-        *unreadable_rows(judgement.unreadable, len(judgement.trajectories)),
+        *unreadable_rows(judgement.unreadable, judgement.case_count),
         *failed_rows(judgement),
         ("accuracy", interval(accuracy)),
         *_of_all(judgement),
@@ -99,7 +99,7 @@ def withheld_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
     for name, judgement in judgements.items():
         found += [(name, why, figure(rate)) for why, rate in judgement.withheld.items()]
         if judgement.unreadable:
-            count = f"{len(judgement.unreadable)} of {len(judgement.trajectories)}"
+            count = f"{len(judgement.unreadable)} of {judgement.case_count}"
             found.append((name, "unreadable", count))
     return found
 
