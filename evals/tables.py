@@ -8,6 +8,7 @@ from medgym.metrics.rate import Rate
 from medgym.unreadable import unreadable_rows
 
 from .outcomes.figures import LENIENT
+from .outcomes.open_answers import EXACT, F1, RECALL
 
 
 def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
@@ -46,8 +47,15 @@ def hint(judgement: Judgement) -> str | None:
         f"The policy seldom answered in medgym's form (<answer>...</answer>): "
         f"{percent(judgement.answered)} of the episodes. In any form, {percent(lenient.value)} are "
         "right. A policy learns the form by imitation ([sft] of a recipe); medgym play shows what "
-        "it writes."
+        f"it writes.{_native(judgement.policy)}"
     )
+
+
+def _native(policy: str) -> str:
+    """What else to try with a model behind an endpoint that is asked in medgym's text form."""
+    if not policy.startswith("openai:") or "tools=native" in policy or "tool_form=" in policy:
+        return ""
+    return " With ?tools=native in its spec, a model calls tools as its server's protocol has them."
 
 
 SELDOM = 0.5
@@ -109,6 +117,23 @@ def benchmark_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]
         )
         for name, j in judgements.items()
     ]  # fmt: skip
+
+
+OPEN = ("cases", "exact", "token F1", "95 % interval", "recall (padding lifts)")
+"""Headings of `open_rows`, after the benchmark."""
+
+
+def open_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
+    """Of a suite: what each benchmark's open answers share with their golds, where it has some."""
+    found: list[tuple[str, ...]] = []
+    for name, judgement in judgements.items():
+        exact, f1, recall = (judgement.metrics.get(each) for each in (EXACT, F1, RECALL))
+        if isinstance(exact, Rate) and isinstance(f1, Rate) and isinstance(recall, Rate):
+            found.append((
+                name, str(exact.n), percent(exact.value), percent(f1.value), bounds(f1),
+                percent(recall.value),
+            ))  # fmt: skip
+    return found
 
 
 def mean(value: float | None, digits: int) -> str:

@@ -92,15 +92,18 @@ _SPACE = re.compile(r"\s+")
 def normalised(text: str) -> str:
     """A text as answers are compared: lower case, single spaces, no full stop at the end, neither
     a Latin nor a Chinese one."""
-    return _SPACE.sub(" ", text).strip().rstrip(".。").strip().casefold()
+    return _SPACE.sub(" ", text).strip().rstrip(".。 ").casefold()
 
 
 def option_of(reply: str, options: Sequence[str]) -> str | None:
     """The one of `options` that `reply` names by its letter (A is the first), else by its text.
 
-    A letter is a letter, even where the text of another option is that letter.
+    A letter is a letter, even where the text of another option is that letter. An empty reply names
+    none.
     """
     wanted = normalised(reply)
+    if not wanted:
+        return None
     named = dict(zip(LETTERS.casefold(), options, strict=False))
     if wanted in named:
         return named[wanted]

@@ -211,6 +211,11 @@ def open_cases(cases: "str | Path | Sequence[Case]") -> CaseList:
         return _listed(cases)
     found = _opened(str(cases))
     if not found:
+        for row, why in found.dropped[:1]:
+            raise UserError(
+                f"{str(cases)!r} names no case; rows that make none: {len(found.dropped):,}, such "
+                f"as {row} ({why}); fix: correct or fetch them, or widen the slice"
+            )
         raise UserError(f"{str(cases)!r} names no case; fix: widen the slice")
     return found
 

@@ -11,14 +11,15 @@ def unscorable(case: Case) -> str | None:
     """Why no answer to a case could be scored, in a few words; None where it can be.
 
     A case has gold that is not blank (or, without an answer, a gold region), of the type that it
-    says. Where it has options, there are at least two and at most 26, and the gold is one of them.
-    Each gold region is on one of its images, the first of which is image 0.
+    says. A text of full stops is blank: answers are compared without one at the end. Where it has
+    options, there are at least two and at most 26, and the gold is one of them. Each gold region is
+    on one of its images, the first of which is image 0.
     """
     if not case.question.strip():
         return "the question is blank"
-    if not case.answer.strip() and not case.regions:
+    if not normalised(case.answer) and (case.answer.strip() or not case.regions):
         return "the answer is blank"
-    if any(not other.strip() for other in case.accepted):
+    if any(not normalised(other) for other in case.accepted):
         return "an accepted answer is blank"
     for region in case.regions:
         if not 0 <= region.image < max(len(case.images), 1):
@@ -27,7 +28,7 @@ def unscorable(case: Case) -> str | None:
         return "it is a choice without options" if case.answer_type == "choice" else _fault(case)
     if not 2 <= len(case.options) <= len(LETTERS):
         return f"it has {len(case.options)} options, and 2 to {len(LETTERS)} can be offered"
-    if any(not option.strip() for option in case.options):
+    if any(not normalised(option) for option in case.options):
         return "an option is blank"
     if case.answer.strip():
         for gold in (case.answer, *case.accepted):

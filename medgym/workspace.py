@@ -128,7 +128,7 @@ class Workspace:
         coordinates: what boxes in calls are measured in: thousandths of the view, or view pixels.
 
     Args:
-        names: the names of the case: its id, its group, its images' URIs. A tool that must not
+        names: the names of the case: its id, its group, where its images are. A tool that must not
             return the case that is played asks `is_named`.
     """
 
@@ -226,7 +226,7 @@ class Workspace:
         return place if place == opened.place else opened.checked(place)
 
     def is_named(self, name: str | None) -> bool:
-        """Whether this names the case that is played: its id, its group or an image's URI."""
+        """Whether this names the case that is played: its id, its group, or where an image is."""
         return name is not None and _hash(name) in self._names
 
     @property

@@ -115,7 +115,7 @@ def test_an_evaluation_has_figures_of_all_and_of_readable_cases(
         assert main(words) == 0
         interrupted(tmp_path / "run")
         tables.append(capsys.readouterr().out)
-        found = read_results(tmp_path / "run")["policies"]["scripted:oracle"]["sampled"]
+        found = read_results(tmp_path / "run")["policies"]["scripted:oracle"]["greedy"]
         assert (found["accuracy"]["value"], found["accuracy"]["n"]) == (1.0, 4)
         unreadable, of_all = found["unreadable"], found["accuracy_of_all"]
         assert (unreadable["count"], unreadable["of"]) == (3, 7)

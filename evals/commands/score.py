@@ -5,13 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
+from medgym.cases import Case
 from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson
 from medgym.metrics.rate import Rate
+from medgym.trajectory import Trajectory
 
 from ..outcomes.figures import summary
-from ..outcomes.stored import judged_again, run_and_policy
+from ..outcomes.outcome import CaseOutcome, last_reply, outcome_of
+from ..outcomes.stored import run_and_policy, stored_episodes
 from ..outcomes.table import write_outcomes
+from ..scorers.legacy.answered import Answered
+from ..scorers.legacy.rules import legacy_rule
 from ..tables import interval
 
 
@@ -22,6 +27,15 @@ def score(
             metavar="RUN", help="The folder of a run; of a training also FOLDER:POLICY."
         ),
     ],
+    scorer: Annotated[
+        str | None,
+        typer.Option(
+            "--scorer",
+            metavar="legacy:NAME",
+            help="Also what a published harness counts, faults included: legacy:llava-med or "
+            "legacy:medevalkit.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge the stored episodes of any run by today's scorers; nothing is played.
@@ -31,22 +45,41 @@ def score(
 
     Example: medgym score runs/prior
     """
+    rule = None if scorer is None else legacy_rule(scorer)
     folder, policy = run_and_policy(run)
-    outcomes = list(judged_again(folder, policy))
+    outcomes: list[CaseOutcome] = []
+    answers: dict[str, list[Answered]] = {}
+    for benchmark, case, trajectory in stored_episodes(folder, policy):
+        outcomes.append(outcome_of(case, trajectory, benchmark))
+        if rule is not None and outcomes[-1].is_counted:
+            answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
     written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
     }
+    if rule is not None:
+        for name, found in figures.items():
+            found[str(scorer)] = {"rule": rule.about, **rule.figures(answers.get(name, []))}
     if as_json:
         print_json({"run": str(folder.path), "policy": policy, "benchmarks": figures})
         return
     for name, found in figures.items():
         if name:
             print(name)
+        legacy = found.pop(str(scorer), {})
         print_table([(key, _shown(value)) for key, value in found.items()])
+        if legacy:
+            print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
+            print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
     if written is not None:
         print(f"outcomes: {written}")
+
+
+def _answered(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Answered:
+    answer = trajectory.answer
+    text = answer if answer is not None else last_reply(trajectory) or ""
+    return Answered(case, text, outcome.lenient_verdict == "right")
 
 
 def _shown(value: Any) -> str:

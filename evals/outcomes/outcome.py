@@ -12,7 +12,7 @@ from medgym.trajectory import Trajectory
 from ..reading.choice import choice_of
 from ..reading.closed import closed_of
 from ..reading.marks import marked, plain
-from ..scorers.words import Overlap, best_overlap
+from ..scorers.words import SharedWords, best_overlap
 
 YES_NO = ("yes", "no")
 
@@ -133,7 +133,7 @@ def grades(case: Case, trajectory: Trajectory) -> tuple[Grade, Grade]:
     return strict, lenient if lenient.score >= strict.score else strict
 
 
-def open_overlap(case: Case, trajectory: Trajectory) -> Overlap | None:
+def open_overlap(case: Case, trajectory: Trajectory) -> SharedWords | None:
     """What the answer to an open case shares with its golds; None of any other case.
 
     The answer is what stands between `<answer>` and `</answer>`. Where there is none, it is read

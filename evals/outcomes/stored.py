@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from medgym.cases import CaseList, case_hash, open_cases
+from medgym.cases import Case, CaseList, case_hash, open_cases
 from medgym.errors import UserError
 from medgym.progress import Advance
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
+from medgym.trajectory import Trajectory
 
 from .outcome import CaseOutcome, outcome_of
 from .table import read_outcomes
@@ -52,6 +53,18 @@ def judged_again(
     Raises:
         UserError: the run has no episodes, a case cannot be found, or has changed since.
     """
+    for benchmark, case, trajectory in stored_episodes(folder, policy):
+        yield outcome_of(case, trajectory, benchmark)
+        if advance is not None:
+            advance()
+
+
+def stored_episodes(folder: RunFolder, policy: str = "") -> Iterator[tuple[str, Case, Trajectory]]:
+    """The benchmark, the case and the trajectory of each stored episode of a run.
+
+    Raises:
+        UserError: as `judged_again`.
+    """
     found = False
     for benchmark, (cases, store) in _stores(folder, policy).items():
         for trajectory in store:
@@ -62,9 +75,7 @@ def judged_again(
                     f"the case {case.id} is another one now than when {folder.path} played it; "
                     "fix: name the cases as they were then"
                 )
-            yield outcome_of(case, trajectory, benchmark)
-            if advance is not None:
-                advance()
+            yield benchmark, case, trajectory
     if not found:
         raise UserError(
             f"{folder.path} holds no episode that can be judged; fix: name a run of medgym eval, "

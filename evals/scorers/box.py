@@ -3,12 +3,12 @@
 The score is the overlap (intersection over union), of several accepted boxes the greatest; from
 `RIGHT_FROM` on the answer is right. Gold and answer are in the frame that the question asks for:
 thousandths and pixels of one view give the same overlap. A gold that is not a box is compared as
-text.
+text. White space and a full stop at the end do not count.
 """
 
 import re
 
-from medgym.cases import Case
+from medgym.cases import Case, normalised
 from medgym.imaging.study import Box
 from medgym.metrics.regions import box_iou
 from medgym.scorer import UNPARSED, Grade
@@ -25,7 +25,7 @@ _BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
 class BoxOverlap(Exact):
     """The overlap of the answer's box with the gold box; right from 0.5 on."""
 
-    version = "2"
+    version = "3"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the boxes. An answer that is not a box of some area is unparsed."""
@@ -40,7 +40,7 @@ class BoxOverlap(Exact):
 
 
 def _read(text: str) -> Box | None:
-    match = _BOX.fullmatch(text.strip())
+    match = _BOX.fullmatch(normalised(text))
     if match is None:
         return None
     x0, y0, x1, y1 = map(float, match.groups())

@@ -11,11 +11,11 @@ from medgym.scorer import RIGHT, UNPARSED, WRONG, Grade
 class Exact:
     """Right where the answer equals a gold text (case, white space, final full stop aside)."""
 
-    version = "2"
+    version = "3"
 
     def __call__(self, case: Case, answer: str) -> Grade:
-        """Compare the whole text. An empty answer is unparsed."""
+        """Compare the whole text. An empty answer is unparsed, whatever the gold is."""
         given = normalised(answer)
-        if any(given == normalised(gold) for gold in case.golds):
-            return RIGHT
-        return WRONG if given else UNPARSED
+        if not given:
+            return UNPARSED
+        return RIGHT if any(given == normalised(gold) for gold in case.golds) else WRONG

@@ -10,4 +10,4 @@ from .exact import Exact
 class FreeText(Exact):
     """Right where the answer equals a gold text (case, white space, final full stop aside)."""
 
-    version = "2"
+    version = "3"

@@ -8,6 +8,7 @@ lacks an item, or has one too many, is wrong. An accepted answer is another list
 import re
 
 from medgym.cases import Case, normalised
+from medgym.errors import UserError
 from medgym.scorer import RIGHT, UNPARSED, WRONG, Grade
 
 _BETWEEN = re.compile("[,;、，；]")
@@ -16,7 +17,7 @@ _BETWEEN = re.compile("[,;、，；]")
 class Items:
     """Right where the answer lists exactly a gold's items, in any order."""
 
-    version = "2"
+    version = "3"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the two sets of items. An answer without an item is unparsed."""
@@ -24,6 +25,15 @@ class Items:
         if not given:
             return UNPARSED
         return RIGHT if any(given == _items(gold) for gold in case.golds) else WRONG
+
+    def check(self, case: Case) -> None:
+        """Make sure that each gold lists something; `UserError` where one is only commas."""
+        for gold in case.golds:
+            if gold.strip() and not _items(gold):
+                raise UserError(
+                    f"the answer of {case.id} is {gold!r}, which lists nothing; fix: write its "
+                    "items, or give it another answer_type"
+                )
 
 
 def _items(text: str) -> set[str]:

@@ -19,7 +19,7 @@ _TOKEN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3400-\u4dbf\u4e00-\u9f
 _ARTICLES = frozenset(("a", "an", "the"))
 
 
-class Overlap(NamedTuple):
+class SharedWords(NamedTuple):
     """How much of a gold an answer says, each from 0 to 1."""
 
     recall: float
@@ -32,16 +32,16 @@ def tokens_of(text: str) -> list[str]:
     return [token for token in found if token not in _ARTICLES] or found
 
 
-def overlap(answer: str, gold: str) -> Overlap:
+def overlap(answer: str, gold: str) -> SharedWords:
     """What an answer shares with one gold; a token counts as often as it stands in both."""
     given, wanted = Counter(tokens_of(answer)), Counter(tokens_of(gold))
     shared = (given & wanted).total()
     if not shared:
-        return Overlap(0.0, 0.0)
-    return Overlap(shared / wanted.total(), 2 * shared / (given.total() + wanted.total()))
+        return SharedWords(0.0, 0.0)
+    return SharedWords(shared / wanted.total(), 2 * shared / (given.total() + wanted.total()))
 
 
-def best_overlap(case: Case, answer: str) -> Overlap:
+def best_overlap(case: Case, answer: str) -> SharedWords:
     """What an answer shares with a case's golds: the best recall, and the best F1."""
     each = [overlap(answer, gold) for gold in case.golds]
-    return Overlap(max(one.recall for one in each), max(one.f1 for one in each))
+    return SharedWords(max(one.recall for one in each), max(one.f1 for one in each))

@@ -61,6 +61,11 @@ class ImageRef(BaseModel):
     index: int | None = None
     slab: Slab | None = None
 
+    @property
+    def location(self) -> str:
+        """What the image is in, without which part of it is shown: the URI, and the member."""
+        return self.uri if self.member is None else f"{self.uri}#{self.member}"
+
 
 def open_study(path_or_ref: "str | os.PathLike[str] | ImageRef") -> ImagingStudy:
     """Open something that has pixels: a file, or what a source draws.

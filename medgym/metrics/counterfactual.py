@@ -84,7 +84,7 @@ class _Exchanged(Episode):
             _fitted(opened[image % len(opened)], own)
             for image, own in enumerate(self.workspace.images)
         ]
-        self._names = (case.id, case.group, *(ref.uri for ref in case.images))
+        self._names = (case.id, case.group, *(ref.location for ref in case.images))
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
         other = Workspace(

@@ -28,14 +28,14 @@ class CleanCases(Sequence[Case]):
     """The cases of a split that was dealt again, each made when it is asked for.
 
     Attributes:
-        dropped: the rows of all published splits that make no case; no clean one has them.
+        dropped: the rows of the published split of that name which make no case.
     """
 
     def __init__(
-        self, parts: Sequence[CaseList], places: Sequence[tuple[int, int]], split: str
+        self, parts: Sequence[CaseList], places: Sequence[tuple[int, int]], split: str, own: int
     ) -> None:
+        self.dropped = parts[own].dropped
         self._parts = parts
-        self.dropped = [row for part in parts for row in part.dropped]
         self._part = array("H", (part for part, _ in places))
         self._place = array("q", (place for _, place in places))
         self._split = split
@@ -79,7 +79,7 @@ def clean_cases(
         for place, name in enumerate(names)
         if home[name] == wanted
     ]
-    return CleanCases(parts, places, split)
+    return CleanCases(parts, places, split, wanted)
 
 
 def _homes(groups: Sequence[Sequence[str]]) -> dict[str, int]:

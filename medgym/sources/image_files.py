@@ -1,12 +1,11 @@
 """The image files of a data set, which lie in an unpacked folder or in the zip as published."""
 
 import itertools
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from medgym.errors import UserError
 from medgym.files import open_regular
+from medgym.imaging.series.entries import Archive
 from medgym.imaging.study import ImageRef
 from medgym.uris import file_uri
 
@@ -62,8 +61,8 @@ class ImageFiles:
         """
         inner = self._inner + name
         if self._is_zip:
-            with open_regular(self.path) as stream, self._opened(stream) as archive:
-                return archive.read(inner) if inner in archive.NameToInfo else None
+            archive = Archive(self.path)
+            return archive.content(inner) if inner in archive.names() else None
         if not (self.path / inner).exists():
             return None
         with open_regular(self.path / inner) as stream:
@@ -78,19 +77,12 @@ class ImageFiles:
         return ""
 
     def _zipped(self, names: list[str]) -> str:
-        with open_regular(self.path) as stream, self._opened(stream) as archive:
-            members = archive.NameToInfo
-            for name in names:
-                if name in members:
-                    return ""
-                ending = f"/{name}"
-                inner = min((each for each in members if each.endswith(ending)), default=None)
-                if inner is not None:
-                    return inner.removesuffix(name)
+        members = Archive(self.path).names()
+        for name in names:
+            if name in members:
+                return ""
+            ending = f"/{name}"
+            inner = min((each for each in members if each.endswith(ending)), default=None)
+            if inner is not None:
+                return inner.removesuffix(name)
         return ""
-
-    def _opened(self, stream: object) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(stream)  # type: ignore[call-overload, no-any-return]
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-            raise UserError(f"{self.path} is not a whole zip; fix: copy it again") from None

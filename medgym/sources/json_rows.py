@@ -17,7 +17,7 @@ def json_objects(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
     """
     try:
         items = json.loads(read_text(path))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no whole JSON file ({error}); fix: copy it again") from error
     if not isinstance(items, list):
         raise UserError(f"{path} is no list of questions; fix: fetch it again")
@@ -26,6 +26,11 @@ def json_objects(path: Path, fields: Sequence[str]) -> list[dict[str, str]]:
         for name in fields:
             if not isinstance(item, dict) or name not in item:
                 raise UserError(f"row {number} of {path} has no {name!r}; fix: fetch it again")
+            if isinstance(item[name], list | dict):
+                raise UserError(
+                    f"row {number} of {path} has a {type(item[name]).__name__} as {name!r}, and a "
+                    "text is published there; fix: fetch it again"
+                )
         found.append({name: _text(item[name]) for name in fields})
     return found
 

@@ -18,7 +18,7 @@ from medgym.errors import UserError, unknown
 from medgym.source import Source
 from medgym.sources.card import Card, SplitCounts
 from medgym.sources.clean import SUFFIX, clean_cases, read_groups
-from medgym.sources.hub.record import refuse_half
+from medgym.sources.hub.record import read_record, refuse_half
 from medgym.sources.rows import RowCases
 
 DATA = "MEDGYM_DATA"
@@ -122,9 +122,16 @@ class PublishedSource(Source):
             )
 
     def notes(self, split: str) -> tuple[str, ...]:
-        """The leaks of the published splits, and that the copy may be another one."""
-        other = f"the counts of {self.card.name} were not held to those published"
-        said = (other,) if self.counts == "any" else ()
+        """The leaks of the published splits, and whether the copy is or may be another one."""
+        said: tuple[str, ...] = ()
+        if self.counts == "any":
+            said += (f"the counts of {self.card.name} were not held to those published",)
+        record = read_record(self.folder)
+        if record is not None and record.revision != self.card.revision:
+            said += (
+                f"the copy of {self.card.name} is of revision {record.revision}, and not of "
+                f"{self.card.revision}, which was counted",
+            )
         if not split.endswith(SUFFIX):
             return self.card.leaks + said
         by = " and by near duplicates" if read_groups(self.folder) else ""
@@ -201,7 +208,7 @@ def _differences(expected: SplitCounts, found: SplitCounts) -> list[str]:
         pairs.append(("rows", expected.rows, found.rows))
     if expected.images is not None and found.images is not None:
         pairs.append(("images", expected.images, found.images))
-    if expected.types and found.types:
+    if expected.types:
         names = sorted({*expected.types, *found.types})
         for name in names:
             pairs.append((f"{name} rows", expected.types.get(name, 0), found.types.get(name, 0)))

@@ -10,7 +10,7 @@ from medgym.cases import Case, CaseList
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 from medgym.sources.card import Card, PublishedFile, SplitCounts
-from medgym.sources.clean import GROUPS, clean_cases
+from medgym.sources.clean import GROUPS
 from medgym.sources.published import PublishedSource
 from medgym.sources.rows import RowCases
 
@@ -98,6 +98,17 @@ def test_no_group_is_in_two_clean_splits_and_no_row_is_lost(toy: Toy) -> None:
     assert [c.id for c in toy.cases("test-clean")] == [c.id for c in split["test-clean"]]
 
 
+def test_rows_that_make_no_case_are_counted_in_clean_splits_too(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "medgym.sources.rows.unscorable", lambda case: "bad" if case.answer == "test-7" else None
+    )
+    dropped = {name: list(CaseList(toy.cases(name)).dropped) for name in toy.splits}
+    assert dropped["test-clean"] == dropped["test"] == [("row 7", "bad")]
+    assert dropped["train-clean"] == dropped["train"] == []
+
+
 def test_near_duplicates_named_in_the_copy_are_one_group(toy: Toy) -> None:
     pairs = {f"image-{n}": f"image-{n + 1}" for n in range(0, 120, 2)}
     (toy.folder / GROUPS).write_text(json.dumps(pairs))
@@ -116,15 +127,3 @@ def test_a_grouping_of_another_form_is_refused(toy: Toy) -> None:
     (toy.folder / GROUPS).write_text('["a"]')
     with pytest.raises(UserError, match=r"image-groups\.json is no JSON object"):
         toy.cases("test-clean")
-
-
-def test_rows_that_the_published_splits_drop_are_said_of_clean_ones_too(toy: Toy) -> None:
-    first = toy.load("test")[0]
-    rows = RowCases(
-        ["a", ""],
-        lambda row: first.model_copy(update={"answer": row}),
-        lambda number: f"row {number}",
-    )
-    found = CaseList(clean_cases({"test": rows}, "test-clean", {}))
-    assert [case.answer for case in found] == ["a"]
-    assert found.dropped == [("row 1", "the answer is blank")]

@@ -1,7 +1,7 @@
 """Images are found in a folder or in a zip, however many folders lie around them."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -58,3 +58,41 @@ def test_half_a_zip_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UserError, match=r"imgs.zip is not a whole zip; fix: copy it again"):
         ImageFiles(path, NAMES)
+
+
+def damaged(data: bytearray) -> None:
+    place = data.index(b"a/b.json") + len(b"a/b.json")
+    data[place : place + 3] = b"\xff\xff\xff"
+
+
+def encrypted(data: bytearray) -> None:
+    data[data.index(b"PK\x03\x04") + 6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (damaged, r"'a/b.json' of .*imgs.zip is damaged; fix: copy the zip again"),
+        (encrypted, r"imgs.zip is encrypted; fix: unpack it"),
+        (lambda data: None, r"'a/b.json' of .* unpacks to [^,]*, beyond .*; fix: raise"),
+    ],
+)
+def test_a_member_that_cannot_be_unpacked_is_named(
+    change: Callable[[bytearray], None],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "imgs.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/b.json", bytes(4 * 2**20))
+    data = bytearray(path.read_bytes())
+    change(data)
+    path.write_bytes(data)
+    monkeypatch.setenv("MEDGYM_IMAGE_MEMORY", "1MiB")
+    files = ImageFiles(path, ["b.json"])
+    if change in (damaged, encrypted):
+        monkeypatch.setenv("MEDGYM_IMAGE_MEMORY", "8MiB")
+    with pytest.raises(UserError, match=said):
+        files.read("b.json")

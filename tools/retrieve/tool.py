@@ -98,7 +98,7 @@ def allowed(document: Document, workspace: Workspace) -> bool:
         return True
     if published(document.split) != SPLIT:
         return False
-    if any(workspace.is_named(ref.uri) for ref in document.images):
+    if any(workspace.is_named(ref.location) for ref in document.images):
         return False
     try:
         theirs = document.prints

@@ -167,7 +167,7 @@ def _size(image: ImageRef) -> object:
 
 def _part(image: ImageRef) -> tuple[object, ...]:
     """Which image of a file or a folder it is."""
-    return image.frame, image.series, image.plane, image.index
+    return image.member, image.frame, image.series, image.plane, image.index
 
 
 def _place(image: ImageRef) -> Path | None:

@@ -2,7 +2,8 @@
 
 The least that a Parquet file gives is a column of a row group, which may be gigabytes of images. A
 small one is read whole. A large one is read in parts, from its beginning: the parts that follow are
-read on from there, so that a walk through a file reads it once.
+read on from there, so that a walk through a file reads it once. A file may hold once what stands in
+many of its rows (a dictionary), so that a small one is large in memory: it is read in parts too.
 """
 
 import os
@@ -128,31 +129,45 @@ class CellFile:
     def _parts(self, column: str, group: int) -> Iterator[_Part]:
         first = self._ends[group - 1] if group else 0
         count = self._ends[group] - first
-        size = sum(
-            chunk.total_uncompressed_size
+        chunks = [
+            chunk
             for chunk in map(
                 self._file.metadata.row_group(group).column,
                 range(self._file.metadata.num_columns),
             )
             if chunk.path_in_schema.partition(".")[0] == column
-        )
-        if size <= WHOLE:
+        ]
+        size = sum(chunk.total_uncompressed_size for chunk in chunks)
+        most = max(1, KEPT // max(1, *map(_repeated, chunks)))  # cells that fit, each the largest
+        if size <= WHOLE and count <= most:
             cells = self._file.read_row_group(group, columns=[column], use_threads=False).column(0)
             yield _Part(first, cells)
             return
         batches = self._file.iter_batches(
-            batch_size=max(1, count * PART // size),
+            batch_size=max(1, min(most, count * PART // max(1, size))),
             row_groups=[group],
             columns=[column],
             use_threads=False,
         )
         for batch in batches:
-            yield _Part(first, batch.column(0))
+            part = _Part(first, batch.column(0))
+            if size <= WHOLE:  # of a small one no part is read again
+                _keep(self, column, part)
+            yield part
             first += batch.num_rows
 
     def _broken(self, error: BaseException) -> UserError:
         said = " ".join(str(error).split()).rstrip(".")
         return UserError(f"{self._path} is no whole Parquet file ({said}); fix: copy it again")
+
+
+def _repeated(chunk: Any) -> int:
+    """The most bytes of what the file holds once for many rows; 0 where there is no such part."""
+    if not chunk.has_dictionary_page:
+        return 0
+    held = chunk.data_page_offset - chunk.dictionary_page_offset
+    others = chunk.total_compressed_size - held  # unpacked they are not smaller
+    return int(max(0, chunk.total_uncompressed_size - max(0, others)))
 
 
 def _kept(file: CellFile, column: str, group: int, row: int) -> _Part | None:

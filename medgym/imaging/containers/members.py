@@ -25,6 +25,9 @@ DATA = "data:"
 _MOST_OPEN = 8
 """Zips whose lists of members are kept."""
 
+_MOST_DIGITS = 40
+"""In the number of a row and of an item."""
+
 _opening = Lock()
 _archives: OrderedDict[tuple[Path, Stamp, int], Archive] = OrderedDict()
 
@@ -89,7 +92,7 @@ def _archive(path: Path, stamp: Stamp) -> Archive:
 def _cell(path: Path, stamp: Stamp, member: str) -> bytes:
     column, _, place = member.partition("/")
     row, _, item = place.partition("/")
-    if not row.isdecimal() or (item and not item.isdecimal()):
+    if not row.isdecimal() or (item and not item.isdecimal()) or len(place) > _MOST_DIGITS:
         raise UserError(f"{path} has no cell {member!r}; fix: write COLUMN/ROW, or COLUMN/ROW/ITEM")
     cell = read_cell(path, stamp, column, int(row))
     if item:

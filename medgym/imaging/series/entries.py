@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, KeysView
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
@@ -171,6 +171,16 @@ class Archive:
         if info.is_dir():
             raise UserError(f"{name!r} of {self.path} is a folder; fix: name an image in it")
         return info
+
+    def names(self) -> KeysView[str]:
+        """The paths of all members."""
+        return self._zip.NameToInfo.keys()
+
+    def content(self, name: str) -> bytes:
+        """All that the member of that path holds."""
+        target = io.BytesIO()
+        self.copy(self.member(name), target)
+        return target.getvalue()
 
     def read(self, info: zipfile.ZipInfo, size: int) -> bytes:
         """The first bytes of a member."""

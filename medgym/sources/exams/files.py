@@ -39,7 +39,7 @@ def parsed(text: str | bytes, name: str) -> Any:
     """What a JSON text holds; `UserError` where it is none."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{name} is no JSON ({error}); {_MEND}") from error
 
 

@@ -36,7 +36,9 @@ from medgym.uris import file_path, file_uri
 _FILE = "GMAI-MMBench_VAL.tsv"
 _IMAGE = "image"
 _LETTERS = "ABCDE"
-_URI = re.compile(r"gmai-mmbench:(\d+)\+(\d+)@(file:.+)")
+_URI = re.compile(r"gmai-mmbench:(\d{1,18})\+(\d{1,18})@(file:.+)")
+_KEPT = {"number", "texts", "offset", "length", "digest"}
+"""What the index has of a row."""
 
 
 class GmaiMMBench(Exam):
@@ -128,10 +130,10 @@ def _indexed(path: Path) -> list[dict[str, Any]]:
     index = path.with_name(f"{path.name}.index.json")
     try:
         kept = json.loads(index.read_text("utf-8"))
-        if kept["stamp"] == stamp:
-            rows: list[dict[str, Any]] = kept["rows"]
+        rows: list[dict[str, Any]] = kept["rows"]
+        if kept["stamp"] == stamp and all(row.keys() == _KEPT for row in rows):
             return rows
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # there is none yet, or none that is whole
     rows = _found(path)
     with suppress(OSError, UserError, RunError):  # then the next command reads the table again

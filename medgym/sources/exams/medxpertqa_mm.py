@@ -72,7 +72,7 @@ class MedXpertQA(Exam):
                 answer=str(options.get(label, "")),
                 kinds=(field(row, "question_type", place),),
                 body_part=row.get("body_system"),
-                fault=outside(row["images"]),
+                fault=outside(map(str, row["images"])),
             )
             if not item.question:
                 item = replace(item, question=row["question"])

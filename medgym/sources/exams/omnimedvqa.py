@@ -14,14 +14,13 @@ What was ambiguous, and how it is decided here:
 """
 
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from medgym.cases import normalised
 from medgym.errors import UserError
-from medgym.files import open_regular
+from medgym.imaging.series.entries import Archive
 from medgym.imaging.study import ImageRef
 from medgym.sources.card import Card, PublishedFile, SplitCounts
 from medgym.sources.exams.exam import Exam, Item
@@ -130,26 +129,17 @@ def _unpacked(found: Path) -> Iterator[tuple[str, object]]:
 
 
 def _zipped(found: Path) -> Iterator[tuple[str, object]]:
-    with open_regular(found) as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                names = [
-                    name
-                    for access in _ACCESS
-                    for name in sorted(archive.namelist())
-                    if name.startswith(f"{_TOP}/QA_information/{access}/")
-                    and name.endswith(".json")
-                ]
-                if not names:
-                    raise UserError(
-                        f"{found} has no {_TOP}/QA_information/Open-access/*.json; fix: fetch it "
-                        "again"
-                    )
-                for name in names:
-                    short = name.removeprefix(f"{_TOP}/QA_information/")
-                    yield short, parsed(archive.read(name), f"{name!r} of {found}")
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"{found} is no whole zip ({error}); fix: fetch it again") from error
+    archive, top = Archive(found), f"{_TOP}/QA_information/"
+    names = [
+        name
+        for access in _ACCESS
+        for name in sorted(archive.names())
+        if name.startswith(f"{top}{access}/") and name.endswith(".json")
+    ]
+    if not names:
+        raise UserError(f"{found} has no {top}Open-access/*.json; fix: fetch it again")
+    for name in names:
+        yield name.removeprefix(top), parsed(archive.content(name), f"{name!r} of {found}")
 
 
 def _item(row: Row, name: str, number: int, ref: Callable[[str], ImageRef]) -> Item:

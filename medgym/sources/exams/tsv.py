@@ -5,6 +5,7 @@ may hold tabs, line ends and doubled quotation marks, as `csv` writes them.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +91,9 @@ def table_rows(path: Path, large: str) -> Iterator[TableRow]:
 def read_span(path: Path, offset: int, length: int) -> bytes:
     """A part of a file; `UserError` where the file is shorter."""
     with open_regular(path) as stream:
-        stream.seek(offset)
-        data = stream.read(length)
+        is_there = offset + length <= os.fstat(stream.fileno()).st_size
+        stream.seek(offset if is_there else 0)
+        data = stream.read(length if is_there else 0)
     if len(data) != length:
         raise UserError(f"{path} ends before byte {offset + length:,}; fix: fetch it again")
     return data

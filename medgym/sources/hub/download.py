@@ -68,8 +68,8 @@ def download(
         UserError: a token is missing.
     """
     part = part_of(folder, file)
-    if part.exists() and file.size is not None and part.stat().st_size > file.size:
-        part.unlink()
+    if part.exists() and (file.size is None or part.stat().st_size > file.size):
+        part.unlink()  # without a size nobody can tell whether it is whole
     _fill(card, part, file, grown, stop)
     kind = file.kind or "sha256"
     found = checksum(part, kind)

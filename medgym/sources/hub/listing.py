@@ -11,6 +11,7 @@ from typing import Any
 
 from medgym.errors import RunError, UserError
 from medgym.sources.card import Card, PublishedFile
+from medgym.sources.hub.record import LICENCE, RECORD
 
 PATIENCE = 30
 """Seconds that a server has to answer a question."""
@@ -143,7 +144,8 @@ def _of_repo(
             )
         for path in found:
             chosen.setdefault(path, file)  # the first that names a file says more of it
-    kept = [p for p in there if "/" not in p and any(fnmatchcase(p, each) for each in KEPT)]
+    own = {LICENCE, RECORD}  # are written here, and would be overwritten
+    kept = [p for p in {*there} - own if "/" not in p and any(fnmatchcase(p, e) for e in KEPT)]
     chosen = dict.fromkeys(kept) | chosen
     files = []
     for path, published in sorted(chosen.items()):
@@ -189,8 +191,13 @@ def _of_card(file: PublishedFile) -> tuple[str, str] | None:
 
 
 def _safe(path: str) -> str:
-    """A path that stays inside the copy."""
+    """A path that stays inside the copy, and is none of medgym's own files."""
     parts = PurePosixPath(path).parts
+    if path in (LICENCE, RECORD):
+        raise UserError(
+            f"the repository names a file {path!r}, which medgym itself writes into a copy; fix: "
+            "tell the authors of the data set"
+        )
     if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\\" in path:
         raise UserError(
             f"the repository names a file {path!r}, which would lie outside of the copy; fix: tell "

@@ -23,6 +23,7 @@ Decisions:
   cubic centimetres would have to be met exactly.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -178,7 +179,8 @@ class DeepTumorVQA(PublishedSource):
         rows = loaded.rows
         if isinstance(rows, ArrowRows):
             return SplitCounts(len(rows), len(rows.table["image_id"].unique()))
-        types = counted(text_of(row.get("question_type")) for row in rows)
+        kinds = (text_of(row.get("question_type")) for row in rows)
+        types = counted(kind.replace("_", " ").casefold() for kind in kinds)
         return SplitCounts(len(rows), len({row["image_id"] for row in rows}), types)
 
     def traces(self, part: str) -> Iterator[ToolTrace]:
@@ -203,7 +205,9 @@ class DeepTumorVQA(PublishedSource):
                     f"{len(rows) if isinstance(rows, list) else 'no list'}; fix: fetch it again"
                 )
         for number, row in enumerate(rows):
-            check_keys(row, ("qid", *_NEEDED), f"row {number} of {path}")
+            place = f"row {number} of {path}"
+            if not text_of(check_keys(row, ("qid", *_NEEDED), place)["qid"]):
+                raise UserError(f"{place} has a blank 'qid'; fix: fetch it again")
         return rows
 
     def _case(self, split: str, row: Row) -> Case:
@@ -293,7 +297,8 @@ def fault_of(row: Row) -> str | None:
 
 def numbers_of(text: object) -> tuple[float, ...]:
     """The numbers of a tuple or an array that numpy printed."""
-    return tuple(float(number) for number in _NUMBER.findall(text_of(text)))
+    found = (float(number) for number in _NUMBER.findall(text_of(text)))
+    return tuple(number for number in found if math.isfinite(number))
 
 
 def context_of(row: Row) -> str:

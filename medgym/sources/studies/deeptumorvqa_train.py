@@ -17,7 +17,8 @@ NUMBER = "row"
 """The column of the number of a row, which has no other name in the file."""
 
 _OPTIONS = (
-    r"(?s)^.*?\sA:\s+(?P<A>.*?)\s+B:\s+(?P<B>.*?)(?:\s+C:\s+(?P<C>.*?))?(?:\s+D:\s+(?P<D>.*?))?\s*$"
+    r"(?s)^.*?\sA:\s+(?P<A>\S.*?)\s+B:\s+(?P<B>\S.*?)"
+    r"(?:\s+C:\s+(?P<C>\S.*?))?(?:\s+D:\s+(?P<D>\S.*?))?\s*$"
 )
 
 

@@ -130,6 +130,10 @@ class TemMedBench(PublishedSource):
         places = []
         for at, pair in enumerate(pairs):
             asked = check_keys(pair, ("VQA_Final",), f"entry {at} of {name}.json")["VQA_Final"]
+            if not isinstance(asked, list):
+                raise UserError(
+                    f"entry {at} of {name}.json has no list as 'VQA_Final'; fix: fetch it again"
+                )
             places += [(at, of) for of in range(len(asked))]
         if split == "vqa-2000":
             known = set(places)
@@ -285,7 +289,7 @@ class TemMedBench(PublishedSource):
     def _fault(self, pairs: list[Row]) -> str | None:
         for pair in pairs:
             for key in _IMAGES:
-                if within(self._images, pair[key]) is None:
+                if within(self._images, text_of(pair[key])) is None:
                     return f"{key} {pair[key]!r} names no file in {self._images.name}"
         return None
 

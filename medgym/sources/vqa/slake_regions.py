@@ -74,7 +74,7 @@ class Masks:
                 if opened.size != shown.size:
                     return None
                 grey = np.asarray(opened if opened.mode in ("L", "P") else opened.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(
                 f"cannot read the mask of {image} ({error}); fix: fetch imgs.zip again"
             ) from error
@@ -87,7 +87,7 @@ class Masks:
             for entry in listed:
                 for label, (x, y, width, height) in entry.items():
                     yield Region(label=label, box_px=(x, y, x + width, y + height))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
                 f"cannot read the boxes of {image} ({error}); fix: fetch imgs.zip again"
             ) from error

@@ -9,6 +9,8 @@ What counts as closed differs, and so do published accuracies. The annotation ca
 test answers closed; 251 of them are yes or no, and the other 21 are words such as Left, Axial or
 FLAIR. The annotated copy says closed where the annotation does, so that both numbers can be had
 from it: the 251 are its closed cases whose answer is yes or no. The Hub's copy knows only those.
+
+The clean splits of one copy do not go with those of the other: an image has another name in each.
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from medgym.errors import UserError, unknown
 from medgym.imaging.study import ImageRef
 from medgym.scorable import unscorable
 from medgym.sources.card import Card, PublishedFile, SplitCounts
+from medgym.sources.clean import SUFFIX
 from medgym.sources.embedded import column_names, embedded_rows
 from medgym.sources.image_files import ImageFiles
 from medgym.sources.json_rows import json_objects
@@ -36,6 +39,11 @@ FIELDS = ("image_name", "image_organ", "question", "answer", "answer_type")
 _OCTOMED = (
     "https://huggingface.co/datasets/OctoMed/VQA-RAD/resolve/"
     "18774a5f46b3505f686c0f534a8f1411a4e950ba"
+)
+
+APART = (
+    "the clean splits of the two copies of vqa-rad are dealt by other names of the images, so one "
+    "copy's train-clean shares images with the other's test-clean"
 )
 
 ORGANS = {"HEAD": "HEAD", "CHEST": "CHEST", "ABD": "ABDOMEN"}
@@ -162,7 +170,8 @@ class VqaRad(PublishedSource):
             "annotated": "vqa-rad is the annotated copy, where closed answers are not all yes or "
             "no",
         }
-        return (*super().notes(split), said[self.copy])
+        notes = (*super().notes(split), said[self.copy])
+        return (*notes, APART) if split.endswith(SUFFIX) else notes
 
     def _cases(self, split: str, rows: Sequence[RadRow], file: str) -> RowCases[RadRow]:
         def make(row: RadRow) -> Case:

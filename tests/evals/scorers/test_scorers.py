@@ -28,7 +28,7 @@ def verdict(case: Case, answer: str) -> str:
 def test_each_type_of_answer_has_a_scorer() -> None:
     assert set(get_args(AnswerType)) <= set(names("scorers"))
     for kind in get_args(AnswerType):
-        assert load_scorer(kind).version == "2"
+        assert load_scorer(kind).version
 
 
 @pytest.mark.parametrize(

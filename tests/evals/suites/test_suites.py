@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medgym.case_spec import parse_spec
-from medgym.cases import open_cases
+from medgym.cases import open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.registry import load, names
@@ -131,6 +131,26 @@ def test_published_figures_stand_below_the_table(capsys: Capture) -> None:
         ["[1]", "arXiv", "1"],
         ["[2]", "arXiv", "2"],
     ]
+
+
+def test_open_answers_of_a_suite_have_their_own_table(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [
+        case.model_copy(
+            update={"answer": f"{case.answer} one", "options": (), "answer_type": "open"}
+        )
+        for case in open_cases(SPEC)
+    ]
+    write_cases(made, tmp_path / "open.jsonl")
+    mine = Suite("mine", {"words": str(tmp_path / "open.jsonl"), "kinds": SPEC})
+    monkeypatch.setattr("medgym.evals.commands.eval.load_suite", lambda name: mine)
+    assert main(["eval", "phantom", "--policy", "scripted:oracle"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith("open answers"))
+    assert lines[place + 1].split()[:6] == ["words", "2", "100.0", "%", "100.0", "%"]
+    assert not any(line.startswith("kinds") for line in lines[place:])
+    assert max(len(line) for line in lines[place : place + 2]) <= 80
 
 
 def test_volumes_are_leafed_through() -> None:

@@ -85,6 +85,18 @@ def test_a_small_row_group_is_read_at_once(tmp_path: Path) -> None:
     assert (part.first, len(part.cells)) == (4, 4)
 
 
+def test_an_image_of_many_rows_that_the_file_holds_once_is_read_in_parts(large: Path) -> None:
+    path = large.with_name("repeated.parquet")
+    rows = [content(row % 2) for row in range(200)]
+    pq.write_table(pa.table({"raw": rows}), path, row_group_size=200)
+    size = pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size
+    cells.WHOLE = 2 * size  # 600,000 bytes come of it
+    file = CellFile(path)
+    for row in (150, 0, 199, 51):
+        assert file.cell("raw", row) == rows[row]
+        assert kept() <= 12 * SIZE
+
+
 def test_many_threads_read_one_file(large: Path) -> None:
     rows = [random.Random(seed).randrange(ROWS) for seed in range(200)]
     with ThreadPoolExecutor(8) as threads:

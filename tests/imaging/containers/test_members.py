@@ -92,6 +92,7 @@ def test_what_a_zip_does_not_hold_is_named(zipped: Path, member: str, said: str)
         ("picture/1", "has no column 'picture', but image, images, raw; fix:"),
         ("images/1/0", "'images/1/0' of .* holds no image; fix:"),
         ("image", "has no cell 'image'; fix: write COLUMN/ROW"),
+        (f"image/{'9' * 5000}", "has no cell 'image/9+'; fix: write COLUMN/ROW"),
     ],
 )
 def test_what_a_parquet_file_does_not_hold_is_named(parquet: Path, member: str, said: str) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -154,3 +155,21 @@ def test_an_image_that_is_none_is_named(folder: Path) -> None:
 def test_a_fetched_copy_is_read(hub: Hub, folder: Path) -> None:
     cases = fetched_cases(hub, "gmai-mmbench", folder, "val", folder / "data")
     assert [fixtures.grey(case.images[0]) for case in cases] == [5, 6, 5, 6]
+
+
+@pytest.mark.parametrize("place", [f"{'9' * 18}+5", f"1+{'9' * 18}", f"{'9' * 5000}+5"])
+def test_a_place_that_no_file_has_is_named(folder: Path, place: str) -> None:
+    uri = f"gmai-mmbench:{place}@file:{folder / FILE}"
+    with pytest.raises(UserError, match=r"ends before byte|is no image of gmai-mmbench"):
+        open_image(ImageRef(uri=uri))
+
+
+def test_an_index_of_another_form_is_made_again(folder: Path) -> None:
+    spec = f"gmai-mmbench,counts=any,data={folder}:val"
+    before = list(open_cases(spec))
+    index = folder / f"{FILE}.index.json"
+    kept = json.loads(index.read_text())
+    for row in kept["rows"]:
+        row.pop("texts")
+    index.write_text(json.dumps(kept))
+    assert list(open_cases(spec)) == before

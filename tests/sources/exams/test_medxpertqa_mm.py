@@ -72,3 +72,10 @@ def test_counts_and_fields_are_held(folder: Path) -> None:
 def test_a_fetched_copy_is_read(hub: Hub, folder: Path) -> None:
     (case,) = fetched_cases(hub, "medxpertqa-mm", folder, "test", folder / "data")
     assert [fixtures.grey(ref) for ref in case.images] == [1, 3]
+
+
+def test_an_image_that_is_named_by_no_text_costs_its_row_alone(folder: Path) -> None:
+    rows = [ROWS[0] | {"id": "MM-9", "images": [9, "../MM-9.png"]}, ROWS[0]]
+    fixtures.lines(folder / "MM" / "test.jsonl", rows)
+    cases = open_cases(f"medxpertqa-mm,counts=any,data={folder}:test")
+    assert [case.id for case in cases] == ["medxpertqa-mm/test/MM-0"]

@@ -187,6 +187,29 @@ def test_a_gated_set_wants_a_token_which_stays_with_the_hub(
         assert ("authorization" in {name.lower() for name in headers}) == on_the_hub, path
 
 
+def test_a_repository_does_not_replace_what_is_written_beside_its_files(
+    hub: Hub, client: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = hub.repos["orchard/pears"].files[COMMIT]
+    files |= {"LICENCE.txt": b"another", "LICENCE": b"theirs", "medgym.json": b"{}"}
+    get(tmp_path)
+    copy = tmp_path / "pears"
+    assert "CC BY 4.0" in (copy / "LICENCE.txt").read_text()
+    assert (copy / "LICENCE").read_bytes() == b"theirs"
+    card = replace(Pears.card, files=(PublishedFile("*"),))
+    client.setattr(Pears, "card", card)
+    with pytest.raises(UserError, match="which medgym itself writes into a copy"):
+        get(tmp_path)
+
+
+def test_results_on_another_revision_say_so(hub: Hub, client: Any, tmp_path: Path) -> None:
+    get(tmp_path)
+    assert Pears(data=str(tmp_path)).notes("test") == ()
+    get(tmp_path, "--revision", "main")
+    (said,) = Pears(data=str(tmp_path)).notes("test")
+    assert said == f"the copy of pears is of revision main, and not of {COMMIT}, which was counted"
+
+
 def test_a_full_disk_is_known_before_the_download(
     hub: Hub, client: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

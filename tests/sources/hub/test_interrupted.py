@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from medgym.errors import RunError, UserError
+from medgym.sources.hub.download import download, part_of
+from medgym.sources.hub.listing import RemoteFile
 from tests.serving.hub import Faults, Hub
 from tests.sources.hub.pears import COMMIT, LARGE, Pears, get
 
@@ -60,6 +63,19 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_its_begin(
     hub.elsewhere["key.txt"] = LARGE[1:] + b"!"
     get(tmp_path)
     assert (tmp_path / "pears" / "key.txt").read_bytes() == LARGE[1:] + b"!"
+
+
+def test_a_file_of_unknown_size_is_fetched_from_its_begin(
+    hub: Hub, client: Any, tmp_path: Path
+) -> None:
+    """Its part may be whole already, and of a whole one no server has more."""
+    hub.elsewhere["key.txt"] = LARGE
+    file = RemoteFile("key.txt", f"{hub.url}/elsewhere/key.txt", None, tag="1")
+    part = part_of(tmp_path, file)
+    part.parent.mkdir()
+    part.write_bytes(LARGE)
+    download(Pears.card, tmp_path, file, lambda bytes: None, Event())
+    assert (tmp_path / "key.txt").read_bytes() == LARGE
 
 
 def test_a_file_that_ends_early_is_refused(hub: Hub, client: Any, tmp_path: Path) -> None:

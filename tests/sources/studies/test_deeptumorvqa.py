@@ -199,6 +199,21 @@ def test_counts_and_halves(folder: Path) -> None:
         len(_cases(folder, "benchmark"))
 
 
+def test_types_are_counted_however_they_are_written(folder: Path) -> None:
+    _benchmark(folder, [_row(question_type=each) for each in ("visual_reasoning", "Recognition")])
+    source = DeepTumorVQA(data=str(folder), counts="any")
+    found = source.found_counts("benchmark", source.load("benchmark"))
+    assert found.types == {"visual reasoning": 1, "recognition": 1}
+
+
+def test_odd_rows_of_the_benchmark(folder: Path) -> None:
+    _benchmark(folder, [_row(shape="(512, 512, 9e999)", spacing="[nan 1e999 5.0]")])
+    assert _cases(folder, "benchmark")[0].context == "Age: 63.0."
+    _benchmark(folder, [_row(qid=None)])
+    with pytest.raises(UserError, match=r"row 0 of .*test_qa.json has a blank 'qid'"):
+        _cases(folder, "benchmark")
+
+
 def test_the_flat_copy_reads_the_same(folder: Path) -> None:
     before = _cases(folder, "benchmark")[0]
     (folder / "benchmark/test_qa.json").unlink()
@@ -227,6 +242,7 @@ def test_only_suspect_rows_are_looked_at_one_by_one(tmp_path: Path) -> None:
         _row(mc_question="Is it? A: Yes B: No", question="Is it?", answer="No", correct_option="B"),
         _row(mc_question=QUESTION),
         _row(answer="", correct_option=""),
+        _row(mc_question=f"{QUESTION} A:  B: Mild C: No", answer="No", correct_option="C"),
     ]
     path = tmp_path / "train_qa.csv"
     with path.open("w", encoding="utf-8", newline="") as stream:
@@ -235,7 +251,7 @@ def test_only_suspect_rows_are_looked_at_one_by_one(tmp_path: Path) -> None:
         writer.writerows(rows)
     read = train_rows(path, ("image_id",))
     looked_at = set(suspects(read.table))
-    assert looked_at == {1, 2, 3, 4, 6, 7}
+    assert looked_at == {1, 2, 3, 4, 6, 7, 8}
     assert all(fault_of(row) is None for at, row in enumerate(read) if at not in looked_at)
 
 

@@ -179,3 +179,18 @@ def test_through_the_hub(hub: Hub, folder: Path, tmp_path: Path) -> None:
     cases = fetched_cases(hub, "temmed-bench", folder, "vqa", tmp_path / "data")
     assert [case.answer for case in cases] == ["Yes", "No"]
     assert open_image(cases[0].images[1]).pixels[0, 0] == 20
+
+
+@pytest.mark.parametrize("asked", [None, {"a": 1}])
+def test_questions_that_are_no_list_are_named(folder: Path, asked: Any) -> None:
+    _write(folder, "TestSet_VQA_ReportGeneration.json", [PAIRS[0] | {"VQA_Final": asked}])
+    with pytest.raises(UserError, match=r"entry 0 of .* has no list as 'VQA_Final'"):
+        medgym.open_cases(f"temmed-bench,counts=any,data={folder}:vqa")
+
+
+def test_where_no_row_makes_a_case_the_first_is_named(folder: Path) -> None:
+    blank = PAIRS[0] | {"image_path": " /etc/passwd.jpg"}
+    _write(folder, "TestSet_VQA_ReportGeneration.json", [blank])
+    said = r"names no case; rows that make none: 2, such as question 0 of .* ' /etc/passwd.jpg'"
+    with pytest.raises(UserError, match=said):
+        medgym.open_cases(f"temmed-bench,counts=any,data={folder}:vqa")

@@ -239,6 +239,15 @@ def test_a_file_of_names_in_another_form_is_named(zipped: Path) -> None:
         opened(zipped, ",regions=all")
 
 
+def test_a_mask_of_too_many_pixels_is_refused(
+    zipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = opened(zipped, ",regions=all")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(UserError, match=r"cannot read the mask of xmlab1/source.jpg"):
+        cases[0]
+
+
 def test_the_questions_masks_and_images_are_fetched(hub: Hub, zipped: Path, tmp_path: Path) -> None:
     folder = zipped / "slake"
     (folder / "validate.json").rename(folder / "validation.json")

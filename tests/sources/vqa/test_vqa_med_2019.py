@@ -149,3 +149,10 @@ def test_zips_and_questions_are_fetched_by_address(hub: Hub, folder: Path, tmp_p
 )
 def test_each_form_is_scored_as_right(folder: Path, index: int, reply: str, right: bool) -> None:
     assert grade(opened(folder)[index], reply).right is right
+
+
+def test_a_copy_without_the_types_that_were_counted_is_refused(folder: Path) -> None:
+    (path,) = folder.rglob("VQAMed2019_Test_Questions_w_Ref_Answers.txt")
+    path.write_text("".join(f"synpic{n}||what|b\n" for n in range(500)))
+    with pytest.raises(UserError, match=r"0 abnormality rows \(expected 125\)"):
+        open_cases(f"vqa-med-2019,data={folder}:test")

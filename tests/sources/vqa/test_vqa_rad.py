@@ -196,6 +196,14 @@ def test_keys_are_those_of_the_cases(published: Path) -> None:
     assert list(cases.case_keys()) == [CaseKey(c.id, c.source, c.group) for c in cases]
 
 
+def test_results_on_a_clean_split_say_that_the_other_copy_is_dealt_otherwise(
+    published: Path,
+) -> None:
+    said = "one copy's train-clean shares images with the other's test-clean"
+    assert any(said in note for note in opened(published, split="test-clean").notes)
+    assert not any(said in note for note in opened(published).notes)
+
+
 def test_the_clean_splits_share_no_image(published: Path, parquet: Any) -> None:
     for row in range(8):  # as published, with an image in train for each in test
         rows = [{"image": 100 + row, "question": f"what {n}?", "answer": "air"} for n in (1, 2)]

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from medgym import load
 from medgym.cases import Case, open_cases, write_cases
+from medgym.episode import Rules
 from medgym.errors import ToolError, UserError
 from medgym.imaging.study import ImageRef, open_image
 from medgym.leaks.fingerprint import pixel_hash
@@ -114,6 +116,21 @@ def test_a_near_duplicate_is_withheld(tmp_path: Path) -> None:
     leak = case("leak", f"file:{tmp_path / 'copy.jpg'}")
     result = call(corpus(tmp_path, leak), workspace_of(played), "nodule lung")
     assert result.data["ids"] == ["ward/train/harmless"]
+
+
+def test_other_images_of_one_zip_are_found(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for seed in range(3):
+            picture(tmp_path / f"{seed}.png", seed)
+            archive.write(tmp_path / f"{seed}.png", f"{seed}.png")
+    uri = f"file:{tmp_path / 'images.zip'}"
+    images = [ImageRef(uri=uri, member=f"{seed}.png") for seed in range(3)]
+    mine, other = (case(f"p{n}", uri, images=(images[n],)) for n in range(2))
+    again = case("p2", uri, images=(images[0],))
+    episode = Rules(tools=(), view_size=64).begin(mine)
+    found = call(corpus(tmp_path, other, again), episode.workspace, "nodule lung").text
+    assert "answer of p1" in found
+    assert "answer of p2" not in found
 
 
 def test_without_the_guard_the_leaks_would_be_found(

@@ -1,6 +1,7 @@
 """What is learned from and judged by is refused, or said with the results."""
 
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -149,6 +150,18 @@ def test_stored_cases_are_the_same_by_the_content_of_their_images(tmp_path: Path
     run = run_of(tmp_path, str(tmp_path / "train.jsonl"), str(tmp_path / "test.jsonl"))
     (found,) = run.overlaps
     assert (found.cases, found.groups, found.first) == (1, 0, "mine/all/other")
+
+
+def test_two_images_of_one_file_are_two(tmp_path: Path) -> None:
+    one, other = stored(tmp_path, "one", 90), stored(tmp_path, "other", 91)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name in ("one.png", "other.png"):
+            archive.write(tmp_path / name, name)
+    for case, split in ((one, "train"), (other, "test")):
+        image = ImageRef(uri=f"file:{tmp_path}/images.zip", member=f"{case.group}.png")
+        write_cases([case.model_copy(update={"images": (image,)})], tmp_path / f"{split}.jsonl")
+    run = run_of(tmp_path, str(tmp_path / "train.jsonl"), str(tmp_path / "test.jsonl"))
+    assert run.overlaps == ()
 
 
 def test_a_file_of_cases_may_have_brackets_in_its_name(tmp_path: Path) -> None:

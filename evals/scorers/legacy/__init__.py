@@ -1,0 +1,1 @@
+"""What published harnesses count as right, faults included, to compare with what papers report."""
