@@ -42,7 +42,7 @@ def test_a_strangers_table_is_evaluated_by_one_command(
     for split, count in (("train", 5), ("test", 3)):
         assert main(["eval", spec(stranger, split), "--policy", "scripted:oracle", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
-        accuracy = found["policies"]["scripted:oracle"]["sampled"]["accuracy"]
+        accuracy = found["policies"]["scripted:oracle"]["greedy"]["accuracy"]
         assert (accuracy["n"], accuracy["value"]) == (count, 1.0)
 
 
