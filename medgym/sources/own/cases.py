@@ -283,6 +283,8 @@ def cases_of(
         UserError: two rows have one id, or no row makes a case.
     """
     rows = reader.rows
+    if not len(numbers):
+        raise UserError(f"{rows.path} has no rows; fix: write a row for each question")
     _check_ids(reader, numbers)
     found = RowCases(
         numbers,

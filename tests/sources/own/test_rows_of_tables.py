@@ -108,3 +108,8 @@ def test_indices_that_count_from_one_are_refused(tmp_path: Path) -> None:
         cases_of(path, gold="index")
     path = table(tmp_path, head + "a,?,x,y,z,1\na,?,x,y,z,3\na,?,x,y,z,0\n")
     assert [case.answer for case in cases_of(path, gold="index")] == ["y", "x"]
+
+
+def test_a_table_without_rows_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"questions.csv has no rows; fix: "):
+        cases_of(table(tmp_path, "image,question,answer\n\n"))
