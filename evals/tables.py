@@ -18,7 +18,7 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         ("policy", judgement.policy),
         ("cases", str(accuracy.n)),
         *((f"left out: {why}", figure(rate)) for why, rate in judgement.withheld.items()),
-        *unreadable_rows(judgement.unreadable, len(judgement.trajectories)),
+        *unreadable_rows(judgement.unreadable, judgement.case_count),
         *failed_rows(judgement),
         ("accuracy", interval(accuracy)),
         *_of_all(judgement),
@@ -47,8 +47,15 @@ def hint(judgement: Judgement) -> str | None:
         f"The policy seldom answered in medgym's form (<answer>...</answer>): "
         f"{percent(judgement.answered)} of the episodes. In any form, {percent(lenient.value)} are "
         "right. A policy learns the form by imitation ([sft] of a recipe); medgym play shows what "
-        "it writes."
+        f"it writes.{_native(judgement.policy)}"
     )
+
+
+def _native(policy: str) -> str:
+    """What else to try with a model behind an endpoint that is asked in medgym's text form."""
+    if not policy.startswith("openai:") or "tools=native" in policy or "tool_form=" in policy:
+        return ""
+    return " With ?tools=native in its spec, a model calls tools as its server's protocol has them."
 
 
 SELDOM = 0.5
@@ -92,7 +99,7 @@ def withheld_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
     for name, judgement in judgements.items():
         found += [(name, why, figure(rate)) for why, rate in judgement.withheld.items()]
         if judgement.unreadable:
-            count = f"{len(judgement.unreadable)} of {len(judgement.trajectories)}"
+            count = f"{len(judgement.unreadable)} of {judgement.case_count}"
             found.append((name, "unreadable", count))
     return found
 

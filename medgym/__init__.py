@@ -51,6 +51,7 @@ _HOMES = {
     "Judgement": "judge",
     "RoleJudgement": "judge",
     "load_judge": "judge",
+    "CallResult": "messages",
     "Calls": "messages",
     "Final": "messages",
     "ImagePart": "messages",
@@ -60,6 +61,7 @@ _HOMES = {
     "TextPart": "messages",
     "ToolCall": "messages",
     "ToolOffer": "messages",
+    "Usage": "messages",
     "Rate": "metrics.rate",
     "Policy": "policy",
     "Sampling": "policy",
@@ -134,6 +136,7 @@ if TYPE_CHECKING:
     from medgym.imaging.study import ImageRef, open_study
     from medgym.judge import Judge, Judgement, RoleJudgement, load_judge
     from medgym.messages import (
+        CallResult,
         Calls,
         Final,
         ImagePart,
@@ -143,6 +146,7 @@ if TYPE_CHECKING:
         TextPart,
         ToolCall,
         ToolOffer,
+        Usage,
     )
     from medgym.metrics.rate import Rate
     from medgym.policy import Policy, Sampling, load_policy

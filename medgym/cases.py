@@ -22,7 +22,7 @@ from medgym.failures import calling
 from medgym.files import read_text
 from medgym.regions import Mask as Mask
 from medgym.regions import Region as Region
-from medgym.scorable import equal_options_note, unscorable
+from medgym.scorable import equal_options, equal_options_note, unscorable
 from medgym.spec import made_with
 
 
@@ -35,6 +35,9 @@ class CaseIds:
         unit: what a place in them is called.
         unique: whether no two of them can have one id, so that none is remembered.
         scored: whether answers to them are scored.
+
+    Attributes:
+        equal: of each place with a case that offers an option twice, its id and that option.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class CaseIds:
         self._unique = unique
         self._scored = scored
         self._places: dict[str, int] = {}
+        self.equal: dict[int, tuple[str, str]] = {}
 
     def check(self, case: Case, place: int) -> None:
         """Take the case at a place.
@@ -64,6 +68,8 @@ class CaseIds:
                 f"no answer to the case {case.id!r} ({self._unit} {place} of {self._name}) can be "
                 f"right: {reason}; fix: correct the case, or leave it out"
             )
+        if case.options and (same := equal_options(case)):
+            self.equal[place] = case.id, same[0]
 
 
 class CaseKey(NamedTuple):
@@ -89,7 +95,8 @@ class CaseList(Sequence[Case]):
     Attributes:
         view_size: the greatest view size that the cases' source allows; None where any will do.
         all_gold: whether the source says that each case has gold.
-        notes: what every result that uses these cases has to say of them, see `Source.notes`.
+        notes: what every result that uses these cases has to say of them, see `Source.notes`; also
+            that cases which were made by now offer an option twice.
         leaks: those of them that declare what the cases share with others, see `Source.leaks`.
     """
 
@@ -106,8 +113,12 @@ class CaseList(Sequence[Case]):
         self._by_id: dict[str, int] | None = None
         self.view_size = view_size
         self.all_gold = all_gold or bool(getattr(cases, "all_gold", False))
-        self.notes: tuple[str, ...] = ()
+        self._notes: tuple[str, ...] = ()
         self.leaks: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._notes + equal_options_note(self._ids.equal)
 
     @property
     def unchecked(self) -> Iterator[Case]:
@@ -145,7 +156,7 @@ class CaseList(Sequence[Case]):
 
     def _of(self, indices: Sequence[int]) -> "CaseList":
         part = CaseList(self._cases, indices, self.view_size, self.all_gold)
-        part._ids, part.notes, part.leaks = self._ids, self.notes, self.leaks
+        part._ids, part._notes, part.leaks = self._ids, self._notes, self.leaks
         return part
 
     def _ids_of(self, name: str) -> CaseIds:
@@ -236,14 +247,15 @@ def unscored(cases: Sequence[Case]) -> CaseList:
 
 def _check_all(cases: CaseList) -> None:
     """Check cases that are made already, before the first one is used."""
-    cases.notes += equal_options_note(cases)
+    for _ in cases:
+        pass
 
 
 def _opened(spec: str) -> CaseList:
     file = file_named(spec)
     if file is not None:
         found = CaseList(read_cases(file["path"]))
-        found.notes = equal_options_note(found._cases)
+        _check_all(found)
         return found[sliced(spec, file)]
     parts = parse_spec(spec)
     from medgym.registry import load
@@ -264,7 +276,7 @@ def _opened(spec: str) -> CaseList:
         notes, leaks = source.notes(parts.split), source.leaks(parts.split)
     made = CheckedSequence(name, lambda: source.cases(parts.split), Case)
     found = CaseList(made, None, view_size, source.all_gold)
-    found.notes, found.leaks = notes, leaks
+    found._notes, found.leaks = notes, leaks
     found._ids = found._ids_of(spec.partition("[")[0])
     if made.is_made:
         _check_all(found)

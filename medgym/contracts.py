@@ -9,7 +9,7 @@ from typing import get_args
 
 from medgym.errors import Fault, ToolError
 from medgym.failures import ContractError
-from medgym.messages import Malformed, Reply
+from medgym.messages import Malformed, Reply, Usage
 from medgym.tool import ToolResult
 
 
@@ -34,6 +34,8 @@ def checked_reply(given: object) -> Reply:
         raise ContractError(f"replied with {_kind(given.image_tokens)} as image_tokens")
     if not isinstance(given.malformed, Malformed | None):
         raise ContractError(f"replied with {_kind(given.malformed)} as malformed")
+    if not isinstance(given.usage, Usage | None):
+        raise ContractError(f"replied with {_kind(given.usage)} as usage")
     return given
 
 

@@ -23,6 +23,7 @@ from medgym.messages import (
     MAX_CALLS,
     MAX_TEXT,
     Action,
+    CallResult,
     Calls,
     Final,
     ImagePart,
@@ -302,9 +303,13 @@ class Episode:
         if isinstance(action, Malformed):
             answer = message("tool", f"Error: {action.error}."[:MAX_TEXT])
         else:
-            shown = [ImagePart(v.number, v.shown) for o in outcomes for v in o.views]
-            text = _encodable("\n".join(o.text for o in outcomes))
-            answer = message("tool", text[:MAX_TEXT], shown)
+            results = tuple(
+                CallResult(_encodable(o.text), tuple(ImagePart(v.number, v.shown) for v in o.views))
+                for o in outcomes
+            )
+            text = "\n".join(each.text for each in results)[:MAX_TEXT]
+            shown = (part for each in results for part in each.images)
+            answer = Message("tool", (*shown, TextPart(text)), results=results)
         self.messages.append(answer)
         return answer
 

@@ -99,6 +99,11 @@ class Judgement:
     failed: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Rate | float] = field(default_factory=dict)
 
+    @property
+    def case_count(self) -> int:
+        """How many cases were judged; one that was played several times is one."""
+        return len({trajectory.case_id for trajectory in self.trajectories})
+
     def as_dict(self) -> dict[str, Any]:
         """The figures as every `results.json` holds them (see `medgym.storage.results`), without
         the trajectories."""
@@ -117,7 +122,7 @@ class Judgement:
             "scorers": dict(self.scorers),
             "roles": {role: figures.as_dict() for role, figures in self.roles.items()},
             "accuracy_of_all": None if of_all is None else of_all.as_dict(),
-            "unreadable": as_figures(self.unreadable, len(self.trajectories)),
+            "unreadable": as_figures(self.unreadable, self.case_count),
             "withheld": {why: rate.as_dict() for why, rate in self.withheld.items()},
             "failed": dict(self.failed),
             "metrics": {

@@ -64,6 +64,19 @@ class ImagePart:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """Tokens of one request, as a server counts and charges them.
+
+    Attributes:
+        prompt_tokens: the whole conversation so far, images included.
+        completion_tokens: the reply, its thought included.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
 class Reply:
     """What a policy answered in one turn.
 
@@ -80,6 +93,7 @@ class Reply:
             was sampled.
         malformed: what is wrong with a call that the model wrote in its family's own form. Without
             a fault, `text` holds such calls in the form of this module; `token_ids` are untouched.
+        usage: what a server says that this request took; None where it does not say.
     """
 
     text: str
@@ -90,6 +104,7 @@ class Reply:
     cut: bool = False
     full: bool = False
     malformed: "Malformed | None" = None
+    usage: Usage | None = None
 
 
 def shortened(reply: Reply) -> Reply:
@@ -118,17 +133,27 @@ class ToolOffer:
 
 
 @dataclass(frozen=True)
+class CallResult:
+    """What the environment says and shows of one call."""
+
+    text: str
+    images: tuple[ImagePart, ...] = ()
+
+
+@dataclass(frozen=True)
 class Message:
     """One turn of the conversation: images first, then text.
 
     Attributes:
         offer: in a system message that lists tools, what it says in parts.
+        results: in a message of tools, what it says of each call, in order.
     """
 
     role: MessageRole
     content: tuple[TextPart | ImagePart, ...]
     reply: Reply | None = None
     offer: ToolOffer | None = field(default=None, compare=False)
+    results: tuple[CallResult, ...] = field(default=(), compare=False)
 
     @property
     def text(self) -> str:

@@ -5,11 +5,13 @@ Three things tell a secret: the name beside it (`hub_token = ...`, `Authorizatio
 environment holds it under such a name (`OPENAI_API_KEY`, `HF_TOKEN`, `WANDB_API_KEY`).
 """
 
+import json
 import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote, unquote
 
 from medgym.spec import without_credentials
 
@@ -43,6 +45,7 @@ _FORMS = re.compile(
     r"|\bsk-[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}",
     re.IGNORECASE,
 )
+_ENCODED = re.compile(r"(?<=[?&]extra=)[^\s&#]+")
 _VARIABLE = re.compile(
     r"(?:^|_)(?:API_?KEY|ACCESS_KEY|SECRET_KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$"
 )
@@ -72,9 +75,11 @@ def redact_text(text: str, secrets: Iterable[str] | None = None) -> str:
         text: of an error, a recipe, a server. secrets: those known by their value; by default those
             of the environment.
     """
-    for secret in known_secrets() if secrets is None else secrets:
+    known = known_secrets() if secrets is None else tuple(secrets)
+    for secret in known:
         text = text.replace(secret, HIDDEN)
-    return _FORMS.sub(_form, _NAMED.sub(_named, without_credentials(text)))
+    text = _ENCODED.sub(lambda found: _decoded(found[0], known), without_credentials(text))
+    return _FORMS.sub(_form, _NAMED.sub(_named, text))
 
 
 def redact(value: Any, secrets: Iterable[str] | None = None) -> Any:
@@ -90,6 +95,19 @@ def redact(value: Any, secrets: Iterable[str] | None = None) -> Any:
     if isinstance(value, list | tuple):
         return [redact(each, known) for each in value]
     return value
+
+
+def secret_values(value: Any) -> tuple[str, ...]:
+    """The texts that plain data holds under names of secrets."""
+    found: list[str] = []
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if is_secret(str(key)) and isinstance(each, str):
+                found.append(each)
+            found += secret_values(each)
+    elif isinstance(value, list | tuple):
+        found += (text for each in value for text in secret_values(each))
+    return tuple(found)
 
 
 def redact_toml(text: str) -> str:
@@ -118,6 +136,16 @@ def _hidden(value: Any, secrets: Iterable[str]) -> Any:
     if isinstance(value, list | tuple):
         return [_hidden(each, secrets) for each in value]
     return value
+
+
+def _decoded(written: str, secrets: Iterable[str]) -> str:
+    """JSON in an option of a URL without its secrets; as it is where it holds none."""
+    try:
+        value = json.loads(unquote(written))
+    except (ValueError, RecursionError):
+        return written
+    shown = redact(value, secrets)
+    return written if shown == value else quote(json.dumps(shown, separators=(",", ":")), safe="")
 
 
 def _named(found: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
 """Whether a case can be scored: what makes a right answer impossible, before anything plays."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from medgym.case import LETTERS, Case, normalised
 from medgym.errors import UserError
@@ -12,7 +12,8 @@ def unscorable(case: Case) -> str | None:
 
     A case has gold that is not blank (or, without an answer, a gold region), of the type that it
     says. A text of full stops is blank: answers are compared without one at the end. Where it has
-    options, there are at least two and at most 26, and the gold is one of them.
+    options, there are at least two and at most 26, and the gold is one of them. Each gold region is
+    on one of its images, the first of which is image 0.
     """
     if not case.question.strip():
         return "the question is blank"
@@ -20,6 +21,9 @@ def unscorable(case: Case) -> str | None:
         return "the answer is blank"
     if any(not normalised(other) for other in case.accepted):
         return "an accepted answer is blank"
+    for region in case.regions:
+        if not 0 <= region.image < max(len(case.images), 1):
+            return f"a gold region is on image {region.image}, and it has {len(case.images)}"
     if not case.options:
         return "it is a choice without options" if case.answer_type == "choice" else _fault(case)
     if not 2 <= len(case.options) <= len(LETTERS):
@@ -42,14 +46,17 @@ def equal_options(case: Case) -> tuple[str, ...]:
     return tuple(dict.fromkeys(seen))
 
 
-def equal_options_note(cases: Iterable[Case]) -> tuple[str, ...]:
-    """What results say of cases with equal options: how many these are, and the first one."""
-    found = [case for case in cases if equal_options(case)]
-    if not found:
+def equal_options_note(equal: Mapping[int, tuple[str, str]]) -> tuple[str, ...]:
+    """What results say of cases with equal options: how many these are, and the first one.
+
+    Args:
+        equal: the id and the option of each, by its place.
+    """
+    if not equal:
         return ()
-    text = equal_options(found[0])[0]
-    count = "1 case offers" if len(found) == 1 else f"{len(found):,} cases offer"
-    return (f"{count} an option twice, such as {found[0].id} ({text!r})",)
+    first, text = equal[min(equal)]
+    count = "1 case offers" if len(equal) == 1 else f"{len(equal):,} cases offer"
+    return (f"{count} an option twice, such as {first} ({text!r})",)
 
 
 def _fault(case: Case) -> str | None:

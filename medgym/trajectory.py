@@ -157,6 +157,9 @@ class Trajectory:
             existed leave them empty, and `content` does not count them.
         case_hash: the hash of the case that was played, of a consultation the case of the whole.
             Runs of before it existed leave it empty, and `content` does not count it.
+        prompt_tokens, completion_tokens: tokens of all its requests, as a server counts them; None
+            where it does not say. Each request reads the conversation again. `content` does not
+            count them.
         fork: where it was branched off from another episode; None for one that was played whole.
     """
 
@@ -186,6 +189,8 @@ class Trajectory:
     options: tuple[str, ...] = ()
     gold: str | None = None
     case_hash: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     fork: Fork | None = None
 
     def branch(self, leaf: int = -1) -> tuple[Node, ...]:

@@ -55,3 +55,15 @@ def test_equal_options_are_carried_too(tmp_path: Path, capsys: pytest.CaptureFix
     (note,) = read_results(tmp_path / "run")["notes"]
     assert note["note"] == f"1 case offers an option twice, such as {case.id} ('yes')"
     assert note["note"] in capsys.readouterr().out
+
+
+def test_equal_options_of_a_table_are_carried_too(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("L", (8, 8), 90).save(tmp_path / "a.png")
+    lines = ["image,question,A,B,answer", "a.png,Is it?,yes,Yes,yes", "a.png,Or not?,yes,no,yes"]
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    words = ["eval", f"table,path={tmp_path / 'mine.csv'}:all", "--policy", "scripted:prior"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    (note,) = read_results(tmp_path / "run")["notes"]
+    assert note["note"] == "1 case offers an option twice, such as table/all/mine/2 ('yes')"

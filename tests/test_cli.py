@@ -429,8 +429,8 @@ WRONG = {
     "judge": (("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--judge", "q"), "judge"),
     "suite": (("eval", "phantm", "--policy", "scripted:prior"), "no suite has that name; fix: wri"),
     "suite's own": (
-        ("eval", "phantom", "--policy", "scripted:prior", "--greedy"),
-        "the suite phantom sets its own protocol; fix: omit --greedy"),
+        ("eval", "phantom", "--policy", "scripted:prior", "--temperature", "0"),
+        "the suite phantom sets its own protocol; fix: omit --temperature"),
     "recipe": (("train", "tinny"), "unknown recipe 'tinny'; did you mean 'tiny'"),
     "recipe key": (("train", "recipe.toml", "--out", "new"), "max_stepz.* mean .*max_steps'"),
     "command": (("plya",), "unknown command 'plya'; did you mean 'play'"),

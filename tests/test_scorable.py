@@ -11,6 +11,7 @@ from medgym.cases import Case, CaseList, case_hash, open_cases, unscored, write_
 from medgym.env import MedEnv
 from medgym.errors import UserError
 from medgym.policy import load_policy
+from medgym.regions import Region
 from medgym.rollout import collect
 from medgym.scorable import equal_options, unscorable
 from medgym.source import Source
@@ -31,6 +32,10 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"options": ("x",)}, "it has 1 options, and 2 to 26 can be offered"),
     ({"options": ("x", *map(str, range(26)))}, "it has 27 options"),
     ({"options": ("x", " ")}, "an option is blank"),
+    (
+        {"regions": (Region(label="nodule", box_px=(0, 0, 1, 1), image=3),)},
+        "a gold region is on image 3, and it has 0",
+    ),
     ({"answer_type": "choice"}, "it is a choice without options"),
     ({"answer_type": "number", "answer": "many"}, "its answer_type is number"),
 ]

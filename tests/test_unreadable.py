@@ -115,7 +115,7 @@ def test_an_evaluation_has_figures_of_all_and_of_readable_cases(
         assert main(words) == 0
         interrupted(tmp_path / "run")
         tables.append(capsys.readouterr().out)
-        found = read_results(tmp_path / "run")["policies"]["scripted:oracle"]["sampled"]
+        found = read_results(tmp_path / "run")["policies"]["scripted:oracle"]["greedy"]
         assert (found["accuracy"]["value"], found["accuracy"]["n"]) == (1.0, 4)
         unreadable, of_all = found["unreadable"], found["accuracy_of_all"]
         assert (unreadable["count"], unreadable["of"]) == (3, 7)
@@ -163,3 +163,15 @@ def test_an_environment_names_the_case(cases: list[Case]) -> None:
     with pytest.raises(UserError, match=said):
         env.reset(options={"case": "own/test/missing"})
     assert env.reset(options={"case": "own/test/a"})[1]["case"] == "own/test/a"
+
+
+def test_repeats_count_an_unreadable_case_once(cases: list[Case], tmp_path: Path) -> None:
+    write_cases(cases, tmp_path / "c.jsonl")
+    words = ["eval", str(tmp_path / "c.jsonl"), "--policy", "scripted:prior", "--repeats", "3"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    policies = read_results(tmp_path / "run")["policies"]
+    unreadable = policies["scripted:prior"]["sampled"]["unreadable"]
+    assert (unreadable["count"], unreadable["of"]) == (3, 7)
+    lost = [case for case in cases if case.id.rpartition("/")[2] in LOST]
+    write_cases(lost, tmp_path / "lost.jsonl")
+    assert main(["eval", str(tmp_path / "lost.jsonl"), *words[2:]]) == 1

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
 from medgym.errors import UserError
@@ -28,20 +29,26 @@ def read_address(rest: str, adapter: str | None) -> tuple[str, str, str]:
     places = (parts.path, parts.query.partition("=")[0])
     if any("@" in place for place in places) or "#" in f"{parts.fragment}{adapter or ''}":
         raise _unwritten()
+    if "?" in parts.fragment:
+        raise UserError(
+            "the options of the policy openai: stand after its model; fix: write "
+            "openai:URL?option=value#MODEL, and %3F for a ? in the model's name"
+        )
     if not parts.fragment:
         raise UserError(f"openai:{shown(rest)} names no model; fix: add #MODEL")
     url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
     return url, unquote(parts.fragment), parts.query
 
 
-def secrets_of(user: str, key: str | None) -> tuple[bytes, ...]:
+def secrets_of(user: str, key: str | None, others: Iterable[str] = ()) -> tuple[bytes, ...]:
     """What a server is sent and must not come back in its words, in each way of writing it.
 
     Args:
         user: a user and a password, joined by a colon. key: of the header, encoded if it is a user.
+        others: what else is secret in a request.
     """
     _, _, password = user.partition(":")
-    secrets = {each for each in (password, key) if each and len(each) >= SHORTEST}
+    secrets = {each for each in (password, key, *others) if each and len(each) >= SHORTEST}
     written = {form for each in secrets for form in (each, json.dumps(each)[1:-1])}
     written |= {form.replace("/", "\\/") for form in written}
     return tuple(form.encode() for form in sorted(written, key=len, reverse=True))

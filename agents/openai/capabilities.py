@@ -134,7 +134,7 @@ async def find_capabilities(endpoint: Endpoint, model: str) -> ServerCapabilitie
         tokens = await _probe_tokens(endpoint, model)
         probe = tokens if tokens is not None else await _probe_chat(endpoint, model)
     except Unreachable as error:
-        raise _silent(endpoint, model, error) from error
+        raise silent(endpoint, model, error) from error
     read, logprob = probe
     return ServerCapabilities(
         vllm=True,
@@ -157,7 +157,7 @@ async def _try(endpoint: Endpoint, model: str) -> None:
         if error.status == 404:
             raise await not_served(endpoint, model, error) from error
     except Unreachable as error:
-        raise _silent(endpoint, model, error) from error
+        raise silent(endpoint, model, error) from error
 
 
 async def try_chat(endpoint: Endpoint, model: str, tool_role: str) -> None:
@@ -184,7 +184,7 @@ async def try_chat(endpoint: Endpoint, model: str, tool_role: str) -> None:
             "vision-language model with a chat template, and let it take several images"
         ) from error
     except Unreachable as error:
-        raise _silent(endpoint, model, error) from error
+        raise silent(endpoint, model, error) from error
 
 
 async def not_served(endpoint: Endpoint, model: str, error: Refused) -> UserError:
@@ -201,7 +201,8 @@ async def not_served(endpoint: Endpoint, model: str, error: Refused) -> UserErro
     return UserError(f"{said}fix: write one of its models after #: {', '.join(nearest)}{more}")
 
 
-def _silent(endpoint: Endpoint, model: str, error: Unreachable) -> UserError:
+def silent(endpoint: Endpoint, model: str, error: Unreachable) -> UserError:
+    """The error for a server that gives no usable answer when a model is asked."""
     said = f"does not answer for {model} ({str(error)[:120]})"
     if error.answered:
         said = f"answers {str(error)[:120]} when {model} is asked"

@@ -11,7 +11,7 @@ import base64
 import email.utils
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -78,24 +78,32 @@ class Endpoint:
         concurrency: requests in flight at once. Others wait.
         timeout: seconds for one request, from its first byte to the last byte of its reply.
         retries: retries of a request that failed.
+        secrets: in the bodies of requests; a server's words are shown without them.
 
     Raises:
         UserError: no header can hold the key.
     """
 
     def __init__(
-        self, url: str, *, key: str | None, concurrency: int, timeout: float, retries: int
+        self,
+        url: str,
+        *,
+        key: str | None,
+        concurrency: int,
+        timeout: float,
+        retries: int,
+        secrets: Collection[str] = (),
     ) -> None:
         parts = urlsplit(url)
         user, _, place = parts.netloc.rpartition("@")
         self.url = parts._replace(netloc=place).geturl()
         self._headers = {}
         self.has_key = bool(user or key)
-        self._secrets = secrets_of("", key)
+        self._secrets = secrets_of("", key, secrets)
         if user:
             encoded = base64.b64encode(unquote(user).encode()).decode()
             self._headers["Authorization"] = f"Basic {encoded}"
-            self._secrets = secrets_of(unquote(user), encoded)
+            self._secrets = secrets_of(unquote(user), encoded, secrets)
         elif key:
             self._headers["Authorization"] = f"Bearer {header_value(key)}"
         self._concurrency = concurrency

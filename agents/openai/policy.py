@@ -1,6 +1,7 @@
 """Any OpenAI-compatible server as a policy: `openai:URL#MODEL`, `openai:URL#MODEL@ADAPTER`.
 
-There are two ways to ask a model, and `check` finds out which of them its server offers:
+There are two ways to ask a model, and `check` finds out which of them its server offers. Options
+of a spec (`tools=native`, `extra`) ask for the second:
 
 - *tokens*: a vLLM server with `--enable-scale-out` is sent token ids and images, and must have read
   exactly those. Its replies can train.
@@ -16,22 +17,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from medgym.errors import UserError, missing_library
-from medgym.failures import Failure, reason_of
+from medgym.failures import Failure
 from medgym.messages import Message, Reply
-from medgym.models import load_processor, stop_tokens
 from medgym.permissions import key_for, warn_in_clear
 from medgym.policy import Policy, Sampling
 from medgym.spec import with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
-from medgym.tool_form import tool_form_of
 
 from ..prompt_check import check_prompt, one_placeholder_each, vision_words
 from ..rendering import Prompt, Renderer
 from ..vllm_adapters import check_lora
 from .address import read_address
 from .chat_messages import ImageURIs, chat_messages
+from .function_calls import called_reply, function_messages, functions
 from .options import EndpointOptions, read_endpoint_options
-from .replies import FILTER_CODES, chat_reply, choice_of, exact_reply, filtered, reading, token_ids
+from .readiness import renderer_of, why_not
+from .replies import (
+    FILTER_CODES,
+    chat_reply,
+    choice_of,
+    exact_reply,
+    filtered,
+    reading,
+    token_ids,
+    usage_of,
+)
 
 if TYPE_CHECKING:
     from .capabilities import ServerCapabilities
@@ -74,6 +84,7 @@ class OpenAIPolicy(Policy):
             concurrency=options.concurrency,
             timeout=options.timeout,
             retries=options.retries,
+            secrets=options.secrets,
         )
         self._url = self._endpoint.url
         if self._endpoint.has_key:
@@ -140,6 +151,7 @@ class OpenAIPolicy(Policy):
                 return
             from .adapter_loading import load_adapter
             from .capabilities import find_capabilities, try_chat
+            from .function_check import try_functions
 
             if self._adapter is not None:
                 await load_adapter(self._endpoint, self.model, self._adapter)
@@ -149,21 +161,26 @@ class OpenAIPolicy(Policy):
             native = self._options.tool_form == "native"
             asked = training or native or self._options.processor
             if found.vllm and (asked or Path(source).is_dir()):
-                self._renderer, reason = _renderer(source, self._options)
+                self._renderer, reason = renderer_of(source, self._options)
                 if self._renderer is None and self._options.processor:
                     raise UserError(f"no processor in {source} ({reason}); fix: check the path")
             if self._renderer is not None:
                 self.vision_token_ids = self._renderer.vision_token_ids
-            by_tokens = found.takes_ids and self._renderer is not None
+            by_tokens = (
+                found.takes_ids and self._renderer is not None and not self._options.by_messages
+            )
             if native and not by_tokens:
                 raise UserError(
                     f"{self._url} is asked by messages, and tool_form=native needs token ids "
                     f"({reason or 'the server takes none'}); fix: serve it by vLLM with "
                     "--enable-scale-out (docs/serving.md), or omit tool_form"
                 )
-            if found.vllm and not by_tokens:
+            if self._options.tools == "native":
+                shows = self._tool_role(found) == "tool"
+                await try_functions(self._endpoint, self.model, found, tools_show=shows)
+            elif found.vllm and not by_tokens:
                 await try_chat(self._endpoint, self.model, self._tool_role(found))
-            self._why_not = _why_not(found, self._renderer, reason)
+            self._why_not = why_not(found, self._renderer, reason, self._options)
             # Replies of the tokens way are always exact, those of the chat way only where a drift
             # is an error.
             self.kind = "sampled" if by_tokens and not self._why_not else "text"
@@ -189,7 +206,7 @@ class OpenAIPolicy(Policy):
         await self._check()
         server = self._capabilities
         assert server is not None, "it was checked"
-        if self._renderer is not None and server.takes_ids:
+        if self._renderer is not None and server.takes_ids and not self._options.by_messages:
             return await self._by_tokens(self._renderer, conversation, sampling)
         return await self._by_chat(server, conversation, sampling)
 
@@ -235,7 +252,7 @@ class OpenAIPolicy(Policy):
             return Reply("", full=True)
         body: dict[str, object] = {
             "model": self.model,
-            "messages": chat_messages(conversation, self._images, self._tool_role(server)),
+            **self._said(server, conversation),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             self._limit_key: sampling.max_tokens,
@@ -245,14 +262,29 @@ class OpenAIPolicy(Policy):
             # A checkpoint's own settings would change the distribution unseen.
             body |= {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
             body |= {"presence_penalty": 0.0, "frequency_penalty": 0.0}
-            body |= {"return_token_ids": True, "logprobs": self._strict}
+            held = self._options.tools == "text"  # else the server writes what it likes of a reply
+            body |= {"return_token_ids": held, "logprobs": self._strict}
             body["bad_words"] = list(server.vision_words)
             if renderer is not None:
                 body |= {"bad_words": vision_words(renderer)}
                 body |= {"stop_token_ids": sorted(renderer.stop_token_ids)}
+        body |= self._options.fields
         answer = await self._ask(f"{self._url}/chat/completions", body, sampling)
         with reading(self._url):
             return self._read_chat(answer, conversation, prompt, sampling)
+
+    def _said(
+        self, server: "ServerCapabilities", conversation: tuple[Message, ...]
+    ) -> dict[str, object]:
+        """What a request says of the conversation, and of the tools where the server is told."""
+        role = self._tool_role(server)
+        if self._options.tools != "native":
+            return {"messages": chat_messages(conversation, self._images, role)}
+        said: dict[str, object] = {
+            "messages": function_messages(conversation, self._images, tools_show=role == "tool")
+        }
+        offered = functions(conversation)
+        return said | {"tools": offered} if offered else said
 
     def _read_chat(
         self,
@@ -267,7 +299,9 @@ class OpenAIPolicy(Policy):
         if prompt is not None and renderer is not None:
             check_prompt(read, prompt, url)
             return exact_reply(renderer, prompt, choice, url, sampling.max_tokens)
-        opening = renderer.opening if renderer is not None else ""
+        opening, usage = renderer.opening if renderer is not None else "", usage_of(answer)
+        if self._options.tools == "native":
+            return called_reply(choice, url, opening, usage)
         text, cut = chat_reply(choice, url, opening)
         context: tuple[int, ...] = ()
         if read is not None:
@@ -277,7 +311,7 @@ class OpenAIPolicy(Policy):
                 self.drifts += held[: len(before.context)] != before.context
             if held and choice.get("token_ids"):
                 context = (*held, *token_ids(choice["token_ids"], "the sampled tokens"))
-        return _ChatReply(text, cut=cut, context=context)
+        return _ChatReply(text, cut=cut, usage=usage, context=context)
 
     def _tool_role(self, server: "ServerCapabilities") -> str:
         if self._renderer is not None:
@@ -349,28 +383,3 @@ def _folder_of(adapter: str) -> Path | None:
     if "/" in adapter and (is_path or (folder / CONFIG).is_file()):
         return folder.resolve()
     return None
-
-
-def _renderer(source: str, options: EndpointOptions) -> tuple[Renderer | None, str]:
-    """The renderer of a model's own processor, or the reason why there is none."""
-    try:
-        form = tool_form_of("openai", options.tool_form)
-        return Renderer(load_processor(source), stop_tokens(source), tool_form=form), ""
-    except UserError as error:  # not installed, not found, without a chat template
-        return None, str(error).partition("; fix: ")[0]
-    except Exception as error:  # processors fail in as many ways as there are processors
-        return None, reason_of(error)
-
-
-def _why_not(server: "ServerCapabilities", renderer: Renderer | None, reason: str) -> str:
-    """Why replies of a server cannot train, empty where they can."""
-    if not server.vllm or not (server.takes_ids or server.returns_ids):
-        return "it returns no token ids; fix: serve the model with vLLM (docs/serving.md)"
-    if renderer is None:
-        return f"no processor to render with ({reason}); fix: add ?processor=FOLDER to the URL"
-    if not server.exact_logprobs:
-        return (
-            "its log-probabilities are not of the distribution from which it samples; "
-            "fix: start vLLM with --logprobs-mode processed_logprobs"
-        )
-    return ""

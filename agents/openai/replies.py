@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from medgym.failures import Failure, reason_of
-from medgym.messages import Reply
+from medgym.messages import Reply, Usage
 
 from ..prompt_check import DriftError, text_of
 from ..rendering import Prompt, Renderer
@@ -52,14 +52,14 @@ def choice_of(answer: Any, url: str) -> Mapping[str, Any]:
     Raises:
         Failure: it was withheld, or did not come to its end.
     """
-    _require(answer, dict, "the answer")
+    require(answer, dict, "the answer")
     if answer.get("error") and not answer.get("choices"):  # with the status of a success
         error = answer["error"]
         said = error.get("message") if isinstance(error, dict) else error
         said = one_line(said)[:100] if isinstance(said, str) else "an error"
         raise Failure("policy", f"{url} answers {said}"[:200])
-    choice: Mapping[str, Any] = _require(answer["choices"], list, "choices")[0]
-    ended = _require(choice, dict, "the choice").get("finish_reason")
+    choice: Mapping[str, Any] = require(answer["choices"], list, "choices")[0]
+    ended = require(choice, dict, "the choice").get("finish_reason")
     ended = ended.lower() if isinstance(ended, str) else ended
     if ended in _FILTERED:
         raise filtered(url, f"it ended the reply by {ended}")
@@ -79,13 +79,18 @@ def _refused(url: str, why: str) -> Failure:
     return Failure("policy", f"{url} refuses to reply ({why})"[:200], True, "refused")
 
 
-def chat_reply(choice: Mapping[str, Any], url: str, opening: str) -> tuple[str, bool]:
+def chat_reply(
+    choice: Mapping[str, Any], url: str, opening: str, *, takes_calls: bool = False
+) -> tuple[str, bool]:
     """The text of a chat reply, and whether the token limit cut it.
+
+    Args:
+        takes_calls: whether the server was offered tools, so that calls may stand for a text.
 
     Raises:
         Failure: the model refused, or the message has no text.
     """
-    message = _require(choice["message"], dict, "the message")
+    message = require(choice["message"], dict, "the message")
     refusal = message.get("refusal")
     if refusal:
         why = f"it says {one_line(refusal)[:80]!r}" if isinstance(refusal, str) else "it says so"
@@ -93,17 +98,31 @@ def chat_reply(choice: Mapping[str, Any], url: str, opening: str) -> tuple[str, 
     cut = choice.get("finish_reason") == "length"
     content = message.get("content")
     thought = message.get("reasoning") or message.get("reasoning_content")
-    if content is None and not thought and not cut:
+    called = message.get("tool_calls") or message.get("function_call")
+    if content is None and not thought and not cut and not (takes_calls and called):
         why = "a message without text"
-        if message.get("tool_calls") or message.get("function_call"):
-            why = "with calls and no text; fix: start it without a parser of tool calls"
+        if called:
+            why = "with calls and no text; fix: add ?tools=native"
         raise Failure("policy", f"{url} answers {why}"[:200], withheld="empty")
     return reply_text(message, cut=cut, opening=opening), cut
 
 
+def usage_of(answer: Any) -> Usage | None:
+    """The tokens of a request as the server counts them; None where it does not say."""
+    said = answer.get("usage")
+    if not isinstance(said, dict):
+        return None
+    prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
+    if type(prompt) is not int or type(completion) is not int:
+        return None
+    if min(prompt, completion) < 0 or max(prompt, completion) >= 2**40:
+        return None
+    return Usage(prompt, completion)
+
+
 def token_ids(value: Any, what: str) -> tuple[int, ...]:
     """Token ids as a server reports them."""
-    ids = _require(value, list, what)
+    ids = require(value, list, what)
     if not all(type(each) is int and 0 <= each < 2**31 for each in ids):
         raise TypeError(f"{what} are no token ids")
     return tuple(ids)
@@ -141,7 +160,7 @@ def exact_reply(
     return renderer.read(exact, prompt)
 
 
-def _require(value: Any, kind: type, what: str) -> Any:
+def require(value: Any, kind: type, what: str) -> Any:
     """A value of the right type.
 
     Raises:

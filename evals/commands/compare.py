@@ -13,6 +13,7 @@ from medgym.errors import UserError
 from ..comparison import Compared, Pair, compare, differing_kinds
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.stored import outcomes_of, run_and_policy
+from ..prompts import refuse_other_prompts
 from ..statistics.power import cases_needed
 
 SHOWN = 5
@@ -32,6 +33,10 @@ def compare_runs(
         bool,
         typer.Option("--lenient", help="Count answers in any form, and not only in medgym's."),
     ] = False,
+    own_prompts: Annotated[
+        bool,
+        typer.Option("--own-prompts", help="Compare policies of which each has its own prompt."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say by how much one evaluation is better than another, with a paired 95 % interval.
@@ -40,6 +45,9 @@ def compare_runs(
     """
     if len(runs) < 2:
         raise UserError("medgym compare takes two runs or more; fix: name another one")
+    if not own_prompts:
+        for name in runs[1:]:
+            refuse_other_prompts(*(run_and_policy(each)[0].asked for each in (runs[0], name)))
     first = outcomes_of(runs[0])
     found = {
         name: compare(first, outcomes_of(name), lenient=lenient, names=(runs[0], name))
@@ -61,19 +69,20 @@ def compare_runs(
 
 def protocol(first: str, second: str) -> list[str]:
     """In what the protocols of two runs differ, beside the policy."""
-    one, other = (run_and_policy(name)[0].asked for name in (first, second))
+    # No prompt is an empty one in some records, and is left out of others.
+    one, other = ({"prompt": ""} | run_and_policy(name)[0].asked for name in (first, second))
     names = ("tools", "max_turns", "view_size", "temperature", "max_tokens", "judge", "prompt")
     return [
         f"{name}: {_text(one.get(name))} and {_text(other.get(name))}"
         for name in names
-        if one.get(name) != other.get(name) and (name in one or name in other)
+        if one.get(name) != other.get(name)
     ]
 
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         value = value.get("names", value)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) or "none"
 
 
 def _print(first: str, second: str, rows: Sequence[Compared], lenient: bool) -> None:

@@ -18,7 +18,7 @@ import typer
 from medgym.case_notes import note_lines, notes_of
 from medgym.case_spec import unreadable
 from medgym.cases import CaseList
-from medgym.commands.printing import print_columns, print_json, print_table, safe_line
+from medgym.commands.printing import percent, print_columns, print_json, print_table, safe_line
 from medgym.commands.shared_options import (
     AllowedHosts,
     AsJson,
@@ -32,7 +32,6 @@ from medgym.commands.shared_options import (
     RayAddress,
     RubricName,
     Seed,
-    Temperature,
     ToolNames,
     ViewSize,
     Workers,
@@ -56,6 +55,8 @@ from ..evaluation import FAIL_ABOVE, Evaluation
 from ..outcomes.figures import further
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.table import write_outcomes
+from ..prompts import prompted, read_prompt, refuse_team
+from ..spending import Price, Spending, require_price
 from ..suites.opening import opened
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
 from ..tables import (
@@ -69,6 +70,7 @@ from ..tables import (
     rows,
     withheld_rows,
 )
+from .eval_options import GreedyTemperature, Prices, Prompt, temperature_of
 
 PROTOCOL = (
     "tools",
@@ -76,7 +78,6 @@ PROTOCOL = (
     "rubric",
     "max_turns",
     "temperature",
-    "greedy",
     "max_tokens",
     "judge",
 )
@@ -99,8 +100,7 @@ def evaluate(
     rubric: RubricName = "outcome",
     max_turns: MaxTurns = 6,
     view_size: ViewSize = None,
-    temperature: Temperature = 1.0,
-    greedy: Annotated[bool, typer.Option("--greedy", help="The same as --temperature 0.")] = False,
+    temperature: GreedyTemperature = None,
     max_tokens: MaxTokens = 512,
     seed: Seed = 0,
     judge: Annotated[
@@ -140,6 +140,8 @@ def evaluate(
     ray_address: RayAddress = None,
     concurrency: Concurrency = 64,
     allow_host: AllowedHosts = None,
+    prompt: Prompt = None,
+    prices: Prices = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
@@ -160,9 +162,12 @@ def evaluate(
             tools=tool_names(tools, no_tools),
             rubric=rubric,
             max_turns=max_turns,
-            sampling=Sampling(temperature=0.0 if greedy else temperature, max_tokens=max_tokens),
+            sampling=Sampling(
+                temperature=temperature_of(temperature, repeats), max_tokens=max_tokens
+            ),
             judge=judge,
         )
+    words = "" if prompt is None else read_prompt(prompt)
     benchmarks = opened(
         suite,
         lambda spec: _Benchmark(
@@ -170,7 +175,7 @@ def evaluate(
                 spec, tools=suite.tools, rubric=suite.rubric, max_turns=suite.max_turns,
                 view_size=view_size,
             )
-        ).limited(limit),
+        ).limited(limit).told(words),
     )  # fmt: skip
     for benchmark in benchmarks.values():
         if not benchmark.cases.all_gold:
@@ -178,11 +183,14 @@ def evaluate(
                 pass
     asked = _asked(suite, seed) | {
         name: value
-        for name, value in (("limit", limit), ("repeats", repeats))
-        if value not in (None, 1)
+        for name, value in (("limit", limit), ("repeats", repeats), ("prompt", words))
+        if value not in (None, 1, "")
     }
     run = load_judge(suite.judge)
     with closing(ready(named(policy, backend.value))) as player:
+        if words:
+            refuse_team(player)
+        paid = {} if prices is None else require_price(player, prices)
         folder = None
         if out is not None:
             folder = RunFolder.create_or_resume(
@@ -197,9 +205,10 @@ def evaluate(
                 "concurrency": concurrency,
             },
         )  # fmt: skip
-        found, outcomes = _judged(run, evaluation, benchmarks, folder)
+        found, outcomes = _judged(run, evaluation, benchmarks, folder, paid)
         seconds = {"judge": round(time.monotonic() - start, 1)}
-    content = _results(suite, asked, benchmarks, found, seconds)
+    spent = {name: Spending.of(each.trajectories, paid) for name, each in found.items()}
+    content = _results(suite, asked, benchmarks, found, spent, seconds)
     if folder is not None:
         write_outcomes(folder.path, outcomes)
         folder.write_json(RESULTS, content)
@@ -211,7 +220,7 @@ def evaluate(
     if as_json:
         print_json(content)
     else:
-        _print(suite, found)
+        _print(suite, found, spent)
         for part in content.get("benchmarks", {"": content}).values():
             for line in note_lines(part):
                 print(safe_line(line, None))
@@ -225,6 +234,10 @@ class _Benchmark:
     def limited(self, limit: int | None) -> "_Benchmark":
         """The first cases of it."""
         return self if limit is None else replace(self, cases=self.cases[:limit])
+
+    def told(self, prompt: str) -> "_Benchmark":
+        """The same with a prompt before the instructions."""
+        return replace(self, rules=prompted(self.rules, prompt)) if prompt else self
 
 
 def _suite(context: typer.Context, name: str) -> Suite:
@@ -250,6 +263,7 @@ def _judged(
     evaluation: Evaluation,
     benchmarks: Mapping[str, _Benchmark],
     folder: RunFolder | None,
+    prices: Mapping[str, Price],
 ) -> tuple[dict[str, Judgement], list[CaseOutcome]]:
     """The judgement on each benchmark, and what became of each case."""
     found: dict[str, Judgement] = {}
@@ -257,12 +271,15 @@ def _judged(
     suite = evaluation.suite
     total = sum(len(each.cases) for each in benchmarks.values()) * evaluation.repeats
     right: list[bool] = []
+    spent = Spending(prices)
     with progress("episodes", total) as advance:
 
         def done(trajectory: Trajectory) -> None:
             if trajectory.failure is None:
                 right.append(trajectory.correct)
-            advance(1, right=sum(right) / len(right) if right else None)
+            spent.add(trajectory)
+            accuracy = percent(sum(right) / len(right)) if right else None
+            advance(1, accuracy=accuracy, **spent.figures())
 
         for name, benchmark in benchmarks.items():
             part = folder
@@ -328,6 +345,7 @@ def _results(
     asked: Mapping[str, Any],
     benchmarks: Mapping[str, _Benchmark],
     found: Mapping[str, Judgement],
+    spent: Mapping[str, Spending],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """The content of `results.json`."""
@@ -337,7 +355,7 @@ def _results(
         name: {
             "cases": suite.benchmarks[name],
             "view_size": benchmarks[name].rules.view_size,
-            "policies": {judgement.policy: {way: judgement.as_dict()}},
+            "policies": {judgement.policy: {way: judgement.as_dict() | spent[name].as_dict()}},
             **notes_of([(suite.benchmarks[name], benchmarks[name].cases)]),
         }
         for name, judgement in found.items()
@@ -352,9 +370,11 @@ def _results(
     return results(asked | part, policies, seconds)
 
 
-def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:
+def _print(suite: Suite, found: Mapping[str, Judgement], spent: Mapping[str, Spending]) -> None:
     if suite.name:
         print_columns((f"suite {suite.name}", *BENCHMARK), benchmark_rows(found))
+        if took := [(name, *row) for name, each in spent.items() for row in each.rows()]:
+            print_columns(("took", "what", "in all"), took)
         if open_answers := open_rows(found):
             print_columns(("open answers", *OPEN), open_answers)
         if withheld := withheld_rows(found):
@@ -366,7 +386,7 @@ def _print(suite: Suite, found: Mapping[str, Judgement]) -> None:
                 print(line)
         return
     judgement = found[""]
-    print_table(rows(judgement, suite.rubric))
+    print_table([*rows(judgement, suite.rubric), *spent[""].rows()])
     if judgement.roles:
         print()
         print_columns(("role", *ROLE), role_rows(judgement))

@@ -74,7 +74,7 @@ def judgement(policy: str, cases: Sequence[Case], trajectories: Sequence[Traject
     if not trajectories:
         raise UserError("there is no case to judge on; fix: widen the slice")
     rolled_out = tuple(trajectories)
-    unreadable = UnreadableCases(len(rolled_out))
+    unreadable = UnreadableCases(len({each.case_id for each in rolled_out}))
     for each in rolled_out:
         unreadable.add(each)
     readable = [each for each in rolled_out if each.case_id not in unreadable.reasons]

@@ -35,10 +35,11 @@ def opened(suite: Suite, open_one: Callable[[str], Opened]) -> dict[str, Opened]
 
 
 def _without(suite: Suite, here: list[str], missing: dict[str, NoLocalCopy]) -> UserError:
+    count = len(suite.benchmarks)
     sets = dict.fromkeys(error.name for error in missing.values())
     gets = " and ".join(f"medgym cases get {name}" for name in sets)
     rest = f", or play what is here: --only {','.join(here)}" if here else ""
     return UserError(
-        f"the suite {suite.name} has {len(suite.benchmarks)} benchmarks, and there is no copy of "
+        f"the suite {suite.name} has {count} benchmark{'s' * (count > 1)}, and there is no copy of "
         f"the data of {', '.join(missing)}; fix: run {gets}{rest}"
     )

@@ -76,6 +76,7 @@ class ImageFindings:
             if several(int(self._bits[number]))
             for leak in self._leaks(number, number, 1.0)
         ]
+        self._pairs = [(p.first, p.second) for p in pairs]
         self._near_images = {p.first for p in pairs} | {p.second for p in pairs}
         self._looked_for_near = near
 
@@ -102,10 +103,12 @@ class ImageFindings:
                 name = parent[name]
             return name
 
-        by_id = {case.id: case.group[1] for case in self._found.cases}
-        for leak in self.leaks:
-            one, other = sorted((root(by_id[leak.first.case]), root(by_id[leak.second.case])))
-            parent[other] = one
+        across = {number for number, bits in enumerate(self._bits) if several(int(bits))}
+        shared = [(number, number) for number in sorted(across | self._near_images)]
+        for first, second in (*shared, *self._pairs):
+            groups = {case.group[1] for number in (first, second) for case in self._cases[number]}
+            one, *others = sorted({root(group) for group in groups})
+            parent.update(dict.fromkeys(others, one))
         return {name: root(name) for name in sorted(parent) if root(name) != name}
 
     def rows(self, declared: Sequence[str]) -> Iterator[CheckRow]:

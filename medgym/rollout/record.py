@@ -8,7 +8,7 @@ from dataclasses import replace
 from medgym.cases import Case, case_hash
 from medgym.episode import Episode, Turn
 from medgym.errors import UserError
-from medgym.messages import Malformed, Message, Reply
+from medgym.messages import Malformed, Message, Reply, Usage
 from medgym.trajectory import (
     SEAM,
     Branch,
@@ -44,6 +44,7 @@ def record(
     """
     score = episode.score
     assert score is not None, "only a finished episode has a trajectory"
+    used = _usage(episode.messages)
     return Trajectory(
         case_id=case.id,
         policy=policy,
@@ -66,7 +67,21 @@ def record(
         version=version,
         system=episode.messages[0].text,
         fork=fork,
+        prompt_tokens=used.prompt_tokens if used is not None else None,
+        completion_tokens=used.completion_tokens if used is not None else None,
         **of_case(case),
+    )
+
+
+def _usage(messages: Sequence[Message]) -> Usage | None:
+    """The tokens of all requests; None where the server did not count those of each."""
+    used = [each.reply.usage for each in messages if each.reply is not None]
+    known = [usage for usage in used if usage is not None]
+    if not known or len(known) < len(used):
+        return None
+    return Usage(
+        sum(usage.prompt_tokens for usage in known),
+        sum(usage.completion_tokens for usage in known),
     )
 
 

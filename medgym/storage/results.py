@@ -10,7 +10,8 @@
       "tools": ["zoom"],
       "rubric": "outcome",
       "judge": "vqa",
-      "view_size": 64, "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 512},
+      "view_size": 64, "sampling": {"temperature": 0.0, "top_p": 1.0, "max_tokens": 512},
+      "prompt": "You are ...",                 a prompt of the user's own
       "policies": {
         NAME: {"sampled": JUDGEMENT, "greedy": JUDGEMENT}
       },
@@ -32,7 +33,8 @@
 
 A policy has `sampled` where its replies were sampled, `greedy` where temperature was 0, and both
 where it was judged twice. `notes`, `dropped` and `unreadable` are there where there is something to
-say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_dict` gives; figures
+say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_dict` gives, with
+`usage` (the tokens of all requests, and their cost) where it is known; figures
 that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
 consultation's training.
 """

@@ -46,7 +46,9 @@ PACKAGES = (
 """Packages whose versions a manifest names, where they are installed."""
 
 
-UNCOUNTED = ("system", "question", "options", "gold", "case_hash")
+UNCOUNTED = (
+    "system", "question", "options", "gold", "case_hash", "prompt_tokens", "completion_tokens",
+)  # fmt: skip
 """Fields of a trajectory that its content hash leaves out: runs of before they existed have the
 same hash."""
 

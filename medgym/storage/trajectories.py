@@ -293,6 +293,8 @@ def _schema(*, places: bool) -> "pyarrow.Schema":
         "options": pa.list_(pa.string()),
         "gold": pa.string(),
         "case_hash": pa.string(),
+        "prompt_tokens": pa.int64(),
+        "completion_tokens": pa.int64(),
     }
     branch = pa.struct(
         {

@@ -201,3 +201,18 @@ def test_phantoms_pass_their_own_checks_and_those_of_all(capsys: Capture) -> Non
     out = capsys.readouterr().out
     assert "pass  no image is in two splits (near duplicates): 0 of 9\n" in out
     assert "pass  the original pixels show the kind: 0 of 3 lesions" in out
+
+
+def test_all_groups_of_a_shared_image_are_kept_together(pictures: Path, tmp_path: Path) -> None:
+    shared = pictures / "0.png"
+    lines = [
+        line("a", "train", shared),
+        line("b", "train", pictures / "exact.bmp"),
+        line("c", "test", shared),
+        line("d", "test", pictures / "near.jpg"),
+        line("e", "test", pictures / "1.png"),
+    ]
+    (tmp_path / "c.jsonl").write_text("\n".join(lines))
+    main(["cases", "check", str(tmp_path / "c.jsonl"), "--out", str(tmp_path / "out")])
+    merged = json.loads((tmp_path / "out/image-groups.json").read_text())
+    assert merged == {"b": "a", "c": "a", "d": "a"}

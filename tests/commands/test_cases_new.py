@@ -1,6 +1,7 @@
 """`medgym cases new`: from a stranger's table to the spec that names its cases."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,13 @@ def test_a_missing_file_names_the_one_that_may_be_meant(tmp_path: Path, capsys: 
     path.write_text("image,question,answer\nb,Q?,yes\n")
     assert main(["cases", "new", str(path)]) == 0
     assert f"  {tmp_path}/b (there is b.png)\n" in capsys.readouterr().out
+
+
+def test_members_that_a_zip_lacks_are_missing(tmp_path: Path, capsys: Capture) -> None:
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as file:
+        file.writestr("in/a.png", b"")
+    path = tmp_path / "mine.csv"
+    path.write_text("image,question,answer\n./in/a.png,Q?,yes\nin/lost.png,Q?,yes\n")
+    assert main(["cases", "new", str(path), f"images={tmp_path / 'scans.zip'}"]) == 0
+    out = capsys.readouterr().out
+    assert f"  1 of 2 images are not there:\n  {tmp_path}/scans.zip, in/lost.png\n" in out

@@ -163,7 +163,7 @@ WITHHELD: dict[str, tuple[Script, str]] = {
     "no content": (message(), "empty: "),
     "calls": (
         message(content=None, tool_calls=[{"function": {"name": "zoom"}}]),
-        "empty: .*; fix: start it without a parser of tool calls",
+        "empty: .*; fix: add .tools=native",
     ),
     "filter": (answer("half a rep", finish_reason="content_filter"), "filtered: "),
     "filter of null": (choice(message=None, finish_reason="CONTENT_FILTER"), "filtered: "),

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medgym.case_spec import parse_spec
+from medgym.case_spec import file_named, parse_spec
 from medgym.cases import LETTERS, Case, open_cases
 from medgym.errors import UserError
 from medgym.files import read_text
@@ -136,7 +136,7 @@ class Retrieve(Tool):
         """
         if corpus is not None:
             open_cases(corpus)
-            if not corpus.endswith(".jsonl") and published(parse_spec(corpus).split) != SPLIT:
+            if file_named(corpus) is None and published(parse_spec(corpus).split) != SPLIT:
                 raise UserError(
                     f"cannot search {corpus}: only cases of the split {SPLIT!r} may be handed out; "
                     f"fix: name SOURCE:{SPLIT}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from medgym.case_spec import file_named
 from medgym.cases import Case, CaseKey, CaseList
 from medgym.errors import UserError
 
@@ -94,4 +95,4 @@ def _refused(case_id: str, why: str) -> UserError:
 
 
 def _is_file(spec: str) -> bool:
-    return spec.partition("[")[0].endswith(".jsonl")
+    return file_named(spec) is not None

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from medgym.case_spec import parse_spec
+from medgym.case_spec import file_named, parse_spec
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
@@ -204,4 +204,4 @@ def _declared(one: GoldCases, other: GoldCases) -> tuple[str, ...]:
 
 
 def _is_file(spec: str) -> bool:
-    return spec.partition("[")[0].endswith(".jsonl")
+    return file_named(spec) is not None

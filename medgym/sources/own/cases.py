@@ -184,15 +184,12 @@ class RowReader:
         """The options of a row, also blank ones, in the order of their letters."""
         names = self.columns.options
         if self._is_wide:
-            found = [self.rows.text(name, row) for name in names]
-            while found and not found[-1].strip():
-                found.pop()
-            return tuple(found)
+            return _without_blank_end([self.rows.text(name, row) for name in names])
         if not names:
             return ()
         text = self.rows.text(names[0], row)
         try:
-            return cell.items(text)
+            return _without_blank_end(cell.items(text))
         except ValueError as error:
             raise RowFault(f"{text[:60]!r} (column {names[0]!r}) is no list of options") from error
 
@@ -211,13 +208,17 @@ class RowReader:
         if not options:
             return given.strip()
         column = self.columns.answer[0]
+        found: str | None
         if self.told.gold == "letter":
-            return cell.lettered(given, options, column)
-        if self.told.gold == "index":
-            return cell.indexed(given, options, column)
-        found = cell.spelled(given, options)
+            found = cell.lettered(given, options, column)
+        elif self.told.gold == "index":
+            found = cell.indexed(given, options, column)
+        else:
+            found = cell.spelled(given, options)
         if found is None:
             raise RowFault(f"the answer {given!r} (column {column!r}) is none of its options")
+        if not found.strip():
+            raise RowFault(f"the answer {given!r} (column {column!r}) names a blank option")
         return found
 
     def _accepted(self, row: int, options: tuple[str, ...]) -> tuple[str, ...]:
@@ -230,6 +231,8 @@ class RowReader:
         if options and self.told.gold != "text":
             take = cell.lettered if self.told.gold == "letter" else cell.indexed
             found = [take(each, options, self.columns.accepted[0]) for each in found]
+        elif options:
+            found = [cell.spelled(each, options) or each for each in found]
         return tuple(found)
 
     def _type(self, row: int, options: tuple[str, ...], answer: str) -> AnswerType:
@@ -250,6 +253,14 @@ class RowReader:
     def _regions(self, row: int) -> tuple[Region, ...]:
         names = self.columns.region
         return cell.regions(self.rows.text(names[0], row), names[0]) if names else ()
+
+
+def _without_blank_end(options: Sequence[str]) -> tuple[str, ...]:
+    """Options without the blank ones after the last; the letters of the others stay."""
+    count = len(options)
+    while count and not options[count - 1].strip():
+        count -= 1
+    return tuple(options[:count])
 
 
 def type_named(word: str) -> AnswerType | None:
@@ -288,7 +299,30 @@ def cases_of(
             f"none of the {len(numbers):,} rows of {rows.path} makes a case; the first, {place}: "
             f"{reason}; fix: {_fix(reader)}"
         )
+    if reader.told.gold == "index" and found.dropped:
+        _check_from_zero(reader, numbers)
     return found
+
+
+def _check_from_zero(reader: RowReader, numbers: Sequence[int]) -> None:
+    """Refuse indices that count from 1: all options but the last would be taken for the next."""
+    last: int | None = None
+    for number in numbers:
+        row = int(number)
+        text = reader._text("answer", row).strip().removesuffix(".0")
+        if text.isdecimal() and int(text) == 0:
+            return
+        try:
+            if last is None and text.isdecimal() and int(text) == len(reader.options(row)):
+                last = row
+        except RowFault:
+            continue
+    if last is not None:
+        raise UserError(
+            f"the indices of {reader.rows.path} (column {reader._named('answer')}) seem to count "
+            f"from 1: none is 0, and that of {reader.rows.place(last)} is the number of its "
+            "options; fix: subtract 1 from each, or give the letter or the text of the option"
+        )
 
 
 def _fix(reader: RowReader) -> str:

@@ -52,7 +52,7 @@ class RowFault(ValueError):
 @lru_cache(maxsize=4096)
 def items(text: str) -> tuple[str, ...]:
     """The items of a cell: those of a list or an object as JSON or Python has it, else what stands
-    between bars. A blank cell has none.
+    between bars. A blank cell has none; `null` and `None` in a list are blank.
 
     Raises:
         ValueError: it begins as a list does, and is none.
@@ -71,9 +71,9 @@ def items(text: str) -> tuple[str, ...]:
     found = list(found.values()) if isinstance(found, dict) else found
     if not isinstance(found, list | tuple):
         return (text,)
-    if not all(isinstance(each, str | int | float) for each in found):
+    if not all(isinstance(each, str | int | float | None) for each in found):
         raise ValueError("a list in a list")
-    return tuple(str(each) for each in found)
+    return tuple("" if each is None else str(each) for each in found)
 
 
 def literal(text: str) -> Any:

@@ -5,6 +5,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ def header(path: Path, delimiter: str) -> list[str]:
     # Spreadsheets write blank columns at the end of each row.
     names = [name if name.strip() else f"column {n}" for n, name in enumerate(first, start=1)]
     if not names:
-        raise UserError(f"{path} is empty; fix: write a line with the names of its columns first")
+        what = "begins with a blank line" if _head(path) else "is empty"
+        raise UserError(f"{path} {what}; fix: write a line with the names of its columns first")
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{path} has two columns {name!r}; fix: rename one of them")
@@ -59,7 +61,7 @@ def header(path: Path, delimiter: str) -> list[str]:
 
 
 def batches(path: Path, delimiter: str) -> "Iterator[pyarrow.RecordBatch]":
-    """The rows, all cells as text.
+    """The rows, all cells as text; a blank line is a row of blank cells.
 
     Raises:
         UserError: the file is not UTF-8, or a row has another number of cells than the first line.
@@ -97,7 +99,9 @@ def _read(
             read_options=pyarrow.csv.ReadOptions(
                 block_size=block, column_names=names, skip_rows_after_names=1
             ),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False
+            ),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pyarrow.string()), strings_can_be_null=False
             ),
@@ -124,6 +128,44 @@ def check_closed(path: Path, last: list[str]) -> None:
             )
 
 
+def may_be_unclosed(batch: "pyarrow.RecordBatch") -> bool:
+    """Whether a cell holds a line end and a quotation mark, as one does that swallowed a row."""
+    import pyarrow.compute as compute
+
+    for column in batch.columns:
+        held = column.buffers()[2]
+        text = b"" if held is None else held.to_pybytes()
+        if b'"' in text and (b"\n" in text or b"\r" in text):
+            both = r'(?s)".*[\r\n]|[\r\n].*"'
+            if compute.any(compute.match_substring_regex(column, both)).as_py():
+                return True
+    return False
+
+
+def check_quotes(path: Path, delimiter: str) -> None:
+    """Make sure that no quotation mark is closed lines later, by one that opens another cell.
+
+    Raises:
+        UserError: text follows the mark that closes a cell of several lines.
+    """
+    with open_regular(path, "table") as stream:
+        text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+        csv.field_size_limit(2**31 - 1)
+        rows = csv.reader(text, delimiter=delimiter, strict=True)
+        for number in count(1):
+            before = rows.line_num
+            try:
+                next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if rows.line_num - before > 1:
+                    raise UserError(
+                        f"{path}: a quotation mark is not closed in row {number}, which begins on "
+                        f"line {before + 1}; fix: close it, or double those inside a cell"
+                    ) from error
+
+
 def _head(path: Path) -> str:
     with open_regular(path, "table") as stream:
         data = stream.read(_HEAD)
@@ -133,7 +175,7 @@ def _head(path: Path) -> str:
     return data.decode("utf-8-sig", "replace")
 
 
-def _fault(path: Path, delimiter: str, count: int, said: str) -> UserError:
+def _fault(path: Path, delimiter: str, width: int, said: str) -> UserError:
     line = line_that_is_not_utf8(path)
     if line is not None:
         return UserError(
@@ -143,13 +185,14 @@ def _fault(path: Path, delimiter: str, count: int, said: str) -> UserError:
     with open_regular(path, "table") as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
         csv.field_size_limit(2**31 - 1)
-        found = filter(None, csv.reader(text, delimiter=delimiter))
-        for number, cells in enumerate(found, 1):
-            if len(cells) != count:
+        rows = enumerate(csv.reader(text, delimiter=delimiter), 1)
+        found = ((number, cells) for number, cells in rows if cells)
+        for number, cells in found:
+            if len(cells) != width:
                 if next(found, None) is None:
                     check_closed(path, cells)
                 return UserError(
-                    f"{path}, row {number} has {len(cells)} cells, and the first row {count}; fix: "
+                    f"{path}, row {number} has {len(cells)} cells, and the first row {width}; fix: "
                     "put a cell with a delimiter, a line end or a quotation mark in quotes"
                 )
     return UserError(f"cannot read the table {path} ({said.splitlines()[0][:200]}); fix: check it")

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +157,15 @@ class Studies:
                 continue
             uid = str(header.SeriesInstanceUID)
             series[uid].append(path)
-            inside[path.parent].add(uid)
+            for folder in (path.parent, *path.parent.parents):
+                inside[folder].add(uid)
+                if folder == self._folder:
+                    break
             number = header.get("SeriesNumber")
             studies[str(header.get("StudyInstanceUID", ""))][uid] = int(number or 0)
             found[str(header.get("SOPInstanceUID", ""))] = (ImageRef(uri=file_uri(path)),)
         for uid, files in series.items():
-            found[uid] = (_series_ref(uid, files, inside[files[0].parent]),)
+            found[uid] = (_series_ref(uid, files, inside),)
         for study, each in studies.items():
             in_order = sorted(each, key=lambda uid: (each[uid], uid))
             found[study] = tuple(found[uid][0] for uid in in_order)
@@ -178,12 +181,13 @@ class Studies:
         return self._headers[ref.uri]
 
 
-def _series_ref(uid: str, files: Sequence[Path], beside: set[str]) -> ImageRef:
-    """A series: its folder; where there are others in that, by its label; or its one file."""
+def _series_ref(uid: str, files: Sequence[Path], inside: Mapping[Path, set[str]]) -> ImageRef:
+    """A series: the folder under which all its files are; where there are others in that, by its
+    label; or its one file."""
     if len(files) == 1:
         return ImageRef(uri=file_uri(files[0]))
-    folder = files[0].parent
-    label = None if beside == {uid} else hashed(uid)
+    folder = Path(os.path.commonpath([file.parent for file in files]))
+    label = None if inside[folder] == {uid} else hashed(uid)
     return ImageRef(uri=file_uri(folder), series=label)
 
 

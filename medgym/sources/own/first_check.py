@@ -111,19 +111,23 @@ def _split(source: TableSource, split: str, spec: str) -> SplitCheck:
     except UserError as error:
         return SplitCheck(spec, error=str(error))
     assert isinstance(found, RowCases)
-    seen: dict[str, bool] = {}
+    seen: dict[tuple[str, str | None], bool] = {}
     for ref in _images(found):
-        if ref.uri not in seen:
-            seen[ref.uri] = missing(ref)
+        if (ref.uri, ref.member) not in seen:
+            seen[ref.uri, ref.member] = missing(ref)
     return SplitCheck(
         spec,
         rows=len(found.rows),
         cases=len(found),
         dropped=found.dropped,
         images=len(seen),
-        lost=[str(file_path(uri)) for uri, is_missing in seen.items() if is_missing],
+        lost=[_path(*each) for each, is_missing in seen.items() if is_missing],
         first=found[0] if found else None,
     )
+
+
+def _path(uri: str, member: str | None) -> str:
+    return f"{file_path(uri)}" + ("" if member is None else f", {member}")
 
 
 def _images(found: RowCases[int]) -> Iterator[ImageRef]:

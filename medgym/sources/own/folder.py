@@ -25,7 +25,10 @@ SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "tes
 QUESTION = "Which of these does the image show?"
 OPTIONS = ("path", "question", "modality", "name")
 
-_OTHERS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".html", ".pdf", ".xlsx")
+_OTHERS = (
+    *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".html", ".pdf", ".xlsx"),
+    *(".db", ".ini"),  # what Windows leaves in folders of pictures
+)
 _SERIES = (".dcm", ".dicom")
 
 

@@ -82,8 +82,9 @@ class HfSource(Source):
             self._fetch(tables_only=False)  # its images are files
         images = self._options.get("images")
         inside = None if images is None else str(self.folder / images)
-        find = TableImages(rows, columns, ImageFolder(inside, files[0]).refs)
-        reader = RowReader(rows, columns, told, split, find)
+        finds = {path: ImageFolder(inside, path).refs for path in files}
+        found = TableImages(rows, columns, finds[files[0]], finds)
+        reader = RowReader(rows, columns, told, split, found)
         return cases_in(reader, rows, columns, split)
 
     def _fetch(self, *, tables_only: bool) -> Path:

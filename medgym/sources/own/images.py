@@ -1,8 +1,11 @@
 """The images that a cell of a table names: files of a folder, members of a zip, data URIs."""
 
 import os
+import posixpath
 import re
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from medgym.errors import UserError
@@ -15,6 +18,10 @@ from medgym.uris import SCHEME, file_path, file_uri
 
 _PLAIN = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[\w./-]+", re.ASCII)
 """A relative path without any character that a URI or the system reads in another way."""
+
+
+Find = Callable[[str, str], tuple[ImageRef, ...]]
+"""Gives the images that a cell of a column names."""
 
 
 class ImageFolder:
@@ -56,7 +63,7 @@ class ImageFolder:
         if cell.startswith(DATA):
             return (ImageRef(uri=cell),)
         try:
-            return tuple(self._ref(name, column) for name in items(cell))
+            return tuple(self._ref(name, column) for name in items(cell) if name.strip())
         except ValueError as error:
             said = str(error) if isinstance(error, RowFault) else "is no list"
             raise RowFault(f"the image {cell[:60]!r} (column {column!r}) {said}") from error
@@ -65,7 +72,7 @@ class ImageFolder:
         if "://" in name and not name.startswith(SCHEME):
             raise RowFault("is an address in the web, and nothing is fetched")
         if self._zip is not None:
-            return ImageRef(uri=self._zip, member=name)
+            return ImageRef(uri=self._zip, member=posixpath.normpath(name))
         return ImageRef(uri=self.uri(name))
 
     def uri(self, name: str) -> str:
@@ -85,26 +92,29 @@ class TableImages:
 
     Args:
         find: gives the images that a cell of a column names.
+        beside: what does so for the rows of one of several files, by its path.
     """
 
     def __init__(
-        self, rows: Rows, columns: Columns, find: Callable[[str, str], tuple[ImageRef, ...]]
+        self, rows: Rows, columns: Columns, find: Find, beside: Mapping[Path, Find] | None = None
     ) -> None:
         self._rows = rows
         self._names = columns.image
         self._find = find
+        self._beside = beside or {}
         held = [images for file in rows.files for images in file.images.values()]
         self._held = {(images.uri, images.column): images for images in held}
 
     def refs(self, row: int) -> tuple[ImageRef, ...]:
         """Those of a row."""
         file, own = self._rows.file_of(row)
+        find = self._beside.get(file.path, self._find)
         found: list[ImageRef] = []
         for name in self._names:
             if name in file.images:
                 found += file.images[name].refs(own)
             else:
-                found += self._find(self._rows.text(name, row), name)
+                found += find(self._rows.text(name, row), name)
         return tuple(found)
 
     named = refs
@@ -122,6 +132,19 @@ class TableImages:
 
 
 def missing(ref: ImageRef) -> bool:
-    """Whether an image is a file that is not there."""
+    """Whether an image is a file that is not there, or a member that its zip does not have."""
     path = file_path(ref.uri)
-    return path is not None and not path.exists()
+    if path is None:
+        return False
+    members = _members(path) if ref.member is not None else None
+    return not path.exists() if members is None else ref.member not in members
+
+
+@lru_cache(maxsize=4)
+def _members(path: Path) -> frozenset[str] | None:
+    """The names in a zip; None of another file."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return frozenset(file.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return None

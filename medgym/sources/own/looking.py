@@ -21,7 +21,9 @@ def look_at(rows: Rows, columns: Columns, told: "Told") -> Look | None:
 
     None where each row has to be looked at by itself: lists of options, boxes, accepted answers.
     """
-    if len(columns.options) == 1 or columns.region or columns.accepted or columns.type:
+    if len(columns.options) == 1 or len(columns.options) > len(LETTERS):
+        return None
+    if columns.region or columns.accepted or columns.type:
         return None
     if told.type not in (None, "open"):
         return None

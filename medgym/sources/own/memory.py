@@ -16,12 +16,16 @@ from medgym.errors import UserError
 from medgym.imaging.containers.members import DATA
 from medgym.imaging.study import ImageRef
 from medgym.sources.own.cases import RowReader, cases_of
+from medgym.sources.own.cell import RowFault
 from medgym.sources.own.columns import Columns
 from medgym.sources.own.table import check_known, described
 from medgym.uris import file_uri
 
 if TYPE_CHECKING:
     import datasets
+
+_KINDS = (ImageRef, Mapping, str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
+"""Of what `image_ref` makes an image, beside arrays."""
 
 _PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
@@ -107,10 +111,10 @@ class _Held:
         """A cell."""
         if self._last[0] != row:
             self._last = row, self._texts[row]
-        value = self._last[1].get(name)
+        value = _plain(self._last[1].get(name))
         if value is None:
             return ""
-        return value if isinstance(value, str) else json.dumps(value, default=str)
+        return value if isinstance(value, str) else json.dumps(value, default=_plain_text)
 
     def number(self, row: int) -> int:
         """The number of a row, from 0."""
@@ -129,15 +133,34 @@ class _Held:
         return tuple(image_ref(each) for each in self._pictures(row))
 
     def named(self, row: int) -> tuple[ImageRef, ...]:
-        """As many images as a row has; none is encoded."""
-        return tuple(ImageRef(uri=DATA) for _ in self._pictures(row))
+        """As many images as a row has; none is encoded.
+
+        Raises:
+            RowFault: one is of a kind of which no image can be made.
+        """
+        pictures = list(self._pictures(row))
+        named = " or ".join(map(repr, self._image))
+        for each in pictures:
+            if isinstance(each, _KINDS):
+                continue
+            if not hasattr(each, "__array__"):
+                raise RowFault(
+                    f"what is of type {type(each).__name__} is no image (column {named})"
+                )
+            try:
+                _picture(np.asarray(each))
+            except UserError as error:
+                raise RowFault(f"{str(error).partition('; fix')[0]} (column {named})") from error
+        return tuple(ImageRef(uri=DATA) for _ in pictures)
 
     def _pictures(self, row: int) -> Iterator[object]:
         values = self._rows[row] if self._image else {}
         for name in self._image:
             value = values.get(name)
             for each in value if isinstance(value, list | tuple) else [value]:
-                if each is not None:
+                if isinstance(each, Mapping) and not (each.get("bytes") or each.get("path")):
+                    continue
+                if not (_is_missing(each) or (isinstance(each, str | bytes) and not each)):
                     yield each
 
     def group(self, ref: ImageRef) -> str:
@@ -149,6 +172,25 @@ class _Held:
     def modality(self, ref: ImageRef) -> str | None:
         """It is not known."""
         return None
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a value is what programs have for none: None, or pandas' NaN, NaT and NA."""
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _plain(value: Any) -> Any:
+    """A value without the types of numpy, which JSON does not know; None for a missing one."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = float(str(value)) if isinstance(value, np.floating) else value.tolist()
+    return None if _is_missing(value) else value
+
+
+def _plain_text(value: Any) -> Any:
+    """What JSON has for a value inside another that it does not know."""
+    return _plain(value) if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
 def _names(rows: Any) -> Sequence[str]:

@@ -133,14 +133,19 @@ def _as_text(column: "pyarrow.Array") -> "pyarrow.Array":
                 for cell in cells]  # fmt: skip
         return pyarrow.array(said, pyarrow.string())
     if types.is_floating(column.type):  # what pandas has for a missing number is none
-        said = ["" if c is None or math.isnan(c) else _number(c) for c in column.to_pylist()]
+        cells, exact = column.to_pylist(), column.cast(pyarrow.string()).to_pylist()
+        said = [
+            "" if cell is None or math.isnan(cell) else _number(cell, text)
+            for cell, text in zip(cells, exact, strict=True)
+        ]
         return pyarrow.array(said, pyarrow.string())
     return pyarrow.compute.fill_null(column.cast(pyarrow.string()), "")
 
 
-def _number(value: float) -> str:
-    """A number as text; a whole one without a point, for missing cells make floats of integers."""
-    return str(int(value)) if value.is_integer() else repr(value)
+def _number(value: float, text: str) -> str:
+    """A number as text, with the digits that its own type has; a whole one without a point, for
+    missing cells make floats of integers."""
+    return str(int(value)) if value.is_integer() else text
 
 
 def _holds_images(kind: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgym.errors import UserError
 from medgym.files import open_regular
-from medgym.sources.arrow_rows import spooled
+from medgym.sources.arrow_rows import spooled, texts, where
 from medgym.sources.own import delimited
 from medgym.sources.own.parquet import ParquetImages, columns_of, text_batches
 
@@ -48,6 +48,7 @@ class TableFile:
         self.delimiter: str | None = None
         self._ending = ending = path.suffix.lower()
         self._table: pyarrow.Table | None = None
+        self._skipped: list[int] = []  # of each blank row, how many others are before it
         if ending not in ENDINGS:
             raise UserError(
                 f"{path} is no table that can be read; fix: name a file that ends in "
@@ -61,11 +62,12 @@ class TableFile:
         elif ending == ".parquet":
             self.images, self.names = columns_of(path)
         else:
-            self._table = _json_table(path, ending)
+            self._table = _json_table(path, ending, self._skipped)
             self.names = self._table.column_names
         # A spreadsheet shows the header as row 1.
         self._unit = "line" if ending == ".jsonl" else "row"
         self._first = 2 if self.delimiter else 1
+        self._may_be_unclosed = False
 
     def read(self, look: Look | None) -> "tuple[pyarrow.Table, NDArray[np.bool_] | None]":
         """The columns of text, and what `look` says of the rows."""
@@ -84,10 +86,13 @@ class TableFile:
             for _ in seen(table.to_batches()):
                 pass
         elif self.delimiter is not None:
-            table = _spooled(seen(delimited.batches(self.path, self.delimiter)), self.names)
+            whole = self._with_cells(delimited.batches(self.path, self.delimiter))
+            table = _spooled(seen(whole), self.names)
             if table.num_rows:
                 cells = table.slice(table.num_rows - 1).to_pylist()[0].values()
                 delimited.check_closed(self.path, list(cells))
+            if self._may_be_unclosed:
+                delimited.check_quotes(self.path, self.delimiter)
         else:
             table = _spooled(seen(text_batches(self.path, self.names)), self.names)
         if look is None:
@@ -97,9 +102,31 @@ class TableFile:
             found[images.absent] = False
         return table, found
 
+    def _with_cells(
+        self, batches: "Iterable[pyarrow.RecordBatch]"
+    ) -> "Iterator[pyarrow.RecordBatch]":
+        """The same without blank rows, which are none, but count where rows are numbered."""
+        import pyarrow.compute as compute
+
+        nothing, first = texts(""), 0
+        self._skipped, self._may_be_unclosed = [], False
+        for batch in batches:
+            self._may_be_unclosed |= delimited.may_be_unclosed(batch)
+            blank = compute.is_in(batch.column(0), value_set=nothing)
+            if compute.any(blank).as_py():
+                for column in batch.columns[1:]:
+                    blank = compute.and_(blank, compute.is_in(column, value_set=nothing))
+                for row in where(blank).tolist():
+                    self._skipped.append(first + row - len(self._skipped))
+                first += batch.num_rows
+                yield batch.filter(compute.invert(blank))
+            else:
+                first += batch.num_rows
+                yield batch
+
     def number(self, row: int) -> int:
         """The number of a row as places name it."""
-        return row + self._first
+        return row + self._first + bisect_right(self._skipped, row)
 
     def place(self, row: int) -> str:
         """Where a row is: `row 12 of questions.csv`."""
@@ -198,9 +225,9 @@ class _NewName(Exception):
     """A line has a key that none of those before it has."""
 
 
-def _json_table(path: Path, ending: str) -> "pyarrow.Table":
+def _json_table(path: Path, ending: str, skipped: list[int]) -> "pyarrow.Table":
     def objects() -> Iterator[dict[str, Any]]:
-        return _lines(path) if ending == ".jsonl" else _listed(path)
+        return _lines(path, skipped) if ending == ".jsonl" else _listed(path)
 
     names = dict.fromkeys(name for found in islice(objects(), _BATCH) for name in found)
     while True:
@@ -234,7 +261,8 @@ def _json_batches(
         yield batch()
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path, skipped: list[int]) -> Iterator[dict[str, Any]]:
+    skipped.clear()
     with open_regular(path, "table") as stream:
         for number, line in enumerate(stream, start=1):
             try:
@@ -244,6 +272,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path} is not UTF-8: line {number}; fix: save it as UTF-8"
                 ) from error
             if not text.strip():
+                skipped.append(number - 1 - len(skipped))
                 continue
             yield _object(text, f"{path}, line {number}")
 

@@ -142,9 +142,10 @@ def splits_in(rows: Rows, columns: Columns) -> tuple[str, ...]:
         )
     splits = tuple(dict.fromkeys(each.strip() for each in found))
     if "" in splits:
-        row = pyarrow.compute.index(rows.table.column(name), "").as_py()
+        blank = next(each for each in found if not each.strip())
+        row = pyarrow.compute.index(rows.table.column(name), blank).as_py()
         raise UserError(
-            f"{rows.place(max(row, 0))} has no split (column {name!r}); fix: write one, or split=- "
+            f"{rows.place(row)} has no split (column {name!r}); fix: write one, or split=- "
             "for a table without splits"
         )
     return splits or (WHOLE,)

@@ -3,19 +3,21 @@
     python tests/serving/make_model.py FOLDER
     VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve FOLDER/base --served-model-name base \\
         --enable-scale-out --logprobs-mode processed_logprobs --enable-lora --max-loras 8 \\
-        --no-enable-chunked-prefill ...
+        --no-enable-chunked-prefill --enable-auto-tool-choice --tool-call-parser hermes ...
     MEDGYM_VLLM_URL=http://127.0.0.1:8000/v1 python -m pytest tests/agents/test_openai_vllm.py
 
 The reference is transformers in this process.
 """
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import torch
@@ -27,7 +29,7 @@ from medgym.agents.rendering import Prompt
 from medgym.cases import open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError
-from medgym.messages import Message
+from medgym.messages import Message, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
 from medgym.storage.adapters import Samplers, publish
@@ -283,3 +285,25 @@ def test_an_adapter_for_another_base_is_one_line(
             policy.with_adapter(f"{name}-1", folder)
     assert sorted(policy._endpoint.wait(served_models(policy._endpoint)) or {}) == ["base"]
     assert asyncio.run(policy.act(conversations()[0], GREEDY)).text
+
+
+def test_native_tools_are_called_and_answered_with_images() -> None:
+    """The server lists the tools, parses the calls, and shows the images of their results."""
+    said = render_call("zoom", {"view": 0, "box": [0, 0, 500, 500]})
+    extra = json.dumps({"structured_outputs": {"choice": [said]}})  # the model was not taught it
+    policy = load_policy(f"openai:{URL}?tools=native&extra={quote(extra)}#base")
+    assert isinstance(policy, OpenAIPolicy)
+    try:
+        asyncio.run(policy.check())
+    except UserError as error:
+        if "--tool-call-parser" in str(error):
+            pytest.skip("the server parses no calls")
+        raise
+    rules = Rules(tools=load_tools(["zoom"]), max_turns=3, view_size=64)
+    case = open_cases(CASES)[:1]
+    (played,) = collect(case, policy, rules, sampling=Sampling(temperature=0, max_tokens=120))
+    policy.close()
+    assert played.failure is None
+    assert (played.kind, played.calls, played.faults) == ("text", ("zoom",) * 3, ())
+    assert [node.text for node in played.nodes if node.role == "assistant"] == [said] * 3
+    assert all(node.images for node in played.nodes if node.role == "tool")

@@ -73,7 +73,7 @@ def test_a_stored_run_is_scored_again_as_it_was(runs: Path, capsys: Capture) -> 
     found = json.loads(capsys.readouterr().out)["benchmarks"][""]
     results = json.loads((runs / "prior" / "results.json").read_text())
     (policy,) = results["policies"].values()
-    assert found["accuracy"] == policy["sampled"]["accuracy"]
+    assert found["accuracy"] == policy["greedy"]["accuracy"]
 
 
 def test_runs_are_listed_with_their_figures(runs: Path, capsys: Capture) -> None:
@@ -86,5 +86,5 @@ def test_runs_are_listed_with_their_figures(runs: Path, capsys: Capture) -> None
     assert found["broken"]["status"] == "unreadable"
     assert main(["runs", str(runs)]) == 0
     out = capsys.readouterr().out
-    assert "scripted:oracle, sampled" in out
+    assert "scripted:oracle, greedy" in out
     assert main(["runs", str(runs / "nowhere")]) == 2

@@ -46,9 +46,9 @@ def test_json_has_the_same_figures_and_nothing_else(capsys: Capture) -> None:
     assert (told["seed"], told["tools"], told["rubric"], told["judge"]) == (
         0, ["zoom"], "outcome", "vqa",
     )  # fmt: skip
-    assert told["sampling"] == {"temperature": 1.0, "top_p": 1.0, "max_tokens": 512}
+    assert told["sampling"] == {"temperature": 0.0, "top_p": 1.0, "max_tokens": 512}
     assert told["view_size"] == 64
-    found = told["policies"]["scripted:prior"]["sampled"]
+    found = told["policies"]["scripted:prior"]["greedy"]
     assert found["scorers"] == {"choice": "3"}
     assert found["accuracy"]["n"] == 12
     assert found["accuracy"]["low"] <= found["accuracy"]["value"] <= found["accuracy"]["high"]
@@ -56,7 +56,7 @@ def test_json_has_the_same_figures_and_nothing_else(capsys: Capture) -> None:
 
 
 def test_a_run_folder_keeps_what_was_played(tmp_path: Path, capsys: Capture) -> None:
-    words = [*ASKED, "scripted:random", "--greedy", "--no-tools", "--seed", "4", "--json"]
+    words = [*ASKED, "scripted:random", "--no-tools", "--seed", "4", "--json"]
     assert main([*words, "--out", str(tmp_path / "a")]) == 0
     printed = json.loads(capsys.readouterr().out)
     folder = RunFolder.open(tmp_path / "a")
@@ -111,7 +111,7 @@ def test_a_consultation_has_a_line_for_each_role(tmp_path: Path, capsys: Capture
     ]
     assert main([*asked, "--json"]) == 0
     (policy,) = json.loads(capsys.readouterr().out)["policies"].values()
-    roles = policy["sampled"]["roles"]
+    roles = policy["greedy"]["roles"]
     assert roles["attending"]["right"]["n"] == 4
 
 
@@ -211,7 +211,7 @@ def test_repeats_give_pass_at_k(capsys: Capture, tmp_path: Path) -> None:
     words = [*ASKED, "scripted:random", "--repeats", "3", "--limit", "5"]
     assert main([*words, "--json", "--out", str(tmp_path / "a")]) == 0
     (policy,) = json.loads(capsys.readouterr().out)["policies"].values()
-    found = policy["sampled"]
+    found = policy["sampled"]  # greedy ones would all be the same
     assert found["accuracy"]["n"] == 15
     assert {"pass@1", "pass@2", "pass@3", "majority@3"} <= set(found["metrics"])
     assert found["metrics"]["pass@1"] == pytest.approx(found["accuracy"]["value"])
@@ -235,7 +235,7 @@ def test_an_episode_that_failed_is_no_wrong_answer(
     words = [*ASKED, "scripted:oracle", "--json", "--out"]
     assert main([*words, str(tmp_path / "a"), "--fail-above", "0.5"]) == 0
     (policy,) = json.loads(capsys.readouterr().out)["policies"].values()
-    found = policy["sampled"]
+    found = policy["greedy"]
     assert found["accuracy"]["value"] == 1.0
     failed = found["failed"]
     assert 0 < len(failed) <= 6

@@ -75,3 +75,12 @@ def test_what_is_not_there_is_dropped_and_named(studies: Path) -> None:
         open_cases(f"dicom,path={studies}:all")
     with pytest.raises(UserError, match="there is no folder nowhere of studies"):
         open_cases("dicom,path=nowhere,questions=x.csv:all")
+
+
+def test_a_series_that_lies_in_several_folders_is_whole(studies: Path) -> None:
+    (studies / "study 1/more").mkdir()
+    (studies / "study 1/1-1.dcm").rename(studies / "study 1/more/1-1.dcm")
+    (studies / "study 2/more").mkdir()
+    (studies / "study 1/2-1.dcm").rename(studies / "study 2/more/2-1.dcm")
+    for case in asked(studies, f"{UID}21", f"{UID}22"):
+        assert open_study(case.images[0]).planes["axial"].count == 2

@@ -158,3 +158,13 @@ def test_what_is_no_set_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises((UserError, RunError), match=said):
             open_cases(spec)
+
+
+def test_images_lie_beside_the_file_that_names_them(tmp_path: Path) -> None:
+    folders = [tmp_path / "train" / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        line = '{"file_name": "1.png", "question": "Is it?", "answer": "yes"}'
+        (folder / "metadata.jsonl").write_text(line)
+    cases = open_cases(f"hf,path={tmp_path}:train")
+    assert [case.images[0].uri for case in cases] == [(f / "1.png").as_uri() for f in folders]

@@ -97,3 +97,31 @@ def test_what_is_no_row_is_refused() -> None:
         medgym.cases_from_rows(ROWS, answer="x")
     with pytest.raises(UserError, match="unknown option of the source rows 'colour'"):
         medgym.cases_from_rows(ROWS, colour="x")
+
+
+def test_values_of_numpy_and_missing_ones_are_what_they_look_like() -> None:
+    rows = [
+        {**ROWS[0], "options": np.array(["a", "b"], object), "answer": np.int64(1)},
+        {**ROWS[0], "options": [None, "b"], "answer": float("nan")},
+    ]
+    cases = medgym.cases_from_rows(rows, gold="index")
+    assert [case.answer for case in cases] == ["b"]
+    assert [reason for _, reason in cases.dropped] == ["the answer is blank (column 'answer')"]
+    plain = {"image": GREY, "question": "How many?"}
+    numbers = medgym.cases_from_rows([{**plain, "answer": np.float32(2.5)}])
+    assert [(case.answer, case.answer_type) for case in numbers] == [("2.5", "number")]
+
+
+def test_what_is_no_image_costs_its_row() -> None:
+    wrong = [7, np.zeros((2, 3, 4, 5)), np.zeros((4, 4), np.int64), float("nan"), {"bytes": None}]
+    cases = medgym.cases_from_rows(
+        [ROWS[0], *({**ROWS[0], "image": each} for each in wrong)], gold="index"
+    )
+    assert [len(case.images) for case in cases] == [1]
+    assert [reason.split(" ")[:3] for _, reason in cases.dropped] == [
+        ["what", "is", "of"],
+        ["cannot", "make", "an"],
+        ["cannot", "make", "an"],
+        ["it", "has", "no"],
+        ["it", "has", "no"],
+    ]

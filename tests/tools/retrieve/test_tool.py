@@ -156,6 +156,11 @@ def test_a_passage_about_the_case_is_withheld(played: Case, tmp_path: Path) -> N
     assert result.text == "[1] Nodules: a nodule is round"
 
 
+def test_a_part_of_a_file_of_cases_makes_a_corpus(tmp_path: Path) -> None:
+    write_cases([case("harmless", picture(tmp_path / "harmless.png", 99))], tmp_path / "c.jsonl")
+    assert Retrieve(corpus=f"{tmp_path / 'c.jsonl'}[:1]").corpus
+
+
 def test_cases_of_the_training_split_alone_make_a_corpus() -> None:
     for split in ("validation", "test"):
         with pytest.raises(UserError, match="fix: name SOURCE:train"):

@@ -164,6 +164,13 @@ def test_two_images_of_one_file_are_two(tmp_path: Path) -> None:
     assert run.overlaps == ()
 
 
+def test_a_file_of_cases_may_have_brackets_in_its_name(tmp_path: Path) -> None:
+    file = str(tmp_path / "mine [1].jsonl")
+    write_cases([CASE], file)
+    with pytest.raises(UserError, match=r"shares 1 of its 1 cases with"):
+        check(run_of(tmp_path, file, f"{file}[:1]"))
+
+
 def test_an_empty_group_is_nobodys(tmp_path: Path) -> None:
     cases = [
         stored(tmp_path, name, shade).model_copy(update={"group": ""})

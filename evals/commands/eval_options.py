@@ -1,0 +1,34 @@
+"""Options of `medgym eval` for models that were not trained here, and for how it samples."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Prompt = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        metavar="FILE|TEXT",
+        help="A system prompt that stands before medgym's instructions.",
+    ),
+]
+Prices = Annotated[
+    Path | None,
+    typer.Option(
+        "--prices", metavar="FILE.toml", help="Prices per million tokens; shows the cost."
+    ),
+]
+GreedyTemperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        min=0.0,
+        help="Sampling temperature; by default 0 (greedy), with --repeats 1.",
+    ),
+]
+
+
+def temperature_of(given: float | None, repeats: int) -> float:
+    """Greedy by default, except where several episodes of a case are to differ."""
+    return given if given is not None else 0.0 if repeats == 1 else 1.0

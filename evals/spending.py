@@ -1,0 +1,195 @@
+"""What an evaluation took: the tokens of all requests and, with a file of prices, their cost."""
+
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medgym.consultation.team import Team
+from medgym.errors import UserError
+from medgym.messages import Usage
+from medgym.policy import Policy
+from medgym.spec import split_spec
+from medgym.trajectory import Trajectory
+
+PER = 1_000_000
+"""Tokens that a price is of."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a million tokens cost, in whatever currency."""
+
+    input: float
+    output: float
+
+    def of(self, usage: Usage) -> float:
+        """The cost of some tokens."""
+        cost = usage.prompt_tokens * self.input + usage.completion_tokens * self.output
+        return cost / PER
+
+
+def read_prices(path: Path) -> dict[str, Price]:
+    """The price of each model: tables of `input` and `output`.
+
+    Raises:
+        UserError: the file cannot be read, or holds something else.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"the prices in {path} cannot be read ({error}); fix: check it") from error
+    prices = {}
+    for model, table in tables.items():
+        values = list(table.values()) if isinstance(table, dict) else []
+        is_price = all(
+            type(value) in (int, float) and 0 <= value < math.inf for value in values
+        ) and isinstance(table, dict)
+        if not is_price or table.keys() != {"input", "output"}:
+            raise UserError(
+                f"{path} has no price for {model!r}; fix: write a table "
+                f'["{model}"] with input = and output =, per million tokens'
+            )
+        prices[model] = Price(float(table["input"]), float(table["output"]))
+    if not prices:
+        raise UserError(
+            f'{path} has no prices; fix: write a table ["MODEL"] with input = and output =, per '
+            "million tokens"
+        )
+    return prices
+
+
+def price_of(spec: str, prices: Mapping[str, Price]) -> Price | None:
+    """The price of a policy: under its spec, or under the name of its model."""
+    _, rest, adapter = split_spec(spec)
+    model = rest.partition("#")[2]
+    return next((prices[name] for name in (spec, adapter or "", model) if name in prices), None)
+
+
+def require_price(policy: Policy, path: Path) -> dict[str, Price]:
+    """The prices in a file, which has one for a policy; of a consultation the roles have theirs.
+
+    Raises:
+        UserError: it has none.
+    """
+    prices = read_prices(path)
+    if not isinstance(policy, Team) and price_of(policy.spec, prices) is None:
+        model = policy.spec.partition("#")[2] or policy.spec
+        raise UserError(
+            f"{path} has no price for {model}; fix: add a table "
+            f'["{model}"] with input = and output =, per million tokens'
+        )
+    return prices
+
+
+def usage_of(trajectory: Trajectory) -> Usage | None:
+    """The tokens of all requests of a part that one policy played; None where they are not known.
+
+    They are those that the server counted, else those that the trajectory holds. Each request reads
+    the conversation again.
+    """
+    if trajectory.prompt_tokens is not None and trajectory.completion_tokens is not None:
+        return Usage(trajectory.prompt_tokens, trajectory.completion_tokens)
+    if trajectory.kind == "text" or not trajectory.nodes:
+        return None
+    held = prompt = completion = 0
+    for node in trajectory.nodes:
+        if node.role == "assistant":
+            prompt += held
+            completion += len(node.token_ids)
+        held += len(node.token_ids)
+    return Usage(prompt, completion)
+
+
+@dataclass
+class Spending:
+    """What some episodes took so far.
+
+    Attributes:
+        prices: of models; empty where no cost is wanted.
+        prompt_tokens, completion_tokens: of all requests whose tokens are known.
+        episodes, counted: all parts that policies played, and those whose tokens are known.
+        cost: of those that have a price. unpriced: policies without one.
+        by_server: whether a server counted them.
+    """
+
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    episodes: int = 0
+    counted: int = 0
+    cost: float = 0.0
+    unpriced: set[str] = field(default_factory=set)
+    by_server: bool = False
+
+    @classmethod
+    def of(cls, trajectories: Iterable[Trajectory], prices: Mapping[str, Price]) -> "Spending":
+        """What these episodes took."""
+        spent = cls(prices)
+        for trajectory in trajectories:
+            spent.add(trajectory)
+        return spent
+
+    def add(self, trajectory: Trajectory) -> None:
+        """Count an episode, or all parts of a consultation."""
+        for _, part in trajectory.parts():
+            self.episodes += 1
+            usage = usage_of(part)
+            if usage is None:
+                continue
+            self.counted += 1
+            self.by_server = self.by_server or part.prompt_tokens is not None
+            self.prompt_tokens += usage.prompt_tokens
+            self.completion_tokens += usage.completion_tokens
+            if self.prices:
+                price = price_of(part.policy, self.prices)
+                if price is None:
+                    self.unpriced.add(part.policy)
+                else:
+                    self.cost += price.of(usage)
+
+    @property
+    def known_cost(self) -> float | None:
+        """The cost; None where there are no prices, or one is missing."""
+        return self.cost if self.prices and not self.unpriced else None
+
+    @property
+    def said(self) -> bool:
+        """Whether it is to be told: a server counted the tokens, or there are prices."""
+        return bool(self.counted) and (self.by_server or bool(self.prices))
+
+    def figures(self) -> dict[str, int | float | None]:
+        """The figures beside a progress bar."""
+        tokens = self.prompt_tokens + self.completion_tokens
+        return {"tokens": tokens if self.said else None, "cost": self.known_cost}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The figures as rows of a table."""
+        if not self.said:
+            return []
+        some = self.counted < self.episodes
+        of = f" (of {self.counted:,} of {self.episodes:,} episodes)" if some else ""
+        rows = [
+            ("tokens read", f"{self.prompt_tokens:,}{of}"),
+            ("tokens written", f"{self.completion_tokens:,}{of}"),
+        ]
+        if self.unpriced:
+            rows.append(("cost", f"not known: no price for {', '.join(sorted(self.unpriced))}"))
+        elif self.prices:
+            rows.append(("cost", f"{self.cost:.4g}{of}"))
+        return rows
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as `results.json` holds them; empty where there is nothing to tell."""
+        if not self.said:
+            return {}
+        found: dict[str, Any] = {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "episodes": self.counted,
+        }
+        if self.prices:
+            found["cost"] = self.known_cost
+        return {"usage": found}
