@@ -102,6 +102,12 @@ class _Held:
         if select is not None:  # of a `datasets.Dataset`: without its images, which it decodes
             texts = {each for kind, some in columns.items() if kind != "image" for each in some}
             self._texts = select(sorted(texts))
+        features = getattr(rows, "features", None) or {}
+        self._labels: dict[str, list[str]] = {
+            each: feature.names
+            for each, feature in features.items()
+            if type(feature).__name__ == "ClassLabel"
+        }
         self._last: tuple[int, Mapping[str, Any]] = (-1, {})
 
     def __len__(self) -> int:
@@ -112,6 +118,8 @@ class _Held:
         if self._last[0] != row:
             self._last = row, self._texts[row]
         value = _plain(self._last[1].get(name))
+        if isinstance(value, int) and name in self._labels:  # datasets has -1 for no label
+            value = self._labels[name][value] if value >= 0 else None
         if value is None:
             return ""
         return value if isinstance(value, str) else json.dumps(value, default=_plain_text)

@@ -100,8 +100,9 @@ def text_batches(path: Path, names: list[str]) -> "Iterator[pyarrow.RecordBatch]
 
     try:
         with _opened(path) as file:
+            labels = _labels(file.schema_arrow)
             for batch in file.iter_batches(_BATCH, columns=names):
-                columns = [_as_text(batch.column(name)) for name in names]
+                columns = [_as_text(batch.column(name), labels.get(name)) for name in names]
                 yield pyarrow.RecordBatch.from_arrays(columns, names=names)
     except (pyarrow.ArrowException, OSError) as error:
         raise _broken(path, error) from error
@@ -120,11 +121,29 @@ def _broken(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} is no whole Parquet file ({said}); fix: copy it again")
 
 
-def _as_text(column: "pyarrow.Array") -> "pyarrow.Array":
+def _labels(schema: "pyarrow.Schema") -> dict[str, list[str]]:
+    """The names of the classes of each column that `datasets` has written as their numbers."""
+    try:
+        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = said["info"]["features"].items()
+        return {
+            name: [str(each) for each in feature["names"]]
+            for name, feature in features
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def _as_text(column: "pyarrow.Array", labels: list[str] | None = None) -> "pyarrow.Array":
     import pyarrow
     import pyarrow.compute
     from pyarrow import types
 
+    if labels is not None and types.is_integer(column.type):
+        said = ["" if n is None or n < 0 else labels[n] if n < len(labels) else str(n)
+                for n in column.to_pylist()]  # fmt: skip
+        return pyarrow.array(said, pyarrow.string())
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if types.is_nested(column.type):

@@ -125,3 +125,16 @@ def test_what_is_no_image_costs_its_row() -> None:
         ["it", "has", "no"],
         ["it", "has", "no"],
     ]
+
+
+def test_the_number_of_a_class_is_its_name(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    text, names = datasets.Value("string"), datasets.ClassLabel(names=["cyst", "nodule"])
+    features = datasets.Features({"image": text, "question": text, "answer": names})
+    rows = {"image": ["a.png"] * 3, "question": ["What?"] * 3, "answer": [1, 0, -1]}
+    found = datasets.Dataset.from_dict(rows, features=features)
+    found.to_parquet(tmp_path / "rows.parquet")
+    table = medgym.open_cases(f"table,path={tmp_path / 'rows.parquet'}:all")
+    for cases in (medgym.cases_from_rows(found), table):
+        assert [case.answer for case in cases] == ["nodule", "cyst"]
+        assert len(cases.dropped) == 1
