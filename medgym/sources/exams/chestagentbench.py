@@ -27,7 +27,8 @@ _MARKS = (
     re.compile(r"^[ \t]*([A-J])[.:][ \t]*", re.MULTILINE),
     re.compile(r"(?<=\s)\(?([A-J])\)[ \t]+"),
 )
-"""How the options of a question begin: on lines of their own, or else in one line."""
+"""How the options of a question begin: on lines of their own, or else in one line, after a sentence
+that ends: "(A) the arrow" may be a part of one."""
 
 _FIGURE = re.compile(r"figure_(\w+)\.\w+")
 
@@ -119,7 +120,8 @@ def cut_options(text: str) -> tuple[str, tuple[str, ...]]:
             text[each.end() : end].strip() for each, end in zip(found, ends, strict=True)
         )
         question = text[: found[0].start()].strip()
-        if question and all(options):
+        ends_before = mark is not _MARKS[-1] or question.endswith((".", "?", ":", "!"))
+        if question and all(options) and ends_before:
             return question, options
     return text, ()
 

@@ -96,3 +96,9 @@ def test_a_fetched_copy_is_read(hub: Hub, folder: Path) -> None:
     cases = fetched_cases(hub, "chestagentbench", folder, "test", folder / "data")
     assert [len(case.images) for case in cases] == [1, 2, 2]
     assert fixtures.grey(cases[1].images[1]) == 99
+
+
+def test_letters_within_a_sentence_are_no_options() -> None:
+    text = "What do (A) the arrow and (B) the circle show?"
+    assert cut_options(text) == (text, ())
+    assert cut_options("Which? A) a B) b") == ("Which?", ("a", "b"))
