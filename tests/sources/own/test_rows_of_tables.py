@@ -76,7 +76,7 @@ def test_a_letter_of_a_blank_option_is_said_to_be_one(tmp_path: Path) -> None:
     path = table(tmp_path, "image,question,A,B,C,answer\na,?,x,,y,B\na,?,x,,y,C\n")
     cases = cases_of(path, gold="letter")
     assert [case.answer for case in cases] == ["y"]
-    assert "names a blank option" in cases.dropped[0].reason
+    assert "names a blank option" in cases.dropped[0][1]
 
 
 def test_more_options_than_letters_cost_the_row(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_more_options_than_letters_cost_the_row(tmp_path: Path) -> None:
     ]
     cases = cases_of(table(tmp_path, "\n".join(",".join(line) for line in lines)))
     assert [case.options for case in cases] == [("0", "1")]
-    assert "it has 27 options" in cases.dropped[0].reason
+    assert "it has 27 options" in cases.dropped[0][1]
 
 
 def test_a_number_of_parquet_has_the_digits_of_its_type(tmp_path: Path) -> None:
