@@ -377,23 +377,23 @@ def test_rollout_fills_a_run_folder_and_repeats(run: Run, tmp_path: Path) -> Non
 
 
 def test_the_check_of_phantoms_passes(run: Run) -> None:
-    status, out, _ = run("cases", "check", "phantom", "--n", "8", "--no-probe", "--json")
+    status, out, _ = run("cases", "check", "phantom:test", "--n", "8", "--no-probe", "--json")
     assert status == 0
-    rows = json.loads(out)
+    rows = json.loads(out)["checks"]
     assert {"pass", "warn"} >= {row["verdict"] for row in rows}
     assert {"check", "verdict", "figure", "fix"} == rows[0].keys()
 
 
 def test_a_check_that_fails_is_exit_status_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from medgym.sources.phantom import check as phantom_check
+    from medgym.case_checks.report import CheckReport, CheckRow
+    from medgym.sources.phantom import checked
 
-    row = phantom_check.CheckRow("the sky", "fail", "green", "paint it")
-    monkeypatch.setattr(
-        phantom_check, "check_phantoms", lambda *_, **__: phantom_check.CheckReport((row,))
-    )
-    status, out, err = run("cases", "check", "phantom", "--n", "1")
-    assert (status, out) == (1, "fail  the sky: green; fix: paint it\n")
-    assert err == "medgym: 1 of 1 checks failed, the first: the sky; fix: paint it\n"
+    row = CheckRow("the sky", "fail", "green", "paint it")
+    monkeypatch.setattr(checked, "check_phantoms", lambda *_, **__: CheckReport((row,)))
+    status, out, err = run("cases", "check", "phantom:test", "--n", "1")
+    assert status == 1
+    assert "fail  the sky: green; fix: paint it\n" in out
+    assert "checks failed, the first: the sky: green; fix: paint it\n" in err
 
 
 # What it is asked wrongly: one line that names the thing and the fix, exit status 2.
@@ -421,7 +421,7 @@ WRONG = {
     "split": (("cases", "phantom:tst"), "unknown split of phantom 'tst'; did you mean 'test'"),
     "spec": (("cases", "x"), "cannot read the cases 'x'; write SOURCE:SPLIT"),
     "no split": ((*PHANTOM[:1], "phantom", *PHANTOM[2:], "scripted:oracle"), "name no split; fix"),
-    "csv": (("cases", "own.csv"), "cannot read cases from own.csv; what can be read are .jsonl"),
+    "csv": (("cases", "own.csv"), "no such table: own.csv; fix: check the path"),
     "no case": ((*PHANTOM[:1], "phantom:test[5:5]", *PHANTOM[2:], "scripted:oracle"), "no case; f"),
     "case": ((*PHANTOM, "scripted:oracle", "--case", "x"), "no case 'x' among these; fix"),
     "view": ((*PHANTOM, "scripted:oracle", "--view-size", "448"), "only at a view_size of 32, 64"),

@@ -1,4 +1,4 @@
-"""Fingerprints kept in a file, so that a check that was interrupted goes on where it stopped.
+"""Fingerprints kept in a file, so that an interrupted check resumes.
 
 A fingerprint of an image file is kept with the file's size and time of change: one that changed is
 read again. One of an image that a source draws is kept until the check is done, since nothing says

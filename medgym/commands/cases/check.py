@@ -42,7 +42,7 @@ def check(
 ) -> None:
     """Check cases: that they can be scored, that images open, and that no split leaks into another.
 
-    A check that was interrupted goes on where it stopped. Exit status 1 where a check fails.
+    The same command resumes an interrupted check. Exit status 1 where a check fails.
 
     Example: medgym cases check phantom --n 100
     """
