@@ -37,6 +37,6 @@ def asked_view_size(cases: CaseList) -> int | None:
             return None
         try:
             return max(open_image(image).view_sizes or (0,))
-        except UserError:  # it is unreadable, which costs its case alone
+        except UserError:  # it is unreadable, which costs only its case
             continue
     return None

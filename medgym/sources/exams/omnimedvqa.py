@@ -2,8 +2,8 @@
 
 What was ambiguous, and how it is decided here:
 
-- No split is published. The source offers one, `all`: every item whose image is shipped. Whoever
-  needs a part for training has to draw it by `group`, which is the image.
+- No split is published. The source offers one, `all`: every item whose image is shipped. A
+  part for training has to be drawn by `group`, which is the image.
 - Items of restricted data sets name images that are not shipped. They are dropped, and counted.
 - `option_C` and `option_D` may be absent: items have two, three or four options.
 - `gt_answer` is a text. It is compared with the options as a text; where two options are equal, any
