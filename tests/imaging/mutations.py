@@ -298,7 +298,7 @@ def opened(path: Path) -> str | None:
 
 
 def played(paths: dict[str, Path], out: Path) -> tuple[dict[str, str], list[str]]:
-    """Plays a run over all; returns what failed by case, and which were played."""
+    """Plays a run over all; returns what cannot be read by case, and which were played."""
     from medgym import collect
     from medgym.cases import Case
     from medgym.episode import Rules
@@ -325,7 +325,9 @@ def played(paths: dict[str, Path], out: Path) -> tuple[dict[str, str], list[str]
     folder = RunFolder.create(out, "")
     ended = list(collect(cases, "scripted:prior", rules, out=folder))
     assert len(ended) == len(cases)
-    return dict(folder.manifest["failed"]), [each.case_id for each in folder.trajectories]
+    failed = {each.case_id: each.failure for each in ended if each.failure is not None}
+    assert folder.manifest["unreadable"]["count"] == len(failed)
+    return failed, [each.case_id for each in folder.trajectories]
 
 
 def _most_resident() -> int:
@@ -358,7 +360,8 @@ def main() -> None:
     crafted = len(_crafted())
     some = {name: path for place, (name, path) in enumerate(paths.items())
             if place < crafted or place % 6 == 0}  # fmt: skip
-    whole = {f"whole-{name}": good / name for name in originals()}
+    # A run most of whose cases cannot be read is refused, so there are several of each whole file.
+    whole = {f"whole{copy or ''}-{name}": good / name for copy in range(6) for name in originals()}
     failed, ended = played(some | whole, folder / "run")
     after = _most_resident()
     print(json.dumps({"said": said, "most": most, "before": before, "after": after,

@@ -134,7 +134,7 @@ def test_what_a_file_says_reaches_no_policy_record_page_or_list(
     assert not traces_in("\n".join(spy.shown))
     assert not traces_in("\n".join(failed)), failed
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert len(manifest["failed"]) == 4
+    assert manifest["unreadable"]["count"] == 4
 
     assert main(["view", "run"]) == 0
     assert main(["cases", "cases.jsonl", "--gold"]) == 0
