@@ -226,4 +226,6 @@ def test_whatever_a_run_holds(
 
 
 def content(trajectory: Trajectory) -> object:
-    return trajectory.case_id, tuple(node.token_ids for node in trajectory.nodes)
+    return trajectory.case_id, tuple(
+        (node.token_ids, tuple(use.sha256 for use in node.images)) for node in trajectory.nodes
+    )
