@@ -79,3 +79,14 @@ def test_members_that_a_zip_lacks_are_missing(tmp_path: Path, capsys: Capture) -
     assert main(["cases", "new", str(path), f"images={tmp_path / 'scans.zip'}"]) == 0
     out = capsys.readouterr().out
     assert f"  1 of 2 images are not there:\n  {tmp_path}/scans.zip, in/lost.png\n" in out
+
+
+def test_images_that_are_all_elsewhere_are_looked_for_in_another_folder(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("image,question,answer\na.png,Q?,yes\nb.png,Q?,no\n")
+    assert main(["cases", "new", str(path)]) == 0
+    assert "  fix: name the folder that holds them, such as images=scans\n" in (
+        capsys.readouterr().out
+    )

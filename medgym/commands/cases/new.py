@@ -122,3 +122,5 @@ def _print_split(name: str, split: "SplitCheck") -> None:
     for lost in split.lost[:MOST]:
         other = beside(lost)
         print(f"  {safe_line(lost)}{safe_line(f' (there is {other})') if other else ''}")
+    if len(split.lost) == split.images > 1:
+        print("  fix: name the folder that holds them, such as images=scans")
