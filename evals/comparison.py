@@ -121,7 +121,7 @@ def _compared(benchmark: str, pairs: Sequence[Pair], lenient: bool, seed: int) -
             f"no case{f' of {benchmark}' if benchmark else ''} could be played in both; fix: "
             "remove the cause (medgym runs names it) and evaluate again"
         )
-    groups = [(outcome.source, outcome.group) for outcome, _ in counted]
+    groups = [outcome.unit for outcome, _ in counted]
     right = [tuple(is_right(outcome, lenient) for outcome in pair) for pair in counted]
     gained = [p for p, (a, b) in zip(counted, right, strict=True) if b and not a]
     lost = [p for p, (a, b) in zip(counted, right, strict=True) if a and not b]

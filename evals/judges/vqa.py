@@ -123,8 +123,9 @@ def _is_left_out(failure: str) -> bool:
 
 
 def groups_of(cases: Iterable[Case]) -> list[tuple[str, str]]:
-    """To whom each case belongs: cases of one group are not independent."""
-    return [(case.source, case.group) for case in cases]
+    """To whom each case belongs: cases of one group are not independent. One without a group is
+    independent of all others."""
+    return [(case.source, case.group or case.id) for case in cases]
 
 
 def _of_all(

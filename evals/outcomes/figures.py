@@ -26,7 +26,7 @@ def summary(outcomes: Sequence[CaseOutcome]) -> dict[str, Any]:
     return {
         "episodes": len(outcomes),
         "cases": len({each.case for each in outcomes}),
-        "groups": len({(each.source, each.group) for each in outcomes}),
+        "groups": len({each.unit for each in outcomes}),
         "accuracy": accuracy(outcomes, lenient=False).as_dict(),
         LENIENT: accuracy(outcomes, lenient=True).as_dict(),
         **{name: rate.as_dict() for name, rate in open_figures(outcomes).items()},
@@ -41,7 +41,7 @@ def accuracy(outcomes: Sequence[CaseOutcome], *, lenient: bool) -> Rate:
     counted = [each for each in outcomes if each.is_counted]
     return Rate.of(
         [(each.lenient_verdict if lenient else each.verdict) == "right" for each in counted],
-        [(each.source, each.group) for each in counted],
+        [each.unit for each in counted],
     )
 
 

@@ -20,7 +20,7 @@ def open_figures(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
     counted = [each for each in outcomes if each.is_counted and each.f1 is not None]
     if not counted:
         return {}
-    groups = [(each.source, each.group) for each in counted]
+    groups = [each.unit for each in counted]
     return {
         EXACT: Rate.of([each.verdict == "right" for each in counted], groups),
         F1: _mean([each.f1 or 0.0 for each in counted], groups),

@@ -72,6 +72,11 @@ class CaseOutcome:
         return self.benchmark, self.case, self.member
 
     @property
+    def unit(self) -> tuple[str, str]:
+        """What the case is not independent of: its group, or, where it has none, only itself."""
+        return self.source, self.group or self.case
+
+    @property
     def is_counted(self) -> bool:
         """Whether the figures count it: the case could be read, and the machinery worked."""
         return self.verdict not in ("unreadable", "failed")

@@ -183,3 +183,13 @@ def test_the_summary_counts_every_verdict() -> None:
     }  # fmt: skip
     assert found["groups"] == 1
     assert "pass@1" not in further(outcomes())
+
+
+def test_cases_without_a_group_are_independent() -> None:
+    several = [
+        replace(outcomes()[0], case=f"own/test/{number}", group="", verdict=verdict)
+        for number, verdict in enumerate(["right", "wrong"] * 10)
+    ]
+    found = summary(several)
+    assert found["groups"] == 20
+    assert 0.2 < found["accuracy"]["low"] < found["accuracy"]["high"] < 0.8
