@@ -16,15 +16,27 @@ UNKEPT = "judge"
 def lost_images(run: Path) -> list[str]:
     """The hashes of images that a run's own episodes showed and that are not there.
 
+    What lies in the run's folder as a run of its own, such as the groups of which pairs were made,
+    has its own images.
+
     Raises:
         UserError: a part is damaged.
     """
-    shown: set[str] = set()
+    shown: dict[Path, set[str]] = {}
     for store in STORES:
         for path in sorted((run / store).rglob("part-*.parquet")):
             if not path.parent.name.startswith(UNKEPT) or store != "trajectories":
-                shown |= Part(path).images()
-    return sorted(shown - ImageStore(run / "images").names()) if shown else []
+                shown.setdefault(_home(path, run), set()).update(Part(path).images())
+    lost = (
+        hashes - ImageStore(home / "images").names() for home, hashes in shown.items() if hashes
+    )
+    return sorted(set().union(*lost))
+
+
+def _home(part: Path, run: Path) -> Path:
+    """The folder of the innermost run that a part belongs to."""
+    inside = part.parents[: len(part.relative_to(run).parts)]
+    return next((each for each in inside if (each / "manifest.json").is_file()), run)
 
 
 def require_images(run: Path) -> None:
