@@ -27,6 +27,7 @@ from medgym.commands.shared_options import (
     RubricName,
     Seed,
     ToolNames,
+    ViewMultiple,
     ViewSize,
     Workers,
     tool_names,
@@ -66,6 +67,7 @@ def evaluate(
     rubric: RubricName = "outcome",
     max_turns: MaxTurns = 6,
     view_size: ViewSize = None,
+    view_multiple: ViewMultiple = 1,
     temperature: GreedyTemperature = None,
     max_tokens: MaxTokens = 512,
     seed: Seed = 0,
@@ -134,8 +136,12 @@ def evaluate(
             judge=judge,
         )
     words = "" if prompt is None else read_prompt(prompt)
-    benchmarks = open_benchmarks(suite, view_size=view_size, limit=limit, prompt=words)
-    asked = asked_of(suite, seed, limit=limit, repeats=repeats, prompt=words)
+    benchmarks = open_benchmarks(
+        suite, view_size=view_size, view_multiple=view_multiple, limit=limit, prompt=words
+    )
+    asked = asked_of(
+        suite, seed, limit=limit, repeats=repeats, prompt=words, view_multiple=view_multiple
+    )
     run = load_judge(suite.judge)
     with closing(ready(named(policy, backend.value))) as player:
         if words:

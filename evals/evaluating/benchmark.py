@@ -29,12 +29,17 @@ class Benchmark:
 
 
 def open_benchmarks(
-    suite: Suite, *, view_size: int | None = None, limit: int | None = None, prompt: str = ""
+    suite: Suite,
+    *,
+    view_size: int | None = None,
+    view_multiple: int = 1,
+    limit: int | None = None,
+    prompt: str = "",
 ) -> dict[str, Benchmark]:
     """The benchmarks of a suite by name, opened; nothing is played yet.
 
     Args:
-        view_size: of the first view; by default what each source shows best.
+        view_size, view_multiple: as in `Rules`; by default the size that each source asks for.
         limit: at most so many cases of each.
         prompt: words that stand before the instructions.
 
@@ -46,7 +51,7 @@ def open_benchmarks(
         lambda spec: Benchmark(
             *cases_and_rules(
                 spec, tools=suite.tools, rubric=suite.rubric, max_turns=suite.max_turns,
-                view_size=view_size,
+                view_size=view_size, view_multiple=view_multiple,
             )
         ).limited(limit).told(prompt),
     )  # fmt: skip
