@@ -6,6 +6,7 @@ from medgym.commands.printing import percent
 from medgym.judge import Judgement
 from medgym.metrics.rate import Rate
 
+from .outcomes.number_answers import RELATIVE, WITHIN
 from .outcomes.report_answers import ROUGE, SCORE, TRIPLETS, corpus_bleu
 from .scorers.report import by_words
 
@@ -37,6 +38,19 @@ def report_rows(judgements: Mapping[str, Judgement]) -> Rows:
     return found
 
 
+NUMBERS: Headings = ("numbers", "cases", "relative accuracy", "95 % interval", "within 10 %")
+
+
+def number_rows(judgements: Mapping[str, Judgement]) -> Rows:
+    """One row for each benchmark that asks for numbers."""
+    found: Rows = []
+    for name, judgement in judgements.items():
+        near, within = (judgement.metrics.get(each) for each in (RELATIVE, WITHIN))
+        if isinstance(near, Rate):
+            found.append((name, str(near.n), percent(near.value), _bounds(near), _share(within)))
+    return found
+
+
 def _share(value: Rate | float | None) -> str:
     return percent(value.value) if isinstance(value, Rate) else "-"
 
@@ -49,6 +63,7 @@ def _bounds(value: Rate | float | None) -> str:
 
 TABLES: Sequence[tuple[Headings, Callable[[Mapping[str, Judgement]], Rows]]] = (
     (REPORTS, report_rows),
+    (NUMBERS, number_rows),
 )
 """The headings of each table, and what makes its rows."""
 

@@ -35,8 +35,8 @@ def score(
         typer.Option(
             "--scorer",
             metavar="legacy:NAME",
-            help="Also what a published harness counts, faults included: legacy:llava-med or "
-            "legacy:medevalkit.",
+            help="Also what a published harness counts, faults included: legacy:llava-med, "
+            "legacy:medevalkit or legacy:deeptumorvqa.",
         ),
     ] = None,
     labellers: Annotated[

@@ -10,6 +10,7 @@ from medgym.metrics.rate import Rate
 from medgym.scorer import Verdict
 
 from ..statistics.repeats import majority_at, pass_at
+from .number_answers import number_figures
 from .open_answers import open_figures
 from .outcome import CaseOutcome
 from .report_answers import report_figures
@@ -64,8 +65,8 @@ def further(outcomes: Sequence[CaseOutcome]) -> Mapping[str, Rate | float]:
 
 
 def by_type(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
-    """What is measured of answers of one type only: of open ones and of reports."""
-    return open_figures(outcomes) | report_figures(outcomes)
+    """What is measured of answers of one type only: of open ones, of reports, of numbers."""
+    return open_figures(outcomes) | report_figures(outcomes) | number_figures(outcomes)
 
 
 def _repeated(outcomes: Sequence[CaseOutcome]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from ..reading.closed import closed_of
 from ..reading.marks import marked, plain
 from ..scorers.words import SharedWords, best_overlap
 from .answer_text import answer_text, last_reply
+from .number_columns import relative_accuracy_of
 from .report_columns import report_columns
 
 YES_NO = ("yes", "no")
@@ -42,6 +43,7 @@ class CaseOutcome:
             `medgym.evals.scorers.report.triplets`.
         bleu, rouge1, rouge2, rouge_l: of a report, see `medgym.evals.scorers.report.by_words`.
             bleu_counts, bleu_signature: what the BLEU of many reports is made of, and how.
+        relative_accuracy: of a number, see `medgym.evals.scorers.number`.
     """
 
     benchmark: str
@@ -80,6 +82,7 @@ class CaseOutcome:
     rouge1: float | None = None
     rouge2: float | None = None
     rouge_l: float | None = None
+    relative_accuracy: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -138,6 +141,7 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
         recall=None if words is None else words.recall,
         f1=None if words is None else words.f1,
         **report_columns(case, trajectory),
+        relative_accuracy=relative_accuracy_of(case, trajectory),
     )
 
 
