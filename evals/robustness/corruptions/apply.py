@@ -78,7 +78,10 @@ class ImageChange:
             greys[study.hidden] = 0.0
         strength = STRENGTHS[self.kind][self.name][self.severity - 1]
         rng = np.random.default_rng([self.seed, *place])
-        found = scale.values(_CHANGES[self.name](greys, strength, rng), pixels.dtype)
+        changed = _CHANGES[self.name](greys, strength, rng)
+        if changed is greys:
+            return pixels
+        found = scale.values(changed, pixels.dtype)
         if pixels.dtype.kind == "f":
             found[np.isnan(pixels)] = np.nan
         if study.hidden is not None:

@@ -23,9 +23,7 @@ def black_corner(greys: Greys, strength: float, rng: np.random.Generator) -> Gre
     return _mixed(greys, np.float32(0.0), 1 - inside)
 
 
-def characters(
-    greys: Greys, strength: tuple[int, int, float], rng: np.random.Generator
-) -> Greys:
+def characters(greys: Greys, strength: tuple[int, int, float], rng: np.random.Generator) -> Greys:
     """So many texts of so many signs, whose height is a third of this share of the short side."""
     count, length, share = strength
     height, width = greys.shape[:2]

@@ -60,12 +60,14 @@ def by_channel(greys: Greys, change: Callable[[Greys], Greys]) -> Greys:
 def convolved(greys: Greys, kernel: Greys) -> Greys:
     """Greys convolved with a kernel of odd sides whose sum is 1; beyond the border they go on
     mirrored."""
-    from scipy.signal import oaconvolve
-
     high, wide = (side // 2 for side in kernel.shape)
+    sides = greys.shape[0] + 4 * high, greys.shape[1] + 4 * wide
+    spectrum = np.fft.rfft2(kernel, sides)
 
     def one(each: Greys) -> Greys:
         padded = np.pad(each, ((high, high), (wide, wide)), mode="symmetric")
-        return np.asarray(oaconvolve(padded, kernel, mode="valid"), np.float32)
+        found = np.fft.irfft2(np.fft.rfft2(padded, sides) * spectrum, sides)
+        height, width = each.shape
+        return found[2 * high : 2 * high + height, 2 * wide : 2 * wide + width].astype(np.float32)
 
     return by_channel(greys, one)
