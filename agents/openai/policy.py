@@ -223,6 +223,7 @@ class OpenAIPolicy(Policy):
 
     async def _act(self, conversation: tuple[Message, ...], sampling: Sampling) -> Reply:
         await self._check()
+        await self._images.prepare(conversation)
         server = self._capabilities
         assert server is not None, "it was checked"
         if self._renderer is not None and server.takes_ids and not self._options.by_messages:

@@ -126,7 +126,7 @@ def _text(token: object) -> str | None:
 
 def _texts(tokens: object) -> Iterator[str]:
     """The tokens of a list, or the named ones of an object."""
-    each = tokens.values() if isinstance(tokens, dict) else tokens
-    for token in each if isinstance(each, list) or isinstance(tokens, dict) else ():
+    each = list(tokens.values()) if isinstance(tokens, dict) else tokens
+    for token in each if isinstance(each, list) else ():
         if (text := _text(token)) is not None:
             yield text
