@@ -8,7 +8,7 @@ import typer
 from medgym.cases import Case
 from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson
-from medgym.metrics.rate import Rate
+from medgym.metrics.rate import Amount, Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
@@ -20,7 +20,7 @@ from ..outcomes.stored import run_and_policy, stored_episodes
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
-from ..tables import interval
+from ..tables import figure, interval
 
 
 def score(
@@ -102,6 +102,8 @@ def _answered(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Answe
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict) and "unit" in value:
+        return figure(Amount(**value))
     if isinstance(value, dict) and "low" in value:
         return interval(Rate(**value))
     if isinstance(value, dict):
