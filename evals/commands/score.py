@@ -1,5 +1,6 @@
 """The command `medgym score`: judge a stored run again, by today's scorers, without playing."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,9 +9,21 @@ import typer
 from medgym.cases import Case
 from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson
+from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
+from ..model_judge.answers import (
+    JUDGED_BY,
+    Judgeable,
+    judgeable,
+    judged_answers,
+    judged_rows,
+)
+from ..model_judge.asking import ModelJudge, open_judge
+from ..model_judge.options import JudgeAll, JudgedBy
+from ..model_judge.prompt import ANSWER, judge_prompt
+from ..model_judge.replies import JudgeReplies
 from ..outcomes.figures import summary
 from ..outcomes.outcome import CaseOutcome, last_reply, outcome_of
 from ..outcomes.stored import run_and_policy, stored_episodes
@@ -36,6 +49,8 @@ def score(
             "legacy:medevalkit.",
         ),
     ] = None,
+    judged_by: JudgedBy = None,
+    judge_all: JudgeAll = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge the stored episodes of any run by today's scorers; nothing is played.
@@ -46,14 +61,31 @@ def score(
     Example: medgym score runs/prior
     """
     rule = None if scorer is None else legacy_rule(scorer)
-    folder, policy = run_and_policy(run)
-    outcomes: list[CaseOutcome] = []
-    answers: dict[str, list[Answered]] = {}
-    for benchmark, case, trajectory in stored_episodes(folder, policy):
-        outcomes.append(outcome_of(case, trajectory, benchmark))
-        if rule is not None and outcomes[-1].is_counted:
-            answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
-    written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
+    if judge_all and judged_by is None:
+        raise UserError("--judge-all names no judge; fix: add --judged-by SPEC")
+    with ExitStack() as stack:
+        policy_judge = None if judged_by is None else stack.enter_context(open_judge(judged_by))
+        folder, policy = run_and_policy(run)
+        outcomes: list[CaseOutcome] = []
+        answers: dict[str, list[Answered]] = {}
+        to_judge: list[Judgeable] = []
+        for benchmark, case, trajectory in stored_episodes(folder, policy):
+            outcome = outcome_of(case, trajectory, benchmark)
+            outcomes.append(outcome)
+            if rule is not None and outcome.is_counted:
+                answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcome))
+            if policy_judge is not None and (each := judgeable(case, trajectory, outcome)):
+                to_judge.append(each)
+        written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
+        judged = {}
+        if policy_judge is not None:
+            judge = ModelJudge(policy_judge, judge_prompt(ANSWER), JudgeReplies(folder.path))
+            judged = judged_answers(to_judge, judge, every=judge_all)
+            if not judged:
+                raise UserError(
+                    f"{run} has no open answers and no reports, which a judge is for; fix: have it "
+                    "grade all answers (--judge-all)"
+                )
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
@@ -61,17 +93,21 @@ def score(
     if rule is not None:
         for name, found in figures.items():
             found[str(scorer)] = {"rule": rule.about, **rule.figures(answers.get(name, []))}
+    for name, said in judged.items():
+        figures[name][JUDGED_BY] = said
     if as_json:
         print_json({"run": str(folder.path), "policy": policy, "benchmarks": figures})
         return
     for name, found in figures.items():
         if name:
             print(name)
-        legacy = found.pop(str(scorer), {})
+        legacy, by_judge = found.pop(str(scorer), {}), found.pop(JUDGED_BY, None)
         print_table([(key, _shown(value)) for key, value in found.items()])
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
             print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
+        if by_judge is not None:
+            print_table(judged_rows(by_judge))
     if written is not None:
         print(f"outcomes: {written}")
 
