@@ -19,7 +19,7 @@ from ..reading.marks import marked, plain
 from ..statistics.agreement import agreement
 from .asking import Asked, ModelJudge
 from .prompt import data_of
-from .replies import Request
+from .replies import JudgeRequest
 
 JUDGED_BY = "judged_by"
 """The key of results under which a judge's figures stand."""
@@ -42,7 +42,7 @@ class Judgeable:
 
     benchmark: str
     unit: tuple[str, str]
-    request: Request | None
+    request: JudgeRequest | None
     is_open: bool
     ruled: Ruled | None
 
@@ -56,7 +56,7 @@ def judgeable(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Judge
     request = None
     if text:
         data = data_of(case.question, case.options, case.golds, answer=text)
-        request = Request(case.id, outcome.case_hash or case_hash(case), text, data)
+        request = JudgeRequest(case.id, outcome.case_hash or case_hash(case), text, data)
     is_open = case.answer_type in ("open", "report") and not case.options
     return Judgeable(outcome.benchmark, outcome.unit, request, is_open, _ruled(outcome, is_open))
 

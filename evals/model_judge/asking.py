@@ -16,7 +16,7 @@ from medgym.rollout.sync import drive
 from medgym.seeds import seed_of
 
 from .prompt import JudgePrompt
-from .replies import JudgeReplies, Request
+from .replies import JudgeReplies, JudgeRequest
 
 CONCURRENCY = 64
 """Requests in flight."""
@@ -59,7 +59,7 @@ class ModelJudge:
         described = json.dumps(policy.describe(), sort_keys=True, default=str)
         self._name = (prompt.name, prompt.sha256, policy.spec, policy.version, described)
 
-    def key(self, request: Request) -> str:
+    def key(self, request: JudgeRequest) -> str:
         """What names a request to this judge."""
         return request.key(*self._name)
 
@@ -70,7 +70,7 @@ class ModelJudge:
             found["version"] = self.policy.version
         return found | {"prompt_sha256": self.prompt.sha256}
 
-    def ask(self, requests: Sequence[Request]) -> Asked:
+    def ask(self, requests: Sequence[JudgeRequest]) -> Asked:
         """Have each request judged that was not judged before; every reply is kept at once.
 
         Raises:
@@ -93,7 +93,7 @@ class ModelJudge:
                 found.labels[key] = label
         return found
 
-    def _ask(self, new: dict[str, Request], found: Asked) -> None:
+    def _ask(self, new: dict[str, JudgeRequest], found: Asked) -> None:
         ready(self.policy)
         why: list[str] = []
 
@@ -114,7 +114,7 @@ class ModelJudge:
         if is_down() or len(why) == len(new):
             raise self._down(why)
 
-    def _facts(self, request: Request) -> dict[str, str]:
+    def _facts(self, request: JudgeRequest) -> dict[str, str]:
         return {"case": request.case, **self.as_dict()}
 
     def _down(self, why: Sequence[str]) -> RunError:
@@ -126,11 +126,11 @@ class ModelJudge:
         )
 
     async def _replies(
-        self, new: dict[str, Request], is_down: Callable[[], bool]
+        self, new: dict[str, JudgeRequest], is_down: Callable[[], bool]
     ) -> AsyncGenerator[tuple[str, str | Failure], None]:
         """Each reply as it comes. Where the judge is down, no more are sent; those in flight, which
         are paid for, are awaited."""
-        left: Iterator[tuple[str, Request]] = iter(new.items())
+        left: Iterator[tuple[str, JudgeRequest]] = iter(new.items())
         running: set[asyncio.Task[tuple[str, str | Failure]]] = set()
         try:
             while True:
@@ -150,7 +150,7 @@ class ModelJudge:
             if running:
                 await asyncio.wait(running)
 
-    async def _reply(self, key: str, request: Request) -> tuple[str, str | Failure]:
+    async def _reply(self, key: str, request: JudgeRequest) -> tuple[str, str | Failure]:
         sampling = Sampling(0.0, max_tokens=MAX_TOKENS, seed=seed_of("model judge", key))
         name = f"the judge {self.policy.spec}"
         with at("policy", name):

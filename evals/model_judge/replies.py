@@ -18,7 +18,7 @@ REPLIES = "judge-replies.jsonl"
 
 
 @dataclass(frozen=True)
-class Request:
+class JudgeRequest:
     """One thing to judge.
 
     Attributes:

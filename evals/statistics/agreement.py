@@ -13,7 +13,7 @@ from .groups import RESAMPLES, Groups
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RaterAgreement:
     """How two raters agree.
 
     Attributes:
@@ -47,7 +47,7 @@ def agreement(
     merged: Mapping[str, str] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Agreement | None:
+) -> RaterAgreement | None:
     """How two raters agree; None where there is nothing that both have labelled.
 
     Args:
@@ -76,7 +76,7 @@ def agreement(
         tail = (1 - CONFIDENCE) / 2
         low, high = map(float, np.nanquantile(drawn, (tail, 1 - tail)))
     kappa = None if np.isnan(value) else float(value)
-    return Agreement(Rate.of(same, groups), kappa, low, high, table)
+    return RaterAgreement(Rate.of(same, groups), kappa, low, high, table)
 
 
 def _kappa(means: np.ndarray[Any, np.dtype[np.float64]]) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from medgym.errors import RunError, UserError
 from medgym.evals.model_judge.asking import ModelJudge, open_judge
 from medgym.evals.model_judge.prompt import ANSWER, data_of, judge_prompt
-from medgym.evals.model_judge.replies import REPLIES, JudgeReplies, Request
+from medgym.evals.model_judge.replies import REPLIES, JudgeReplies, JudgeRequest
 from medgym.failures import Failure
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling
@@ -36,8 +36,10 @@ class Saying(Policy):
         return Reply(said)
 
 
-def requests(*texts: str) -> list[Request]:
-    return [Request(f"c/{t}", f"h/{t}", t, data_of("Which?", (), ["a"], answer=t)) for t in texts]
+def requests(*texts: str) -> list[JudgeRequest]:
+    return [
+        JudgeRequest(f"c/{t}", f"h/{t}", t, data_of("Which?", (), ["a"], answer=t)) for t in texts
+    ]
 
 
 def judge(policy: Policy, folder: Path | None) -> ModelJudge:
@@ -61,7 +63,7 @@ def test_each_thing_is_asked_once_greedily_and_never_again(tmp_path: Path) -> No
     newer = Saying(a="partly")
     newer.version = "2"
     assert list(judge(newer, tmp_path).ask(requests("a")).labels.values()) == ["partly"]
-    changed = [Request("c/a", "another hash", "a", requests("a")[0].data)]
+    changed = [JudgeRequest("c/a", "another hash", "a", requests("a")[0].data)]
     assert judge(policy, tmp_path).ask(changed).calls == 1
 
 
