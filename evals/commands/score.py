@@ -1,6 +1,5 @@
 """The command `medgym score`: judge a stored run again, by today's scorers, without playing."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,19 +12,14 @@ from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
-from ..model_judge.answers import (
-    JUDGED_BY,
-    Judgeable,
-    judgeable,
-    judged_answers,
-    judged_rows,
-)
-from ..model_judge.asking import ModelJudge, open_judge
+from ..answer_tables import missing_lines
+from ..model_judge.answers import JUDGED_BY, judged_rows
+from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
-from ..model_judge.prompt import ANSWER, judge_prompt
-from ..model_judge.replies import JudgeReplies
+from ..outcomes.answer_text import last_reply
 from ..outcomes.figures import summary
-from ..outcomes.outcome import CaseOutcome, last_reply, outcome_of
+from ..outcomes.labelled_reports import LabelledReports
+from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.stored import run_and_policy, stored_episodes
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
@@ -49,6 +43,14 @@ def score(
             "legacy:medevalkit.",
         ),
     ] = None,
+    labellers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Also compare reports by models that you have installed with their weights: "
+            "radgraph, chexbert.",
+        ),
+    ] = None,
     judged_by: JudgedBy = None,
     judge_all: JudgeAll = False,
     as_json: AsJson = False,
@@ -61,35 +63,32 @@ def score(
     Example: medgym score runs/prior
     """
     rule = None if scorer is None else legacy_rule(scorer)
-    if judge_all and judged_by is None:
-        raise UserError("--judge-all names no judge; fix: add --judged-by SPEC")
-    with ExitStack() as stack:
-        policy_judge = None if judged_by is None else stack.enter_context(open_judge(judged_by))
+    labelled = None if labellers is None else LabelledReports(labellers)
+    with judge_beside(judged_by, every=judge_all) as beside:
         folder, policy = run_and_policy(run)
         outcomes: list[CaseOutcome] = []
         answers: dict[str, list[Answered]] = {}
-        to_judge: list[Judgeable] = []
         for benchmark, case, trajectory in stored_episodes(folder, policy):
-            outcome = outcome_of(case, trajectory, benchmark)
-            outcomes.append(outcome)
-            if rule is not None and outcome.is_counted:
-                answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcome))
-            if policy_judge is not None and (each := judgeable(case, trajectory, outcome)):
-                to_judge.append(each)
+            outcomes.append(outcome_of(case, trajectory, benchmark))
+            beside.add(case, trajectory, outcomes[-1])
+            if labelled is not None:
+                labelled.add(case, trajectory, outcomes[-1])
+            if rule is not None and outcomes[-1].is_counted:
+                answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
         written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
-        judged = {}
-        if policy_judge is not None:
-            judge = ModelJudge(policy_judge, judge_prompt(ANSWER), JudgeReplies(folder.path))
-            judged = judged_answers(to_judge, judge, every=judge_all)
-            if not judged:
-                raise UserError(
-                    f"{run} has no open answers and no reports, which a judge is for; fix: have it "
-                    "grade all answers (--judge-all)"
-                )
+        judged = beside.figures(folder.path)
+        if judged_by is not None and not judged:
+            raise UserError(
+                f"{run} has no open answers and no reports, which a judge is for; fix: have it "
+                "grade all answers (--judge-all)"
+            )
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
     }
+    if labelled is not None:
+        for name, found in figures.items():
+            found |= labelled.figures(name)
     if rule is not None:
         for name, found in figures.items():
             found[str(scorer)] = {"rule": rule.about, **rule.figures(answers.get(name, []))}
@@ -108,6 +107,8 @@ def score(
             print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
         if by_judge is not None:
             print_table(judged_rows(by_judge))
+    for line in missing_lines(figures.values()):
+        print(line)
     if written is not None:
         print(f"outcomes: {written}")
 

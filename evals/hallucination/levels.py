@@ -35,7 +35,9 @@ LEVELS = (
         "a finding that is there, with a wrong size, shape, place, side, number or change",
     ),
     HallucinationLevel("prompt-induced", 0.6, "accepts what is false in a question that misleads"),
-    HallucinationLevel("minor", 0.8, "wrong about the type of image, its view, or how it was taken"),
+    HallucinationLevel(
+        "minor", 0.8, "wrong about the type of image, its view, or how it was taken"
+    ),
     HallucinationLevel("correct", 1.0, "no hallucination"),
 )  # fmt: skip
 

@@ -9,10 +9,10 @@ from medgym.cases import Case
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
-from ..model_judge.answers import answer_text
 from ..model_judge.asking import Asked, ModelJudge
 from ..model_judge.prompt import data_of
 from ..model_judge.replies import JudgeRequest
+from ..outcomes.answer_text import answer_text
 from ..outcomes.outcome import CaseOutcome
 from ..statistics.agreement import agreement
 from ..statistics.intervals import mean_interval

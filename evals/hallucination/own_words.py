@@ -12,7 +12,7 @@ from medgym.cases import Case, normalised, option_of
 from medgym.messages import THOUGHT_TAGS, thought_of
 from medgym.trajectory import Trajectory
 
-from ..outcomes.outcome import last_reply
+from ..outcomes.answer_text import last_reply
 from ..reading.choice import choice_of
 from ..reading.closed import closed_of
 from ..reading.marks import marked, plain

@@ -14,8 +14,8 @@ from medgym.cases import Case, case_hash
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
-from ..outcomes.outcome import CaseOutcome, last_reply
-from ..reading.marks import marked, plain
+from ..outcomes.answer_text import answer_text
+from ..outcomes.outcome import CaseOutcome
 from ..statistics.agreement import agreement
 from .asking import Asked, ModelJudge
 from .prompt import data_of
@@ -61,15 +61,6 @@ def judgeable(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Judge
     return Judgeable(outcome.benchmark, outcome.unit, request, is_open, _ruled(outcome, is_open))
 
 
-def answer_text(trajectory: Trajectory) -> str:
-    """What was answered: between `<answer>` and `</answer>`, else what the last reply marks as its
-    answer, else that whole reply; empty where nothing was said."""
-    if trajectory.answer is not None:
-        return trajectory.answer
-    reply = last_reply(trajectory) or ""
-    return next(marked(reply), plain(reply))
-
-
 def _ruled(outcome: CaseOutcome, is_open: bool) -> Ruled | None:
     verdict = outcome.lenient_verdict
     if verdict == "right":
@@ -83,13 +74,13 @@ def judged_answers(
     """What a judge says of answers: its figures for each benchmark.
 
     Args:
-        every: whether to grade all answers, and not only open ones and reports.
+        every: whether these are all answers, and not only open ones and reports.
 
     Raises:
         UserError, RunError: as of `ModelJudge.ask`.
     """
     # In one order, whatever the order of the episodes: an interval is to be the same to the digit.
-    chosen = sorted((each for each in answers if each.is_open or every), key=_place)
+    chosen = sorted(answers, key=_place)
     asked = judge.ask([each.request for each in chosen if each.request is not None])
     parts: dict[str, list[Judgeable]] = {}
     for each in chosen:
