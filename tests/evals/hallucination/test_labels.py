@@ -23,7 +23,13 @@ EMPTY = plan("test", "ct", 512, 0)
 def levels(case: Case, answer: str) -> list[str | None]:
     nodes = (Node(-1, "user", "?"), Node(0, "assistant", f"<answer>{answer}</answer>"))
     played = Trajectory(case.id, "x", 0, 0, "text", nodes, answer=answer, reward=0.0)
-    return rule_levels(case, outcome_of(case, played), answer)
+    # The scorer of reports takes seconds to import, and no level depends on it.
+    scored = case.model_copy(update={"answer_type": "open"}) if is_report(case) else case
+    return rule_levels(case, outcome_of(scored, played), answer)
+
+
+def is_report(case: Case) -> bool:
+    return case.answer_type == "report"
 
 
 def facts(case: Case) -> PhantomFacts:
