@@ -185,6 +185,7 @@ def open_judge(spec: str) -> Iterator[Policy]:
                 f"{policy.spec} cannot judge: it {why}; fix: name one model, such as "
                 "openai:URL#MODEL"
             )
+        policy.text_only = True
         yield policy
     finally:
         policy.close()
