@@ -16,6 +16,7 @@ from medgym.scorer import Verdict
 from ..statistics.repeats import majority_at, pass_at
 from .open_answers import open_figures
 from .outcome import CaseOutcome
+from .report_answers import report_figures
 
 LENIENT = "read leniently"
 """The name of the accuracy in which an answer counts in any form."""
@@ -33,7 +34,7 @@ def summary(outcomes: Collection[CaseOutcome]) -> dict[str, Any]:
         "groups": len({each.unit for each in outcomes}),
         "accuracy": accuracy(outcomes, lenient=False).as_dict(),
         LENIENT: accuracy(outcomes, lenient=True).as_dict(),
-        **{name: rate.as_dict() for name, rate in open_figures(outcomes).items()},
+        **{name: rate.as_dict() for name, rate in by_type(outcomes).items()},
         "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
         "scorers": dict(sorted({(each.scorer, each.version) for each in outcomes})),
         **_repeated(outcomes),
@@ -63,7 +64,12 @@ def further(outcomes: Collection[CaseOutcome]) -> Mapping[str, Rate | float]:
         if verdicts[verdict]
     }
     lenient = {LENIENT: accuracy(outcomes, lenient=True)}
-    return {**lenient, **shares, **open_figures(outcomes), **_repeated(outcomes)}
+    return {**lenient, **shares, **by_type(outcomes), **_repeated(outcomes)}
+
+
+def by_type(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
+    """What is measured of answers of one type only: of open ones and of reports."""
+    return open_figures(outcomes) | report_figures(outcomes)
 
 
 def _repeated(outcomes: Collection[CaseOutcome]) -> dict[str, float]:
