@@ -16,7 +16,7 @@ from medgym.policy import Policy, Sampling
 from medgym.trajectory import Trajectory
 
 
-class Tally(Protocol):
+class JudgeTally(Protocol):
     """What a judge counts of the episodes that it was given."""
 
     def add(self, case: Case, trajectory: Trajectory) -> None:
@@ -38,7 +38,7 @@ _ATTRIBUTE = "tally"
 Judging = TypeVar("Judging", bound=Callable[..., Judgement])
 
 
-def by_stream(make: Callable[[str], Tally]) -> Callable[[Judging], Judging]:
+def by_stream(make: Callable[[str], JudgeTally]) -> Callable[[Judging], Judging]:
     """Mark a judge as one that can judge by the stream.
 
         @by_stream(MyTally)
@@ -64,14 +64,14 @@ def tally_of(
     *,
     sampling: Sampling,
     seed: int,
-) -> Tally:
+) -> JudgeTally:
     """What counts the episodes of an evaluation for a judge.
 
     Args:
         judge: as `load_judge` gives it. name: under which it is registered.
         policy, cases, rules, sampling, seed: of the episodes.
     """
-    make: Callable[[str], Tally] | None = getattr(judge, _ATTRIBUTE, None)
+    make: Callable[[str], JudgeTally] | None = getattr(judge, _ATTRIBUTE, None)
     if make is None:
         return _Held(judge, policy, cases, rules, {"sampling": sampling, "seed": seed})
     with calling(f"the judge {name!r}"):
@@ -81,7 +81,7 @@ def tally_of(
 class _Called:
     """A judge's tally, whose errors name the judge."""
 
-    def __init__(self, name: str, tally: Tally) -> None:
+    def __init__(self, name: str, tally: JudgeTally) -> None:
         self._name = f"the judge {name!r}"
         self._tally = tally
 

@@ -3,15 +3,17 @@
 Each episode is judged as it ends and then forgotten, so that memory does not grow with the cases.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from medgym.cases import Case
 from medgym.judge import Judge, Judgement
 from medgym.progress import progress
 from medgym.storage.run_folder import RunFolder
 from medgym.tally import tally_of
+from medgym.trajectory import Trajectory
 
 from ..evaluation import Evaluation
 from ..outcomes.figures import further
@@ -20,6 +22,9 @@ from ..outcomes.packed import PackedRows
 from ..spending import Price, Spending
 from .benchmark import Benchmark
 from .so_far import SoFar
+
+OnOutcome = Callable[[Case, Trajectory, CaseOutcome], None]
+"""What is called with each episode that has ended, its case, and what became of it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ def judge_benchmarks(
     benchmarks: Mapping[str, Benchmark],
     folder: RunFolder | None = None,
     prices: Mapping[str, Price] | None = None,
+    on_outcome: OnOutcome | None = None,
 ) -> dict[str, JudgedBenchmark]:
     """Play and judge each benchmark.
 
@@ -54,6 +60,7 @@ def judge_benchmarks(
         run: the judge.
         folder: where episodes are kept, those of a suite under `judged/BENCHMARK`.
         prices: of models, where the cost is wanted.
+        on_outcome: is called with each episode, with those that the folder held too.
 
     Raises:
         UserError, RunError: as of `Evaluation.play` and of the judge.
@@ -81,6 +88,8 @@ def judge_benchmarks(
                     outcomes.add(outcome)
                     spent.add(trajectory)
                     so_far.add(outcome, trajectory)
+                    if on_outcome is not None:
+                        on_outcome(case, trajectory, outcome)
                     advance(1, **so_far.figures())
             judged = tally.judgement()
             metrics = {**judged.metrics, **further(outcomes)}

@@ -67,7 +67,7 @@ def further(outcomes: Collection[CaseOutcome]) -> Mapping[str, Rate | float]:
     return {**lenient, **shares, **by_type(outcomes), **_repeated(outcomes)}
 
 
-def by_type(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
+def by_type(outcomes: Collection[CaseOutcome]) -> dict[str, Rate]:
     """What is measured of answers of one type only: of open ones and of reports."""
     return open_figures(outcomes) | report_figures(outcomes)
 

@@ -15,6 +15,7 @@ from medgym.evals.evaluating.benchmark import Benchmark
 from medgym.evals.evaluating.judging import JudgedBenchmark, judge_benchmarks
 from medgym.evals.evaluation import Evaluation
 from medgym.evals.judges.tally import VqaTally
+from medgym.evals.outcomes import packed
 from medgym.evals.outcomes.outcome import outcome_of
 from medgym.evals.outcomes.packed import PackedRows
 from medgym.evals.outcomes.table import read_outcomes, write_outcomes
@@ -76,6 +77,7 @@ def test_ten_times_the_cases_take_hardly_more_memory(
     played: list[tuple[Case, Trajectory]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seen_cases, "REMEMBERED", 8)
+    monkeypatch.setattr(packed, "TOGETHER", 16)
     peaks = []
     for name, count in (("warm", 1), ("few", FEW), ("many", MANY)):
         cases = CaseList(Numbered(count))
