@@ -69,7 +69,7 @@ def _lies_on(region: Region, plane: str | None, index: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedExtent:
     """What two sides share, and what each of them has, in pixels of all their images."""
 
     shared: float
@@ -89,7 +89,7 @@ class Shared:
         return 2 * self.shared / whole if whole else 0.0
 
 
-def shared_extent(some: Sequence[Region], others: Sequence[Region]) -> Shared:
+def shared_extent(some: Sequence[Region], others: Sequence[Region]) -> SharedExtent:
     """What some regions together share with others together, over all images.
 
     Boxes are compared exactly, whatever their unit; where a region has a mask, in whole pixels.
@@ -97,7 +97,7 @@ def shared_extent(some: Sequence[Region], others: Sequence[Region]) -> Shared:
     found = np.zeros(3)
     for each in stretches(some, others):
         found += each.images * np.array(_areas(each))
-    return Shared(*map(float, found))
+    return SharedExtent(*map(float, found))
 
 
 def _areas(stretch: Stretch) -> tuple[float, float, float]:
