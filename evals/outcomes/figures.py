@@ -14,8 +14,10 @@ from medgym.metrics.rate import Rate
 from medgym.scorer import Verdict
 
 from ..statistics.repeats import majority_at, pass_at
+from .number_answers import number_figures
 from .open_answers import open_figures
 from .outcome import CaseOutcome
+from .region_answers import region_figures
 from .report_answers import report_figures
 
 LENIENT = "read leniently"
@@ -68,8 +70,9 @@ def further(outcomes: Collection[CaseOutcome]) -> Mapping[str, Rate | float]:
 
 
 def by_type(outcomes: Collection[CaseOutcome]) -> dict[str, Rate]:
-    """What is measured of answers of one type only: of open ones and of reports."""
-    return open_figures(outcomes) | report_figures(outcomes)
+    """What is measured of answers of one type only: open ones, reports, numbers, regions."""
+    parts = (open_figures, report_figures, number_figures, region_figures)
+    return {name: rate for part in parts for name, rate in part(outcomes).items()}
 
 
 def _repeated(outcomes: Collection[CaseOutcome]) -> dict[str, float]:

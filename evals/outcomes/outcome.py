@@ -14,6 +14,8 @@ from ..reading.closed import closed_of
 from ..reading.marks import marked, plain
 from ..scorers.words import SharedWords, best_overlap
 from .answer_text import answer_text, last_reply
+from .number_columns import relative_accuracy_of
+from .region_columns import region_columns
 from .report_columns import report_columns
 
 YES_NO = ("yes", "no")
@@ -42,6 +44,10 @@ class CaseOutcome:
             `medgym.evals.scorers.report.triplets`.
         bleu, rouge1, rouge2, rouge_l: of a report, see `medgym.evals.scorers.report.by_words`.
             bleu_counts, bleu_signature: what the BLEU of many reports is made of, and how.
+        relative_accuracy: of a number, see `medgym.evals.scorers.number`.
+        iou, dice: of a region, the overlap of all its parts together. hd95, nsd, surface_unit: how
+            far the outlines are apart, in which unit, see `medgym.evals.scorers.region.surface`.
+            boxes: those of the gold and of the answer as JSON, for average precision.
     """
 
     benchmark: str
@@ -80,6 +86,13 @@ class CaseOutcome:
     rouge1: float | None = None
     rouge2: float | None = None
     rouge_l: float | None = None
+    relative_accuracy: float | None = None
+    iou: float | None = None
+    dice: float | None = None
+    hd95: float | None = None
+    nsd: float | None = None
+    surface_unit: str | None = None
+    boxes: str | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -138,6 +151,8 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
         recall=None if words is None else words.recall,
         f1=None if words is None else words.f1,
         **report_columns(case, trajectory),
+        **region_columns(case, trajectory),
+        relative_accuracy=relative_accuracy_of(case, trajectory),
     )
 
 
