@@ -3,7 +3,7 @@
     {
       "format": 1,
       "medgym": "0.1.0",
-      "command": "eval",                       what wrote it: `eval`, `train`, `hallucination`
+      "command": "eval",                       what wrote it: `eval`, `train`, ...
       "recipe": "tiny",                        of a training
       "seed": 0,
       "cases": "phantom:test[:200]",           the cases of the judging
@@ -26,6 +26,10 @@
       "benchmarks": {                          neither `cases` nor `policies` above
         NAME: {"cases": "phantom:test[:200]", "policies": {...}}
       },
+      "baselines": [{"baseline": "prior", "accuracy": {...}}],   what policies that never look get
+                                               on these cases; of a suite in its benchmarks
+      "robustness": {"against": ..., "variants": [...], "corruptions": [...]},   of `medgym
+                                               robustness`; of a suite one for each set
       "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a
                                                suite: what papers report, by other protocols
       "seconds": {"judge": 12.3, "total": 12.3}
