@@ -47,6 +47,8 @@ from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.printed import print_judged
 from ..evaluating.records import asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
+from ..model_judge.beside import judge_beside
+from ..model_judge.options import JudgeAll, JudgedBy
 from ..prompts import read_prompt, refuse_team
 from ..spending import require_price
 from .eval_options import GreedyTemperature, Prices, Prompt, temperature_of
@@ -111,6 +113,8 @@ def evaluate(
     allow_host: AllowedHosts = None,
     prompt: Prompt = None,
     prices: Prices = None,
+    judged_by: JudgedBy = None,
+    judge_all: JudgeAll = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
@@ -144,7 +148,11 @@ def evaluate(
         suite, seed, limit=limit, repeats=repeats, prompt=words, view_multiple=view_multiple
     )
     run = load_judge(suite.judge)
-    with closing(ready(named(policy, backend.value))) as player:
+    with (
+        judge_beside(judged_by, every=judge_all) as beside,
+        closing(ready(named(policy, backend.value))) as player,
+    ):
+        beside.require()
         if words:
             refuse_team(player)
         paid = {} if prices is None else require_price(player, prices)
@@ -161,10 +169,11 @@ def evaluate(
                 "concurrency": concurrency,
             },
         )  # fmt: skip
-        found = judge_benchmarks(run, evaluation, benchmarks, folder, paid)
+        found = judge_benchmarks(run, evaluation, benchmarks, folder, paid, beside.add)
         seconds = {"judge": round(time.monotonic() - start, 1)}
-    content = content_of(suite, asked, benchmarks, found, seconds)
-    add_baselines(content, benchmarks)
+        content = content_of(suite, asked, benchmarks, found, seconds)
+        add_baselines(content, benchmarks)
+        failure = beside.complete(content, folder)
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)
         content["out"] = str(folder.path)
@@ -172,3 +181,6 @@ def evaluate(
         print_json(content)
     else:
         print_judged(suite, found, content)
+        beside.print(content)
+    if failure is not None:
+        raise failure
