@@ -38,7 +38,8 @@
 A policy has `sampled` where its replies were sampled, `greedy` where temperature was 0, and both
 where it was judged twice. `notes`, `dropped` and `unreadable` are there where there is something to
 say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_dict` gives, with
-`usage` (the tokens of all requests, and their cost) where it is known; figures
+`usage` (the tokens of all requests, and their cost) where it is known, `judged_by` (what a judge by
+a model says beside the rules), and `hallucination`, which stands beside `accuracy` only; figures
 that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
 consultation's training.
 """
