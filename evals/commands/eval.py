@@ -47,8 +47,9 @@ from ..evaluating.printed import print_judged
 from ..evaluating.records import asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..prompts import read_prompt, refuse_team
+from ..replay.policy import opened_cache
 from ..spending import require_price
-from .eval_options import GreedyTemperature, Prices, Prompt, temperature_of
+from .eval_options import CacheFolder, GreedyTemperature, Prices, Prompt, temperature_of
 
 
 def evaluate(
@@ -110,6 +111,7 @@ def evaluate(
     allow_host: AllowedHosts = None,
     prompt: Prompt = None,
     prices: Prices = None,
+    cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
@@ -143,7 +145,11 @@ def evaluate(
         suite, seed, limit=limit, repeats=repeats, prompt=words, view_multiple=view_multiple
     )
     run = load_judge(suite.judge)
-    with closing(ready(named(policy, backend.value))) as player:
+    offered = [tool for each in benchmarks.values() for tool in each.rules.tools]
+    with (
+        closing(ready(named(policy, backend.value))) as player,
+        opened_cache(cache, offered) as replies,
+    ):
         if words:
             refuse_team(player)
         paid = {} if prices is None else require_price(player, prices)
@@ -154,7 +160,7 @@ def evaluate(
             resumed_by("run the same command again")
         start = time.monotonic()
         evaluation = Evaluation(
-            player, suite, seed, repeats, fail_above,
+            player if replies is None else replies.around(player), suite, seed, repeats, fail_above,
             {
                 "backend": backend.value, "workers": workers, "ray_address": ray_address,
                 "concurrency": concurrency,
@@ -162,6 +168,8 @@ def evaluate(
         )  # fmt: skip
         found = judge_benchmarks(run, evaluation, benchmarks, folder, paid)
         seconds = {"judge": round(time.monotonic() - start, 1)}
+        if replies is not None:
+            asked["cache"] = replies.counts().as_dict()
     content = content_of(suite, asked, benchmarks, found, seconds)
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)

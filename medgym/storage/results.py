@@ -26,6 +26,8 @@
       "benchmarks": {                          neither `cases` nor `policies` above
         NAME: {"cases": "phantom:test[:200]", "policies": {...}}
       },
+      "cache": {"hits": 200, "calls": 0, "damaged": 0, "not_kept": 0},   with --cache: replies
+                                               of the last command, see `medgym.evals.replay.store`
       "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a
                                                suite: what papers report, by other protocols
       "seconds": {"judge": 12.3, "total": 12.3}
