@@ -50,8 +50,9 @@ from ..evaluation import FAIL_ABOVE, Evaluation
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
 from ..prompts import read_prompt, refuse_team
+from ..replay.policy import opened_cache
 from ..spending import require_price
-from .eval_options import GreedyTemperature, Prices, Prompt, temperature_of
+from .eval_options import CacheFolder, GreedyTemperature, Prices, Prompt, temperature_of
 
 
 def evaluate(
@@ -115,6 +116,7 @@ def evaluate(
     prices: Prices = None,
     judged_by: JudgedBy = None,
     judge_all: JudgeAll = False,
+    cache: CacheFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
@@ -148,9 +150,11 @@ def evaluate(
         suite, seed, limit=limit, repeats=repeats, prompt=words, view_multiple=view_multiple
     )
     run = load_judge(suite.judge)
+    offered = [tool for each in benchmarks.values() for tool in each.rules.tools]
     with (
         judge_beside(judged_by, every=judge_all) as beside,
         closing(ready(named(policy, backend.value))) as player,
+        opened_cache(cache, offered) as replies,
     ):
         beside.require()
         if words:
@@ -163,7 +167,7 @@ def evaluate(
             resumed_by("run the same command again")
         start = time.monotonic()
         evaluation = Evaluation(
-            player, suite, seed, repeats, fail_above,
+            player if replies is None else replies.around(player), suite, seed, repeats, fail_above,
             {
                 "backend": backend.value, "workers": workers, "ray_address": ray_address,
                 "concurrency": concurrency,
@@ -171,6 +175,8 @@ def evaluate(
         )  # fmt: skip
         found = judge_benchmarks(run, evaluation, benchmarks, folder, paid, beside.add)
         seconds = {"judge": round(time.monotonic() - start, 1)}
+        if replies is not None:
+            asked["cache"] = replies.counts().as_dict()
         content = content_of(suite, asked, benchmarks, found, seconds)
         add_baselines(content, benchmarks)
         failure = beside.complete(content, folder)

@@ -19,6 +19,14 @@ Prices = Annotated[
         "--prices", metavar="FILE.toml", help="Prices per million tokens; shows the cost."
     ),
 ]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Keep replies in this folder; the same request is answered from there.",
+    ),
+]
 GreedyTemperature = Annotated[
     float | None,
     typer.Option(

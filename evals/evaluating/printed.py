@@ -10,6 +10,7 @@ from medgym.suite import Suite
 from ..answer_tables import TABLES as ANSWER_TABLES
 from ..answer_tables import missing_lines
 from ..baselines.beside import print_baselines
+from ..replay.store import CacheCounts
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
 from ..tables import (
     BENCHMARK,
@@ -40,6 +41,8 @@ def print_judged(
     print_baselines(content)
     for line in missing_lines(each.judgement.metrics for each in found.values()):
         print(line)
+    if cache := content.get("cache"):
+        print(CacheCounts(**cache))
     for part in content.get("benchmarks", {"": content}).values():
         for line in note_lines(part):
             print(safe_line(line, None))

@@ -30,6 +30,8 @@
                                                on these cases; of a suite in its benchmarks
       "robustness": {"against": ..., "variants": [...], "corruptions": [...]},   of `medgym
                                                robustness`; of a suite one for each set
+      "cache": {"hits": 200, "calls": 0, "damaged": 0, "not_kept": 0},   with --cache: replies
+                                               of the last command, see `medgym.evals.replay.store`
       "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a
                                                suite: what papers report, by other protocols
       "seconds": {"judge": 12.3, "total": 12.3}
