@@ -10,6 +10,7 @@ from medgym.metrics.rate import Rate
 from medgym.scorer import Verdict
 
 from ..statistics.repeats import majority_at, pass_at
+from .looking import looking_figures
 from .open_answers import open_figures
 from .outcome import CaseOutcome
 
@@ -30,6 +31,7 @@ def summary(outcomes: Sequence[CaseOutcome]) -> dict[str, Any]:
         "accuracy": accuracy(outcomes, lenient=False).as_dict(),
         LENIENT: accuracy(outcomes, lenient=True).as_dict(),
         **{name: rate.as_dict() for name, rate in open_figures(outcomes).items()},
+        **{name: plain(figure) for name, figure in looking_figures(outcomes).items()},
         "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
         "scorers": {each.scorer: each.version for each in outcomes},
         **_repeated(outcomes),
@@ -45,10 +47,15 @@ def accuracy(outcomes: Sequence[CaseOutcome], *, lenient: bool) -> Rate:
     )
 
 
+def plain(figure: Rate | float) -> dict[str, float] | float:
+    """A figure as JSON holds it."""
+    return figure.as_dict() if isinstance(figure, Rate) else figure
+
+
 def further(outcomes: Sequence[CaseOutcome]) -> Mapping[str, Rate | float]:
     """What a judgement does not say: the accuracy by the lenient reading, how often each verdict
-    was given that is neither right nor wrong, what open answers share with their golds, and what
-    repeats say."""
+    was given that is neither right nor wrong, what open answers share with their golds, how the
+    looks and the gold regions fit, and what repeats say."""
     counted = [each for each in outcomes if each.is_counted]
     if not counted:
         return {}
@@ -59,7 +66,8 @@ def further(outcomes: Sequence[CaseOutcome]) -> Mapping[str, Rate | float]:
         if verdicts[verdict]
     }
     lenient = {LENIENT: accuracy(outcomes, lenient=True)}
-    return {**lenient, **shares, **open_figures(outcomes), **_repeated(outcomes)}
+    looking = looking_figures(outcomes)
+    return {**lenient, **shares, **open_figures(outcomes), **looking, **_repeated(outcomes)}
 
 
 def _repeated(outcomes: Sequence[CaseOutcome]) -> dict[str, float]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from medgym.cases import LETTERS, Case, case_hash
 from medgym.errors import RunError, UserError
 from medgym.failures import unreadable_of
-from medgym.metrics.looking import hit
+from medgym.metrics.grounding import call_faults, calls_needed, coverage, repeated_looks
+from medgym.metrics.looking import best_iou, hit
 from medgym.scorer import Grade, Verdict, grade, scorer_name
 from medgym.trajectory import Trajectory
 
@@ -36,6 +37,13 @@ class CaseOutcome:
         failure: why there is no answer, where the machinery or the case is to blame.
         recall, f1: of an open case how much of the gold the answer says, see
             `medgym.evals.scorers.words`; None of any other, and of files that older versions wrote.
+        look_iou, look_coverage: the best box IoU of a look with a gold region, and the share of the
+            gold regions that the looks showed; None where there is no region.
+        calls_needed: the least number of calls that show a gold region, see
+            `medgym.metrics.grounding`; None where there is no region.
+        looks, repeated_looks: how many views the tools made, and how many of these showed nothing
+            new; None of files that older versions wrote.
+        call_faults: what was wrong with each call that was refused or late, with commas between.
     """
 
     benchmark: str
@@ -65,6 +73,12 @@ class CaseOutcome:
     failure: str | None = None
     recall: float | None = None
     f1: float | None = None
+    look_iou: float | None = None
+    look_coverage: float | None = None
+    calls_needed: int | None = None
+    looks: int | None = None
+    repeated_looks: int | None = None
+    call_faults: str = ""
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -122,6 +136,12 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
         failure=trajectory.failure,
         recall=None if words is None else words.recall,
         f1=None if words is None else words.f1,
+        look_iou=best_iou(case, trajectory),
+        look_coverage=coverage(case, trajectory),
+        calls_needed=calls_needed(case),
+        looks=sum(len(part.looks) for part in parts),
+        repeated_looks=repeated_looks(trajectory),
+        call_faults=",".join(call_faults(trajectory)),
     )
 
 
