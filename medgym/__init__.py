@@ -104,6 +104,7 @@ _HOMES = {
     "Node": "trajectory",
     "Trajectory": "trajectory",
     "validate": "trajectory",
+    "view_multiple_for": "view_sizes",
     "view_size_for": "view_sizes",
     "View": "workspace",
     "Workspace": "workspace",
@@ -172,7 +173,7 @@ if TYPE_CHECKING:
         Trajectory,
         validate,
     )
-    from medgym.view_sizes import view_size_for
+    from medgym.view_sizes import view_multiple_for, view_size_for
     from medgym.workspace import View, Workspace
 
 gymnasium.register(

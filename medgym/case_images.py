@@ -1,4 +1,4 @@
-"""The images of a case, opened, and how large their source wants them to be shown."""
+"""The images of a case, opened, and how large they may be shown."""
 
 import itertools
 
@@ -40,3 +40,17 @@ def asked_view_size(cases: CaseList) -> int | None:
         except UserError:  # it is unreadable, which costs only its case
             continue
     return None
+
+
+def check_view_size(view_size: int, multiple: int) -> None:
+    """`UserError` if views cannot have sides up to `view_size` that are multiples of `multiple`."""
+    if view_size < 1:
+        raise UserError(f"view_size is {view_size}; fix: show at least one pixel")
+    if multiple < 1:
+        raise UserError(f"view_multiple is {multiple}; fix: give 1 or more")
+    if view_size % multiple:
+        near = max(1, round(view_size / multiple)) * multiple
+        raise UserError(
+            f"view_size {view_size} is no multiple of view_multiple {multiple}; fix: set "
+            f"view_size to {near}, or omit view_multiple"
+        )

@@ -70,6 +70,7 @@ class MedEnv(gymnasium.Env[Observation, str]):
         max_turns: int = DEFAULT_MAX_TURNS,
         max_tokens: int | None = None,
         view_size: int | None = None,
+        view_multiple: int = 1,
         coordinates: Coordinates = "thousandths",
         render_mode: str | None = None,
     ) -> None:
@@ -83,6 +84,7 @@ class MedEnv(gymnasium.Env[Observation, str]):
             max_turns=max_turns,
             max_tokens=max_tokens,
             view_size=view_size,
+            view_multiple=view_multiple,
             coordinates=coordinates,
         )
         self.render_mode = render_mode

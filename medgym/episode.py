@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from medgym.case_images import asked_view_size, opened_images
+from medgym.case_images import asked_view_size, check_view_size, opened_images
 from medgym.cases import Case, open_cases
 from medgym.contracts import checked_reply, checked_result, fault_of
 from medgym.deadline import within
@@ -107,6 +107,9 @@ class Rules:
         max_turns: replies after which the episode is truncated.
         max_tokens: token budget of an episode, prompts and images included; None for no limit.
         view_size: greatest side of a view, in pixels.
+        view_multiple: each side of a view is the nearest multiple of so many pixels, so that the
+            image processor of a model that rounds sides takes views as they are (28 of Qwen2.5-VL,
+            32 of Qwen3-VL; see `medgym.view_multiple_for`).
         coordinates: how a policy writes boxes: in `"thousandths"` of a view, or in its `"pixel"`s.
         prompt: who plays, as a role's prompt says; it goes before the instructions.
     """
@@ -116,6 +119,7 @@ class Rules:
     max_turns: int = DEFAULT_MAX_TURNS
     max_tokens: int | None = None
     view_size: int = DEFAULT_VIEW_SIZE
+    view_multiple: int = 1
     coordinates: Coordinates = "thousandths"
     prompt: str = ""
 
@@ -127,6 +131,7 @@ class Rules:
                 "medgym.Rules.for_cases(cases, tools=['zoom']), or medgym.load_tools(['zoom'])"
             )
         rubric: object = self.rubric
+        check_view_size(self.view_size, self.view_multiple)
         if not isinstance(rubric, Rubric):
             raise UserError(
                 f"Rules take a Rubric, not {rubric!r}; fix: write medgym.load_rubric('outcome')"
@@ -142,6 +147,7 @@ class Rules:
         max_turns: int = DEFAULT_MAX_TURNS,
         max_tokens: int | None = None,
         view_size: int | None = None,
+        view_multiple: int = 1,
         coordinates: Coordinates = "thousandths",
         prompt: str = "",
     ) -> "Rules":
@@ -153,15 +159,15 @@ class Rules:
                 none, that of the source of the first image, else `DEFAULT_VIEW_SIZE`.
             tools: names of registered tools, or `Tool` objects.
             rubric: the name of a registered rubric, or a `Rubric`.
-            max_turns, max_tokens, coordinates, prompt: as the attributes of `Rules`.
+            max_turns, max_tokens, view_multiple, coordinates, prompt: as the attributes of `Rules`.
 
         Raises:
             UserError: unknown cases, tool or rubric, or a value out of range.
         """
         if max_turns < 1:
             raise UserError(f"max_turns is {max_turns}; fix: allow at least one turn")
-        if view_size is not None and view_size < 1:
-            raise UserError(f"view_size is {view_size}; fix: show at least one pixel")
+        if view_size is None:
+            view_size = asked_view_size(open_cases(cases)) or DEFAULT_VIEW_SIZE
         if coordinates not in ("thousandths", "pixel"):
             raise UserError(f"unknown coordinates {coordinates!r}; known: thousandths, pixel")
         return Rules(
@@ -169,7 +175,8 @@ class Rules:
             rubric=load_rubric(rubric),
             max_turns=max_turns,
             max_tokens=max_tokens,
-            view_size=view_size or asked_view_size(open_cases(cases)) or DEFAULT_VIEW_SIZE,
+            view_size=view_size,
+            view_multiple=view_multiple,
             coordinates=coordinates,
             prompt=prompt,
         )
@@ -225,6 +232,7 @@ class Episode:
         self.workspace = Workspace(
             studies if studies is not None else opened_images(case),
             view_size=rules.view_size,
+            view_multiple=rules.view_multiple,
             coordinates=rules.coordinates,
             names=(case.id, case.group, *(ref.location for ref in case.images)),
         )

@@ -38,7 +38,8 @@ def view_size_for(processor: Any, near: int = DEFAULT_VIEW_SIZE) -> int:
     """The view size next to another at which a square view reaches the model as it was drawn.
 
     It is what the processor itself makes of a square of that size. Of a view that is not square,
-    the shorter side may still be rounded, to the nearest multiple of `factor_of(processor)`.
+    the shorter side is rounded as well, unless views are drawn with
+    `view_multiple=view_multiple_for(processor)`.
 
     Args:
         processor: a model's processor, or its image processor. One that does not say what it does
@@ -49,9 +50,13 @@ def view_size_for(processor: Any, near: int = DEFAULT_VIEW_SIZE) -> int:
     return near if found is None else max(found)
 
 
-def factor_of(processor: Any) -> int:
-    """What each side of an image is a multiple of when it reaches the model; 1 where it is not
-    said."""
+def view_multiple_for(processor: Any) -> int:
+    """The `view_multiple` with which views reach the model as they were drawn, whatever their
+    aspect: what each side of an image is a multiple of there; 1 where it is not said.
+
+    Args:
+        processor: a model's processor, or its image processor.
+    """
     images = _images(processor)
     sizes = (getattr(images, name, None) for name in ("patch_size", "merge_size"))
     return math.prod(size if isinstance(size, int) else 1 for size in sizes)

@@ -6,7 +6,6 @@ workspace holds no gold: it is what tools, and through them a policy, may know. 
 too, such as the file name pneumonia_12.png, so it holds only hashes of ids, groups and URIs.
 """
 
-import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -18,7 +17,7 @@ from PIL import Image
 
 from medgym.errors import ToolError, UserError
 from medgym.failures import ContractError
-from medgym.imaging.boxes import checked_box
+from medgym.imaging.boxes import checked_box, whole_pixels
 from medgym.imaging.grey import Window
 from medgym.imaging.lazy_image import Picture
 from medgym.imaging.opened import ImagePlace, OpenedImage
@@ -125,6 +124,7 @@ class Workspace:
     Attributes:
         images: the case's images, each with the planes and indices that can be reached from it.
         view_size: the greatest side of a view, in pixels.
+        view_multiple: each side of a view is a multiple of so many pixels.
         coordinates: what boxes in calls are measured in: thousandths of the view, or view pixels.
 
     Args:
@@ -137,11 +137,13 @@ class Workspace:
         studies: Sequence[Study | OpenedImage],
         *,
         view_size: int = 448,
+        view_multiple: int = 1,
         coordinates: Coordinates = "thousandths",
         names: Sequence[str] = (),
     ) -> None:
         self.images = tuple(OpenedImage.of(study) for study in studies)
         self.view_size = view_size
+        self.view_multiple = view_multiple
         self.coordinates: Coordinates = coordinates
         self._names = frozenset(_hash(name) for name in names if name)
         self._views: list[View] = []
@@ -304,8 +306,8 @@ class Workspace:
                 f"0 <= x0 < x1 <= {across:g} and 0 <= y0 < y1 <= {down:g}"
             )
         x0, y0, x1, y1 = view.to_px(box, (across, down))
-        left, right = _whole(x0, x1, view.box_px[0], view.box_px[2])
-        top, bottom = _whole(y0, y1, view.box_px[1], view.box_px[3])
+        left, right = whole_pixels(x0, x1, view.box_px[0], view.box_px[2])
+        top, bottom = whole_pixels(y0, y1, view.box_px[1], view.box_px[3])
         return left, top, right, bottom
 
     def look(
@@ -322,7 +324,8 @@ class Workspace:
     ) -> View:
         """A new, unnumbered view of a region of an image.
 
-        The aspect is that at the patient. With `enlarge` the region fills `view_size`; without it,
+        The aspect is that at the patient, up to the rounding to whole pixels or to
+        `view_multiple`. With `enlarge` the region fills `view_size`; without it,
         the region is never shown larger than its original pixels (where these are not square, than
         their shorter sides).
 
@@ -343,8 +346,13 @@ class Workspace:
         across, down = max(1, round(width * factor)), max(1, round(height * factor))
         across = max(across, -(-down // MAX_ASPECT))
         down = max(down, -(-across // MAX_ASPECT))
-        picture = _picture(opened, place, box_px, (across, down))
+        size = self._multiple(across), self._multiple(down)
+        picture = _picture(opened, place, box_px, size)
         return View(-1, image, box_px, picture, made_by, place)
+
+    def _multiple(self, side: int) -> int:
+        """The nearest side that a view may have."""
+        return min(max(1, round(side / self.view_multiple)) * self.view_multiple, self.view_size)
 
     def again(self, view: View, place: ImagePlace, made_by: str | None) -> View:
         """A new, unnumbered view of the same region at the same size, of another place."""
@@ -385,15 +393,3 @@ def _picture(opened: OpenedImage, place: ImagePlace, box_px: Box, size: tuple[in
         picture = Picture(size, lambda: opened.render(place, box_px, size))
         pictures[key] = picture
     return picture
-
-
-def _whole(low: float, high: float, least: float, most: float) -> tuple[float, float]:
-    """The nearest whole pixels to an interval, inside [least, most], at least one pixel long.
-
-    An interval that rounds to nothing is the pixel that holds its centre.
-    """
-    start, end = float(round(low)), float(round(high))
-    if end <= start:
-        start = float(math.floor((low + high) / 2))
-    start = min(max(start, least), most - 1)
-    return start, min(max(end, start + 1), most)

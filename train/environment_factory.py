@@ -45,6 +45,7 @@ def trl_environment(
     rubric: str | Rubric = "outcome",
     *,
     view_size: int | None = None,
+    view_multiple: int = 1,
     coordinates: Coordinates = "thousandths",
 ) -> "Environments":
     """What `GRPOTrainer` takes as `environment_factory`.
@@ -56,7 +57,7 @@ def trl_environment(
         cases: a case spec, or a sequence of cases.
         tools: names of registered tools, or `Tool` objects.
         rubric: name of a registered rubric, or a `Rubric`: its total is the reward.
-        view_size, coordinates: as in `Rules`.
+        view_size, view_multiple, coordinates: as in `Rules`.
 
     Raises:
         UserError: unknown cases, tool or rubric, or a tool whose arguments TRL cannot describe.
@@ -68,6 +69,7 @@ def trl_environment(
         rubric=rubric,
         max_turns=sys.maxsize,  # TRL counts the turns
         view_size=view_size,
+        view_multiple=view_multiple,
         coordinates=coordinates,
     )
     return Environments(found, rules)

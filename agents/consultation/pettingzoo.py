@@ -45,7 +45,7 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
     Args:
         cases: a case spec, or cases.
         recipe: the consultation: a path or name as in `consultation:RECIPE`, or the tables of one.
-        max_turns, view_size, tools, rubric: of roles that do not say their own.
+        max_turns, view_size, view_multiple, tools, rubric: of roles that do not say their own.
 
     Agents are `triage` (unless the recipe has none), `specialist:NAME/N` for opinion N of each
     specialty, `attending`, and for a role of the recipe's own `ROLE/N`. Observations are those of
@@ -68,6 +68,7 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
         rubric: str = "outcome",
         max_turns: int = 6,
         view_size: int | None = None,
+        view_multiple: int = 1,
     ) -> None:
         super().__init__()
         found = open_cases(cases) if isinstance(cases, str) else cases
@@ -78,7 +79,12 @@ class ConsultationAEC(AECEnv):  # type: ignore[misc]
         if self.recipe.flow != "static":
             raise UserError('the recipe has a dynamic flow; fix: write flow = "static" in a copy')
         self._given = Rules.for_cases(
-            self.cases, tools=tools, rubric=rubric, max_turns=max_turns, view_size=view_size
+            self.cases,
+            tools=tools,
+            rubric=rubric,
+            max_turns=max_turns,
+            view_size=view_size,
+            view_multiple=view_multiple,
         )
         self.possible_agents = [part.agent for part in possible_parts(self.recipe, self.cases[0])]
         self.agents: list[str] = []

@@ -71,7 +71,10 @@ def protocol(first: str, second: str) -> list[str]:
     """In what the protocols of two runs differ, beside the policy."""
     # No prompt is an empty one in some records, and is left out of others.
     one, other = ({"prompt": ""} | run_and_policy(name)[0].asked for name in (first, second))
-    names = ("tools", "max_turns", "view_size", "temperature", "max_tokens", "judge", "prompt")
+    names = (
+        "tools", "max_turns", "view_size", "view_multiple", "temperature", "max_tokens", "judge",
+        "prompt",
+    )  # fmt: skip
     return [
         f"{name}: {_text(one.get(name))} and {_text(other.get(name))}"
         for name in names

@@ -62,7 +62,9 @@ class Origin:
                 f"{self.run.path} was not made by medgym rollout; fix: branch a run that was, or "
                 "call medgym.collect(..., resume_from=...)"
             )
-        return {name: recipe[name] for name in ASKED}
+        return {name: recipe[name] for name in ASKED} | {
+            "view_multiple": recipe.get("view_multiple", 1)
+        }
 
     def pairs(self, cases: Iterable[Case], turn: int) -> list[tuple[Trajectory, int]]:
         """What is branched, as `collect` takes it: of each case the first member that goes on after

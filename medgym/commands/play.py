@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from medgym.commands.shared_options import (
     Seed,
     Temperature,
     ToolNames,
+    ViewMultiple,
     ViewSize,
     cases_and_rules,
     refuse_gold_player,
@@ -27,7 +29,6 @@ from medgym.commands.shared_options import (
 )
 from medgym.consultation.team import Team
 from medgym.deadline import DaemonThreads
-from medgym.episode import Rules
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure
 from medgym.imaging.imaging_study import IMAGE
@@ -79,6 +80,7 @@ def play(
     rubric: RubricName = "outcome",
     max_turns: MaxTurns = 6,
     view_size: ViewSize = None,
+    view_multiple: ViewMultiple = 1,
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
     seed: Seed = 0,
@@ -106,9 +108,10 @@ def play(
         rubric=rubric,
         max_turns=max_turns,
         view_size=view_size,
+        view_multiple=view_multiple,
     )
     if own is not None:  # there is nothing to hold an answer against
-        rules = Rules(rules.tools, Rubric("none", ()), rules.max_turns, view_size=rules.view_size)
+        rules = replace(rules, rubric=Rubric("none", ()))
     played = found[0] if case is None else found.find(case)
     studies = [opened_image(ref) for ref in played.images]
     player = ready(load_policy(policy))

@@ -25,6 +25,7 @@ from medgym.commands.shared_options import (
     Seed,
     Temperature,
     ToolNames,
+    ViewMultiple,
     ViewSize,
     Workers,
     cases_and_rules,
@@ -84,6 +85,7 @@ def rollout(
     rubric: RubricName = "outcome",
     max_turns: MaxTurns = 6,
     view_size: ViewSize = None,
+    view_multiple: ViewMultiple = 1,
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 512,
     seed: Seed = 0,
@@ -114,18 +116,26 @@ def rollout(
         rubric = known["rubric"] if is_default("rubric") else rubric
         max_turns = known["max_turns"] if is_default("max_turns") else max_turns
         view_size = known["view_size"] if is_default("view_size") else view_size
+        view_multiple = known["view_multiple"] if is_default("view_multiple") else view_multiple
     elif turn is not None:
         raise UserError("--turn needs --branch; fix: name the run whose episodes are branched")
     if cases is None:
         raise UserError("no CASES are named; fix: name some, such as phantom:train[:100]")
     played, rules = cases_and_rules(
-        cases, tools=chosen, rubric=rubric, max_turns=max_turns, view_size=view_size
+        cases,
+        tools=chosen,
+        rubric=rubric,
+        max_turns=max_turns,
+        view_size=view_size,
+        view_multiple=view_multiple,
     )
     with closing(ready(named(policy, backend.value))) as player:
         asked = {
             "command": "rollout", "cases": cases, "policy": player.spec, "group_size": group_size,
             "tools": list(chosen), "rubric": rubric, "max_turns": max_turns,
-            "view_size": rules.view_size, "temperature": temperature, "max_tokens": max_tokens,
+            "view_size": rules.view_size,
+            "view_multiple": view_multiple if view_multiple > 1 else None,
+            "temperature": temperature, "max_tokens": max_tokens,
             "seed": seed, **player.describe(),
         }  # fmt: skip
         pairs = None

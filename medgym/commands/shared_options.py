@@ -42,6 +42,14 @@ ViewSize = Annotated[
         help="Greatest side of a view in pixels; by default as the cases say.",
     ),
 ]
+ViewMultiple = Annotated[
+    int,
+    typer.Option(
+        "--view-multiple",
+        min=1,
+        help="Sides of views are multiples of this, as the model's image processor makes them.",
+    ),
+]
 Temperature = Annotated[
     float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")
 ]
@@ -108,11 +116,17 @@ def cases_and_rules(
     rubric: str = "outcome",
     max_turns: int = 6,
     view_size: int | None = None,
+    view_multiple: int = 1,
 ) -> tuple[CaseList, Rules]:
     """The cases that a spec names, and the rules of play for them."""
     cases = open_cases(spec)
     rules = Rules.for_cases(
-        cases, tools=tools, rubric=rubric, max_turns=max_turns, view_size=view_size
+        cases,
+        tools=tools,
+        rubric=rubric,
+        max_turns=max_turns,
+        view_size=view_size,
+        view_multiple=view_multiple,
     )
     return cases, rules
 

@@ -41,3 +41,15 @@ def _inside(edge: float, most: int) -> float:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:74]} [cut]"
+
+
+def whole_pixels(low: float, high: float, least: float, most: float) -> tuple[float, float]:
+    """The nearest whole pixels to an interval, inside [least, most], at least one pixel long.
+
+    An interval that rounds to nothing is the pixel that holds its centre.
+    """
+    start, end = float(round(low)), float(round(high))
+    if end <= start:
+        start = float(math.floor((low + high) / 2))
+    start = min(max(start, least), most - 1)
+    return start, min(max(end, start + 1), most)

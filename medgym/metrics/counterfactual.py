@@ -90,6 +90,7 @@ class _Exchanged(Episode):
         other = Workspace(
             self._others,
             view_size=workspace.view_size,
+            view_multiple=workspace.view_multiple,
             coordinates=workspace.coordinates,
             names=self._names,
         )

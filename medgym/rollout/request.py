@@ -100,6 +100,7 @@ def request_of(
         "max_turns": rules.max_turns,
         "max_context": rules.max_tokens,
         "view_size": rules.view_size,
+        **({"view_multiple": rules.view_multiple} if rules.view_multiple > 1 else {}),
         "coordinates": rules.coordinates,
         "prompt": rules.prompt,
         "temperature": sampling.temperature,

@@ -18,7 +18,8 @@ RANDOM = ["--policy", "scripted:random"]
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("branch") / "origin"
     words = ["rollout", CASES, *RANDOM, "--group-size", "3", "--rubric", "grounded"]
-    assert main([*words, "--max-turns", "4", "--tools", "crop", "--out", str(folder)]) == 0
+    assert main([*words, "--max-turns", "4", "--tools", "crop", "--view-multiple", "32",
+                 "--out", str(folder)]) == 0  # fmt: skip
     return folder
 
 
@@ -31,6 +32,7 @@ def test_of_each_case_the_first_episode_that_goes_on_is_branched_by_the_rules_of
     asked, stored = RunFolder.open(out).asked, list(RunFolder.open(out).trajectories)
     assert (asked["rubric"], asked["max_turns"], asked["tools"]) == ("grounded", 4, ["crop"])
     assert asked["cases"] == CASES
+    assert asked["view_multiple"] == 32
     played = list(RunFolder.open(origin).trajectories)
     going_on = {each.case_id for each in played if len(each.nodes) >= 3}
     assert {each.case_id for each in stored} == going_on

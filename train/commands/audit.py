@@ -74,7 +74,7 @@ def _asked(
     """The rubric, the cases and the rules of play; what is asked for goes before a recipe's."""
     judged = load_rubric(rubric) if rubric is not None else None
     names: Sequence[str] = DEFAULT_TOOLS
-    turns, view_size, most = DEFAULT_MAX_TURNS, None, None
+    turns, view_size, multiple, most = DEFAULT_MAX_TURNS, None, 1, None
     own: CaseList | str | None = None
     if recipe is not None:
         from ..recipe.rubric import rubric_of
@@ -83,7 +83,7 @@ def _asked(
         loaded, _ = load_recipe(recipe)
         judged = judged or rubric_of(loaded.rubric)
         names, turns = loaded.tools.names, loaded.rollout.max_turns
-        view_size = loaded.rollout.view_size
+        view_size, multiple = loaded.rollout.view_size, loaded.rollout.view_multiple
         if spec is None:
             from ..data.mixture import training_cases
 
@@ -97,6 +97,7 @@ def _asked(
         rubric=judged,
         max_turns=max_turns or turns,
         view_size=view_size,
+        view_multiple=multiple,
     )
     step = 1 if most is None else max(1, len(found) // most)
     return judged, list(found[::step][:most]), rules

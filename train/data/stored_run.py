@@ -90,4 +90,5 @@ class StoredRun:
             rubric=asked["rubric"],
             max_turns=asked["max_turns"],
             view_size=asked.get("view_size"),
+            view_multiple=asked.get("view_multiple", 1),
         )

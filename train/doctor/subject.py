@@ -311,6 +311,7 @@ def _of_run(run: RunFolder, cases: str | None) -> Subject:
         tools=recipe.tools.names,
         max_turns=recipe.rollout.max_turns,
         view_size=recipe.rollout.view_size,
+        view_multiple=recipe.rollout.view_multiple,
     )
     chosen: Sequence[Case] = asked if cases else asked[:DEFAULT_COUNT]
     if recipe.consultation is not None:  # the attending, which looks, before it has any opinions
@@ -347,7 +348,7 @@ def _of_rollout(run: RunFolder, cases: str | None) -> Subject:
         )
     own, rules = cases_and_rules(
         asked["cases"], tools=asked["tools"], max_turns=asked["max_turns"],
-        view_size=asked["view_size"],
+        view_size=asked["view_size"], view_multiple=asked.get("view_multiple", 1),
     )  # fmt: skip
     chosen = cases_and_rules(cases, tools=())[0] if cases else own[:DEFAULT_COUNT]
     scheme, _, rest = str(asked["policy"]).partition(":")

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from medgym.view_sizes import Size, arrives, factor_of, view_size_for
+from medgym.view_sizes import Size, arrives, view_multiple_for, view_size_for
 
 from .checks import Check
 from .subject import Subject, played_sizes
@@ -15,8 +15,8 @@ MOST = 64
 def view_size(subject: Subject) -> Check:
     """The size of views before and after the image processor.
 
-    A side that is rounded to the nearest multiple of the processor's factor is counted, and no
-    more: no view size avoids it where images are not square.
+    A side that is rounded to the nearest multiple of the processor's factor is resampled too,
+    unless `view_multiple` is that factor: then views are drawn so.
     """
     side = subject.rules.view_size
     seen = Counter(played_sizes(subject.shown))
@@ -26,7 +26,7 @@ def view_size(subject: Subject) -> Check:
     whole = after[side, side]
     if whole is None:
         return Check("view size", "pass", {"before": side, "after": "not said"})
-    factor = factor_of(processor)
+    factor = view_multiple_for(processor)
     resized = {size: made for size, made in after.items() if made not in (None, size)}
     figure: dict[str, int | str] = {
         "before": _named((side, side)),
@@ -49,6 +49,12 @@ def view_size(subject: Subject) -> Check:
         fix = (
             "nothing, if it is rare: an image that is smaller than the model's least is enlarged; "
             "lower the least pixels of the model's image processor if most of them are"
+        )
+        return Check("view size", "warn", figure, fix)
+    if figure["resized"]:
+        fix = (
+            f"set view_multiple {factor} ([rollout] view_multiple, --view-multiple), so that views "
+            "that are not square are drawn with sides that the image processor keeps"
         )
         return Check("view size", "warn", figure, fix)
     return Check("view size", "pass", figure)

@@ -25,6 +25,7 @@ def rules_of(recipe: Recipe, cases: str | Sequence[Case], *, tools: bool = True)
         max_turns=recipe.rollout.max_turns,
         max_tokens=recipe.rollout.max_context,
         view_size=recipe.rollout.view_size,
+        view_multiple=recipe.rollout.view_multiple,
     )
 
 

@@ -95,6 +95,8 @@ class RolloutTable(_Table):
     Attributes:
         max_tokens: of one reply. max_context: of an episode, images and all; by default as many as
             the model takes. It is spent in whole turns.
+        view_multiple: each side of a view is a multiple of so many pixels, as the model's image
+            processor makes them (28 of Qwen2.5-VL, 32 of Qwen3-VL).
         overlong: an episode that ran out of its budgets keeps its reward (`reward`), or is neither
             punished nor trained on (`mask`).
         chat_template_kwargs: options of the chat template, as `{ enable_thinking = false }`.
@@ -107,6 +109,7 @@ class RolloutTable(_Table):
     max_tokens: int = Field(default=512, ge=1)
     max_context: int | None = Field(default=None, ge=1)
     view_size: int | None = None
+    view_multiple: int = Field(default=1, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     overlong: Literal["reward", "mask"] = "reward"
     chat_template_kwargs: Keys = {}

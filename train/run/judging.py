@@ -237,6 +237,7 @@ def write_results(run: Run) -> Figures:
         "cases": recipe.cases.test,
         "tools": list(recipe.tools.names),
         "view_size": rules.view_size,
+        **({"view_multiple": rules.view_multiple} if rules.view_multiple > 1 else {}),
         "rubric": rules.rubric.name,
         "judge": JUDGE,
         "sampling": {

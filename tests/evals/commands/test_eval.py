@@ -132,7 +132,7 @@ SMALL = Suite(
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The suite `small` in the place of `phantom`, whose 800 cases take a while."""
-    monkeypatch.setattr("medgym.evals.commands.eval.load_suite", lambda name: SMALL)
+    monkeypatch.setattr("medgym.evals.evaluating.named_suite.load_suite", lambda name: SMALL)
 
 
 @pytest.mark.usefixtures("small")

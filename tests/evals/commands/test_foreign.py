@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from medgym.cli import main
-from medgym.evals.commands import eval as command
+from medgym.evals.evaluating import judging
 from medgym.storage.run_folder import RunFolder
 from tests.serving.fake_server import CHAT, Handler, Server, running
 
@@ -42,7 +42,7 @@ def test_tokens_and_cost_are_in_the_table_and_in_the_results(
     prices = tmp_path / "prices.toml"
     prices.write_text(PRICES)
     shown: list[dict[str, Any]] = []
-    monkeypatch.setattr(command, "progress", lambda *a: _Listening(shown))
+    monkeypatch.setattr(judging, "progress", lambda *a: _Listening(shown))
     more = ("--prices", str(prices), "--out", str(tmp_path / "run"))
     assert main(words(server, *more)) == 0
     out = capsys.readouterr().out

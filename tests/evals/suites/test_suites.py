@@ -101,7 +101,7 @@ MINE = Suite(
 @pytest.fixture
 def mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small suite in the place of `phantom`."""
-    monkeypatch.setattr("medgym.evals.commands.eval.load_suite", lambda name: MINE)
+    monkeypatch.setattr("medgym.evals.evaluating.named_suite.load_suite", lambda name: MINE)
 
 
 @pytest.mark.usefixtures("mine")
@@ -144,7 +144,7 @@ def test_open_answers_of_a_suite_have_their_own_table(
     ]
     write_cases(made, tmp_path / "open.jsonl")
     mine = Suite("mine", {"words": str(tmp_path / "open.jsonl"), "kinds": SPEC})
-    monkeypatch.setattr("medgym.evals.commands.eval.load_suite", lambda name: mine)
+    monkeypatch.setattr("medgym.evals.evaluating.named_suite.load_suite", lambda name: mine)
     assert main(["eval", "phantom", "--policy", "scripted:oracle"]) == 0
     lines = capsys.readouterr().out.splitlines()
     place = next(n for n, line in enumerate(lines) if line.startswith("open answers"))

@@ -48,10 +48,11 @@ def test_a_view_size_that_is_resampled_is_named_with_a_better_one() -> None:
     assert checked(504, (504, 504)).verdict == "pass"
 
 
-def test_a_side_that_is_rounded_is_counted() -> None:
+def test_sides_that_are_rounded_need_a_view_multiple() -> None:
     check = checked(448, (448, 300), (448, 448), (311, 448))
-    assert check.verdict == "pass"
+    assert check.verdict == "warn"
     assert check.figure["resized"] == 2
+    assert check.fix.startswith("set view_multiple 28 (")
 
 
 def test_a_view_below_the_models_least_is_said_to_be_enlarged() -> None:

@@ -1,0 +1,1 @@
+"""What `medgym eval` does, step by step: open benchmarks, play, judge, write, print."""
