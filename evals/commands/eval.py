@@ -26,7 +26,6 @@ from medgym.commands.shared_options import (
     RayAddress,
     RubricName,
     Seed,
-    ToolNames,
     ViewMultiple,
     ViewSize,
     Workers,
@@ -46,9 +45,11 @@ from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.printed import print_judged
 from ..evaluating.records import asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
+from ..looking.arms import arms_in, in_arms, refuse_roles
+from ..looking.gaps import gaps, print_gaps
 from ..prompts import read_prompt, refuse_team
 from ..spending import require_price
-from .eval_options import GreedyTemperature, Prices, Prompt, temperature_of
+from .eval_options import GreedyTemperature, Prices, Prompt, ToolsOrArms, temperature_of
 
 
 def evaluate(
@@ -62,7 +63,7 @@ def evaluate(
         ),
     ],
     policy: PolicySpec,
-    tools: ToolNames = None,
+    tools: ToolsOrArms = None,
     no_tools: NoTools = False,
     rubric: RubricName = "outcome",
     max_turns: MaxTurns = 6,
@@ -116,8 +117,9 @@ def evaluate(
 
     Example: medgym eval phantom,question=kind:test[:200] --policy scripted:prior
     """
+    arms = arms_in(tools, no_tools)
     if is_suite(cases):
-        suite = named_suite(context, cases)
+        suite = named_suite(context, cases, allowed=["tools"] if arms else [])
         suite = suite if only is None else suite.only(only)
     else:
         if only is not None:
@@ -127,7 +129,7 @@ def evaluate(
         suite = Suite(
             name="",
             benchmarks={"": cases},
-            tools=tool_names(tools, no_tools),
+            tools=tool_names(None if arms else tools, no_tools),
             rubric=rubric,
             max_turns=max_turns,
             sampling=Sampling(
@@ -139,13 +141,19 @@ def evaluate(
     benchmarks = open_benchmarks(
         suite, view_size=view_size, view_multiple=view_multiple, limit=limit, prompt=words
     )
+    plain = tuple(benchmarks)
+    if arms:
+        suite, benchmarks = in_arms(suite, benchmarks, arms)
     asked = asked_of(
-        suite, seed, limit=limit, repeats=repeats, prompt=words, view_multiple=view_multiple
-    )
+        suite, seed, limit=limit, repeats=repeats, prompt=words, view_multiple=view_multiple,
+        arms=list(arms) or None,
+    )  # fmt: skip
     run = load_judge(suite.judge)
     with closing(ready(named(policy, backend.value))) as player:
         if words:
             refuse_team(player)
+        if arms:
+            refuse_roles(player)
         paid = {} if prices is None else require_price(player, prices)
         folder = None
         if out is not None:
@@ -163,6 +171,9 @@ def evaluate(
         found = judge_benchmarks(run, evaluation, benchmarks, folder, paid)
         seconds = {"judge": round(time.monotonic() - start, 1)}
     content = content_of(suite, asked, benchmarks, found, seconds)
+    shown = gaps({name: each.outcomes for name, each in found.items()}, plain) if arms else []
+    if shown:
+        content["looking"] = [gap.as_dict() for gap in shown]
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)
         content["out"] = str(folder.path)
@@ -170,3 +181,4 @@ def evaluate(
         print_json(content)
     else:
         print_judged(suite, found, content)
+        print_gaps(shown)

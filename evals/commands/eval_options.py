@@ -19,6 +19,15 @@ Prices = Annotated[
         "--prices", metavar="FILE.toml", help="Prices per million tokens; shows the cost."
     ),
 ]
+ToolsOrArms = Annotated[
+    str | None,
+    typer.Option(
+        "--tools",
+        metavar="A,B|on,off,oracle",
+        help="Tools, joined by commas; zoom by default. Or play the same cases with the tools, "
+        "without them, and with an ideal first look: on,off,oracle.",
+    ),
+]
 GreedyTemperature = Annotated[
     float | None,
     typer.Option(

@@ -6,8 +6,9 @@ groups.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
+from typing import NamedTuple, Self
 
 from medgym.metrics.grounding import CALL_FAULTS
 from medgym.metrics.rate import Rate
@@ -30,7 +31,32 @@ FAILED = "calls that failed"
 Unit = tuple[str, str]
 
 
-def looking_figures(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate | float]:
+class _Episode(NamedTuple):
+    """Of an outcome what the figures need."""
+
+    unit: Unit
+    case: str
+    member: int
+    answer_type: str
+    right: bool
+    score: float
+    looked: bool
+    hit: bool | None
+    look_iou: float | None
+    look_coverage: float | None
+    calls: int
+    calls_needed: int | None
+    looks: int | None
+    repeated_looks: int | None
+    call_faults: str
+
+    @classmethod
+    def of(cls, outcome: CaseOutcome) -> Self:
+        kept = {name: getattr(outcome, name) for name in cls._fields if name != "right"}
+        return cls(right=outcome.verdict == "right", **kept)
+
+
+def looking_figures(outcomes: Iterable[CaseOutcome]) -> dict[str, Rate | float]:
     """How the looks of some episodes and the gold regions fit, and what the looks took.
 
     The shares of right and of wrong answers whose looks showed a whole gold region; of right
@@ -39,7 +65,9 @@ def looking_figures(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate | float]:
     answers; how many calls a case needs, and which share of calls was beyond that, failed, and
     showed nothing new.
     """
-    counted = sorted((o for o in outcomes if o.is_counted), key=lambda outcome: outcome.key)
+    # Sorted, so that the order in which episodes finish changes no digit.
+    known = (_Episode.of(each) for each in outcomes if each.is_counted)
+    counted = sorted(known, key=lambda each: each[:3])
     answers = [each for each in counted if each.answer_type == "region"]
     found: dict[str, Rate | float] = {}
     if answers:
@@ -49,10 +77,10 @@ def looking_figures(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate | float]:
     return {**_grounded(counted), **found, **_calls(counted)}
 
 
-def _grounded(counted: Sequence[CaseOutcome]) -> dict[str, Rate | float]:
+def _grounded(counted: Sequence[_Episode]) -> dict[str, Rate | float]:
     marked = [each for each in counted if each.hit is not None]
-    right = [each for each in marked if each.verdict == "right"]
-    wrong = [each for each in marked if each.verdict != "right"]
+    right = [each for each in marked if each.right]
+    wrong = [each for each in marked if not each.right]
     found: dict[str, Rate | float] = {
         RIGHT_SHOWN: _share(right, lambda each: bool(each.hit)),
         WRONG_SHOWN: _share(wrong, lambda each: bool(each.hit)),
@@ -67,7 +95,7 @@ def _grounded(counted: Sequence[CaseOutcome]) -> dict[str, Rate | float]:
     return found
 
 
-def _calls(counted: Sequence[CaseOutcome]) -> dict[str, Rate | float]:
+def _calls(counted: Sequence[_Episode]) -> dict[str, Rate | float]:
     found: dict[str, Rate | float] = {}
     known = [each for each in counted if each.calls_needed is not None]
     if known:
@@ -88,7 +116,7 @@ def _calls(counted: Sequence[CaseOutcome]) -> dict[str, Rate | float]:
 
 
 def _part(
-    name: str, some: Sequence[int], of: Sequence[int], outcomes: Sequence[CaseOutcome]
+    name: str, some: Sequence[int], of: Sequence[int], outcomes: Sequence[_Episode]
 ) -> dict[str, Rate]:
     """Which share of the calls or looks of all episodes these are; nothing where there are none."""
     seen: list[bool] = []
@@ -99,11 +127,11 @@ def _part(
     return {name: Rate.of(seen, units)} if seen else {}
 
 
-def _share(outcomes: Sequence[CaseOutcome], is_so: Callable[[CaseOutcome], bool]) -> Rate:
+def _share(outcomes: Sequence[_Episode], is_so: Callable[[_Episode], bool]) -> Rate:
     return Rate.of([is_so(each) for each in outcomes], [each.unit for each in outcomes])
 
 
-def _mean(values: Sequence[float], outcomes: Sequence[CaseOutcome]) -> Rate:
+def _mean(values: Sequence[float], outcomes: Sequence[_Episode]) -> Rate:
     """The mean of numbers from 0 to 1, with its interval over groups."""
     found = mean_interval(values, [each.unit for each in outcomes])
     return Rate(found.value, max(0.0, found.low), min(1.0, found.high), found.n)

@@ -26,6 +26,12 @@
       "benchmarks": {                          neither `cases` nor `policies` above
         NAME: {"cases": "phantom:test[:200]", "policies": {...}}
       },
+      "arms": ["on", "off", "oracle"],         of an evaluation in several ways of looking;
+                                               a benchmark then is `BENCHMARK-ARM`, or only the arm
+      "looking": [{"gap": "tool-off gap", "difference": {"value": 0.65, "low": ..., "high": ...,
+                   "n": 40, "groups": 40}, "off": RATE, "on": RATE, "p": 0.0001,
+                   "verdict": "tools help", "without regions": 0, "left out": 0}],   the gaps
+                                               between its arms
       "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a
                                                suite: what papers report, by other protocols
       "seconds": {"judge": 12.3, "total": 12.3}
