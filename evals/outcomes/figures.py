@@ -13,6 +13,7 @@ from ..statistics.repeats import majority_at, pass_at
 from .looking import looking_figures
 from .open_answers import open_figures
 from .outcome import CaseOutcome
+from .report_answers import report_figures
 
 LENIENT = "read leniently"
 """The name of the accuracy in which an answer counts in any form."""
@@ -30,7 +31,7 @@ def summary(outcomes: Sequence[CaseOutcome]) -> dict[str, Any]:
         "groups": len({each.unit for each in outcomes}),
         "accuracy": accuracy(outcomes, lenient=False).as_dict(),
         LENIENT: accuracy(outcomes, lenient=True).as_dict(),
-        **{name: rate.as_dict() for name, rate in open_figures(outcomes).items()},
+        **{name: rate.as_dict() for name, rate in by_type(outcomes).items()},
         **{name: plain(figure) for name, figure in looking_figures(outcomes).items()},
         "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
         "scorers": {each.scorer: each.version for each in outcomes},
@@ -67,7 +68,12 @@ def further(outcomes: Sequence[CaseOutcome]) -> Mapping[str, Rate | float]:
     }
     lenient = {LENIENT: accuracy(outcomes, lenient=True)}
     looking = looking_figures(outcomes)
-    return {**lenient, **shares, **open_figures(outcomes), **looking, **_repeated(outcomes)}
+    return {**lenient, **shares, **by_type(outcomes), **looking, **_repeated(outcomes)}
+
+
+def by_type(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
+    """What is measured of answers of one type only: of open ones and of reports."""
+    return open_figures(outcomes) | report_figures(outcomes)
 
 
 def _repeated(outcomes: Sequence[CaseOutcome]) -> dict[str, float]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from medgym.cases import LETTERS, Case, case_hash
 from medgym.errors import RunError, UserError
 from medgym.failures import unreadable_of
-from medgym.metrics.grounding import call_faults, calls_needed, coverage, repeated_looks
-from medgym.metrics.looking import best_iou, hit
+from medgym.metrics.looking import hit
 from medgym.scorer import Grade, Verdict, grade, scorer_name
 from medgym.trajectory import Trajectory
 
@@ -14,6 +13,9 @@ from ..reading.choice import choice_of
 from ..reading.closed import closed_of
 from ..reading.marks import marked, plain
 from ..scorers.words import SharedWords, best_overlap
+from .answer_text import answer_text, last_reply
+from .looking_columns import looking_columns
+from .report_columns import report_columns
 
 YES_NO = ("yes", "no")
 
@@ -44,6 +46,10 @@ class CaseOutcome:
         looks, repeated_looks: how many views the tools made, and how many of these showed nothing
             new; None of files that older versions wrote.
         call_faults: what was wrong with each call that was refused or late, with commas between.
+        triplet_precision, triplet_recall, triplet_f1: of a report in English, see
+            `medgym.evals.scorers.report.triplets`.
+        bleu, rouge1, rouge2, rouge_l: of a report, see `medgym.evals.scorers.report.by_words`.
+            bleu_counts, bleu_signature: what the BLEU of many reports is made of, and how.
     """
 
     benchmark: str
@@ -79,6 +85,15 @@ class CaseOutcome:
     looks: int | None = None
     repeated_looks: int | None = None
     call_faults: str = ""
+    triplet_precision: float | None = None
+    triplet_recall: float | None = None
+    triplet_f1: float | None = None
+    bleu: float | None = None
+    bleu_counts: list[int] | None = None
+    bleu_signature: str | None = None
+    rouge1: float | None = None
+    rouge2: float | None = None
+    rouge_l: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -136,12 +151,8 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
         failure=trajectory.failure,
         recall=None if words is None else words.recall,
         f1=None if words is None else words.f1,
-        look_iou=best_iou(case, trajectory),
-        look_coverage=coverage(case, trajectory),
-        calls_needed=calls_needed(case),
-        looks=sum(len(part.looks) for part in parts),
-        repeated_looks=repeated_looks(trajectory),
-        call_faults=",".join(call_faults(trajectory)),
+        **looking_columns(case, trajectory),
+        **report_columns(case, trajectory),
     )
 
 
@@ -166,17 +177,7 @@ def open_overlap(case: Case, trajectory: Trajectory) -> SharedWords | None:
     """
     if case.answer_type != "open" or case.options or trajectory.failure is not None:
         return None
-    answer = trajectory.answer
-    if answer is None:
-        reply = last_reply(trajectory) or ""
-        answer = next(marked(reply), plain(reply))
-    return best_overlap(case, answer)
-
-
-def last_reply(trajectory: Trajectory) -> str | None:
-    """The last thing that the policy said, or the one of its roles that decided."""
-    replies = [node.text for node in trajectory.branch() if node.role == "assistant"]
-    return replies[-1] if replies else None
+    return best_overlap(case, answer_text(trajectory))
 
 
 def lenient_grade(case: Case, reply: str) -> Grade:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgym.errors import UserError
 from medgym.files import open_regular
-from medgym.sources.arrow_rows import spooled, texts, where
+from medgym.sources.arrow_rows import are_hashes_different, spooled, texts, where
 from medgym.sources.own import delimited
 from medgym.sources.own.parquet import ParquetImages, columns_of, text_batches
 
@@ -188,16 +188,12 @@ class Rows:
 
     def are_different(self, name: str) -> bool:
         """Whether all cells of a column differ."""
-        import pyarrow.compute
+        import pyarrow.compute as compute
 
         column = self._columns[name]
-        is_ascii = pyarrow.compute.all(pyarrow.compute.string_is_ascii(column)).as_py()
-        trim = "ascii_trim_whitespace" if is_ascii else "utf8_trim_whitespace"
-        trimmed = getattr(pyarrow.compute, trim)(column)
-        grows = pyarrow.compute.less(trimmed.slice(0, max(len(self) - 1, 0)), trimmed.slice(1))
-        if pyarrow.compute.all(grows).as_py():  # which needs no memory to see
+        if are_hashes_different(compute.utf8_trim_whitespace(chunk) for chunk in column.chunks):
             return True
-        different: int = pyarrow.compute.count_distinct(trimmed).as_py()
+        different: int = compute.count_distinct(compute.utf8_trim_whitespace(column)).as_py()
         return different == len(self)
 
     def file_of(self, row: int) -> tuple[TableFile, int]:
