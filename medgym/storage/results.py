@@ -32,6 +32,9 @@
                    "n": 40, "groups": 40}, "off": RATE, "on": RATE, "p": 0.0001,
                    "verdict": "tools help", "without regions": 0, "left out": 0}],   the gaps
                                                between its arms
+      "pivot": [{"benchmark": "", "replies asked for": 40, "box as recorded": RATE}],   of
+                                               `medgym pivot`, which judges no policy: `policies`
+                                               is empty
       "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a
                                                suite: what papers report, by other protocols
       "seconds": {"judge": 12.3, "total": 12.3}
