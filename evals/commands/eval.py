@@ -39,6 +39,7 @@ from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
 
+from ..baselines.beside import add_baselines
 from ..evaluating.benchmark import open_benchmarks
 from ..evaluating.judging import judge_benchmarks
 from ..evaluating.named_suite import is_suite, named_suite
@@ -171,6 +172,7 @@ def evaluate(
         found = judge_benchmarks(run, evaluation, benchmarks, folder, paid)
         seconds = {"judge": round(time.monotonic() - start, 1)}
     content = content_of(suite, asked, benchmarks, found, seconds)
+    add_baselines(content, benchmarks)
     shown = gaps({name: each.outcomes for name, each in found.items()}, plain) if arms else []
     if shown:
         content["looking"] = [gap.as_dict() for gap in shown]

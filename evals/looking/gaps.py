@@ -5,7 +5,7 @@ where the first look is ideal less that with the tools alone. Both are paired, c
 intervals over groups.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,7 +84,7 @@ class Gap:
 
 
 def gaps(
-    outcomes: Mapping[str, Sequence[CaseOutcome]], benchmarks: Sequence[str], *, seed: int = 0
+    outcomes: Mapping[str, Collection[CaseOutcome]], benchmarks: Sequence[str], *, seed: int = 0
 ) -> list[Gap]:
     """The gaps of an evaluation in several arms.
 
