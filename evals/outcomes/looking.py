@@ -22,7 +22,6 @@ WRONG_PLACE = "right for the wrong place"
 BLIND = "right without a look"
 IOU = "best look, IoU with a region"
 COVERAGE = "regions looked at, by area"
-REGION_ANSWERS = "region answers, IoU"
 NEEDED = "calls needed"
 BEYOND = "calls beyond those needed"
 REPEATED = "looks that showed nothing new"
@@ -37,9 +36,7 @@ class _Episode(NamedTuple):
     unit: Unit
     case: str
     member: int
-    answer_type: str
     right: bool
-    score: float
     looked: bool
     hit: bool | None
     look_iou: float | None
@@ -61,20 +58,15 @@ def looking_figures(outcomes: Iterable[CaseOutcome]) -> dict[str, Rate | float]:
 
     The shares of right and of wrong answers whose looks showed a whole gold region; of right
     answers whose looks showed none, and of those without a look; the best IoU of a look with a
-    region, and how much of the regions the looks showed, as means over cases; the IoU of region
-    answers; how many calls a case needs, and which share of calls was beyond that, failed, and
-    showed nothing new.
+    region, and how much of the regions the looks showed, as means over cases; how many calls a case
+    needs, and which share of calls was beyond that, failed, and showed nothing new.
     """
     # Sorted, so that the order in which episodes finish changes no digit.
     known = (_Episode.of(each) for each in outcomes if each.is_counted)
     counted = sorted(known, key=lambda each: each[:3])
-    answers = [each for each in counted if each.answer_type == "region"]
-    found: dict[str, Rate | float] = {}
-    if answers:
-        found[REGION_ANSWERS] = _mean([each.score for each in answers], answers)
     if not any(each.calls for each in counted):
-        return found
-    return {**_grounded(counted), **found, **_calls(counted)}
+        return {}
+    return _grounded(counted) | _calls(counted)
 
 
 def _grounded(counted: Sequence[_Episode]) -> dict[str, Rate | float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from medgym.cases import Case
 from medgym.consultation.team import Team
+from medgym.contracts import checked_reply
 from medgym.episode import Episode, Rules, ToolOutcome
 from medgym.errors import UserError
 from medgym.imaging.opened import OpenedImage
@@ -96,9 +97,7 @@ class InWords(WrappedPolicy):
 
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The next reply, without its tokens."""
-        reply = await self.policy.act(conversation, sampling)
-        if not isinstance(reply, Reply):
-            return reply
+        reply = checked_reply(await self.policy.act(conversation, sampling))
         return replace(reply, prompt_ids=None, token_ids=None, logprobs=None, image_tokens=())
 
 
@@ -183,12 +182,13 @@ def aimed(tool: str, args: ToolArgs, workspace: Workspace) -> View | None:
     if box is not None:
         box_px = workspace.box_px(number, box)
         return workspace.look(seen.image, box_px, enlarge=True, made_by=tool, **vars(seen.place))
-    plane, index, mm = (getattr(args, name, None) for name in ("plane", "index", "mm"))
-    if index is None and mm is None:
-        return workspace.again(seen, seen.place, tool)
-    plane = seen.plane if plane is None else plane
-    if index is None:
+    plane = getattr(args, "plane", None) or seen.plane
+    index: int | None = getattr(args, "index", None)
+    mm: float | None = getattr(args, "mm", None)
+    if index is None and mm is not None:
         index = workspace.images[seen.image].index_at(plane, mm)
+    if index is None:
+        return workspace.again(seen, seen.place, tool)
     place = workspace.place(seen.image, plane, index, None, seen.window)
     return workspace.overview(seen.image, place, tool)
 

@@ -40,9 +40,9 @@ def pivot_figures(outcomes: Sequence[PivotOutcome]) -> dict[str, Rate]:
         if rows:
             found[name] = Rate.of([value for _, value in rows], [unit for unit, _ in rows])
     for name, mean in _MEANS.items():
-        known = [(each.unit, value) for each in counted if (value := mean(each)) is not None]
+        known = [(each.unit, iou) for each in counted if (iou := mean(each)) is not None]
         if known:
-            interval = mean_interval([value for _, value in known], [unit for unit, _ in known])
+            interval = mean_interval([iou for _, iou in known], [unit for unit, _ in known])
             low, high = max(0.0, interval.low), min(1.0, interval.high)
             found[name] = Rate(interval.value, low, high, interval.n)
     return found

@@ -73,7 +73,7 @@ def _rules(folder: RunFolder, cases: Sequence[Case]) -> Rules:
             "medgym eval, medgym rollout or medgym train"
         )
     of_training: Any = asked.get("rollout")
-    known = asked | of_training if isinstance(of_training, Mapping) else asked
+    known = asked | (dict(of_training) if isinstance(of_training, Mapping) else {})
     return Rules.for_cases(
         cases,
         tools=tools,

@@ -11,7 +11,6 @@ from medgym.evals.outcomes.looking import (
     BLIND,
     FAILED,
     NEEDED,
-    REGION_ANSWERS,
     REPEATED,
     RIGHT_SHOWN,
     WRONG_PLACE,
@@ -82,8 +81,6 @@ def test_shares_of_calls_have_intervals_over_groups() -> None:
 
 def test_where_nobody_looks_there_is_nothing_to_say() -> None:
     assert looking_figures(some(blind=4)) == {}
-    boxes = [replace(each, answer_type="region", score=0.4) for each in some(blind=4)]
-    assert rate(looking_figures(boxes)[REGION_ANSWERS]) == (0.4, 4)
 
 
 def test_they_are_in_results_and_in_what_score_prints() -> None:
