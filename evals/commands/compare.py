@@ -11,6 +11,7 @@ from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 
 from ..comparison import Compared, Pair, compare, differing_kinds
+from ..looking.stored import arm_name, arms_of
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.stored import outcomes_of, run_and_policy
 from ..prompts import refuse_other_prompts
@@ -25,8 +26,8 @@ def compare_runs(
         list[str],
         typer.Argument(
             metavar="RUN RUN...",
-            help="Folders of runs; of a training also FOLDER:POLICY. The others are compared with "
-            "the first.",
+            help="Folders of runs; of a training also FOLDER:POLICY, of --tools on,off also "
+            "FOLDER:off. The others are compared with the first.",
         ),
     ],
     lenient: Annotated[
@@ -147,7 +148,8 @@ def _print_cases(first: str, second: str, each: Compared) -> None:
 def viewer_link(run: str, outcome: CaseOutcome) -> str:
     """The address of an episode in the page that `medgym view` writes."""
     folder, policy = run_and_policy(run)
-    inside = outcome.benchmark or policy
+    inside = arm_name(outcome.benchmark, policy) if policy in arms_of(folder) else policy
+    inside = inside or outcome.benchmark
     store = f"judged/{inside}" if inside else "trajectories"
     where = urlencode({"store": store, "find": outcome.case})
     return f"{folder.path}/view/index.html#{where}"

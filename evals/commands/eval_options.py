@@ -27,6 +27,15 @@ CacheFolder = Annotated[
         help="Keep replies in this folder; the same request is answered from there.",
     ),
 ]
+ToolsOrArms = Annotated[
+    str | None,
+    typer.Option(
+        "--tools",
+        metavar="A,B|on,off,oracle",
+        help="Tools, joined by commas; zoom by default. Or play the same cases with the tools, "
+        "without them, and with an ideal first look: on,off,oracle.",
+    ),
+]
 GreedyTemperature = Annotated[
     float | None,
     typer.Option(
