@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import typer
 
@@ -14,6 +13,7 @@ from ..comparison import Compared, Pair, compare, differing_kinds
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.stored import outcomes_of, run_and_policy
 from ..prompts import refuse_other_prompts
+from ..protocol import differing_protocol, episode_address
 from ..statistics.power import cases_needed
 
 SHOWN = 5
@@ -58,7 +58,7 @@ def compare_runs(
             {
                 "first": runs[0],
                 "reading": "lenient" if lenient else "strict",
-                "differing_protocol": {name: protocol(runs[0], name) for name in found},
+                "differing_protocol": {name: _protocol(runs[0], name) for name in found},
                 "runs": {name: [_plain(each) for each in rows] for name, rows in found.items()},
             }
         )
@@ -67,30 +67,9 @@ def compare_runs(
         _print(runs[0], name, rows, lenient)
 
 
-def protocol(first: str, second: str) -> list[str]:
-    """In what the protocols of two runs differ, beside the policy."""
-    # No prompt is an empty one in some records, and is left out of others.
-    one, other = ({"prompt": ""} | run_and_policy(name)[0].asked for name in (first, second))
-    names = (
-        "tools", "max_turns", "view_size", "view_multiple", "temperature", "max_tokens", "judge",
-        "prompt",
-    )  # fmt: skip
-    return [
-        f"{name}: {_text(one.get(name))} and {_text(other.get(name))}"
-        for name in names
-        if one.get(name) != other.get(name)
-    ]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        value = value.get("names", value)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) or "none"
-
-
 def _print(first: str, second: str, rows: Sequence[Compared], lenient: bool) -> None:
     print(f"{safe_line(second)} against {safe_line(first)}" + (", read leniently" * lenient))
-    for line in protocol(first, second):
+    for line in _protocol(first, second):
         print(f"  the protocol differs in {safe_line(line)}")
     several = len(rows) > 1
     headings = (
@@ -149,8 +128,11 @@ def viewer_link(run: str, outcome: CaseOutcome) -> str:
     folder, policy = run_and_policy(run)
     inside = outcome.benchmark or policy
     store = f"judged/{inside}" if inside else "trajectories"
-    where = urlencode({"store": store, "find": outcome.case})
-    return f"{folder.path}/view/index.html#{where}"
+    return f"{folder.path}/{episode_address(store, outcome.case)}"
+
+
+def _protocol(first: str, second: str) -> list[str]:
+    return differing_protocol(*(run_and_policy(name)[0].asked for name in (first, second)))
 
 
 def _answers(pair: Pair) -> str:

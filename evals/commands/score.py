@@ -18,6 +18,7 @@ from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
 from ..tables import interval
+from ..viewer.tokens import Pieces
 
 
 def score(
@@ -48,9 +49,10 @@ def score(
     rule = None if scorer is None else legacy_rule(scorer)
     folder, policy = run_and_policy(run)
     outcomes: list[CaseOutcome] = []
+    pieces = Pieces(folder.path)
     answers: dict[str, list[Answered]] = {}
     for benchmark, case, trajectory in stored_episodes(folder, policy):
-        outcomes.append(outcome_of(case, trajectory, benchmark))
+        outcomes.append(outcome_of(case, trajectory, benchmark, pieces))
         if rule is not None and outcomes[-1].is_counted:
             answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
     written: Path | None = None if policy else write_outcomes(folder.path, outcomes)

@@ -11,8 +11,11 @@ from medgym.trajectory import Trajectory
 
 from ..reading.choice import choice_of
 from ..reading.closed import closed_of
+from ..reading.confidence import stated_confidence
 from ..reading.marks import marked, plain
 from ..scorers.words import SharedWords, best_overlap
+from ..viewer.tokens import Pieces
+from .confidence import answer_probability
 
 YES_NO = ("yes", "no")
 
@@ -36,6 +39,9 @@ class CaseOutcome:
         failure: why there is no answer, where the machinery or the case is to blame.
         recall, f1: of an open case how much of the gold the answer says, see
             `medgym.evals.scorers.words`; None of any other, and of files that older versions wrote.
+        stated_confidence: the confidence that the last reply states. answer_probability: that of
+            the answer's tokens. Both from 0 to 1, None where they are not known; see
+            `medgym.evals.outcomes.confidence`.
     """
 
     benchmark: str
@@ -65,6 +71,8 @@ class CaseOutcome:
     failure: str | None = None
     recall: float | None = None
     f1: float | None = None
+    stated_confidence: float | None = None
+    answer_probability: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -82,8 +90,13 @@ class CaseOutcome:
         return self.verdict not in ("unreadable", "failed")
 
 
-def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseOutcome:
+def outcome_of(
+    case: Case, trajectory: Trajectory, benchmark: str = "", pieces: Pieces | None = None
+) -> CaseOutcome:
     """Judge a stored episode by today's scorers.
+
+    Args:
+        pieces: spells the tokens of its run; without it no probability of an answer is known.
 
     Raises:
         UserError: the case's gold is not of its type.
@@ -94,6 +107,7 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
     name = scorer_name(case)
     words = open_overlap(case, trajectory)
     parts = [part for _, part in trajectory.parts()]
+    said = None if trajectory.answer is None else last_reply(trajectory)
     return CaseOutcome(
         benchmark=benchmark,
         case=case.id,
@@ -122,6 +136,8 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
         failure=trajectory.failure,
         recall=None if words is None else words.recall,
         f1=None if words is None else words.f1,
+        stated_confidence=None if said is None else stated_confidence(said),
+        answer_probability=None if pieces is None else answer_probability(trajectory, pieces),
     )
 
 
