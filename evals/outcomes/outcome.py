@@ -15,7 +15,9 @@ from ..reading.confidence import stated_confidence
 from ..reading.marks import marked, plain
 from ..scorers.words import SharedWords, best_overlap
 from ..viewer.tokens import Pieces
+from .answer_text import answer_text, last_reply
 from .confidence import answer_probability
+from .report_columns import report_columns
 
 YES_NO = ("yes", "no")
 
@@ -42,6 +44,10 @@ class CaseOutcome:
         stated_confidence: the confidence that the last reply states. answer_probability: that of
             the answer's tokens. Both from 0 to 1, None where they are not known; see
             `medgym.evals.outcomes.confidence`.
+        triplet_precision, triplet_recall, triplet_f1: of a report in English, see
+            `medgym.evals.scorers.report.triplets`.
+        bleu, rouge1, rouge2, rouge_l: of a report, see `medgym.evals.scorers.report.by_words`.
+            bleu_counts, bleu_signature: what the BLEU of many reports is made of, and how.
     """
 
     benchmark: str
@@ -73,6 +79,15 @@ class CaseOutcome:
     f1: float | None = None
     stated_confidence: float | None = None
     answer_probability: float | None = None
+    triplet_precision: float | None = None
+    triplet_recall: float | None = None
+    triplet_f1: float | None = None
+    bleu: float | None = None
+    bleu_counts: list[int] | None = None
+    bleu_signature: str | None = None
+    rouge1: float | None = None
+    rouge2: float | None = None
+    rouge_l: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -138,6 +153,7 @@ def outcome_of(
         f1=None if words is None else words.f1,
         stated_confidence=None if said is None else stated_confidence(said),
         answer_probability=None if pieces is None else answer_probability(trajectory, pieces),
+        **report_columns(case, trajectory),
     )
 
 
@@ -162,17 +178,7 @@ def open_overlap(case: Case, trajectory: Trajectory) -> SharedWords | None:
     """
     if case.answer_type != "open" or case.options or trajectory.failure is not None:
         return None
-    answer = trajectory.answer
-    if answer is None:
-        reply = last_reply(trajectory) or ""
-        answer = next(marked(reply), plain(reply))
-    return best_overlap(case, answer)
-
-
-def last_reply(trajectory: Trajectory) -> str | None:
-    """The last thing that the policy said, or the one of its roles that decided."""
-    replies = [node.text for node in trajectory.branch() if node.role == "assistant"]
-    return replies[-1] if replies else None
+    return best_overlap(case, answer_text(trajectory))
 
 
 def lenient_grade(case: Case, reply: str) -> Grade:

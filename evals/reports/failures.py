@@ -10,7 +10,8 @@ from medgym.errors import UserError
 from medgym.storage.trajectories import ImageStore
 from medgym.trajectory import Trajectory
 
-from ..outcomes.outcome import CaseOutcome, last_reply
+from ..outcomes.answer_text import last_reply
+from ..outcomes.outcome import CaseOutcome
 from ..protocol import episode_address
 from .parts import Example, Examples, Section, Table
 from .run import ReportedRun
