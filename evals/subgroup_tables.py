@@ -1,10 +1,11 @@
 """Subgroups and calibration as tables in the terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from medgym.commands.printing import percent
+from medgym.commands.printing import WIDTH, percent, print_columns
 
+from .outcomes.breakdown import Breakdown
 from .outcomes.calibrated import SOURCES
 from .outcomes.subgroups import SMALL, Subgroups
 
@@ -42,11 +43,42 @@ def calibration_rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, 
     ]  # fmt: skip
 
 
-def calibration_notes(found: Mapping[str, Any]) -> Iterator[str]:
+def calibration_notes(sources: Iterable[str]) -> Iterator[str]:
     """Where each confidence comes from."""
-    for source in found:
+    for source in dict.fromkeys(sources):
         yield f"{source}: {SOURCES[source]}"
 
 
 def _bounds(rate: Mapping[str, float]) -> str:
     return f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f}"
+
+
+def print_breakdown(found: Mapping[str, Breakdown], by: Sequence[str]) -> None:
+    """Print the subgroups that were asked for, and how calibrated the policy is where that is
+    known.
+
+    Args:
+        found: of each benchmark, by its name.
+        by: kinds of cases.
+    """
+    starred = False
+    for benchmark, each in found.items():
+        head = f"{benchmark}, " if benchmark else ""
+        for kind in by:
+            rows = subgroup_rows(each.get("subgroups", {}), kind)
+            starred = starred or any(row[0].endswith(" *") for row in rows)
+            name = kind.replace("_", " ")
+            if rows:
+                print_columns((f"{head}{name}", *SUBGROUP), rows, WIDTH)
+            else:
+                print(f"{head}{name}: all cases are of one kind")
+    if starred:
+        print(SMALL_GROUPS)
+    for benchmark, each in found.items():
+        known = each.get("calibration", {})
+        if known:
+            head = f"{benchmark}, " if benchmark else ""
+            print_columns((f"{head}confidence", *CALIBRATION), calibration_rows(known), WIDTH)
+    sources = [source for each in found.values() for source in each.get("calibration", {})]
+    for line in calibration_notes(sources):
+        print(line)

@@ -46,9 +46,10 @@ from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.printed import print_judged
 from ..evaluating.records import asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
+from ..outcomes.subgroups import kinds_named
 from ..prompts import read_prompt, refuse_team
 from ..spending import require_price
-from .eval_options import GreedyTemperature, Prices, Prompt, temperature_of
+from .eval_options import By, GreedyTemperature, Prices, Prompt, temperature_of
 
 
 def evaluate(
@@ -110,6 +111,7 @@ def evaluate(
     allow_host: AllowedHosts = None,
     prompt: Prompt = None,
     prices: Prices = None,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
@@ -135,6 +137,7 @@ def evaluate(
             ),
             judge=judge,
         )
+    kinds = () if by is None else kinds_named(by)
     words = "" if prompt is None else read_prompt(prompt)
     benchmarks = open_benchmarks(
         suite, view_size=view_size, view_multiple=view_multiple, limit=limit, prompt=words
@@ -169,4 +172,8 @@ def evaluate(
     if as_json:
         print_json(content)
     else:
-        print_judged(suite, found, content)
+        print_judged(suite, found, content, kinds)
+    if folder is not None:
+        from ..reports.page import write_run_page  # no evaluation waits for it before it begins
+
+        write_run_page(folder.path, quiet=as_json)

@@ -19,6 +19,15 @@ Prices = Annotated[
         "--prices", metavar="FILE.toml", help="Prices per million tokens; shows the cost."
     ),
 ]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="KIND,...",
+        help="Also the accuracy by kind of case: modality, body_part, answer_type, language, "
+        "source.",
+    ),
+]
 GreedyTemperature = Annotated[
     float | None,
     typer.Option(

@@ -6,22 +6,26 @@ from typing import Annotated, Any
 import typer
 
 from medgym.cases import Case
-from medgym.commands.printing import print_json, print_table
+from medgym.commands.printing import WIDTH, print_json, print_table
 from medgym.commands.shared_options import AsJson
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
 from ..outcomes.answer_text import last_reply
+from ..outcomes.breakdown import breakdown
 from ..outcomes.figures import summary
 from ..outcomes.labelled_reports import LabelledReports
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.stored import run_and_policy, stored_episodes
+from ..outcomes.subgroups import kinds_named
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
+from ..subgroup_tables import print_breakdown
 from ..tables import interval
 from ..viewer.tokens import Pieces
+from .eval_options import By
 
 
 def score(
@@ -48,6 +52,7 @@ def score(
             "radgraph, chexbert.",
         ),
     ] = None,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge the stored episodes of any run by today's scorers; nothing is played.
@@ -57,6 +62,7 @@ def score(
 
     Example: medgym score runs/prior
     """
+    kinds = () if by is None else kinds_named(by)
     rule = None if scorer is None else legacy_rule(scorer)
     labelled = None if labellers is None else LabelledReports(labellers)
     folder, policy = run_and_policy(run)
@@ -74,6 +80,7 @@ def score(
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
     }
+    kept = {name: breakdown([o for o in outcomes if o.benchmark == name]) for name in names}
     if labelled is not None:
         for name, found in figures.items():
             found |= labelled.figures(name)
@@ -81,16 +88,18 @@ def score(
         for name, found in figures.items():
             found[str(scorer)] = {"rule": rule.about, **rule.figures(answers.get(name, []))}
     if as_json:
-        print_json({"run": str(folder.path), "policy": policy, "benchmarks": figures})
+        whole = {name: each | kept[name] for name, each in figures.items()}
+        print_json({"run": str(folder.path), "policy": policy, "benchmarks": whole})
         return
     for name, found in figures.items():
         if name:
             print(name)
         legacy = found.pop(str(scorer), {})
-        print_table([(key, _shown(value)) for key, value in found.items()])
+        print_table([(key, _shown(value)) for key, value in found.items()], WIDTH)
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
-            print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
+            print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()], WIDTH)
+    print_breakdown(kept, kinds)
     for line in missing_lines(figures.values()):
         print(line)
     if written is not None:

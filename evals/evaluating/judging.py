@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from medgym.commands.printing import percent
@@ -11,9 +12,11 @@ from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
 from ..evaluation import Evaluation
+from ..outcomes.breakdown import breakdown
 from ..outcomes.figures import further
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..spending import Price, Spending
+from ..viewer.tokens import Pieces
 from .benchmark import Benchmark
 
 
@@ -33,7 +36,7 @@ class JudgedBenchmark:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as `results.json` holds them."""
-        return self.judgement.as_dict() | self.spent.as_dict()
+        return self.judgement.as_dict() | self.spent.as_dict() | breakdown(self.outcomes)
 
 
 def judge_benchmarks(
@@ -55,6 +58,7 @@ def judge_benchmarks(
     """
     found: dict[str, JudgedBenchmark] = {}
     suite = evaluation.suite
+    pieces = Pieces(Path() if folder is None else folder.path)
     total = sum(len(each.cases) for each in benchmarks.values()) * evaluation.repeats
     right: list[bool] = []
     so_far = Spending(prices or {})
@@ -81,7 +85,7 @@ def judge_benchmarks(
                 trajectories=played.trajectories,
             )
             outcomes = [
-                outcome_of(case, trajectory, name)
+                outcome_of(case, trajectory, name, pieces)
                 for case, trajectory in zip(played.cases, played.trajectories, strict=True)
             ]
             found[name] = JudgedBenchmark(

@@ -19,6 +19,9 @@ COVERAGES = (0.5, 0.8, 0.9, 1.0)
 FEWEST = 20
 """Answers with a confidence below which nothing is said of it."""
 
+RESAMPLES = 2_000
+"""Data sets that an interval is made from."""
+
 CURVE = 50
 """Points of the curve of risk against coverage that are kept."""
 
@@ -95,7 +98,7 @@ def _figures(answers: Sequence[_Answer]) -> dict[str, Any]:
     return {
         "n": found.n,
         "groups": len(set(units)),
-        "error": error_interval(given, right, units).as_dict(),
+        "error": error_interval(given, right, units, resamples=RESAMPLES).as_dict(),
         "brier": _mean(squares, units, 0.0),
         "overconfidence": _mean(gaps, units, -1.0),
         "area": found.area,
@@ -106,7 +109,7 @@ def _figures(answers: Sequence[_Answer]) -> dict[str, Any]:
 
 
 def _mean(values: Sequence[float], units: Sequence[tuple[str, str]], lowest: float) -> Mean:
-    found = mean_interval(values, units)
+    found = mean_interval(values, units, resamples=RESAMPLES)
     return found.as_dict() | {"low": max(lowest, found.low), "high": min(1.0, found.high)}
 
 

@@ -49,7 +49,9 @@ def cell(value: Any) -> str:
 
 def _with_interval(rate: Figure) -> str:
     ends = [rate["value"], rate["low"], rate["high"]]
-    if all(isinstance(end, int | float) and -1 <= end <= 1 for end in ends):
+    unit = rate.get("unit")
+    if not unit and all(isinstance(end, int | float) and -1 <= end <= 1 for end in ends):
         return f"{share(rate)} of {rate['n']:,}"
     known = ends[1] is not None and ends[2] is not None
-    return cell(ends[0]) + (f" ({cell(ends[1])} to {cell(ends[2])})" if known else "")
+    of = f" {unit}" if unit else ""
+    return cell(ends[0]) + of + (f" ({cell(ends[1])} to {cell(ends[2])})" if known else "")

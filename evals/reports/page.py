@@ -16,8 +16,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from medgym.commands.printing import safe_text
-from medgym.errors import UserError
+from medgym.commands.printing import safe_line, safe_text
+from medgym.errors import RunError, UserError, missing_library
 from medgym.storage.atomic import write_atomic
 
 from .failures import failures
@@ -119,3 +119,19 @@ def _script(value: Any) -> str:
 def _hash(script: str) -> str:
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def write_run_page(run: Path, *, quiet: bool = False) -> None:
+    """Write the page of a run that is done, and print where it is, or in one line why it is not.
+
+    Args:
+        quiet: whether nothing is printed.
+    """
+    try:
+        said = f"page: {write_report([str(run)])}"
+    except ImportError as error:
+        said = f"no page: {missing_library(error)}, and run medgym report {run}"
+    except (UserError, RunError) as error:  # the run is done nevertheless
+        said = f"no page: {error}"
+    if not quiet:
+        print(safe_line(said, None))

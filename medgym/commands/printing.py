@@ -56,8 +56,12 @@ def print_table(rows: Sequence[tuple[str, str]], width: int | None = None) -> No
     rows = [(safe_line(name, None), safe_line(value, None)) for name, value in rows]
     names = max(len(name) for name, _ in rows)
     if width is not None:
-        names = max(len(name) for name, _ in rows if len(name) <= width // 2)
+        fitting = [len(name) for name, _ in rows if len(name) <= width // 2]
+        names = max(fitting, default=2)
     for name, value in rows:
+        if len(name) > names:
+            print(name)
+            name = ""
         first, *others = _wrapped(value, None if width is None else width - names - 2)
         print(f"{name:<{names}}  {first}")
         for line in others:
