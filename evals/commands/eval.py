@@ -40,6 +40,7 @@ from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
 
+from ..baselines.beside import add_baselines
 from ..evaluating.benchmark import open_benchmarks
 from ..evaluating.judging import judge_benchmarks
 from ..evaluating.named_suite import is_suite, named_suite
@@ -166,6 +167,7 @@ def evaluate(
         found = judge_benchmarks(run, evaluation, benchmarks, folder, paid)
         seconds = {"judge": round(time.monotonic() - start, 1)}
     content = content_of(suite, asked, benchmarks, found, seconds)
+    add_baselines(content, benchmarks)
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)
         content["out"] = str(folder.path)
@@ -176,4 +178,5 @@ def evaluate(
     if folder is not None:
         from ..reports.page import write_run_page  # no evaluation waits for it before it begins
 
-        write_run_page(folder.path, quiet=as_json)
+        became = (outcome for each in found.values() for outcome in each.outcomes)
+        write_run_page(folder.path, became, quiet=as_json)

@@ -8,10 +8,14 @@ import typer
 from medgym.cases import Case
 from medgym.commands.printing import WIDTH, print_json, print_table
 from medgym.commands.shared_options import AsJson
+from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
+from ..model_judge.answers import JUDGED_BY, judged_rows
+from ..model_judge.beside import judge_beside
+from ..model_judge.options import JudgeAll, JudgedBy
 from ..outcomes.answer_text import last_reply
 from ..outcomes.breakdown import breakdown
 from ..outcomes.figures import summary
@@ -53,6 +57,8 @@ def score(
         ),
     ] = None,
     by: By = None,
+    judged_by: JudgedBy = None,
+    judge_all: JudgeAll = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge the stored episodes of any run by today's scorers; nothing is played.
@@ -65,17 +71,25 @@ def score(
     kinds = () if by is None else kinds_named(by)
     rule = None if scorer is None else legacy_rule(scorer)
     labelled = None if labellers is None else LabelledReports(labellers)
-    folder, policy = run_and_policy(run)
-    outcomes: list[CaseOutcome] = []
-    pieces = Pieces(folder.path)
-    answers: dict[str, list[Answered]] = {}
-    for benchmark, case, trajectory in stored_episodes(folder, policy):
-        outcomes.append(outcome_of(case, trajectory, benchmark, pieces))
-        if labelled is not None:
-            labelled.add(case, trajectory, outcomes[-1])
-        if rule is not None and outcomes[-1].is_counted:
-            answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
-    written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
+    with judge_beside(judged_by, every=judge_all) as beside:
+        folder, policy = run_and_policy(run)
+        outcomes: list[CaseOutcome] = []
+        pieces = Pieces(folder.path)
+        answers: dict[str, list[Answered]] = {}
+        for benchmark, case, trajectory in stored_episodes(folder, policy):
+            outcomes.append(outcome_of(case, trajectory, benchmark, pieces))
+            beside.add(case, trajectory, outcomes[-1])
+            if labelled is not None:
+                labelled.add(case, trajectory, outcomes[-1])
+            if rule is not None and outcomes[-1].is_counted:
+                answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
+        written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
+        judged = beside.figures(folder.path)
+        if judged_by is not None and not judged:
+            raise UserError(
+                f"{run} has no open answers and no reports, which a judge is for; fix: have it "
+                "grade all answers (--judge-all)"
+            )
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
@@ -87,6 +101,8 @@ def score(
     if rule is not None:
         for name, found in figures.items():
             found[str(scorer)] = {"rule": rule.about, **rule.figures(answers.get(name, []))}
+    for name, said in judged.items():
+        figures[name][JUDGED_BY] = said
     if as_json:
         whole = {name: each | kept[name] for name, each in figures.items()}
         print_json({"run": str(folder.path), "policy": policy, "benchmarks": whole})
@@ -94,11 +110,13 @@ def score(
     for name, found in figures.items():
         if name:
             print(name)
-        legacy = found.pop(str(scorer), {})
+        legacy, by_judge = found.pop(str(scorer), {}), found.pop(JUDGED_BY, None)
         print_table([(key, _shown(value)) for key, value in found.items()], WIDTH)
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
             print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()], WIDTH)
+        if by_judge is not None:
+            print_table(judged_rows(by_judge), WIDTH)
     print_breakdown(kept, kinds)
     for line in missing_lines(figures.values()):
         print(line)

@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from PIL import Image
 
@@ -48,19 +49,14 @@ def kind_of(outcome: CaseOutcome) -> str | None:
 
 def failures(run: ReportedRun) -> Section:
     """The failures of a run by kind, the most frequent kind first."""
-    kinds: dict[str, list[CaseOutcome]] = {}
-    for each in run.outcomes:
-        if kind := kind_of(each):
-            kinds.setdefault(kind, []).append(each)
-    ordered = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
-    chosen = {kind: _spread(found) for kind, found in ordered}
+    counts = Counter(kind for each in run.outcomes if (kind := kind_of(each)))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    chosen = _spread(run.outcomes, dict(ordered))
     played = _played(run, [each for found in chosen.values() for each in found])
     total = len(run.outcomes)
-    rows = [
-        (kind, f"{len(found):,}", f"{100 * len(found) / total:.1f} %") for kind, found in ordered
-    ]
+    rows = [(kind, f"{count:,}", f"{100 * count / total:.1f} %") for kind, count in ordered]
     examples = [
-        Examples(kind, len(kinds[kind]), [_example(run, each, played) for each in found])
+        Examples(kind, counts[kind], [_example(run, each, played) for each in found])
         for kind, found in chosen.items()
     ]
     said = [
@@ -74,9 +70,22 @@ def failures(run: ReportedRun) -> Section:
     )  # fmt: skip
 
 
-def _spread(found: Sequence[CaseOutcome]) -> list[CaseOutcome]:
-    step = max(1.0, len(found) / SHOWN)
-    return [found[int(place * step)] for place in range(min(SHOWN, len(found)))]
+def _spread(
+    outcomes: Iterable[CaseOutcome], counts: Mapping[str, int]
+) -> dict[str, list[CaseOutcome]]:
+    """Some outcomes of each kind, evenly spread; no others are held."""
+    wanted = {
+        kind: {int(place * max(1.0, count / SHOWN)) for place in range(min(SHOWN, count))}
+        for kind, count in counts.items()
+    }
+    found: dict[str, list[CaseOutcome]] = {kind: [] for kind in counts}
+    seen: Counter[str] = Counter()
+    for each in outcomes:
+        if kind := kind_of(each):
+            if seen[kind] in wanted[kind]:
+                found[kind].append(each)
+            seen[kind] += 1
+    return found
 
 
 Played = dict[tuple[str, str, int], Trajectory]
@@ -91,6 +100,8 @@ def _played(run: ReportedRun, outcomes: Sequence[CaseOutcome]) -> Played:
             key = benchmark, trajectory.case_id, trajectory.member
             if key in wanted:
                 found[key] = trajectory
+                if len(found) == len(wanted):
+                    return found
     return found
 
 

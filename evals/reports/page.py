@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +20,8 @@ from medgym.commands.printing import safe_line, safe_text
 from medgym.errors import RunError, UserError, missing_library
 from medgym.storage.atomic import write_atomic
 
+from ..outcomes.outcome import CaseOutcome
+from ..outcomes.packed import PackedRows
 from .failures import failures
 from .further import measurements, of_the_cases, spending
 from .made import how_made
@@ -36,13 +38,16 @@ COMPARISON = "comparison.html"
 PAGE = files("medgym.evals.reports") / "page"
 
 
-def write_report(runs: Sequence[str], out: Path | None = None) -> Path:
+def write_report(
+    runs: Sequence[str], out: Path | None = None, outcomes: Collection[CaseOutcome] = ()
+) -> Path:
     """Write the page of runs; returns its path.
 
     Args:
         runs: folders of runs, of a training also `FOLDER:POLICY`. Others are compared with the
             first.
         out: the file; by default in the folder of the first run.
+        outcomes: of one run, where they are known; else they are read.
 
     Raises:
         UserError: one is no run, or the page cannot be written.
@@ -50,7 +55,7 @@ def write_report(runs: Sequence[str], out: Path | None = None) -> Path:
     """
     import plotly.offline
 
-    opened = [ReportedRun.open(name) for name in runs]
+    opened = [ReportedRun.open(name, outcomes) for name in runs]
     names = short_names([run.name for run in opened])
     opened = [replace(run, name=name) for run, name in zip(opened, names, strict=True)]
     path = out or opened[0].folder.path / (REPORT if len(opened) == 1 else COMPARISON)
@@ -121,14 +126,15 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def write_run_page(run: Path, *, quiet: bool = False) -> None:
+def write_run_page(run: Path, outcomes: Iterable[CaseOutcome] = (), *, quiet: bool = False) -> None:
     """Write the page of a run that is done, and print where it is, or in one line why it is not.
 
     Args:
+        outcomes: of its episodes. They are packed: an evaluation holds no more of them.
         quiet: whether nothing is printed.
     """
     try:
-        said = f"page: {write_report([str(run)])}"
+        said = f"page: {write_report([str(run)], outcomes=PackedRows(outcomes))}"
     except ImportError as error:
         said = f"no page: {missing_library(error)}, and run medgym report {run}"
     except (UserError, RunError) as error:  # the run is done nevertheless

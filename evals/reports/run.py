@@ -1,6 +1,7 @@
 """A run as its page sees it: what was asked, its figures, and the outcome of each episode."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,22 +34,24 @@ class ReportedRun:
     asked: Mapping[str, Any]
     manifest: Mapping[str, Any]
     results: Mapping[str, Any]
-    outcomes: tuple[CaseOutcome, ...]
+    outcomes: Collection[CaseOutcome]
     without: str
 
     @classmethod
-    def open(cls, named: str) -> "ReportedRun":
+    def open(cls, named: str, outcomes: Collection[CaseOutcome] = ()) -> "ReportedRun":
         """The run of a folder, or of a training `FOLDER:POLICY`.
+
+        Args:
+            outcomes: of its episodes, where they are known; else they are read.
 
         Raises:
             UserError: it is no run, or it has neither figures nor episodes that can be judged.
         """
         folder, policy = run_and_policy(named)
         results = read_results(folder.path) if (folder.path / RESULTS).exists() else {}
-        outcomes: tuple[CaseOutcome, ...] = ()
         without = ""
         try:
-            outcomes = tuple(outcomes_of(named))
+            outcomes = outcomes or outcomes_of(named)
         except UserError as error:
             if not results:
                 raise
@@ -61,12 +64,10 @@ class ReportedRun:
         )
 
     @property
-    def benchmarks(self) -> dict[str, list[CaseOutcome]]:
+    def benchmarks(self) -> dict[str, Collection[CaseOutcome]]:
         """The outcomes of each benchmark; of one that is no suite, all under an empty name."""
-        found: dict[str, list[CaseOutcome]] = {}
-        for each in self.outcomes:
-            found.setdefault(each.benchmark, []).append(each)
-        return found
+        counts = Counter(each.benchmark for each in self.outcomes)
+        return {name: _OfBenchmark(self.outcomes, name, n) for name, n in counts.items()}
 
     def parts(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The benchmarks of its results by name; all under an empty name where it is no suite."""
@@ -89,6 +90,24 @@ class ReportedRun:
         else:
             path = path / "trajectories"
         return path.relative_to(self.folder.path).as_posix(), TrajectoryStore(path)
+
+
+@dataclass(frozen=True)
+class _OfBenchmark(Collection[CaseOutcome]):
+    """The outcomes of one benchmark among all, which may be packed: none is held."""
+
+    outcomes: Collection[CaseOutcome]
+    name: str
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[CaseOutcome]:
+        return (each for each in self.outcomes if each.benchmark == self.name)
+
+    def __contains__(self, outcome: object) -> bool:
+        return any(each == outcome for each in self)
 
 
 def short_names(paths: list[str]) -> list[str]:

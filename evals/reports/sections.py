@@ -1,7 +1,7 @@
 """The figures of one or more runs as sections of a page."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from medgym.commands.printing import percent
@@ -22,7 +22,7 @@ ALL = "all"
 CHARTED = 20
 """Rows of a table of subgroups that are drawn."""
 
-Named = tuple[str, Sequence[CaseOutcome]]
+Named = tuple[str, Collection[CaseOutcome]]
 
 
 def headline(runs: Sequence[ReportedRun]) -> Section:
@@ -112,7 +112,7 @@ def differences(runs: Sequence[ReportedRun]) -> Section:
     rows, drawn, said = [], [], []
     for other in others:
         try:
-            found = compare(first.outcomes, other.outcomes, names=(first.name, other.name))
+            found = compare([*first.outcomes], [*other.outcomes], names=(first.name, other.name))
         except UserError as error:
             said.append(f"{other.name} cannot be compared with {first.name}: {error}")
             continue

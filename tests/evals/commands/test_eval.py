@@ -22,7 +22,6 @@ from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.suite import Suite, load_suite
-from medgym.trajectory import Trajectory
 
 Capture = pytest.CaptureFixture[str]
 ASKED = ["eval", "phantom,question=kind:test[:12]", "--policy"]
@@ -130,7 +129,7 @@ def test_a_consultation_has_a_line_for_each_role(tmp_path: Path, capsys: Capture
     asked = ["eval", "phantom,look=ct,question=kind:test[:4]", "--policy", f"consultation:{recipe}"]
     assert main(asked) == 0
     out = capsys.readouterr().out
-    lines = out.partition("\n\n")[2].splitlines()
+    lines = out.partition("\n\n")[2].partition("without looking")[0].splitlines()
     assert lines[0].split() == [
         "role", "episodes", "right", "answered", "failed", "replies", "calls", "tokens", "seconds",
     ]  # fmt: skip
@@ -172,7 +171,7 @@ def test_a_suite_has_a_line_for_each_benchmark(tmp_path: Path, capsys: Capture) 
     heading, *lines, page = capsys.readouterr().out.splitlines()
     assert page.startswith("page: ")
     assert heading.split()[:3] == ["suite", "small", "cases"]
-    assert [line.split()[:3] for line in lines] == [
+    assert [line.split()[:3] for line in lines[:2]] == [
         ["kinds", "6", "100.0"],
         ["sides", "4", "100.0"],
     ]
@@ -194,14 +193,12 @@ def test_an_interrupted_evaluation_resumes_with_what_it_has_stored(
     whole = json.loads(capsys.readouterr().out)["benchmarks"]
     play, collect, played = Evaluation.play, evaluation.collect, []
 
-    def interrupted(self: Evaluation, cases: Any, rules: Any, folder: Any, done: Any) -> Any:
-        def one(trajectory: Trajectory) -> None:
-            done(trajectory)
-            played.append(trajectory.case_id)
+    def interrupted(self: Evaluation, cases: Any, rules: Any, folder: Any) -> Any:
+        for pair in play(self, cases, rules, folder):
+            yield pair
+            played.append(pair[1].case_id)
             if len(played) == 8:  # in the second benchmark
                 raise KeyboardInterrupt
-
-        return play(self, cases, rules, folder, one)
 
     with monkeypatch.context() as patch:
         patch.setattr(Evaluation, "play", interrupted)
