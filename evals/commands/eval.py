@@ -50,10 +50,12 @@ from ..looking.arms import arms_in, in_arms, refuse_roles
 from ..looking.gaps import gaps, print_gaps
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
+from ..outcomes.subgroups import kinds_named
 from ..prompts import read_prompt, refuse_team
 from ..replay.policy import opened_cache
 from ..spending import require_price
 from .eval_options import (
+    By,
     CacheFolder,
     GreedyTemperature,
     Prices,
@@ -125,6 +127,7 @@ def evaluate(
     judged_by: JudgedBy = None,
     judge_all: JudgeAll = False,
     cache: CacheFolder = None,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
@@ -151,6 +154,7 @@ def evaluate(
             ),
             judge=judge,
         )
+    kinds = () if by is None else kinds_named(by)
     words = "" if prompt is None else read_prompt(prompt)
     benchmarks = open_benchmarks(
         suite, view_size=view_size, view_multiple=view_multiple, limit=limit, prompt=words
@@ -204,8 +208,13 @@ def evaluate(
     if as_json:
         print_json(content)
     else:
-        print_judged(suite, found, content)
+        print_judged(suite, found, content, kinds)
         print_gaps(shown)
         beside.print(content)
+    if folder is not None:
+        from ..reports.page import write_run_page  # no evaluation waits for it before it begins
+
+        became = (outcome for each in found.values() for outcome in each.outcomes)
+        write_run_page(folder.path, became, quiet=as_json)
     if failure is not None:
         raise failure

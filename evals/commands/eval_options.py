@@ -36,6 +36,15 @@ ToolsOrArms = Annotated[
         "without them, and with an ideal first look: on,off,oracle.",
     ),
 ]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="KIND,...",
+        help="Also the accuracy by kind of case: modality, body_part, answer_type, language, "
+        "source.",
+    ),
+]
 GreedyTemperature = Annotated[
     float | None,
     typer.Option(

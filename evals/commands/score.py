@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from medgym.cases import Case
-from medgym.commands.printing import print_json, print_table
+from medgym.commands.printing import WIDTH, print_json, print_table
 from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 from medgym.metrics.rate import Amount, Rate
@@ -17,14 +17,19 @@ from ..model_judge.answers import JUDGED_BY, judged_rows
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
 from ..outcomes.answer_text import last_reply
+from ..outcomes.breakdown import breakdown
 from ..outcomes.figures import summary
 from ..outcomes.labelled_reports import LabelledReports
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.stored import run_and_policy, stored_episodes
+from ..outcomes.subgroups import kinds_named
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
+from ..subgroup_tables import print_breakdown
 from ..tables import figure, interval
+from ..viewer.tokens import Pieces
+from .eval_options import By
 
 
 def score(
@@ -51,6 +56,7 @@ def score(
             "radgraph, chexbert.",
         ),
     ] = None,
+    by: By = None,
     judged_by: JudgedBy = None,
     judge_all: JudgeAll = False,
     as_json: AsJson = False,
@@ -62,14 +68,16 @@ def score(
 
     Example: medgym score runs/prior
     """
+    kinds = () if by is None else kinds_named(by)
     rule = None if scorer is None else legacy_rule(scorer)
     labelled = None if labellers is None else LabelledReports(labellers)
     with judge_beside(judged_by, every=judge_all) as beside:
         folder, policy = run_and_policy(run)
         outcomes: list[CaseOutcome] = []
+        pieces = Pieces(folder.path)
         answers: dict[str, list[Answered]] = {}
         for benchmark, case, trajectory in stored_episodes(folder, policy):
-            outcomes.append(outcome_of(case, trajectory, benchmark))
+            outcomes.append(outcome_of(case, trajectory, benchmark, pieces))
             beside.add(case, trajectory, outcomes[-1])
             if labelled is not None:
                 labelled.add(case, trajectory, outcomes[-1])
@@ -86,6 +94,7 @@ def score(
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
     }
+    kept = {name: breakdown([o for o in outcomes if o.benchmark == name]) for name in names}
     if labelled is not None:
         for name, found in figures.items():
             found |= labelled.figures(name)
@@ -95,18 +104,20 @@ def score(
     for name, said in judged.items():
         figures[name][JUDGED_BY] = said
     if as_json:
-        print_json({"run": str(folder.path), "policy": policy, "benchmarks": figures})
+        whole = {name: each | kept[name] for name, each in figures.items()}
+        print_json({"run": str(folder.path), "policy": policy, "benchmarks": whole})
         return
     for name, found in figures.items():
         if name:
             print(name)
         legacy, by_judge = found.pop(str(scorer), {}), found.pop(JUDGED_BY, None)
-        print_table([(key, _shown(value)) for key, value in found.items()])
+        print_table([(key, _shown(value)) for key, value in found.items()], WIDTH)
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
-            print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
+            print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()], WIDTH)
         if by_judge is not None:
-            print_table(judged_rows(by_judge))
+            print_table(judged_rows(by_judge), WIDTH)
+    print_breakdown(kept, kinds)
     for line in missing_lines(figures.values()):
         print(line)
     if written is not None:

@@ -12,6 +12,7 @@ from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
 
 from ..looking.stored import arms_of, outcomes_in, require_arm
+from ..viewer.tokens import Pieces
 from .outcome import CaseOutcome, outcome_of
 from .table import read_outcomes
 
@@ -60,8 +61,9 @@ def judged_again(
     Raises:
         UserError: the run has no episodes, a case cannot be found, or has changed since.
     """
+    pieces = Pieces(folder.path)
     for benchmark, case, trajectory in stored_episodes(folder, policy):
-        yield outcome_of(case, trajectory, benchmark)
+        yield outcome_of(case, trajectory, benchmark, pieces)
         if advance is not None:
             advance()
 

@@ -49,9 +49,12 @@
 A policy has `sampled` where its replies were sampled, `greedy` where temperature was 0, and both
 where it was judged twice. `notes`, `dropped` and `unreadable` are there where there is something to
 say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_dict` gives, with
-`usage` (the tokens of all requests, and their cost) where it is known, `judged_by` (what a judge by
-a model says beside the rules), and `hallucination`, which stands beside `accuracy` only; figures
-that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
+`usage` (the tokens of all requests, and their cost) where it is known, `subgroups` (KIND: VALUE:
+`accuracy`, `read leniently`, `groups`, and `small` where these are few) where cases are of several
+kinds, `calibration` (`stated`, `tokens` or `agreement`: `n`, `groups`, `error`, `brier`,
+`overconfidence`, `area`, `bins`, `kept`, `curve`) where a confidence is known, `judged_by` (what a
+judge by a model says beside the rules), and `hallucination`, which stands beside `accuracy` only;
+figures that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
 consultation's training.
 """
 
