@@ -46,9 +46,11 @@ from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.printed import print_judged
 from ..evaluating.records import asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
+from ..interchange.logs import require_log_form, write_logs
 from ..prompts import read_prompt, refuse_team
 from ..spending import require_price
 from .eval_options import GreedyTemperature, Prices, Prompt, temperature_of
+from .log_option import LogFormat, print_logs
 
 
 def evaluate(
@@ -110,6 +112,7 @@ def evaluate(
     allow_host: AllowedHosts = None,
     prompt: Prompt = None,
     prices: Prices = None,
+    log_format: LogFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
@@ -135,6 +138,8 @@ def evaluate(
             ),
             judge=judge,
         )
+    if log_format is not None:
+        require_log_form(log_format, out)
     words = "" if prompt is None else read_prompt(prompt)
     benchmarks = open_benchmarks(
         suite, view_size=view_size, view_multiple=view_multiple, limit=limit, prompt=words
@@ -162,11 +167,14 @@ def evaluate(
         )  # fmt: skip
         found = judge_benchmarks(run, evaluation, benchmarks, folder, paid)
         seconds = {"judge": round(time.monotonic() - start, 1)}
+    logged = None
     content = content_of(suite, asked, benchmarks, found, seconds)
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)
         content["out"] = str(folder.path)
+        logged = None if log_format is None else write_logs(folder, log_format)
     if as_json:
-        print_json(content)
+        print_json(content | ({} if logged is None else logged.as_dict()))
     else:
         print_judged(suite, found, content)
+        print_logs(logged)

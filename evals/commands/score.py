@@ -11,6 +11,7 @@ from medgym.commands.shared_options import AsJson
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
+from ..interchange.logs import LogForm, require_inspect, write_logs
 from ..outcomes.figures import summary
 from ..outcomes.outcome import CaseOutcome, last_reply, outcome_of
 from ..outcomes.stored import run_and_policy, stored_episodes
@@ -18,6 +19,7 @@ from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
 from ..tables import interval
+from .log_option import LogFormat, print_logs
 
 
 def score(
@@ -36,6 +38,7 @@ def score(
             "legacy:medevalkit.",
         ),
     ] = None,
+    log_format: LogFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge the stored episodes of any run by today's scorers; nothing is played.
@@ -46,6 +49,8 @@ def score(
     Example: medgym score runs/prior
     """
     rule = None if scorer is None else legacy_rule(scorer)
+    if log_format is LogForm.INSPECT:
+        require_inspect()
     folder, policy = run_and_policy(run)
     outcomes: list[CaseOutcome] = []
     answers: dict[str, list[Answered]] = {}
@@ -54,6 +59,7 @@ def score(
         if rule is not None and outcomes[-1].is_counted:
             answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
     written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
+    logged = None if log_format is None else write_logs(folder, log_format, policy=policy)
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
@@ -62,7 +68,8 @@ def score(
         for name, found in figures.items():
             found[str(scorer)] = {"rule": rule.about, **rule.figures(answers.get(name, []))}
     if as_json:
-        print_json({"run": str(folder.path), "policy": policy, "benchmarks": figures})
+        content = {"run": str(folder.path), "policy": policy, "benchmarks": figures}
+        print_json(content | ({} if logged is None else logged.as_dict()))
         return
     for name, found in figures.items():
         if name:
@@ -74,6 +81,7 @@ def score(
             print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
     if written is not None:
         print(f"outcomes: {written}")
+    print_logs(logged)
 
 
 def _answered(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Answered:
