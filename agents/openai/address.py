@@ -84,3 +84,8 @@ def _unwritten() -> UserError:
         "the URL of the policy openai: cannot be read; fix: if a password has one of / # ? @, "
         "write it as %2F %23 %3F %40, and a port as a number"
     )
+
+
+def server_root(url: str) -> str:
+    """Where vLLM's own routes are: beside `/v1`, not below it."""
+    return url.removesuffix("/v1")

@@ -3,6 +3,7 @@
 A server that is down, wants a key or does not serve the model is an error of one line for the user.
 """
 
+import asyncio
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from medgym.errors import UserError, unknown
 from medgym.messages import ImagePart, message
 from medgym.permissions import user_key
 
+from .address import server_root
 from .bodies import Refused
 from .chat_messages import VISION_TOKENS, ImageURIs, chat_messages
 from .http import Endpoint, Unreachable
@@ -40,7 +42,7 @@ class ServerCapabilities:
         takes_ids: it takes token ids with images.
         returns_ids: it reports which tokens it read and sampled.
         exact_logprobs: its log-probabilities are of the distribution from which it samples.
-        vision_words: the vision tokens that its tokenizer has.
+        vision_words: the vision tokens that its tokenizer has, where it is asked by messages.
     """
 
     vllm: bool = False
@@ -130,7 +132,6 @@ async def find_capabilities(endpoint: Endpoint, model: str) -> ServerCapabilitie
     parent = entry.get("parent")  # of an adapter, its base
     entry = models.get(parent, entry) if isinstance(parent, str) else entry
     try:
-        words = [word for word in VISION_TOKENS if await _is_token(endpoint, model, word)]
         tokens = await _probe_tokens(endpoint, model)
         probe = tokens if tokens is not None else await _probe_chat(endpoint, model)
     except Unreachable as error:
@@ -142,7 +143,6 @@ async def find_capabilities(endpoint: Endpoint, model: str) -> ServerCapabilitie
         takes_ids=tokens is not None,
         returns_ids=read,
         exact_logprobs=abs(logprob) < 1e-3,
-        vision_words=tuple(words),
     )
 
 
@@ -209,6 +209,19 @@ def silent(endpoint: Endpoint, model: str, error: Unreachable) -> UserError:
     return UserError(f"{endpoint.url} {said}; fix: look at the server's log")
 
 
+async def vision_words_of(endpoint: Endpoint, model: str) -> tuple[str, ...]:
+    """The vision tokens that a vLLM server's tokenizer has.
+
+    Raises:
+        UserError: it gives no usable answer.
+    """
+    try:
+        held = await asyncio.gather(*(_is_token(endpoint, model, word) for word in VISION_TOKENS))
+    except Unreachable as error:
+        raise silent(endpoint, model, error) from error
+    return tuple(word for word, is_held in zip(VISION_TOKENS, held, strict=True) if is_held)
+
+
 async def _is_token(endpoint: Endpoint, model: str, word: str) -> bool:
     body = {"model": model, "prompt": word, "add_special_tokens": False}
     try:
@@ -254,8 +267,3 @@ async def _probe_chat(endpoint: Endpoint, model: str) -> tuple[bool, float]:
         return bool(reply["prompt_token_ids"] and choice["token_ids"]), float(logprob)
     except (Refused, *WRONG_FORM):
         return False, float("-inf")
-
-
-def server_root(url: str) -> str:
-    """Where vLLM's own routes are: beside `/v1`, not below it."""
-    return url.removesuffix("/v1")

@@ -4,12 +4,16 @@ No text in a message spells a special token. A policy may write `<|image_pad|>` 
 and a server would read it as an image that is not there.
 """
 
+import asyncio
 import base64
 import io
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+from medgym.imaging.lazy_image import Picture
 from medgym.messages import ImagePart, Message
 
 VISION_TOKENS = (
@@ -24,6 +28,9 @@ VISION_TOKENS = (
 _SPELLED = re.compile("|".join((r"<\|[^\s<>|]{1,40}\|>", *map(re.escape, VISION_TOKENS))))
 
 
+_ENCODING = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "medgym-encoding")
+
+
 class ImageURIs:
     """Images as PNG data URIs. Each is encoded once while it is in this cache.
 
@@ -31,23 +38,41 @@ class ImageURIs:
         capacity: characters of all cached URIs together. The least recently used go first.
     """
 
-    def __init__(self, capacity: int = 64 * 2**20) -> None:
+    def __init__(self, capacity: int = 32 * 2**20) -> None:
         self._uris: OrderedDict[str, str] = OrderedDict()
         self._left = capacity
+
+    async def prepare(self, conversation: Sequence[Message]) -> None:
+        """Draw and encode the images of a conversation in threads, beside other requests."""
+        parts = [part for message in conversation for part in message.images]
+        if any(not part.picture.is_hashed or part.sha256 not in self._uris for part in parts):
+            for part in parts:
+                if part.picture.png is None:
+                    await asyncio.wrap_future(_ENCODING.submit(_encode, part.picture))
 
     def uri(self, part: ImagePart) -> str:
         """The image as `data:image/png;base64,...`."""
         if part.sha256 in self._uris:
             self._uris.move_to_end(part.sha256)
             return self._uris[part.sha256]
-        buffer = io.BytesIO()
-        part.image.save(buffer, "PNG", compress_level=1)  # fast rather than small
-        uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        png = part.picture.png or _encode(part.picture)
+        uri = "data:image/png;base64," + base64.b64encode(png).decode()
         self._uris[part.sha256] = uri
         self._left -= len(uri)
         while self._left < 0 and len(self._uris) > 1:
             self._left += len(self._uris.popitem(last=False)[1])
         return uri
+
+
+def _encode(picture: Picture) -> bytes:
+    """The PNG of a picture, which it keeps; made fast rather than small. Its hash is made with it,
+    while its pixels are there."""
+    image = picture.image
+    _ = picture.sha256
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    picture.png = buffer.getvalue()
+    return picture.png
 
 
 def chat_messages(

@@ -10,8 +10,9 @@ import asyncio
 import base64
 import email.utils
 import random
+import ssl
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -43,6 +44,9 @@ LONGEST_WAIT = 120.0
 IDLE = 3.0
 """Seconds for which an idle connection is kept. uvicorn closes one after 5 s, and a request on a
 connection that is being closed fails."""
+
+CONNECTIONS = 8
+"""Connections of one client of the library, which looks at all that it has at each request."""
 
 _RETRIED = {408, 425, 429}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -110,31 +114,42 @@ class Endpoint:
         self._timeout = timeout
         self._retries = retries
         self._background = BackgroundLoop("medgym endpoint")
-        self._client: httpx2.AsyncClient | None = None
+        self._clients: list[_Client] = []
         self._free: asyncio.Semaphore | None = None
+        self._tls: ssl.SSLContext | None = None
         self.run = self._background.run
         self.wait = self._background.wait
 
     def __getstate__(self) -> dict[str, object]:
         # Another process gets the address and the key, and opens its own connections.
-        return vars(self) | {"_client": None, "_free": None}
+        return vars(self) | {"_clients": [], "_free": None, "_tls": None}
 
-    def _open(self) -> tuple[httpx2.AsyncClient, asyncio.Semaphore]:
-        if self._client is None or self._free is None:
-            limits = httpx2.Limits(
-                max_connections=self._concurrency,
-                max_keepalive_connections=self._concurrency,
+    def _least_busy(self) -> "_Client":
+        """A client with a connection to spare; the first one that has, so that few stay open."""
+        for client in self._clients:
+            if client.in_flight < CONNECTIONS:
+                return client
+        self._clients.append(_Client(self._opened()))
+        return self._clients[-1]
+
+    def _opened(self) -> httpx2.AsyncClient:
+        # A proxy of the environment does not know the addresses of this machine.
+        elsewhere = urlsplit(self.url).hostname not in _LOOPBACK
+        if self._tls is None:  # reading the certificates takes longer than a request
+            plain = self.url.startswith("http://") and not elsewhere
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else None
+            self._tls = context or httpx2.create_ssl_context(trust_env=elsewhere)
+        return httpx2.AsyncClient(
+            headers={"Accept-Encoding": ", ".join(ENCODINGS)} | self._headers,
+            timeout=None,  # `_once` bounds the whole request
+            limits=httpx2.Limits(
+                max_connections=CONNECTIONS,
+                max_keepalive_connections=CONNECTIONS,
                 keepalive_expiry=IDLE,
-            )
-            self._client = httpx2.AsyncClient(
-                headers={"Accept-Encoding": ", ".join(ENCODINGS)} | self._headers,
-                timeout=None,  # `_once` bounds the whole request
-                limits=limits,
-                # A proxy of the environment does not know the addresses of this machine.
-                trust_env=urlsplit(self.url).hostname not in _LOOPBACK,
-            )
-            self._free = asyncio.Semaphore(self._concurrency)
-        return self._client, self._free
+            ),
+            trust_env=elsewhere,
+            verify=self._tls,
+        )
 
     async def ask(
         self,
@@ -196,14 +211,17 @@ class Endpoint:
         want_json: bool,
         tokens: int,
     ) -> Any:
-        client, free = self._open()
+        if self._free is None:
+            self._free = asyncio.Semaphore(self._concurrency)
         most = MOST + tokens * MOST_FOR_A_TOKEN
-        async with (
-            free,
-            asyncio.timeout(self._timeout),
-            client.stream(method, url, json=body) as answer,
-        ):
-            read = without(self._secrets, await read_body(answer, most))
+        async with self._free, asyncio.timeout(self._timeout):
+            client = self._least_busy()
+            client.in_flight += 1
+            try:
+                async with client.http.stream(method, url, json=body) as answer:
+                    read = without(self._secrets, await read_body(answer, most))
+            finally:
+                client.in_flight -= 1
         if answer.status_code >= 300:
             said, code = error_of(read)
             said = said or words_without(self._secrets, answer.reason_phrase)
@@ -212,8 +230,21 @@ class Endpoint:
 
     def close(self) -> None:
         """Interrupt all requests and close all connections."""
-        client, self._client, self._free = self._client, None, None
-        self._background.close(client.aclose() if client is not None else None)
+        clients, self._clients, self._free = self._clients, [], None
+        self._background.close(_closed(clients))
+
+
+class _Client:
+    """A client of the library, and how many requests it has in flight."""
+
+    def __init__(self, http: httpx2.AsyncClient) -> None:
+        self.http = http
+        self.in_flight = 0
+
+
+async def _closed(clients: Sequence[_Client]) -> None:
+    for client in clients:
+        await client.http.aclose()
 
 
 def _retry_after(reply: httpx2.Response) -> float | None:

@@ -12,7 +12,7 @@ of a spec (`tools=native`, `extra`) ask for the second:
 import asyncio
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -24,10 +24,11 @@ from medgym.policy import Policy, Sampling
 from medgym.spec import with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
 
-from ..prompt_check import check_prompt, one_placeholder_each, vision_words
+from ..prompt_check import check_prompt, vision_words
 from ..rendering import Prompt, Renderer
+from ..text_processor.processor import TextRenderer
 from ..vllm_adapters import check_lora
-from .address import read_address
+from .address import read_address, server_root
 from .chat_messages import ImageURIs, chat_messages
 from .function_calls import called_reply, function_messages, functions
 from .options import EndpointOptions, read_endpoint_options
@@ -42,6 +43,7 @@ from .replies import (
     token_ids,
     usage_of,
 )
+from .token_requests import tokens_body
 
 if TYPE_CHECKING:
     from .capabilities import ServerCapabilities
@@ -137,8 +139,9 @@ class OpenAIPolicy(Policy):
         Raises:
             UserError: this server can be used for evaluation, but not for training; says why.
         """
-        if self._renderer is None:
-            self._capabilities = None  # ask again: in training, a processor may come from the hub
+        if self._renderer is None or isinstance(self._renderer, TextRenderer):
+            # Ask again: in training, transformers render, and a processor may come from the hub.
+            self._capabilities = None
         self._endpoint.wait(self._check(training=True))
         if self._why_not:
             raise UserError(f"{self._url} can play, but not train: {self._why_not}")
@@ -150,7 +153,7 @@ class OpenAIPolicy(Policy):
             if self._capabilities is not None:
                 return
             from .adapter_loading import load_adapter
-            from .capabilities import find_capabilities, try_chat
+            from .capabilities import find_capabilities, try_chat, vision_words_of
             from .function_check import try_functions
 
             if self._adapter is not None:
@@ -161,7 +164,7 @@ class OpenAIPolicy(Policy):
             native = self._options.tool_form == "native"
             asked = training or native or self._options.processor
             if found.vllm and (asked or Path(source).is_dir()):
-                self._renderer, reason = renderer_of(source, self._options)
+                self._renderer, reason = await self._rendered_by(found, source, training)
                 if self._renderer is None and self._options.processor:
                     raise UserError(f"no processor in {source} ({reason}); fix: check the path")
             if self._renderer is not None:
@@ -175,6 +178,9 @@ class OpenAIPolicy(Policy):
                     f"({reason or 'the server takes none'}); fix: serve it by vLLM with "
                     "--enable-scale-out (docs/serving.md), or omit tool_form"
                 )
+            if found.vllm and not by_tokens:
+                words = await vision_words_of(self._endpoint, self.model)
+                found = replace(found, vision_words=words)
             if self._options.tools == "native":
                 shows = self._tool_role(found) == "tool"
                 await try_functions(self._endpoint, self.model, found, tools_show=shows)
@@ -185,6 +191,19 @@ class OpenAIPolicy(Policy):
             # is an error.
             self.kind = "sampled" if by_tokens and not self._why_not else "text"
             self._capabilities = found
+
+    async def _rendered_by(
+        self, found: "ServerCapabilities", source: str, training: bool
+    ) -> tuple[Renderer | None, str]:
+        """The renderer of the model's processor, or why there is none."""
+        from .agreement import text_renderer_of
+
+        renderer = None
+        if not training and Path(source).is_dir():
+            renderer = await text_renderer_of(
+                self._endpoint, self.model, source, self._options, takes_ids=found.takes_ids
+            )
+        return (renderer, "") if renderer is not None else renderer_of(source, self._options)
 
     @classmethod
     def check_lora(cls, rest: str, lora: Mapping[str, Any], parts: Collection[str]) -> None:
@@ -204,6 +223,7 @@ class OpenAIPolicy(Policy):
 
     async def _act(self, conversation: tuple[Message, ...], sampling: Sampling) -> Reply:
         await self._check()
+        await self._images.prepare(conversation)
         server = self._capabilities
         assert server is not None, "it was checked"
         if self._renderer is not None and server.takes_ids and not self._options.by_messages:
@@ -216,26 +236,14 @@ class OpenAIPolicy(Policy):
         prompt = renderer.prompt(conversation)
         if prompt.leaves_no_room(sampling):
             return Reply("", full=True)
-        images = [part for message in conversation for part in message.images]
-        body = {
-            "model": self.model,
-            "token_ids": one_placeholder_each(prompt, renderer.image_token_id),
-            "content_parts": [
-                {"type": "image_url", "url": self._images.uri(part)} for part in images
-            ],
-            "return_token_ids": True,
-            "sampling_params": {
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "max_tokens": sampling.max_tokens,
-                "seed": sampling.seed,
-                "logprobs": 0,
-                "bad_words": vision_words(renderer),
-                "stop_token_ids": sorted(renderer.stop_token_ids),
-            },
+        images = [self._images.uri(part) for message in conversation for part in message.images]
+        drawn = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "seed": sampling.seed,
         }
-        from .capabilities import server_root
-
+        body = tokens_body(self.model, renderer, prompt, images, drawn)
         url = f"{server_root(self._url)}/inference/v1/generate"
         answer = await self._ask(url, body, sampling)
         with reading(self._url):

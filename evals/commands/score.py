@@ -11,9 +11,12 @@ from medgym.commands.shared_options import AsJson
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
+from ..answer_tables import missing_lines
 from ..interchange.logs import LogForm, require_inspect, write_logs
+from ..outcomes.answer_text import last_reply
 from ..outcomes.figures import summary
-from ..outcomes.outcome import CaseOutcome, last_reply, outcome_of
+from ..outcomes.labelled_reports import LabelledReports
+from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.stored import run_and_policy, stored_episodes
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
@@ -38,6 +41,14 @@ def score(
             "legacy:medevalkit.",
         ),
     ] = None,
+    labellers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Also compare reports by models that you have installed with their weights: "
+            "radgraph, chexbert.",
+        ),
+    ] = None,
     log_format: LogFormat = None,
     as_json: AsJson = False,
 ) -> None:
@@ -51,11 +62,14 @@ def score(
     rule = None if scorer is None else legacy_rule(scorer)
     if log_format is LogForm.INSPECT:
         require_inspect()
+    labelled = None if labellers is None else LabelledReports(labellers)
     folder, policy = run_and_policy(run)
     outcomes: list[CaseOutcome] = []
     answers: dict[str, list[Answered]] = {}
     for benchmark, case, trajectory in stored_episodes(folder, policy):
         outcomes.append(outcome_of(case, trajectory, benchmark))
+        if labelled is not None:
+            labelled.add(case, trajectory, outcomes[-1])
         if rule is not None and outcomes[-1].is_counted:
             answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
     written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
@@ -64,6 +78,9 @@ def score(
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
     }
+    if labelled is not None:
+        for name, found in figures.items():
+            found |= labelled.figures(name)
     if rule is not None:
         for name, found in figures.items():
             found[str(scorer)] = {"rule": rule.about, **rule.figures(answers.get(name, []))}
@@ -79,6 +96,8 @@ def score(
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
             print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
+    for line in missing_lines(figures.values()):
+        print(line)
     if written is not None:
         print(f"outcomes: {written}")
     print_logs(logged)

@@ -7,6 +7,8 @@ from medgym.case_notes import note_lines
 from medgym.commands.printing import print_columns, print_table, safe_line
 from medgym.suite import Suite
 
+from ..answer_tables import TABLES as ANSWER_TABLES
+from ..answer_tables import missing_lines
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
 from ..tables import (
     BENCHMARK,
@@ -34,6 +36,8 @@ def print_judged(
         _print_suite(suite, found)
     else:
         _print_one(suite, found[""])
+    for line in missing_lines(each.judgement.metrics for each in found.values()):
+        print(line)
     for part in content.get("benchmarks", {"": content}).values():
         for line in note_lines(part):
             print(safe_line(line, None))
@@ -46,6 +50,9 @@ def _print_suite(suite: Suite, found: Mapping[str, JudgedBenchmark]) -> None:
         print_columns(("took", "what", "in all"), took)
     if open_answers := open_rows(judgements):
         print_columns(("open answers", *OPEN), open_answers)
+    for headings, made_of in ANSWER_TABLES:
+        if made := made_of(judgements):
+            print_columns(headings, made)
     if withheld := withheld_rows(judgements):
         print_columns(("left out", "why", "share"), withheld)
     if suite.published:

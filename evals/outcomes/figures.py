@@ -12,6 +12,7 @@ from medgym.scorer import Verdict
 from ..statistics.repeats import majority_at, pass_at
 from .open_answers import open_figures
 from .outcome import CaseOutcome
+from .report_answers import report_figures
 
 LENIENT = "read leniently"
 """The name of the accuracy in which an answer counts in any form."""
@@ -29,7 +30,7 @@ def summary(outcomes: Sequence[CaseOutcome]) -> dict[str, Any]:
         "groups": len({each.unit for each in outcomes}),
         "accuracy": accuracy(outcomes, lenient=False).as_dict(),
         LENIENT: accuracy(outcomes, lenient=True).as_dict(),
-        **{name: rate.as_dict() for name, rate in open_figures(outcomes).items()},
+        **{name: rate.as_dict() for name, rate in by_type(outcomes).items()},
         "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
         "scorers": {each.scorer: each.version for each in outcomes},
         **_repeated(outcomes),
@@ -59,7 +60,12 @@ def further(outcomes: Sequence[CaseOutcome]) -> Mapping[str, Rate | float]:
         if verdicts[verdict]
     }
     lenient = {LENIENT: accuracy(outcomes, lenient=True)}
-    return {**lenient, **shares, **open_figures(outcomes), **_repeated(outcomes)}
+    return {**lenient, **shares, **by_type(outcomes), **_repeated(outcomes)}
+
+
+def by_type(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
+    """What is measured of answers of one type only: of open ones and of reports."""
+    return open_figures(outcomes) | report_figures(outcomes)
 
 
 def _repeated(outcomes: Sequence[CaseOutcome]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from medgym.metrics.rate import Rate
 
 from ..statistics.intervals import mean_interval
 from .outcome import CaseOutcome
+from .shares import as_share
 
 EXACT = "open, exact"
 F1 = "open, token F1"
@@ -29,5 +30,4 @@ def open_figures(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
 
 
 def _mean(values: Sequence[float], groups: Sequence[tuple[str, str]]) -> Rate:
-    found = mean_interval(values, groups)
-    return Rate(found.value, max(0.0, found.low), min(1.0, found.high), found.n)
+    return as_share(mean_interval(values, groups))

@@ -13,6 +13,8 @@ from ..reading.choice import choice_of
 from ..reading.closed import closed_of
 from ..reading.marks import marked, plain
 from ..scorers.words import SharedWords, best_overlap
+from .answer_text import answer_text, last_reply
+from .report_columns import report_columns
 
 YES_NO = ("yes", "no")
 
@@ -36,6 +38,10 @@ class CaseOutcome:
         failure: why there is no answer, where the machinery or the case is to blame.
         recall, f1: of an open case how much of the gold the answer says, see
             `medgym.evals.scorers.words`; None of any other, and of files that older versions wrote.
+        triplet_precision, triplet_recall, triplet_f1: of a report in English, see
+            `medgym.evals.scorers.report.triplets`.
+        bleu, rouge1, rouge2, rouge_l: of a report, see `medgym.evals.scorers.report.by_words`.
+            bleu_counts, bleu_signature: what the BLEU of many reports is made of, and how.
     """
 
     benchmark: str
@@ -65,6 +71,15 @@ class CaseOutcome:
     failure: str | None = None
     recall: float | None = None
     f1: float | None = None
+    triplet_precision: float | None = None
+    triplet_recall: float | None = None
+    triplet_f1: float | None = None
+    bleu: float | None = None
+    bleu_counts: list[int] | None = None
+    bleu_signature: str | None = None
+    rouge1: float | None = None
+    rouge2: float | None = None
+    rouge_l: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -122,6 +137,7 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
         failure=trajectory.failure,
         recall=None if words is None else words.recall,
         f1=None if words is None else words.f1,
+        **report_columns(case, trajectory),
     )
 
 
@@ -146,17 +162,7 @@ def open_overlap(case: Case, trajectory: Trajectory) -> SharedWords | None:
     """
     if case.answer_type != "open" or case.options or trajectory.failure is not None:
         return None
-    answer = trajectory.answer
-    if answer is None:
-        reply = last_reply(trajectory) or ""
-        answer = next(marked(reply), plain(reply))
-    return best_overlap(case, answer)
-
-
-def last_reply(trajectory: Trajectory) -> str | None:
-    """The last thing that the policy said, or the one of its roles that decided."""
-    replies = [node.text for node in trajectory.branch() if node.role == "assistant"]
-    return replies[-1] if replies else None
+    return best_overlap(case, answer_text(trajectory))
 
 
 def lenient_grade(case: Case, reply: str) -> Grade:

@@ -56,7 +56,10 @@ class ImagingStudy(ABC):
 
     Attributes:
         name: what errors call it, such as its path.
+        of: the study whose images these are in another form; it says which one a reference means.
     """
+
+    of: "ImagingStudy | None" = None
 
     def __init__(self, name: str) -> None:
         self.name = name

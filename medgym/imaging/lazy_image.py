@@ -25,6 +25,10 @@ class Picture:
         size: (width, height).
         draw: makes the pixels, the same ones each time.
         mode: the mode of the pixels, in Pillow's terms.
+
+    Attributes:
+        png: the pixels as a PNG file, once something has needed one: a policy that sends it, and a
+            store that keeps it, need it encoded only once.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class Picture:
         self._seen: weakref.ref[Image.Image] | None = None
         self._sha256: str | None = None
         self._hashing = Lock()
+        self._drawing = Lock()
+        self.png: bytes | None = None
 
     @classmethod
     def of(cls, image: "Image.Image | Picture") -> "Picture":
@@ -47,16 +53,17 @@ class Picture:
     @property
     def image(self) -> Image.Image:
         """The pixels."""
-        image = self._seen() if self._seen is not None else None
-        if image is None:
-            image = self._draw()
-            if (image.size, image.mode) != (self.size, self.mode):
-                raise ContractError(
-                    f"a view that is {self.size}, {self.mode} was drawn as {image.size}, "
-                    f"{image.mode}"
-                )
-            self._seen = weakref.ref(image)
-        return image
+        with self._drawing:  # of several threads that need it at once, one draws
+            image = self._seen() if self._seen is not None else None
+            if image is None:
+                image = self._draw()
+                if (image.size, image.mode) != (self.size, self.mode):
+                    raise ContractError(
+                        f"a view that is {self.size}, {self.mode} was drawn as {image.size}, "
+                        f"{image.mode}"
+                    )
+                self._seen = weakref.ref(image)
+            return image
 
     @property
     def own_image(self) -> Image.Image:

@@ -105,6 +105,8 @@ def place_of(study: ImagingStudy, ref: ImageRef) -> tuple[str, int]:
     Raises:
         UserError: there are several images, and it does not say which is meant.
     """
+    if study.of is not None:
+        return place_of(study.of, ref)
     if isinstance(study, SlideStudy) and ref.plane is None:
         return FINEST, ref.index or 0
     is_named = ref.plane is not None or ref.index is not None

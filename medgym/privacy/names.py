@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
-from medgym.uris import file_path
+from medgym.uris import SCHEME, file_path
 
 MOST_FILES = 100_000
 """Files of a folder whose names are looked for."""
@@ -24,8 +24,9 @@ def without_names(text: str, images: Sequence[ImageRef]) -> str:
     """
     for number, ref in enumerate(images):
         named = f"image {number}"
+        inner = ref.uri.find(SCHEME)  # a source may name a file within a URI of its own
         try:
-            path = file_path(ref.uri)
+            path = file_path(ref.uri[inner:]) if inner >= 0 else None
         except UserError:  # on another machine
             path = None
         if path is None:

@@ -6,6 +6,7 @@ last of them. What is shared is found by the images themselves (URI and frame), 
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from weakref import WeakValueDictionary
@@ -26,6 +27,11 @@ from medgym.storage.trajectories import png_bytes
 
 THREADS = 64
 """Threads for tools: they wait (for a service, a disk) more than they compute."""
+
+
+OPENING = min(32, (os.cpu_count() or 1) + 4)
+"""Threads that open the images of cases, which computes more than it waits. With as many as there
+are episodes, the first image would be ready when all are, and all would take memory at once."""
 
 
 class LocalBackend(Backend):
@@ -57,6 +63,7 @@ class LocalBackend(Backend):
         self._stored = stored
         self._on_messages = on_messages
         self._threads = DaemonThreads("medgym-tools", min(concurrency, THREADS))
+        self._opening = DaemonThreads("medgym-images", min(concurrency, OPENING))
         self._decoded: WeakValueDictionary[tuple[ImageRef, ...], _Decoded] = WeakValueDictionary()
 
     async def attempt(self, job: Job) -> Finished:
@@ -81,7 +88,7 @@ class LocalBackend(Backend):
             seed=self._seed,
             member=job.member,
             resume=job.resume,
-            studies=shared.studies(self._threads),
+            studies=shared.studies(self._opening),
             threads=self._threads,
             on_messages=finish if wanted else None,
         )
@@ -90,7 +97,8 @@ class LocalBackend(Backend):
     async def close(self) -> None:
         """End the threads."""
         close_batches(self._rules)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._opening):
+            threads.shutdown(wait=False, cancel_futures=True)
         counted = self._policy.drifts
         self.drifts = None if counted is None else counted - self._drifted
 
@@ -100,7 +108,7 @@ def encoded(messages: Sequence[Message], stored: Callable[[str], bool]) -> dict[
     fresh = {}
     for part in (part for message in messages for part in message.images):
         if part.sha256 not in fresh and not stored(part.sha256):
-            fresh[part.sha256] = png_bytes(part.image)
+            fresh[part.sha256] = part.picture.png or png_bytes(part.image)
     return fresh
 
 

@@ -19,6 +19,12 @@ T = TypeVar("T")
 
 Handler = Callable[[int, FrameType | None], Any]
 
+_NUMBERS = frozenset(signal.valid_signals()) - {signal.SIGINT}
+
+_handler_of: Callable[[int], object] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+"""`signal.getsignal` without its search for names: it takes milliseconds for all signals, and is
+asked at every episode."""
+
 PATIENCE = 5.0
 """Seconds that the loop gets to stop what it runs. After them it is raised wherever the main thread
 is, and again after as many: a tool may keep the loop from stopping anything."""
@@ -49,8 +55,8 @@ class Deferred:
     def __enter__(self) -> Self:
         self._task = None
         if threading.current_thread() is threading.main_thread():
-            for number in signal.valid_signals() - {signal.SIGINT}:
-                handler = signal.getsignal(number)
+            for number in _NUMBERS:
+                handler = _handler_of(number)
                 if callable(handler) and not interrupt.is_own(handler):
                     self._handlers[number] = handler
                     signal.signal(number, self._handle)

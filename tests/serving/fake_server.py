@@ -5,6 +5,8 @@ vLLM answers is computed by a real processor.
 """
 
 import asyncio
+import base64
+import io
 import json
 import sys
 import threading
@@ -16,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from medgym.agents.image_tokens import count_features
 from medgym.agents.rendering import Renderer
 from medgym.messages import ImagePart, Message, Reply, message
 from medgym.policy import Sampling
@@ -157,6 +160,11 @@ def hang(handler: Handler, body: Any) -> None:
     handler.close_connection = True
 
 
+def shown(uri: str) -> Image.Image:
+    """The image of a data URI."""
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+
+
 class FakeVLLM:
     """Answers as a vLLM server does, from a real processor.
 
@@ -187,7 +195,8 @@ class FakeVLLM:
         handler.say("loaded")
 
     def tokenize(self, handler: Handler, body: Any) -> None:
-        handler.say({"tokens": self.renderer.tokenizer(body["prompt"])["input_ids"]})
+        tokens = self.renderer.tokenizer(body["prompt"], add_special_tokens=False)["input_ids"]
+        handler.say({"tokens": tokens})
 
     def choice(self, ids: list[int]) -> dict[str, Any]:
         logprob = -9.0 if self.raw else 0.0
@@ -201,11 +210,13 @@ class FakeVLLM:
     def generate(self, handler: Handler, body: Any) -> None:
         if self.chat_only:
             return handler.say({"detail": "Not Found"}, 404)
-        params, images = body["sampling_params"], body.get("content_parts", [])
+        params = body["sampling_params"]
+        images = [shown(part["url"]) for part in body.get("content_parts", [])]
+        counts = iter(count_features(self.renderer.processor, images))
         read = []
         for token in body["token_ids"]:
-            shown = images and not self.lose and token == self.renderer.image_token_id
-            read += [token] * (4 if shown else 1)
+            is_image = not self.lose and token == self.renderer.image_token_id
+            read += [token] * (next(counts) if is_image else 1)
         ids = params.get("allowed_token_ids") or self.answers[body["model"]]
         handler.say({"prompt_token_ids": read, "choices": [self.choice(ids)]})
 

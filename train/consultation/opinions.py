@@ -17,6 +17,7 @@ from medgym.consultation.role import SPECIALIST
 from medgym.consultation.team import ConsultationTeam
 from medgym.episode import Rules
 from medgym.errors import RunError
+from medgym.failures import unreadable_of
 from medgym.policy import Sampling
 from medgym.progress import progress
 from medgym.rollout.record import held_episodes
@@ -41,17 +42,27 @@ class AdvisedCase:
     opinions: tuple[Opinion, ...]
 
 
-def require_played(played: Trajectory) -> None:
+def require_played(played: Trajectory, unreadable: dict[str, str]) -> bool:
     """Insist on an episode: one that could not be played is no answer, and trains nothing.
+
+    Args:
+        unreadable: receives the case and the reason where its images cannot be read.
+
+    Returns:
+        Whether it was played. An unreadable case costs only itself.
 
     Raises:
         RunError: its machinery failed for good.
     """
-    if played.failure is not None:
+    reason = unreadable_of(played.failure)
+    if reason is not None:
+        unreadable[played.case_id] = reason
+    elif played.failure is not None:
         raise RunError(
             f"{played.case_id} could not be played ({played.failure}); fix: remove the cause, "
             "then resume with --resume: what was collected is kept"
         )
+    return reason is None
 
 
 class Advice:
@@ -64,8 +75,12 @@ class Advice:
         seed: of every reply.
 
     Of several processes each asks its share, and all read what was said. A specialist that fails
-    says nothing. An episode that could not be played at all stops the run (`RunError`): triage that
-    could not be asked, or all specialists of a case.
+    says nothing. A case whose images cannot be read is left out. Another episode that could not be
+    played at all stops the run (`RunError`): triage that could not be asked, or all specialists of
+    a case.
+
+    Attributes:
+        unreadable: the cases that were left out, and why.
     """
 
     def __init__(
@@ -74,6 +89,7 @@ class Advice:
         self._team, self._recipe = team, team.recipe
         self._folder = folder
         self._rules, self._sampling, self._seed = rules, sampling, seed
+        self.unreadable: dict[str, str] = {}
 
     def triaged(self, cases: Sequence[Case]) -> list[AdvisedCase]:
         """The opinions of the specialties that triage chooses; without triage, of all."""
@@ -90,10 +106,10 @@ class Advice:
             )
             with progress("triage", len(cases)) as advance:
                 for each, played in zip(consultations, stream, strict=True):
-                    require_played(played)
-                    each.send([PartOutcome.of(played)])
+                    if require_played(played, self.unreadable):
+                        each.send([PartOutcome.of(played)])
                     advance()
-        return self._heard(consultations)
+        return self._heard(self._readable(consultations))
 
     def chosen(self, cases: Sequence[Case], choice: Iterable[str]) -> list[AdvisedCase]:
         """The opinions that follow if triage chooses these specialties for every case."""
@@ -120,11 +136,15 @@ class Advice:
             cases = [each.case for each in consultations if each.asks(specialty)]
             for case_id, outcomes in self._panel(specialty, cases).items():
                 said[case_id, specialty] = outcomes
+        consultations = self._readable(consultations)
         for each in consultations:
             if not each.parts[0].required:
                 each.send([said[each.case.id, p.specialty][p.number] for p in each.parts])
         decisions = [(each.case, each.parts[0]) for each in consultations]
         return [AdvisedCase(case, part.case, part.heard) for case, part in decisions]
+
+    def _readable(self, consultations: Sequence["_Begun"]) -> list["_Begun"]:
+        return [each for each in consultations if each.case.id not in self.unreadable]
 
     def _panel(self, specialty: str, cases: Sequence[Case]) -> dict[str, list[PartOutcome]]:
         """What the specialists of one specialty say, by case id."""
@@ -144,7 +164,7 @@ class Advice:
         )
         with progress(f"opinions: {specialty}", len(missing)) as advance:
             for played in stream:
-                require_played(played)
+                require_played(played, self.unreadable)
                 advance()
         wanted = {case.id for case in cases}
         return {

@@ -40,6 +40,7 @@ from medgym.toml import toml_text
 from medgym.tool_form import in_tool_form
 
 from ..data.order import GoldCases, needed
+from ..data.records import UNREADABLE
 from ..recipe.schema import Recipe
 from ..run.judging import model_policy
 from ..run.opened import Run
@@ -273,11 +274,14 @@ class Training:
     def triage(self, number: int) -> None:
         """Triage learns the specialty of a case, or the choice that leads to the right answer."""
         consultation, rules = self.consultation, self.rules(TRIAGE)
+        cases = self.cases(TRIAGE)
         if self.recipe.marl.triage_reward == "outcome":
             path = self.folder / f"outcomes-{number}.jsonl"
-            rules = replace(rules, rubric=Outcomes.read(path, consultation.most).rubric())
+            outcomes = Outcomes.read(path, consultation.most)
+            rules = replace(rules, rubric=outcomes.rubric())
+            cases = [case for case in cases if case.id in outcomes.cases]
         names, most = consultation.specialties, consultation.most
-        asked = [triage_case(case, names, most) for case in self.cases(TRIAGE)]
+        asked = [triage_case(case, names, most) for case in cases]
         self.train(TRIAGE, asked, rules, self.sampling(TRIAGE), number=number)
 
     def outcomes(self, number: int) -> None:
@@ -288,9 +292,10 @@ class Training:
             recipe = team.recipe
             if self.newest(ATTENDING) is None:
                 recipe = recipe.deciding_by("scripted:vote")
+            advice = self.advice(team, f"outcomes {number}")
             found = play_out(
                 self.cases(TRIAGE),
-                self.advice(team, f"outcomes {number}"),
+                advice,
                 policies.of(recipe.decider),
                 self.rules(ATTENDING),
                 self.sampling(ATTENDING),
@@ -299,6 +304,7 @@ class Training:
                 seed=seed_of(self.recipe.seed, "outcomes", number),
             )
         if is_first():
+            self.leave_out(f"outcomes {number}", advice)
             found.write(self.folder / f"outcomes-{number}.jsonl")
 
     def opinions(self, number: int) -> None:
@@ -308,6 +314,7 @@ class Training:
             advised = advice.triaged(self.run.ordered[: self.recipe.marl.cases])
         if not is_first():
             return
+        self.leave_out(f"opinions {number}", advice)
         cases = self.folder / f"advised-{number}.jsonl"
         remove(cases)  # a link would be written through
         write_cases([each.shown for each in advised], cases)
@@ -322,6 +329,14 @@ class Training:
         ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomic(self.folder / f"difficulty-{number}.jsonl", text.encode("utf-8"))
+
+    def leave_out(self, stage: str, advice: Advice) -> None:
+        """Put the unreadable cases of a stage on record, in place of those of a broken one."""
+        self.run.records.forget(stage)
+        rows = [
+            {"case": case, "why": f"{UNREADABLE}{why}"} for case, why in advice.unreadable.items()
+        ]
+        self.run.records.add(stage, rows)
 
     def attending(self, number: int) -> None:
         """The attending learns to weigh opinions and to look, from easy to hard."""

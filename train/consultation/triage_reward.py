@@ -8,8 +8,10 @@ opinions.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +46,13 @@ class Outcomes:
         """What triage's answer led to; 0 where it chose no known specialty."""
         named = frozenset(chosen(episode.answer, case.options, self.most))
         return self.right.get((case.id, named), 0.0)
+
+    @cached_property
+    def cases(self) -> frozenset[str]:
+        """The ids of the cases that have an outcome of each choice."""
+        counted = Counter(case for case, _ in self.right)
+        most = max(counted.values(), default=0)
+        return frozenset(case for case, count in counted.items() if count == most)
 
     def rubric(self) -> Rubric:
         """Format 0.5, outcome 1."""
@@ -82,7 +91,7 @@ def play_out(
         advice: of the specialists. attending: decides, by these rules and sampling.
 
     Raises:
-        RunError: one could not be played, which is no outcome.
+        RunError: one could not be played, which is no outcome. An unreadable case has none.
     """
     choices = [c for size in range(1, most + 1) for c in combinations(specialties, size)]
     right: dict[tuple[str, Choice], float] = {}
@@ -93,7 +102,7 @@ def play_out(
             outcome_seed = seed_of(seed, "outcome")
             stream = collect_shared(asked, attending, rules, sampling=sampling, seed=outcome_seed)
             for played in stream:
-                require_played(played)
-                right[played.case_id, frozenset(choice)] = float(played.correct)
+                if require_played(played, advice.unreadable):
+                    right[played.case_id, frozenset(choice)] = float(played.correct)
                 advance()
     return Outcomes(right, most)

@@ -16,7 +16,7 @@ UNREADABLE = "unreadable: "
 class Records:
     """`selection.jsonl`: one line for each thing that was left out, with its reason.
 
-    Every line has a `stage` (`demonstrations`, `curriculum`, `pairs`, `grpo`), the `case` and
+    Every line has a `stage` (such as `demonstrations`, `pairs` or `grpo`), the `case` and
     `why`.
     """
 

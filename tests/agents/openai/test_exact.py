@@ -8,6 +8,7 @@ import pytest
 
 from medgym.agents.prompt_check import DriftError
 from medgym.agents.rendering import Renderer
+from medgym.agents.text_processor.processor import TextRenderer
 from medgym.cases import open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError
@@ -16,7 +17,7 @@ from medgym.policy import Policy, load_policy
 from medgym.rollout import roll_out
 from medgym.storage.adapters import Samplers, publish
 from medgym.trajectory import Trajectory
-from tests.serving.fake_server import CHAT, QUESTION, FakeVLLM, Server, ask
+from tests.serving.fake_server import CHAT, QUESTION, FakeVLLM, Server, ask, failing
 
 
 @pytest.fixture
@@ -82,6 +83,31 @@ def test_an_engine_that_read_other_tokens_is_found_out(
     with pytest.raises(DriftError, match="differ from token") as caught:
         ask(player)
     assert caught.value.boundary == "policy"
+
+
+def test_what_only_plays_is_rendered_without_transformers(vllm: FakeVLLM, policy: Any) -> None:
+    player = policy()
+    first = ask(player)
+    assert isinstance(player._renderer, TextRenderer)
+    assert first.prompt_ids == vllm.renderer.prompt(QUESTION).ids
+    player.require_training()
+    assert type(player._renderer) is Renderer
+    assert ask(player, follow(first)).prompt_ids == vllm.renderer.prompt(follow(first)).ids
+
+
+@pytest.mark.parametrize("reads", ["other texts", "other images", "no texts"])
+def test_a_server_that_reads_otherwise_is_rendered_for_by_transformers(
+    server: Server, vllm: FakeVLLM, policy: Any, reads: str
+) -> None:
+    if reads == "other images":
+        vllm.lose = True
+    elif reads == "other texts":
+        server.routes["/tokenize"] = lambda handler, body: handler.say({"tokens": [1, 2]})
+    else:
+        server.routes["/tokenize"] = failing(500)
+    player = policy()
+    asyncio.run(player.check())
+    assert type(player._renderer) is Renderer
 
 
 def test_drift_is_counted_where_nothing_trains(vllm: FakeVLLM, policy: Any) -> None:

@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from medgym.agents.hf.inputs import model_inputs
-from medgym.agents.openai.capabilities import served_models, try_chat
+from medgym.agents.openai.capabilities import served_models, try_chat, vision_words_of
 from medgym.agents.openai.policy import OpenAIPolicy
 from medgym.agents.rendering import Prompt
 from medgym.cases import open_cases
@@ -186,7 +186,8 @@ def test_evaluation_by_chat_needs_no_processor(policy: OpenAIPolicy) -> None:
     played = play(policy, GREEDY)
     assert all(t.kind == "text" and t.turns > 2 and t.calls for t in played)
     assert policy.drifts == 0
-    assert "<|image_pad|>" in policy._capabilities.vision_words
+    words = policy._endpoint.wait(vision_words_of(policy._endpoint, "base"))
+    assert "<|image_pad|>" in words
 
 
 def test_adapters_that_are_loaded_under_load_answer_as_their_own_model(

@@ -48,7 +48,7 @@ def test_an_option_is_named_by_its_letter_or_its_text(
     assert verdict(case, reply) == expected
 
 
-@pytest.mark.parametrize("kind", ["choice", "closed", "open", "report", "region"])
+@pytest.mark.parametrize("kind", ["choice", "closed", "open", "region"])
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [

@@ -1,6 +1,7 @@
 """Truth tables of the scorers: at least 150 answers each, with what public bug reports are about.
 
-The answers are what a policy wrote between its tags, read by the strict rule of rewards.
+The answers are what a policy wrote between its tags, read by the strict rule of rewards. Those of
+reports and of regions have folders of their own.
 """
 
 from collections import Counter
@@ -94,24 +95,6 @@ OPEN = [
     text_row("open", ("X-ray", "radiograph"), ["x ray", "xray", "ray", "x", "CT"]),
     text_row("open", ("右肺",), ["右", "肺", "左肺", "右肺和左肺", "right lung"]),
     text_row("open", ("t2 weighted",), ["t2", "weighted", "t1 weighted", "t2-weighted"]),
-]  # fmt: skip
-REPORT = [
-    text_row(
-        "report",
-        ("No acute finding. The heart is normal in size.",),
-        ["No acute finding.", "The heart is normal in size.", "No acute finding",
-         "The heart is normal in size. No acute finding.", "No acute findings. The heart is normal "
-         "in size.", "Acute finding. The heart is normal in size.", "normal"],
-    ),
-    text_row("report", ("Pneumothorax on the right.",), ["Pneumothorax on the left", "pneumothorax",
-                                                         "No pneumothorax on the right."]),
-    text_row("report", ("Không thấy bất thường.",), ["Khong thay bat thuong.", "bất thường"]),
-    text_row("report", ("Normal chest.", "No finding."), ["chest", "finding", "Normal chest. No "
-                                                          "finding.", "Normal", "No findings"]),
-    text_row("report", ("双肺未见异常。",), ["双肺异常。", "未见异常", "肺"]),
-    text_row("report", ("Findings: a mass of 3 cm.",), ["a mass of 3 cm",
-                                                        "Findings: a mass of 4 cm",
-                                                        "Findings", "3 cm"]),
 ]  # fmt: skip
 NUMBER: list[Row] = [
     ("number", ("4",), {
@@ -233,7 +216,7 @@ REGION: list[Row] = [
     }),
 ]  # fmt: skip
 
-TABLES: list[Row] = [*CLOSED, *OPEN, *REPORT, *NUMBER, *SET, *REGION]
+TABLES: list[Row] = [*CLOSED, *OPEN, *NUMBER, *SET, *REGION]
 
 
 @pytest.mark.parametrize("row", TABLES, ids=lambda row: f"{row[0]}: {row[1][0][:20]}")
@@ -249,7 +232,7 @@ def test_the_tables_are_large() -> None:
     sizes: Counter[str] = Counter()
     for kind, _, answers in TABLES:
         sizes[kind] += sum(len(set(texts)) for texts in answers.values())
-    assert set(sizes) == {"closed", "open", "report", "number", "set", "region"}
+    assert set(sizes) == {"closed", "open", "number", "set", "region"}
     assert min(sizes.values()) >= 150, sizes
 
 

@@ -161,3 +161,21 @@ def test_training_cases_show_opinions_in_orders_of_their_own(tmp_path: Path) -> 
     orders = {tuple(opinion.who for opinion in each.opinions) for each in advised}
     assert len(orders) > 3
     assert {order[0] for order in orders} == set(THREE)
+
+
+def test_an_unreadable_case_costs_only_itself(tmp_path: Path) -> None:
+    """Neither triage nor the attending learns from it; the others keep what they lead to."""
+    gone = ImageRef(uri=(tmp_path / "gone.png").as_uri())
+    cases = [CASES[0].model_copy(update={"images": (gone,)}), *CASES[1:6]]
+    roles = {"triage": {"policy": "scripted:oracle"}, "specialist": {"policy": "scripted:oracle"}}
+    team = Consultation(recipe_of({"consultation": {}, "roles": roles}, "test"))
+    advice = Advice(team, tmp_path / "opinions", RULES, Sampling(), 5)
+    assert [each.case.id for each in advice.triaged(cases)] == [case.id for case in cases[1:]]
+    assert list(advice.unreadable) == [cases[0].id]
+    assert "no such image" in advice.unreadable[cases[0].id]
+    heard = Advice(team, tmp_path / "opinions", RULES, Sampling(), 6)
+    limits: dict[str, Any] = {"specialties": THREE, "most": 1, "seed": 5}
+    vote = load_policy("scripted:vote")
+    outcomes = play_out(cases, heard, vote, RULES, Sampling(), **limits)
+    assert outcomes.cases == {case.id for case in cases[1:]}
+    assert list(heard.unreadable) == [cases[0].id]

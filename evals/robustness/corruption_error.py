@@ -1,0 +1,129 @@
+"""Errors under corruptions, over severities: the drop from clean, or BE and rBE.
+
+For a corruption with error E over its severities, and the error C on the clean cases:
+
+    drop = E - C
+    BE  = E / E of the reference
+    rBE = (E - C) / (E - C) of the reference
+
+Their means are over the corruptions that have them. MedMNIST-C takes balanced errors of classes,
+and the AlexNet of each data set as the reference. Here the error is 1 less the accuracy, because
+open answers have no classes, and the reference is a run that the user names.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..statistics.groups import Floats, Groups
+from ..statistics.intervals import Interval
+from .figures import ABSENT, Marks, Unit, finite
+
+MEAN = "mean"
+"""The row of all corruptions together."""
+
+Levels = Mapping[str, Sequence[Marks]]
+"""For each corruption what became of the cases at each of its severities."""
+
+
+@dataclass(frozen=True)
+class CorruptionError:
+    """What a corruption does, over its severities.
+
+    Attributes:
+        name: of the corruption, or `MEAN`.
+        drop: the error less that on the clean cases.
+        be, rbe: against the reference; None without one. Where the reference makes no error, or
+            drops by nothing, there is no ratio: not a number.
+    """
+
+    name: str
+    drop: Interval
+    be: Interval | None = None
+    rbe: Interval | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as a row of `results.json`."""
+        found: dict[str, Any] = {"corruption": self.name, "drop": finite(self.drop)}
+        if self.be is not None and self.rbe is not None:
+            found |= {"BE": finite(self.be), "rBE": finite(self.rbe)}
+        return found
+
+
+def corruption_errors(
+    units: Sequence[Unit],
+    clean: Marks,
+    corrupted: Levels,
+    reference: tuple[Marks, Levels] | None = None,
+    *,
+    seed: int = 0,
+) -> list[CorruptionError]:
+    """One row for each corruption, then one of their mean; intervals by bootstrap over groups.
+
+    Args:
+        units: what each case is not independent of.
+        clean, corrupted: of the policy.
+        reference: the same of the reference run.
+    """
+    columns: list[NDArray[np.float64]] = []
+    for name, levels in corrupted.items():
+        sides = [(clean, levels)]
+        if reference is not None:
+            sides.append((reference[0], reference[1][name]))
+        every = [each.right for start, found in sides for each in (start, *found)]
+        shared = np.all([right != ABSENT for right in every], axis=0)
+        for start, found in sides:
+            error = np.mean([each.right != 1 for each in found], axis=0)
+            columns += [error * shared, (start.right != 1) * shared * 1.0]
+        columns.append(shared * 1.0)
+    if not columns:
+        return []
+    groups = Groups.of(columns, units)
+    width = 3 if reference is None else 5
+    values = _figures(groups.means[None, :], width)
+    drawn = _figures(groups.resampled_means(np.random.default_rng(seed)), width)
+    counts = [int(column.sum()) for column in columns[width - 1 :: width]]
+    rows = []
+    for at, (name, count) in enumerate(
+        zip((*corrupted, MEAN), (*counts, max(counts)), strict=True)
+    ):
+        drop, *ratios = (
+            _interval(float(value[0, at]), resampled[:, at], count, groups.count)
+            for value, resampled in zip(values, drawn, strict=True)
+        )
+        rows.append(CorruptionError(name, drop, *ratios))
+    return rows
+
+
+def _figures(means: Floats, width: int) -> list[Floats]:
+    """The drop, and with a reference BE and rBE, of each corruption and of their mean: arrays of
+    (data sets, corruptions + 1)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = means[:, width - 1 :: width]
+        error, start = means[:, 0::width], means[:, 1::width]
+        found = [(error - start) / share]
+        if width == 5:
+            other, other_start = means[:, 2::width], means[:, 3::width]
+            found += [error / other, (error - start) / (other - other_start)]
+    return [np.column_stack([each, _mean(each)]) for each in found]
+
+
+def _mean(each: Floats) -> Floats:
+    """The mean over those corruptions that have the figure; not a number where none has it."""
+    known = np.isfinite(each)
+    count = known.sum(axis=1)
+    total = np.where(known, each, 0.0).sum(axis=1)
+    found: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return found
+
+
+def _interval(value: float, drawn: Floats, n: int, groups: int) -> Interval:
+    """The percentile interval; of a ratio that some data sets do not have, over those that do."""
+    known = drawn[np.isfinite(drawn)]
+    if groups == 1 or not known.size:
+        return Interval(value, -np.inf, np.inf, n, groups)
+    low, high = np.quantile(known, (0.025, 0.975))
+    return Interval(value, float(low), float(high), n, groups)

@@ -1,0 +1,1 @@
+"""Corruptions of images after MedMNIST-C, by modality and at five severities."""
