@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from medgym.cases import CaseList
 from medgym.commands.printing import percent, print_columns, print_json, print_table, safe_line
 from medgym.commands.shared_options import (
     AsJson,
@@ -25,6 +26,7 @@ from medgym.interrupt import resumed_by
 from medgym.metrics.rate import Rate
 from medgym.policy import Sampling
 from medgym.progress import progress
+from medgym.redaction import redact_text
 from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
@@ -35,6 +37,7 @@ from ..tables import interval
 from ..tuning.apart import UsedCases, require_apart, spec_of_test
 from ..tuning.grammar import candidates
 from ..tuning.halving import cost, halve, planned
+from ..tuning.optimisers import BUILT_IN, NAMES, proposed_by_dspy, require_optimiser
 from ..tuning.record import tuned, write_tuned
 from ..tuning.trials import Trials
 
@@ -84,6 +87,20 @@ def tune(
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="At most this many validation cases.")
     ] = None,
+    optimiser: Annotated[
+        str,
+        typer.Option(
+            "--optimiser", metavar="NAME", help=f"Where prompts come from: {', '.join(NAMES)}."
+        ),
+    ] = BUILT_IN,
+    writer: Annotated[
+        str | None,
+        typer.Option(
+            "--writer",
+            metavar="SPEC",
+            help="The policy that writes instructions for dspy; by default the one that is tuned.",
+        ),
+    ] = None,
     tools: ToolNames = None,
     no_tools: NoTools = False,
     max_turns: MaxTurns = 6,
@@ -99,6 +116,7 @@ def tune(
 
     Example: medgym tune phantom:val[:200] --policy openai:URL#MODEL --out runs/tuned
     """
+    require_optimiser(optimiser, examples, writer)
     validation = UsedCases.of("validation", cases)
     parts = [validation, UsedCases.of("test", test or spec_of_test(cases))]
     if examples is not None:
@@ -112,13 +130,12 @@ def tune(
         view_size=view_size,
     )
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
-    found = candidates(
-        plan[0].candidates,
-        seed,
-        tools=bool(rules.tools),
-        examples=parts[2].cases if examples is not None else (),
-        shots=shots,
-    )
+    pool = parts[2].cases if examples is not None else CaseList(())
+    found = []
+    if optimiser == BUILT_IN:
+        found = candidates(
+            plan[0].candidates, seed, tools=bool(rules.tools), examples=pool, shots=shots
+        )
     for each in found:
         prompted(rules, each.prompt)
     require_apart(parts)
@@ -131,6 +148,8 @@ def tune(
         "seed": seed,
         "candidates": count,
         "budget": budget,
+        "optimiser": optimiser,
+        "writer": None if writer is None else redact_text(writer),
         "limit": limit,
         "lenient": lenient,
         "tools": list(tool_names(tools, no_tools)),
@@ -148,11 +167,18 @@ def tune(
             player, suite, seed, 1, FAIL_ABOVE, {"concurrency": concurrency, "backend": "local"}
         )
         trials = Trials(evaluation, chosen_from, rules, folder, lenient)
-        with progress("episodes", cost(plan)) as advance:
+        taken = 0
+        with progress("episodes", cost(plan) if found else budget) as advance:
             trials.advance = advance
+            if not found:
+                found, taken = proposed_by_dspy(
+                    optimiser, trials, pool, folder, writer=writer, budget=budget // 2,
+                    count=count, seed=seed, shots=shots,
+                )  # fmt: skip
+                plan = planned(len(found), len(chosen_from), budget - taken)
             chosen = halve(found, plan, trials)
     said = {key: value for key, value in recipe.items() if value is not None}
-    content = tuned(said, found, chosen, trials)
+    content = tuned(said, found, chosen, trials, taken)
     prompt = write_tuned(folder, content)
     folder.finish()
     if as_json:

@@ -136,8 +136,12 @@ def example(case: Case, asks: str, answers: str, mark: tuple[str, str]) -> str:
         f"{before}{letter}{after}{text}\n"
         for letter, text in zip(LETTERS, case.options, strict=False)
     ]
-    given = LETTERS[case.options.index(case.answer)] if case.answer in case.options else case.answer
-    return f"{asks}{case.question}\n{''.join(lines)}{answers}{render_answer(given)}"
+    return f"{asks}{case.question}\n{''.join(lines)}{answers}{render_answer(given_answer(case))}"
+
+
+def given_answer(case: Case) -> str:
+    """The right answer as a policy gives it: an option's letter, else the text."""
+    return LETTERS[case.options.index(case.answer)] if case.answer in case.options else case.answer
 
 
 def _length(case: Case) -> int:

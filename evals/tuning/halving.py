@@ -58,6 +58,8 @@ def planned(candidates: int, cases: int, budget: int) -> list[Rung]:
     Raises:
         UserError: it does not allow two.
     """
+    if candidates < 2:
+        return [Rung(1, cases)]
     for count in range(candidates, 1, -1):
         plan = rungs(count, cases)
         if cost(plan) <= budget:

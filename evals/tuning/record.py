@@ -23,12 +23,17 @@ NO_IMAGES = "Worked examples are text: their images are not shown to the policy.
 
 
 def tuned(
-    asked: Mapping[str, Any], found: Sequence[Candidate], chosen: Candidate, trials: Trials
+    asked: Mapping[str, Any],
+    found: Sequence[Candidate],
+    chosen: Candidate,
+    trials: Trials,
+    training_episodes: int = 0,
 ) -> dict[str, Any]:
     """The content of `tuned.json`.
 
     Args:
         asked: what was asked. found: the candidates, the first of them no prompt.
+        training_episodes: what an optimiser took before the validation.
     """
     tried = [each for each in found if trials.cases_of(each)]
     gain = None if chosen.number == 0 else trials.gain(found[0], chosen).as_dict()
@@ -37,7 +42,8 @@ def tuned(
         "format": FORMAT,
         **asked,
         "reading": "lenient" if trials.lenient else "strict",
-        "episodes": trials.episodes,
+        "episodes": trials.episodes + training_episodes,
+        "training_episodes": training_episodes,
         "chosen": chosen.number,
         "prompt": chosen.prompt,
         "accuracy": trials.accuracy(chosen).as_dict(),
