@@ -4,7 +4,7 @@ With a run's folder every finished episode is stored at once. The same evaluatio
 is missing and no more: after Ctrl-C, SIGKILL, or a server that died.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -15,25 +15,14 @@ from medgym.errors import RunError
 from medgym.failures import unreadable_of, withheld_of
 from medgym.policy import Policy
 from medgym.rollout import collect
-from medgym.rollout.record import held_episodes
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
 from medgym.trajectory import Trajectory
 
+from .seen_cases import SeenCases
+
 FAIL_ABOVE = 0.05
 """The share of episodes that may fail for good before an evaluation says nothing."""
-
-
-@dataclass(frozen=True)
-class Played:
-    """The episodes of an evaluation, those of a case one after the other.
-
-    Attributes:
-        cases, trajectories: an episode and its case at each place.
-    """
-
-    cases: list[Case]
-    trajectories: list[Trajectory]
 
 
 @dataclass(frozen=True)
@@ -55,36 +44,26 @@ class Evaluation:
     where: Mapping[str, Any]
 
     def play(
-        self,
-        cases: CaseList,
-        rules: Rules,
-        folder: RunFolder | None,
-        on_episode: Callable[[Trajectory], None],
-    ) -> Played:
+        self, cases: CaseList, rules: Rules, folder: RunFolder | None = None
+    ) -> Iterator[tuple[Case, Trajectory]]:
         """Play the episodes of each case, without those that the folder holds already.
+
+        First come those that it holds, then the others as they end. None is kept here.
 
         Args:
             folder: where episodes and images are stored; None where nothing is kept.
-            on_episode: is called with each episode, with those that were held too.
 
         Raises:
             UserError: a case has changed since it was played.
             RunError: more episodes failed than may; what is finished is stored.
         """
-        made = list(cases)
-        places = {case.id: place for place, case in enumerate(made)}
-        total = len(made) * self.repeats
-        found: dict[tuple[int, int], Trajectory] = {}
-
-        def take(trajectory: Trajectory) -> None:
-            found[places[trajectory.case_id], trajectory.member] = trajectory
-            on_episode(trajectory)
-
-        for trajectory in _held(folder, made):
-            take(trajectory)
-        failed: list[Trajectory] = []
+        seen = SeenCases(cases)
+        total = len(cases) * self.repeats
+        for trajectory in folder.trajectories if folder is not None else ():
+            yield seen.find_in_turn(trajectory.case_id), trajectory
+        failed: list[str] = []
         stream = collect(
-            made,
+            seen,
             self.policy,
             rules,
             group_size=self.repeats,
@@ -95,20 +74,11 @@ class Evaluation:
         )
         with closing(stream):  # type: ignore[type-var]
             for trajectory in stream:
-                take(trajectory)
+                yield seen.find(trajectory.case_id), trajectory
                 if has_failed(trajectory):
-                    failed.append(trajectory)
+                    failed.append(f"{trajectory.case_id} ({trajectory.failure})")
                     if len(failed) > self.fail_above * total:
                         raise _too_many(failed, total, folder)
-        order = sorted(found)
-        return Played([made[place] for place, _ in order], [found[key] for key in order])
-
-
-def _held(folder: RunFolder | None, cases: Sequence[Case]) -> list[Trajectory]:
-    """The episodes that an interrupted evaluation has stored, of these cases as they are now."""
-    held = list(folder.trajectories) if folder is not None else []
-    held_episodes(held, cases)
-    return held
 
 
 def has_failed(trajectory: Trajectory) -> bool:
@@ -117,10 +87,10 @@ def has_failed(trajectory: Trajectory) -> bool:
     return failure is not None and not withheld_of(failure) and not unreadable_of(failure)
 
 
-def _too_many(failed: list[Trajectory], of: int, folder: RunFolder | None) -> RunError:
+def _too_many(failed: list[str], of: int, folder: RunFolder | None) -> RunError:
     kept = f"the others are in {folder.path}; " if folder is not None else ""
     return RunError(
-        f"{len(failed)} of {of} episodes failed, the first of {failed[0].case_id} "
-        f"({failed[0].failure}), and a failed episode is not a wrong answer; {kept}fix: remove the "
-        "cause and run the same command again, or allow more (--fail-above)"
+        f"{len(failed)} of {of} episodes failed, the first of {failed[0]}, and a failed episode is "
+        f"not a wrong answer; {kept}fix: remove the cause and run the same command again, or allow "
+        "more (--fail-above)"
     )

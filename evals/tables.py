@@ -67,7 +67,7 @@ def failed_rows(judgement: Judgement) -> list[tuple[str, str]]:
     if not judgement.failed:
         return []
     episode, why = next(iter(judgement.failed.items()))
-    count = f"{len(judgement.failed)} of {len(judgement.trajectories)}"
+    count = f"{len(judgement.failed)} of {judgement.episode_count}"
     return [("left out: failed", count), (f"  {episode}", why)]
 
 

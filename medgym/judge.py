@@ -65,7 +65,8 @@ class Judgement:
         turns, calls, tokens: means of an episode: replies, tool calls, tokens (see
             `Trajectory.tokens`). Of a consultation: over all roles together.
         roles: of a consultation, how each role did; empty for a single policy.
-        trajectories: the episodes, in the order of the cases.
+        trajectories: the episodes, in the order of the cases; empty where they were judged by the
+            stream (`medgym.tally`).
         reward: mean reward by the rubric of the rules.
         scorers: the version of each scorer that decided what is right, by its name.
         unreadable: the cases whose images cannot be read, and why, by their ids. All figures but
@@ -78,6 +79,7 @@ class Judgement:
             wrong answers: the other figures leave them out.
         metrics: what this judge measures beyond the above, by name: a share with its interval, or a
             number. The table of `medgym eval` and `results.json` show them.
+        cases, episodes: how many were judged, where `trajectories` does not hold them.
     """
 
     policy: str
@@ -98,11 +100,20 @@ class Judgement:
     withheld: Mapping[str, Rate] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Rate | float] = field(default_factory=dict)
+    cases: int | None = None
+    episodes: int | None = None
 
     @property
     def case_count(self) -> int:
         """How many cases were judged; one that was played several times is one."""
+        if self.cases is not None:
+            return self.cases
         return len({trajectory.case_id for trajectory in self.trajectories})
+
+    @property
+    def episode_count(self) -> int:
+        """How many episodes were judged, with those that failed."""
+        return len(self.trajectories) if self.episodes is None else self.episodes
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as every `results.json` holds them (see `medgym.storage.results`), without
@@ -138,6 +149,8 @@ class Judge(Protocol):
     To write one: roll the policy out with `medgym.collect(cases, policy, rules, ..., ordered=True)`
     and make a `Judgement` of the trajectories. `medgym.evals.judges.vqa.judgement` makes the usual
     figures of trajectories; `dataclasses.replace(judgement, metrics={...})` adds a judge's own.
+    `medgym.tally.by_stream` marks a judge that can count episodes one by one; of any other judge
+    `medgym eval` holds all episodes in memory until the last one has ended.
     """
 
     def __call__(

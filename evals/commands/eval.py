@@ -40,6 +40,7 @@ from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
 
+from ..baselines.beside import add_baselines
 from ..evaluating.benchmark import open_benchmarks
 from ..evaluating.judging import judge_benchmarks
 from ..evaluating.named_suite import is_suite, named_suite
@@ -169,6 +170,7 @@ def evaluate(
         seconds = {"judge": round(time.monotonic() - start, 1)}
     logged = None
     content = content_of(suite, asked, benchmarks, found, seconds)
+    add_baselines(content, benchmarks)
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)
         content["out"] = str(folder.path)

@@ -8,11 +8,15 @@ import typer
 from medgym.cases import Case
 from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson
+from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
 from ..interchange.logs import LogForm, require_inspect, write_logs
+from ..model_judge.answers import JUDGED_BY, judged_rows
+from ..model_judge.beside import judge_beside
+from ..model_judge.options import JudgeAll, JudgedBy
 from ..outcomes.answer_text import last_reply
 from ..outcomes.figures import summary
 from ..outcomes.labelled_reports import LabelledReports
@@ -49,6 +53,8 @@ def score(
             "radgraph, chexbert.",
         ),
     ] = None,
+    judged_by: JudgedBy = None,
+    judge_all: JudgeAll = False,
     log_format: LogFormat = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,16 +69,24 @@ def score(
     if log_format is LogForm.INSPECT:
         require_inspect()
     labelled = None if labellers is None else LabelledReports(labellers)
-    folder, policy = run_and_policy(run)
-    outcomes: list[CaseOutcome] = []
-    answers: dict[str, list[Answered]] = {}
-    for benchmark, case, trajectory in stored_episodes(folder, policy):
-        outcomes.append(outcome_of(case, trajectory, benchmark))
-        if labelled is not None:
-            labelled.add(case, trajectory, outcomes[-1])
-        if rule is not None and outcomes[-1].is_counted:
-            answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
-    written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
+    with judge_beside(judged_by, every=judge_all) as beside:
+        folder, policy = run_and_policy(run)
+        outcomes: list[CaseOutcome] = []
+        answers: dict[str, list[Answered]] = {}
+        for benchmark, case, trajectory in stored_episodes(folder, policy):
+            outcomes.append(outcome_of(case, trajectory, benchmark))
+            beside.add(case, trajectory, outcomes[-1])
+            if labelled is not None:
+                labelled.add(case, trajectory, outcomes[-1])
+            if rule is not None and outcomes[-1].is_counted:
+                answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
+        written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
+        judged = beside.figures(folder.path)
+        if judged_by is not None and not judged:
+            raise UserError(
+                f"{run} has no open answers and no reports, which a judge is for; fix: have it "
+                "grade all answers (--judge-all)"
+            )
     logged = None if log_format is None else write_logs(folder, log_format, policy=policy)
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     figures = {
@@ -84,6 +98,8 @@ def score(
     if rule is not None:
         for name, found in figures.items():
             found[str(scorer)] = {"rule": rule.about, **rule.figures(answers.get(name, []))}
+    for name, said in judged.items():
+        figures[name][JUDGED_BY] = said
     if as_json:
         content = {"run": str(folder.path), "policy": policy, "benchmarks": figures}
         print_json(content | ({} if logged is None else logged.as_dict()))
@@ -91,11 +107,13 @@ def score(
     for name, found in figures.items():
         if name:
             print(name)
-        legacy = found.pop(str(scorer), {})
+        legacy, by_judge = found.pop(str(scorer), {}), found.pop(JUDGED_BY, None)
         print_table([(key, _shown(value)) for key, value in found.items()])
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
             print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
+        if by_judge is not None:
+            print_table(judged_rows(by_judge))
     for line in missing_lines(figures.values()):
         print(line)
     if written is not None:

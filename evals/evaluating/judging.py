@@ -1,20 +1,30 @@
-"""Each benchmark of an evaluation played and judged, while a bar shows how far it is."""
+"""Each benchmark of an evaluation played and judged, while a bar shows how far it is.
 
-from collections.abc import Mapping, Sequence
+Each episode is judged as it ends and then forgotten, so that memory does not grow with the cases.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medgym.commands.printing import percent
+from medgym.cases import Case
 from medgym.judge import Judge, Judgement
 from medgym.progress import progress
 from medgym.storage.run_folder import RunFolder
+from medgym.tally import tally_of
 from medgym.trajectory import Trajectory
 
 from ..evaluation import Evaluation
 from ..outcomes.figures import further
 from ..outcomes.outcome import CaseOutcome, outcome_of
+from ..outcomes.packed import PackedRows
 from ..spending import Price, Spending
 from .benchmark import Benchmark
+from .so_far import SoFar
+
+OnOutcome = Callable[[Case, Trajectory, CaseOutcome], None]
+"""What is called with each episode that has ended, its case, and what became of it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class JudgedBenchmark:
     """
 
     judgement: Judgement
-    outcomes: Sequence[CaseOutcome]
+    outcomes: Collection[CaseOutcome]
     spent: Spending
 
     def as_dict(self) -> dict[str, Any]:
@@ -42,6 +52,7 @@ def judge_benchmarks(
     benchmarks: Mapping[str, Benchmark],
     folder: RunFolder | None = None,
     prices: Mapping[str, Price] | None = None,
+    on_outcome: OnOutcome | None = None,
 ) -> dict[str, JudgedBenchmark]:
     """Play and judge each benchmark.
 
@@ -49,44 +60,38 @@ def judge_benchmarks(
         run: the judge.
         folder: where episodes are kept, those of a suite under `judged/BENCHMARK`.
         prices: of models, where the cost is wanted.
+        on_outcome: is called with each episode, with those that the folder held too.
 
     Raises:
         UserError, RunError: as of `Evaluation.play` and of the judge.
     """
     found: dict[str, JudgedBenchmark] = {}
-    suite = evaluation.suite
+    suite, seed = evaluation.suite, evaluation.seed
     total = sum(len(each.cases) for each in benchmarks.values()) * evaluation.repeats
-    right: list[bool] = []
-    so_far = Spending(prices or {})
+    so_far = SoFar(prices or {})
     with progress("episodes", total) as advance:
-
-        def done(trajectory: Trajectory) -> None:
-            if trajectory.failure is None:
-                right.append(trajectory.correct)
-            so_far.add(trajectory)
-            accuracy = percent(sum(right) / len(right)) if right else None
-            advance(1, accuracy=accuracy, **so_far.figures())
-
         for name, benchmark in benchmarks.items():
             part = folder
             if folder is not None and suite.name:
                 part = folder.part(f"judged/{name}")
-            played = evaluation.play(benchmark.cases, benchmark.rules, part, done)
-            judged = run(
-                evaluation.policy,
-                played.cases,
-                benchmark.rules,
-                sampling=suite.sampling,
-                seed=evaluation.seed,
-                trajectories=played.trajectories,
-            )
-            outcomes = [
-                outcome_of(case, trajectory, name)
-                for case, trajectory in zip(played.cases, played.trajectories, strict=True)
-            ]
-            found[name] = JudgedBenchmark(
-                replace(judged, metrics={**judged.metrics, **further(outcomes)}),
-                outcomes,
-                Spending.of(played.trajectories, prices or {}),
-            )
+            cases, rules = benchmark.cases, benchmark.rules
+            tally = tally_of(
+                run, suite.judge, evaluation.policy, cases, rules,
+                sampling=suite.sampling, seed=seed,
+            )  # fmt: skip
+            outcomes = PackedRows[CaseOutcome]()
+            spent = Spending(prices or {})
+            with closing(evaluation.play(cases, rules, part)) as stream:  # type: ignore[type-var]
+                for case, trajectory in stream:
+                    tally.add(case, trajectory)
+                    outcome = outcome_of(case, trajectory, name)
+                    outcomes.add(outcome)
+                    spent.add(trajectory)
+                    so_far.add(outcome, trajectory)
+                    if on_outcome is not None:
+                        on_outcome(case, trajectory, outcome)
+                    advance(1, **so_far.figures())
+            judged = tally.judgement()
+            metrics = {**judged.metrics, **further(outcomes)}
+            found[name] = JudgedBenchmark(replace(judged, metrics=metrics), outcomes, spent)
     return found

@@ -93,7 +93,7 @@ def write_results(
     content: Mapping[str, Any],
 ) -> None:
     """Write what the evaluation came to, and say that the run is done."""
-    write_outcomes(folder.path, [row for each in found.values() for row in each.outcomes])
+    write_outcomes(folder.path, (row for each in found.values() for row in each.outcomes))
     folder.write_json(RESULTS, content)
     said = [(suite.benchmarks[name], each.cases) for name, each in benchmarks.items()]
     if notes := notes_of(said):

@@ -17,7 +17,8 @@ import medgym
 from medgym.storage.atomic import write_atomic
 from medgym.storage.run_folder import RunFolder
 
-from ..outcomes.outcome import CaseOutcome, last_reply
+from ..outcomes.answer_text import last_reply
+from ..outcomes.outcome import CaseOutcome
 from ..spending import usage_of
 from ..statistics.groups import Groups
 from .logged import Logged, LoggedEpisode, task_of

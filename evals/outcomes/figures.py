@@ -1,7 +1,11 @@
-"""Figures of outcomes: accuracy by both readings, verdicts, and what repeats say."""
+"""Figures of outcomes: accuracy by both readings, verdicts, and what repeats say.
+
+All take what they need of each outcome in turn and keep no outcomes. None of them depends on the
+order of the outcomes, to the last digit.
+"""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from statistics import fmean
 from typing import Any, get_args
 
@@ -20,7 +24,7 @@ LENIENT = "read leniently"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
-def summary(outcomes: Sequence[CaseOutcome]) -> dict[str, Any]:
+def summary(outcomes: Collection[CaseOutcome]) -> dict[str, Any]:
     """What the outcomes of one benchmark come to: accuracy by the strict and by the lenient
     reading, with intervals over groups, and how many episodes got each verdict."""
     verdicts = Counter(each.verdict for each in outcomes)
@@ -32,30 +36,30 @@ def summary(outcomes: Sequence[CaseOutcome]) -> dict[str, Any]:
         LENIENT: accuracy(outcomes, lenient=True).as_dict(),
         **{name: rate.as_dict() for name, rate in by_type(outcomes).items()},
         "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
-        "scorers": {each.scorer: each.version for each in outcomes},
+        "scorers": dict(sorted({(each.scorer, each.version) for each in outcomes})),
         **_repeated(outcomes),
     }
 
 
-def accuracy(outcomes: Sequence[CaseOutcome], *, lenient: bool) -> Rate:
+def accuracy(outcomes: Collection[CaseOutcome], *, lenient: bool) -> Rate:
     """The share of right answers among the outcomes that count, with its interval over groups."""
-    counted = [each for each in outcomes if each.is_counted]
-    return Rate.of(
-        [(each.lenient_verdict if lenient else each.verdict) == "right" for each in counted],
-        [each.unit for each in counted],
+    counted = sorted(
+        (each.unit, (each.lenient_verdict if lenient else each.verdict) == "right")
+        for each in outcomes
+        if each.is_counted
     )
+    return Rate.of([right for _, right in counted], [unit for unit, _ in counted])
 
 
-def further(outcomes: Sequence[CaseOutcome]) -> Mapping[str, Rate | float]:
+def further(outcomes: Collection[CaseOutcome]) -> Mapping[str, Rate | float]:
     """What a judgement does not say: the accuracy by the lenient reading, how often each verdict
     was given that is neither right nor wrong, what open answers share with their golds, and what
     repeats say."""
-    counted = [each for each in outcomes if each.is_counted]
-    if not counted:
+    verdicts = Counter(each.verdict for each in outcomes if each.is_counted)
+    if not verdicts:
         return {}
-    verdicts = Counter(each.verdict for each in counted)
     shares = {
-        verdict: verdicts[verdict] / len(counted)
+        verdict: verdicts[verdict] / verdicts.total()
         for verdict in ("unparsed", "unanswered")
         if verdicts[verdict]
     }
@@ -63,34 +67,31 @@ def further(outcomes: Sequence[CaseOutcome]) -> Mapping[str, Rate | float]:
     return {**lenient, **shares, **by_type(outcomes), **_repeated(outcomes)}
 
 
-def by_type(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
+def by_type(outcomes: Collection[CaseOutcome]) -> dict[str, Rate]:
     """What is measured of answers of one type only: of open ones and of reports."""
     return open_figures(outcomes) | report_figures(outcomes)
 
 
-def _repeated(outcomes: Sequence[CaseOutcome]) -> dict[str, float]:
+def _repeated(outcomes: Collection[CaseOutcome]) -> dict[str, float]:
     """pass@k and majority@k, where each case has k episodes and k is above 1."""
-    cases: dict[str, list[CaseOutcome]] = {}
+    if not any(each.member for each in outcomes):
+        return {}
+    cases: dict[str, list[tuple[int, str | None, bool]]] = {}
     for each in outcomes:
         if each.is_counted:
-            cases.setdefault(each.case, []).append(each)
+            said = None if each.answer is None else normalised(each.answer)
+            row = (each.member, said, each.verdict == "right")
+            cases.setdefault(each.case, []).append(row)
     most = min(map(len, cases.values()), default=0)
     if most < 2:
         return {}
+    episodes = [
+        [(said, right) for _, said, right in sorted(each, key=lambda row: row[0])]
+        for each in cases.values()
+    ]
     found = {
-        f"pass@{k}": fmean(pass_at(k, _right(each), len(each)) for each in cases.values())
+        f"pass@{k}": fmean(pass_at(k, sum(right for _, right in e), len(e)) for e in episodes)
         for k in sorted({1, 2, most})
     }
-    found[f"majority@{most}"] = fmean(
-        majority_at(most, [(_said(o), o.verdict == "right") for o in each])
-        for each in cases.values()
-    )
+    found[f"majority@{most}"] = fmean(majority_at(most, each) for each in episodes)
     return found
-
-
-def _right(outcomes: Sequence[CaseOutcome]) -> int:
-    return sum(each.verdict == "right" for each in outcomes)
-
-
-def _said(outcome: CaseOutcome) -> str | None:
-    return None if outcome.answer is None else normalised(outcome.answer)

@@ -1,6 +1,6 @@
 """Figures of open answers: how many are exact, and how much of the gold they say."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from medgym.metrics.rate import Rate
 
@@ -13,19 +13,23 @@ F1 = "open, token F1"
 RECALL = "open, token recall (padding raises it)"
 
 
-def open_figures(outcomes: Sequence[CaseOutcome]) -> dict[str, Rate]:
+def open_figures(outcomes: Iterable[CaseOutcome]) -> dict[str, Rate]:
     """Exact answers, token F1 and token recall of the open cases; nothing where there is none.
 
     Intervals are over groups: of exact answers as of an accuracy, of the other two by bootstrap.
     """
-    counted = [each for each in outcomes if each.is_counted and each.f1 is not None]
+    counted = sorted(
+        (each.unit, each.verdict == "right", each.f1, each.recall or 0.0)
+        for each in outcomes
+        if each.is_counted and each.f1 is not None
+    )
     if not counted:
         return {}
-    groups = [each.unit for each in counted]
+    groups, exact, f1, recall = (list(column) for column in zip(*counted, strict=True))
     return {
-        EXACT: Rate.of([each.verdict == "right" for each in counted], groups),
-        F1: _mean([each.f1 or 0.0 for each in counted], groups),
-        RECALL: _mean([each.recall or 0.0 for each in counted], groups),
+        EXACT: Rate.of(exact, groups),
+        F1: _mean(f1, groups),
+        RECALL: _mean(recall, groups),
     }
 
 

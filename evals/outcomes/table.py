@@ -1,14 +1,20 @@
 """`outcomes.parquet`: what became of each case of an evaluation, one row each."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from medgym.errors import UserError
 from medgym.storage.atomic import write_atomic
 
 from .outcome import CaseOutcome
+
+if TYPE_CHECKING:
+    import pyarrow
 
 OUTCOMES = "outcomes.parquet"
 """The file's name in the folder of a run."""
@@ -16,22 +22,60 @@ OUTCOMES = "outcomes.parquet"
 FORMAT = b"1"
 _FORMAT = b"medgym.outcomes"
 
+TOGETHER = 1024
+"""Outcomes that become columns at once."""
 
-def write_outcomes(folder: Path, outcomes: Sequence[CaseOutcome]) -> Path:
-    """Write the outcomes of a run in the order of their keys, in place of those of before."""
+ROW_GROUP = 8192
+"""Rows of a row group, which is put in order and written at once."""
+
+
+def write_outcomes(folder: Path, outcomes: Iterable[CaseOutcome]) -> Path:
+    """Write the outcomes of a run in the order of their keys, in place of those of before.
+
+    The same outcomes give the same bytes, in whatever order they come.
+    """
     import pyarrow
+    import pyarrow.compute
     import pyarrow.parquet
 
-    ordered = sorted(outcomes, key=lambda outcome: outcome.key)
-    columns = {
-        field.name: [getattr(outcome, field.name) for outcome in ordered]
-        for field in fields(CaseOutcome)
-    }
-    table = pyarrow.table(columns).replace_schema_metadata({_FORMAT: FORMAT})
+    schema = _schema()
+    tables, left = [schema.empty_table()], iter(outcomes)
+    while rows := list(islice(left, TOGETHER)):
+        columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
+        tables.append(pyarrow.table(columns, schema))
+    table = pyarrow.concat_tables(tables)
+    keys = [(name, "ascending") for name in ("benchmark", "case", "member")]
+    order = pyarrow.compute.sort_indices(table, sort_keys=keys)
     stream = io.BytesIO()
-    pyarrow.parquet.write_table(table, stream, compression="zstd")
+    with pyarrow.parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
+        for first in range(0, max(len(order), 1), ROW_GROUP):
+            rows_in_order = table.take(order[first : first + ROW_GROUP]).combine_chunks()
+            writer.write_table(rows_in_order)
     write_atomic(folder / OUTCOMES, stream.getvalue())
     return folder / OUTCOMES
+
+
+def _schema() -> "pyarrow.Schema":
+    """The columns: the fields of an outcome."""
+    import pyarrow
+
+    hints = get_type_hints(CaseOutcome)
+    columns = [pyarrow.field(each.name, _kind(hints[each.name])) for each in fields(CaseOutcome)]
+    return pyarrow.schema(columns, metadata={_FORMAT: FORMAT})
+
+
+def _kind(hint: Any) -> "pyarrow.DataType":
+    """The type of the column of a field: of texts, numbers, truth values, or lists of these."""
+    import pyarrow
+
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (each for each in get_args(hint) if each is not NoneType)
+    if get_origin(hint) in (list, tuple):
+        return pyarrow.list_(_kind(get_args(hint)[0]))
+    if get_origin(hint) is Literal:
+        hint = str
+    kinds = {str: "string", int: "int64", float: "float64", bool: "bool"}
+    return pyarrow.type_for_alias(kinds[hint])
 
 
 def read_outcomes(folder: Path) -> list[CaseOutcome] | None:

@@ -81,8 +81,8 @@ class TrainingEpisodes:
             fail_above=0.0,  # a failed episode is no wrong answer
         )
         rules = prompted(self.rules, prompt) if prompt else self.rules
-        played = evaluation.play(CaseList([case]), rules, None, lambda trajectory: None)
-        outcome = outcome_of(played.cases[0], played.trajectories[0])
+        ((_, trajectory),) = evaluation.play(CaseList([case]), rules)
+        outcome = outcome_of(case, trajectory)
         verdict = outcome.lenient_verdict if self.lenient else outcome.verdict
         return {"answer": outcome.answer or "", "right": verdict == "right"}
 

@@ -45,14 +45,12 @@ class Trials:
         if part is not None:
             part = part.part(f"judged/prompt-{candidate.number:03}/{start:05}-{until:05}")
         rules = prompted(self.rules, candidate.prompt) if candidate.prompt else self.rules
-        played = self.evaluation.play(
-            self.cases[start:until], rules, part, lambda trajectory: self.advance()
-        )
+        found = self._found.setdefault(candidate.prompt, [])
+        for case, trajectory in self.evaluation.play(self.cases[start:until], rules, part):
+            found.append(outcome_of(case, trajectory))
+            self.advance()
+        found.sort(key=lambda outcome: outcome.key)
         self._until[candidate.prompt] = until
-        self._found.setdefault(candidate.prompt, []).extend(
-            outcome_of(case, trajectory)
-            for case, trajectory in zip(played.cases, played.trajectories, strict=True)
-        )
 
     def outcomes(self, candidate: Candidate) -> Sequence[CaseOutcome]:
         """What became of each episode of a prompt so far."""

@@ -43,6 +43,12 @@ class Rate:
             if len(set(groups)) == 1:  # nothing says how much groups differ
                 return cls(share, 0.0, 1.0, n)
             independent, z = _independent(seen, groups)
+        return cls._wilson(right, n, independent, z)
+
+    @classmethod
+    def _wilson(cls, right: int, n: int, independent: float, z: float) -> "Rate":
+        """The interval of Wilson for so many independent cases."""
+        share = right / n
         around = 2 * (independent + z**2)
         middle = (2 * independent * share + z**2) / around
         half = z / around * sqrt(4 * independent * share * (1 - share) + z**2)
@@ -55,6 +61,43 @@ class Rate:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
+class RunningRate:
+    """A share of cases with its interval, asked for again and again while cases come.
+
+    It is that of `Rate.of`, up to rounding, and takes no longer the more cases there are. It keeps
+    a few bytes for each group.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[int, tuple[int, int]] = {}  # by the hash of a group: right ones, all
+        self._right = self._n = 0
+        self._right_squared = self._right_size = self._size_squared = 0
+
+    def add(self, is_right: bool, group: Hashable) -> None:
+        """Take one more case."""
+        right, size = self._members.get(hash(group), (0, 0))
+        won = int(is_right)
+        self._members[hash(group)] = right + won, size + 1
+        self._right += won
+        self._n += 1
+        self._right_squared += won * (2 * right + 1)
+        self._right_size += won * (size + 1) + right
+        self._size_squared += 2 * size + 1
+
+    @property
+    def rate(self) -> Rate:
+        """The share of right cases among those that came."""
+        if not self._n:
+            return Rate.of([])
+        count, n, share = len(self._members), self._n, self._right / self._n
+        if count == n:
+            return Rate._wilson(self._right, n, float(n), _normal_quantile())
+        if count == 1:
+            return Rate(share, 0.0, 1.0, n)
+        squares = self._right_squared - 2 * share * self._right_size + share**2 * self._size_squared
+        return Rate._wilson(self._right, n, *_spread(share, n, count, max(squares, 0.0)))
+
+
 def _normal_quantile() -> float:
     from scipy.special import ndtri  # scipy.stats has it ready, and takes a second to import
 
@@ -63,14 +106,20 @@ def _normal_quantile() -> float:
 
 def _independent(seen: Sequence[bool], groups: Sequence[Hashable]) -> tuple[float, float]:
     """How many independent cases would give the share its variance, and the quantile of t."""
-    from scipy.special import stdtrit
-
     members: dict[Hashable, list[bool]] = defaultdict(list)
     for outcome, group in zip(seen, groups, strict=True):
         members[group].append(outcome)
     n, count = len(seen), len(members)
     share = sum(seen) / n
     squares = sum((sum(each) - share * len(each)) ** 2 for each in members.values())
+    return _spread(share, n, count, squares)
+
+
+def _spread(share: float, n: int, count: int, squares: float) -> tuple[float, float]:
+    """As `_independent`, of sums: `squares` of the right cases in each of `count` groups less
+    those that the share would give it."""
+    from scipy.special import stdtrit
+
     variance = count / (count - 1) * squares / n**2
     quantile = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2))
     if not variance:  # all right, or all wrong, or equally often right in each group

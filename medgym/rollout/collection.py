@@ -9,14 +9,14 @@ finished set is that of a run that was never interrupted.
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
-from medgym.cases import Case, open_cases
+from medgym.cases import Case, CaseList, open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError, unknown
 from medgym.failures import Failure, unreadable_of
@@ -243,7 +243,7 @@ async def play(
         done = held_episodes(out.trajectories, cases)
     jobs = enumerate(
         job
-        for case in cases
+        for case in _unfinished(cases, group_size, done)
         for job in (Job(case, member, resumes.get(case.id)) for member in range(group_size))
         if job.key not in done
     )
@@ -312,6 +312,18 @@ async def play(
         finally:
             await backend.close()
             await keeper.end(note, patient=ended)
+
+
+def _unfinished(
+    cases: Sequence[Case], group_size: int, done: Collection[tuple[str, int]]
+) -> Iterator[Case]:
+    """The cases of which not all episodes are done; where keys are known, no others are made."""
+    if not done or not isinstance(cases, CaseList):
+        yield from cases
+        return
+    for place, key in enumerate(cases.case_keys()):
+        if any((key.id, member) not in done for member in range(group_size)):
+            yield cases[place]
 
 
 async def _taken(

@@ -1,7 +1,6 @@
 """From finished episodes to trajectories: one episode's record, and the parts of a consultation."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -101,30 +100,30 @@ def held_episodes(
     Raises:
         UserError: a case is not the one of which the run holds an episode; or it holds one twice.
     """
-    held: set[tuple[str, int]] = set()
-    seen: set[tuple[str, int, int]] = set()
-    hashes: defaultdict[str, set[str]] = defaultdict(set)
+    seeds: dict[tuple[str, int], tuple[int, ...]] = {}
+    hashes: dict[str, str] = {}
+    changed: set[str] = set()
     for each in trajectories:
-        held.add((each.case_id, each.member))
-        key = (each.case_id, each.member, each.seed)
-        if key in seen:
+        key = (each.case_id, each.member)
+        known = seeds.get(key, ())
+        if each.seed in known:
             raise UserError(
                 f"the run holds the episode {each.case_id}#{each.member} twice, and both would "
                 "count; fix: set one aside with medgym check run RUN --repair"
             )
-        seen.add(key)
-        if each.case_hash:
-            hashes[each.case_id].add(each.case_hash)
+        seeds[key] = (*known, each.seed)
+        if each.case_hash and hashes.setdefault(each.case_id, each.case_hash) != each.case_hash:
+            changed.add(each.case_id)
     for case in cases if hashes else ():
-        known = hashes.pop(case.id, None)
-        if known is not None and known != {case_hash(case)}:
+        held = hashes.pop(case.id, None)
+        if held is not None and (case.id in changed or held != case_hash(case)):
             raise UserError(
                 f"the case {case.id!r} has changed since the run played it; fix: put it back as it "
                 "was, or play the cases as they are now into a new folder"
             )
         if not hashes:
             break
-    return held
+    return set(seeds)
 
 
 def looks_of(episode: Episode) -> tuple[Look, ...]:

@@ -1,9 +1,11 @@
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from medgym.metrics.rate import Rate
+from medgym.metrics.rate import Rate, RunningRate
 
 
 @pytest.mark.parametrize(
@@ -45,3 +47,15 @@ def test_the_interval_holds_the_share_and_stays_a_share(outcomes: list[bool]) ->
 def test_it_is_symmetric_and_forgets_the_order(outcomes: list[bool]) -> None:
     found, other = Rate.of(outcomes), Rate.of([not o for o in reversed(outcomes)])
     assert (other.low, other.high) == pytest.approx((1 - found.high, 1 - found.low))
+
+
+def test_a_running_rate_is_that_of_all_cases_so_far() -> None:
+    draw = random.Random(0)
+    for groups in (1, 7, 1000):
+        running, outcomes, belongs = RunningRate(), [], []
+        for _ in range(60):
+            outcomes.append(draw.random() < 0.7)
+            belongs.append(draw.randrange(groups))
+            running.add(outcomes[-1], belongs[-1])
+            whole = Rate.of(outcomes, belongs)
+            assert vars(running.rate) == pytest.approx(vars(whole), abs=1e-12)

@@ -256,6 +256,7 @@ class PhantomCases(Sequence[Case]):
     looks: tuple[str, ...]
     sizes: tuple[int, ...]
     questions: tuple[str, ...]
+    unique_ids: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return SPLITS[self.split]

@@ -21,7 +21,6 @@ from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.suite import Suite, load_suite
-from medgym.trajectory import Trajectory
 
 Capture = pytest.CaptureFixture[str]
 ASKED = ["eval", "phantom,question=kind:test[:12]", "--policy"]
@@ -163,14 +162,12 @@ def test_an_interrupted_evaluation_resumes_with_what_it_has_stored(
     whole = json.loads(capsys.readouterr().out)["benchmarks"]
     play, collect, played = Evaluation.play, evaluation.collect, []
 
-    def interrupted(self: Evaluation, cases: Any, rules: Any, folder: Any, done: Any) -> Any:
-        def one(trajectory: Trajectory) -> None:
-            done(trajectory)
-            played.append(trajectory.case_id)
+    def interrupted(self: Evaluation, cases: Any, rules: Any, folder: Any) -> Any:
+        for pair in play(self, cases, rules, folder):
+            yield pair
+            played.append(pair[1].case_id)
             if len(played) == 8:  # in the second benchmark
                 raise KeyboardInterrupt
-
-        return play(self, cases, rules, folder, one)
 
     with monkeypatch.context() as patch:
         patch.setattr(Evaluation, "play", interrupted)

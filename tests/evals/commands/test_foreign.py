@@ -50,7 +50,7 @@ def test_tokens_and_cost_are_in_the_table_and_in_the_results(
     assert "cost               0.0081\n" in out
     assert shown[-1]["tokens"] == 3_060
     assert shown[-1]["cost"] == pytest.approx(0.0081)
-    assert shown[-1]["accuracy"].endswith(" %")
+    assert shown[-1]["accuracy"] == "0.0 % (0.0 to 56.1)"
     assert set(server.bodies(CHAT)[-1]) >= {"temperature"}
     assert server.bodies(CHAT)[-1]["temperature"] == 0  # greedy, where nothing else is asked for
     usage = {"prompt_tokens": 3_000, "completion_tokens": 60, "episodes": 3, "cost": 0.0081}

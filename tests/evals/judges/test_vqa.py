@@ -161,7 +161,9 @@ def test_the_figures_are_plain_json_and_hold_a_judges_own(tmp_path: Path) -> Non
     assert told["accuracy"] == found.accuracy.as_dict()
     assert told["roles"]["vote"]["right"]["n"] == 72
     assert "trajectories" not in told
-    assert told.keys() | {"trajectories"} == {field.name for field in fields(Judgement)}
+    assert told.keys() | {"trajectories", "cases", "episodes"} == {
+        field.name for field in fields(Judgement)
+    }
 
 
 def test_the_same_seed_judges_the_same_and_another_otherwise() -> None:
