@@ -204,14 +204,16 @@ def _score(case: Case, found: Grade, answer: str | None) -> Score:
     )  # fmt: skip
 
 
-def suite_task(name: str, only: str | None = None) -> Task:
+def suite_task(name: str, only: str | list[str] | None = None) -> Task:
     """A suite as a task.
 
     Args:
-        name: of the suite. only: some of its benchmarks, with commas between them.
+        name: of the suite. only: some of its benchmarks, with commas between them or as a list,
+            which `-T only=A,B` gives.
     """
     suite = load_suite(name)
-    benchmarks = Benchmarks(suite if only is None else suite.only(only))
+    wanted = ",".join(only) if isinstance(only, list) else only
+    benchmarks = Benchmarks(suite if wanted is None else suite.only(wanted))
     sampling = suite.sampling
     return Task(
         dataset=MemoryDataset(benchmarks.samples(), name=name),
@@ -227,7 +229,7 @@ def suite_task(name: str, only: str | None = None) -> Task:
 
 
 def _registered(name: str) -> Callable[..., Task]:
-    def suite(only: str | None = None) -> Task:
+    def suite(only: str | list[str] | None = None) -> Task:
         return suite_task(name, only)
 
     suite.__doc__ = f"The suite {name} of medgym."

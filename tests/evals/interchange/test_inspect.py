@@ -108,7 +108,7 @@ def test_a_suite_is_a_task_of_inspect(tmp_path: Path) -> None:
     (log,) = inspect_ai.eval(
         "medgym/phantom",
         model=get_model("mockllm/model", custom_outputs=answers),
-        task_args={"only": "kind"},
+        task_args={"only": ["kind"]},  # as the command line makes of -T only=kind,side
         limit=3,
         log_dir=str(tmp_path),
         display="none",
