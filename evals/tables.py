@@ -104,7 +104,7 @@ def withheld_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
     return found
 
 
-BENCHMARK = ("cases", "accuracy", "95 % interval", "mean reward", "answered", "looked", "hit")
+BENCHMARK = ("cases", "accuracy", "95 % interval", "reward", "answered", "looked", "hit")
 """Headings of `benchmark_rows`, after the benchmark."""
 
 
