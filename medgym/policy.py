@@ -64,6 +64,8 @@ class Policy(ABC):
         takes_adapters: whether `with_adapter` loads adapters while it runs.
         drifts: how many of its prompts did not continue the tokens before them; None where it does
             not count them.
+        text_only: set before `check` where it will be shown no image, as a judge of answers: then a
+            model that takes none will do.
     """
 
     spec: str = ""
@@ -74,6 +76,7 @@ class Policy(ABC):
     local_model: bool = False
     takes_adapters: bool = False
     drifts: int | None = None
+    text_only: bool = False
 
     @classmethod
     def from_spec(cls, rest: str, adapter: str | None) -> "Policy":
@@ -223,6 +226,7 @@ class WrappedPolicy(Policy):
     local_model: bool = _forwarded()
     takes_adapters: bool = _forwarded()
     drifts: int | None = _forwarded()
+    text_only: bool = _forwarded()
 
     def __init__(self, policy: Policy) -> None:
         # Of a `Team`, which builds on this module.

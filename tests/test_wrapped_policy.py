@@ -37,6 +37,7 @@ VALUES: dict[str, Any] = {
     "local_model": True,
     "takes_adapters": True,
     "drifts": 4,
+    "text_only": True,
 }
 
 CASE = open_cases("phantom:test[:1]")[0]
@@ -48,7 +49,7 @@ class Inner(Policy):
     spec, needs_gold, kind = VALUES["spec"], VALUES["needs_gold"], VALUES["kind"]
     vision_token_ids, version = VALUES["vision_token_ids"], VALUES["version"]
     local_model, takes_adapters = VALUES["local_model"], VALUES["takes_adapters"]
-    drifts = VALUES["drifts"]
+    drifts, text_only = VALUES["drifts"], VALUES["text_only"]
 
     def __init__(self) -> None:
         self.asked: list[Any] = []

@@ -181,10 +181,10 @@ class OpenAIPolicy(Policy):
             if found.vllm and not by_tokens:
                 words = await vision_words_of(self._endpoint, self.model)
                 found = replace(found, vision_words=words)
-            if self._options.tools == "native":
+            if self._options.tools == "native" and not self.text_only:
                 shows = self._tool_role(found) == "tool"
                 await try_functions(self._endpoint, self.model, found, tools_show=shows)
-            elif found.vllm and not by_tokens:
+            elif found.vllm and not by_tokens and not self.text_only:
                 await try_chat(self._endpoint, self.model, self._tool_role(found))
             self._why_not = why_not(found, self._renderer, reason, self._options)
             # Replies of the tokens way are always exact, those of the chat way only where a drift

@@ -40,6 +40,7 @@ from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
 
+from ..baselines.beside import add_baselines
 from ..evaluating.benchmark import open_benchmarks
 from ..evaluating.judging import judge_benchmarks
 from ..evaluating.named_suite import is_suite, named_suite
@@ -158,6 +159,8 @@ def evaluate(
             recipe = recipe_of(suite, asked, player, benchmarks, view_size)
             folder = RunFolder.create_or_resume(out, recipe, seeds={"run": seed})
             resumed_by("run the same command again")
+            if paid:
+                folder.note(prices={model: price.as_dict() for model, price in paid.items()})
         start = time.monotonic()
         evaluation = Evaluation(
             player if replies is None else replies.around(player), suite, seed, repeats, fail_above,
@@ -168,9 +171,12 @@ def evaluate(
         )  # fmt: skip
         found = judge_benchmarks(run, evaluation, benchmarks, folder, paid)
         seconds = {"judge": round(time.monotonic() - start, 1)}
+        if paid:
+            asked["prices"] = {model: price.as_dict() for model, price in paid.items()}
         if replies is not None:
             asked["cache"] = replies.counts().as_dict()
     content = content_of(suite, asked, benchmarks, found, seconds)
+    add_baselines(content, benchmarks)
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)
         content["out"] = str(folder.path)

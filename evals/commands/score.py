@@ -8,18 +8,24 @@ import typer
 from medgym.cases import Case
 from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson
+from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
+from ..model_judge.answers import JUDGED_BY, judged_rows
+from ..model_judge.beside import judge_beside
+from ..model_judge.options import JudgeAll, JudgedBy
 from ..outcomes.answer_text import last_reply
 from ..outcomes.figures import summary
 from ..outcomes.labelled_reports import LabelledReports
 from ..outcomes.outcome import CaseOutcome, outcome_of
+from ..outcomes.packed import PackedRows
 from ..outcomes.stored import run_and_policy, stored_episodes
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
+from ..spending import Spending, prices_of
 from ..tables import interval
 
 
@@ -47,6 +53,8 @@ def score(
             "radgraph, chexbert.",
         ),
     ] = None,
+    judged_by: JudgedBy = None,
+    judge_all: JudgeAll = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge the stored episodes of any run by today's scorers; nothing is played.
@@ -58,19 +66,32 @@ def score(
     """
     rule = None if scorer is None else legacy_rule(scorer)
     labelled = None if labellers is None else LabelledReports(labellers)
-    folder, policy = run_and_policy(run)
-    outcomes: list[CaseOutcome] = []
-    answers: dict[str, list[Answered]] = {}
-    for benchmark, case, trajectory in stored_episodes(folder, policy):
-        outcomes.append(outcome_of(case, trajectory, benchmark))
-        if labelled is not None:
-            labelled.add(case, trajectory, outcomes[-1])
-        if rule is not None and outcomes[-1].is_counted:
-            answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
-    written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
+    with judge_beside(judged_by, every=judge_all) as beside:
+        folder, policy = run_and_policy(run)
+        outcomes, prices = PackedRows[CaseOutcome](), prices_of(folder)
+        spent: dict[str, Spending] = {}
+        answers: dict[str, list[Answered]] = {}
+        for benchmark, case, trajectory in stored_episodes(folder, policy):
+            outcome = outcome_of(case, trajectory, benchmark)
+            outcomes.add(outcome)
+            spent.setdefault(benchmark, Spending(prices)).add(trajectory)
+            beside.add(case, trajectory, outcome)
+            if labelled is not None:
+                labelled.add(case, trajectory, outcome)
+            if rule is not None and outcome.is_counted:
+                answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcome))
+        written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
+        judged = beside.figures(folder.path)
+        if judged_by is not None and not judged:
+            raise UserError(
+                f"{run} has no open answers and no reports, which a judge is for; fix: have it "
+                "grade all answers (--judge-all)"
+            )
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     figures = {
-        name: summary([each for each in outcomes if each.benchmark == name]) for name in names
+        name: summary(PackedRows(each for each in outcomes if each.benchmark == name))
+        | spent[name].as_dict()
+        for name in names
     }
     if labelled is not None:
         for name, found in figures.items():
@@ -78,17 +99,23 @@ def score(
     if rule is not None:
         for name, found in figures.items():
             found[str(scorer)] = {"rule": rule.about, **rule.figures(answers.get(name, []))}
+    for name, said in judged.items():
+        figures[name][JUDGED_BY] = said
     if as_json:
         print_json({"run": str(folder.path), "policy": policy, "benchmarks": figures})
         return
     for name, found in figures.items():
         if name:
             print(name)
-        legacy = found.pop(str(scorer), {})
-        print_table([(key, _shown(value)) for key, value in found.items()])
+        found.pop("usage", None)
+        legacy, by_judge = found.pop(str(scorer), {}), found.pop(JUDGED_BY, None)
+        figures_shown = [(key, _shown(value)) for key, value in found.items()]
+        print_table([*figures_shown, *spent[name].rows()])
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
             print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
+        if by_judge is not None:
+            print_table(judged_rows(by_judge))
     for line in missing_lines(figures.values()):
         print(line)
     if written is not None:

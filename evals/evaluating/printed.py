@@ -9,6 +9,7 @@ from medgym.suite import Suite
 
 from ..answer_tables import TABLES as ANSWER_TABLES
 from ..answer_tables import missing_lines
+from ..baselines.beside import print_baselines
 from ..replay.store import CacheCounts
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
 from ..tables import (
@@ -37,6 +38,7 @@ def print_judged(
         _print_suite(suite, found)
     else:
         _print_one(suite, found[""])
+    print_baselines(content)
     for line in missing_lines(each.judgement.metrics for each in found.values()):
         print(line)
     if cache := content.get("cache"):

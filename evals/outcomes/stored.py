@@ -37,7 +37,7 @@ def run_and_policy(named: str) -> tuple[RunFolder, str]:
         return RunFolder.open(Path(path)), policy
     folder = RunFolder.open(Path(named))
     judged = sorted(each.name for each in (folder.path / "judged").glob("*") if each.is_dir())
-    if not judged or _is_suite(folder):
+    if not judged or _is_suite(folder) or isinstance(folder.asked.get("cases"), str):
         return folder, ""
     for trained in ("attending", "grpo", "dpo", "kto", "cold_start"):
         if trained in judged:

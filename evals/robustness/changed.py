@@ -122,7 +122,8 @@ class ChangedViews(SlideImage):
 
 def _changed(study: Study, change: ImageChange, *place: int) -> Study:
     large = study.size[0] * study.size[1] > WHOLE
-    if large or isinstance(study.pixels, LevelPixels):
+    pixels: object = study.pixels
+    if large or isinstance(pixels, LevelPixels):
         kept = {each.name: getattr(study, each.name) for each in fields(Study)}
         return ChangedViews(**kept, change=change, at=place)
     return change.study(study, *place)

@@ -81,7 +81,7 @@ def corruption_errors(
         columns.append(shared * 1.0)
     if not columns:
         return []
-    groups = Groups.of(columns, units)
+    groups = Groups.of([column.tolist() for column in columns], units)
     width = 3 if reference is None else 5
     values = _figures(groups.means[None, :], width)
     drawn = _figures(groups.resampled_means(np.random.default_rng(seed)), width)

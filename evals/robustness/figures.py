@@ -72,7 +72,7 @@ def finite(interval: Interval) -> dict[str, float | None]:
 
 
 @dataclass(frozen=True)
-class CleanCases:
+class PairedCases:
     """The cases as they are, to which those of every variant are compared.
 
     Attributes:
@@ -84,7 +84,7 @@ class CleanCases:
     units: Sequence[Unit]
 
     @classmethod
-    def of(cls, outcomes: Iterable[CaseOutcome]) -> "CleanCases":
+    def of(cls, outcomes: Iterable[CaseOutcome]) -> "PairedCases":
         """Those of the outcomes that count."""
         units = {(each.case, each.member): each.unit for each in outcomes if each.is_counted}
         keys = sorted(units)
@@ -132,7 +132,7 @@ def _said(answer: str, options: Sequence[str]) -> int:
 
 def compared(
     variant: Variant,
-    cases: CleanCases,
+    cases: PairedCases,
     clean: Marks,
     changed: Marks,
     *,
@@ -150,7 +150,7 @@ def compared(
     answered = both[clean.said[both] != 0]
 
     def rate(outcomes: NDArray[np.bool_], where: NDArray[np.int64]) -> Rate:
-        return Rate.of(outcomes[where].tolist(), [cases.units[place] for place in where])
+        return Rate.of(outcomes[where].tolist(), [cases.units[int(place)] for place in where])
 
     return VariantFigures(
         variant,

@@ -13,9 +13,10 @@ from medgym.suite import Suite
 from ..evaluating.benchmark import Benchmark
 from ..outcomes.outcome import CaseOutcome
 from ..suites.opening import opened
+from .changed import SCHEME
 from .originals import Originals, originals
 from .paraphrases import read_paraphrases
-from .source import MARK, SCHEME, VariantCases
+from .source import MARK, VariantCases
 from .variants import CLEAN, OTHER_VIEWS, PARAPHRASE, Variant
 
 NAME = "robustness"

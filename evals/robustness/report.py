@@ -11,7 +11,7 @@ from medgym.commands.printing import percent, print_columns, safe_line
 from ..outcomes.outcome import CaseOutcome
 from ..statistics.intervals import Interval
 from .corruption_error import CorruptionError, corruption_errors
-from .figures import CleanCases, Marks, VariantFigures, adjusted, compared
+from .figures import Marks, PairedCases, VariantFigures, adjusted, compared
 from .plan import VariantSet
 from .variants import CLEAN, WITHOUT_IMAGES, Variant
 
@@ -60,7 +60,7 @@ def report(
     """
     first = Variant(CLEAN)
     named = {variant: of.benchmark(variant) for variant in of.variants}
-    every = CleanCases.of(outcomes[named[first]])
+    every = PairedCases.of(outcomes[named[first]])
 
     def marks(found: Outcomes, variant: Variant) -> Marks:
         return every.marks(variant, found[named[variant]], cases[named[variant]])
@@ -101,7 +101,7 @@ def print_report(found: SetReport) -> None:
     if found.corruptions:
         print()
         _print_corruptions(found)
-    for line in _remarks(found):
+    for line in remarks(found):
         print(safe_line(line, None))
 
 
@@ -114,11 +114,11 @@ def _print_corruptions(found: SetReport) -> None:
         print_columns(("corruption", "BE", "95 % interval", "rBE", "95 % interval"), rows)
         print(safe_line(f"Over severities, against {found.reference}; below 1 is better than it."))
         return
-    rows = [
+    drops = [
         (each.name, f"{100 * each.drop.value:+.1f}", _range(each.drop, 100))
         for each in found.corruptions
     ]
-    print_columns(("corruption", "drop", "95 % interval"), rows)
+    print_columns(("corruption", "drop", "95 % interval"), drops)
     print("Over severities, in points from clean; --reference RUN gives BE and rBE.")
 
 
@@ -133,7 +133,7 @@ def _range(interval: Interval | None, times: float = 1.0) -> str:
     return f"{times * interval.low:.{digits}f} to {times * interval.high:.{digits}f}"
 
 
-def _remarks(found: SetReport) -> list[str]:
+def remarks(found: SetReport) -> list[str]:
     """What the tables do not say: variants that fit no case or not all, and what they mean."""
     lines = []
     none = [str(v) for v in found.of.unfit if v not in found.of.variants]

@@ -57,7 +57,7 @@ def write_sheet(
             "fits one; fix: name other cases or --variants"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    sheet(tiles, 1).save(out, optimize=True)
+    sheet(tiles, 2 if len(tiles) > 2 else 1).save(out)
     return len(first)
 
 

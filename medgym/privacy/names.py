@@ -24,9 +24,9 @@ def without_names(text: str, images: Sequence[ImageRef]) -> str:
     """
     for number, ref in enumerate(images):
         named = f"image {number}"
-        inner = ref.uri.find(SCHEME)  # a source may name a file within a URI of its own
+        start = ref.uri.find(SCHEME)  # a source may name a file within a URI of its own
         try:
-            path = file_path(ref.uri[inner:]) if inner >= 0 else None
+            path = file_path(ref.uri[start:]) if start >= 0 else None
         except UserError:  # on another machine
             path = None
         if path is None:

@@ -3,7 +3,7 @@
     {
       "format": 1,
       "medgym": "0.1.0",
-      "command": "eval",                       what wrote it: `eval` or `train`
+      "command": "eval",                       what wrote it: `eval`, `train`, ...
       "recipe": "tiny",                        of a training
       "seed": 0,
       "cases": "phantom:test[:200]",           the cases of the judging
@@ -28,6 +28,11 @@
       },
       "cache": {"hits": 200, "calls": 0, "damaged": 0, "not_kept": 0},   with --cache: replies
                                                of the last command, see `medgym.evals.replay.store`
+      "baselines": [{"baseline": "prior", "accuracy": {...}}],   what policies that never look get
+                                               on these cases; of a suite in its benchmarks
+      "robustness": {"against": ..., "variants": [...], "corruptions": [...]},   of `medgym
+                                               robustness`; of a suite one for each set
+      "prices": {MODEL: {"input": 2.5, "output": 10.0}},   with --prices: per million tokens
       "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a
                                                suite: what papers report, by other protocols
       "seconds": {"judge": 12.3, "total": 12.3}
@@ -36,7 +41,8 @@
 A policy has `sampled` where its replies were sampled, `greedy` where temperature was 0, and both
 where it was judged twice. `notes`, `dropped` and `unreadable` are there where there is something to
 say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_dict` gives, with
-`usage` (the tokens of all requests, and their cost) where it is known; figures
+`usage` (the tokens of all requests, and their cost) where it is known, `judged_by` (what a judge by
+a model says beside the rules), and `hallucination`, which stands beside `accuracy` only; figures
 that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
 consultation's training.
 """

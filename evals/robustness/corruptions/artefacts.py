@@ -1,8 +1,10 @@
 """What lies on the glass, in the optics, or over the picture."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from .greys import Greys
@@ -39,14 +41,14 @@ def characters(greys: Greys, strength: tuple[int, int, float], rng: np.random.Ge
         ]  # fmt: skip
         ImageDraw.Draw(page).text((place[0] - left, place[1] - top), text, 255, font)
         ink = np.float32(rng.integers(2))
-        greys = _mixed(greys, ink, np.asarray(page, np.float32) / 255)
+        greys = _mixed(greys, ink, np.asarray(page, np.float32) / np.float32(255))
     return greys
 
 
 def stain_deposit(greys: Greys, strength: int, rng: np.random.Generator) -> Greys:
     """So many drops of dried stain, with a ragged outline."""
     cover = np.zeros(greys.shape[:2], np.float32)
-    short = min(cover.shape)
+    short: int = min(cover.shape)
     ragged = _smooth_field(rng, cover.shape)
     for _ in range(strength):
         radius = rng.uniform(0.04, 0.09) * short
@@ -75,7 +77,7 @@ def bubble(greys: Greys, strength: tuple[int, int], rng: np.random.Generator) ->
     return found
 
 
-def _mixed(greys: Greys, ink: np.float32 | Greys, cover: Greys) -> Greys:
+def _mixed(greys: Greys, ink: np.float32 | Greys, cover: NDArray[Any]) -> Greys:
     """Greys covered by an ink, where `cover` is 1 wholly."""
     share = cover if greys.ndim == 2 else cover[..., None]
     return np.asarray(greys * (1 - share) + ink * share, np.float32)

@@ -4,6 +4,7 @@ equally noisy at any size."""
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .greys import Greys, shown
 from .resizing import coarse, spread
@@ -31,7 +32,7 @@ def impulse(greys: Greys, strength: float, rng: np.random.Generator) -> Greys:
     return np.where(drawn > 1 - strength / 2, 0.0, salted).astype(np.float32)
 
 
-def _added(greys: Greys, noisy: Callable[[Greys], np.ndarray]) -> Greys:  # type: ignore[type-arg]
+def _added(greys: Greys, noisy: Callable[[Greys], NDArray[np.float64]]) -> Greys:
     """Greys with the noise that `noisy` adds to their shown part on the coarse grid."""
     means = shown(coarse(greys))
     noise = np.clip(noisy(means), 0.0, 1.0) - means

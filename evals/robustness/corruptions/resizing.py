@@ -15,7 +15,7 @@ SIDE = 224
 
 def enlargement(greys: Greys) -> float:
     """How many pixels of an image make one of an image whose short side has `SIDE`."""
-    return min(greys.shape[:2]) / SIDE
+    return min(greys.shape[0], greys.shape[1]) / SIDE
 
 
 def resized(

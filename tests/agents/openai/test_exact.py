@@ -17,7 +17,7 @@ from medgym.policy import Policy, load_policy
 from medgym.rollout import roll_out
 from medgym.storage.adapters import Samplers, publish
 from medgym.trajectory import Trajectory
-from tests.serving.fake_server import CHAT, QUESTION, FakeVLLM, Server, ask, failing
+from tests.serving.fake_server import CHAT, QUESTION, FakeVLLM, Handler, Server, ask, failing
 
 
 @pytest.fixture
@@ -231,3 +231,26 @@ def test_an_adapter_for_another_base_never_reaches_the_server(
     with pytest.raises(UserError, match=r"does not fit the base .*; fix: name the adapter's own"):
         asyncio.run(policy(model=f"base@{folder}").check())
     assert server.bodies("/v1/load_lora_adapter") == []
+
+
+def test_a_server_that_takes_no_image_answers_texts(
+    server: Server, vllm: FakeVLLM, policy: Any
+) -> None:
+    """As it does for a judge."""
+    vllm.entries["base"]["root"] = "a/hub-name"
+    vllm.chat_only = True
+
+    def texts_only(handler: Handler, body: Any) -> None:
+        if any(not isinstance(each["content"], str) for each in body["messages"]):
+            handler.say({"error": {"message": "at most 0 images may be provided"}}, 400)
+        else:
+            vllm.chat(handler, body)
+
+    server.routes[CHAT] = texts_only
+    with pytest.raises(UserError, match=r"cannot play \(.*0 images"):
+        asyncio.run(policy().check())
+    judge = policy()
+    judge.text_only = True
+    asyncio.run(judge.check())
+    asked = (message("system", "Grade."), message("user", "Is it right?"))
+    assert ask(judge, asked, temperature=0.0).text == "<answer>A</answer>"

@@ -1,0 +1,103 @@
+"""The episodes of an evaluation of hallucination: the cases as they are, and the questions about
+what is not there; played, or read from a stored run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from medgym.cases import Case, CaseList, open_cases
+from medgym.episode import Rules
+from medgym.progress import progress
+from medgym.storage.run_folder import RunFolder
+from medgym.storage.trajectories import TrajectoryStore
+from medgym.trajectory import Trajectory
+
+from ..evaluation import Evaluation
+from ..outcomes.outcome import CaseOutcome, outcome_of
+from ..outcomes.stored import stored_episodes
+from .measured import AskedNotThere, Labelled, asked_not_there, labelled
+from .not_there import NotThere, questions_not_there
+
+COMMAND = "hallucination"
+"""As the recipe of a run names it."""
+
+PART = "judged/not-there"
+"""Where a run keeps the episodes of the questions about what is not there."""
+
+
+@dataclass
+class Measured:
+    """What became of the episodes.
+
+    Attributes:
+        outcomes: of the cases as they are. answers: their labels.
+        not_there: what became of the questions about what is not there.
+        not_made: how many images gave no such question, by why.
+    """
+
+    outcomes: list[CaseOutcome] = field(default_factory=list)
+    answers: list[Labelled] = field(default_factory=list)
+    not_there: list[AskedNotThere] = field(default_factory=list)
+    not_made: dict[str, int] = field(default_factory=dict)
+
+    def add(self, case: Case, trajectory: Trajectory, benchmark: str = "") -> None:
+        """Take an episode of a case as it is."""
+        outcome = outcome_of(case, trajectory, benchmark)
+        self.outcomes.append(outcome)
+        if (found := labelled(case, trajectory, outcome)) is not None:
+            self.answers.append(found)
+
+    def add_not_there(self, case: Case, trajectory: Trajectory, asked: NotThere) -> None:
+        """Take an episode of a question about what is not there."""
+        outcome = outcome_of(case, trajectory)
+        found = asked_not_there(case, trajectory, outcome, asked.forms[case.id])
+        if found is not None:
+            self.not_there.append(found)
+
+
+def played(
+    evaluation: Evaluation, cases: CaseList, rules: Rules, folder: RunFolder | None
+) -> Measured:
+    """Play the cases, and the questions that they give about what is not there.
+
+    Raises:
+        UserError, RunError: as of `Evaluation.play`.
+    """
+    asked = questions_not_there(cases)
+    found = Measured(not_made=asked.not_made)
+    questions = CaseList(asked.cases, view_size=cases.view_size)
+    with progress("episodes", len(cases) + len(questions)) as advance:
+        for case, trajectory in _episodes(evaluation, cases, rules, folder):
+            found.add(case, trajectory)
+            advance(1)
+        part = folder.part(PART) if folder is not None else None
+        if questions:
+            for case, trajectory in _episodes(evaluation, questions, rules, part):
+                found.add_not_there(case, trajectory, asked)
+                advance(1)
+    return found
+
+
+def _episodes(
+    evaluation: Evaluation, cases: CaseList, rules: Rules, folder: RunFolder | None
+) -> Iterator[tuple[Case, Trajectory]]:
+    done = evaluation.play(cases, rules, folder, lambda trajectory: None)
+    yield from zip(done.cases, done.trajectories, strict=True)
+
+
+def stored(folder: RunFolder, policy: str) -> Measured:
+    """Read the episodes of a run. One of `medgym hallucination` has the questions too.
+
+    Raises:
+        UserError: as of `stored_episodes`.
+    """
+    found = Measured()
+    for benchmark, case, trajectory in stored_episodes(folder, policy):
+        found.add(case, trajectory, benchmark)
+    recipe = folder.asked
+    if recipe.get("command") == COMMAND:
+        asked = questions_not_there(open_cases(str(recipe["cases"]))[: recipe.get("limit")])
+        questions = CaseList(asked.cases)
+        for trajectory in TrajectoryStore(folder.path / PART):
+            found.add_not_there(questions.find(trajectory.case_id), trajectory, asked)
+        found.not_made = asked.not_made
+    return found

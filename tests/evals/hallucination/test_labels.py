@@ -1,0 +1,153 @@
+"""The levels of MediHall by rules, on phantoms: of answers, and of the sentences of reports."""
+
+import pytest
+
+from medgym.cases import Case
+from medgym.evals.hallucination.claims import sentence_level, sentences
+from medgym.evals.hallucination.labels import WRONG, rule_levels
+from medgym.evals.hallucination.levels import LEVELS, SCORES, medihall, worst
+from medgym.evals.hallucination.phantom_facts import PhantomFacts, facts_of
+from medgym.evals.outcomes.outcome import outcome_of
+from medgym.sources.phantom.source import QUESTIONS, case_of, plan
+from medgym.sources.phantom.studies.cases import StudyCases
+from medgym.sources.phantom.studies.plan import StudyName
+from medgym.sources.phantom.studies.questions import STUDY_QUESTIONS
+from medgym.trajectory import Node, Trajectory
+
+BANDED = plan("test", "ct", 512, 2)
+"""A banded lesion of 36 mm in the left half."""
+
+EMPTY = plan("test", "ct", 512, 0)
+
+
+def levels(case: Case, answer: str) -> list[str | None]:
+    nodes = (Node(-1, "user", "?"), Node(0, "assistant", f"<answer>{answer}</answer>"))
+    played = Trajectory(case.id, "x", 0, 0, "text", nodes, answer=answer, reward=0.0)
+    # The scorer of reports takes seconds to import, and no level depends on it.
+    scored = case.model_copy(update={"answer_type": "open"}) if is_report(case) else case
+    return rule_levels(case, outcome_of(scored, played), answer)
+
+
+def is_report(case: Case) -> bool:
+    return case.answer_type == "report"
+
+
+def facts(case: Case) -> PhantomFacts:
+    found = facts_of(case)
+    assert found is not None
+    return found
+
+
+def test_the_plans_are_what_these_tests_say() -> None:
+    assert (BANDED.kind, BANDED.side, BANDED.length_mm) == ("banded", "left", 36.0)
+    assert EMPTY.kind is None
+    assert facts(case_of(BANDED, "kind")).slack_mm == 6
+
+
+def test_the_scores_are_those_of_the_paper() -> None:
+    assert [(level.name, level.score) for level in LEVELS] == [
+        ("catastrophic", 0.0), ("critical", 0.2), ("attribute", 0.4), ("prompt-induced", 0.6),
+        ("minor", 0.8), ("correct", 1.0),
+    ]  # fmt: skip
+    assert medihall(["correct", None, "attribute"]) == pytest.approx(0.7)
+    assert medihall([None]) is None
+    assert worst(["minor", "critical", "correct"]) == "critical"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "level"),
+    [
+        ("presence", "yes", "correct"), ("presence", "no", "catastrophic"),
+        ("presence", "No, the image is normal.", "catastrophic"),
+        ("kind", "banded", "correct"), ("kind", "striated", "critical"), ("kind", "D", "critical"),
+        ("side", "left", "correct"), ("side", "right", "attribute"),
+        ("size", "30 to 42 mm", "correct"), ("size", "over 42 mm", "attribute"),
+        ("diagnosis", f"banded, {BANDED.stage}", "correct"),
+        ("diagnosis", "banded, " + ("late" if BANDED.stage == "early" else "early"), "attribute"),
+        ("diagnosis", f"oblique, {BANDED.stage}", "critical"),
+        # What the rules of answers cannot read is read for claims.
+        ("kind", "There is no lesion in this image.", "catastrophic"),
+        ("kind", "It lies in the right half.", "attribute"),
+        ("kind", "I cannot tell.", None),
+    ],
+)  # fmt: skip
+def test_a_wrong_answer_has_the_level_of_what_was_asked(
+    question: str, answer: str, level: str | None
+) -> None:
+    assert levels(case_of(BANDED, question), answer) == [level]
+
+
+def test_an_invented_lesion_is_catastrophic_and_nothing_said_has_no_level() -> None:
+    assert levels(case_of(EMPTY, "presence"), "yes") == ["catastrophic"]
+    assert levels(case_of(EMPTY, "presence"), "no") == ["correct"]
+    assert levels(case_of(EMPTY, "presence"), " ") == []
+
+
+def test_every_question_about_a_phantom_has_a_level() -> None:
+    assert WRONG.keys() | {"diagnosis"} == QUESTIONS.keys() | STUDY_QUESTIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "level"),
+    [
+        ("There is a banded lesion in the left half.", "correct"),
+        ("A lesion of 3.6 cm lies on the left side of the abdomen.", "correct"),
+        ("The lesion is 31 mm long.", "correct"), ("The lesion is 29 mm long.", "attribute"),
+        ("It measures 30 to 42 mm.", "correct"), ("It measures over 42 mm.", "attribute"),
+        ("The lesion measures less than 4 cm.", "correct"),
+        ("A banded lesion lies in the right half.", "attribute"),
+        ("There is a striated lesion in the right half.", "critical"),
+        ("Two lesions are seen.", "attribute"), ("A single lesion is seen.", "correct"),
+        ("No lesion is seen.", "catastrophic"), ("The image is normal.", "catastrophic"),
+        ("There isn't any mass.", "catastrophic"), ("The image is not normal.", "correct"),
+        ("There is no lesion in the right half.", "correct"),
+        ("There is no lesion in the left half.", "critical"),
+        ("The right half is normal.", "correct"), ("The left half is unremarkable.", "critical"),
+        ("The lesion is not striated but banded.", "correct"),
+        ("The lesion is not banded but striated.", "critical"),
+        ("There is a lesion in an otherwise normal abdomen.", "correct"),
+        ("This is a CT of the abdomen.", "correct"), ("This is an MRI of the abdomen.", "minor"),
+        ("This is a chest radiograph.", "catastrophic"),
+        ("MRI shows a banded lesion.", "minor"),
+        ("The image is 384 mm wide.", None), ("The left half is darker.", None),
+        ("Please consult a doctor.", None), ("Abnormal colours.", None),
+        ("The banding of the table is visible.", None),
+    ],
+)  # fmt: skip
+def test_a_sentence_has_the_level_of_its_worst_claim(sentence: str, level: str | None) -> None:
+    assert sentence_level(sentence, facts(case_of(BANDED, "kind"))) == level
+
+
+@pytest.mark.parametrize(
+    ("sentence", "level"),
+    [
+        ("The image is normal.", "correct"), ("No banded lesion is seen.", "correct"),
+        ("There is a lesion.", "catastrophic"), ("It is 20 mm long.", "catastrophic"),
+        ("The image is not normal.", "catastrophic"), ("banded", "catastrophic"),
+        ("left", "catastrophic"), ("No, the image is normal.", "correct"),
+    ],
+)  # fmt: skip
+def test_of_an_image_without_a_lesion(sentence: str, level: str) -> None:
+    assert sentence_level(sentence, facts(case_of(EMPTY, "presence"))) == level
+
+
+def test_a_report_is_labelled_sentence_by_sentence() -> None:
+    asked = {"answer_type": "report", "options": (), "answer": "A banded lesion on the left."}
+    report = case_of(BANDED, "kind").model_copy(update=asked)
+    text = "CT of the abdomen. There is a striated lesion in the left half.\n1. It measures 3.5 cm!"
+    assert sentences(text) == [
+        "CT of the abdomen.", "There is a striated lesion in the left half.", "It measures 3.5 cm!"
+    ]  # fmt: skip
+    assert levels(report, text) == ["correct", "critical", "correct"]
+    assert medihall(levels(report, text)) == pytest.approx((1 + 0.2 + 1) / 3)
+    elsewhere = report.model_copy(update={"images": ()})
+    assert levels(elsewhere, text) == [None] * 3
+
+
+def test_facts_of_a_study_are_those_of_its_last_image() -> None:
+    name = StudyName("ct-volume", 256, 16, "easy")
+    count, change = (facts(StudyCases("test", name, (asked,))[3]) for asked in ("count", "change"))
+    assert len(count.lesions) == int(StudyCases("test", name, ("count",))[3].answer)
+    assert len(change.lesions) == 1
+    assert set(SCORES) >= {sentence_level("The lesion is granular.", count)}
+    assert (count.modality, count.width_px) == ("CT", 256)

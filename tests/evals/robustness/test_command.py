@@ -1,0 +1,103 @@
+"""`medgym robustness` as it is called."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from medgym.cli import main
+from medgym.evals.outcomes.table import read_outcomes
+
+Capture = pytest.CaptureFixture[str]
+CASES = "phantom,question=kind,look=radiograph:test[:6]"
+
+
+def words(*more: str, policy: str = "scripted:prior", cases: str = CASES) -> list[str]:
+    return ["robustness", cases, "--policy", policy, "--variants", "jpeg,options", *more]
+
+
+def test_a_run_resumes_is_a_reference_and_is_compared(tmp_path: Path, capsys: Capture) -> None:
+    first, second = str(tmp_path / "prior"), str(tmp_path / "oracle")
+    assert main(words("--severities", "1", "--out", first)) == 0
+    out = capsys.readouterr().out
+    assert "jpeg-1" in out
+    assert "--reference RUN gives BE and rBE" in out
+    assert all(len(line) <= 120 for line in out.splitlines())
+    stored = read_outcomes(Path(first))
+    assert stored is not None
+    assert {each.benchmark for each in stored} == {"clean", "jpeg-1", "options"}
+    assert {each.group for each in stored if each.benchmark == "clean"} == {
+        each.group for each in stored if each.benchmark == "options"
+    }
+    before = (Path(first) / "outcomes.parquet").read_bytes()
+    manifest = Path(first) / "manifest.json"
+    interrupted = json.loads(manifest.read_text()) | {"status": "running"}
+    manifest.write_text(json.dumps(interrupted))
+    shutil.rmtree(Path(first) / "judged" / "options")
+    assert main(words("--severities", "1", "--out", first)) == 0
+    assert capsys.readouterr().out == out
+    assert (Path(first) / "outcomes.parquet").read_bytes() == before
+    again = words("--severities", "1", "--out", second, "--reference", first, "--json")
+    again[again.index("scripted:prior")] = "scripted:oracle"
+    assert main(again) == 0
+    found = json.loads(capsys.readouterr().out)
+    row = found["robustness"]["corruptions"][0]
+    assert (row["corruption"], row["BE"]["value"]) == ("jpeg", 0.0)
+    assert found["robustness"]["against"].endswith(first)
+    assert found["command"] == "robustness"
+    assert main(["compare", first, second]) == 0
+    assert "options" in capsys.readouterr().out
+    assert main(["score", first]) == 0
+
+
+def test_a_reference_on_other_cases_is_refused_before_anything_is_played(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    first = str(tmp_path / "few")
+    assert main(words("--severities", "1", "--out", first, "--limit", "3")) == 0
+    for more in (["--severities", "2"], ["--severities", "1"]):
+        assert main(words(*more, "--reference", first)) == 2
+        error = capsys.readouterr().err
+        assert "has no jpeg-2; fix:" in error or "has not played the case" in error
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ([CASES], "no policy is named; fix:"),
+        ([CASES, "--policy", "scripted:prior", "--variants", "saturate"], "no variant that was"),
+        ([CASES, "--variants", "blurr"], "blur"),
+        ([CASES, "--severities", "9"], "'9' is no severity"),
+        ([CASES, "--show", "sheet.jpg"], "is no PNG file"),
+        ([CASES, "--variants", "options", "--show", "sheet.png"], "nothing to draw"),
+        ([CASES, "--only", "x"], "is no suite"),
+        (["phantom", "--max-turns", "3"], "sets its own protocol"),
+    ],
+)
+def test_a_fault_is_one_line(asked: list[str], said: str, capsys: Capture) -> None:
+    assert main(["robustness", *asked]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_suite_is_changed_benchmark_by_benchmark(capsys: Capture) -> None:
+    asked = ["robustness", "phantom", "--only", "side,presence", "--limit", "3"]
+    asked += ["--policy", "scripted:prior", "--variants", "text-only", "--json"]
+    assert main(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["benchmarks"]) == {
+        "side~clean", "side~text-only", "presence~clean", "presence~text-only"
+    }  # fmt: skip
+    assert set(found["robustness"]) == {"side", "presence"}
+
+
+def test_a_sheet_has_an_image_of_each_kind(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "sheet.png"
+    asked = ["robustness", "phantom,question=kind:test[:4]", "--show", str(out)]
+    assert main([*asked, "--variants", "brightness-down"]) == 0
+    assert capsys.readouterr().out == f"{out}: 4 images\n"
+    with Image.open(out) as sheet:
+        assert sheet.width > 6 * 160
