@@ -27,7 +27,9 @@ def figures(capsys: Capture, *words: str) -> dict[str, Any]:
 
 def test_the_oracle_hallucinates_nothing_and_a_blind_one_does(capsys: Capture) -> None:
     oracle = figures(capsys, CASES, "--policy", "scripted:oracle")["hallucination"]
-    assert oracle["phantoms, by rules"]["MediHall"]["value"] == 1
+    score = oracle["phantoms, by rules"]["MediHall"]
+    assert (score["value"], score["high"]) == (1, 1)
+    assert 0.4 < score["low"] < 0.95  # a few right answers do not show that all are right
     assert [row["as if there"]["value"] for row in oracle["not there"]] == [0, 0]
     assert [row["share"]["value"] for row in oracle["contradictions"]] == [0, 0, 0, 0]
     blind = figures(capsys, CASES, "--policy", "scripted:prior")["hallucination"]
