@@ -44,6 +44,11 @@ def test_a_run_is_kept_read_again_and_scored_as_any_other(tmp_path: Path, capsys
     words = [CASES, "--policy", "scripted:prior", "--limit", "8"]
     first = figures(capsys, *words, "--out", run)
     assert figures(capsys, run) == first
+    judged = figures(capsys, run, "--judged-by", "scripted:prior")["hallucination"]
+    agreed = judged.pop("judge")["agreement"]
+    assert judged == first["hallucination"]  # of a phantom, rules give the levels
+    assert agreed["share"]["n"] == 8
+    assert abs(agreed["kappa"]["value"]) < 0.5  # it guesses
     found = read_results(tmp_path / "run")["policies"]["scripted:prior"]["greedy"]
     assert found["hallucination"] == first["hallucination"]
     rows = [json.loads(line) for line in (tmp_path / "run" / STATEMENTS).read_text().splitlines()]
