@@ -237,15 +237,15 @@ async def play(
 
     `resumes` says, by case id, from where on a case is played.
     """
-    done: set[tuple[str, int]] = set()
+    stored: set[tuple[str, int]] = set()
     if out is not None:
         out.claim()
-        done = held_episodes(out.trajectories, cases)
+        stored = held_episodes(out.trajectories, cases)
     jobs = enumerate(
         job
-        for case in _unfinished(cases, group_size, done)
+        for case in _unfinished(cases, group_size, stored)
         for job in (Job(case, member, resumes.get(case.id)) for member in range(group_size))
-        if job.key not in done
+        if job.key not in stored
     )
     tally = Tally()
     backend = make()
@@ -261,28 +261,38 @@ async def play(
 
     keeper = Keeper(out, failed)
     exhausted = ended = False
+
+    def start() -> None:
+        """Start as many episodes as may run at once."""
+        nonlocal exhausted
+        while not exhausted and len(running) < concurrency and keeper.has_room:
+            numbered = next(jobs, None)
+            exhausted = numbered is None
+            if numbered is not None:
+                settling = _settle(numbered[1], backend, policy, seed, failed)
+                task = asyncio.create_task(settling)
+                task.add_done_callback(finished.put_nowait)
+                running[task] = numbered[0]
+
     try:
         while True:
-            while not exhausted and len(running) < concurrency and keeper.has_room:
-                numbered = next(jobs, None)
-                exhausted = numbered is None
-                if numbered is not None:
-                    settling = _settle(numbered[1], backend, policy, seed, failed)
-                    task = asyncio.create_task(settling)
-                    task.add_done_callback(finished.put_nowait)
-                    running[task] = numbered[0]
+            start()
             if exhausted and not running:
                 break
+            done: list[Finished] = []
             for task in await _taken(finished, keeper.due_in()):
                 played = task.result()
                 held[running.pop(task)] = played.trajectory
                 case_id, failure = played.trajectory.case_id, played.trajectory.failure
                 if failure is None:
-                    await keeper.add(played)
+                    done.append(played)
                 elif reason := unreadable_of(failure):
                     tally.unreadable[case_id] = reason
                 else:
                     tally.failed[f"{case_id}#{played.trajectory.member}"] = failure
+            if running:  # others play on: the policy waits for no disk
+                start()
+            await keeper.add(done)
             await keeper.flush()
             while held and (not ordered or next_one in held):
                 yield held.pop(next_one if ordered else next(iter(held)))
