@@ -9,6 +9,7 @@ from medgym.metrics.looking import hit
 from medgym.scorer import Grade, Verdict, grade, scorer_name
 from medgym.trajectory import Trajectory
 
+from ..looking.columns import looking_columns
 from ..reading.choice import choice_of
 from ..reading.closed import closed_of
 from ..reading.confidence import stated_confidence
@@ -18,7 +19,6 @@ from ..spending import whole_usage
 from ..viewer.tokens import Pieces
 from .answer_text import answer_text, last_reply
 from .confidence import answer_probability
-from .looking_columns import looking_columns
 from .number_columns import relative_accuracy_of
 from .region_columns import region_columns
 from .report_columns import report_columns
