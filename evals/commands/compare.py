@@ -10,6 +10,7 @@ from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 
 from ..comparison import Compared, Pair, compare, differing_kinds
+from ..looking.stored import arm_name, arms_of
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.stored import outcomes_of, run_and_policy
 from ..pooled import compare_pooled, runs_of
@@ -27,8 +28,9 @@ def compare_runs(
         list[str],
         typer.Argument(
             metavar="RUN RUN...",
-            help="Folders of runs; of a training also FOLDER:POLICY. The others are compared with "
-            "the first. Runs of one recipe with several seeds are joined by commas: A0,A1,A2.",
+            help="Folders of runs; of a training also FOLDER:POLICY, of --tools on,off also "
+            "FOLDER:off. The others are compared with the first. Runs of one recipe with several "
+            "seeds are joined by commas: A0,A1,A2.",
         ),
     ],
     lenient: Annotated[
@@ -168,7 +170,8 @@ def of_a_tie(each: Compared) -> list[str]:
 def viewer_link(run: str, outcome: CaseOutcome) -> str:
     """The address of an episode in the page that `medgym view` writes."""
     folder, policy = run_and_policy(run)
-    inside = outcome.benchmark or policy
+    inside = arm_name(outcome.benchmark, policy) if policy in arms_of(folder) else policy
+    inside = inside or outcome.benchmark
     store = f"judged/{inside}" if inside else "trajectories"
     return f"{folder.path}/{episode_address(store, outcome.case)}"
 

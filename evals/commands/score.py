@@ -9,7 +9,7 @@ from medgym.cases import Case
 from medgym.commands.printing import WIDTH, print_json, print_table
 from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
-from medgym.metrics.rate import Rate
+from medgym.metrics.rate import Amount, Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
@@ -27,7 +27,7 @@ from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
 from ..subgroup_tables import print_breakdown
-from ..tables import interval
+from ..tables import figure, interval
 from ..viewer.tokens import Pieces
 from .eval_options import By
 
@@ -44,8 +44,8 @@ def score(
         typer.Option(
             "--scorer",
             metavar="legacy:NAME",
-            help="Also what a published harness counts, faults included: legacy:llava-med or "
-            "legacy:medevalkit.",
+            help="Also what a published harness counts, faults included: legacy:llava-med, "
+            "legacy:medevalkit or legacy:deeptumorvqa.",
         ),
     ] = None,
     labellers: Annotated[
@@ -131,6 +131,8 @@ def _answered(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Answe
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict) and "unit" in value:
+        return figure(Amount(**value))
     if isinstance(value, dict) and "low" in value:
         return interval(Rate(**value))
     if isinstance(value, dict):

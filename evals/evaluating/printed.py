@@ -11,6 +11,7 @@ from ..answer_tables import TABLES as ANSWER_TABLES
 from ..answer_tables import missing_lines
 from ..baselines.beside import print_baselines
 from ..outcomes.breakdown import Breakdown
+from ..replay.store import CacheCounts
 from ..subgroup_tables import print_breakdown
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
 from ..tables import (
@@ -47,6 +48,8 @@ def print_judged(
     print_breakdown(_breakdowns(content), by)
     for line in missing_lines(each.judgement.metrics for each in found.values()):
         print(line)
+    if cache := content.get("cache"):
+        print(CacheCounts(**cache))
     for part in content.get("benchmarks", {"": content}).values():
         for line in note_lines(part):
             print(safe_line(line, None))
