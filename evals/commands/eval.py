@@ -46,6 +46,7 @@ from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.printed import print_judged
 from ..evaluating.records import asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
+from ..interchange.logs import require_log_form, write_logs
 from ..looking.arms import arms_in, in_arms, refuse_roles
 from ..looking.gaps import gaps, print_gaps
 from ..model_judge.beside import judge_beside
@@ -63,6 +64,7 @@ from .eval_options import (
     ToolsOrArms,
     temperature_of,
 )
+from .log_option import LogFormat, print_logs
 
 
 def evaluate(
@@ -128,6 +130,7 @@ def evaluate(
     judge_all: JudgeAll = False,
     cache: CacheFolder = None,
     by: By = None,
+    log_format: LogFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
@@ -155,6 +158,8 @@ def evaluate(
             judge=judge,
         )
     kinds = () if by is None else kinds_named(by)
+    if log_format is not None:
+        require_log_form(log_format, out)
     words = "" if prompt is None else read_prompt(prompt)
     benchmarks = open_benchmarks(
         suite, view_size=view_size, view_multiple=view_multiple, limit=limit, prompt=words
@@ -202,15 +207,18 @@ def evaluate(
         if shown:
             content["looking"] = [gap.as_dict() for gap in shown]
         failure = beside.complete(content, folder)
+    logged = None
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)
         content["out"] = str(folder.path)
+        logged = None if log_format is None else write_logs(folder, log_format)
     if as_json:
-        print_json(content)
+        print_json(content | ({} if logged is None else logged.as_dict()))
     else:
         print_judged(suite, found, content, kinds)
         print_gaps(shown)
         beside.print(content)
+        print_logs(logged)
     if folder is not None:
         from ..reports.page import write_run_page  # no evaluation waits for it before it begins
 

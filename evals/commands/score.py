@@ -13,6 +13,7 @@ from medgym.metrics.rate import Amount, Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
+from ..interchange.logs import LogForm, require_inspect, write_logs
 from ..model_judge.answers import JUDGED_BY, judged_rows
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
@@ -30,6 +31,7 @@ from ..subgroup_tables import print_breakdown
 from ..tables import figure, interval
 from ..viewer.tokens import Pieces
 from .eval_options import By
+from .log_option import LogFormat, print_logs
 
 
 def score(
@@ -59,6 +61,7 @@ def score(
     by: By = None,
     judged_by: JudgedBy = None,
     judge_all: JudgeAll = False,
+    log_format: LogFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge the stored episodes of any run by today's scorers; nothing is played.
@@ -70,6 +73,8 @@ def score(
     """
     kinds = () if by is None else kinds_named(by)
     rule = None if scorer is None else legacy_rule(scorer)
+    if log_format is LogForm.INSPECT:
+        require_inspect()
     labelled = None if labellers is None else LabelledReports(labellers)
     with judge_beside(judged_by, every=judge_all) as beside:
         folder, policy = run_and_policy(run)
@@ -90,6 +95,7 @@ def score(
                 f"{run} has no open answers and no reports, which a judge is for; fix: have it "
                 "grade all answers (--judge-all)"
             )
+    logged = None if log_format is None else write_logs(folder, log_format, policy=policy)
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
@@ -105,7 +111,8 @@ def score(
         figures[name][JUDGED_BY] = said
     if as_json:
         whole = {name: each | kept[name] for name, each in figures.items()}
-        print_json({"run": str(folder.path), "policy": policy, "benchmarks": whole})
+        content = {"run": str(folder.path), "policy": policy, "benchmarks": whole}
+        print_json(content | ({} if logged is None else logged.as_dict()))
         return
     for name, found in figures.items():
         if name:
@@ -122,6 +129,7 @@ def score(
         print(line)
     if written is not None:
         print(f"outcomes: {written}")
+    print_logs(logged)
 
 
 def _answered(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Answered:
