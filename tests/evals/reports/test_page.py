@@ -246,14 +246,14 @@ def test_a_browser_draws_the_charts_and_a_phone_needs_no_scrolling(
     """In frames of 1200 and 390 px. What the browser says of itself is in the frames' titles."""
     assert BROWSER is not None
     page = write_report([str(runs / "prior")])
-    told = """<p id="told"></p><script>setTimeout(() => {
+    told = """<p id="told"></p><script>addEventListener("load", () => setTimeout(() => {
       document.getElementById("told").textContent = JSON.stringify(
         [...document.querySelectorAll("iframe")].map((frame) => {
           const root = frame.contentDocument;
           return { title: root.title, drawn: root.querySelectorAll(".chart svg.main-svg").length,
             charts: root.querySelectorAll(".chart").length,
             wide: root.documentElement.scrollWidth };
-        })); }, 6000);</script>"""
+        })); }, 1000));</script>"""
     frames = "".join(
         f'<iframe src="{page.as_uri()}" width={w} height=900></iframe>' for w in (1200, 390)
     )
