@@ -25,12 +25,12 @@ class DriftError(Failure):
 def one_placeholder_each(prompt: Prompt, image_token_id: int) -> list[int]:
     """The prompt's ids with each image's run of placeholders shrunk to one."""
     ids: list[int] = []
-    sizes = iter(prompt.image_tokens)
-    at = 0
-    while at < len(prompt.ids):
-        ids.append(prompt.ids[at])
-        at += next(sizes, 1) if prompt.ids[at] == image_token_id else 1
-    return ids
+    begin = 0
+    for size in prompt.image_tokens:
+        first = prompt.ids.index(image_token_id, begin)
+        ids += prompt.ids[begin : first + 1]
+        begin = first + size
+    return [*ids, *prompt.ids[begin:]]
 
 
 def check_prompt(read: Sequence[int] | None, prompt: Prompt, where: str) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import AsJson
-from medgym.errors import unknown
+from medgym.errors import UserError, unknown
 
 from .comparison import Comparison
 
@@ -28,14 +28,31 @@ BENCHMARKS = {
         "cases",
         "a table of 100,000 cases and one of a million, beside datasets (extra: train)",
     ),
+    "serving": (
+        "serving.measure",
+        "an evaluation through a server, beside a plain client and other libraries (extra: openai)",
+    ),
     "env": ("stepping", "an environment's step against the bare crop and resize"),
 }
-"""By name: the module, whose function of the same name measures, and what it is about."""
+"""By name: the module, whose function of the same name (or of its folder's) measures, and what it
+is about."""
 
 
 def bench(
     name: Annotated[
         str | None, typer.Argument(help="Which one; without it, all are listed.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Argument(help="Of serving: the server, http://HOST:PORT/v1#MODEL."),
+    ] = None,
+    verifiers: Annotated[
+        str | None,
+        typer.Option("--verifiers", metavar="PYTHON", help="Of serving: a Python that has it."),
+    ] = None,
+    inspect: Annotated[
+        str | None,
+        typer.Option("--inspect", metavar="PYTHON", help="Of serving: a Python with inspect_ai."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +69,7 @@ def bench(
         return
     if name not in BENCHMARKS:
         raise unknown("benchmark", name, BENCHMARKS)
-    rows = _measure(name)()
+    rows = _measured(name, url, {"verifiers": verifiers, "inspect": inspect})
     if as_json:
         print_json([row.plain() for row in rows])
         return
@@ -62,9 +79,23 @@ def bench(
     print_comparisons(rows, description())
 
 
+def _measured(name: str, url: str | None, rivals: dict[str, str | None]) -> list[Comparison]:
+    """The rows of a benchmark; only `serving` is told what to measure."""
+    if name == "serving":
+        if url is None:
+            raise UserError("bench serving needs a server; fix: add http://HOST:PORT/v1#MODEL")
+        from .serving.measure import serving
+
+        return serving(url, rivals)
+    given = [url, *(f"--{option}" for option, python in rivals.items() if python is not None)]
+    if odd := [each for each in given if each is not None]:
+        raise UserError(f"bench {name} takes no {odd[0]}; fix: omit it")
+    return _measure(name)()
+
+
 def _measure(name: str) -> Callable[[], list[Comparison]]:
     module = BENCHMARKS[name][0]
     measure: Callable[[], list[Comparison]] = getattr(
-        import_module(f".{module}", __package__), module
+        import_module(f".{module}", __package__), module.partition(".")[0]
     )
     return measure

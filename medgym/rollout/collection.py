@@ -261,28 +261,38 @@ async def play(
 
     keeper = Keeper(out, failed)
     exhausted = ended = False
+
+    def start() -> None:
+        """Start as many episodes as may run at once."""
+        nonlocal exhausted
+        while not exhausted and len(running) < concurrency and keeper.has_room:
+            numbered = next(jobs, None)
+            exhausted = numbered is None
+            if numbered is not None:
+                settling = _settle(numbered[1], backend, policy, seed, failed)
+                task = asyncio.create_task(settling)
+                task.add_done_callback(finished.put_nowait)
+                running[task] = numbered[0]
+
     try:
         while True:
-            while not exhausted and len(running) < concurrency and keeper.has_room:
-                numbered = next(jobs, None)
-                exhausted = numbered is None
-                if numbered is not None:
-                    settling = _settle(numbered[1], backend, policy, seed, failed)
-                    task = asyncio.create_task(settling)
-                    task.add_done_callback(finished.put_nowait)
-                    running[task] = numbered[0]
+            start()
             if exhausted and not running:
                 break
+            done: list[Finished] = []
             for task in await _taken(finished, keeper.due_in()):
                 played = task.result()
                 held[running.pop(task)] = played.trajectory
                 case_id, failure = played.trajectory.case_id, played.trajectory.failure
                 if failure is None:
-                    await keeper.add(played)
+                    done.append(played)
                 elif reason := unreadable_of(failure):
                     tally.unreadable[case_id] = reason
                 else:
                     tally.failed[f"{case_id}#{played.trajectory.member}"] = failure
+            if running:  # others play on: the policy waits for no disk
+                start()
+            await keeper.add(done)
             await keeper.flush()
             while held and (not ordered or next_one in held):
                 yield held.pop(next_one if ordered else next(iter(held)))

@@ -11,7 +11,7 @@ import errno
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
 from medgym.errors import RunError, UserError
@@ -72,18 +72,18 @@ class Keeper:
             return None
         return max(0.0, self._since + FLUSH_SECONDS - time.monotonic())
 
-    async def add(self, played: Finished) -> None:
-        """Take a finished episode, and write its images unless the folder refuses them now.
+    async def add(self, played: Sequence[Finished]) -> None:
+        """Take finished episodes, and write their images unless the folder refuses them now.
 
         Raises:
             RunError: as of `flush`.
         """
-        if self._out is None:
+        if self._out is None or not played:
             return
         if not self._waiting:
             self._since = time.monotonic()
-        self._waiting.append(played.trajectory)
-        for sha256, png in played.images.items():
+        self._waiting += [each.trajectory for each in played]
+        for sha256, png in (pair for each in played for pair in each.images.items()):
             if sha256 not in self._images:
                 self._images[sha256] = png
                 self._bytes += len(png)

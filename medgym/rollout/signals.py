@@ -9,6 +9,9 @@ import asyncio
 import os
 import signal
 import threading
+
+# `signal.getsignal` looks for names too, which takes milliseconds for all signals.
+from _signal import getsignal
 from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Self, TypeVar, cast
@@ -19,11 +22,7 @@ T = TypeVar("T")
 
 Handler = Callable[[int, FrameType | None], Any]
 
-_NUMBERS = frozenset(signal.valid_signals()) - {signal.SIGINT}
-
-_handler_of: Callable[[int], object] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
-"""`signal.getsignal` without its search for names: it takes milliseconds for all signals, and is
-asked at every episode."""
+_NUMBERS = tuple(map(int, signal.valid_signals() - {signal.SIGINT}))
 
 PATIENCE = 5.0
 """Seconds that the loop gets to stop what it runs. After them it is raised wherever the main thread
@@ -56,7 +55,7 @@ class Deferred:
         self._task = None
         if threading.current_thread() is threading.main_thread():
             for number in _NUMBERS:
-                handler = _handler_of(number)
+                handler = getsignal(number)
                 if callable(handler) and not interrupt.is_own(handler):
                     self._handlers[number] = handler
                     signal.signal(number, self._handle)

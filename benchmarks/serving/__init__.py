@@ -1,0 +1,1 @@
+"""`bench serving URL`: evaluations through a server, beside a plain client and libraries."""

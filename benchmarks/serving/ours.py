@@ -1,0 +1,87 @@
+"""Our side, in a process of its own: `medgym eval` through a server, timed.
+
+The command is the one that a user gives. Its policy is wrapped only to note when it is asked and
+when it has replied, and the first request is kept for the plain client to send the same.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medgym.messages import Message, Reply
+from medgym.policy import Policy, Sampling, WrappedPolicy, load_policy
+
+from .peak import peak
+
+
+class Timed(WrappedPolicy):
+    """A policy that notes when it was asked first, and when it replied first and last."""
+
+    begin = first = last = 0.0
+    cpu: tuple[float, float] = (0.0, 0.0)
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """The reply of the inner policy."""
+        if not Timed.begin:
+            Timed.begin, Timed.cpu = time.time(), (time.process_time(), 0.0)
+        reply = await self.policy.act(conversation, sampling)
+        Timed.last, Timed.cpu = time.time(), (Timed.cpu[0], time.process_time())
+        Timed.first = Timed.first or Timed.last
+        return reply
+
+
+def main() -> None:
+    """In the process that is measured: `FILE CASES POLICY OUT VIEW_SIZE MAX_TOKENS CONCURRENCY`;
+    what was measured is written to FILE."""
+    file, cases, policy, out, view_size, max_tokens, concurrency = sys.argv[1:]
+    from medgym.rollout import request
+
+    request.load_policy = timed  # type: ignore[attr-defined]
+    kept = keep_first_request()
+    called = time.time()
+    from medgym.cli import main as command
+
+    words = ["eval", cases, "--policy", policy, "--no-tools", "--max-turns", "1"]
+    words += ["--view-size", view_size, "--max-tokens", max_tokens, "--concurrency", concurrency]
+    status = command([*words, "--out", out, "--json"])
+    measured = {
+        "called": called,
+        "begin": Timed.begin,
+        "first": Timed.first,
+        "last": Timed.last,
+        "end": time.time(),
+        "memory": peak(),
+        "request": kept,
+        "cpu": Timed.cpu[1] - Timed.cpu[0],
+        "heavy": sorted({"torch", "transformers"} & sys.modules.keys()),
+    }
+    Path(file).write_text(json.dumps(measured), "utf-8")
+    sys.exit(status)
+
+
+def timed(spec: str) -> Policy:
+    """The policy of a spec, timed."""
+    return Timed(load_policy(spec))
+
+
+def keep_first_request() -> dict[str, Any]:
+    """What will hold the URL and the body of the first request for a reply."""
+    import httpx2
+
+    kept: dict[str, Any] = {}
+    stream = httpx2.AsyncClient.stream
+
+    def noting(client: Any, method: str, url: str, *, json: Any = None, **more: Any) -> Any:
+        if not kept and Timed.begin and isinstance(json, Mapping):
+            kept.update(url=url, body=dict(json))
+        return stream(client, method, url, json=json, **more)
+
+    httpx2.AsyncClient.stream = noting  # type: ignore[method-assign]
+    return kept
+
+
+if __name__ == "__main__":
+    main()
