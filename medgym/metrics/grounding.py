@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from medgym.cases import Case, CaseView, Region
 from medgym.imaging.study import Box
-from medgym.metrics.regions import area, box_iou, findings, shows, union_area
+from medgym.metrics.extents import union_area
+from medgym.metrics.regions import area, box_iou, findings, shows
 from medgym.trajectory import Look, Trajectory
 
 ALIKE = 0.9
