@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import verifiers.v1 as vf
-from peak import peak  # type: ignore[import-not-found]
+from peak import peak
 from verifiers.v1.cli.eval.runner import run_eval
 from verifiers.v1.configs.cli.eval import EvalConfig
 
