@@ -8,6 +8,7 @@ from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 
 from .outcomes.outcome import CaseOutcome
+from .statistics.groups import Groups
 from .statistics.paired import PairedDifference, difference, holm
 
 Pair = tuple[CaseOutcome, CaseOutcome]
@@ -24,6 +25,7 @@ class Compared:
         adjusted: p of the permutation test, adjusted over all benchmarks (Holm).
         left_out: cases that one of them could not read or play.
         gained, lost: pairs of episodes that only the second, only the first has right.
+        independent: how many independent cases would say as much of the difference.
     """
 
     benchmark: str
@@ -34,6 +36,7 @@ class Compared:
     left_out: int
     gained: tuple[Pair, ...]
     lost: tuple[Pair, ...]
+    independent: float
 
 
 def compare(
@@ -125,6 +128,7 @@ def _compared(benchmark: str, pairs: Sequence[Pair], lenient: bool, seed: int) -
     right = [tuple(is_right(outcome, lenient) for outcome in pair) for pair in counted]
     gained = [p for p, (a, b) in zip(counted, right, strict=True) if b and not a]
     lost = [p for p, (a, b) in zip(counted, right, strict=True) if a and not b]
+    gains = [float(b) - float(a) for a, b in right]
     return Compared(
         benchmark=benchmark,
         first=Rate.of([a for a, _ in right], groups),
@@ -136,6 +140,7 @@ def _compared(benchmark: str, pairs: Sequence[Pair], lenient: bool, seed: int) -
         left_out=len(pairs) - len(counted),
         gained=tuple(gained),
         lost=tuple(lost),
+        independent=Groups.of([gains], groups).independent(gains),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from medgym.commands.printing import percent
 from medgym.judge import Judgement
-from medgym.metrics.rate import Rate
+from medgym.metrics.rate import Amount, Rate
 from medgym.unreadable import unreadable_rows
 
 from .outcomes.figures import LENIENT
@@ -104,7 +104,7 @@ def withheld_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
     return found
 
 
-BENCHMARK = ("cases", "accuracy", "95 % interval", "mean reward", "answered", "looked", "hit")
+BENCHMARK = ("cases", "accuracy", "95 % interval", "reward", "answered", "looked", "hit")
 """Headings of `benchmark_rows`, after the benchmark."""
 
 
@@ -142,7 +142,11 @@ def mean(value: float | None, digits: int) -> str:
 
 
 def figure(value: Rate | float) -> str:
-    """A metric of a judge: a share with its interval and its number of cases, or a number."""
+    """A metric of a judge: a share or an amount with its interval and its number of cases, or a
+    number."""
+    if isinstance(value, Amount):
+        ends = f"{value.low:.2f} to {value.high:.2f}"
+        return f"{value.value:.2f} {value.unit} (95 % interval {ends}) of {value.n}"
     return f"{interval(value)} of {value.n}" if isinstance(value, Rate) else f"{value:.4g}"
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from medgym.imaging.study import Box, ImageRef, Slab, Window
 from medgym.regions import Region
@@ -55,6 +55,8 @@ class Case(BaseModel):
         regions: gold findings, never shown.
         modality: DICOM modality code. specialty: who reads it, triage's gold.
         accepted: further right answers, beside `answer`; of a `choice` other right options.
+        tolerance: of a `number`, how far from the gold a right answer may be, in the gold's unit;
+            None: only by rounding.
         group: patient (or image) key: the unit for splitting, for clustered statistics and for the
             guard of retrieval.
     """
@@ -69,6 +71,7 @@ class Case(BaseModel):
     context: str = ""
     answer: str
     accepted: tuple[str, ...] = ()
+    tolerance: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     answer_type: AnswerType = "open"
     regions: tuple[Region, ...] = ()
     modality: str | None = None

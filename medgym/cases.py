@@ -1,6 +1,6 @@
 """Cases, opened from a spec, a file or a list: lazy, each checked when it is made."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -153,6 +153,10 @@ class CaseList(Sequence[Case]):
         `shuffled(0)[i::n]` is the part of worker i of n.
         """
         return self._of(permuted(self._indices, seed))
+
+    def where(self, keep: Callable[[Case], bool]) -> "CaseList":
+        """Those of the cases that are to be kept; each is made once to find out."""
+        return self._of([place for place in self._indices if keep(self._made(place))])
 
     def _of(self, indices: Sequence[int]) -> "CaseList":
         part = CaseList(self._cases, indices, self.view_size, self.all_gold)

@@ -20,7 +20,7 @@ from medgym.scorer import grade
 
 from ..scorers.words import best_overlap
 from ..statistics.groups import Groups
-from .prior import Prior
+from .prior import FrequentAnswers
 
 PARAGRAPH = (
     "Yes. No. The image shows a normal axial CT, MRI or X-ray of the chest, abdomen, brain, head, "
@@ -72,7 +72,7 @@ def baselines(cases: Sequence[Case]) -> list[Baseline]:
     Raises:
         UserError: a case's gold is not of its type.
     """
-    prior = Prior()
+    prior = FrequentAnswers()
     for case in cases:
         prior.add(case)
     texts = [*prior.most_frequent(CANDIDATES), PARAGRAPH]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medgym.commands.printing import percent, print_columns, safe_line
+from medgym.commands.printing import WIDTH, percent, print_columns, safe_line
 from medgym.metrics.rate import Rate
 
 from ..evaluating.benchmark import Benchmark
@@ -44,7 +44,7 @@ def _print_one(found: Sequence[Mapping[str, Any]]) -> None:
         rate = Rate(**row["accuracy"])
         name = f"{row['baseline']} {_text(row)}".rstrip()
         rows.append((name, str(rate.n), percent(rate.value), bounds(rate)))
-    print_columns(("without looking", "cases", "accuracy", "95 % interval"), rows)
+    print_columns(("without looking", "cases", "accuracy", "95 % interval"), rows, WIDTH)
 
 
 def _print_suite(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
@@ -57,7 +57,7 @@ def _print_suite(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
             line += ["-", "-"] if rate is None else [percent(rate.value), bounds(rate)]
         rows.append((*line, percent(rates[CHANCE].value if CHANCE in rates else None)))
     interval = "95 % interval"
-    print_columns(("without looking", CONSTANT, interval, PRIOR, interval, CHANCE), rows)
+    print_columns(("without looking", CONSTANT, interval, PRIOR, interval, CHANCE), rows, WIDTH)
 
 
 def _padded(part: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ MOST = 26
 Ints = NDArray[np.int64]
 
 
-class Prior:
+class FrequentAnswers:
     """Counts golds in a stream of cases; then says for each place what the prior answers.
 
     It keeps a few numbers of each case, and each different gold once.

@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import typer
 
-from medgym.commands.printing import percent, print_columns, print_json, safe_line
+from medgym.commands.printing import WIDTH, percent, print_columns, print_json, safe_line
 from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 
 from ..comparison import Compared, Pair, compare, differing_kinds
+from ..looking.stored import arm_name, arms_of
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.stored import outcomes_of, run_and_policy
+from ..pooled import compare_pooled, runs_of
+from ..pooled_tables import p_value, pooled_as_dict, print_pooled
 from ..prompts import refuse_other_prompts
-from ..statistics.power import cases_needed
+from ..protocol import differing_protocol, episode_address
+from ..statistics.power import cases_needed, smallest_difference
 
 SHOWN = 5
 """Cases of each sort that are listed."""
@@ -25,8 +28,9 @@ def compare_runs(
         list[str],
         typer.Argument(
             metavar="RUN RUN...",
-            help="Folders of runs; of a training also FOLDER:POLICY. The others are compared with "
-            "the first.",
+            help="Folders of runs; of a training also FOLDER:POLICY, of --tools on,off also "
+            "FOLDER:off. The others are compared with the first. Runs of one recipe with several "
+            "seeds are joined by commas: A0,A1,A2.",
         ),
     ],
     lenient: Annotated[
@@ -45,9 +49,14 @@ def compare_runs(
     """
     if len(runs) < 2:
         raise UserError("medgym compare takes two runs or more; fix: name another one")
+    seeds = [runs_of(name) for name in runs]
     if not own_prompts:
-        for name in runs[1:]:
-            refuse_other_prompts(*(run_and_policy(each)[0].asked for each in (runs[0], name)))
+        for names in seeds[1:]:
+            both = (seeds[0][0], names[0])
+            refuse_other_prompts(*(run_and_policy(each)[0].asked for each in both))
+    if any(len(names) > 1 for names in seeds):
+        _compare_seeds(seeds, lenient, as_json)
+        return
     first = outcomes_of(runs[0])
     found = {
         name: compare(first, outcomes_of(name), lenient=lenient, names=(runs[0], name))
@@ -58,7 +67,7 @@ def compare_runs(
             {
                 "first": runs[0],
                 "reading": "lenient" if lenient else "strict",
-                "differing_protocol": {name: protocol(runs[0], name) for name in found},
+                "differing_protocol": {name: _protocol(runs[0], name) for name in found},
                 "runs": {name: [_plain(each) for each in rows] for name, rows in found.items()},
             }
         )
@@ -67,30 +76,31 @@ def compare_runs(
         _print(runs[0], name, rows, lenient)
 
 
-def protocol(first: str, second: str) -> list[str]:
-    """In what the protocols of two runs differ, beside the policy."""
-    # No prompt is an empty one in some records, and is left out of others.
-    one, other = ({"prompt": ""} | run_and_policy(name)[0].asked for name in (first, second))
-    names = (
-        "tools", "max_turns", "view_size", "view_multiple", "temperature", "max_tokens", "judge",
-        "prompt",
-    )  # fmt: skip
-    return [
-        f"{name}: {_text(one.get(name))} and {_text(other.get(name))}"
-        for name in names
-        if one.get(name) != other.get(name)
-    ]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        value = value.get("names", value)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) or "none"
+def _compare_seeds(recipes: Sequence[Sequence[str]], lenient: bool, as_json: bool) -> None:
+    """Compare recipes of which each was run with several seeds."""
+    first, *others = recipes
+    found = [(names, compare_pooled(first, names, lenient=lenient)) for names in others]
+    if as_json:
+        print_json(
+            {
+                "first": list(first),
+                "reading": "lenient" if lenient else "strict",
+                "recipes": [
+                    {"runs": list(names), "benchmarks": [pooled_as_dict(each) for each in rows]}
+                    for names, rows in found
+                ],
+            }
+        )
+        return
+    for names, rows in found:
+        print_pooled(first, names, rows, lenient)
+        for line in _protocol(first[0], names[0]):
+            print(f"the protocol differs in {safe_line(line)}")
 
 
 def _print(first: str, second: str, rows: Sequence[Compared], lenient: bool) -> None:
     print(f"{safe_line(second)} against {safe_line(first)}" + (", read leniently" * lenient))
-    for line in protocol(first, second):
+    for line in _protocol(first, second):
         print(f"  the protocol differs in {safe_line(line)}")
     several = len(rows) > 1
     headings = (
@@ -110,11 +120,11 @@ def _print(first: str, second: str, rows: Sequence[Compared], lenient: bool) -> 
             (
                 each.benchmark or "all", str(gap.n), percent(each.first.value),
                 percent(each.second.value), f"{100 * gap.value:+.1f}",
-                f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}", _p(each.adjusted),
+                f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}", p_value(each.adjusted),
                 each.difference.outcome,
             )
         )  # fmt: skip
-    print_columns(headings, lines)
+    print_columns(headings, lines, WIDTH)
     if several:
         print("p is of the permutation test over groups, adjusted over the benchmarks (Holm).")
     else:
@@ -132,9 +142,9 @@ def _print_cases(first: str, second: str, each: Compared) -> None:
         f"{where}{len(each.gained)} cases only the second has right, {len(each.lost)} only the "
         f"first; {gap.groups} groups"
     )
-    if each.difference.outcome == "tie" and gap.value and (each.gained or each.lost):
-        needed = cases_needed(len(each.lost) / gap.n, len(each.gained) / gap.n)
-        print(f"{where}{needed:,} independent cases would tell a difference of this size apart")
+    if each.difference.outcome == "tie" and (each.gained or each.lost):
+        for line in of_a_tie(each):
+            print(f"{where}{line}")
     for kind, value, gained, lost in differing_kinds(each):
         print(f"  {kind.replace('_', ' ')} {safe_line(value, 40)}: {gained} gained, {lost} lost")
     for title, pairs in (("gained", each.gained), ("lost", each.lost)):
@@ -144,13 +154,30 @@ def _print_cases(first: str, second: str, each: Compared) -> None:
             print(f"    {safe_line(viewer_link(second, pairs[0][1]))}")
 
 
+def of_a_tie(each: Compared) -> list[str]:
+    """What these cases could have shown, and how many would show what was seen."""
+    count = each.difference.interval.n
+    lost, gained = len(each.lost) / count, len(each.gained) / count
+    smallest = smallest_difference(each.independent, lost + gained)
+    said = "none" if smallest is None else f"one of {100 * smallest:.1f} points or more"
+    lines = [f"of differences, these cases show {said} with a chance of 80 %"]
+    if lost != gained:
+        needed = cases_needed(lost, gained, design_effect=count / each.independent)
+        lines.append(f"{needed:,} cases grouped like these would show the one that was seen")
+    return lines
+
+
 def viewer_link(run: str, outcome: CaseOutcome) -> str:
     """The address of an episode in the page that `medgym view` writes."""
     folder, policy = run_and_policy(run)
-    inside = outcome.benchmark or policy
+    inside = arm_name(outcome.benchmark, policy) if policy in arms_of(folder) else policy
+    inside = inside or outcome.benchmark
     store = f"judged/{inside}" if inside else "trajectories"
-    where = urlencode({"store": store, "find": outcome.case})
-    return f"{folder.path}/view/index.html#{where}"
+    return f"{folder.path}/{episode_address(store, outcome.case)}"
+
+
+def _protocol(first: str, second: str) -> list[str]:
+    return differing_protocol(*(run_and_policy(name)[0].asked for name in (first, second)))
 
 
 def _answers(pair: Pair) -> str:
@@ -159,10 +186,6 @@ def _answers(pair: Pair) -> str:
         for each in pair
     ]
     return safe_line(f"{said[0]} and {said[1]}; gold {pair[0].gold!r}", 200)
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _plain(each: Compared) -> dict[str, Any]:

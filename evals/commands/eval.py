@@ -26,7 +26,6 @@ from medgym.commands.shared_options import (
     RayAddress,
     RubricName,
     Seed,
-    ToolNames,
     ViewMultiple,
     ViewSize,
     Workers,
@@ -47,9 +46,25 @@ from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.printed import print_judged
 from ..evaluating.records import asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
+from ..interchange.logs import require_log_form, write_logs
+from ..looking.arms import arms_in, in_arms, refuse_roles
+from ..looking.gaps import gaps, print_gaps
+from ..model_judge.beside import judge_beside
+from ..model_judge.options import JudgeAll, JudgedBy
+from ..outcomes.subgroups import kinds_named
 from ..prompts import read_prompt, refuse_team
+from ..replay.policy import opened_cache
 from ..spending import require_price
-from .eval_options import GreedyTemperature, Prices, Prompt, temperature_of
+from .eval_options import (
+    By,
+    CacheFolder,
+    GreedyTemperature,
+    Prices,
+    Prompt,
+    ToolsOrArms,
+    temperature_of,
+)
+from .log_option import LogFormat, print_logs
 
 
 def evaluate(
@@ -63,7 +78,7 @@ def evaluate(
         ),
     ],
     policy: PolicySpec,
-    tools: ToolNames = None,
+    tools: ToolsOrArms = None,
     no_tools: NoTools = False,
     rubric: RubricName = "outcome",
     max_turns: MaxTurns = 6,
@@ -111,14 +126,20 @@ def evaluate(
     allow_host: AllowedHosts = None,
     prompt: Prompt = None,
     prices: Prices = None,
+    judged_by: JudgedBy = None,
+    judge_all: JudgeAll = False,
+    cache: CacheFolder = None,
+    by: By = None,
+    log_format: LogFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy: accuracy with its 95 % interval, the mean reward, and whether it looked.
 
     Example: medgym eval phantom,question=kind:test[:200] --policy scripted:prior
     """
+    arms = arms_in(tools, no_tools)
     if is_suite(cases):
-        suite = named_suite(context, cases)
+        suite = named_suite(context, cases, allowed=["tools"] if arms else [])
         suite = suite if only is None else suite.only(only)
     else:
         if only is not None:
@@ -128,7 +149,7 @@ def evaluate(
         suite = Suite(
             name="",
             benchmarks={"": cases},
-            tools=tool_names(tools, no_tools),
+            tools=tool_names(None if arms else tools, no_tools),
             rubric=rubric,
             max_turns=max_turns,
             sampling=Sampling(
@@ -136,17 +157,32 @@ def evaluate(
             ),
             judge=judge,
         )
+    kinds = () if by is None else kinds_named(by)
+    if log_format is not None:
+        require_log_form(log_format, out)
     words = "" if prompt is None else read_prompt(prompt)
     benchmarks = open_benchmarks(
         suite, view_size=view_size, view_multiple=view_multiple, limit=limit, prompt=words
     )
+    plain = tuple(benchmarks)
+    if arms:
+        suite, benchmarks = in_arms(suite, benchmarks, arms)
     asked = asked_of(
-        suite, seed, limit=limit, repeats=repeats, prompt=words, view_multiple=view_multiple
-    )
+        suite, seed, limit=limit, repeats=repeats, prompt=words, view_multiple=view_multiple,
+        arms=list(arms) or None,
+    )  # fmt: skip
     run = load_judge(suite.judge)
-    with closing(ready(named(policy, backend.value))) as player:
+    offered = [tool for each in benchmarks.values() for tool in each.rules.tools]
+    with (
+        judge_beside(judged_by, every=judge_all) as beside,
+        closing(ready(named(policy, backend.value))) as player,
+        opened_cache(cache, offered) as replies,
+    ):
+        beside.require()
         if words:
             refuse_team(player)
+        if arms:
+            refuse_roles(player)
         paid = {} if prices is None else require_price(player, prices)
         folder = None
         if out is not None:
@@ -155,20 +191,38 @@ def evaluate(
             resumed_by("run the same command again")
         start = time.monotonic()
         evaluation = Evaluation(
-            player, suite, seed, repeats, fail_above,
+            player if replies is None else replies.around(player), suite, seed, repeats, fail_above,
             {
                 "backend": backend.value, "workers": workers, "ray_address": ray_address,
                 "concurrency": concurrency,
             },
         )  # fmt: skip
-        found = judge_benchmarks(run, evaluation, benchmarks, folder, paid)
+        found = judge_benchmarks(run, evaluation, benchmarks, folder, paid, beside.add)
         seconds = {"judge": round(time.monotonic() - start, 1)}
-    content = content_of(suite, asked, benchmarks, found, seconds)
-    add_baselines(content, benchmarks)
+        if replies is not None:
+            asked["cache"] = replies.counts().as_dict()
+        content = content_of(suite, asked, benchmarks, found, seconds)
+        add_baselines(content, benchmarks)
+        shown = gaps({name: each.outcomes for name, each in found.items()}, plain) if arms else []
+        if shown:
+            content["looking"] = [gap.as_dict() for gap in shown]
+        failure = beside.complete(content, folder)
+    logged = None
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)
         content["out"] = str(folder.path)
+        logged = None if log_format is None else write_logs(folder, log_format)
     if as_json:
-        print_json(content)
+        print_json(content | ({} if logged is None else logged.as_dict()))
     else:
-        print_judged(suite, found, content)
+        print_judged(suite, found, content, kinds)
+        print_gaps(shown)
+        beside.print(content)
+        print_logs(logged)
+    if folder is not None:
+        from ..reports.page import write_run_page  # no evaluation waits for it before it begins
+
+        became = (outcome for each in found.values() for outcome in each.outcomes)
+        write_run_page(folder.path, became, quiet=as_json)
+    if failure is not None:
+        raise failure

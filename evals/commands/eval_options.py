@@ -19,6 +19,32 @@ Prices = Annotated[
         "--prices", metavar="FILE.toml", help="Prices per million tokens; shows the cost."
     ),
 ]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Keep replies in this folder; the same request is answered from there.",
+    ),
+]
+ToolsOrArms = Annotated[
+    str | None,
+    typer.Option(
+        "--tools",
+        metavar="A,B|on,off,oracle",
+        help="Tools, joined by commas; zoom by default. Or play the same cases with the tools, "
+        "without them, and with an ideal first look: on,off,oracle.",
+    ),
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="KIND,...",
+        help="Also the accuracy by kind of case: modality, body_part, answer_type, language, "
+        "source.",
+    ),
+]
 GreedyTemperature = Annotated[
     float | None,
     typer.Option(

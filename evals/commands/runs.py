@@ -1,12 +1,14 @@
 """The command `medgym runs`: the runs below a folder, with their headline figures."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Annotated, Any
 
 import typer
 
-from medgym.commands.printing import percent, print_columns, print_json, safe_line
+from medgym.commands.printing import WIDTH, percent, print_columns, print_json
 from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 from medgym.storage.layout import SET_ASIDE
@@ -29,9 +31,11 @@ def list_runs(
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; fix: name the one that holds your runs")
-    found = [line for run in _runs(folder, DEEPEST) for line in lines_of(run, folder)]
+    runs = list(_runs(folder, DEEPEST))
+    found = [line for run in runs for line in lines_of(run, folder)]
+    seeds = list(spreads(runs, folder))
     if as_json:
-        print_json(found)
+        print_json([*found, *seeds])
         return
     if not found:
         print(f"no run in {folder}")
@@ -40,12 +44,69 @@ def list_runs(
         ("run", "what", "status", "episodes", "accuracy", "95 % interval"),
         [
             (
-                safe_line(line["run"], 40), safe_line(line["what"], 24), line["status"],
+                line["run"], shortened(line["what"]), line["status"],
                 _count(line["n"]), percent(line["value"]), _interval(line),
             )
             for line in found
         ],
+        WIDTH,
     )  # fmt: skip
+    if seeds:
+        print_columns(
+            ("recipe", "what", "seeds", "mean", "lowest", "highest", "sd, points"),
+            [
+                (
+                    each["recipe"], shortened(each["what"]), _seeds(each["seeds"]),
+                    *(percent(each[name]) for name in ("value", "lowest", "highest")),
+                    f"{100 * each['sd']:.1f}",
+                )
+                for each in seeds
+            ],
+            WIDTH,
+        )  # fmt: skip
+        print("medgym compare A0,A1,A2 B0,B1,B2 compares recipes over their seeds")
+
+
+MOST = 24
+"""Characters of what a figure is about."""
+
+
+def shortened(text: str) -> str:
+    """The text in at most `MOST` characters; its end says more than its middle."""
+    return text if len(text) <= MOST else f"{text[: MOST // 2 - 1]}…{text[-MOST // 2 :]}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds)) if len(seeds) <= 3 else f"{len(seeds)}"
+
+
+def spreads(runs: Sequence[RunFolder], folder: Path) -> Iterator[dict[str, Any]]:
+    """What trainings of one recipe with several seeds come to: of each figure the mean, the lowest,
+    the highest, and the standard deviation between seeds. It has no interval: that takes the cases,
+    as `medgym compare` has them."""
+    recipes: dict[str, dict[int, list[dict[str, Any]]]] = {}
+    for run in runs:
+        try:
+            recipe, status = run.manifest.get("recipe"), run.manifest.get("status")
+        except UserError:
+            continue
+        if isinstance(recipe, dict) and isinstance(recipe.get("seed"), int) and status == "done":
+            others = {name: value for name, value in recipe.items() if name != "seed"}
+            key = json.dumps(others, sort_keys=True, default=str)
+            recipes.setdefault(key, {}).setdefault(recipe["seed"], [*lines_of(run, folder)])
+    for key, seeds in recipes.items():
+        by_seed = [
+            {line["what"]: line["value"] for line in lines if line["value"] is not None}
+            for lines in seeds.values()
+        ]
+        shared = [what for what in by_seed[0] if all(what in each for each in by_seed)]
+        for what in shared if len(seeds) > 1 else ():
+            values = [each[what] for each in by_seed]
+            yield {
+                "recipe": str(json.loads(key).get("name")), "what": what, "seeds": sorted(seeds),
+                "value": fmean(values), "lowest": min(values), "highest": max(values),
+                "sd": stdev(values),
+            }  # fmt: skip
 
 
 def _runs(folder: Path, depth: int) -> Iterator[RunFolder]:

@@ -6,25 +6,32 @@ from typing import Annotated, Any
 import typer
 
 from medgym.cases import Case
-from medgym.commands.printing import print_json, print_table
+from medgym.commands.printing import WIDTH, print_json, print_table
 from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
-from medgym.metrics.rate import Rate
+from medgym.metrics.rate import Amount, Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
+from ..interchange.logs import LogForm, require_inspect, write_logs
 from ..model_judge.answers import JUDGED_BY, judged_rows
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
 from ..outcomes.answer_text import last_reply
+from ..outcomes.breakdown import breakdown
 from ..outcomes.figures import summary
 from ..outcomes.labelled_reports import LabelledReports
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.stored import run_and_policy, stored_episodes
+from ..outcomes.subgroups import kinds_named
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
-from ..tables import interval
+from ..subgroup_tables import print_breakdown
+from ..tables import figure, interval
+from ..viewer.tokens import Pieces
+from .eval_options import By
+from .log_option import LogFormat, print_logs
 
 
 def score(
@@ -39,8 +46,8 @@ def score(
         typer.Option(
             "--scorer",
             metavar="legacy:NAME",
-            help="Also what a published harness counts, faults included: legacy:llava-med or "
-            "legacy:medevalkit.",
+            help="Also what a published harness counts, faults included: legacy:llava-med, "
+            "legacy:medevalkit or legacy:deeptumorvqa.",
         ),
     ] = None,
     labellers: Annotated[
@@ -51,8 +58,10 @@ def score(
             "radgraph, chexbert.",
         ),
     ] = None,
+    by: By = None,
     judged_by: JudgedBy = None,
     judge_all: JudgeAll = False,
+    log_format: LogFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge the stored episodes of any run by today's scorers; nothing is played.
@@ -62,14 +71,18 @@ def score(
 
     Example: medgym score runs/prior
     """
+    kinds = () if by is None else kinds_named(by)
     rule = None if scorer is None else legacy_rule(scorer)
+    if log_format is LogForm.INSPECT:
+        require_inspect()
     labelled = None if labellers is None else LabelledReports(labellers)
     with judge_beside(judged_by, every=judge_all) as beside:
         folder, policy = run_and_policy(run)
         outcomes: list[CaseOutcome] = []
+        pieces = Pieces(folder.path)
         answers: dict[str, list[Answered]] = {}
         for benchmark, case, trajectory in stored_episodes(folder, policy):
-            outcomes.append(outcome_of(case, trajectory, benchmark))
+            outcomes.append(outcome_of(case, trajectory, benchmark, pieces))
             beside.add(case, trajectory, outcomes[-1])
             if labelled is not None:
                 labelled.add(case, trajectory, outcomes[-1])
@@ -82,10 +95,12 @@ def score(
                 f"{run} has no open answers and no reports, which a judge is for; fix: have it "
                 "grade all answers (--judge-all)"
             )
+    logged = None if log_format is None else write_logs(folder, log_format, policy=policy)
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     figures = {
         name: summary([each for each in outcomes if each.benchmark == name]) for name in names
     }
+    kept = {name: breakdown([o for o in outcomes if o.benchmark == name]) for name in names}
     if labelled is not None:
         for name, found in figures.items():
             found |= labelled.figures(name)
@@ -95,22 +110,26 @@ def score(
     for name, said in judged.items():
         figures[name][JUDGED_BY] = said
     if as_json:
-        print_json({"run": str(folder.path), "policy": policy, "benchmarks": figures})
+        whole = {name: each | kept[name] for name, each in figures.items()}
+        content = {"run": str(folder.path), "policy": policy, "benchmarks": whole}
+        print_json(content | ({} if logged is None else logged.as_dict()))
         return
     for name, found in figures.items():
         if name:
             print(name)
         legacy, by_judge = found.pop(str(scorer), {}), found.pop(JUDGED_BY, None)
-        print_table([(key, _shown(value)) for key, value in found.items()])
+        print_table([(key, _shown(value)) for key, value in found.items()], WIDTH)
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
-            print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()])
+            print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()], WIDTH)
         if by_judge is not None:
-            print_table(judged_rows(by_judge))
+            print_table(judged_rows(by_judge), WIDTH)
+    print_breakdown(kept, kinds)
     for line in missing_lines(figures.values()):
         print(line)
     if written is not None:
         print(f"outcomes: {written}")
+    print_logs(logged)
 
 
 def _answered(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Answered:
@@ -120,6 +139,8 @@ def _answered(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Answe
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict) and "unit" in value:
+        return figure(Amount(**value))
     if isinstance(value, dict) and "low" in value:
         return interval(Rate(**value))
     if isinstance(value, dict):

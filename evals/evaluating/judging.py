@@ -6,6 +6,7 @@ Each episode is judged as it ends and then forgotten, so that memory does not gr
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from medgym.cases import Case
@@ -16,10 +17,12 @@ from medgym.tally import tally_of
 from medgym.trajectory import Trajectory
 
 from ..evaluation import Evaluation
+from ..outcomes.breakdown import breakdown
 from ..outcomes.figures import further
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.packed import PackedRows
 from ..spending import Price, Spending
+from ..viewer.tokens import Pieces
 from .benchmark import Benchmark
 from .so_far import SoFar
 
@@ -43,7 +46,7 @@ class JudgedBenchmark:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as `results.json` holds them."""
-        return self.judgement.as_dict() | self.spent.as_dict()
+        return self.judgement.as_dict() | self.spent.as_dict() | breakdown(self.outcomes)
 
 
 def judge_benchmarks(
@@ -67,6 +70,7 @@ def judge_benchmarks(
     """
     found: dict[str, JudgedBenchmark] = {}
     suite, seed = evaluation.suite, evaluation.seed
+    pieces = Pieces(Path() if folder is None else folder.path)
     total = sum(len(each.cases) for each in benchmarks.values()) * evaluation.repeats
     so_far = SoFar(prices or {})
     with progress("episodes", total) as advance:
@@ -84,7 +88,7 @@ def judge_benchmarks(
             with closing(evaluation.play(cases, rules, part)) as stream:  # type: ignore[type-var]
                 for case, trajectory in stream:
                     tally.add(case, trajectory)
-                    outcome = outcome_of(case, trajectory, name)
+                    outcome = outcome_of(case, trajectory, name, pieces)
                     outcomes.add(outcome)
                     spent.add(trajectory)
                     so_far.add(outcome, trajectory)

@@ -1,6 +1,7 @@
 """The suite that a command names, where the command sets nothing that the suite sets."""
 
 import os
+from collections.abc import Collection
 
 import typer
 
@@ -26,8 +27,11 @@ def is_suite(cases: str) -> bool:
     return ":" not in cases and not cases.endswith(".jsonl")
 
 
-def named_suite(context: typer.Context, name: str) -> Suite:
+def named_suite(context: typer.Context, name: str, allowed: Collection[str] = ()) -> Suite:
     """The suite of that name.
+
+    Args:
+        allowed: options of `PROTOCOL` that are given in a sense that changes no protocol.
 
     Raises:
         UserError: there is none, or the command sets what the suite sets.
@@ -40,7 +44,7 @@ def named_suite(context: typer.Context, name: str) -> Suite:
             f"cannot read the cases {name!r}, and no suite has that name; fix: write SOURCE:SPLIT, "
             f"a .jsonl file, or a suite ({', '.join(known)})"
         )
-    for option in PROTOCOL:
+    for option in (each for each in PROTOCOL if each not in allowed):
         source = context.get_parameter_source(option)
         if source is not None and source.name == "COMMANDLINE":
             flag = f"--{option.replace('_', '-')}"

@@ -1,7 +1,7 @@
 """The episodes of an evaluation of hallucination: the cases as they are, and the questions about
 what is not there; played, or read from a stored run."""
 
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from medgym.cases import Case, CaseList, open_cases
@@ -66,22 +66,18 @@ def played(
     found = Measured(not_made=asked.not_made)
     questions = CaseList(asked.cases, view_size=cases.view_size)
     with progress("episodes", len(cases) + len(questions)) as advance:
-        for case, trajectory in _episodes(evaluation, cases, rules, folder):
-            found.add(case, trajectory)
-            advance(1)
+        with closing(evaluation.play(cases, rules, folder)) as episodes:  # type: ignore[type-var]
+            for case, trajectory in episodes:
+                found.add(case, trajectory)
+                advance(1)
         part = folder.part(PART) if folder is not None else None
-        if questions:
-            for case, trajectory in _episodes(evaluation, questions, rules, part):
+        if not questions:
+            return found
+        with closing(evaluation.play(questions, rules, part)) as episodes:  # type: ignore[type-var]
+            for case, trajectory in episodes:
                 found.add_not_there(case, trajectory, asked)
                 advance(1)
     return found
-
-
-def _episodes(
-    evaluation: Evaluation, cases: CaseList, rules: Rules, folder: RunFolder | None
-) -> Iterator[tuple[Case, Trajectory]]:
-    done = evaluation.play(cases, rules, folder, lambda trajectory: None)
-    yield from zip(done.cases, done.trajectories, strict=True)
 
 
 def stored(folder: RunFolder, policy: str) -> Measured:

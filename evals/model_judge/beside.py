@@ -1,17 +1,20 @@
 """A judge beside the rules, for commands that go through the episodes of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from medgym.cases import Case
-from medgym.errors import UserError
+from medgym.commands.printing import print_table
+from medgym.errors import RunError, UserError
 from medgym.policy import Policy
+from medgym.rollout.request import ready
+from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
 from ..outcomes.outcome import CaseOutcome
-from .answers import Judgeable, judgeable, judged_answers
+from .answers import JUDGED_BY, Judgeable, judgeable, judged_answers, judged_rows
 from .asking import ModelJudge, open_judge
 from .prompt import ANSWER, judge_prompt
 from .replies import JudgeReplies
@@ -28,6 +31,15 @@ class BesideRules:
         self.policy = policy
         self._every = every
         self._answers: list[Judgeable] = []
+
+    def require(self) -> None:
+        """Make sure that the judge can act, before anything is played.
+
+        Raises:
+            UserError: it cannot.
+        """
+        if self.policy is not None:
+            ready(self.policy)
 
     def add(self, case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> None:
         """Take an episode."""
@@ -50,6 +62,53 @@ class BesideRules:
             return {}
         judge = ModelJudge(self.policy, judge_prompt(ANSWER), JudgeReplies(folder))
         return judged_answers(self._answers, judge, every=self._every)
+
+    def complete(
+        self, content: dict[str, Any], folder: RunFolder | None
+    ) -> RunError | UserError | None:
+        """Put what the judge says into the content of a `results.json`, beside the figures of the
+        rules.
+
+        Returns:
+            why the judge failed, where no folder keeps the episodes: then the figures of the rules
+            are to be printed first.
+
+        Raises:
+            UserError, RunError: it failed, and the same command resumes the run in the folder.
+        """
+        try:
+            judged = self.figures(None if folder is None else folder.path)
+        except (UserError, RunError) as error:
+            if folder is not None:
+                raise
+            return error
+        for name, said in judged.items():
+            part = content["benchmarks"][name] if "benchmarks" in content else content
+            for ways in part["policies"].values():
+                for judgement in ways.values():
+                    judgement[JUDGED_BY] = said
+        return None
+
+    def print(self, content: Mapping[str, Any]) -> None:
+        """Print what `complete` has put into it."""
+        if self.policy is None:
+            return
+        parts = content.get("benchmarks", {"": content})
+        judgements = {
+            name: judgement
+            for name, part in parts.items()
+            for ways in part["policies"].values()
+            for judgement in ways.values()
+            if JUDGED_BY in judgement
+        }
+        if not judgements and not self._answers:
+            print(NOTHING)
+        for name, judgement in judgements.items():
+            print(f"\n{name}" if name else "")
+            print_table(judged_rows(judgement[JUDGED_BY]))
+
+
+NOTHING = "There are no open answers and no reports to judge; --judge-all has all answers judged."
 
 
 @contextmanager

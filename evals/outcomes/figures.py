@@ -14,8 +14,11 @@ from medgym.metrics.rate import Rate
 from medgym.scorer import Verdict
 
 from ..statistics.repeats import majority_at, pass_at
+from .looking import looking_figures
+from .number_answers import number_figures
 from .open_answers import open_figures
 from .outcome import CaseOutcome
+from .region_answers import region_figures
 from .report_answers import report_figures
 
 LENIENT = "read leniently"
@@ -35,6 +38,7 @@ def summary(outcomes: Collection[CaseOutcome]) -> dict[str, Any]:
         "accuracy": accuracy(outcomes, lenient=False).as_dict(),
         LENIENT: accuracy(outcomes, lenient=True).as_dict(),
         **{name: rate.as_dict() for name, rate in by_type(outcomes).items()},
+        **{name: plain(figure) for name, figure in looking_figures(outcomes).items()},
         "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
         "scorers": dict(sorted({(each.scorer, each.version) for each in outcomes})),
         **_repeated(outcomes),
@@ -51,10 +55,15 @@ def accuracy(outcomes: Collection[CaseOutcome], *, lenient: bool) -> Rate:
     return Rate.of([right for _, right in counted], [unit for unit, _ in counted])
 
 
+def plain(figure: Rate | float) -> dict[str, float] | float:
+    """A figure as JSON holds it."""
+    return figure.as_dict() if isinstance(figure, Rate) else figure
+
+
 def further(outcomes: Collection[CaseOutcome]) -> Mapping[str, Rate | float]:
     """What a judgement does not say: the accuracy by the lenient reading, how often each verdict
-    was given that is neither right nor wrong, what open answers share with their golds, and what
-    repeats say."""
+    was given that is neither right nor wrong, what open answers share with their golds, how the
+    looks and the gold regions fit, and what repeats say."""
     verdicts = Counter(each.verdict for each in outcomes if each.is_counted)
     if not verdicts:
         return {}
@@ -64,12 +73,14 @@ def further(outcomes: Collection[CaseOutcome]) -> Mapping[str, Rate | float]:
         if verdicts[verdict]
     }
     lenient = {LENIENT: accuracy(outcomes, lenient=True)}
-    return {**lenient, **shares, **by_type(outcomes), **_repeated(outcomes)}
+    looking = looking_figures(outcomes)
+    return {**lenient, **shares, **by_type(outcomes), **looking, **_repeated(outcomes)}
 
 
 def by_type(outcomes: Collection[CaseOutcome]) -> dict[str, Rate]:
-    """What is measured of answers of one type only: of open ones and of reports."""
-    return open_figures(outcomes) | report_figures(outcomes)
+    """What is measured of answers of one type only: open ones, reports, numbers, regions."""
+    parts = (open_figures, report_figures, number_figures, region_figures)
+    return {name: rate for part in parts for name, rate in part(outcomes).items()}
 
 
 def _repeated(outcomes: Collection[CaseOutcome]) -> dict[str, float]:

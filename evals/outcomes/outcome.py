@@ -11,9 +11,15 @@ from medgym.trajectory import Trajectory
 
 from ..reading.choice import choice_of
 from ..reading.closed import closed_of
+from ..reading.confidence import stated_confidence
 from ..reading.marks import marked, plain
 from ..scorers.words import SharedWords, best_overlap
+from ..viewer.tokens import Pieces
 from .answer_text import answer_text, last_reply
+from .confidence import answer_probability
+from .looking_columns import looking_columns
+from .number_columns import relative_accuracy_of
+from .region_columns import region_columns
 from .report_columns import report_columns
 
 YES_NO = ("yes", "no")
@@ -38,10 +44,24 @@ class CaseOutcome:
         failure: why there is no answer, where the machinery or the case is to blame.
         recall, f1: of an open case how much of the gold the answer says, see
             `medgym.evals.scorers.words`; None of any other, and of files that older versions wrote.
+        look_iou, look_coverage: the best box IoU of a look with a gold region, and the share of the
+            gold regions that the looks showed; None where there is no region.
+        calls_needed: the least number of calls that show a gold region, see
+            `medgym.metrics.grounding`; None where there is no region.
+        looks, repeated_looks: how many views the tools made, and how many of these showed nothing
+            new; None of files that older versions wrote.
+        call_faults: what was wrong with each call that was refused or late, with commas between.
+        stated_confidence: the confidence that the last reply states. answer_probability: that of
+            the answer's tokens. Both from 0 to 1, None where they are not known; see
+            `medgym.evals.outcomes.confidence`.
         triplet_precision, triplet_recall, triplet_f1: of a report in English, see
             `medgym.evals.scorers.report.triplets`.
         bleu, rouge1, rouge2, rouge_l: of a report, see `medgym.evals.scorers.report.by_words`.
             bleu_counts, bleu_signature: what the BLEU of many reports is made of, and how.
+        relative_accuracy: of a number, see `medgym.evals.scorers.number`.
+        iou, dice: of a region, the overlap of all its parts together. hd95, nsd, surface_unit: how
+            far the outlines are apart, in which unit, see `medgym.evals.scorers.region.surface`.
+            boxes: those of the gold and of the answer as JSON, for average precision.
     """
 
     benchmark: str
@@ -71,6 +91,14 @@ class CaseOutcome:
     failure: str | None = None
     recall: float | None = None
     f1: float | None = None
+    look_iou: float | None = None
+    look_coverage: float | None = None
+    calls_needed: int | None = None
+    looks: int | None = None
+    repeated_looks: int | None = None
+    call_faults: str = ""
+    stated_confidence: float | None = None
+    answer_probability: float | None = None
     triplet_precision: float | None = None
     triplet_recall: float | None = None
     triplet_f1: float | None = None
@@ -80,6 +108,13 @@ class CaseOutcome:
     rouge1: float | None = None
     rouge2: float | None = None
     rouge_l: float | None = None
+    relative_accuracy: float | None = None
+    iou: float | None = None
+    dice: float | None = None
+    hd95: float | None = None
+    nsd: float | None = None
+    surface_unit: str | None = None
+    boxes: str | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -97,8 +132,13 @@ class CaseOutcome:
         return self.verdict not in ("unreadable", "failed")
 
 
-def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseOutcome:
+def outcome_of(
+    case: Case, trajectory: Trajectory, benchmark: str = "", pieces: Pieces | None = None
+) -> CaseOutcome:
     """Judge a stored episode by today's scorers.
+
+    Args:
+        pieces: spells the tokens of its run; without it no probability of an answer is known.
 
     Raises:
         UserError: the case's gold is not of its type.
@@ -109,6 +149,7 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
     name = scorer_name(case)
     words = open_overlap(case, trajectory)
     parts = [part for _, part in trajectory.parts()]
+    said = None if trajectory.answer is None else last_reply(trajectory)
     return CaseOutcome(
         benchmark=benchmark,
         case=case.id,
@@ -137,7 +178,12 @@ def outcome_of(case: Case, trajectory: Trajectory, benchmark: str = "") -> CaseO
         failure=trajectory.failure,
         recall=None if words is None else words.recall,
         f1=None if words is None else words.f1,
+        **looking_columns(case, trajectory),
+        stated_confidence=None if said is None else stated_confidence(said),
+        answer_probability=None if pieces is None else answer_probability(trajectory, pieces),
         **report_columns(case, trajectory),
+        **region_columns(case, trajectory),
+        relative_accuracy=relative_accuracy_of(case, trajectory),
     )
 
 

@@ -1,6 +1,7 @@
 """Figures of reports: what they state, by triplets, and how they are worded, by BLEU and ROUGE."""
 
 from collections.abc import Collection, Hashable, Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -8,10 +9,9 @@ from medgym.metrics.rate import Rate
 
 from ..scorers.report.by_words import bleu_of
 from ..statistics.groups import Floats
-from ..statistics.intervals import mean_interval
 from ..statistics.sums import figure_interval
 from .outcome import CaseOutcome
-from .shares import as_share
+from .shares import Key, as_share, shares
 
 SCORE = "report, F1 of statements"
 PRECISION = "report, triplet precision"
@@ -28,8 +28,6 @@ COLUMNS = {
 }
 """The figures that are means, and the columns of outcomes that they are means of."""
 
-Key = tuple[str, str, int]
-
 
 def corpus_bleu(tokenizer: str) -> str:
     """The name of BLEU's figure; reports in other tokenizers have another figure."""
@@ -42,24 +40,14 @@ def report_figures(outcomes: Collection[CaseOutcome]) -> dict[str, Rate]:
     Intervals are over groups. BLEU is of all reports together, one figure for each tokenizer; the
     other figures are means over reports. A report that was not written shares nothing.
     """
-    found: dict[str, list[tuple[Key, Hashable, float]]] = {}
     counts: dict[str, list[tuple[Key, Hashable, Sequence[int]]]] = {}
     for each in outcomes:
-        if each.scorer != "report" or not each.is_counted:
-            continue
-        for name, column in COLUMNS.items():
-            if (value := getattr(each, column)) is not None:
-                found.setdefault(name, []).append((each.key, each.unit, float(value)))
-        if each.bleu_signature and each.bleu_counts:
+        if each.scorer == "report" and each.is_counted and each.bleu_signature and each.bleu_counts:
             of = counts.setdefault(tokenizer_in(each.bleu_signature), [])
             of.append((each.key, each.unit, each.bleu_counts))
-    figures = {}
-    for name in COLUMNS:
-        if values := sorted(found.get(name, []), key=lambda row: row[0]):
-            figures[name] = as_share(mean_interval([v for *_, v in values], _units(values)))
-    for tokenizer in sorted(counts):
-        figures[corpus_bleu(tokenizer)] = _bleu(counts[tokenizer], tokenizer)
-    return figures
+    values = {name: attrgetter(column) for name, column in COLUMNS.items()}
+    bleu = {corpus_bleu(name): _bleu(rows, name) for name, rows in sorted(counts.items())}
+    return shares(outcomes, "report", values) | bleu
 
 
 def tokenizer_in(signature: str) -> str:

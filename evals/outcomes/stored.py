@@ -11,6 +11,8 @@ from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
 
+from ..looking.stored import arms_of, outcomes_in, require_arm
+from ..viewer.tokens import Pieces
 from .outcome import CaseOutcome, outcome_of
 from .table import read_outcomes
 
@@ -20,12 +22,18 @@ def outcomes_of(named: str) -> list[CaseOutcome]:
 
     Args:
         named: the folder of a run; of a training `FOLDER:POLICY`, where POLICY is one that it has
-            judged (`dpo`, `cold_start`, `prior`). By default the one that was trained last.
+            judged (`dpo`, `cold_start`, `prior`). By default the one that was trained last. Of an
+            evaluation in several arms, `FOLDER:ARM` where ARM is one of them (`on`, `off`).
 
     Raises:
         UserError: it is no run, has judged nothing, or its cases cannot be found.
     """
     folder, policy = run_and_policy(named)
+    arms = arms_of(folder)
+    if policy and arms:
+        require_arm(policy, arms, folder)
+        stored = read_outcomes(folder.path)
+        return outcomes_in(stored or list(judged_again(folder)), policy, arms)
     stored = None if policy else read_outcomes(folder.path)
     return stored or list(judged_again(folder, policy))
 
@@ -53,8 +61,9 @@ def judged_again(
     Raises:
         UserError: the run has no episodes, a case cannot be found, or has changed since.
     """
+    pieces = Pieces(folder.path)
     for benchmark, case, trajectory in stored_episodes(folder, policy):
-        yield outcome_of(case, trajectory, benchmark)
+        yield outcome_of(case, trajectory, benchmark, pieces)
         if advance is not None:
             advance()
 

@@ -158,7 +158,7 @@ def compared(
         rate(clean.right == 1, both),
         difference(
             clean.right[both].astype(float).tolist(), changed.right[both].astype(float).tolist(),
-            [cases.units[place] for place in both], seed=seed,
+            [cases.units[int(place)] for place in both], seed=seed,
         ),
         1.0,
         rate(clean.said == changed.said, answered),

@@ -71,6 +71,18 @@ class Groups:
             drawn = rng.multinomial(self.count, shares, min(step, resamples - first))
             yield (drawn @ self.sums) / (drawn @ self.sizes)[:, None]
 
+    def independent(self, values: Sequence[float]) -> float:
+        """How many independent cases would give the mean of these values the variance that it has
+        between groups: at most as many as there are.
+
+        Args:
+            values: of each case, those whose sums are the first column.
+        """
+        spread = float(np.var(values)) if len(values) else 0.0
+        off = self.sums[:, 0] - self.means[0] * self.sizes
+        between = float((off**2).sum()) * self.count / max(self.count - 1, 1) / len(values) ** 2
+        return min(float(len(values)), spread / between) if between else float(self.count)
+
     def means_without_each(self) -> Floats:
         """The means of the data sets that lack one group: (groups, columns)."""
         left = self.sums.sum(axis=0) - self.sums

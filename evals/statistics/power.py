@@ -54,6 +54,29 @@ def cases_needed(
     return ceil(needed)
 
 
+def smallest_difference(
+    cases: float, discordant: float, *, chance: float = 0.8, level: float = 0.05
+) -> float | None:
+    """The smallest difference of two policies that so many cases show with a given chance.
+
+    Args:
+        cases: how many independent cases.
+        discordant: the share of cases that exactly one of the two gets right.
+
+    Returns:
+        The difference as a share; None where not even one of all discordant cases would be shown.
+    """
+    from scipy.optimize import brentq
+
+    def missing(gap: float) -> float:
+        return power(cases, (discordant - gap) / 2, (discordant + gap) / 2, level) - chance
+
+    discordant = min(discordant, 1 - 1e-9)
+    if discordant <= 0 or missing(discordant) < 0:
+        return None
+    return float(brentq(missing, 1e-9, discordant))
+
+
 def _shares(only_first: float, only_second: float) -> tuple[float, float]:
     """The gap between two shares of discordant cases, and their sum."""
     if not (0 <= only_first <= 1 and 0 <= only_second <= 1 and only_first + only_second <= 1):

@@ -1,14 +1,18 @@
-"""95 % intervals of figures of sums over cases, such as the BLEU of a corpus, over groups."""
+"""95 % intervals of figures that are no means, such as the BLEU of a corpus, over groups."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medgym.errors import UserError
 from medgym.metrics.rate import CONFIDENCE
 
 from .groups import Floats, Groups
 from .intervals import Interval
+
+Weights = NDArray[np.float64]
+"""How often each case counts, (rows, cases)."""
 
 SUM_RESAMPLES = 2_000
 """How many data sets are drawn: each costs one call of the figure."""
@@ -61,3 +65,44 @@ def _drawn(groups: Groups, rng: np.random.Generator, resamples: int) -> Iterator
     for first in range(0, resamples, _AT_ONCE):
         rows = min(_AT_ONCE, resamples - first)
         yield rng.multinomial(groups.count, shares, rows) @ groups.sums
+
+
+def weighted_interval(
+    figure: Callable[[Weights], Floats],
+    groups: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    resamples: int = SUM_RESAMPLES,
+) -> Interval:
+    """A figure of cases that is no mean and no sum, such as an average precision, with its 95 %
+    interval by the ordinary bootstrap of clusters.
+
+    Args:
+        figure: makes the figures of rows of weights, (rows, cases) to (rows,); a weight says how
+            often a case counts.
+        groups: what each case belongs to.
+        seed: of the resampling.
+        resamples: how many data sets are drawn.
+
+    Raises:
+        UserError: there is no case.
+    """
+    if not groups:
+        raise UserError("there is no case to make a figure of; fix: widen the slice")
+    numbers: dict[Hashable, int] = {}
+    places = np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=int)
+    value = float(figure(np.ones((1, len(groups))))[0])
+    if len(numbers) == 1:
+        return Interval(value, -np.inf, np.inf, len(groups), 1)
+    rng, shares = np.random.default_rng(seed), np.full(len(numbers), 1 / len(numbers))
+    drawn = np.concatenate(
+        [
+            figure(rng.multinomial(len(numbers), shares, 1)[:, places].astype(np.float64))
+            for _ in range(resamples)
+        ]
+    )
+    tail = 0.5 - CONFIDENCE / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(
+        value, min(float(low), value), max(float(high), value), len(groups), len(numbers)
+    )

@@ -31,9 +31,14 @@ class Pieces:
         self._tokenizers: dict[Path, Any] = {}
 
     def of(self, policy: str, node: Node) -> list[tuple[str, float]]:
-        """Text and probability of each sampled token of a node; empty where there is no tokenizer.
+        """Text and probability of each sampled token of a node, rounded; see `logprobs`."""
+        return [(text, _probability(total)) for text, total in self.logprobs(policy, node)]
 
-        Tokens that spell one character together are one piece, with their joint probability.
+    def logprobs(self, policy: str, node: Node) -> list[tuple[str, float]]:
+        """Text and log-probability of each sampled token of a node; empty where there is no
+        tokenizer.
+
+        Tokens that spell one character together are one piece, with their joint log-probability.
         """
         tokenizer = self._of_model(policy)
         if tokenizer is None:
@@ -48,11 +53,11 @@ class Pieces:
             text = stream.step(tokenizer, token)
             waiting, total = [*waiting, token], total + logprob
             if text is not None:
-                pieces.append((text, _probability(total)))
+                pieces.append((text, total))
                 waiting, total = [], 0.0
         if waiting:  # the reply ends within a character
             text = tokenizer.decode(waiting, skip_special_tokens=False)
-            pieces.append((text, _probability(total)))
+            pieces.append((text, total))
         return pieces
 
     def _of_model(self, policy: str) -> Any:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 CONFIDENCE = 0.95
 
@@ -59,6 +60,17 @@ class Rate:
     def as_dict(self) -> dict[str, float]:
         """The rate as JSON holds it: `value`, `low`, `high`, `n`."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+@dataclass(frozen=True)
+class Amount(Rate):
+    """A mean in a unit, such as millimetres, with its 95 % interval; no share of cases."""
+
+    unit: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The amount as JSON holds it: `value`, `low`, `high`, `n`, `unit`."""
+        return {**super().as_dict(), "unit": self.unit}
 
 
 class RunningRate:

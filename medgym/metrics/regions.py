@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medgym.cases import Case, Mask, Region
 from medgym.imaging.study import Box
+from medgym.metrics.extents import frame_of, layers, shared_extent, union_area, window
 from medgym.trajectory import Look
 from medgym.workspace import View
 
@@ -97,19 +98,6 @@ def box_iou(one: Box, other: Box) -> float:
     return shared / whole if whole else 0.0
 
 
-def union_area(boxes: Sequence[Box]) -> float:
-    """The exact area that boxes cover together."""
-    if not boxes:
-        return 0.0
-    xs = np.unique([x for box in boxes for x in (box[0], box[2])])
-    ys = np.unique([y for box in boxes for y in (box[1], box[3])])
-    covered = np.zeros((len(ys) - 1, len(xs) - 1), bool)
-    for x0, y0, x1, y1 in boxes:
-        columns = slice(*np.searchsorted(xs, (x0, x1)).tolist())
-        covered[slice(*np.searchsorted(ys, (y0, y1)).tolist()), columns] = True
-    return float(np.diff(ys) @ covered @ np.diff(xs))
-
-
 @dataclass(frozen=True)
 class Overlap:
     """How far a looked-at area and gold overlap, in square pixels. Gold may be a heat in 0..1.
@@ -149,12 +137,12 @@ def overlap(looks: Sequence[Look], regions: Sequence[Region]) -> Overlap:
     for here in _grouped(gaze or regions, _where):
         boxes = [look.box_px for look in looks if shows(look, here[0])]
         looked += union_area(boxes)
-        frame = _frame(here)
-        layers = _layers(here, frame)
-        heat = layers.sum(axis=0) if gaze else layers.max(axis=0)
+        frame = frame_of(here)
+        each = layers(here, frame)
+        heat = each.sum(axis=0) if gaze else each.max(axis=0)
         seen = np.zeros(heat.shape, bool)
         for box in boxes:
-            seen[_window(box, frame)] = True
+            seen[window(box, frame)] = True
         peak = max(peak, float(heat.max()))
         gold += float(heat.sum())
         shared += float(heat[seen].sum())
@@ -162,36 +150,22 @@ def overlap(looks: Sequence[Look], regions: Sequence[Region]) -> Overlap:
 
 
 def regions_iou(some: Sequence[Region], others: Sequence[Region]) -> float:
-    """Intersection over union of some regions together with others together, over all images."""
-    shared = union = 0.0
-    alone = [each for each in some if not any(_meet(each, other) for other in others)]
-    groups: list[tuple[list[Region], list[Region]]] = [
-        (here, []) for here in _grouped(alone, _where)
-    ]
-    groups += [
-        ([each for each in some if _meet(each, here[0])], here) for here in _grouped(others, _where)
-    ]
-    for sides in groups:
-        frame = _frame([*sides[0], *sides[1]])
-        one, other = (_layers(side, frame).any(axis=0) for side in sides)
-        shared += float((one & other).sum())
-        union += float((one | other).sum())
-    return shared / union if union else 0.0
+    """Intersection over union of some regions together with others together, over all images; in a
+    volume image by image, so that a region on one of three images has at most a third."""
+    return shared_extent(some, others).iou
+
+
+def on_image(regions: Iterable[Region], plane: str, index: int) -> tuple[Region, ...]:
+    """What regions show on one image of a study: those that lie on it, cut to it."""
+    here = [region for region in regions if region.lies_on(plane, index)]
+    return tuple(
+        region if region.plane is None else region.model_copy(update={"index": index, "count": 1})
+        for region in here
+    )
 
 
 def _where(region: Region) -> Hashable:
     return region.image, region.plane, region.index, region.count
-
-
-def _meet(one: Region, other: Region) -> bool:
-    """Whether two regions are of one image, of planes and indices that may be the same."""
-    if one.image != other.image:
-        return False
-    if one.index is None or other.index is None:
-        return True
-    first = max(one.index, other.index)
-    end = min(one.index + one.count, other.index + other.count)
-    return one.plane == other.plane and first < end
 
 
 def _grouped(things: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
@@ -200,30 +174,3 @@ def _grouped(things: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]
     for each in things:
         groups.setdefault(key(each), []).append(each)
     return list(groups.values())
-
-
-def _frame(regions: Sequence[Region]) -> tuple[int, int, int, int]:
-    """The whole pixels that hold all boxes: left, top, right, bottom (exclusive)."""
-    boxes = np.array([region.box_px for region in regions])
-    left, top = np.floor(boxes[:, :2].min(axis=0)).astype(int).tolist()
-    right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int).tolist()
-    return left, top, right, bottom
-
-
-def _window(box: Box, frame: tuple[int, int, int, int]) -> tuple[slice, slice]:
-    """The rows and columns of a frame's pixels that lie in a box."""
-    x0, x1 = (max(0, round(x) - frame[0]) for x in (box[0], box[2]))
-    y0, y1 = (max(0, round(y) - frame[1]) for y in (box[1], box[3]))
-    return slice(y0, y1), slice(x0, x1)
-
-
-def _layers(regions: Sequence[Region], frame: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """(regions, height, width) of a frame: where each region is, by its mask or else its box."""
-    left, top, right, bottom = frame
-    layers = np.zeros((len(regions), bottom - top, right - left), bool)
-    for layer, region in zip(layers, regions, strict=True):
-        if region.mask is not None:
-            layer[:] = region.mask.array()[top:bottom, left:right]
-        else:
-            layer[_window(region.box_px, frame)] = True
-    return layers

@@ -237,15 +237,15 @@ async def play(
 
     `resumes` says, by case id, from where on a case is played.
     """
-    done: set[tuple[str, int]] = set()
+    stored: set[tuple[str, int]] = set()
     if out is not None:
         out.claim()
-        done = held_episodes(out.trajectories, cases)
+        stored = held_episodes(out.trajectories, cases)
     jobs = enumerate(
         job
-        for case in _unfinished(cases, group_size, done)
+        for case in _unfinished(cases, group_size, stored)
         for job in (Job(case, member, resumes.get(case.id)) for member in range(group_size))
-        if job.key not in done
+        if job.key not in stored
     )
     tally = Tally()
     backend = make()

@@ -21,7 +21,7 @@ One look anywhere earns the bonus wherever the guess is right: see `medgym train
 from medgym.cases import Case, Mask, Region
 from medgym.episode import Episode
 from medgym.messages import Malformed
-from medgym.metrics.regions import findings, regions_iou
+from medgym.metrics.regions import findings, on_image, regions_iou
 from medgym.rubric import Rubric, Term, answered_right, thought_through
 
 STEPS = ((0.8, 3.0), (0.7, 2.0), (0.5, 1.0))
@@ -80,4 +80,6 @@ def segmentation_iou(case: Case, episode: Episode) -> float:
         plane=made.get("plane"),
         index=made.get("index"),
     )
+    if found.plane is not None and found.index is not None:
+        gold = on_image(gold, found.plane, found.index)
     return regions_iou([found], gold)

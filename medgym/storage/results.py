@@ -26,10 +26,21 @@
       "benchmarks": {                          neither `cases` nor `policies` above
         NAME: {"cases": "phantom:test[:200]", "policies": {...}}
       },
+      "arms": ["on", "off", "oracle"],         of an evaluation in several ways of looking;
+                                               a benchmark then is `BENCHMARK-ARM`, or only the arm
+      "looking": [{"gap": "tool-off gap", "difference": {"value": 0.65, "low": ..., "high": ...,
+                   "n": 40, "groups": 40}, "off": RATE, "on": RATE, "p": 0.0001,
+                   "verdict": "tools help", "without regions": 0, "left out": 0}],   the gaps
+                                               between its arms
+      "pivot": [{"benchmark": "", "replies asked for": 40, "box as recorded": RATE}],   of
+                                               `medgym pivot`, which judges no policy: `policies`
+                                               is empty
       "baselines": [{"baseline": "prior", "accuracy": {...}}],   what policies that never look get
                                                on these cases; of a suite in its benchmarks
       "robustness": {"against": ..., "variants": [...], "corruptions": [...]},   of `medgym
                                                robustness`; of a suite one for each set
+      "cache": {"hits": 200, "calls": 0, "damaged": 0, "not_kept": 0},   with --cache: replies
+                                               of the last command, see `medgym.evals.replay.store`
       "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a
                                                suite: what papers report, by other protocols
       "seconds": {"judge": 12.3, "total": 12.3}
@@ -38,9 +49,12 @@
 A policy has `sampled` where its replies were sampled, `greedy` where temperature was 0, and both
 where it was judged twice. `notes`, `dropped` and `unreadable` are there where there is something to
 say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_dict` gives, with
-`usage` (the tokens of all requests, and their cost) where it is known, `judged_by` (what a judge by
-a model says beside the rules), and `hallucination`, which stands beside `accuracy` only; figures
-that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
+`usage` (the tokens of all requests, and their cost) where it is known, `subgroups` (KIND: VALUE:
+`accuracy`, `read leniently`, `groups`, and `small` where these are few) where cases are of several
+kinds, `calibration` (`stated`, `tokens` or `agreement`: `n`, `groups`, `error`, `brier`,
+`overconfidence`, `area`, `bins`, `kept`, `curve`) where a confidence is known, `judged_by` (what a
+judge by a model says beside the rules), and `hallucination`, which stands beside `accuracy` only;
+figures that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
 consultation's training.
 """
 

@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 
 from medgym.cases import Case, Mask, Region
 from medgym.imaging.study import Box
+from medgym.metrics.extents import shared_extent, union_area
 from medgym.metrics.regions import (
     GAZE,
     box_iou,
     findings,
     gaze_regions,
+    on_image,
     overlap,
     regions_iou,
-    union_area,
 )
 from medgym.trajectory import Look
 
@@ -127,3 +128,58 @@ def test_regions_on_different_images_do_not_overlap() -> None:
     one, other = (Region(label="x", box_px=(0, 0, 4, 4), image=image) for image in (0, 1))
     assert regions_iou([one], [one, other]) == 0.5
     assert regions_iou([one], [other]) == 0
+
+
+def a_slab(first: int, count: int, box: Box = (0, 0, 4, 4), plane: str = "axial") -> Region:
+    return Region(label="x", box_px=box, plane=plane, index=first, count=count)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "iou", "dice"),
+    [
+        ([a_slab(4, 1)], [a_slab(3, 3)], 1 / 3, 1 / 2),  # was 1: depth did not count
+        ([a_slab(3, 3)], [a_slab(3, 3)], 1, 1),
+        ([a_slab(0, 4)], [a_slab(2, 4)], 2 / 6, 4 / 8),
+        ([a_slab(0, 2)], [a_slab(2, 2)], 0, 0),
+        ([a_slab(0, 2), a_slab(2, 2)], [a_slab(0, 4)], 1, 1),
+        ([a_slab(0, 2), a_slab(1, 2)], [a_slab(0, 3)], 1, 1),  # what overlaps counts once
+        ([a_slab(0, 4, (0, 0, 4, 2))], [a_slab(2, 4)], 16 / (32 + 64 - 16), 32 / 96),
+        ([a_slab(3, 3, plane="coronal")], [a_slab(3, 3)], 0, 0),
+        ([Region(label="y", box_px=(0, 0, 4, 2))], [a_slab(3, 3)], 1 / 2, 2 / 3),
+        ([], [a_slab(3, 3)], 0, 0),
+    ],
+)
+def test_depth_counts(one: list[Region], other: list[Region], iou: float, dice: float) -> None:
+    found = shared_extent(one, other)
+    assert (found.iou, found.dice) == (pytest.approx(iou), pytest.approx(dice))
+    assert regions_iou(other, one) == pytest.approx(iou)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4), boxes, st.booleans()), max_size=4))
+def test_what_slabs_share_is_that_of_their_voxels(drawn: list[tuple[int, int, Box, bool]]) -> None:
+    sides: tuple[list[Region], list[Region]] = [], []
+    voxels = np.zeros((2, 12, SIDE, SIDE), bool)
+    for number, (first, count, box, masked) in enumerate(drawn):
+        region = a_slab(first, count, box)
+        if masked:
+            region = region.model_copy(update={"mask": Mask.of(painted(box))})
+        sides[number % 2].append(region)
+        voxels[number % 2, first : first + count] |= painted(box)
+    found = shared_extent(*sides)
+    assert found.shared == (voxels[0] & voxels[1]).sum()
+    assert (found.one, found.other) == (voxels[0].sum(), voxels[1].sum())
+
+
+def test_a_mask_is_compared_with_a_box_that_reaches_beyond_its_image() -> None:
+    gold = Region(label="x", box_px=(0, 0, 4, 4), mask=Mask.of(painted((0, 0, 4, 4))))
+    for box in ((-4.0, 0.0, 4.0, 4.0), (0.0, 0.0, 4.0, 8.0), (0.0, -2.0, 40.0, 40.0)):
+        wide = Region(label="y", box_px=box)
+        assert shared_extent([wide], [gold]).shared == 16
+        assert regions_iou([wide], [gold]) == pytest.approx(16 / union_area([box]))
+
+
+def test_regions_are_cut_to_an_image() -> None:
+    flat = Region(label="x", box_px=(0, 0, 1, 1))
+    found = on_image([a_slab(3, 3), a_slab(7, 2), flat], "axial", 4)
+    assert [(each.index, each.count) for each in found] == [(4, 1), (None, 1)]
+    assert on_image([a_slab(3, 3)], "coronal", 4) == ()

@@ -299,7 +299,8 @@ def test_a_hit_is_in_the_right_slice() -> None:
     found = overlap(looks, [region])
     assert (found.shared, found.gold, found.looked) == (16, 16, 32)
     elsewhere = region.model_copy(update={"index": 7, "count": 1})
-    assert regions_iou([region.model_copy(update={"index": 4, "count": 1})], [region]) == 1
+    one = region.model_copy(update={"index": 4, "count": 1})
+    assert regions_iou([one], [region]) == pytest.approx(1 / 3)
     assert regions_iou([elsewhere], [region]) == 0
     (named,) = placed(case(regions=(Region(label="x", box_px=(2, 2, 6, 6)),)))
     assert (named.plane, named.index, named.count) == ("coronal", 6, 1)

@@ -15,7 +15,8 @@ SIDE = 224
 
 def enlargement(greys: Greys) -> float:
     """How many pixels of an image make one of an image whose short side has `SIDE`."""
-    return min(greys.shape[0], greys.shape[1]) / SIDE
+    height, width = greys.shape[:2]
+    return float(min(height, width)) / SIDE
 
 
 def resized(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from medgym.errors import UserError, unknown
 
 from .answered import Answered
+from .deeptumorvqa import deeptumorvqa
 from .llava_med import llava_med
 from .medevalkit import medevalkit
 
@@ -31,6 +32,7 @@ class LegacyRule:
 
 RULES = {
     "llava-med": LegacyRule("LLaVA-Med 1.0, run_eval.py at b9a98a7", llava_med),
+    "deeptumorvqa": LegacyRule("DeepTumorVQA, eval/metrics.py at 7c15c50", deeptumorvqa),
     "medevalkit": LegacyRule("MedEvalKit at 9b12e3b", medevalkit),
 }
 
@@ -42,7 +44,8 @@ def legacy_rule(name: str) -> LegacyRule:
         UserError: there is none.
     """
     if not name.startswith(PREFIX):
-        known = " or ".join(f"{PREFIX}{each}" for each in RULES)
+        *first, last = (f"{PREFIX}{each}" for each in RULES)
+        known = f"{', '.join(first)} or {last}"
         raise UserError(
             f"--scorer {name!r} is no rule of a published harness; fix: write {known}, or omit it: "
             "medgym's own verdicts are always there"

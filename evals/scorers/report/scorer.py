@@ -43,7 +43,7 @@ class Report:
         return max(grades, key=lambda grade: (grade.right, grade.score))
 
 
-class Shared(tuple[int, int, int]):
+class SharedStatements(tuple[int, int, int]):
     """How many statements are in both reports, in the answer, and in the gold."""
 
     @property
@@ -62,10 +62,10 @@ class Shared(tuple[int, int, int]):
         return 2 * self[0] / (self[1] + self[2]) if self[1] + self[2] else 0.0
 
 
-def shared_triplets(answer: Read, gold: Read) -> Shared:
+def shared_triplets(answer: Read, gold: Read) -> SharedStatements:
     """The triplets that two reports share. One that a report contradicts itself is in neither."""
     both = set(_consistent(answer.triplets)) & set(_consistent(gold.triplets))
-    return Shared((len(both), len(answer.triplets), len(gold.triplets)))
+    return SharedStatements((len(both), len(answer.triplets), len(gold.triplets)))
 
 
 def _consistent(triplets: tuple[Triplet, ...]) -> list[Triplet]:
@@ -87,7 +87,7 @@ def _compared(answer: Read, gold: Read) -> Grade:
     shared = triplets[0] + unread
     said, wanted = triplets[1] + len(answer.unread), triplets[2] + len(gold.unread)
     if not 0 < shared == said == wanted:
-        return Grade(Shared((shared, said, wanted)).f1, "wrong")
+        return Grade(SharedStatements((shared, said, wanted)).f1, "wrong")
     if answer.rest == gold.rest:
         return RIGHT
-    return Grade(Shared((shared, said + 1, wanted + 1)).f1, "wrong")
+    return Grade(SharedStatements((shared, said + 1, wanted + 1)).f1, "wrong")

@@ -1,12 +1,15 @@
 """`medgym compare`, `score` and `runs` over evaluations that were really run."""
 
 import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from medgym.cli import main
-from medgym.evals.outcomes.table import OUTCOMES
+from medgym.evals.outcomes.table import OUTCOMES, read_outcomes, write_outcomes
 
 Capture = pytest.CaptureFixture[str]
 CASES = "phantom,question=kind:test[:40]"
@@ -47,6 +50,41 @@ def test_the_oracle_wins_over_the_prior(runs: Path, capsys: Capture) -> None:
 def test_a_run_ties_with_itself(runs: Path, capsys: Capture) -> None:
     assert main(["compare", str(runs / "prior"), str(runs / "prior")]) == 0
     assert " tie" in capsys.readouterr().out
+
+
+def test_a_tie_says_what_the_cases_could_have_shown(runs: Path, capsys: Capture) -> None:
+    """Of 40 cases of which 8 differ: a difference of 18 points, and none of what was seen."""
+    table = read_outcomes(runs / "prior") or []
+    changed = [
+        replace(each, verdict="wrong" if each.verdict == "right" else "right") if n < 8 else each
+        for n, each in enumerate(table)
+    ]
+    shutil.copytree(runs / "prior", runs / "other")
+    write_outcomes(runs / "other", changed)
+    assert main(["compare", str(runs / "prior"), str(runs / "other")]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"these cases show one of \d+\.\d points or more with a chance of 80 %", out)
+    assert "cases grouped like these would show the one that was seen" in out
+
+
+def test_tables_fit_80_columns_whatever_names_are(runs: Path, capsys: Capture) -> None:
+    long = runs / ("a-run-with-a-name-that-alone-would-fill-most-of-a-line" * 2)
+    shutil.copytree(runs / "prior", long)
+    outcomes = read_outcomes(long) or []
+    write_outcomes(
+        long,
+        [replace(each, benchmark="a-benchmark-with-a-long-name-of-its-own") for each in outcomes],
+    )
+    for words in (["runs", str(runs)], ["compare", str(long), str(long)]):
+        assert main(words) == 0
+        table = [line for line in capsys.readouterr().out.splitlines() if line.count("  ") > 2]
+        assert table
+        assert max(map(len, table)) <= 80, words
+    assert main(["score", str(runs / "prior"), "--by", "modality,body-part,answer_type"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "modality  episodes  groups   right  95 % interval  leniently" in lines
+    assert "answer type: all cases are of one kind" in lines
+    assert max(len(line) for line in lines if not line.startswith("outcomes:")) <= 80
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from medgym.cases import AnswerType, Case, write_cases
 from medgym.cli import main
 from medgym.evals.model_judge.replies import REPLIES
 from medgym.evals.outcomes.table import OUTCOMES
+from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Node, Trajectory, of_case
 from tests.serving.fake_server import CHAT, Handler, Server, running
@@ -153,3 +154,36 @@ def test_what_there_is_nothing_of_to_judge_is_said(
 ) -> None:
     assert main(["score", str(run), "--judge-all"]) == 2
     assert "fix: add --judged-by SPEC" in capsys.readouterr().err
+
+
+def test_an_evaluation_is_judged_after_it_was_played(
+    tmp_path: Path, server: Server, capsys: Capture
+) -> None:
+    cases = [case(n, gold, kind) for n, (gold, kind, _) in enumerate(PLAYED[:4])]
+    write_cases(cases, tmp_path / "cases.jsonl")
+    run = tmp_path / "run"
+    words = ["eval", str(tmp_path / "cases.jsonl"), "--policy", "scripted:prior", "--no-tools"]
+    judge = ["--judged-by", f"openai:{server.url}#m"]
+    server.routes[CHAT] = lambda handler, body: (
+        grades(handler, body)
+        if body["messages"][-1]["content"] == "?"
+        else handler.say({"error": {"message": "no"}}, 400)
+    )
+    # A judge that fails does not finish the run; without a folder, what was played is printed.
+    assert main([*words, *judge, "--out", str(run)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert RunFolder.open(run).manifest["status"] == "running"
+    assert main([*words, *judge]) == 1
+    assert "accuracy  " in capsys.readouterr().out
+    server.routes[CHAT] = grades
+    assert main([*words, *judge, "--out", str(run)]) == 0
+    assert "judged by" in capsys.readouterr().out
+    judgement = read_results(run)["policies"]["scripted:prior"]["greedy"]
+    assert judgement["judged_by"]["verdicts"] == {"wrong": 2, "right": 1}
+    assert judgement["accuracy"]["n"] == 4
+    figures = scored(run, server, capsys)["judged_by"]
+    assert figures == judgement["judged_by"]
+    # A judge that is not there is named before anything is played.
+    server.routes.clear()
+    assert main([*words, *judge, "--out", str(tmp_path / "other")]) == 2
+    assert not (tmp_path / "other").exists()

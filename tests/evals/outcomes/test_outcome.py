@@ -164,6 +164,20 @@ def test_only_open_cases_have_them(tmp_path: Path) -> None:
     assert summary(kept)["open, token F1"] == told["open, token F1"]
 
 
+def test_numbers_have_their_relative_accuracy() -> None:
+    size = case("10 mm", "number")
+    replies = ("9.5", "1.2 cm", "The answer is 10 mm", "none")
+    found = [
+        outcome_of(size, played(reply, None if "The" in reply else reply)) for reply in replies
+    ]
+    assert [each.relative_accuracy for each in found] == pytest.approx([0.95, 0.8, 1, 0])
+    told = summary([replace(each, group=f"p{n}") for n, each in enumerate(found)])
+    assert told["number, relative accuracy"]["value"] == pytest.approx(2.75 / 4)
+    assert told["number, within 10 %"]["value"] == 0.5
+    assert outcome_of(CASE, played("A", "A")).relative_accuracy is None
+    assert "number, relative accuracy" not in summary(outcomes())
+
+
 def test_a_table_that_an_older_version_wrote_is_read(tmp_path: Path) -> None:
     import pyarrow.parquet
 

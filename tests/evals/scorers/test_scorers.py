@@ -5,9 +5,11 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from medgym.cases import AnswerType, Case, Region
 from medgym.errors import UserError
+from medgym.evals.scorers.number import relative_accuracy
 from medgym.registry import names
 from medgym.scorer import Grade, check_gold, grade, load_scorer
 
@@ -77,6 +79,45 @@ def test_text_without_options_must_be_the_gold_text(
 )  # fmt: skip
 def test_a_number_is_compared_as_a_number(gold: str, reply: str, expected: str) -> None:
     assert verdict(a_case(gold, "number"), reply) == expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "tolerance", "reply", "expected"),
+    [
+        ("10 mm", None, "10.4", "wrong"), ("10 mm", 0.5, "10.4", "right"),
+        ("10 mm", 0.5, "1.05 cm", "right"), ("10 mm", 0.5, "9.5 mm", "right"),
+        ("10 mm", 0.5, "10.51 mm", "wrong"), ("10 mm", 0.5, "10.4 cm", "wrong"),
+        ("10 mm", 0.5, "9.5-10.5 mm", "unparsed"), ("-3", 1, "-4", "right"),
+        ("-3", 1, "-1.9", "wrong"), ("0", 0, "0.0", "right"), ("0", 0, "1e-9", "wrong"),
+    ],
+)  # fmt: skip
+def test_a_case_may_tolerate_a_difference(
+    gold: str, tolerance: float | None, reply: str, expected: str
+) -> None:
+    assert verdict(a_case(gold, "number", tolerance=tolerance), reply) == expected
+
+
+@pytest.mark.parametrize("tolerance", [-1, float("nan"), float("inf"), "much"])
+def test_a_tolerance_is_a_number_from_0_on(tolerance: object) -> None:
+    with pytest.raises(ValidationError, match="tolerance"):
+        a_case("10", "number", tolerance=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("gold", "reply", "expected"),
+    [
+        ("10 mm", "10", 1), ("10 mm", "9 mm", 0.9), ("10 mm", "1.2 cm", 0.8), ("10 mm", "25", 0),
+        ("10 mm", "-10", 0), ("-50 HU", "-40", 0.8), ("0", "0", 1), ("0", "0.1", 0),
+        ("10 mm", "10 ml", 0), ("10 mm", "none", 0), ("10 mm", "", 0),
+        ("10 mm", "In 2 phases, 10 mm", 0),  # DeepTumorVQA reads the 2
+    ],
+)  # fmt: skip
+def test_relative_accuracy_is_that_of_deeptumorvqa(gold: str, reply: str, expected: float) -> None:
+    assert relative_accuracy(a_case(gold, "number"), reply) == pytest.approx(expected)
+
+
+def test_the_nearest_gold_gives_the_relative_accuracy() -> None:
+    assert relative_accuracy(a_case("10", "number", accepted=("20",)), "18") == pytest.approx(0.9)
 
 
 def test_a_gold_that_is_not_a_number_is_named() -> None:

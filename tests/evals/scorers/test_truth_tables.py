@@ -109,11 +109,10 @@ NUMBER: list[Row] = [
     }),
     ("number", ("5 cm",), {
         "right": ["5", "5 cm", "5cm", "5.0 cm", "5 CM", "5 cm.", " 5  cm ", "5.00cm", "+5 cm",
-                  "５cm",
-                  "5e0 cm", "5。", "05 cm"],
-        "wrong": ["50 mm", "5 mm", "5 m", "5 cm2", "5 centimetres", "5 c m", "4 cm", "-5 cm",
-                  "5 cm cm",
-                  "5 cm or 6 cm", "5 %", "0.05 m", "50"],
+                  "５cm", "5e0 cm", "5。", "05 cm", "50 mm", "0.05 m", "5 centimetres", "5 ｃｍ",
+                  "50.0 millimeters", "50000 µm", "5 centimeter"],
+        "wrong": ["5 mm", "5 m", "5 cm2", "5 c m", "4 cm", "-5 cm", "5 cm cm", "5 cm or 6 cm",
+                  "5 %", "50", "50 cm", "5 ml", "5 inches", "0.5 m", "51 mm", "50 mm or 60 mm"],
         "unparsed": ["cm", "cm 5", "five cm", "about 5 cm", "5-6 cm", "5–6 cm",
                      "5/6 cm", "< 5 cm", "5,0 cm"],
     }),
@@ -123,14 +122,26 @@ NUMBER: list[Row] = [
         "unparsed": ["minus 3", "- 3", "--3", "3-", "−", "(-3)"],
     }),
     ("number", ("40 %", "0.4"), {
-        "right": ["40", "40%", "40 %", "40.0%", "0.4", ".4", "4e-1", "40 % ."],
-        "wrong": ["0.4 %", "4 %", "40 percent", "60 %", "40 %%", "400"],
+        "right": ["40", "40%", "40 %", "40.0%", "0.4", ".4", "4e-1", "40 % .", "40 percent"],
+        "wrong": ["0.4 %", "4 %", "40 points", "60 %", "40 %%", "400"],
         "unparsed": ["%", "forty", "40-50 %", "40/100", "2/5"],
+    }),
+    ("number", ("12.5 ml",), {  # a volume
+        "right": ["12.5", "12.5 mL", "12.5 cm3", "12.5 cm³", "12.5 cm^3", "12.5 cc", "12500 mm3",
+                  "0.0125 l", "1.25e1 ml", "12.5 cubic centimetres", "12500 µl", "0.125 dl"],
+        "wrong": ["12.5 mm3", "12.5 l", "12.5 cm", "12.5 cm2", "125 cm3", "12.4 ml", "12500",
+                  "12.5 ml ml", "12.5 grams"],
+        "unparsed": ["ml", "12,5 ml", "12-13 ml", "about 12.5 ml", "V = 12.5 ml", "2 x 3 x 4 cm"],
+    }),
+    ("number", ("-60 HU",), {
+        "right": ["-60", "-60 HU", "−60 hu", "-60.0 Hounsfield units"],
+        "wrong": ["60 HU", "-60 mm", "-61", "-600 HU"],
+        "unparsed": ["minus 60 HU", "HU -60", "-60 to -50 HU", "In 2 phases, -60 HU"],
     }),
     ("number", ("0",), {
         "right": ["0", "0.0", "-0", "0.", "00", ".0", "0e5", "+0"],
-        "wrong": ["1", "0.1", "-1", "1e-6", "0 mm", "0x10", "10", "0 or 1"],
-        "unparsed": ["no", "none", "zero", "o", "O", "0-1"],
+        "wrong": ["1", "0.1", "-1", "1e-6", "0 mm", "10", "0 or 1"],
+        "unparsed": ["no", "none", "zero", "o", "O", "0-1", "0x10"],
     }),
 ]  # fmt: skip
 
@@ -202,7 +213,7 @@ REGION: list[Row] = [
                      "[0, 0, 100, 0]", "[0, 0, 1e2, 100]", "[0, 0, 1e99, 1e99]",
                      "[nan, 0, 100, 100]",
                      "[0, 0, inf, inf]", "[a, b, c, d]", "[0, 0, 100, 100", "0, 0, 100, 100]",
-                     "[[0, 0, 100, 100]]", "[0, 0, 100, 100], [0, 0, 100, 100]",
+                     "[0, 0, 100, 100], [0, 0, 100, 100]",
                      "box: [0, 0, 100, 100]",
                      "[0, 0, 100, 100] mass", "the left lung", "[0,, 0, 100, 100]", "[0;0;100;100]",
                      "{0, 0, 100, 100}", "[0, 0, 12345678, 100]", "[--1, 0, 100, 100]",
@@ -302,7 +313,7 @@ def test_a_set_without_an_item_is_refused(gold: str) -> None:
         check_gold(a_case("set", (gold,)))
 
 
-@pytest.mark.parametrize("gold", ["120/80 mmHg", "12–14", "12:30", "4 ± 1"])
+@pytest.mark.parametrize("gold", ["120/80 mmHg", "12–14", "2 x 3 cm", "12:30", "4 ± 1"])
 def test_a_gold_of_two_numbers_is_none(gold: str) -> None:
     """The first of them was right, since the second was read as its unit."""
     with pytest.raises(UserError, match="fix: write a number"):

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from medgym.errors import UserError
-from medgym.evals.statistics.calibration import calibration, risk_at, risk_by_coverage
+from medgym.evals.statistics.calibration import (
+    calibration,
+    error_interval,
+    risk_at,
+    risk_by_coverage,
+)
 from medgym.evals.statistics.repeats import majority_at, pass_at
 
 
@@ -64,3 +69,19 @@ def test_the_order_of_equal_confidences_does_not_matter() -> None:
 def test_what_is_no_confidence_is_refused(confidence: list[float], right: list[bool]) -> None:
     with pytest.raises(UserError, match="fix:"):
         calibration(confidence, right)
+
+
+@pytest.mark.parametrize("off", [0.0, 0.2])
+def test_the_interval_of_the_error_holds_the_true_one(off: float) -> None:
+    """Also where it is 0, and cases of a group are alike; quantiles of resampled errors do not."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(100):
+        confidence = rng.uniform(0.3, 1.0, 90)
+        chance = np.repeat(rng.random(30), 3)
+        chance = np.where(rng.random(90) < 0.5, chance, rng.random(90))
+        right = chance < confidence - off
+        found = error_interval(
+            confidence.tolist(), right.tolist(), np.repeat(np.arange(30), 3).tolist(), resamples=200
+        )
+        held += found.low <= off <= found.high
+    assert held >= 92

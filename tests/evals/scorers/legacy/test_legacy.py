@@ -10,6 +10,7 @@ from medgym.cases import AnswerType, Case
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.evals.scorers.legacy.answered import Answered
+from medgym.evals.scorers.legacy.deeptumorvqa import deeptumorvqa, letter, yes_or_no
 from medgym.evals.scorers.legacy.llava_med import closed_score, llava_med, precision, recall
 from medgym.evals.scorers.legacy.medevalkit import extracted, is_closed, medevalkit, nearest, score
 from medgym.evals.scorers.legacy.rules import RULES, legacy_rule
@@ -50,6 +51,41 @@ def answered(
 def test_closed_answers(gold: str, reply: str, llava: float, kit: float) -> None:
     assert closed_score(answered(gold, reply)) == llava
     assert score(answered(gold, reply, source="slake")) == kit
+
+
+@pytest.mark.parametrize(
+    ("gold", "reply", "theirs"),
+    [
+        ("45 HU", "45", 1),
+        ("45 HU", "45.0 HU", 1),
+        ("45 HU", "In 2 phases, 45 HU", 2 / 45),  # the first number, whatever it counts
+        ("5 cm", "5 mm", 1),  # units do not count
+        ("5 cm", "50 mm", 0),
+        ("5 cm", "4 to 6 cm", 0.8),  # a range is its first end
+        ("5 cm", "between 5 and 500 cm", 1),  # so a list of numbers is its first one
+        ("-60 HU", "−60 HU", 0),  # a minus sign in print is none
+        ("5 cm", "<think>9</think>5", 1),
+        ("5 cm", "five", 0),
+        ("0", "0", 1),
+        ("0", "1", 0),
+    ],
+)
+def test_deeptumorvqas_numbers(gold: str, reply: str, theirs: float) -> None:
+    found = deeptumorvqa([answered(gold, reply, "number")])
+    assert found["numbers: MRA"] == found["accuracy"] == pytest.approx(theirs)
+    assert found["numbers: within 20 %"] == (1 if theirs >= 0.8 else 0)
+
+
+def test_deeptumorvqa_reads_letters_and_words_where_there_are_none() -> None:
+    said = ("Appears normal", "Both", "Cannot determine", "Definitely B", "the answer is (B)", "?")
+    assert [letter(text) for text in said] == ["A", "B", "C", "D", "B", ""]
+    closed = ("normal", "Nothing seen", "there is no mass, yes", "eyes", "Yes.")
+    assert [yes_or_no(text) for text in closed] == ["no", "no", "yes", "", "yes"]
+    choice = answered("mass", "Appears normal", "choice", options=("mass", "cyst"))
+    assert deeptumorvqa([choice]) == {"accuracy": 1.0}
+    assert not grade(choice.case, choice.text).right
+    closed_case = answered("no", "normal", "closed")
+    assert deeptumorvqa([closed_case, answered("Liver.", "liver!", "open")]) == {"accuracy": 1.0}
 
 
 def test_llava_meds_open_score_is_recall_and_its_exact_match_is_precision() -> None:
@@ -161,4 +197,7 @@ def test_score_prints_them_beside_ours(tmp_path: Path, capsys: pytest.CaptureFix
     assert found["accuracy"]["value"] == 1
     assert found["legacy:llava-med"]["rule"].startswith("LLaVA-Med 1.0")
     assert main(["score", run, "--scorer", "medevalkit"]) == 2
-    assert "fix: write legacy:llava-med or legacy:medevalkit" in capsys.readouterr().err
+    assert (
+        "fix: write legacy:llava-med, legacy:deeptumorvqa or legacy:medevalkit"
+        in capsys.readouterr().err
+    )

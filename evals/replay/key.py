@@ -1,0 +1,101 @@
+"""What a cached reply is found by: everything that the reply depends on."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import medgym
+from medgym.messages import CallResult, ImagePart, Message, TextPart
+from medgym.policy import Policy, Sampling
+from medgym.registry import entry_point, names
+from medgym.spec import split_spec
+from medgym.tool import Tool
+
+from .reply import encoded
+
+
+def identity_of(policy: Policy, tools: Mapping[str, str]) -> str:
+    """Who answers: the policy, what its spec refers to, the tools' versions, and medgym's own.
+
+    A model or an adapter in a folder is known by the names, sizes and dates of its files. What a
+    server serves under a name is not known.
+    """
+    _, rest, adapter = split_spec(policy.spec) if ":" in policy.spec else ("", "", None)
+    named = (rest.partition("?")[0], adapter or "")
+    return _json(
+        {
+            "medgym": medgym.__version__,
+            "tools": tools,
+            "class": f"{type(policy).__module__}:{type(policy).__qualname__}",
+            "policy": policy.spec,
+            "version": policy.version,
+            "kind": policy.kind,
+            "described": policy.describe(),
+            "files": [_files(Path(path)) for path in named if path],
+        }
+    )
+
+
+def tool_versions(tools: Iterable[Tool]) -> dict[str, str]:
+    """The package that each tool comes from, with its version, by the tool's name."""
+    found, registered = {}, names("tools")
+    for tool in tools:
+        owner = entry_point("tools", tool.name).dist if tool.name in registered else None
+        found[tool.name] = "" if owner is None else f"{owner.name} {owner.version}"
+    return found
+
+
+def key_of(
+    identity: str, case_hash: str, conversation: Sequence[Message], sampling: Sampling
+) -> str:
+    """The key of a reply.
+
+    Args:
+        identity: of `identity_of`. case_hash: of the case, where that is known.
+        conversation: what the policy reads; its images count by their pixels.
+        sampling: with the seed of this one reply.
+    """
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass"))
+    digest.update(_json([case_hash, vars(sampling)]).encode())
+    for message in conversation:
+        told = _json(
+            [
+                message.role,
+                [_part(part) for part in message.content],
+                None if message.offer is None else vars(message.offer),
+                [_result(result) for result in message.results],
+            ]
+        )
+        digest.update(told.encode("utf-8", "surrogatepass"))
+        if message.reply is not None:  # its tokens, and what else the policy keeps of it
+            digest.update(encoded(message.reply))
+    return digest.hexdigest()
+
+
+def _part(part: TextPart | ImagePart) -> list[Any]:
+    if isinstance(part, TextPart):
+        return ["text", part.text]
+    return ["image", part.view, *part.size, part.sha256]
+
+
+def _result(result: CallResult) -> list[Any]:
+    return [result.text, *map(_part, result.images)]
+
+
+def _files(path: Path) -> list[list[Any]]:
+    """The files at a path, or in the folder there; none where there is no such path."""
+    try:
+        if path.is_file():
+            files = [path]
+        else:
+            files = sorted(each for each in path.rglob("*") if each.is_file())
+        about = [(file, file.stat()) for file in files]
+    except (OSError, ValueError):  # what follows the colon of a spec need not be a path
+        return []
+    return [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in about]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str) + "\n"

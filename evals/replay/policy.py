@@ -1,0 +1,136 @@
+"""A policy whose replies are kept: what was asked before is answered without asking it again."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from medgym.cases import Case, case_hash
+from medgym.consultation.team import Play, Team
+from medgym.contracts import checked_reply
+from medgym.episode import Rules
+from medgym.messages import Message, Reply
+from medgym.policy import Policy, Sampling, WrappedPolicy
+from medgym.tool import Tool
+from medgym.trajectory import Trajectory
+
+from .key import identity_of, key_of, tool_versions
+from .store import CacheCounts, ReplyStore
+
+
+class ReplyCache:
+    """A cache of replies, for the policies of one evaluation.
+
+    Args:
+        folder: where the replies are kept. tools: those that policies may use.
+    """
+
+    def __init__(self, folder: Path, tools: Iterable[Tool]) -> None:
+        self.store = ReplyStore(folder)
+        self._tools: Mapping[str, str] = tool_versions(tools)
+        self._identities: dict[tuple[str, str], str] = {}
+
+    def around(self, policy: Policy) -> Policy:
+        """The same policy, or the same team, whose replies are kept."""
+        return CachedTeam(policy, self) if isinstance(policy, Team) else CachedPolicy(policy, self)
+
+    def identity(self, policy: Policy) -> str:
+        """What names a policy in the keys."""
+        key = policy.spec, policy.version
+        if key not in self._identities:
+            self._identities[key] = identity_of(policy, self._tools)
+        return self._identities[key]
+
+    def counts(self) -> CacheCounts:
+        """How many replies were found, and how many were asked for."""
+        return self.store.counts()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.store.close()
+
+
+@contextmanager
+def opened_cache(folder: Path | None, tools: Iterable[Tool]) -> Iterator[ReplyCache | None]:
+    """The cache in a folder; None where no folder is named.
+
+    Raises:
+        UserError: the folder cannot be used.
+    """
+    if folder is None:
+        yield None
+        return
+    with closing(ReplyCache(folder, tools)) as cache:
+        yield cache
+
+
+class CachedPolicy(WrappedPolicy):
+    """A policy around another one, whose replies it keeps. A failure is never kept."""
+
+    needs_gold = True  # the case is part of the key, whether the policy sees it or not
+
+    def __init__(self, policy: Policy, cache: ReplyCache) -> None:
+        super().__init__(policy)
+        self._cache = cache
+        self._case = ""
+
+    def for_case(self, case: Case) -> Policy:
+        """The player of one case, whose hash is then part of the keys."""
+        inner = self.policy.for_case(case) if self.policy.needs_gold else self.policy
+        player = CachedPolicy(inner, self._cache)
+        player._case = case_hash(case)
+        return player
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        """The reply that was kept, else the one that the policy gives now."""
+        key, found = await asyncio.to_thread(self._look_up, conversation, sampling)
+        if found is not None:
+            return found
+        reply = checked_reply(await self.policy.act(conversation, sampling))
+        await asyncio.to_thread(self._cache.store.put, key, reply)
+        return reply
+
+    def _look_up(
+        self, conversation: Sequence[Message], sampling: Sampling
+    ) -> tuple[str, Reply | None]:
+        identity = self._cache.identity(self.policy)
+        key = key_of(identity, self._case, conversation, sampling)
+        return key, self._cache.store.get(key)
+
+
+class CachedTeam(Team, WrappedPolicy):
+    """A team, whose roles' replies are kept."""
+
+    def __init__(self, team: Team, cache: ReplyCache) -> None:
+        super().__init__(team)
+        self._cache = cache
+
+    async def consult(
+        self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int
+    ) -> Trajectory:
+        """Play the team's consultation, each part of it by a policy whose replies are kept."""
+        team = self.policy
+        assert isinstance(team, Team), "only a team is wrapped by this"
+        return await team.consult(case, rules, _Play(play, self._cache), sampling, seed)
+
+
+class _Play:
+    """Plays the parts of a consultation by policies whose replies are kept."""
+
+    def __init__(self, play: Play, cache: ReplyCache) -> None:
+        self._play = play
+        self._cache = cache
+
+    async def __call__(
+        self,
+        case: Case,
+        policy: Policy,
+        rules: Rules,
+        *,
+        role: str,
+        sampling: Sampling | None,
+        threads: Executor | None = None,
+    ) -> Trajectory:
+        cached = self._cache.around(policy)
+        return await self._play(case, cached, rules, role=role, sampling=sampling, threads=threads)

@@ -1,0 +1,57 @@
+"""Figures as cells of a table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from medgym.commands.printing import percent
+
+Figure = Mapping[str, Any]
+"""A share with its interval, as JSON holds it."""
+
+
+def bounds(rate: Figure) -> str:
+    """The ends of an interval in percent; a dash where there is none."""
+    low, high = rate.get("low"), rate.get("high")
+    return "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def share(rate: Figure | None) -> str:
+    """A share with its interval: `72.5 % (64.0 to 79.6)`."""
+    return "-" if rate is None else f"{percent(rate['value'])} ({bounds(rate)})"
+
+
+def number(value: float) -> str:
+    """A number as short as it can be read."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def is_rate(value: Any) -> bool:
+    """Whether it is a share of cases with its interval."""
+    return isinstance(value, Mapping) and {"value", "low", "high", "n"} <= value.keys()
+
+
+def cell(value: Any) -> str:
+    """Any figure as a cell."""
+    if value is None:
+        return "-"
+    if is_rate(value):
+        return _with_interval(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return number(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {cell(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(cell, value))
+    return str(value)
+
+
+def _with_interval(rate: Figure) -> str:
+    ends = [rate["value"], rate["low"], rate["high"]]
+    unit = rate.get("unit")
+    if not unit and all(isinstance(end, int | float) and -1 <= end <= 1 for end in ends):
+        return f"{share(rate)} of {rate['n']:,}"
+    known = ends[1] is not None and ends[2] is not None
+    of = f" {unit}" if unit else ""
+    return cell(ends[0]) + of + (f" ({cell(ends[1])} to {cell(ends[2])})" if known else "")

@@ -1,0 +1,1 @@
+"""Regions: how an answer names them, when it is right, and how far off its outline is."""
