@@ -11,11 +11,11 @@ from sacrebleu.metrics import BLEU
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.evals.answer_tables import missing_lines
-from medgym.evals.outcomes import labelled_reports
+from medgym.evals.outcomes.answers import labelled_reports
+from medgym.evals.outcomes.answers.labelled_reports import LabelledReports
+from medgym.evals.outcomes.answers.report_answers import report_figures
 from medgym.evals.outcomes.figures import further, summary
-from medgym.evals.outcomes.labelled_reports import LabelledReports
 from medgym.evals.outcomes.outcome import CaseOutcome, outcome_of
-from medgym.evals.outcomes.report_answers import report_figures
 from medgym.evals.outcomes.table import read_outcomes, write_outcomes
 from medgym.evals.scorers.report import by_words
 from medgym.evals.statistics.intervals import Interval
