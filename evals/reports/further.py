@@ -40,11 +40,11 @@ def measurements(runs: Sequence[ReportedRun]) -> Iterator[Section]:
 def _holding(runs: Sequence[ReportedRun], key: str) -> Iterator[tuple[str, Any]]:
     """What the results hold under a key: of the run, of a benchmark, of a judgement."""
     for run in runs:
+        if run.results.get(key):
+            yield run.name, run.results[key]
         for benchmark, part in run.parts():
-            if part.get(key):
+            if benchmark and part.get(key):
                 yield _label(run.name, benchmark), part[key]
-            elif benchmark and run.results.get(key):
-                yield run.name, run.results[key]
         for benchmark, policy, way, judgement in run.judgements():
             if judgement.get(key):
                 yield _label(run.name, benchmark, policy, way), judgement[key]

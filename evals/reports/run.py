@@ -1,7 +1,7 @@
 """A run as its page sees it: what was asked, its figures, and the outcome of each episode."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 
 from ..outcomes.outcome import CaseOutcome
+from ..outcomes.packed import PackedRows
 from ..outcomes.stored import outcomes_of, run_and_policy
 
 
@@ -25,7 +26,9 @@ class ReportedRun:
         name: what it is called on the page. folder: where it lies.
         policy: of a training the judged policy whose episodes are shown; else empty.
         asked, manifest, results: of the run; `results` is empty where it has none.
-        outcomes: of its episodes. without: why there are none.
+        outcomes: of its episodes, each case by one way of playing: what has changed cases, or plays
+            the same ones again without tools, is in the figures only. without: what is left out
+            for that, or why there are none.
     """
 
     name: str
@@ -51,7 +54,7 @@ class ReportedRun:
         results = read_results(folder.path) if (folder.path / RESULTS).exists() else {}
         without = ""
         try:
-            outcomes = outcomes or outcomes_of(named)
+            outcomes, without = _once(outcomes or outcomes_of(named), results.get("benchmarks", {}))
         except UserError as error:
             if not results:
                 raise
@@ -90,6 +93,34 @@ class ReportedRun:
         else:
             path = path / "trajectories"
         return path.relative_to(self.folder.path).as_posix(), TrajectoryStore(path)
+
+
+def _once(
+    outcomes: Collection[CaseOutcome], order: Iterable[str]
+) -> tuple[Collection[CaseOutcome], str]:
+    """The outcomes without those of benchmarks that change cases (`ID~VARIANT`) or play those of
+    an earlier one again, and how many benchmarks these are.
+
+    Args:
+        order: the benchmarks in the order in which they were asked for.
+    """
+    cases: dict[str, set[str]] = {name: set() for name in order}
+    for each in outcomes:
+        cases.setdefault(each.benchmark, set()).add(each.case)
+    kept: set[str] = set()
+    seen: set[str] = set()
+    for name, its in cases.items():
+        if its and seen.isdisjoint(its) and not any("~" in case for case in its):
+            kept.add(name)
+            seen |= its
+    left = sum(bool(its) for its in cases.values()) - len(kept)
+    if not kept or not left:
+        return outcomes, ""
+    said = (
+        f"{left} of its benchmarks change cases or play the same ones again: below the headline "
+        "and outside of their own tables they are left out"
+    )
+    return PackedRows(each for each in outcomes if each.benchmark in kept), said
 
 
 @dataclass(frozen=True)

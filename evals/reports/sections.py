@@ -53,7 +53,7 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
         "run", "benchmark", "policy", "replies", "episodes", "right", "95 % interval",
         "read leniently", "mean reward", "answered", "looked", "hit a region",
     )  # fmt: skip
-    table = Table(headings, rows).narrowed()
+    table = Table(headings, rows, "Accuracy").narrowed()
     said = [
         "Right is by the strict reading, the one of rewards: an answer that is not in medgym's "
         "form is not right. The lenient reading takes an answer in any form. Intervals are 95 %, "
@@ -64,12 +64,12 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
             for run in runs
             if run.policy
         ),
-        *(f"{run.name}: no episodes are shown. {run.without}" for run in runs if run.without),
+        *(f"{run.name}: {run.without}" for run in runs if run.without),
     ]
     drawn = _merged(drawn)
     return Section(
         "headline", "Headline", said, [table],
-        [charts.shares("Accuracy with its 95 % interval.", drawn)],
+        [charts.shares("Accuracy with its 95 % interval.", drawn[: 2 * CHARTED])],
     )  # fmt: skip
 
 
@@ -100,9 +100,15 @@ def verdicts(runs: Sequence[ReportedRun]) -> Section:
         "Unreadable: the case itself cannot be read. Failed: the machinery failed. The last two "
         "are no wrong answers and are left out of all shares."
     )
-    chart = charts.stacked("Episodes by verdict, by the strict and the lenient reading.", drawn)
+    chart = charts.stacked(
+        "Episodes by verdict, by the strict and the lenient reading.", drawn[: 2 * CHARTED]
+    )
     return Section(
-        "verdicts", "Verdicts", [said], [Table(("run", "reading", *VERDICTS), rows)], [chart]
+        "verdicts",
+        "Verdicts",
+        [said],
+        [Table(("run", "reading", *VERDICTS), rows, "Episodes")],
+        [chart],
     )
 
 

@@ -29,11 +29,11 @@ ASKED = ["eval", "phantom,question=kind:test[:12]", "--policy"]
 
 def test_the_table_names_the_interval_and_each_answer(capsys: Capture) -> None:
     assert main([*ASKED, "scripted:oracle"]) == 0
-    out = capsys.readouterr().out
-    assert "accuracy           100.0 % (95 % interval 75.8 to 100.0)" in out
-    assert "mean reward        1.100 (outcome)" in out
-    assert "hit a gold region  100.0 %" in out
-    assert "  granular " in out
+    out = re.sub(" +", " ", capsys.readouterr().out)
+    assert "accuracy 100.0 % (95 % interval 75.8 to 100.0)" in out
+    assert "mean reward 1.100 (outcome)" in out
+    assert "hit a gold region 100.0 %" in out
+    assert " granular " in out
 
 
 @pytest.mark.usefixtures("no_progress")
@@ -58,9 +58,7 @@ def test_a_page_that_cannot_be_written_stops_nothing(
 ) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)
     assert main([*ASKED, "scripted:prior", "--out", str(tmp_path / "a")]) == 0
-    assert "no page: plotly is not installed; fix: pip install 'medgym[report]'" in (
-        capsys.readouterr().out
-    )
+    assert "no page: plotly is not installed; fix: pip install" in (capsys.readouterr().out)
     assert read_results(tmp_path / "a")["command"] == "eval"
 
 

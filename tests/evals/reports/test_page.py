@@ -19,10 +19,13 @@ from medgym.cases import Case, write_cases
 from medgym.cli import main
 from medgym.episode import Rules
 from medgym.evals.outcomes.outcome import CaseOutcome
+from medgym.evals.outcomes.stored import outcomes_of
+from medgym.evals.outcomes.table import write_outcomes
 from medgym.evals.reports import failures
-from medgym.evals.reports.further import tables_of
+from medgym.evals.reports.further import measurements, tables_of
 from medgym.evals.reports.made import command
 from medgym.evals.reports.page import write_report
+from medgym.evals.reports.run import ReportedRun
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
@@ -157,6 +160,25 @@ def test_texts_of_cases_and_policies_cannot_act(tmp_path: Path) -> None:
     assert len(text) < 5_500_000
 
 
+def test_changed_cases_and_the_same_ones_again_are_not_pooled(tmp_path: Path) -> None:
+    run = hostile(tmp_path)
+    played = outcomes_of(str(run.path))
+    arms = {"on": played, "off": played, "blur-1": [
+        replace(each, case=f"{each.case}~blur-1") for each in played
+    ]}  # fmt: skip
+    write_outcomes(
+        run.path, [replace(o, benchmark=name) for name, each in arms.items() for o in each]
+    )
+    results = {"format": 1, "benchmarks": {name: {} for name in arms}, "robustness": {"drop": 0.5}}
+    run.write_json("results.json", results)
+    opened = ReportedRun.open(str(run.path))
+    (robustness,) = next(measurements([opened])).tables
+    assert list(robustness.rows) == [("drop", "0.5")]
+    assert list(opened.benchmarks) == ["on"]
+    assert len(opened.outcomes) == len(played)
+    assert "2 of its benchmarks change cases" in opened.without
+
+
 def test_a_run_without_results_or_pictures_has_a_page_nevertheless(tmp_path: Path) -> None:
     run = hostile(tmp_path)
     shutil.rmtree(run.path / "images")
@@ -224,14 +246,14 @@ def test_a_browser_draws_the_charts_and_a_phone_needs_no_scrolling(
     """In frames of 1200 and 390 px. What the browser says of itself is in the frames' titles."""
     assert BROWSER is not None
     page = write_report([str(runs / "prior")])
-    told = """<p id="told"></p><script>setTimeout(() => {
+    told = """<p id="told"></p><script>addEventListener("load", () => setTimeout(() => {
       document.getElementById("told").textContent = JSON.stringify(
         [...document.querySelectorAll("iframe")].map((frame) => {
           const root = frame.contentDocument;
           return { title: root.title, drawn: root.querySelectorAll(".chart svg.main-svg").length,
             charts: root.querySelectorAll(".chart").length,
             wide: root.documentElement.scrollWidth };
-        })); }, 6000);</script>"""
+        })); }, 1000));</script>"""
     frames = "".join(
         f'<iframe src="{page.as_uri()}" width={w} height=900></iframe>' for w in (1200, 390)
     )
