@@ -12,6 +12,7 @@ from medgym.errors import UserError
 from medgym.messages import Usage
 from medgym.policy import Policy
 from medgym.spec import split_spec
+from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
 PER = 1_000_000
@@ -20,19 +21,31 @@ PER = 1_000_000
 
 @dataclass(frozen=True)
 class Price:
-    """What a million tokens cost, in whatever currency."""
+    """What a million tokens cost, in whatever currency.
+
+    Attributes:
+        input: that are read. output: that are written.
+        cached: that are read and that the server had read before; by default as `input`.
+    """
 
     input: float
     output: float
+    cached: float | None = None
 
     def of(self, usage: Usage) -> float:
         """The cost of some tokens."""
         cost = usage.prompt_tokens * self.input + usage.completion_tokens * self.output
+        if self.cached is not None:
+            cost += (usage.cached_tokens or 0) * (self.cached - self.input)
         return cost / PER
+
+    def as_dict(self) -> dict[str, float]:
+        """The price as a file of prices has it."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def read_prices(path: Path) -> dict[str, Price]:
-    """The price of each model: tables of `input` and `output`.
+    """The price of each model: tables of `input`, `output`, and perhaps `cached`.
 
     Raises:
         UserError: the file cannot be read, or holds something else.
@@ -47,12 +60,12 @@ def read_prices(path: Path) -> dict[str, Price]:
         is_price = all(
             type(value) in (int, float) and 0 <= value < math.inf for value in values
         ) and isinstance(table, dict)
-        if not is_price or table.keys() != {"input", "output"}:
+        if not is_price or table.keys() - {"cached"} != {"input", "output"}:
             raise UserError(
                 f"{path} has no price for {model!r}; fix: write a table "
                 f'["{model}"] with input = and output =, per million tokens'
             )
-        prices[model] = Price(float(table["input"]), float(table["output"]))
+        prices[model] = Price(**{name: float(value) for name, value in table.items()})
     if not prices:
         raise UserError(
             f'{path} has no prices; fix: write a table ["MODEL"] with input = and output =, per '
@@ -90,17 +103,39 @@ def usage_of(trajectory: Trajectory) -> Usage | None:
     They are those that the server counted, else those that the trajectory holds. Each request reads
     the conversation again.
     """
-    if trajectory.prompt_tokens is not None and trajectory.completion_tokens is not None:
-        return Usage(trajectory.prompt_tokens, trajectory.completion_tokens)
+    prompt, completion = trajectory.prompt_tokens, trajectory.completion_tokens
+    if prompt is not None and completion is not None:
+        return Usage(prompt, completion, trajectory.cached_tokens)
     if trajectory.kind == "text" or not trajectory.nodes:
         return None
-    held = prompt = completion = 0
+    held = read = written = 0
     for node in trajectory.nodes:
         if node.role == "assistant":
-            prompt += held
-            completion += len(node.token_ids)
+            read += held
+            written += len(node.token_ids)
         held += len(node.token_ids)
-    return Usage(prompt, completion)
+    return Usage(read, written)
+
+
+def whole_usage(trajectory: Trajectory) -> Usage | None:
+    """The tokens of all requests of an episode, of a consultation of all its parts; None where they
+    are not known of each."""
+    parts = [usage_of(part) for _, part in trajectory.parts()]
+    known = [usage for usage in parts if usage is not None]
+    if len(known) < len(parts):
+        return None
+    cached = [usage.cached_tokens for usage in known if usage.cached_tokens is not None]
+    return Usage(
+        sum(usage.prompt_tokens for usage in known),
+        sum(usage.completion_tokens for usage in known),
+        sum(cached) if len(cached) == len(known) else None,
+    )
+
+
+def prices_of(folder: RunFolder) -> dict[str, Price]:
+    """The prices that a run was charged by, as it has kept them; none where it has none."""
+    kept = folder.manifest.get("prices", {})
+    return {model: Price(**price) for model, price in kept.items()}
 
 
 @dataclass
@@ -110,6 +145,8 @@ class Spending:
     Attributes:
         prices: of models; empty where no cost is wanted.
         prompt_tokens, completion_tokens: of all requests whose tokens are known.
+        cached_tokens: those of `prompt_tokens` that servers had read before, as far as they say;
+            None where none does.
         episodes, counted: all parts that policies played, and those whose tokens are known.
         cost: of those that have a price. unpriced: policies without one.
         by_server: whether a server counted them.
@@ -123,6 +160,7 @@ class Spending:
     cost: float = 0.0
     unpriced: set[str] = field(default_factory=set)
     by_server: bool = False
+    cached_tokens: int | None = None
 
     @classmethod
     def of(cls, trajectories: Iterable[Trajectory], prices: Mapping[str, Price]) -> "Spending":
@@ -143,6 +181,8 @@ class Spending:
             self.by_server = self.by_server or part.prompt_tokens is not None
             self.prompt_tokens += usage.prompt_tokens
             self.completion_tokens += usage.completion_tokens
+            if usage.cached_tokens is not None:
+                self.cached_tokens = (self.cached_tokens or 0) + usage.cached_tokens
             if self.prices:
                 price = price_of(part.policy, self.prices)
                 if price is None:
@@ -175,6 +215,8 @@ class Spending:
             ("tokens read", f"{self.prompt_tokens:,}{of}"),
             ("tokens written", f"{self.completion_tokens:,}{of}"),
         ]
+        if self.cached_tokens is not None:
+            rows.insert(1, ("  of these cached", f"{self.cached_tokens:,}"))
         if self.unpriced:
             rows.append(("cost", f"not known: no price for {', '.join(sorted(self.unpriced))}"))
         elif self.prices:
@@ -190,6 +232,8 @@ class Spending:
             "completion_tokens": self.completion_tokens,
             "episodes": self.counted,
         }
+        if self.cached_tokens is not None:
+            found["cached_tokens"] = self.cached_tokens
         if self.prices:
             found["cost"] = self.known_cost
         return {"usage": found}

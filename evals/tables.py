@@ -7,6 +7,7 @@ from medgym.judge import Judgement
 from medgym.metrics.rate import Amount, Rate
 from medgym.unreadable import unreadable_rows
 
+from .looking.figures import NAMES as LOOKING
 from .outcomes.figures import LENIENT
 from .outcomes.open_answers import EXACT, F1, RECALL
 
@@ -32,7 +33,7 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         *(
             (name, figure(value))
             for name, value in judgement.metrics.items()
-            if name != LENIENT or value != accuracy
+            if name not in LOOKING and (name != LENIENT or value != accuracy)
         ),
         *((f"  {answer}", f"{interval(r)} of {r.n}") for answer, r in judgement.by_answer.items()),
     ]

@@ -70,10 +70,13 @@ class Usage:
     Attributes:
         prompt_tokens: the whole conversation so far, images included.
         completion_tokens: the reply, its thought included.
+        cached_tokens: those of `prompt_tokens` that the server had read before, and may charge less
+            for; None where it does not say.
     """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True)

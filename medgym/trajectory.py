@@ -160,6 +160,8 @@ class Trajectory:
         prompt_tokens, completion_tokens: tokens of all its requests, as a server counts them; None
             where it does not say. Each request reads the conversation again. `content` does not
             count them.
+        cached_tokens: those of `prompt_tokens` that the server had read before; None where it does
+            not say. `content` does not count them.
         fork: where it was branched off from another episode; None for one that was played whole.
     """
 
@@ -191,6 +193,7 @@ class Trajectory:
     case_hash: str = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
     fork: Fork | None = None
 
     def branch(self, leaf: int = -1) -> tuple[Node, ...]:

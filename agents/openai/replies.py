@@ -117,7 +117,10 @@ def usage_of(answer: Any) -> Usage | None:
         return None
     if min(prompt, completion) < 0 or max(prompt, completion) >= 2**40:
         return None
-    return Usage(prompt, completion)
+    details = said.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    is_known = type(cached) is int and 0 <= cached <= prompt
+    return Usage(prompt, completion, cached if is_known else None)
 
 
 def token_ids(value: Any, what: str) -> tuple[int, ...]:

@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 import verifiers.v1 as vf
-from peak import peak  # type: ignore[import-not-found]
+from peak import peak
 from verifiers.v1.cli.eval.runner import run_eval
 from verifiers.v1.configs.cli.eval import EvalConfig
 
-__all__ = ["Asking", "Questions"]
+__all__ = ["VerifiersHarness", "VerifiersTaskset"]
 
 _ANSWER = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL)
 _clients: dict[str, httpx.AsyncClient] = {}
@@ -56,20 +56,20 @@ def main() -> None:
     Path(file).write_text(json.dumps(measured), "utf-8")
 
 
-class QuestionsConfig(vf.TasksetConfig):  # type: ignore[misc]
+class VerifiersConfig(vf.TasksetConfig):  # type: ignore[misc]
     """Where the questions are."""
 
     chat: str = ""
 
 
-class QuestionData(vf.TaskData):  # type: ignore[misc]
+class VerifiersData(vf.TaskData):  # type: ignore[misc]
     """A question, with the letter that is right."""
 
     letter: str
     options: list[str]
 
 
-class Question(vf.Task[QuestionData]):  # type: ignore[misc]
+class VerifiersTask(vf.Task[VerifiersData]):  # type: ignore[misc]
     """Scores the answer in its tag."""
 
     @vf.reward  # type: ignore[untyped-decorator]
@@ -80,10 +80,10 @@ class Question(vf.Task[QuestionData]):  # type: ignore[misc]
         return float(len(said) == 1 and said[0] in (self.data.letter, option))
 
 
-class Questions(vf.Taskset[Question, QuestionsConfig]):  # type: ignore[misc]
+class VerifiersTaskset(vf.Taskset[VerifiersTask, VerifiersConfig]):  # type: ignore[misc]
     """All questions of a file."""
 
-    def load(self) -> Iterator[Question]:
+    def load(self) -> Iterator[VerifiersTask]:
         """One after the other."""
         import base64
 
@@ -95,8 +95,8 @@ class Questions(vf.Taskset[Question, QuestionsConfig]):  # type: ignore[misc]
                 {"type": "image_url", "image_url": image},
                 {"type": "text", "text": asked["text"]},
             ]
-            yield Question(
-                QuestionData(
+            yield VerifiersTask(
+                VerifiersData(
                     name=asked["id"],
                     system_prompt=asked["system"],
                     prompt=[vf.UserMessage(content=content)],
@@ -106,7 +106,7 @@ class Questions(vf.Taskset[Question, QuestionsConfig]):  # type: ignore[misc]
             )
 
 
-class Asking(vf.Harness[vf.HarnessConfig]):  # type: ignore[misc]
+class VerifiersHarness(vf.Harness[vf.HarnessConfig]):  # type: ignore[misc]
     """Sends the question once."""
 
     APPENDS_SYSTEM_PROMPT = True

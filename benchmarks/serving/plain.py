@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from peak import peak  # type: ignore[import-not-found]
+from peak import peak
 
 _IMAGE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
 

@@ -18,8 +18,9 @@ from medgym.episode import Rules
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message
 
-SIDE = 224
-"""Pixels of a side."""
+SIDE = 64
+"""Pixels of a side. To encode an image takes longer the larger it is, and no server is needed to
+measure that."""
 
 OPTIONS = ("striated", "granular", "banded", "oblique")
 

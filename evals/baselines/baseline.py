@@ -7,6 +7,7 @@ constant text: one text for all cases: the best of the most frequent answers and
 No policy is asked. Cases are streamed twice and not kept.
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -16,7 +17,7 @@ import numpy as np
 
 from medgym.cases import Case, normalised
 from medgym.metrics.rate import CONFIDENCE, Rate
-from medgym.scorer import grade
+from medgym.scorer import grade, scorer_name
 
 from ..scorers.words import best_overlap
 from ..statistics.groups import Groups
@@ -32,6 +33,9 @@ PARAGRAPH = (
 
 CANDIDATES = 4
 """Of the most frequent golds, texts and letters, how many are tried as a constant text."""
+
+KNOWN = 10_000
+"""Verdicts that are kept while baselines are computed."""
 
 CONSTANT, PRIOR, CHANCE = "constant text", "prior", "chance"
 
@@ -77,19 +81,19 @@ def baselines(cases: Sequence[Case]) -> list[Baseline]:
         prior.add(case)
     texts = [*prior.most_frequent(CANDIDATES), PARAGRAPH]
     answers = prior.answers()
-    constant = [_Scores() for _ in texts]
-    learned, chance, recall, f1 = (_Scores() for _ in range(4))
-    for case, tied in zip(cases, answers, strict=True):
-        unit = case.source, case.group or case.id
+    right = _Rights()
+    constant = [_Scores(prior.groups) for _ in texts]
+    learned, chance, recall, f1 = (_Scores(prior.groups) for _ in range(4))
+    for place, (case, tied) in enumerate(zip(cases, answers, strict=True)):
         for text, scores in zip(texts, constant, strict=True):
-            scores.add(unit, grade(case, text).right)
-        learned.add(unit, _mean(grade(case, text).right for text in tied))
+            scores.add(place, right(case, text))
+        learned.add(place, _mean(right(case, text) for text in tied))
         if (share := _chance(case)) is not None:
-            chance.add(unit, share)
+            chance.add(place, share)
         if case.answer_type == "open" and not case.options:
             words = best_overlap(case, PARAGRAPH)
-            recall.add(unit, words.recall)
-            f1.add(unit, words.f1)
+            recall.add(place, words.recall)
+            f1.add(place, words.f1)
     best = max(range(len(texts)), key=lambda at: constant[at].total)
     found = [
         Baseline(
@@ -121,33 +125,59 @@ def _mean(values: Iterable[float]) -> float:
     return sum(given) / len(given) if given else 0.0
 
 
-class _Scores:
-    """Scores of cases, and what each case is not independent of."""
+class _Rights:
+    """Whether a text is right, asked once for all cases of the same golds and options."""
 
     def __init__(self) -> None:
-        self.values: list[float] = []
-        self._units: list[tuple[str, str]] = []
+        self._known: dict[tuple[object, ...], bool] = {}
+
+    def __call__(self, case: Case, text: str) -> bool:
+        if case.regions and not case.answer:
+            return grade(case, text).right
+        key = scorer_name(case), case.golds, case.options, text
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            found = self._known[key] = grade(case, text).right
+        return found
+
+
+class _Scores:
+    """Scores of cases.
+
+    Args:
+        groups: a hash of what each case is not independent of, by its place.
+    """
+
+    def __init__(self, groups: Sequence[int]) -> None:
+        self._groups = groups
+        self._places = array("q")
+        self.values = array("d")
 
     @property
     def total(self) -> float:
+        """The sum of all scores."""
         return sum(self.values)
 
-    def add(self, unit: tuple[str, str], score: float) -> None:
-        self._units.append(unit)
-        self.values.append(float(score))
+    def add(self, place: int, score: float) -> None:
+        """Take the score of the case at a place."""
+        self._places.append(place)
+        self.values.append(score)
 
     def rate(self) -> Rate:
         """The mean with its interval over groups: that of a share of right answers, and of scores
         between 0 and 1 the one that follows from the variance between groups."""
+        groups = [self._groups[place] for place in self._places]
         if {*self.values} <= {0.0, 1.0}:
-            return Rate.of([value == 1.0 for value in self.values], self._units)
-        groups = Groups.of([self.values], self._units)
-        n, mean = len(self.values), float(groups.means[0])
-        if groups.count == 1:  # nothing says how much groups differ
+            return Rate.of([value == 1.0 for value in self.values], groups)
+        found = Groups.of([self.values.tolist()], groups)
+        n, mean = len(self.values), float(found.means[0])
+        if found.count == 1:  # nothing says how much groups differ
             return Rate(mean, 0.0, 1.0, n)
         from scipy.special import stdtrit
 
-        off = groups.sums[:, 0] - mean * groups.sizes
-        variance = groups.count / (groups.count - 1) * float(np.sum(off**2)) / n**2
-        half = float(stdtrit(groups.count - 1, 0.5 + CONFIDENCE / 2)) * sqrt(variance)
+        off = found.sums[:, 0] - mean * found.sizes
+        variance = found.count / (found.count - 1) * float(np.sum(off**2)) / n**2
+        half = float(stdtrit(found.count - 1, 0.5 + CONFIDENCE / 2)) * sqrt(variance)
         return Rate(mean, max(0.0, mean - half), min(1.0, mean + half), n)

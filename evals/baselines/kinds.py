@@ -1,6 +1,6 @@
 """Of what kind a question is, and what its gold is called, for the prior."""
 
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from medgym.cases import LETTERS, Case, normalised
@@ -27,23 +27,35 @@ class Label(NamedTuple):
     text: str
 
 
-def labels(case: Case) -> Iterator[Label]:
+def labels(case: Case) -> tuple[Label, ...]:
     """The kinds of a case from the narrowest, as many as `LEVELS`; none without a gold text.
 
     Of a choice: its options, with the text as the gold; how many options it has, and that it is a
     choice, with the letter as the gold. Of others: the question, its first words, the answer type.
     """
-    gold = normalised(case.answer)
-    if not gold or len(gold) > LONGEST:
-        return
+    if not case.answer or len(case.answer) > LONGEST:
+        return ()
     if case.options:
-        count = len(case.options)
-        letter = LETTERS[[normalised(option) for option in case.options].index(gold)]
-        yield Label(seed_of("options", *sorted(map(normalised, case.options))), gold)
-        yield Label(seed_of("letter", count), letter)
-        yield Label(seed_of("letter"), letter)
-        return
-    question = normalised(case.question)
-    yield Label(seed_of("question", case.answer_type, question), gold)
-    yield Label(seed_of("words", case.answer_type, *question.split()[:WORDS]), gold)
-    yield Label(seed_of("type", case.answer_type), gold)
+        return _of_choice(case.options, case.answer)
+    return _of_question(case.answer_type, case.question, case.answer)
+
+
+@lru_cache(maxsize=4096)
+def _of_choice(options: tuple[str, ...], answer: str) -> tuple[Label, ...]:
+    texts, gold = [normalised(option) for option in options], normalised(answer)
+    letter = LETTERS[texts.index(gold)]
+    return (
+        Label(seed_of("options", *sorted(texts)), gold),
+        Label(seed_of("letter", len(options)), letter),
+        Label(seed_of("letter"), letter),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _of_question(answer_type: str, question: str, answer: str) -> tuple[Label, ...]:
+    words, gold = normalised(question), normalised(answer)
+    return (
+        Label(seed_of("question", answer_type, words), gold),
+        Label(seed_of("words", answer_type, *words.split()[:WORDS]), gold),
+        Label(seed_of("type", answer_type), gold),
+    )

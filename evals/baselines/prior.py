@@ -30,23 +30,26 @@ class FrequentAnswers:
     """Counts golds in a stream of cases; then says for each place what the prior answers.
 
     It keeps a few numbers of each case, and each different gold once.
+
+    Attributes:
+        groups: a hash of what each case is not independent of.
     """
 
     def __init__(self) -> None:
         self._kinds = [array("q") for _ in range(LEVELS)]
         self._golds = [array("q") for _ in range(LEVELS)]
-        self._groups = array("q")
+        self.groups = array("q")
         self._numbers: dict[str, int] = {}
 
     def add(self, case: Case) -> None:
         """Count a case."""
-        found = list(labels(case))
+        found = labels(case)
         for level in range(LEVELS):
             kind, text = found[level] if found else (0, "")
             number = self._numbers.setdefault(text, len(self._numbers)) if found else -1
             self._kinds[level].append(kind)
             self._golds[level].append(number)
-        self._groups.append(seed_of(case.source, case.group or case.id))
+        self.groups.append(seed_of(case.source, case.group or case.id))
 
     def most_frequent(self, count: int) -> list[str]:
         """The golds that are most frequent in all, texts and letters."""
@@ -65,8 +68,8 @@ class FrequentAnswers:
     def answers(self) -> list[tuple[str, ...]]:
         """What the prior answers to each case, in the order in which they were added. Several
         answers are tied. None where nothing is known of its kind."""
-        size = len(self._groups)
-        groups = np.asarray(self._groups, np.int64)
+        size = len(self.groups)
+        groups = np.asarray(self.groups, np.int64)
         texts = list(self._numbers)
         found: list[tuple[str, ...]] = [()] * size
         is_open = np.ones(size, np.bool_)

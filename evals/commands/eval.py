@@ -189,6 +189,8 @@ def evaluate(
             recipe = recipe_of(suite, asked, player, benchmarks, view_size)
             folder = RunFolder.create_or_resume(out, recipe, seeds={"run": seed})
             resumed_by("run the same command again")
+            if paid:
+                folder.note(prices={model: price.as_dict() for model, price in paid.items()})
         start = time.monotonic()
         evaluation = Evaluation(
             player if replies is None else replies.around(player), suite, seed, repeats, fail_above,
@@ -199,6 +201,8 @@ def evaluate(
         )  # fmt: skip
         found = judge_benchmarks(run, evaluation, benchmarks, folder, paid, beside.add)
         seconds = {"judge": round(time.monotonic() - start, 1)}
+        if paid:
+            asked["prices"] = {model: price.as_dict() for model, price in paid.items()}
         if replies is not None:
             asked["cache"] = replies.counts().as_dict()
         content = content_of(suite, asked, benchmarks, found, seconds)

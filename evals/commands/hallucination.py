@@ -58,7 +58,7 @@ def hallucination(
         typer.Argument(
             metavar="CASES|RUN",
             help="With --policy cases, as medgym eval takes them; else the folder of a run, which "
-            "is only read.",
+            "is not played again.",
         ),
     ],
     policy: Annotated[
@@ -151,7 +151,9 @@ def hallucination(
 def _run(named_run: str, out: Path | None) -> tuple[RunFolder, str]:
     """The stored run that is meant where no policy is named."""
     if out is not None:
-        raise UserError("a stored run is only read; fix: omit --out, or name cases and --policy")
+        raise UserError(
+            "of a stored run nothing is played; fix: omit --out, or name cases and --policy"
+        )
     try:
         return run_and_policy(named_run)
     except UserError as error:

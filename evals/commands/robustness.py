@@ -219,5 +219,6 @@ def robustness(
         return
     for each in reports:
         judgement = found[each.of.benchmark(Variant(CLEAN))].judgement
-        print(f"clean: {interval(judgement.accuracy)} of {judgement.accuracy.n} cases")
+        of = f"{each.of.name}, " if each.of.name else ""
+        print(f"{of}clean: {interval(judgement.accuracy)} of {judgement.accuracy.n} cases")
         print_report(each)

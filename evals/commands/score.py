@@ -24,10 +24,12 @@ from ..outcomes.answer_text import last_reply
 from ..outcomes.figures import summary
 from ..outcomes.labelled_reports import LabelledReports
 from ..outcomes.outcome import CaseOutcome, outcome_of
+from ..outcomes.packed import PackedRows
 from ..outcomes.stored import run_and_policy, stored_episodes
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
+from ..spending import Spending, prices_of
 from ..tables import figure, interval
 from ..viewer.tokens import Pieces
 from .eval_options import By
@@ -78,16 +80,19 @@ def score(
     labelled = None if labellers is None else LabelledReports(labellers)
     with judge_beside(judged_by, every=judge_all) as beside:
         folder, policy = run_and_policy(run)
-        outcomes: list[CaseOutcome] = []
+        outcomes, prices = PackedRows[CaseOutcome](), prices_of(folder)
+        spent: dict[str, Spending] = {}
         pieces = Pieces(folder.path)
         answers: dict[str, list[Answered]] = {}
         for benchmark, case, trajectory in stored_episodes(folder, policy):
-            outcomes.append(outcome_of(case, trajectory, benchmark, pieces))
-            beside.add(case, trajectory, outcomes[-1])
+            outcome = outcome_of(case, trajectory, benchmark, pieces)
+            outcomes.add(outcome)
+            spent.setdefault(benchmark, Spending(prices)).add(trajectory)
+            beside.add(case, trajectory, outcome)
             if labelled is not None:
-                labelled.add(case, trajectory, outcomes[-1])
-            if rule is not None and outcomes[-1].is_counted:
-                answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcomes[-1]))
+                labelled.add(case, trajectory, outcome)
+            if rule is not None and outcome.is_counted:
+                answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcome))
         written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
         judged = beside.figures(folder.path)
         if judged_by is not None and not judged:
@@ -97,10 +102,9 @@ def score(
             )
     logged = None if log_format is None else write_logs(folder, log_format, policy=policy)
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
-    figures = {
-        name: summary([each for each in outcomes if each.benchmark == name]) for name in names
-    }
-    kept = {name: breakdown([o for o in outcomes if o.benchmark == name]) for name in names}
+    parts = {name: PackedRows(o for o in outcomes if o.benchmark == name) for name in names}
+    figures = {name: summary(part) | spent[name].as_dict() for name, part in parts.items()}
+    kept = {name: breakdown(part) for name, part in parts.items()}
     if labelled is not None:
         for name, found in figures.items():
             found |= labelled.figures(name)
@@ -117,8 +121,10 @@ def score(
     for name, found in figures.items():
         if name:
             print(name)
+        found.pop("usage", None)
         legacy, by_judge = found.pop(str(scorer), {}), found.pop(JUDGED_BY, None)
-        print_table([(key, _shown(value)) for key, value in found.items()], WIDTH)
+        figures_shown = [(key, _shown(value)) for key, value in found.items()]
+        print_table([*figures_shown, *spent[name].rows()], WIDTH)
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
             print_table([(f"  {key}", _shown(value)) for key, value in legacy.items()], WIDTH)

@@ -114,7 +114,7 @@ def tune(
 
     The chosen prompt is for medgym eval --prompt, on test cases.
 
-    Example: medgym tune phantom:val[:200] --policy openai:URL#MODEL --out runs/tuned
+    Example: medgym tune phantom:validation[:200] --policy openai:URL#MODEL --out runs/tuned
     """
     require_optimiser(optimiser, examples, writer)
     validation = UsedCases.of("validation", cases)

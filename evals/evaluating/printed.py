@@ -12,6 +12,7 @@ from ..answer_tables import missing_lines
 from ..baselines.beside import print_baselines
 from ..breakdown.results import Breakdown
 from ..breakdown.tables import print_breakdown
+from ..looking.printed import SUITE, print_looking, suite_rows
 from ..replay.store import CacheCounts
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
 from ..tables import (
@@ -75,6 +76,8 @@ def _print_suite(suite: Suite, found: Mapping[str, JudgedBenchmark]) -> None:
     for headings, made_of in ANSWER_TABLES:
         if made := made_of(judgements):
             print_columns(headings, made, WIDTH)
+    if looked := suite_rows(judgements):
+        print_columns(SUITE, looked, WIDTH)
     if withheld := withheld_rows(judgements):
         print_columns(("left out", "why", "share"), withheld, WIDTH)
     if suite.published:
@@ -90,5 +93,7 @@ def _print_one(suite: Suite, judged: JudgedBenchmark) -> None:
     if judgement.roles:
         print()
         print_columns(("role", *ROLE), role_rows(judgement), WIDTH)
+    else:  # of a consultation, the role that decides need not be the one that looks
+        print_looking(judgement)
     if said := hint(judgement):
         print(said)

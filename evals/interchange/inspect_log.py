@@ -5,7 +5,7 @@ Its own classes write them, so that the schema is theirs. What inspect_ai has no
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,17 @@ from ..outcomes.outcome import CaseOutcome
 from ..spending import usage_of
 from .inspect_images import LogImages
 from .inspect_messages import chat_messages
-from .logged import Logged, LoggedEpisode, task_of
+from .logged import EpisodesByBenchmark, Logged, LoggedEpisode, task_of
 
 SCORERS = {"strict": False, "lenient": True}
 """The names of the two scores, and whether the reading is lenient."""
 
 
-def write_inspect_logs(
-    folder: RunFolder, judged: Mapping[str, Sequence[LoggedEpisode]], where: Path
-) -> Logged:
+def write_inspect_logs(folder: RunFolder, benchmarks: EpisodesByBenchmark, where: Path) -> Logged:
     """Write a log for each benchmark."""
     where.mkdir(parents=True, exist_ok=True)
     files, notes = [], []
-    for benchmark, found in judged.items():
+    for benchmark, found in benchmarks:
         images = LogImages(folder.images)
         task = task_of(folder, benchmark)
         path = where / f"{task}.eval"
@@ -59,21 +57,26 @@ def write_inspect_logs(
 
 
 def _log(
-    folder: RunFolder, task: str, benchmark: str, judged: Sequence[LoggedEpisode], images: LogImages
+    folder: RunFolder, task: str, benchmark: str, found: Iterable[LoggedEpisode], images: LogImages
 ) -> EvalLog:
+    policy, pairs = "", []
+    for each in found:
+        policy = each.trajectory.policy
+        pairs.append((each.outcome, _sample(each, images)))
+    pairs.sort(key=lambda pair: pair[0].key)
+    outcomes = [outcome for outcome, _ in pairs]
+    samples = [sample for _, sample in pairs]
     asked, manifest = folder.asked, folder.manifest
     cases = asked.get("cases")
     spec = cases.get(benchmark or "test") if isinstance(cases, Mapping) else cases
     started = str(manifest.get("started", ""))
-    name = _id(task, judged[0].trajectory.policy, started)
+    name = _id(task, policy, started)
     config = GenerateConfig(
         temperature=asked.get("temperature"),
         top_p=asked.get("top_p"),
         max_tokens=asked.get("max_tokens"),
     )
-    samples = [_sample(each, images) for each in judged]
     usage = _total([sample.model_usage for sample in samples])
-    outcomes = [each.outcome for each in judged]
     repeats = max(each.member for each in outcomes) + 1
     return EvalLog(
         status="success" if manifest.get("status") == "done" else "started",
@@ -89,7 +92,7 @@ def _log(
                 sample_ids=list(dict.fromkeys(each.case for each in outcomes)),
                 shuffled=False,
             ),
-            model=judged[0].trajectory.policy,
+            model=policy,
             model_generate_config=config,
             config=EvalConfig(epochs=repeats),
             packages={"medgym": medgym.__version__},

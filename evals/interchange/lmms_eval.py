@@ -9,42 +9,57 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import medgym
 from medgym.storage.atomic import write_atomic
 from medgym.storage.run_folder import RunFolder
+from medgym.trajectory import Trajectory
 
 from ..outcomes.answer_text import last_reply
 from ..outcomes.outcome import CaseOutcome
 from ..spending import usage_of
 from ..statistics.groups import Groups
-from .logged import Logged, LoggedEpisode, task_of
+from .logged import EpisodesByBenchmark, Logged, LoggedEpisode, task_of
 
 METRICS = {"accuracy": False, "accuracy_lenient": True}
 """The names of the two accuracies, and whether the reading is lenient."""
 
 
-def write_lmms_eval(
-    folder: RunFolder, judged: Mapping[str, Sequence[LoggedEpisode]], where: Path
-) -> Logged:
+@dataclass(frozen=True)
+class SampleRow:
+    """What a row needs of an episode."""
+
+    outcome: CaseOutcome
+    question: str
+    reply: str
+    tokens: dict[str, int] | None
+
+
+def write_lmms_eval(folder: RunFolder, benchmarks: EpisodesByBenchmark, where: Path) -> Logged:
     """Write the results of all benchmarks in one file, and the samples of each in another.
 
     Cases that could not be played are left out, as every figure leaves them out; a note says how
     many.
     """
     asked, manifest = folder.asked, folder.manifest
-    first = next(iter(judged.values()))[0]
-    model = first.trajectory.policy
-    date = re.sub(r"[^0-9T]", "", str(manifest.get("started", "")))[:15]
+    model, left = "", 0
+    counted: dict[str, list[SampleRow]] = {}
+    for name, episodes in benchmarks:
+        kept = counted.setdefault(task_of(folder, name), [])
+        for each in episodes:
+            model = each.trajectory.policy
+            if each.outcome.is_counted:
+                kept.append(_sample_row(each))
+            else:
+                left += 1
+        kept.sort(key=lambda answered: answered.outcome.key)
+    date = re.sub(r"[^0-9T]", "", str(manifest.get("started", "")))[:15].replace("T", "_")
     here = where / re.sub(r'["<>:/|\\?*\[\]]+', "__", model)
     here.mkdir(parents=True, exist_ok=True)
-    counted = {
-        task_of(folder, name): [each for each in found if each.outcome.is_counted]
-        for name, found in judged.items()
-    }
     files, hashes = [], {}
     for task, found in counted.items():
         rows = _rows(found)
@@ -85,49 +100,57 @@ def write_lmms_eval(
     }  # fmt: skip
     path = here / f"{date}_results.json"
     write_atomic(path, json.dumps(results, indent=2, ensure_ascii=False).encode("utf-8"))
-    left = sum(map(len, judged.values())) - sum(map(len, counted.values()))
     notes = (f"{left} episodes that could not be played are left out",) if left else ()
     return Logged((path, *files), notes)
 
 
-def _rows(judged: Sequence[LoggedEpisode]) -> list[dict[str, Any]]:
-    """A row for each case, with all its replies; its figures are means over them."""
-    cases: dict[str, list[LoggedEpisode]] = {}
-    for each in judged:
-        cases.setdefault(each.case.id, []).append(each)
-    return [_row(place, found) for place, found in enumerate(cases.values())]
+def _sample_row(episode: LoggedEpisode) -> SampleRow:
+    trajectory = episode.trajectory
+    return SampleRow(
+        episode.outcome,
+        trajectory.question or episode.case.question,
+        last_reply(trajectory) or "",
+        _tokens(trajectory),
+    )
 
 
-def _row(place: int, judged: Sequence[LoggedEpisode]) -> dict[str, Any]:
-    case, outcomes = judged[0].case, [each.outcome for each in judged]
-    replies = [last_reply(each.trajectory) or "" for each in judged]
-    answers = [each.answer if each.answer is not None else "" for each in outcomes]
-    several = len(judged) > 1
-    return {
-        "doc_id": place,
-        "target": case.answer,
-        "resps": replies,
-        "filtered_resps": answers if several else answers[0],
-        "token_counts": [_tokens(each) for each in judged],
-        "doc_hash": _sha256(outcomes[0].case_hash),
-        "input": judged[0].trajectory.question or case.question,
-        **{name: _mean(outcomes, lenient) for name, lenient in METRICS.items()},
-        "score": _mean(outcomes, lenient=False),  # where lmms-eval's own comparison looks
-        "case": case.id,
-        "group": "/".join(outcomes[0].unit),
-        "verdicts": [each.verdict for each in outcomes],
-        "lenient_verdicts": [each.lenient_verdict for each in outcomes],
-    }
-
-
-def _tokens(judged: LoggedEpisode) -> dict[str, int] | None:
-    used = [usage_of(part) for _, part in judged.trajectory.parts()]
+def _tokens(trajectory: Trajectory) -> dict[str, int] | None:
+    used = [usage_of(part) for _, part in trajectory.parts()]
     known = [usage for usage in used if usage is not None]
     if not known:
         return None
     return {
         "input_tokens": sum(usage.prompt_tokens for usage in known),
         "output_tokens": sum(usage.completion_tokens for usage in known),
+    }
+
+
+def _rows(answered: Sequence[SampleRow]) -> list[dict[str, Any]]:
+    """A row for each case, with all its replies; its figures are means over them."""
+    cases: dict[str, list[SampleRow]] = {}
+    for each in answered:
+        cases.setdefault(each.outcome.case, []).append(each)
+    return [_row(place, found) for place, found in enumerate(cases.values())]
+
+
+def _row(place: int, answered: Sequence[SampleRow]) -> dict[str, Any]:
+    outcomes = [each.outcome for each in answered]
+    answers = [each.answer if each.answer is not None else "" for each in outcomes]
+    first = outcomes[0]
+    return {
+        "doc_id": place,
+        "target": first.gold,
+        "resps": [each.reply for each in answered],
+        "filtered_resps": answers if len(answers) > 1 else answers[0],
+        "token_counts": [each.tokens for each in answered],
+        "doc_hash": _sha256(first.case_hash),
+        "input": answered[0].question,
+        **{name: _mean(outcomes, lenient) for name, lenient in METRICS.items()},
+        "score": _mean(outcomes, lenient=False),  # where lmms-eval's own comparison looks
+        "case": first.case,
+        "group": "/".join(first.unit),
+        "verdicts": [each.verdict for each in outcomes],
+        "lenient_verdicts": [each.lenient_verdict for each in outcomes],
     }
 
 
@@ -139,10 +162,10 @@ def _mean(outcomes: Sequence[CaseOutcome], lenient: bool) -> float:
     return math.fsum(_right(each, lenient) for each in outcomes) / len(outcomes)
 
 
-def _figures(task: str, judged: Sequence[LoggedEpisode]) -> dict[str, Any]:
+def _figures(task: str, answered: Sequence[SampleRow]) -> dict[str, Any]:
     """Accuracies with the standard error of the mean, and the one over groups."""
-    found: dict[str, Any] = {"alias": task, "samples": _cases(judged)}
-    outcomes = [each.outcome for each in judged]
+    found: dict[str, Any] = {"alias": task, "samples": _cases(answered)}
+    outcomes = [each.outcome for each in answered]
     for name, lenient in METRICS.items():
         if not outcomes:
             continue
@@ -162,17 +185,17 @@ def _clustered(deviations: Sequence[float], outcomes: Sequence[CaseOutcome]) -> 
     return math.sqrt(math.fsum(total**2 for total in groups.sums[:, 0])) / len(deviations)
 
 
-def _cases(judged: Sequence[LoggedEpisode]) -> int:
-    return len({each.case.id for each in judged})
+def _cases(answered: Sequence[SampleRow]) -> int:
+    return len({each.outcome.case for each in answered})
 
 
-def _repeats(judged: Sequence[LoggedEpisode]) -> int:
-    return max((each.outcome.member for each in judged), default=0) + 1
+def _repeats(answered: Sequence[SampleRow]) -> int:
+    return max((each.outcome.member for each in answered), default=0) + 1
 
 
-def _versions(judged: Sequence[LoggedEpisode]) -> str:
+def _versions(answered: Sequence[SampleRow]) -> str:
     """The versions of the scorers, as one text."""
-    scorers = sorted({(each.outcome.scorer, each.outcome.version) for each in judged})
+    scorers = sorted({(each.outcome.scorer, each.outcome.version) for each in answered})
     return ", ".join(f"{name} {version}" for name, version in scorers)
 
 

@@ -1,5 +1,6 @@
 """What a log is made of, and what was written of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ class LoggedEpisode:
     case: Case
     trajectory: Trajectory
     outcome: CaseOutcome
+
+
+EpisodesByBenchmark = Iterable[tuple[str, Iterable[LoggedEpisode]]]
+"""The episodes of each benchmark, one benchmark after the other, in the order in which they are
+stored. None is held, so that a log costs the memory of what it says."""
 
 
 @dataclass(frozen=True)

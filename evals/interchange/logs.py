@@ -2,6 +2,8 @@
 
 import importlib
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from medgym.errors import UserError, missing_library
@@ -60,10 +62,9 @@ def write_logs(folder: RunFolder, form: LogForm, *, policy: str = "") -> Logged:
         from .inspect_log import write_inspect_logs as write
     else:
         from .lmms_eval import write_lmms_eval as write
-    judged: dict[str, list[LoggedEpisode]] = {}
-    for benchmark, case, trajectory in stored_episodes(folder, policy):
-        outcome = outcome_of(case, trajectory, benchmark)
-        judged.setdefault(benchmark, []).append(LoggedEpisode(case, trajectory, outcome))
-    for found in judged.values():
-        found.sort(key=lambda each: each.outcome.key)
-    return write(folder, judged, folder.path / LOGS / form.value)
+    stored = stored_episodes(folder, policy)
+    benchmarks = (
+        (name, (LoggedEpisode(case, each, outcome_of(case, each, name)) for _, case, each in found))
+        for name, found in groupby(stored, key=itemgetter(0))
+    )
+    return write(folder, benchmarks, folder.path / LOGS / form.value)

@@ -83,10 +83,9 @@ class _OracleLooks(Episode):
         try:
             seen = self.workspace.place(region.image, **place)  # type: ignore[arg-type]
             size = self.workspace.images[region.image].size(seen)
-        except ToolError as error:
-            raise UserError(f"a region of {self._case.id}: {error}; fix: correct regions") from (
-                error
-            )
+        except (ToolError, IndexError) as error:
+            why = str(error) if isinstance(error, ToolError) else "it is of no image of the case"
+            raise UserError(f"a region of {self._case.id}: {why}; fix: correct regions") from error
         box_px = window(region.box_px, size, self.workspace.view_size)
         return self.workspace.look(
             region.image, box_px, enlarge=True, made_by=MADE_BY, **vars(seen)

@@ -147,7 +147,7 @@ def judged_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("  no verdict", f"{sum(missing.values())}: {said}; left out"))
     agreed = figures["agreement"]
     if agreed is None:
-        return [*rows, ("  agrees with rules", "not known: no rule decides any of them")]
+        return [*rows, ("  agrees with rules", "not known: no answer has a verdict of both")]
     rows += agreement_rows(agreed, "  agrees with rules")
     for row in sorted(agreed["table"], key=lambda row: str(row["rule"])):
         said = ", ".join(f"{name} {row.get(name, 0)}" for name in ("right", "partly", "wrong"))

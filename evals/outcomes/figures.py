@@ -13,8 +13,8 @@ from medgym.cases import normalised
 from medgym.metrics.rate import Rate
 from medgym.scorer import Verdict
 
+from ..looking.figures import looking_figures
 from ..statistics.repeats import majority_at, pass_at
-from .looking import looking_figures
 from .number_answers import number_figures
 from .open_answers import open_figures
 from .outcome import CaseOutcome

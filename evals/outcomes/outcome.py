@@ -9,15 +9,16 @@ from medgym.metrics.looking import hit
 from medgym.scorer import Grade, Verdict, grade, scorer_name
 from medgym.trajectory import Trajectory
 
+from ..looking.columns import looking_columns
 from ..reading.choice import choice_of
 from ..reading.closed import closed_of
 from ..reading.confidence import stated_confidence
 from ..reading.marks import marked, plain
 from ..scorers.words import SharedWords, best_overlap
+from ..spending import whole_usage
 from ..viewer.tokens import Pieces
 from .answer_text import answer_text, last_reply
 from .confidence import answer_probability
-from .looking_columns import looking_columns
 from .number_columns import relative_accuracy_of
 from .region_columns import region_columns
 from .report_columns import report_columns
@@ -41,6 +42,8 @@ class CaseOutcome:
         reward: by the run's rubric.
         looked: whether a tool showed something. hit: whether a look showed a gold region.
         turns, calls, tokens: replies, tool calls, tokens of the episode.
+        input_tokens, output_tokens, cached_tokens: of all its requests, each of which reads the
+            conversation again; those that a server had read before; None where they are not known.
         failure: why there is no answer, where the machinery or the case is to blame.
         recall, f1: of an open case how much of the gold the answer says, see
             `medgym.evals.scorers.words`; None of any other, and of files that older versions wrote.
@@ -89,6 +92,9 @@ class CaseOutcome:
     calls: int
     tokens: int
     failure: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
     recall: float | None = None
     f1: float | None = None
     look_iou: float | None = None
@@ -149,6 +155,7 @@ def outcome_of(
     name = scorer_name(case)
     words = open_overlap(case, trajectory)
     parts = [part for _, part in trajectory.parts()]
+    usage = whole_usage(trajectory)
     said = None if trajectory.answer is None else last_reply(trajectory)
     return CaseOutcome(
         benchmark=benchmark,
@@ -176,6 +183,9 @@ def outcome_of(
         calls=sum(len(part.calls) for part in parts),
         tokens=trajectory.tokens,
         failure=trajectory.failure,
+        input_tokens=None if usage is None else usage.prompt_tokens,
+        output_tokens=None if usage is None else usage.completion_tokens,
+        cached_tokens=None if usage is None else usage.cached_tokens,
         recall=None if words is None else words.recall,
         f1=None if words is None else words.f1,
         **looking_columns(case, trajectory),

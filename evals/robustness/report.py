@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 from medgym.cases import Case
@@ -14,6 +15,8 @@ from .corruption_error import CorruptionError, corruption_errors
 from .figures import Marks, PairedCases, VariantFigures, adjusted, compared
 from .plan import VariantSet
 from .variants import CLEAN, WITHOUT_IMAGES, Variant
+
+WIDTH = 80
 
 Outcomes = Mapping[str, Collection[CaseOutcome]]
 """By benchmark."""
@@ -93,7 +96,7 @@ def print_report(found: SetReport) -> None:
             "<0.001" if each.adjusted < 0.001 else f"{each.adjusted:.3f}",
             percent(each.same.value if each.same.n else None),
         ))  # fmt: skip
-    title = f"variant of {found.of.name}" if found.of.name else "variant"
+    title = found.of.name or "variant"
     print_columns(
         (title, "cases", "accuracy", "change", "95 % interval", "p", "same answer"), lines
     )
@@ -102,7 +105,7 @@ def print_report(found: SetReport) -> None:
         print()
         _print_corruptions(found)
     for line in remarks(found):
-        print(safe_line(line, None))
+        print(fill(safe_line(line, None), WIDTH, subsequent_indent="  "))
 
 
 def _print_corruptions(found: SetReport) -> None:

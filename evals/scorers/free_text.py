@@ -1,5 +1,4 @@
-"""Free text, of a few words or a report. So far the answer must equal the gold text, or one of the
-accepted texts.
+"""Free text of a few words: the answer must equal the gold text, or one of the accepted texts.
 
 That is strict: "the left lower lobe" is not "left lower lobe".
 """

@@ -9,7 +9,7 @@ import numpy as np
 
 from medgym.metrics.rate import CONFIDENCE, Rate
 
-from .groups import RESAMPLES, Groups
+from .groups import RESAMPLES, Floats, Groups
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,29 @@ def agreement(
     for rater in (first, other):
         columns += [[float(label == each) for each in rater] for label in labels]
     found = Groups.of(columns, groups)
-    value = _kappa(found.means[None])[0]
+    value, share = _kappa(found.means[None])[0], Rate.of(same, groups)
     low = high = None
     if found.count > 1 and not np.isnan(value):
         drawn = _kappa(found.resampled_means(np.random.default_rng(seed), resamples))
         tail = (1 - CONFIDENCE) / 2
         low, high = map(float, np.nanquantile(drawn, (tail, 1 - tail)))
+        if share.value == 1:  # a bootstrap sees no variance; the share's interval has one
+            low = min(low, 1 - (1 - share.low) / (1 - _chance(found.means[None])[0]))
     kappa = None if np.isnan(value) else float(value)
-    return RaterAgreement(Rate.of(same, groups), kappa, low, high, table)
+    return RaterAgreement(share, kappa, low, high, table)
 
 
-def _kappa(means: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
-    """Kappa of rows of means: of agreement, then of the labels of the one and of the other."""
+def _chance(means: Floats) -> Floats:
+    """How often two raters agree by chance, of rows of means: of agreement, then of the labels of
+    the one and of the other."""
     one, other = np.split(means[:, 1:], 2, axis=1)
-    chance = (one * other).sum(axis=1)
+    found: Floats = (one * other).sum(axis=1)
+    return found
+
+
+def _kappa(means: Floats) -> Floats:
+    """Kappa of rows of means, as `_chance` takes them; NaN where chance agrees always."""
+    chance = _chance(means)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = (means[:, 0] - chance) / (1 - chance)
     return np.where(chance > 1 - 1e-12, np.nan, found)

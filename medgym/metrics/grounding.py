@@ -63,9 +63,9 @@ def _needed(case: Case, region: Region) -> int:
 
 def _starts_with(case: Case, region: Region) -> bool:
     """Whether the first view of a region's image is of a place on which it lies."""
-    ref = case.images[region.image]
     if region.plane is None:
         return True
+    ref = case.images[region.image]
     if ref.plane is None or ref.index is None:
         return False
     thin = ref.slab is None or ref.slab.count <= region.count

@@ -279,20 +279,20 @@ async def play(
             start()
             if exhausted and not running:
                 break
-            done: list[Finished] = []
+            fresh: list[Finished] = []
             for task in await _taken(finished, keeper.due_in()):
                 played = task.result()
                 held[running.pop(task)] = played.trajectory
                 case_id, failure = played.trajectory.case_id, played.trajectory.failure
                 if failure is None:
-                    done.append(played)
+                    fresh.append(played)
                 elif reason := unreadable_of(failure):
                     tally.unreadable[case_id] = reason
                 else:
                     tally.failed[f"{case_id}#{played.trajectory.member}"] = failure
             if running:  # others play on: the policy waits for no disk
                 start()
-            await keeper.add(done)
+            await keeper.add(fresh)
             await keeper.flush()
             while held and (not ordered or next_one in held):
                 yield held.pop(next_one if ordered else next(iter(held)))

@@ -68,6 +68,7 @@ def record(
         fork=fork,
         prompt_tokens=used.prompt_tokens if used is not None else None,
         completion_tokens=used.completion_tokens if used is not None else None,
+        cached_tokens=used.cached_tokens if used is not None else None,
         **of_case(case),
     )
 
@@ -78,9 +79,11 @@ def _usage(messages: Sequence[Message]) -> Usage | None:
     known = [usage for usage in used if usage is not None]
     if not known or len(known) < len(used):
         return None
+    cached = [usage.cached_tokens for usage in known if usage.cached_tokens is not None]
     return Usage(
         sum(usage.prompt_tokens for usage in known),
         sum(usage.completion_tokens for usage in known),
+        sum(cached) if len(cached) == len(known) else None,
     )
 
 

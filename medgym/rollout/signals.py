@@ -11,7 +11,7 @@ import signal
 import threading
 
 # `signal.getsignal` looks for names too, which takes milliseconds for all signals.
-from _signal import getsignal
+from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Self, TypeVar, cast

@@ -39,6 +39,7 @@
                                                on these cases; of a suite in its benchmarks
       "robustness": {"against": ..., "variants": [...], "corruptions": [...]},   of `medgym
                                                robustness`; of a suite one for each set
+      "prices": {MODEL: {"input": 2.5, "output": 10.0}},   with --prices: per million tokens
       "cache": {"hits": 200, "calls": 0, "damaged": 0, "not_kept": 0},   with --cache: replies
                                                of the last command, see `medgym.evals.replay.store`
       "published": [{"name": "GPT-4o", "benchmark": NAME, "value": 0.61, "source": ...}],   of a

@@ -48,6 +48,7 @@ PACKAGES = (
 
 UNCOUNTED = (
     "system", "question", "options", "gold", "case_hash", "prompt_tokens", "completion_tokens",
+    "cached_tokens",
 )  # fmt: skip
 """Fields of a trajectory that its content hash leaves out: runs of before they existed have the
 same hash."""

@@ -295,6 +295,7 @@ def _schema(*, places: bool) -> "pyarrow.Schema":
         "case_hash": pa.string(),
         "prompt_tokens": pa.int64(),
         "completion_tokens": pa.int64(),
+        "cached_tokens": pa.int64(),
     }
     branch = pa.struct(
         {

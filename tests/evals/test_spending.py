@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from medgym.evals.spending import Price, Spending, price_of, usage_of
 from medgym.messages import Usage
 from medgym.trajectory import Branch, Node, Trajectory
@@ -31,6 +33,7 @@ def test_a_price_is_of_a_spec_a_model_or_an_adapter() -> None:
         assert price_of(spec, {name: price}) is price
     assert price_of(spec, {"model": price}) is None
     assert price.of(Usage(1_000_000, 500_000)) == 2.0
+    assert replace(price, cached=0.5).of(Usage(1_000_000, 500_000, 1_000_000)) == 1.5
 
 
 def test_a_consultation_is_paid_role_by_role() -> None:

@@ -71,6 +71,10 @@ def in_volume(
         (CASE.model_copy(update={"views": (CaseView(image=0, box_px=(10, 10, 50, 50)),)}), 0),
         (CASE.model_copy(update={"views": (CaseView(image=0, box_px=(30, 10, 50, 50)),)}), 1),
         (CASE.model_copy(update={"regions": ()}), None),
+        (
+            CASE.model_copy(update={"regions": (Region(label="x", box_px=(0, 0, 9, 9), image=3),)}),
+            1,
+        ),
         (in_volume(5), 1),
         (in_volume(7), 2),
         (in_volume(None), 2),

@@ -107,6 +107,15 @@ def test_a_case_that_changed_under_its_id_is_not_taken_for_played(tmp_path: Path
     assert content(stored) == content(list(older.trajectories)[:2]), "it counts in no content hash"
 
 
+def test_what_is_held_is_not_played_again_however_far_the_others_are(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", "")
+    prior = load_policy("scripted:prior")
+    list(collect(CASES, prior, RULES, out=folder))
+    fresh = list(collect(CASES, prior, RULES, out=folder, group_size=2, concurrency=1))
+    assert [each.member for each in fresh] == [1] * 12
+    assert len(folder.trajectories) == 24
+
+
 def test_a_failed_attempt_is_played_again_from_a_fresh_environment(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "a", "")
     trajectories = played(Flaky(), folder)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from medgym.case import normalised
@@ -34,6 +35,9 @@ _NUMBER = r"\s*(-?\d{1,7}(?:\.\d{1,7})?)\s*"
 _BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
 _PLAIN = re.compile(r"-?\d{1,7}(?:\.\d{1,15})?")
 _KEYS = {"box", "polygon", "mask", "score", "image", "index", "count", "label"}
+
+
+Floats = NDArray[np.float64]
 
 
 class _Unreadable(Exception):
@@ -169,16 +173,32 @@ def _polygon(points: Any) -> tuple[Box, Mask]:
         raise _Unreadable
     if not all(_is_flat(point) and len(point) == 2 for point in points):
         raise _Unreadable
-    xs, ys = np.array(points).T
+    xs, ys = np.array(points, dtype=np.float64).T
     width, height = (max(0, math.ceil(side.max())) for side in (xs, ys))
     if not 0 < width * height <= MOST_PIXELS:
         raise _Unreadable
-    from skimage.draw import polygon
-
-    inside = np.zeros((height, width), bool)
-    rows, columns = polygon(ys - 0.5, xs - 0.5, inside.shape)
-    inside[rows, columns] = True
+    inside = _filled(xs, ys, height, width)
     return _bounds(inside), Mask.of(inside)
+
+
+def _filled(xs: Floats, ys: Floats, height: int, width: int) -> NDArray[np.bool_]:
+    """The pixels whose middle an odd number of edges has on its left. (scikit-image asks each pixel
+    for each edge: half a second for a million pixels, and a reward cannot wait for that.)"""
+    ends_x, ends_y = np.roll(xs, -1), np.roll(ys, -1)
+    first = np.clip(np.ceil(np.minimum(ys, ends_y) - 0.5), 0, height).astype(int)
+    last = np.clip(np.ceil(np.maximum(ys, ends_y) - 0.5), 0, height).astype(int)
+    rows_of = last - first  # of each edge, the rows whose middle it crosses
+    if rows_of.sum() > MOST_PIXELS:
+        raise _Unreadable
+    edge = np.repeat(np.arange(len(xs)), rows_of)
+    rows = np.arange(len(edge)) - np.repeat(np.cumsum(rows_of) - rows_of, rows_of) + first[edge]
+    along = (rows + 0.5 - ys[edge]) / (ends_y[edge] - ys[edge])
+    crossed = xs[edge] + along * (ends_x[edge] - xs[edge])
+    columns = np.clip(np.ceil(crossed - 0.5), 0, width).astype(int)
+    edges = np.bincount(rows * (width + 1) + columns, minlength=height * (width + 1))
+    parity = np.cumsum(edges.astype(np.uint8).reshape(height, width + 1), axis=1, dtype=np.uint8)
+    inside: NDArray[np.bool_] = (parity[:, :width] & 1).astype(bool)
+    return inside
 
 
 def _mask(held: Any) -> tuple[Box, Mask]:

@@ -11,12 +11,18 @@ import pytest
 
 from medgym.cli import main
 from medgym.evals.evaluating import judging
+from medgym.evals.outcomes.table import read_outcomes
+from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
 from tests.serving.fake_server import CHAT, Handler, Server, running
 
 Capture = pytest.CaptureFixture[str]
 CASES = "phantom,look=ct,question=kind:test[:3]"
-USAGE = {"prompt_tokens": 1_000, "completion_tokens": 20}
+USAGE = {
+    "prompt_tokens": 1_000,
+    "completion_tokens": 20,
+    "prompt_tokens_details": {"cached_tokens": 400},
+}
 PRICES = '["base"]\ninput = 2.5\noutput = 10\n'
 
 
@@ -46,15 +52,25 @@ def test_tokens_and_cost_are_in_the_table_and_in_the_results(
     more = ("--prices", str(prices), "--out", str(tmp_path / "run"))
     assert main(words(server, *more)) == 0
     out = capsys.readouterr().out
-    assert "tokens read        3,000\ntokens written     60\n" in out
+    assert "tokens read        3,000\n  of these cached  1,200\ntokens written     60\n" in out
     assert "cost               0.0081\n" in out
     assert shown[-1]["tokens"] == 3_060
     assert shown[-1]["cost"] == pytest.approx(0.0081)
     assert shown[-1]["accuracy"] == "0.0 % (0.0 to 56.1)"
     assert set(server.bodies(CHAT)[-1]) >= {"temperature"}
     assert server.bodies(CHAT)[-1]["temperature"] == 0  # greedy, where nothing else is asked for
-    usage = {"prompt_tokens": 3_000, "completion_tokens": 60, "episodes": 3, "cost": 0.0081}
+    usage = {
+        "prompt_tokens": 3_000, "completion_tokens": 60, "episodes": 3, "cached_tokens": 1_200,
+        "cost": 0.0081,
+    }  # fmt: skip
     assert _usage(tmp_path / "run") == usage
+    assert read_results(tmp_path / "run")["prices"] == {"base": {"input": 2.5, "output": 10.0}}
+    outcomes = read_outcomes(tmp_path / "run") or []
+    counted = {(each.input_tokens, each.output_tokens, each.cached_tokens) for each in outcomes}
+    assert counted == {(1_000, 20, 400)}
+    assert main(["score", str(tmp_path / "run"), "--json"]) == 0
+    (scored,) = json.loads(capsys.readouterr().out)["benchmarks"].values()
+    assert scored["usage"] == usage
     # What was counted is stored, so that an evaluation that is resumed comes to the same.
     stored = RunFolder.open(tmp_path / "run").trajectories
     assert {(each.prompt_tokens, each.completion_tokens) for each in stored} == {(1_000, 20)}

@@ -27,7 +27,9 @@ def figures(capsys: Capture, *words: str) -> dict[str, Any]:
 
 def test_the_oracle_hallucinates_nothing_and_a_blind_one_does(capsys: Capture) -> None:
     oracle = figures(capsys, CASES, "--policy", "scripted:oracle")["hallucination"]
-    assert oracle["phantoms, by rules"]["MediHall"]["value"] == 1
+    score = oracle["phantoms, by rules"]["MediHall"]
+    assert (score["value"], score["high"]) == (1, 1)
+    assert 0.4 < score["low"] < 0.95  # a few right answers do not show that all are right
     assert [row["as if there"]["value"] for row in oracle["not there"]] == [0, 0]
     assert [row["share"]["value"] for row in oracle["contradictions"]] == [0, 0, 0, 0]
     blind = figures(capsys, CASES, "--policy", "scripted:prior")["hallucination"]
@@ -42,6 +44,11 @@ def test_a_run_is_kept_read_again_and_scored_as_any_other(tmp_path: Path, capsys
     words = [CASES, "--policy", "scripted:prior", "--limit", "8"]
     first = figures(capsys, *words, "--out", run)
     assert figures(capsys, run) == first
+    judged = figures(capsys, run, "--judged-by", "scripted:prior")["hallucination"]
+    agreed = judged.pop("judge")["agreement"]
+    assert judged == first["hallucination"]  # of a phantom, rules give the levels
+    assert agreed["share"]["n"] == 8
+    assert abs(agreed["kappa"]["value"]) < 0.5  # it guesses
     found = read_results(tmp_path / "run")["policies"]["scripted:prior"]["greedy"]
     assert found["hallucination"] == first["hallucination"]
     rows = [json.loads(line) for line in (tmp_path / "run" / STATEMENTS).read_text().splitlines()]

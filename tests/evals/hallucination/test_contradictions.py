@@ -5,6 +5,7 @@ import pytest
 from medgym.cases import Case
 from medgym.evals.hallucination.contradictions import contradictions
 from medgym.evals.outcomes.outcome import outcome_of
+from medgym.imaging.study import ImageRef
 from medgym.sources.phantom.source import case_of, plan
 from medgym.trajectory import ImageUse, Look, Node, Trajectory
 
@@ -93,7 +94,7 @@ def test_presence_and_side_in_own_words() -> None:
 
 def test_of_other_cases_only_a_question_for_a_finding_can_be_denied() -> None:
     asked = {"source": "own", "options": (), "answer_type": "closed", "answer": "yes"}
-    own = case_of(BANDED, "kind").model_copy(update=asked | {"images": ()})
+    own = case_of(BANDED, "kind").model_copy(update=asked | {"images": (ImageRef(uri="own.png"),)})
     there = own.model_copy(update={"question": "Is there a lesion?"})
     large = own.model_copy(update={"question": "Is the lesion large?"})
     assert found(there, "no", WHOLE) == {"denied": True}

@@ -8,6 +8,7 @@ from medgym.evals.hallucination.labels import WRONG, rule_levels
 from medgym.evals.hallucination.levels import LEVELS, SCORES, medihall, worst
 from medgym.evals.hallucination.phantom_facts import PhantomFacts, facts_of
 from medgym.evals.outcomes.outcome import outcome_of
+from medgym.imaging.study import ImageRef
 from medgym.sources.phantom.source import QUESTIONS, case_of, plan
 from medgym.sources.phantom.studies.cases import StudyCases
 from medgym.sources.phantom.studies.plan import StudyName
@@ -140,7 +141,7 @@ def test_a_report_is_labelled_sentence_by_sentence() -> None:
     ]  # fmt: skip
     assert levels(report, text) == ["correct", "critical", "correct"]
     assert medihall(levels(report, text)) == pytest.approx((1 + 0.2 + 1) / 3)
-    elsewhere = report.model_copy(update={"images": ()})
+    elsewhere = report.model_copy(update={"images": (ImageRef(uri="own.png"),)})
     assert levels(elsewhere, text) == [None] * 3
 
 

@@ -109,5 +109,10 @@ def test_a_region_outside_its_study_is_refused() -> None:
     rules = with_oracle_looks(Rules(view_size=50))
     with pytest.raises(UserError, match=r"a region of a/train/0: .*; fix: correct regions"):
         rules.begin(case, [Study(np.zeros((100, 100), np.uint8))])
+    nowhere = case.model_copy(
+        update={"regions": (Region(label="x", box_px=(0, 0, 5, 5), image=7),)}
+    )
+    with pytest.raises(UserError, match=r"it is of no image of the case; fix: correct regions"):
+        rules.begin(nowhere, [Study(np.zeros((100, 100), np.uint8))])
     with pytest.raises(UserError, match=r"fix: raise --max-turns to 2"):
         with_oracle_looks(Rules(max_turns=1))

@@ -80,7 +80,8 @@ def test_several_images_and_boxes_have_one_average_precision() -> None:
     assert [each.score for each in both] == [1, 1, 1]
     assert [each.hd95 for each in both] == [None] * 3  # on two images there is no distance
     assert by_type(both)["region, mAP (AP50:95)"].value == pytest.approx(1)
-    wrong = [played(n, answer.replace('"image": 1', '"image": 0'), regions=regions) for n in (0, 1)]
+    same = answer.replace('"image": 1', '"image": 0')
+    wrong = [played(n, same, regions=regions, images=images) for n in (0, 1)]
     assert by_type(wrong)["region, AP50"].value < 0.6
 
 

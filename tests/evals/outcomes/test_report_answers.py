@@ -9,12 +9,16 @@ import pytest
 from sacrebleu.metrics import BLEU
 
 from medgym.cases import Case
+from medgym.errors import UserError
 from medgym.evals.answer_tables import missing_lines
+from medgym.evals.outcomes import labelled_reports
 from medgym.evals.outcomes.figures import further, summary
+from medgym.evals.outcomes.labelled_reports import LabelledReports
 from medgym.evals.outcomes.outcome import CaseOutcome, outcome_of
 from medgym.evals.outcomes.report_answers import report_figures
 from medgym.evals.outcomes.table import read_outcomes, write_outcomes
 from medgym.evals.scorers.report import by_words
+from medgym.evals.statistics.intervals import Interval
 from medgym.evals.statistics.sums import figure_interval
 from medgym.trajectory import Node, Trajectory
 
@@ -73,6 +77,15 @@ def test_figures_have_intervals_and_bleu_is_of_all_reports_together(
     assert report_figures([replace(each, scorer="open") for each in outcomes]) == {}
 
 
+def test_a_figure_of_100_percent_has_an_interval(outcomes: Sequence[CaseOutcome]) -> None:
+    """A bootstrap of equal values has none: 100.0 to 100.0 of two reports said too much."""
+    right = [played(number, GOLDS[0], GOLDS[0]) for number in (0, 2)]
+    for name in ("report, F1 of statements", "report, triplet F1", "report, ROUGE-1"):
+        found = report_figures(right)[name]
+        assert (found.value, found.high) == (1, 1)
+        assert found.low < 0.5
+
+
 def test_languages_have_figures_of_their_own(outcomes: Sequence[CaseOutcome]) -> None:
     chinese = played(8, "双肺未见异常。", "双肺未见异常。心影不大。")
     assert chinese.triplet_f1 is None
@@ -103,6 +116,36 @@ def test_without_the_libraries_one_line_names_the_extra(
     (line,) = missing_lines([{}, figures])
     assert "pip install 'medgym[metrics]'" in line
     assert missing_lines([{}]) == []
+
+
+def test_labellers_are_given_the_reports_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def labeller(reports: list[str], golds: list[str], groups: list[object]) -> dict[str, Interval]:
+        seen.append((reports, golds, len(groups)))
+        return {"report, X": Interval(0.5, 0.2, 0.7, len(reports), len(groups))}
+
+    monkeypatch.setattr(labelled_reports, "load_labeller", lambda name: labeller)
+    gathered = LabelledReports("radgraph")
+    for number, (gold, said) in enumerate((("No mass.", "Mass."), ("双肺未见异常。", "双肺"))):
+        case = Case(
+            id=f"own/test/{number}", images=(), question="?", answer=gold, group="g",
+            answer_type="report", source="own", split="test",
+        )  # fmt: skip
+        trajectory = Trajectory(case.id, "x", 0, 0, "text", (), answer=said, reward=0.0)
+        gathered.add(case, trajectory, outcome_of(case, trajectory))
+    assert gathered.figures("") == {
+        "report, X": {"value": 0.5, "low": 0.2, "high": 0.7, "n": 1},
+        "left out by the labellers: not English": 1,
+    }
+    assert seen == [(["Mass."], ["No mass."], 1)]
+    assert gathered.figures("another") == {}
+
+
+@pytest.mark.parametrize("names", ["", " , ", "radgraph", "bleurt"])
+def test_labellers_that_are_not_there_are_one_line(names: str) -> None:
+    with pytest.raises(UserError, match="labeller"):
+        LabelledReports(names)
 
 
 def test_an_interval_of_sums_holds_the_truth() -> None:

@@ -183,10 +183,11 @@ def test_what_to_know_of_the_cases_is_said_of_a_training_too(tmp_path: Path) -> 
     run = hostile(tmp_path)
     shared = {"held_out": "[cases] test", "learned": "[cases] train", "of": 200, "cases": 3,
               "groups": 9, "first": "a/1", "declared": ["As published."]}  # fmt: skip
+    first = {"place": "row 5", "why": "no gold"}
     results = {
         "format": 1, "command": "train", "policies": {}, "overlap": [shared],
         "notes": [{"cases": "a:test", "note": "Read from another copy."}],
-        "dropped": [{"cases": "a:test", "rows": 2, "first": [{"place": "row 5", "why": "no gold"}]}],
+        "dropped": [{"cases": "a:test", "rows": 2, "first": [first]}],
         "unreadable": {"count": 2, "of": 9, "first": [{"case": "a/2", "why": "no such file"}]},
     }  # fmt: skip
     run.write_json("results.json", results)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medgym.agents.scripted.policy import Oracle, _CaseOracle
+from medgym.agents.scripted.policy import Oracle, Prior, _CaseOracle
 from medgym.agents.scripted.windows import Lattice
 from medgym.cases import LETTERS, Case
 from medgym.evals.evaluating.benchmark import open_benchmarks
@@ -91,3 +91,10 @@ def test_a_policy_that_knows_the_gold_is_told_that_it_looks_at_nothing() -> None
     assert {each.clean.value for each in found.variants} == {1.0}
     assert {each.accuracy.value for each in found.variants} == {1.0}
     assert remarks(found)[-1].startswith("no change could be told by exchanged, text-only")
+
+
+def test_a_policy_that_guesses_is_at_chance_with_and_without_images() -> None:
+    (found,) = played(Prior(), "text-only", "phantom,question=kind:test[:60]").variants
+    for each in (found.clean, found.accuracy):
+        assert each.low <= CHANCE <= each.high
+    assert found.difference.outcome == "tie"

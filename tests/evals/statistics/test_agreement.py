@@ -30,6 +30,9 @@ def test_several_labels_and_merged_ones() -> None:
     assert found is not None
     assert (found.kappa, found.share.value) == (1.0, 1.0)
     assert found.table["c"] == {"c": 1, "d": 1}
+    # Four that agree do not show that all would; by chance 0.375 do.
+    assert found.low == pytest.approx(1 - (1 - found.share.low) / (1 - 0.375))
+    assert found.high == 1
 
 
 def test_where_there_is_no_kappa_or_no_interval() -> None:

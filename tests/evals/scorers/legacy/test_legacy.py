@@ -88,6 +88,26 @@ def test_deeptumorvqa_reads_letters_and_words_where_there_are_none() -> None:
     assert deeptumorvqa([closed_case, answered("Liver.", "liver!", "open")]) == {"accuracy": 1.0}
 
 
+def test_published_rules_know_no_lists() -> None:
+    """SLAKE's lists have no order: MedEvalKit compares their text, LLaVA-Med counts their words."""
+    organs, gold = "heart, spleen, liver", "Liver, Heart, Spleen"
+    ordered = answered(gold, organs, "set", "slake")
+    assert ordered.right
+    assert score(ordered) == 0
+    everything = answered(gold, "liver heart spleen kidney lung brain bladder", "set", "slake")
+    assert not everything.right
+    assert recall(everything.text, gold) == 1
+    not_one = answered(gold, "no liver, no heart, no spleen", "set", "slake")
+    assert (not_one.right, recall(not_one.text, gold)) == (False, 1)
+
+
+def test_published_rules_find_a_report_in_its_contrary() -> None:
+    gold = "There is a pleural effusion on the right."
+    contrary = answered(gold, "There is no pleural effusion on the left or right.", "report")
+    assert recall(contrary.text, gold) == pytest.approx(7 / 8)
+    assert grade(contrary.case, contrary.text).score == 0
+
+
 def test_llava_meds_open_score_is_recall_and_its_exact_match_is_precision() -> None:
     padded = "there is a pleural effusion and a mass and pneumonia"
     assert recall(padded, "Pleural effusion.") == 1, "padding has all words"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medgym.cases import Case, Mask, Region
+from medgym.evals.scorers.region.grammar import read_shapes
 from medgym.imaging.study import ImageRef
 from medgym.scorer import grade
 
@@ -153,3 +154,18 @@ def test_a_hundred_regions_are_the_most(many: int) -> None:
     assert grade(a_case("[0, 0, 1, 1]"), "[" * 5000 + "]" * 5000).verdict == "unparsed"
     fewer = json.dumps([[n, 0, n + 1, 1] for n in range(100)])
     assert grade(a_case("[0, 0, 1, 1]"), fewer).score == pytest.approx(1 / 100)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_outline_is_the_pixels_whose_middle_lies_in_it(seed: int) -> None:
+    from skimage.draw import polygon
+
+    rng = np.random.default_rng(seed)
+    points = np.round(rng.uniform(0, 40, (seed + 3, 2)), 3)
+    drawn = read_shapes(json.dumps({"polygon": points.tolist()}))
+    assert drawn is not None
+    mask = drawn[0].region.mask
+    assert mask is not None
+    expected = np.zeros((mask.height, mask.width), bool)
+    expected[polygon(points[:, 1] - 0.5, points[:, 0] - 0.5, expected.shape)] = True
+    assert (mask.array() == expected).all()

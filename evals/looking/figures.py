@@ -13,8 +13,8 @@ from typing import NamedTuple, Self
 from medgym.metrics.grounding import CALL_FAULTS
 from medgym.metrics.rate import Rate
 
+from ..outcomes.outcome import CaseOutcome
 from ..statistics.intervals import mean_interval
-from .outcome import CaseOutcome
 
 RIGHT_SHOWN = "right answers, region looked at"
 WRONG_SHOWN = "wrong answers, region looked at"
@@ -28,6 +28,13 @@ REPEATED = "looks that showed nothing new"
 FAILED = "calls that failed"
 
 Unit = tuple[str, str]
+
+
+NAMES = (
+    RIGHT_SHOWN, WRONG_SHOWN, WRONG_PLACE, BLIND, IOU, COVERAGE, NEEDED, BEYOND, REPEATED, FAILED,
+    *(f"{FAILED}: {fault}" for fault in CALL_FAULTS),
+)  # fmt: skip
+"""All names of `looking_figures`, in their order."""
 
 
 class _Episode(NamedTuple):

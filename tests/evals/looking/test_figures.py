@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medgym.evals.outcomes.figures import further, summary
-from medgym.evals.outcomes.looking import (
+from medgym.evals.looking.figures import (
     BEYOND,
     BLIND,
     FAILED,
@@ -17,6 +16,7 @@ from medgym.evals.outcomes.looking import (
     WRONG_SHOWN,
     looking_figures,
 )
+from medgym.evals.outcomes.figures import further, summary
 from medgym.evals.outcomes.outcome import CaseOutcome
 from medgym.evals.outcomes.table import read_outcomes, write_outcomes
 from medgym.metrics.rate import Rate
