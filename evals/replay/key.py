@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import medgym
-from medgym.messages import CallResult, ImagePart, Message, TextPart
+from medgym.messages import CallResult, ImagePart, Message, Reply, TextPart
 from medgym.policy import Policy, Sampling
 from medgym.registry import entry_point, names
 from medgym.spec import split_spec
@@ -70,7 +70,7 @@ def key_of(
         )
         digest.update(told.encode("utf-8", "surrogatepass"))
         if message.reply is not None:  # its tokens, and what else the policy keeps of it
-            digest.update(encoded(message.reply))
+            digest.update(_reply(message.reply))
     return digest.hexdigest()
 
 
@@ -82,6 +82,13 @@ def _part(part: TextPart | ImagePart) -> list[Any]:
 
 def _result(result: CallResult) -> list[Any]:
     return [result.text, *map(_part, result.images)]
+
+
+def _reply(reply: Reply) -> bytes:
+    try:
+        return encoded(reply)
+    except ValueError:  # it was not kept itself; what follows on it may be
+        return repr(reply).encode("utf-8", "surrogatepass")
 
 
 def _files(path: Path) -> list[list[Any]]:

@@ -42,7 +42,8 @@ class CacheCounts:
         hits: replies that were found.
         calls: replies that the policy gave.
         damaged: entries that could not be read, and were asked for again.
-        not_kept: replies that were not kept, since a secret of the environment stands in them.
+        not_kept: replies that were not kept, since a secret of the environment stands in them, or
+            what JSON cannot hold.
     """
 
     hits: int
@@ -118,7 +119,7 @@ class ReplyStore:
         self._count("calls")
         try:
             data, kind = encoded(reply), kind_of(type(reply))
-        except ValueError:  # a text that UTF-8 cannot hold
+        except ValueError:
             return self._count("not_kept")
         text = data.decode("utf-8")
         if any(secret in text or secret in reply.text for secret in known_secrets()):

@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import pytest
 from medgym.agents.openai.function_calls import CalledReply
 from medgym.agents.scripted.policy import Scripted
 from medgym.cli import main
-from medgym.evals.replay.key import identity_of
+from medgym.evals.replay.key import identity_of, key_of
 from medgym.evals.replay.reply import decoded, encoded, kind_of
 from medgym.evals.replay.store import FILE, ReplyStore
-from medgym.messages import Malformed, Reply, Usage
-from medgym.policy import load_policy
+from medgym.messages import Malformed, Reply, Usage, message
+from medgym.policy import Sampling, load_policy
 from medgym.storage.results import read_results
 from tests.serving.fake_server import CHAT, Server, running
 
@@ -221,9 +222,12 @@ def test_a_reply_comes_back_as_it_was(tmp_path: Path) -> None:
         assert found == reply
         assert type(found) is type(reply)
         assert decoded(kind_of(type(reply)), encoded(reply)) == reply
-    store.put("d", Reply("\ud800"))
-    assert other.get("d") is None
-    assert store.counts().as_dict() == {"hits": 0, "calls": 4, "damaged": 0, "not_kept": 1}
+    for key, reply in (("d", Reply("\ud800")), ("e", replace(whole, logprobs=(-inf,)))):
+        store.put(key, reply)
+        assert other.get(key) is None
+        # What follows on it has a key nevertheless.
+        assert key_of("", "", [replace(message("assistant", ""), reply=reply)], Sampling())
+    assert store.counts().as_dict() == {"hits": 0, "calls": 5, "damaged": 0, "not_kept": 2}
     assert other.counts().hits == 3
 
 
