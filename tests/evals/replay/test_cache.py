@@ -103,6 +103,21 @@ def test_another_version_of_a_tool_an_adapter_or_a_model_is_another_policy(tmp_p
     assert identity_of(policy, {}) != known
 
 
+def test_another_revision_of_a_model_of_the_hub_is_another_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "models--org--model" / "refs").mkdir(parents=True)
+    (tmp_path / "own").mkdir()
+    policy = load_policy("scripted:random")
+    for spec, file in (("org/model", "models--org--model/refs/main"), ("~/own", "own/weights")):
+        policy.spec = f"hf:{spec}"
+        known = identity_of(policy, {})
+        (tmp_path / file).write_text("0123")
+        assert identity_of(policy, {}) != known
+
+
 @pytest.mark.usefixtures("no_progress")
 def test_a_failure_is_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medgym.rollout.collection.RETRIES", 0)
