@@ -96,7 +96,8 @@ def paired(
                 f"the case {outcome.case!r} is not the same in {names[0]} and {names[1]}: its "
                 "question, options, gold or images differ; fix: evaluate both on the same cases"
             )
-        if (outcome.scorer, outcome.version) != (against.scorer, against.version):
+        judged = outcome.is_counted and against.is_counted
+        if judged and (outcome.scorer, outcome.version) != (against.scorer, against.version):
             raise UserError(
                 f"{outcome.case!r} was judged by {outcome.scorer} {outcome.version} in {names[0]} "
                 f"and by {against.scorer} {against.version} in {names[1]}; fix: run medgym score "

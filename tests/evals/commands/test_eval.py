@@ -268,6 +268,11 @@ def test_an_episode_that_failed_is_no_wrong_answer(
     assert 0 < len(failed) <= 6
     assert found["accuracy"]["n"] == 12 - len(failed)
     assert all("OSError" in why for why in failed.values())
+    written = read_outcomes(tmp_path / "a")
+    assert main(["score", str(tmp_path / "a"), "--json"]) == 0
+    (scored,) = json.loads(capsys.readouterr().out)["benchmarks"].values()
+    assert scored["verdicts"]["failed"] == len(failed), "no episode of it was stored"
+    assert read_outcomes(tmp_path / "a") == written
     assert main([*words, str(tmp_path / "b")]) == 1
     said = capsys.readouterr().err
     assert "of 12 episodes failed" in said
