@@ -17,15 +17,14 @@ from medgym.tool import Tool
 
 from .reply import encoded
 
-
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def identity_of(policy: Policy, tools: Mapping[str, str]) -> str:
     """Who answers: the policy, what its spec refers to, the tools' versions, and medgym's own.
 
-    A model or an adapter in a folder is known by the names, sizes and dates of its files, one of the
-    hub by the revision that is in the hub's cache. What a server serves under a name is not known.
+    A model or an adapter in a folder is known by the names, sizes and dates of its files, one of
+    the hub by the revision in the hub's cache. What a server serves under a name is not known.
     """
     _, rest, adapter = split_spec(policy.spec) if ":" in policy.spec else ("", "", None)
     named = (rest.partition("?")[0], adapter or "")

@@ -27,11 +27,14 @@ PATIENCE = 60.0
 """Seconds for which another process that writes is waited for."""
 
 _TABLES = f"""
+BEGIN IMMEDIATE;
 PRAGMA user_version = {FORMAT};
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, kind TEXT, reply BLOB, hash BLOB);
 CREATE TABLE IF NOT EXISTS counts (run TEXT PRIMARY KEY, hits INTEGER, calls INTEGER,
     damaged INTEGER, not_kept INTEGER);
+COMMIT;
 """
+"""All or nothing: another process may open the file at any moment, and this one may be killed."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ import pytest
 from medgym.agents.openai.function_calls import CalledReply
 from medgym.agents.scripted.policy import Scripted
 from medgym.cli import main
+from medgym.errors import UserError
+from medgym.evals.replay import store as replies
 from medgym.evals.replay.key import identity_of, key_of
 from medgym.evals.replay.reply import decoded, encoded, kind_of
 from medgym.evals.replay.store import FILE, ReplyStore
@@ -172,6 +174,17 @@ def test_a_file_that_is_no_cache_of_ours_is_one_line_before_anything_is_played(
     assert main(words) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_was_begun_and_not_finished_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        begun = replies._TABLES.partition("CREATE")[0]
+        patch.setattr(replies, "_TABLES", f"{begun} none;")
+        with pytest.raises(UserError):
+            ReplyStore(tmp_path)
+    assert ReplyStore(tmp_path).counts().calls == 0
 
 
 def _newer(file: Path) -> None:
