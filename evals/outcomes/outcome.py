@@ -18,10 +18,10 @@ from ..scorers.words import SharedWords, best_overlap
 from ..spending import whole_usage
 from ..viewer.tokens import Pieces
 from .answer_text import answer_text, last_reply
+from .answers.number_columns import relative_accuracy_of
+from .answers.region_columns import region_columns
+from .answers.report_columns import report_columns
 from .confidence import answer_probability
-from .number_columns import relative_accuracy_of
-from .region_columns import region_columns
-from .report_columns import report_columns
 
 YES_NO = ("yes", "no")
 
