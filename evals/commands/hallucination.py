@@ -57,8 +57,8 @@ def hallucination(
         str,
         typer.Argument(
             metavar="CASES|RUN",
-            help="With --policy cases, as medgym eval takes them; else the folder of a run, which is "
-            "not played again.",
+            help="With --policy cases, as medgym eval takes them; else the folder of a run, which "
+            "is not played again.",
         ),
     ],
     policy: Annotated[
