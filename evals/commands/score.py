@@ -21,8 +21,8 @@ from ..model_judge.answers import JUDGED_BY, judged_rows
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
 from ..outcomes.answer_text import last_reply
+from ..outcomes.answers.labelled_reports import LabelledReports
 from ..outcomes.figures import summary
-from ..outcomes.labelled_reports import LabelledReports
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.packed import PackedRows
 from ..outcomes.stored import run_and_policy, stored_episodes

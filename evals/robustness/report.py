@@ -90,9 +90,10 @@ def print_report(found: SetReport) -> None:
     lines = []
     for each in found.variants:
         gap = each.difference.interval
+        low, high = max(gap.low, -1.0), min(gap.high, 1.0)
         lines.append((
             str(each.variant), str(each.accuracy.n), percent(each.accuracy.value),
-            f"{100 * gap.value:+.1f}", f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}",
+            f"{100 * gap.value:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}",
             "<0.001" if each.adjusted < 0.001 else f"{each.adjusted:.3f}",
             percent(each.same.value if each.same.n else None),
         ))  # fmt: skip
