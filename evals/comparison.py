@@ -81,6 +81,13 @@ def paired(
         UserError: as `compare`.
     """
     one, other = _by_key(first, names[0]), _by_key(second, names[1])
+    parts = [sorted({key[0] for key in each}) for each in (one, other)]
+    if not set(parts[0]) & set(parts[1]):
+        said = [", ".join(each) if any(each) else "no suite" for each in parts]
+        raise UserError(
+            f"{names[0]} is of {said[0]} and {names[1]} of {said[1]}, which are not the same "
+            "benchmarks; fix: evaluate both alike, or of --tools on,off name one, such as RUN:off"
+        )
     missing = [key for key in one if key not in other] + [key for key in other if key not in one]
     if missing:
         shared = len(one.keys() & other.keys())
