@@ -148,6 +148,8 @@ def _answered(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Answe
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict) and value.get("n") == 0:
+        return "- (no episode counts)"
     if isinstance(value, dict) and "unit" in value:
         return figure(Amount(**value))
     if isinstance(value, dict) and "low" in value:

@@ -13,7 +13,9 @@ from medgym.cases import open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.evals import evaluation
+from medgym.evals.commands.score import _shown
 from medgym.evals.evaluation import Evaluation
+from medgym.evals.outcomes.figures import summary
 from medgym.evals.outcomes.table import read_outcomes
 from medgym.evals.tables import role_rows, rows
 from medgym.judge import Judgement, RoleJudgement, load_judge
@@ -273,6 +275,8 @@ def test_an_episode_that_failed_is_no_wrong_answer(
     (scored,) = json.loads(capsys.readouterr().out)["benchmarks"].values()
     assert scored["verdicts"]["failed"] == len(failed), "no episode of it was stored"
     assert read_outcomes(tmp_path / "a") == written
+    none = summary([each for each in written or () if each.verdict == "failed"])
+    assert _shown(none["accuracy"]) == "- (no episode counts)"
     assert main([*words, str(tmp_path / "b")]) == 1
     said = capsys.readouterr().err
     assert "of 12 episodes failed" in said
