@@ -92,7 +92,7 @@ def print_report(found: SetReport) -> None:
         gap = each.difference.interval
         lines.append((
             str(each.variant), str(each.accuracy.n), percent(each.accuracy.value),
-            f"{100 * gap.value:+.1f}", f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}",
+            f"{100 * gap.value:+.1f}", _range(gap, 100, "+"),
             "<0.001" if each.adjusted < 0.001 else f"{each.adjusted:.3f}",
             percent(each.same.value if each.same.n else None),
         ))  # fmt: skip
@@ -129,11 +129,12 @@ def _ratio(interval: Interval | None) -> str:
     return "-" if interval is None or not math.isfinite(interval.value) else f"{interval.value:.2f}"
 
 
-def _range(interval: Interval | None, times: float = 1.0) -> str:
+def _range(interval: Interval | None, times: float = 1.0, sign: str = "") -> str:
     if interval is None or not math.isfinite(interval.low):
         return "-"
     digits = 2 if times == 1 else 1
-    return f"{times * interval.low:.{digits}f} to {times * interval.high:.{digits}f}"
+    low, high = (f"{times * end:{sign}.{digits}f}" for end in (interval.low, interval.high))
+    return f"{low} to {high}"
 
 
 def remarks(found: SetReport) -> list[str]:

@@ -58,7 +58,7 @@ def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
     for circle in alike.values():
         for place, case in enumerate(circle):
             after = (*circle[place + 1 :], *circle[:place], *everything)
-            other = next((c.images for c in after if c.group != case.group and c.images), None)
+            other = next((c.images for c in after if _unit(c) != _unit(case) and c.images), None)
             if other is None:
                 raise UserError(
                     f"no case of another patient can stand in for {case.id}; fix: exchange views "
@@ -67,6 +67,11 @@ def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
             others[case.id] = other
     kept = {each.name: getattr(rules, each.name) for each in fields(Rules)}
     return ExchangedRules(**kept, others=others)
+
+
+def _unit(case: Case) -> str:
+    """Whose the case is; of one without a group nobody else's."""
+    return case.group or case.id
 
 
 class _Exchanged(Episode):
