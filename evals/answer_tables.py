@@ -6,9 +6,9 @@ from medgym.commands.printing import percent
 from medgym.judge import Judgement
 from medgym.metrics.rate import Rate
 
-from .outcomes.number_answers import RELATIVE, WITHIN
-from .outcomes.region_answers import DICE, IOU, MAP, hd95, nsd
-from .outcomes.report_answers import ROUGE, SCORE, TRIPLETS, corpus_bleu
+from .outcomes.answers.number_answers import RELATIVE, WITHIN
+from .outcomes.answers.region_answers import DICE, IOU, MAP, hd95, nsd
+from .outcomes.answers.report_answers import ROUGE, SCORE, TRIPLETS, corpus_bleu
 from .scorers.region import detection, surface
 from .scorers.report import by_words
 

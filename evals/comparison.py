@@ -75,7 +75,7 @@ def compare(
 def paired(
     first: Sequence[CaseOutcome], second: Sequence[CaseOutcome], names: tuple[str, str]
 ) -> list[Pair]:
-    """The episodes of each case, side by side.
+    """The episodes of each case, side by side, in the order of their keys.
 
     Raises:
         UserError: as `compare`.
@@ -102,7 +102,8 @@ def paired(
                 f"and by {against.scorer} {against.version} in {names[1]}; fix: run medgym score "
                 "on both"
             )
-    return [(outcome, other[key]) for key, outcome in one.items()]
+    # In their order, not in that in which they ended: it must not change a digit of an interval.
+    return [(one[key], other[key]) for key in sorted(one)]
 
 
 def _by_key(

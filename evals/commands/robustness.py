@@ -216,9 +216,13 @@ def robustness(
         content["out"] = str(folder.path)
     if as_json:
         print_json(content)
-        return
-    for each in reports:
+    for each in () if as_json else reports:
         judgement = found[each.of.benchmark(Variant(CLEAN))].judgement
         of = f"{each.of.name}, " if each.of.name else ""
         print(f"{of}clean: {interval(judgement.accuracy)} of {judgement.accuracy.n} cases")
         print_report(each)
+    if folder is not None:
+        from ..reports.page import write_run_page  # no evaluation waits for it before it begins
+
+        became = (outcome for each in found.values() for outcome in each.outcomes)
+        write_run_page(folder.path, became, quiet=as_json)

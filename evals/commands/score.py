@@ -13,23 +13,23 @@ from medgym.metrics.rate import Amount, Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
+from ..breakdown.results import breakdown
+from ..breakdown.subgroups import kinds_named
+from ..breakdown.tables import print_breakdown
 from ..interchange.logs import LogForm, require_inspect, write_logs
 from ..model_judge.answers import JUDGED_BY, judged_rows
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
 from ..outcomes.answer_text import last_reply
-from ..outcomes.breakdown import breakdown
+from ..outcomes.answers.labelled_reports import LabelledReports
 from ..outcomes.figures import summary
-from ..outcomes.labelled_reports import LabelledReports
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.packed import PackedRows
 from ..outcomes.stored import run_and_policy, stored_episodes
-from ..outcomes.subgroups import kinds_named
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
 from ..spending import Spending, prices_of
-from ..subgroup_tables import print_breakdown
 from ..tables import figure, interval
 from ..viewer.tokens import Pieces
 from .eval_options import By

@@ -16,8 +16,8 @@ from medgym.storage.run_folder import RunFolder
 from medgym.tally import tally_of
 from medgym.trajectory import Trajectory
 
+from ..breakdown.results import breakdown
 from ..evaluation import Evaluation
-from ..outcomes.breakdown import breakdown
 from ..outcomes.figures import further
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.packed import PackedRows

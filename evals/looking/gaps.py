@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medgym.commands.printing import print_columns, safe_line
+from medgym.commands.printing import WIDTH, print_columns, safe_line
 
 from ..comparison import Compared, compare
 from ..outcomes.outcome import CaseOutcome
@@ -102,6 +102,8 @@ def gaps(
             first, second = (outcomes.get(arm_name(name, a)) for a in (kind.first, kind.second))
             if not first or not second:
                 continue
+            # Sorted, so that the order in which episodes finish changes no digit.
+            first, second = (sorted(each, key=lambda o: o.key) for each in (first, second))
             played = {(each.case, each.member) for each in second}
             shared = [each for each in first if (each.case, each.member) in played]
             one, other = ([replace(o, benchmark=name) for o in each] for each in (shared, second))
@@ -127,7 +129,7 @@ def print_gaps(found: Sequence[Gap]) -> None:
         points = f"{100 * interval.value:+.1f}"
         rows.append((gap.name, str(interval.n), points, bounds, p, gap.meaning))
     print()
-    print_columns(HEADINGS, rows)
+    print_columns(HEADINGS, rows, WIDTH)
     for line in gap_notes(found):
         print(safe_line(line))
 
@@ -135,8 +137,9 @@ def print_gaps(found: Sequence[Gap]) -> None:
 def gap_notes(found: Sequence[Gap]) -> list[str]:
     """What is to be said below the table."""
     lines = [
-        "tool-off gap: accuracy with the tools less that without. oracle gap: accuracy if",
-        "the first look is ideal less that with the tools. p: adjusted over the gaps (Holm).",
+        "tool-off gap: accuracy with the tools less that without",
+        "oracle gap: accuracy with an ideal first look less that with the tools",
+        "p is adjusted over the gaps (Holm)",
     ]
     for gap in found:
         compared = gap.compared

@@ -15,11 +15,11 @@ from medgym.scorer import Verdict
 
 from ..looking.figures import looking_figures
 from ..statistics.repeats import majority_at, pass_at
-from .number_answers import number_figures
+from .answers.number_answers import number_figures
+from .answers.region_answers import region_figures
+from .answers.report_answers import report_figures
 from .open_answers import open_figures
 from .outcome import CaseOutcome
-from .region_answers import region_figures
-from .report_answers import report_figures
 
 LENIENT = "read leniently"
 """The name of the accuracy in which an answer counts in any form."""

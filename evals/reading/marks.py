@@ -9,7 +9,7 @@ _CALL = re.compile(r"<tool_call>.*?(?:</tool_call>|\Z)", re.DOTALL | re.IGNORECA
 _TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _SAID = re.compile(
-    r"(?:\bfinal\s+answer|\b(?:the|my)?\s*(?:correct|right|best)?\s*(?:answer|option|choice)"
+    r"(?:\bfinal\s+answer|\b(?:the|my)?(?:correct|right|best)?(?:answer|option|choice)"
     r"(?=\s*(?:is\b|:|=))|答案)\s*(?:is\b|是|为|:|=)*\s*:?\s*([^\n]+)",
     re.IGNORECASE,
 )

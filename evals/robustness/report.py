@@ -90,9 +90,10 @@ def print_report(found: SetReport) -> None:
     lines = []
     for each in found.variants:
         gap = each.difference.interval
+        low, high = max(gap.low, -1.0), min(gap.high, 1.0)
         lines.append((
             str(each.variant), str(each.accuracy.n), percent(each.accuracy.value),
-            f"{100 * gap.value:+.1f}", _range(gap, 100, "+"),
+            f"{100 * gap.value:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}",
             "<0.001" if each.adjusted < 0.001 else f"{each.adjusted:.3f}",
             percent(each.same.value if each.same.n else None),
         ))  # fmt: skip
@@ -129,12 +130,11 @@ def _ratio(interval: Interval | None) -> str:
     return "-" if interval is None or not math.isfinite(interval.value) else f"{interval.value:.2f}"
 
 
-def _range(interval: Interval | None, times: float = 1.0, sign: str = "") -> str:
+def _range(interval: Interval | None, times: float = 1.0) -> str:
     if interval is None or not math.isfinite(interval.low):
         return "-"
     digits = 2 if times == 1 else 1
-    low, high = (f"{times * end:{sign}.{digits}f}" for end in (interval.low, interval.high))
-    return f"{low} to {high}"
+    return f"{times * interval.low:.{digits}f} to {times * interval.high:.{digits}f}"
 
 
 def remarks(found: SetReport) -> list[str]:

@@ -10,7 +10,8 @@ from medgym.cases import open_cases, write_cases
 from medgym.cli import main
 from medgym.errors import UserError
 from medgym.evals.looking.arms import arms_in, in_arms
-from medgym.evals.outcomes.table import OUTCOMES
+from medgym.evals.looking.gaps import gaps
+from medgym.evals.outcomes.table import OUTCOMES, read_outcomes
 from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
@@ -49,6 +50,14 @@ def test_a_policy_that_lives_on_its_looks_has_a_tool_off_gap_and_no_oracle_gap(r
     assert off["verdict"] == "tools help"
     assert off["difference"]["value"] == pytest.approx(off["on"]["value"] - off["off"]["value"])
     assert (oracle["gap"], oracle["verdict"]) == ("oracle gap", "none shown")
+
+
+def test_the_order_in_which_episodes_finish_changes_no_digit(run: Path) -> None:
+    outcomes = read_outcomes(run) or []
+    arms = {name: [o for o in outcomes if o.benchmark == name] for name in ("on", "off", "oracle")}
+    backwards = {name: each[::-1] for name, each in arms.items()}
+    assert len({o.unit for o in outcomes}) > 13, "so many that not all exchanges are tried"
+    assert [g.as_dict() for g in gaps(arms, [""])] == [g.as_dict() for g in gaps(backwards, [""])]
 
 
 def test_compare_says_so_of_two_arms_of_a_run(run: Path, capsys: Capture) -> None:

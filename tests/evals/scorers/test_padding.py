@@ -123,10 +123,8 @@ def everything(kind: AnswerType) -> Iterator[str]:
 def forms(text: str) -> Iterator[str]:
     """A text as an answer, and as replies that the lenient reading knows."""
     yield text
-    yield f"<answer>{text}</answer>"
     yield f"The answer is {' '.join(text.splitlines())}"
     yield f"\\boxed{{{text}}}"
-    yield f"**{text}**"
 
 
 def both_readings(case: Case, text: str) -> Iterator[Grade]:
@@ -137,7 +135,7 @@ def both_readings(case: Case, text: str) -> Iterator[Grade]:
 
 def different(cases: Sequence[Case]) -> Sequence[Case]:
     """Some cases, each with another gold: a scorer has no memory."""
-    return list({case.answer: case for case in cases}.values())[:8]
+    return list({case.answer: case for case in cases}.values())[:7]
 
 
 def test_every_scorer_is_among_them() -> None:
@@ -156,8 +154,7 @@ def test_neither_one_paragraph_nor_a_list_of_everything_is_ever_right(kind: Answ
 @pytest.mark.parametrize("kind", get_args(AnswerType))
 def test_neither_has_a_score_that_is_worth_anything(kind: AnswerType) -> None:
     """Most scores are 0 or 1. A region's is an overlap, a report's an F1: of a list of everything
-    it is small. Of the seven reports, all in one, each has its own statements among seven times as
-    many."""
+    it is small. Of all reports in one, each has its own statements among seven times as many."""
     cases = different(GOLDS[kind])
     most = {"region": 0.15, "report": 0.26}.get(kind, 0.0)
     for text in (PARAGRAPH, *everything(kind)):
@@ -186,11 +183,12 @@ def test_a_right_answer_that_is_padded_is_not_right(kind: AnswerType) -> None:
 
 
 def test_one_constant_answer_is_right_as_often_as_it_is_the_gold() -> None:
-    """Chance, and no more: of closed answers, of letters, of numbers."""
-    for kind in get_args(AnswerType):
+    """Chance, and no more. Regions and reports may be near several golds, and are tested apart."""
+    kinds: tuple[AnswerType, ...] = ("choice", "closed", "open", "number", "set")
+    for kind in kinds:
         cases = GOLDS[kind]
         texts = [case.answer for case in cases]
-        common = max(set(texts), key=texts.count)
+        common = max(dict.fromkeys(texts), key=texts.count)
         right = sum(grade(case, common).right for case in cases)
         assert right == sum(text.casefold() == common.casefold() for text in texts)
     letters = [grade(case, "E").right for case in GOLDS["choice"]]

@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 
 from medgym.metrics.rate import Amount, Rate
 
-from ..scorers.region import detection
-from ..scorers.region.detection import average_precision
-from ..scorers.region.surface import TOLERANCE
-from ..statistics.intervals import mean_interval
-from .outcome import CaseOutcome
-from .shares import Key, as_share, shares
+from ...scorers.region import detection
+from ...scorers.region.detection import average_precision
+from ...scorers.region.surface import TOLERANCE
+from ...statistics.intervals import mean_interval
+from ..outcome import CaseOutcome
+from ..shares import Key, as_share, shares
 
 IOU = "region, IoU"
 DICE = "region, Dice"

@@ -7,11 +7,11 @@ from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.trajectory import Trajectory
 
-from ..scorers.report.labellers import Labeller, load_labeller
-from ..scorers.report.language import ENGLISH, language_of
-from .answer_text import answer_text
-from .outcome import CaseOutcome
-from .shares import as_share
+from ...scorers.report.labellers import Labeller, load_labeller
+from ...scorers.report.language import ENGLISH, language_of
+from ..answer_text import answer_text
+from ..outcome import CaseOutcome
+from ..shares import as_share
 
 
 class LabelledReports:

@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 from medgym.metrics.rate import Rate
 
-from .outcome import CaseOutcome
-from .shares import shares
+from ..outcome import CaseOutcome
+from ..shares import shares
 
 RELATIVE = "number, relative accuracy"
 WITHIN = "number, within 10 %"

@@ -7,11 +7,11 @@ import numpy as np
 
 from medgym.metrics.rate import Rate
 
-from ..scorers.report.by_words import bleu_of
-from ..statistics.groups import Floats
-from ..statistics.sums import figure_interval
-from .outcome import CaseOutcome
-from .shares import Key, as_share, shares
+from ...scorers.report.by_words import bleu_of
+from ...statistics.groups import Floats
+from ...statistics.sums import figure_interval
+from ..outcome import CaseOutcome
+from ..shares import Key, as_share, shares
 
 SCORE = "report, F1 of statements"
 PRECISION = "report, triplet precision"

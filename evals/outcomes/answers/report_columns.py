@@ -5,11 +5,11 @@ from typing import TypedDict
 from medgym.cases import Case
 from medgym.trajectory import Trajectory
 
-from ..scorers.report.by_words import by_words, is_installed
-from ..scorers.report.language import ENGLISH, language_of
-from ..scorers.report.scorer import shared_triplets
-from ..scorers.report.triplets import read
-from .answer_text import answer_text
+from ...scorers.report.by_words import by_words, is_installed
+from ...scorers.report.language import ENGLISH, language_of
+from ...scorers.report.scorer import shared_triplets
+from ...scorers.report.triplets import read
+from ..answer_text import answer_text
 
 
 class ReportColumns(TypedDict, total=False):

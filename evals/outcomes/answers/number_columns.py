@@ -3,8 +3,8 @@
 from medgym.cases import Case
 from medgym.trajectory import Trajectory
 
-from ..scorers.number import relative_accuracy
-from .answer_text import answer_text
+from ...scorers.number import relative_accuracy
+from ..answer_text import answer_text
 
 
 def relative_accuracy_of(case: Case, trajectory: Trajectory) -> float | None:

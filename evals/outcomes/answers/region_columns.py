@@ -8,11 +8,11 @@ from medgym.metrics.extents import shared_extent
 from medgym.regions import Region
 from medgym.trajectory import Trajectory
 
-from ..scorers.region.compared import GoldRegions, answered_regions, golds_of
-from ..scorers.region.grammar import Shape
-from ..scorers.region.scorer import is_comparable
-from ..scorers.region.surface import surface
-from .answer_text import answer_text
+from ...scorers.region.compared import GoldRegions, answered_regions, golds_of
+from ...scorers.region.grammar import Shape
+from ...scorers.region.scorer import is_comparable
+from ...scorers.region.surface import surface
+from ..answer_text import answer_text
 
 
 class RegionColumns(TypedDict, total=False):
