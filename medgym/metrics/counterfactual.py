@@ -13,7 +13,7 @@ import numpy as np
 from medgym.cases import Case
 from medgym.episode import Episode, Rules
 from medgym.errors import UserError
-from medgym.imaging.opened import OpenedImage, opened_image
+from medgym.imaging.opened import OpenedImage, UnreadableImage, opened_image
 from medgym.imaging.study import ImageRef, Study
 from medgym.metrics.stretched import stretched
 from medgym.seeds import seed_of
@@ -84,11 +84,17 @@ class _Exchanged(Episode):
         studies: Sequence[Study | OpenedImage] | None = None,
     ) -> None:
         super().__init__(case, rules, studies)
-        opened = [opened_image(ref) for ref in rules.others[case.id]]
-        self._others = [
-            _fitted(opened[image % len(opened)], own)
-            for image, own in enumerate(self.workspace.images)
-        ]
+        try:
+            opened = [opened_image(ref) for ref in rules.others[case.id]]
+            self._others = [
+                _fitted(opened[image % len(opened)], own)
+                for image, own in enumerate(self.workspace.images)
+            ]
+        except UserError as error:  # whose text names a file that is none of this case
+            raise UnreadableImage(
+                f"an image of the case that stands in for {case.id!r} cannot be read; fix: play "
+                "that case, which says why"
+            ) from error
         self._names = (case.id, case.group, *(ref.location for ref in case.images))
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
