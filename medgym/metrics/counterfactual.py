@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from medgym.case_images import names_of
 from medgym.cases import Case
 from medgym.episode import Episode, Rules
 from medgym.errors import UserError
@@ -95,7 +96,7 @@ class _Exchanged(Episode):
                 f"an image of the case that stands in for {case.id!r} cannot be read; fix: play "
                 "that case, which says why"
             ) from error
-        self._names = (case.id, case.group, *(ref.location for ref in case.images))
+        self._names = names_of(case)
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
         other = Workspace(

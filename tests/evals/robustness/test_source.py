@@ -235,3 +235,12 @@ def test_variants_are_chosen_by_family_and_severity() -> None:
             chosen_variants(names, severities)
     with pytest.raises(UserError, match="has no severity; fix: write jpeg-1"):
         Variant.named("jpeg")
+
+
+def test_a_variant_is_named_by_its_original_to_a_tool_that_gives_no_gold_away() -> None:
+    (clean,) = open_cases("phantom,question=kind:test[:1]")
+    for name in ("jpeg-3", "blank", "text-only"):
+        (each,) = variant(name, "phantom,question=kind:test[:1]")
+        workspace = Rules(view_size=64).begin(each).workspace
+        assert workspace.is_named(clean.id)
+        assert name == "text-only" or workspace.is_named(clean.images[0].location)
