@@ -12,11 +12,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.forked import Forked, forked
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -82,10 +85,11 @@ def without_progress(printed: str) -> str:
 class Place:
     """A folder with a shell and a Python of its own, that keep their variables."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, programs: Forked) -> None:
+        self.folder, self.programs = folder, programs
         folder.mkdir()
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        places = [str(programs.folder), str(Path(sys.executable).parent), os.environ["PATH"]]
+        path = os.pathsep.join(places)
         self.environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder)}
         self.shell = ""
         self.python: subprocess.Popen[str] | None = None
@@ -102,7 +106,7 @@ class Place:
         if self.python is None:
             heard, said = os.pipe()
             self.python = subprocess.Popen(
-                [sys.executable, "-c", INTERPRETER, str(said)], pass_fds=[said], text=True,
+                [self.programs.folder / "interpreter", str(said)], pass_fds=[said], text=True,
                 cwd=self.folder, env=self.environment, stdin=subprocess.PIPE,
             )  # fmt: skip
             os.close(said)
@@ -143,10 +147,33 @@ class Place:
         (info / "entry_points.txt").write_text("\n".join(lines))
 
 
+LIBRARIES = (
+    "medgym.cli",
+    "medgym.evals.commands.eval",
+    "medgym.agents.scripted.policy",
+    "medgym.sources.phantom.check",
+    "medgym.tools.zoom",
+    "pandas",
+    "pyarrow.parquet",
+    "scipy.stats",
+)
+"""What most of the commands import."""
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
+    """The command and the interpreter, which begin at once; the installed command is run by the
+    tests of the wheel."""
+    with forked(tmp_path_factory.mktemp("forked") / "bin", LIBRARIES) as made:
+        made.add("medgym", "import sys\nfrom medgym.cli import main\nsys.exit(main())")
+        made.add("interpreter", INTERPRETER, passes=True)
+        yield made
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_a_page_shows_is_true(page: Path, tmp_path: Path) -> None:
-    with closing(Place(tmp_path / "reader")) as place:
+def test_what_a_page_shows_is_true(page: Path, tmp_path: Path, programs: Forked) -> None:
+    with closing(Place(tmp_path / "reader", programs)) as place:
         follow(page, place)
 
 

@@ -14,12 +14,14 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"```[a-z]*\n?|\n?```", re.IGNORECASE)
+_POWER = re.compile("(?<=\\d)(?=[\u00b9\u00b2\u00b3\u2070\u2074-\u2079])")
+"""Between a digit and one above the line: 10\u00b2 is not 102."""
 _TEXT = re.compile(r"\\(?:text|mathrm|mathbf)\s*\{([^{}]*)\}")
 
 
 def plain(text: str) -> str:
     """A reply without its thought, tool calls, code fences and emphasis, in NFKC form."""
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", _POWER.sub("^", text))
     text = _FENCE.sub("", _CALL.sub("", _THOUGHT.sub("", text)))
     return re.sub(r"\*\*|__|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)", "", text).strip()
 

@@ -100,3 +100,10 @@ def test_other_scorers_are_refused() -> None:
 def test_no_case_and_an_episode_twice_are_refused(count: int) -> None:
     with pytest.raises(UserError, match="fix:"):
         compare([outcome(1, True)], [outcome(1, True)] * count)
+
+
+def test_runs_of_other_benchmarks_are_refused_by_their_names() -> None:
+    plain = [outcome(0, True)]
+    arms = [replace(each, benchmark=name) for name in ("on", "off") for each in plain]
+    with pytest.raises(UserError, match=r"is of no suite and .* of off, on, which"):
+        compare(plain, arms)

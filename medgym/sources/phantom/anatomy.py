@@ -20,8 +20,12 @@ Bytes = NDArray[np.uint8]
 
 def smooth(t: NDArray[Any]) -> Real:
     """0 below 0, 1 above 1, and a smooth step between."""
-    t = np.clip(t, np.float32(0), np.float32(1))
-    step: Real = t * t * (3 - 2 * t)
+    t = np.maximum(t, np.float32(0))
+    np.minimum(t, np.float32(1), out=t)
+    step: Real = np.float32(-2) * t
+    step += np.float32(3)
+    t *= t
+    step *= t
     return step
 
 
@@ -45,15 +49,22 @@ def cloud(rng: RandomStream, cells: int, side: int) -> Real:
     low = np.floor(at).astype(np.intp)
     part = smooth(at - low.astype(np.float32))
     rows = lattice[low] + (lattice[low + 1] - lattice[low]) * part[:, None]
-    across = rows[:, low]
-    out: Real = across + (rows[:, low + 1] - across) * part
+    across = np.take(rows, low, axis=1)
+    out: Real = np.take(rows, low + 1, axis=1)
+    out -= across
+    out *= part
+    out += across
     return out
 
 
 def ellipse(x: Real, y: Real, cx: float, cy: float, rx: float, ry: float, edge: float) -> Real:
     """1 inside, 0 outside, softly over the relative width `edge`."""
     u, v = (x - np.float32(cx)) / np.float32(rx), (y - np.float32(cy)) / np.float32(ry)
-    return smooth((1 - (u * u + v * v)) / np.float32(edge) + np.float32(0.5))
+    level: Real = u * u + v * v
+    np.subtract(np.float32(1), level, out=level)
+    level /= np.float32(edge)
+    level += np.float32(0.5)
+    return smooth(level)
 
 
 def radiograph(rng: RandomStream, side: int, margin: int, top: int) -> Bytes:
@@ -313,14 +324,19 @@ def _cells(rng: RandomStream, cell: int, count: int, n: int) -> tuple[Real, Real
             v = y - (jy * np.float32(0.8) + np.float32(j - 1))
             vv = v * v
             far = u * u + vv
-            second = np.minimum(second, np.maximum(near, far))
-            near = np.minimum(near, far)
-            skew = u + (slant - np.float32(0.5)) * v
-            oval = skew * skew + vv * (np.float32(0.8) + np.float32(0.9) * squeeze)
+            np.minimum(second, np.maximum(near, far), out=second)
+            np.minimum(near, far, out=near)
+            oval = u + (slant - np.float32(0.5)) * v
+            oval *= oval
+            oval += vv * (np.float32(0.8) + np.float32(0.9) * squeeze)
             radius = np.float32(0.052) + np.float32(0.045) * size
-            body = smooth((radius - oval) * np.float32(32) + np.float32(0.5))
-            nucleus = np.maximum(nucleus, body)
-            shade = np.maximum(shade, body * tint)
+            np.subtract(radius, oval, out=oval)
+            oval *= np.float32(32)
+            oval += np.float32(0.5)
+            body = smooth(oval)
+            np.maximum(nucleus, body, out=nucleus)
+            body *= tint
+            np.maximum(shade, body, out=shade)
 
     def laid_out(values: Real) -> Real:
         wide = values.transpose(2, 0, 3, 1).reshape(count * cell, count * cell)

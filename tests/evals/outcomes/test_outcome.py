@@ -226,3 +226,9 @@ def test_a_long_reply_takes_no_more_time_than_it_is_long(reply: str, kind: str) 
     for answer in (None, reply):
         outcome_of(case(gold, kind), played(reply, answer))
     assert process_time() - start < 10  # it was minutes
+
+
+def test_a_power_is_not_read_as_a_longer_number() -> None:
+    assert lenient_grade(case("12 mm", "number"), "1\u00b2 mm").verdict != "right"
+    assert lenient_grade(case("12 mm\u00b2", "number"), "It is: 12 mm\u00b2").verdict == "unparsed"
+    assert lenient_grade(case("12 mm\u00b2", "number"), "The answer is 12 mm\u00b2").right
