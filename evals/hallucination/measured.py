@@ -15,7 +15,7 @@ from ..model_judge.replies import JudgeRequest
 from ..outcomes.answer_text import answer_text
 from ..outcomes.outcome import CaseOutcome
 from ..statistics.agreement import agreement
-from ..statistics.intervals import mean_interval
+from ..statistics.mean_rate import mean_rate
 from .contradictions import CONTRADICTIONS, contradictions
 from .labels import rule_levels, statements
 from .levels import CORRECT, PROMPT_INDUCED, SCORES, medihall
@@ -188,19 +188,8 @@ def _levels(pairs: Sequence[tuple[Labelled, Sequence[str | None]]]) -> dict[str,
 
 
 def _mean(scores: Sequence[float], units: Sequence[Unit]) -> dict[str, float] | None:
-    """The mean of scores from 0 to 1.
-
-    Where all are the same, a bootstrap sees no variance. Then at least as many scores as the Wilson
-    interval says are that, and the others may be anything.
-    """
-    if not scores:
-        return None
-    found = mean_interval(scores, units)
-    low, high = max(0.0, found.low), min(1.0, found.high)
-    if min(scores) == max(scores):
-        alike = Rate.of([True] * len(scores), units).low
-        low, high = scores[0] * alike, scores[0] * alike + 1 - alike
-    return Rate(found.value, low, high, found.n).as_dict()
+    """The mean of scores from 0 to 1; None where there are none."""
+    return mean_rate(scores, units).as_dict() if scores else None
 
 
 def _compared(phantoms: Sequence[Labelled], judge: ModelJudge, asked: Asked) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from medgym.metrics.grounding import CALL_FAULTS
 from medgym.metrics.rate import Rate
 
 from ..outcomes.outcome import CaseOutcome
-from ..statistics.intervals import mean_interval
+from ..statistics.mean_rate import mean_rate
 
 RIGHT_SHOWN = "right answers, region looked at"
 WRONG_SHOWN = "wrong answers, region looked at"
@@ -132,5 +132,4 @@ def _share(outcomes: Sequence[_Episode], is_so: Callable[[_Episode], bool]) -> R
 
 def _mean(values: Sequence[float], outcomes: Sequence[_Episode]) -> Rate:
     """The mean of numbers from 0 to 1, with its interval over groups."""
-    found = mean_interval(values, [each.unit for each in outcomes])
-    return Rate(found.value, max(0.0, found.low), min(1.0, found.high), found.n)
+    return mean_rate(values, [each.unit for each in outcomes])

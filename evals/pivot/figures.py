@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from medgym.metrics.rate import Rate
 
-from ..statistics.intervals import mean_interval
+from ..statistics.mean_rate import mean_rate
 from .scoring import PivotOutcome
 
 CLOSE = 0.5
@@ -42,7 +42,5 @@ def pivot_figures(outcomes: Sequence[PivotOutcome]) -> dict[str, Rate]:
     for name, mean in _MEANS.items():
         known = [(each.unit, iou) for each in counted if (iou := mean(each)) is not None]
         if known:
-            interval = mean_interval([iou for _, iou in known], [unit for unit, _ in known])
-            low, high = max(0.0, interval.low), min(1.0, interval.high)
-            found[name] = Rate(interval.value, low, high, interval.n)
+            found[name] = mean_rate([iou for _, iou in known], [unit for unit, _ in known])
     return found
