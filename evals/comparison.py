@@ -75,12 +75,19 @@ def compare(
 def paired(
     first: Sequence[CaseOutcome], second: Sequence[CaseOutcome], names: tuple[str, str]
 ) -> list[Pair]:
-    """The episodes of each case, side by side.
+    """The episodes of each case, side by side, in the order of their keys.
 
     Raises:
         UserError: as `compare`.
     """
     one, other = _by_key(first, names[0]), _by_key(second, names[1])
+    parts = [sorted({key[0] for key in each}) for each in (one, other)]
+    if not set(parts[0]) & set(parts[1]):
+        said = [", ".join(each) if any(each) else "no suite" for each in parts]
+        raise UserError(
+            f"{names[0]} is of {said[0]} and {names[1]} of {said[1]}, which are not the same "
+            "benchmarks; fix: evaluate both alike, or of --tools on,off name one, such as RUN:off"
+        )
     missing = [key for key in one if key not in other] + [key for key in other if key not in one]
     if missing:
         shared = len(one.keys() & other.keys())
@@ -96,13 +103,15 @@ def paired(
                 f"the case {outcome.case!r} is not the same in {names[0]} and {names[1]}: its "
                 "question, options, gold or images differ; fix: evaluate both on the same cases"
             )
-        if (outcome.scorer, outcome.version) != (against.scorer, against.version):
+        judged = outcome.is_counted and against.is_counted
+        if judged and (outcome.scorer, outcome.version) != (against.scorer, against.version):
             raise UserError(
                 f"{outcome.case!r} was judged by {outcome.scorer} {outcome.version} in {names[0]} "
                 f"and by {against.scorer} {against.version} in {names[1]}; fix: run medgym score "
                 "on both"
             )
-    return [(outcome, other[key]) for key, outcome in one.items()]
+    # In their order, not in that in which they ended: it must not change a digit of an interval.
+    return [(one[key], other[key]) for key in sorted(one)]
 
 
 def _by_key(

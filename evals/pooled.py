@@ -1,7 +1,7 @@
 """Runs of one recipe with several seeds, taken together, against those of another recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,4 +141,8 @@ def _difference(
     rows: Sequence[tuple[CaseOutcome, ...]], of_first: int, lenient: bool
 ) -> SeededDifference:
     scores = [[float(is_right(each, lenient)) for each in run] for run in zip(*rows, strict=True)]
-    return seeded_difference(scores[:of_first], scores[of_first:], [row[0].unit for row in rows])
+    units = [row[0].unit for row in rows]
+    found = seeded_difference(scores[:of_first], scores[of_first:], units)
+    gap = found.interval  # of two shares, so that there is nothing beyond -1 and 1
+    inside = replace(gap, low=max(-1.0, gap.low), high=min(1.0, gap.high))
+    return replace(found, interval=inside)

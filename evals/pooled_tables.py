@@ -1,6 +1,7 @@
 """Recipes of several seeds, compared, as tables in the terminal and as JSON."""
 
 from collections.abc import Sequence
+from math import isfinite
 from statistics import stdev
 from typing import Any
 
@@ -45,10 +46,13 @@ def print_pooled(
     print(f"The interval is over groups of cases and over seeds; p is of its t test{holm}.")
     for each in rows:
         found, where = each.difference, f"{each.benchmark}: " if each.benchmark else ""
-        print(
-            f"{where}standard error {100 * found.by_cases:.1f} points by cases, "
-            f"{100 * found.by_seeds:.1f} by seeds"
-        )
+        if isfinite(found.by_cases):
+            print(
+                f"{where}standard error {100 * found.by_cases:.1f} points by cases, "
+                f"{100 * found.by_seeds:.1f} by seeds"
+            )
+        else:
+            print(f"{where}all cases are of one group, which does not say how much groups differ")
         if each.left_out:
             print(f"{where}{each.left_out} cases left out: some run could not play them")
 
@@ -62,7 +66,8 @@ def pooled_as_dict(each: PooledCompared) -> dict[str, Any]:
         "second": list(found.second),
         "difference": {
             "interval": found.interval.as_dict(), "p": found.p, "outcome": found.outcome,
-            "by_cases": found.by_cases, "by_seeds": found.by_seeds,
+            "by_cases": found.by_cases if isfinite(found.by_cases) else None,
+            "by_seeds": found.by_seeds,
         },
         "adjusted": each.adjusted,
         "left_out": each.left_out,

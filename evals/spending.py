@@ -132,6 +132,16 @@ def whole_usage(trajectory: Trajectory) -> Usage | None:
     )
 
 
+def _added(one: Usage | None, other: Usage) -> Usage:
+    """All tokens of both; cached ones that are not known count as none."""
+    so_far = one or Usage(0, 0)
+    return Usage(
+        so_far.prompt_tokens + other.prompt_tokens,
+        so_far.completion_tokens + other.completion_tokens,
+        (so_far.cached_tokens or 0) + (other.cached_tokens or 0),
+    )
+
+
 def prices_of(folder: RunFolder) -> dict[str, Price]:
     """The prices that a run was charged by, as it has kept them; none where it has none."""
     kept = folder.manifest.get("prices", {})
@@ -148,7 +158,7 @@ class Spending:
         cached_tokens: those of `prompt_tokens` that servers had read before, as far as they say;
             None where none does.
         episodes, counted: all parts that policies played, and those whose tokens are known.
-        cost: of those that have a price. unpriced: policies without one.
+        unpriced: policies without a price.
         by_server: whether a server counted them.
     """
 
@@ -157,10 +167,10 @@ class Spending:
     completion_tokens: int = 0
     episodes: int = 0
     counted: int = 0
-    cost: float = 0.0
     unpriced: set[str] = field(default_factory=set)
     by_server: bool = False
     cached_tokens: int | None = None
+    _priced: dict[Price, Usage] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trajectories: Iterable[Trajectory], prices: Mapping[str, Price]) -> "Spending":
@@ -188,7 +198,13 @@ class Spending:
                 if price is None:
                     self.unpriced.add(part.policy)
                 else:
-                    self.cost += price.of(usage)
+                    self._priced[price] = _added(self._priced.get(price), usage)
+
+    @property
+    def cost(self) -> float:
+        """Of those that have a price. Tokens are added up first, so that the order of episodes
+        changes no digit."""
+        return math.fsum(price.of(usage) for price, usage in self._priced.items())
 
     @property
     def known_cost(self) -> float | None:

@@ -15,9 +15,10 @@ from .outcomes.open_answers import EXACT, F1, RECALL
 def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
     """A judgement, one figure a row; `rubric` is the name of what gives the reward."""
     accuracy = judgement.accuracy
+    repeated = judgement.episode_count > judgement.case_count
     return [
         ("policy", judgement.policy),
-        ("cases", str(accuracy.n)),
+        ("episodes" if repeated else "cases", str(accuracy.n)),
         *((f"left out: {why}", figure(rate)) for why, rate in judgement.withheld.items()),
         *unreadable_rows(judgement.unreadable, judgement.case_count),
         *failed_rows(judgement),
@@ -31,12 +32,22 @@ def rows(judgement: Judgement, rubric: str) -> list[tuple[str, str]]:
         ("tool calls", f"{judgement.calls:.2f}"),
         *([("tokens", f"{judgement.tokens:.0f}")] if judgement.tokens else []),
         *(
-            (name, figure(value))
+            (name, _metric(name, value))
             for name, value in judgement.metrics.items()
             if name not in LOOKING and (name != LENIENT or value != accuracy)
         ),
         *((f"  {answer}", f"{interval(r)} of {r.n}") for answer, r in judgement.by_answer.items()),
     ]
+
+
+def _metric(name: str, value: Rate | float) -> str:
+    if name.startswith(SHARES) and not isinstance(value, Rate):
+        return percent(value)
+    return figure(value)
+
+
+SHARES = ("unparsed", "unanswered", "pass@", "majority@")
+"""How the names of metrics begin that are shares without an interval."""
 
 
 def hint(judgement: Judgement) -> str | None:

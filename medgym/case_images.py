@@ -26,6 +26,14 @@ def opened_images(case: Case) -> list[OpenedImage]:
         ) from error
 
 
+def names_of(case: Case) -> tuple[str, ...]:
+    """What names a case to a tool that must not give its gold away: its id, its group, where its
+    images are; of a variant (`ID~VARIANT`, images at `variant:CHANGE:URI`) also the original."""
+    locations = [ref.location for ref in case.images]
+    originals = [each.split(":", 2)[2] for each in locations if each.startswith("variant:")]
+    return case.id, case.id.partition("~")[0], case.group, *locations, *originals
+
+
 def asked_view_size(cases: CaseList) -> int | None:
     """The view size that the cases' source asks for, also where they were filtered or stored."""
     if cases.view_size is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from medgym.case_images import asked_view_size, check_view_size, opened_images
+from medgym.case_images import asked_view_size, check_view_size, names_of, opened_images
 from medgym.cases import Case, open_cases
 from medgym.contracts import checked_reply, checked_result, fault_of
 from medgym.deadline import within
@@ -234,7 +234,7 @@ class Episode:
             view_size=rules.view_size,
             view_multiple=rules.view_multiple,
             coordinates=rules.coordinates,
-            names=(case.id, case.group, *(ref.location for ref in case.images)),
+            names=names_of(case),
         )
         for view in case.views:
             try:

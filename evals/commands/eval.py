@@ -40,6 +40,7 @@ from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
 
 from ..baselines.beside import add_baselines
+from ..breakdown.subgroups import kinds_named
 from ..evaluating.benchmark import open_benchmarks
 from ..evaluating.judging import judge_benchmarks
 from ..evaluating.named_suite import is_suite, named_suite
@@ -51,7 +52,6 @@ from ..looking.arms import arms_in, in_arms, refuse_roles
 from ..looking.gaps import gaps, print_gaps
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
-from ..outcomes.subgroups import kinds_named
 from ..prompts import read_prompt, refuse_team
 from ..replay.policy import opened_cache
 from ..spending import require_price

@@ -13,23 +13,23 @@ from medgym.metrics.rate import Amount, Rate
 from medgym.trajectory import Trajectory
 
 from ..answer_tables import missing_lines
+from ..breakdown.results import breakdown
+from ..breakdown.subgroups import kinds_named
+from ..breakdown.tables import print_breakdown
 from ..interchange.logs import LogForm, require_inspect, write_logs
 from ..model_judge.answers import JUDGED_BY, judged_rows
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
 from ..outcomes.answer_text import last_reply
 from ..outcomes.answers.labelled_reports import LabelledReports
-from ..outcomes.breakdown import breakdown
 from ..outcomes.figures import summary
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.packed import PackedRows
-from ..outcomes.stored import run_and_policy, stored_episodes
-from ..outcomes.subgroups import kinds_named
+from ..outcomes.stored import left_out, run_and_policy, stored_episodes
 from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
 from ..spending import Spending, prices_of
-from ..subgroup_tables import print_breakdown
 from ..tables import figure, interval
 from ..viewer.tokens import Pieces
 from .eval_options import By
@@ -93,6 +93,8 @@ def score(
                 labelled.add(case, trajectory, outcome)
             if rule is not None and outcome.is_counted:
                 answers.setdefault(benchmark, []).append(_answered(case, trajectory, outcome))
+        for outcome in () if policy else left_out(folder, outcomes):
+            outcomes.add(outcome)
         written: Path | None = None if policy else write_outcomes(folder.path, outcomes)
         judged = beside.figures(folder.path)
         if judged_by is not None and not judged:
@@ -103,6 +105,7 @@ def score(
     logged = None if log_format is None else write_logs(folder, log_format, policy=policy)
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
     parts = {name: PackedRows(o for o in outcomes if o.benchmark == name) for name in names}
+    spent = {name: spent.get(name, Spending(prices)) for name in names}
     figures = {name: summary(part) | spent[name].as_dict() for name, part in parts.items()}
     kept = {name: breakdown(part) for name, part in parts.items()}
     if labelled is not None:

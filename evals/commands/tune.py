@@ -122,7 +122,8 @@ def tune(
     if examples is not None:
         parts.append(UsedCases.of("examples", examples))
     chosen_from = validation.cases.shuffled(seed)[:limit]
-    plan = planned(count, len(chosen_from), budget)
+    learned = 0 if optimiser == BUILT_IN else budget // 2  # the most that an optimiser plays
+    plan = planned(count, len(chosen_from), budget - learned)
     rules = Rules.for_cases(
         validation.cases,
         tools=tool_names(tools, no_tools),
@@ -172,7 +173,7 @@ def tune(
             trials.advance = advance
             if not found:
                 found, taken = proposed_by_dspy(
-                    optimiser, trials, pool, folder, writer=writer, budget=budget // 2,
+                    optimiser, trials, pool, folder, writer=writer, budget=learned,
                     count=count, seed=seed, shots=shots,
                 )  # fmt: skip
                 plan = planned(len(found), len(chosen_from), budget - taken)

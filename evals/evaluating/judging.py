@@ -16,8 +16,8 @@ from medgym.storage.run_folder import RunFolder
 from medgym.tally import tally_of
 from medgym.trajectory import Trajectory
 
+from ..breakdown.results import breakdown
 from ..evaluation import Evaluation
-from ..outcomes.breakdown import breakdown
 from ..outcomes.figures import further
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.packed import PackedRows
@@ -87,8 +87,11 @@ def judge_benchmarks(
             spent = Spending(prices or {})
             with closing(evaluation.play(cases, rules, part)) as stream:  # type: ignore[type-var]
                 for case, trajectory in stream:
-                    tally.add(case, trajectory)
                     outcome = outcome_of(case, trajectory, name, pieces)
+                    if (outcome.verdict == "right") != trajectory.correct:
+                        # A run is resumed whose episodes another version of a scorer has judged.
+                        trajectory = replace(trajectory, correct=not trajectory.correct)
+                    tally.add(case, trajectory)
                     outcomes.add(outcome)
                     spent.add(trajectory)
                     so_far.add(outcome, trajectory)

@@ -10,10 +10,10 @@ from medgym.suite import Suite
 from ..answer_tables import TABLES as ANSWER_TABLES
 from ..answer_tables import missing_lines
 from ..baselines.beside import print_baselines
+from ..breakdown.results import Breakdown
+from ..breakdown.tables import print_breakdown
 from ..looking.printed import SUITE, print_looking, suite_rows
-from ..outcomes.breakdown import Breakdown
 from ..replay.store import CacheCounts
-from ..subgroup_tables import print_breakdown
 from ..suites.published import OTHER_PROTOCOLS, published_sources, published_table
 from ..tables import (
     BENCHMARK,

@@ -27,7 +27,11 @@ _NOT = _words(
     "none", "never", "nothing", r"\w+n't", "rather than", "instead of",
 )  # fmt: skip
 _NORMAL = _words("normal", "unremarkable", "healthy")
-_BUT = re.compile(r"\bbut\b|\bhowever\b|\bwhile\b|\bwhereas\b|[;:]", re.IGNORECASE)
+_BUT = re.compile(
+    r"\bbut\b|\bhowever\b|\bwhile\b|\bwhereas\b|[;:]"
+    r"|(?:,|\band\b)\s*(?=not\b)|\s(?=rather than\b|instead of\b)",
+    re.IGNORECASE,
+)
 _PARTICLE = re.compile(r"^\W*(?:yes|no)\s*[,.;:!]\s*", re.IGNORECASE)
 _KIND = _words(*dict.fromkeys((*KINDS, *STUDY_KINDS)))
 _SIDE = _words(*SIDES)
@@ -70,8 +74,8 @@ def sentences(text: str) -> list[str]:
 
 
 def clauses(sentence: str) -> list[str]:
-    """The parts of a sentence on the two sides of a "but", a semicolon or a colon, without the yes
-    or no with which it begins."""
+    """The parts of a sentence on the two sides of a "but", a semicolon or a colon, and before what
+    it says is not so ("banded, not oblique"), without the yes or no with which it begins."""
     return _BUT.split(_PARTICLE.sub("", sentence, count=1))
 
 

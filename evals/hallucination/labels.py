@@ -5,7 +5,8 @@ A wrong answer to one of the phantoms' questions has the level of what was asked
 presence   catastrophic  a lesion is invented in an image without one, or the only one is denied
 kind       critical      another type of finding
 side, size, slice, hounsfield, count, change
-           attribute     the finding is there, and what is said of it is wrong
+           attribute     the finding is there, and what is said of it is wrong; a count of 0
+                         denies all and is catastrophic
 diagnosis  critical      the type is wrong; attribute, where only the stage is
 
 An answer that the rules of answers cannot read, a report, and an answer to another question about a
@@ -13,11 +14,14 @@ phantom are read for claims (see `claims`). What claims nothing that can be chec
 it is counted apart and scores nothing, neither well nor badly.
 """
 
-from medgym.cases import Case, option_of
+import re
+
+from medgym.cases import Case
 
 from ..outcomes.outcome import CaseOutcome
 from .claims import sentence_level, sentences
 from .levels import ATTRIBUTE, CATASTROPHIC, CORRECT, CRITICAL
+from .own_words import chosen_answer
 from .phantom_facts import asked_of, facts_of
 
 WRONG = {
@@ -31,6 +35,8 @@ WRONG = {
     "change": ATTRIBUTE,
 }
 """The level of a wrong answer to each of the phantoms' questions, without `diagnosis`."""
+
+_ZERO = re.compile(r"0(?:[.,]0*)?\b.*|zero\b.*|none\W*", re.IGNORECASE)
 
 
 def statements(case: Case, text: str) -> list[str]:
@@ -61,8 +67,10 @@ def rule_levels(case: Case, outcome: CaseOutcome, text: str) -> list[str | None]
 
 def _wrong(case: Case, text: str) -> str | None:
     asked = asked_of(case)
+    if asked == "count" and _ZERO.fullmatch(text.strip()):
+        return CATASTROPHIC
     if asked != "diagnosis":
         return WRONG.get(asked or "")
-    chosen = option_of(text, case.options) or text
+    chosen = chosen_answer(case, text) or text
     kind = case.answer.partition(",")[0]
     return ATTRIBUTE if chosen.partition(",")[0] == kind else CRITICAL

@@ -12,8 +12,11 @@ from medgym.storage.trajectories import TrajectoryStore
 from medgym.trajectory import Trajectory
 
 from ..evaluation import Evaluation
+from ..looking.stored import arms_of
 from ..outcomes.outcome import CaseOutcome, outcome_of
 from ..outcomes.stored import stored_episodes
+from ..robustness.source import MARK
+from ..robustness.variants import CLEAN
 from .measured import AskedNotThere, Labelled, asked_not_there, labelled
 from .not_there import NotThere, questions_not_there
 
@@ -83,13 +86,21 @@ def played(
 def stored(folder: RunFolder, policy: str) -> Measured:
     """Read the episodes of a run. One of `medgym hallucination` has the questions too.
 
+    Of an evaluation in several arms only those with the tools on count, and of a robustness run
+    only the clean cases: the same case in other arms or images would count more than once.
+
     Raises:
         UserError: as of `stored_episodes`.
     """
     found = Measured()
-    for benchmark, case, trajectory in stored_episodes(folder, policy):
-        found.add(case, trajectory, benchmark)
     recipe = folder.asked
+    arms, is_robustness = arms_of(folder), recipe.get("command") == "robustness"
+    for benchmark, case, trajectory in stored_episodes(folder, policy):
+        if arms and benchmark.rpartition("-")[2] != "on":
+            continue
+        if is_robustness and benchmark.rpartition(MARK)[2] != CLEAN:
+            continue
+        found.add(case, trajectory, benchmark)
     if recipe.get("command") == COMMAND:
         asked = questions_not_there(open_cases(str(recipe["cases"]))[: recipe.get("limit")])
         questions = CaseList(asked.cases)

@@ -49,7 +49,7 @@ class Gap:
         benchmark: its name; empty where there is only one.
         compared: the two arms on the cases that both have played.
         adjusted: p of the permutation test, adjusted over all gaps (Holm).
-        without: cases that were not played in the second arm, as they have no gold region.
+        without: cases that were not played in the second arm: no gold region, or one that answers.
     """
 
     kind: GapKind
@@ -145,7 +145,7 @@ def gap_notes(found: Sequence[Gap]) -> list[str]:
         compared = gap.compared
         interval = compared.difference.interval
         if gap.without:
-            lines.append(f"{gap.name}: {gap.without} cases without a gold region to show left out")
+            lines.append(f"{gap.name}: {gap.without} cases left out: no ideal look to show")
         if compared.left_out:
             lines.append(f"{gap.name}: {compared.left_out} cases left out: not played in both")
         if compared.difference.outcome == "tie" and (compared.gained or compared.lost):

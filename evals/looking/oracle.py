@@ -5,17 +5,19 @@ drawn as the tool `zoom` draws them and announced as its views are: by their num
 pixels they show, never by where these lie. If it has made calls, this is in place of their results;
 if it has answered, it is asked again. From then on the episode is as any other.
 
-So nothing that is asked about a region is said in words: its kind, its side, how large it is. The
-window around a region is a quarter of the image's sides, wherever the region is and however small.
-It is larger only for a region that does not fit, and smaller only in an image so large that the
-region would still be shown too small.
+So nothing that is asked about a region is said in words: its kind, its side, how large it is. What
+the views by themselves would tell is not asked in this way (see `shown_regions`). The window around
+a region is a quarter of the image's sides, wherever the region is and however small. It is larger
+only for a region that does not fit, and smaller only in an image so large that the region would
+still be shown too small.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from medgym.cases import Case, Region
+from medgym.cases import Case, Region, normalised
 from medgym.episode import Episode, Rules, ToolOutcome
 from medgym.errors import ToolError, UserError
 from medgym.imaging.opened import OpenedImage
@@ -36,6 +38,16 @@ QUARTER = 0.25
 
 COARSE = 4
 """Original pixels to a pixel of the view, from which on a window is too large to show anything."""
+
+YES_NO = ("yes", "no", "是", "否", "有", "没有", "不是")
+"""Golds of questions that a view of a region would answer, in the languages of the sets."""
+
+_COUNTS = re.compile(
+    r"\b(?:how many|number of|count|index|(?:which|what) (?:\w+ )?(?:image|slice|frame)s?)\b"
+    r"|多少|几|哪[一张层]",
+    re.IGNORECASE,
+)
+"""What a question says that asks for a number of regions, or for the image of one."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +137,14 @@ class _OracleLooks(Episode):
 def shown_regions(case: Case) -> tuple[Region, ...]:
     """The gold regions that oracle looking shows of a case.
 
-    There are none where the answer is a region: showing it would answer the question.
+    There are none where showing them would answer the question: where the answer is a region; where
+    it is yes or no, for a view of a region says that there is one; where it is how many there are
+    or in which image, for there is a view of each and its caption has the image; and of a case with
+    a prior image, for a region in one image only says what has changed.
     """
-    if case.answer_type == "region":
+    if case.answer_type == "region" or normalised(case.answer) in YES_NO:
+        return ()
+    if _COUNTS.search(case.question) or any(ref.role == "prior" for ref in case.images):
         return ()
     largest = sorted(findings(case), key=lambda region: -area(region.box_px))
     return tuple(largest[:MOST_REGIONS])

@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 
 from medgym.case import LETTERS, normalised
-from medgym.messages import Message, message, thought_of
+from medgym.messages import THOUGHT_TAGS, Message, message, thought_of
 
 ANSWER, MEDIHALL = "answer-1", "medihall-1"
 
@@ -59,10 +59,14 @@ class JudgePrompt:
     def label_of(self, reply: str) -> str | None:
         """The label that a reply gives; None where it gives none.
 
-        The whole reply is one label or its letter, after an optional thought. It may stand between
-        `<answer>` and `</answer>`; case, emphasis and a full stop do not count.
+        The whole reply is one label or its letter, after an optional thought, whose first tag the
+        template may have written. It may stand between `<answer>` and `</answer>`; case, emphasis
+        and a full stop do not count.
         """
-        text = reply[len(thought_of(reply)) :].strip()
+        text = reply[len(thought_of(reply)) :]
+        for _, end in THOUGHT_TAGS:
+            text = text.rpartition(end)[2]
+        text = text.strip()
         found = _ANSWER.fullmatch(text)
         said = normalised(found[1] if found else text).strip("*`\"' ").rstrip(".")
         named = dict(zip(LETTERS.casefold(), self.labels, strict=False))

@@ -10,6 +10,7 @@ from medgym.scorer import Grade, Verdict, grade, scorer_name
 from medgym.trajectory import Trajectory
 
 from ..looking.columns import looking_columns
+from ..reading.answer_probability import answer_probability
 from ..reading.choice import choice_of
 from ..reading.closed import closed_of
 from ..reading.confidence import stated_confidence
@@ -21,7 +22,6 @@ from .answer_text import answer_text, last_reply
 from .answers.number_columns import relative_accuracy_of
 from .answers.region_columns import region_columns
 from .answers.report_columns import report_columns
-from .confidence import answer_probability
 
 YES_NO = ("yes", "no")
 
@@ -56,7 +56,7 @@ class CaseOutcome:
         call_faults: what was wrong with each call that was refused or late, with commas between.
         stated_confidence: the confidence that the last reply states. answer_probability: that of
             the answer's tokens. Both from 0 to 1, None where they are not known; see
-            `medgym.evals.outcomes.confidence`.
+            `medgym.evals.reading.answer_probability`.
         triplet_precision, triplet_recall, triplet_f1: of a report in English, see
             `medgym.evals.scorers.report.triplets`.
         bleu, rouge1, rouge2, rouge_l: of a report, see `medgym.evals.scorers.report.by_words`.

@@ -1,6 +1,7 @@
 """The outcomes of a stored run: those that it has written, or its episodes judged again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from medgym.cases import Case, CaseList, case_hash, open_cases
@@ -90,6 +91,20 @@ def stored_episodes(folder: RunFolder, policy: str = "") -> Iterator[tuple[str, 
             f"{folder.path} holds no episode that can be judged; fix: name a run of medgym eval, "
             "medgym rollout or medgym train that is done"
         )
+
+
+def left_out(folder: RunFolder, judged: Collection[CaseOutcome]) -> list[CaseOutcome]:
+    """What an evaluation has written of episodes that cannot be judged again, since they were not
+    stored: their case could not be read, or they failed for good. They still count as that.
+
+    Args:
+        judged: the outcomes of those that were stored.
+    """
+    with suppress(UserError):  # a damaged table, which is written anew
+        known = {each.key for each in judged}
+        written = read_outcomes(folder.path) or ()
+        return [each for each in written if not each.is_counted and each.key not in known]
+    return []
 
 
 def _is_suite(folder: RunFolder) -> bool:

@@ -86,10 +86,11 @@ def _rules(folder: RunFolder, cases: Sequence[Case]) -> Rules:
 
 
 def digest_of(pivots: Mapping[str, Sequence[Pivot]]) -> str:
-    """What names these pivots: the places, and what stands before them."""
+    """What names these pivots: the places, what stands before them, and the recorded calls."""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(pivots):
         for pivot in sorted(pivots[name], key=lambda each: each.asked.id):
-            line = f"{name} {pivot.asked.id} {pivot.resume.fork.prefix}\n"
+            recorded = pivot.tools, pivot.looks, pivot.before
+            line = f"{name} {pivot.asked.id} {pivot.resume.fork.prefix} {recorded}\n"
             digest.update(line.encode("utf-8"))
     return digest.hexdigest()

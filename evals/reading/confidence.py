@@ -4,7 +4,7 @@ import re
 
 _STATED = re.compile(
     r"\bconfidence(?:\s+(?:level|score|in\s+(?:this|my|the)\s+answer))?\**\s*(?:>|[:=]|\bis\b)\s*\**"
-    r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>%|percent\b|/\s*100?\b)?(?![\d.]*\d)",
+    r"\s*(?P<number>\d++(?:\.\d++)?+)\s*(?P<unit>%|percent\b|/\s*100?\b)?(?![\d.]*\d)",
     re.IGNORECASE,
 )
 

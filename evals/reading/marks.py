@@ -9,17 +9,19 @@ _CALL = re.compile(r"<tool_call>.*?(?:</tool_call>|\Z)", re.DOTALL | re.IGNORECA
 _TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _SAID = re.compile(
-    r"(?:\bfinal\s+answer|\b(?:the|my)?\s*(?:correct|right|best)?\s*(?:answer|option|choice)"
+    r"(?:\bfinal\s+answer|\b(?:the|my)?(?:correct|right|best)?(?:answer|option|choice)"
     r"(?=\s*(?:is\b|:|=))|答案)\s*(?:is\b|是|为|:|=)*\s*:?\s*([^\n]+)",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"```[a-z]*\n?|\n?```", re.IGNORECASE)
+_POWER = re.compile("(?<=\\d)(?=[\u00b9\u00b2\u00b3\u2070\u2074-\u2079])")
+"""Between a digit and one above the line: 10\u00b2 is not 102."""
 _TEXT = re.compile(r"\\(?:text|mathrm|mathbf)\s*\{([^{}]*)\}")
 
 
 def plain(text: str) -> str:
     """A reply without its thought, tool calls, code fences and emphasis, in NFKC form."""
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", _POWER.sub("^", text))
     text = _FENCE.sub("", _CALL.sub("", _THOUGHT.sub("", text)))
     return re.sub(r"\*\*|__|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)", "", text).strip()
 

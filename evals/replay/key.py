@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import medgym
-from medgym.messages import CallResult, ImagePart, Message, TextPart
+from medgym.messages import CallResult, ImagePart, Message, Reply, TextPart
 from medgym.policy import Policy, Sampling
 from medgym.registry import entry_point, names
 from medgym.spec import split_spec
@@ -15,12 +17,14 @@ from medgym.tool import Tool
 
 from .reply import encoded
 
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
 
 def identity_of(policy: Policy, tools: Mapping[str, str]) -> str:
     """Who answers: the policy, what its spec refers to, the tools' versions, and medgym's own.
 
-    A model or an adapter in a folder is known by the names, sizes and dates of its files. What a
-    server serves under a name is not known.
+    A model or an adapter in a folder is known by the names, sizes and dates of its files, one of
+    the hub by the revision in the hub's cache. What a server serves under a name is not known.
     """
     _, rest, adapter = split_spec(policy.spec) if ":" in policy.spec else ("", "", None)
     named = (rest.partition("?")[0], adapter or "")
@@ -33,7 +37,7 @@ def identity_of(policy: Policy, tools: Mapping[str, str]) -> str:
             "version": policy.version,
             "kind": policy.kind,
             "described": policy.describe(),
-            "files": [_files(Path(path)) for path in named if path],
+            "files": [_files(_place_of(name)) for name in named if name],
         }
     )
 
@@ -70,7 +74,7 @@ def key_of(
         )
         digest.update(told.encode("utf-8", "surrogatepass"))
         if message.reply is not None:  # its tokens, and what else the policy keeps of it
-            digest.update(encoded(message.reply))
+            digest.update(_reply(message.reply))
     return digest.hexdigest()
 
 
@@ -82,6 +86,23 @@ def _part(part: TextPart | ImagePart) -> list[Any]:
 
 def _result(result: CallResult) -> list[Any]:
     return [result.text, *map(_part, result.images)]
+
+
+def _reply(reply: Reply) -> bytes:
+    try:
+        return encoded(reply)
+    except ValueError:  # it was not kept itself; what follows on it may be
+        return repr(reply).encode("utf-8", "surrogatepass")
+
+
+def _place_of(name: str) -> Path:
+    """Where the files of a model or an adapter are; of one of the hub what names its revision."""
+    path = Path(name).expanduser() if name.startswith("~") else Path(name)
+    if _HUB_NAME.fullmatch(name) is None or path.exists():
+        return path
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    cache = os.environ.get("HF_HUB_CACHE") or f"{home}/hub"
+    return Path(cache).expanduser() / f"models--{name.replace('/', '--')}" / "refs"
 
 
 def _files(path: Path) -> list[list[Any]]:

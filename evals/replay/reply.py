@@ -1,5 +1,6 @@
 """A reply as bytes, and back, with all that its policy keeps of it."""
 
+import math
 from collections.abc import Iterator
 
 from pydantic import TypeAdapter
@@ -14,8 +15,10 @@ def encoded(reply: Reply) -> bytes:
     """A reply as JSON.
 
     Raises:
-        ValueError: JSON cannot hold it.
+        ValueError: JSON cannot hold it, such as a log-probability that is infinite.
     """
+    if not all(map(math.isfinite, reply.logprobs or ())):
+        raise ValueError("a log-probability is not finite")
     return _adapter(type(reply)).dump_json(reply)
 
 

@@ -27,11 +27,14 @@ PATIENCE = 60.0
 """Seconds for which another process that writes is waited for."""
 
 _TABLES = f"""
+BEGIN IMMEDIATE;
 PRAGMA user_version = {FORMAT};
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, kind TEXT, reply BLOB, hash BLOB);
 CREATE TABLE IF NOT EXISTS counts (run TEXT PRIMARY KEY, hits INTEGER, calls INTEGER,
     damaged INTEGER, not_kept INTEGER);
+COMMIT;
 """
+"""All or nothing: another process may open the file at any moment, and this one may be killed."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class CacheCounts:
         hits: replies that were found.
         calls: replies that the policy gave.
         damaged: entries that could not be read, and were asked for again.
-        not_kept: replies that were not kept, since a secret of the environment stands in them.
+        not_kept: replies that were not kept, since a secret of the environment stands in them, or
+            what JSON cannot hold.
     """
 
     hits: int
@@ -118,7 +122,7 @@ class ReplyStore:
         self._count("calls")
         try:
             data, kind = encoded(reply), kind_of(type(reply))
-        except ValueError:  # a text that UTF-8 cannot hold
+        except ValueError:
             return self._count("not_kept")
         text = data.decode("utf-8")
         if any(secret in text or secret in reply.text for secret in known_secrets()):

@@ -7,11 +7,11 @@ from typing import Any
 from medgym.commands.printing import percent
 from medgym.errors import UserError
 
+from ..breakdown.calibrated import SOURCES, calibrations
+from ..breakdown.subgroups import SMALL, subgroups
 from ..comparison import compare
-from ..outcomes.calibrated import SOURCES, calibrations
 from ..outcomes.figures import LENIENT, VERDICTS, accuracy
 from ..outcomes.outcome import CaseOutcome
-from ..outcomes.subgroups import SMALL, subgroups
 from ..protocol import differing_protocol
 from . import charts
 from .figures import bounds, share

@@ -15,7 +15,8 @@ class _Summary(NamedTuple):
     modality: str | None
     images: int
     answer_type: str
-    gold: str
+    golds: frozenset[str]
+    question: int
     group: tuple[str, str]
 
 
@@ -36,36 +37,44 @@ class Originals:
 
     @cached_property
     def partners(self) -> dict[int, int]:
-        """For a case's place that of one of the same modality, of another group, with another gold;
-        left out where there is none. The choice depends only on the ids."""
-        alike: dict[str | None, list[int]] = {}
+        """For a case's place that of one of the same modality, of another group, with other golds,
+        and if there is one with the same question. The choice depends only on the ids."""
+        alike: dict[tuple[object, ...], list[int]] = {}
         order = sorted(
             range(len(self.summaries)),
             key=lambda place: seed_of("exchange", self.summaries[place].id),
         )
         for place in order:
-            if self.summaries[place].images:
-                alike.setdefault(self.summaries[place].modality, []).append(place)
-        return {
-            place: partner
-            for circle in alike.values()
-            for at, place in enumerate(circle)
-            if (partner := self._partner(circle, at)) is not None
-        }
+            each = self.summaries[place]
+            if each.images:
+                alike.setdefault((each.modality,), []).append(place)
+                alike.setdefault((each.modality, each.question), []).append(place)
+        found: dict[int, int] = {}
+        for circle in sorted(alike.values(), key=len):  # those of one question before the whole
+            for at, place in enumerate(circle):
+                if place not in found and (partner := self._partner(circle, at)) is not None:
+                    found[place] = partner
+        return found
+
+    @cached_property
+    def groups(self) -> frozenset[str]:
+        """The groups that have images."""
+        return frozenset(each.group[1] for each in self.summaries if each.images)
 
     def _partner(self, circle: list[int], at: int) -> int | None:
         own = self.summaries[circle[at]]
         for step in range(1, len(circle)):
             place = circle[(at + step) % len(circle)]
             other = self.summaries[place]
-            if other.group != own.group and other.gold != own.gold:
+            if other.group != own.group and not other.golds & own.golds:
                 return place
         return None
 
 
 def _summary(case: Case) -> _Summary:
     return _Summary(
-        case.id, case.modality, len(case.images), case.answer_type, normalised(case.answer),
+        case.id, case.modality, len(case.images), case.answer_type,
+        frozenset(map(normalised, case.golds)), seed_of(normalised(case.question)),
         (case.source, case.group or case.id),
     )  # fmt: skip
 

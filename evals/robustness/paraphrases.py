@@ -43,6 +43,21 @@ _RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
 }  # fmt: skip
 """For each language what a whole question may look like, and the same in other words."""
 
+_UNSURE: Mapping[str, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\b(?:no|not|none|never|neither|nor|without|except|or|only|more|less|fewer|other|than|same|"
+        r"and (?:what|where|which|who|how|is|are))\b|n't\b|,|[{}]"
+        r"|^\W*where (?:is|are) (?:it|this|that|they|these|those|the image)\b"
+        r"|^\W*which (?:can|could|does|do|did|has|have|had|will|would|shows?)\b",
+        re.IGNORECASE,
+    ),
+    "zh": re.compile(
+        r"不|未|无|非|否|还|而|只|所有|具有|含有|带有|拥有|(?<!有)没|没(?!有)|没有没|[{}]"
+    ),
+}
+"""What a question must not have: a negation, a choice, a comparison, a second question, or a word
+that the rules would cut in two. There other words could mean something else."""
+
 LANGUAGES = tuple(_RULES)
 
 
@@ -56,6 +71,9 @@ def paraphrase(case: Case, given: Mapping[str, str] | None = None) -> str | None
         found = given.get(case.id) or given.get(normalised(case.question))
         return None if found is None or found.strip() == case.question.strip() else found
     question = case.question.strip()
+    unsure = _UNSURE.get(case.language)
+    if unsure is not None and unsure.search(question):
+        return None
     for pattern, words in _RULES.get(case.language, ()):
         match = re.fullmatch(rf"(?:{pattern})\s*[?？]?", question, re.IGNORECASE)
         if match is not None:

@@ -140,6 +140,8 @@ class VariantCases(Sequence[Case]):
             return None if fits else f"{name} does not occur in images of {summary.modality}"
         if name != BLANK and name in WITHOUT_IMAGES and summary.answer_type == "region":
             return "it asks for a place in the image"
+        if name == OTHER_VIEWS and len(self._originals.groups) < 2:
+            return "no case of another group"
         if name == EXCHANGED and place not in self._originals.partners:
             return f"no other case of {summary.modality} has another answer"
         return None

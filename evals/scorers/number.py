@@ -18,7 +18,7 @@ from medgym.scorer import RIGHT, UNPARSED, WRONG, Grade
 from .units import base_of
 
 _NUMBER = re.compile(
-    r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*"
+    r"(?P<number>[-+]?(?:\d++(?:\.\d*+)?+|\.\d++)(?:e[-+]?\d++)?)\s*"
     r"(?P<unit>[^\d\s.,+\-/*:;^=<>~±×_].*)?"
 )
 _SIZE = re.compile(r"(?:x|by|to)\s*[-+]?\d")

@@ -1,7 +1,7 @@
 """Two policies on the same cases: the difference, its interval, and tests of no difference."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -74,6 +74,8 @@ def difference(
     found = mean_interval(gains, groups, seed=seed, resamples=resamples)
     is_share = {*map(float, first), *map(float, second)} <= {0.0, 1.0}
     losses, wins = sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains)
+    if is_share:  # of one group the interval has no end of its own, and JSON no infinity
+        found = replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
     independent = found.groups == len(gains)
     return PairedDifference(
         interval=found,

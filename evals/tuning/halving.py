@@ -65,8 +65,8 @@ def planned(candidates: int, cases: int, budget: int) -> list[Rung]:
         if cost(plan) <= budget:
             return plan
     raise UserError(
-        f"two prompts on {cases} cases take {cost(rungs(2, cases))} episodes, more than the budget "
-        f"of {budget}; fix: raise --budget, or use fewer cases (--limit)"
+        f"two prompts on {cases} cases take {cost(rungs(2, cases))} episodes, and the budget "
+        f"leaves {budget}; fix: raise --budget, or use fewer cases (--limit)"
     )
 
 

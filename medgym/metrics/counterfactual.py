@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from medgym.case_images import names_of
 from medgym.cases import Case
 from medgym.episode import Episode, Rules
 from medgym.errors import UserError
-from medgym.imaging.opened import OpenedImage, opened_image
+from medgym.imaging.opened import OpenedImage, UnreadableImage, opened_image
 from medgym.imaging.study import ImageRef, Study
 from medgym.metrics.stretched import stretched
 from medgym.seeds import seed_of
@@ -58,7 +59,7 @@ def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
     for circle in alike.values():
         for place, case in enumerate(circle):
             after = (*circle[place + 1 :], *circle[:place], *everything)
-            other = next((c.images for c in after if c.group != case.group and c.images), None)
+            other = next((c.images for c in after if _unit(c) != _unit(case) and c.images), None)
             if other is None:
                 raise UserError(
                     f"no case of another patient can stand in for {case.id}; fix: exchange views "
@@ -67,6 +68,11 @@ def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
             others[case.id] = other
     kept = {each.name: getattr(rules, each.name) for each in fields(Rules)}
     return ExchangedRules(**kept, others=others)
+
+
+def _unit(case: Case) -> str:
+    """Whose the case is; of one without a group nobody else's."""
+    return case.group or case.id
 
 
 class _Exchanged(Episode):
@@ -79,12 +85,18 @@ class _Exchanged(Episode):
         studies: Sequence[Study | OpenedImage] | None = None,
     ) -> None:
         super().__init__(case, rules, studies)
-        opened = [opened_image(ref) for ref in rules.others[case.id]]
-        self._others = [
-            _fitted(opened[image % len(opened)], own)
-            for image, own in enumerate(self.workspace.images)
-        ]
-        self._names = (case.id, case.group, *(ref.location for ref in case.images))
+        try:
+            opened = [opened_image(ref) for ref in rules.others[case.id]]
+            self._others = [
+                _fitted(opened[image % len(opened)], own)
+                for image, own in enumerate(self.workspace.images)
+            ]
+        except UserError as error:  # whose text names a file that is none of this case
+            raise UnreadableImage(
+                f"an image of the case that stands in for {case.id!r} cannot be read; fix: play "
+                "that case, which says why"
+            ) from error
+        self._names = names_of(case)
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
         other = Workspace(

@@ -65,6 +65,8 @@ def _starts_with(case: Case, region: Region) -> bool:
     """Whether the first view of a region's image is of a place on which it lies."""
     if region.plane is None:
         return True
+    if region.image >= len(case.images):  # a case without images, such as one of text only
+        return False
     ref = case.images[region.image]
     if ref.plane is None or ref.index is None:
         return False

@@ -40,6 +40,14 @@ def test_a_better_policy_wins() -> None:
 def test_the_order_of_cases_does_not_matter() -> None:
     first, second = evaluation(0.5, 0), evaluation(0.6, 1)
     assert compare(first, second) == compare(first, second[::-1])
+    assert compare(first, second) == compare(first[::-1], second)
+
+
+def test_the_difference_of_one_group_has_ends_that_json_can_hold() -> None:
+    (found,) = compare([outcome(0, False)], [outcome(0, True)])
+    interval = found.difference.interval
+    assert (interval.value, interval.low, interval.high) == (1.0, -1.0, 1.0)
+    assert found.difference.outcome == "tie"
 
 
 def test_a_policy_ties_with_itself() -> None:
@@ -92,3 +100,10 @@ def test_other_scorers_are_refused() -> None:
 def test_no_case_and_an_episode_twice_are_refused(count: int) -> None:
     with pytest.raises(UserError, match="fix:"):
         compare([outcome(1, True)], [outcome(1, True)] * count)
+
+
+def test_runs_of_other_benchmarks_are_refused_by_their_names() -> None:
+    plain = [outcome(0, True)]
+    arms = [replace(each, benchmark=name) for name in ("on", "off") for each in plain]
+    with pytest.raises(UserError, match=r"is of no suite and .* of off, on, which"):
+        compare(plain, arms)

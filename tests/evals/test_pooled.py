@@ -112,3 +112,20 @@ def test_runs_lists_recipes_over_their_seeds(
     out = capsys.readouterr().out
     assert "0, 1, 2" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_seeds_on_one_group_are_compared_in_figures_that_json_can_hold(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    runs = [str(tmp_path / f"{name}-{seed}") for name in "ab" for seed in range(2)]
+    for run, recipe in zip(runs, ("a", "a", "b", "b"), strict=True):
+        a_training(Path(run), {"name": recipe, "seed": int(run[-1])}, 0.5)
+        write_outcomes(Path(run), [outcome(0, run[-1] == "0"), outcome(1, recipe == "b")])
+    words = ["compare", ",".join(runs[:2]), ",".join(runs[2:])]
+    assert main(words) == 0
+    assert "which does not say how much groups differ" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    text = capsys.readouterr().out
+    assert "Infinity" not in text
+    gap = json.loads(text)["recipes"][0]["benchmarks"][0]["difference"]
+    assert (gap["interval"]["low"], gap["interval"]["high"], gap["by_cases"]) == (-1.0, 1.0, None)

@@ -54,3 +54,11 @@ def test_a_consultation_is_paid_role_by_role() -> None:
 def test_episodes_whose_tokens_nobody_counted_are_told() -> None:
     spent = Spending.of([played("openai:u#m"), played("openai:u#m", Usage(9, 1))], {})
     assert spent.rows()[0] == ("tokens read", "9 (of 1 of 2 episodes)")
+
+
+def test_the_order_of_episodes_changes_no_digit_of_the_cost() -> None:
+    used = [Usage(number, 7 * number, number // 3) for number in (999_983, 31, 1_777, 53, 611_953)]
+    episodes = [played("openai:u#m", each) for each in used]
+    prices = {"m": Price(2.7, 10.1, 0.3)}
+    costs = {Spending.of(episodes[n:] + episodes[:n], prices).known_cost for n in range(5)}
+    assert len(costs) == 1

@@ -1,6 +1,7 @@
 """Exchanged views: tools show another case, and nothing else changes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError
-from medgym.imaging.study import Study, open_image
+from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.messages import Message, Reply, render_answer, render_call
-from medgym.metrics.counterfactual import exchanged
+from medgym.metrics.counterfactual import ExchangedRules, exchanged
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
 from medgym.tool import load_tools
@@ -96,6 +97,18 @@ def test_a_policy_that_reads_its_views_loses_its_reward_and_a_blind_one_does_not
     assert rewards(Reader(), other) == [0.0] * len(CASES)
     prior = load_policy("scripted:prior")
     assert rewards(prior, RULES) == rewards(prior, other)
+
+
+def test_an_unreadable_image_of_another_case_costs_only_the_episode() -> None:
+    rules = exchanged(RULES, CASES[:3])
+    assert isinstance(rules, ExchangedRules)
+    lost = {CASES[0].id: (ImageRef(uri="file:/nowhere/lost.png"),)}
+    broken = replace(rules, others={**rules.others, **lost})
+    first, *others = collect(CASES[:3], "scripted:prior", broken, ordered=True)
+    assert first.failure is not None
+    assert first.failure.startswith("image: ")
+    assert "lost.png" not in first.failure
+    assert not any(each.failure for each in others)
 
 
 def test_an_image_of_another_size_is_stretched() -> None:

@@ -76,6 +76,7 @@ def in_volume(
             1,
         ),
         (in_volume(5), 1),
+        (in_volume(5).model_copy(update={"images": ()}), 2),
         (in_volume(7), 2),
         (in_volume(None), 2),
         (in_volume(5, Slab(9)), 2),

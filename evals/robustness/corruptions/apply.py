@@ -59,21 +59,23 @@ class ImageChange:
     seed: int
 
     def study(self, study: Study, *place: int) -> Study:
-        """A decoded image, changed. Size, spacing, window and padding stay.
+        """A decoded image, changed. Size, spacing, window and padding stay; only of a blank image
+        nothing is padding, since its outline would show.
 
         Args:
             place: what tells the images of one study apart, so that each has noise of its own.
         """
-        return replace(study, pixels=self._pixels(study, place))
+        changed = replace(study, pixels=self._pixels(study, place))
+        return replace(changed, hidden=None) if self.name == BLANK else changed
 
     def _pixels(self, study: Study, place: tuple[int, ...]) -> NDArray[Any]:
         pixels = np.asarray(study.pixels)
+        scale = GreyScale.of(study)
+        if self.name == BLANK:
+            return scale.values(np.full_like(scale.greys(pixels), 0.5), pixels.dtype)
         if min(pixels.shape[:2]) < 2:  # a probe of what an image is like, which nobody sees
             return pixels
-        scale = GreyScale.of(study)
         greys = scale.greys(pixels)
-        if self.name == BLANK:
-            return scale.values(np.full_like(greys, 0.5), pixels.dtype)
         if study.hidden is not None:
             greys[study.hidden] = 0.0
         strength = STRENGTHS[self.kind][self.name][self.severity - 1]

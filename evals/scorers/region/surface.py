@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from medgym.cases import Case
 from medgym.errors import UserError
-from medgym.imaging.imaging_study import IMAGE
+from medgym.imaging.imaging_study import IMAGE, ImagingStudy, Plane
 from medgym.imaging.study import open_study
 from medgym.metrics.extents import frame_of, layers
 from medgym.regions import Region
@@ -52,8 +52,9 @@ def is_installed() -> bool:
 
 def surface(case: Case, given: Sequence[Region], gold: Sequence[Region]) -> Surface | None:
     """The distances between an answer and the gold, both in original pixels; None where there is
-    none, or the library is not there."""
-    sides = [_voxels(side, [*given, *gold]) for side in (given, gold)]
+    none, or the library is not there. What lies outside of the image does not count."""
+    size = None if not gold else _size_of(case, gold[0])
+    sides = [_voxels(side, [*given, *gold], size) for side in (given, gold)]
     if not is_installed() or sides[0] is None or sides[1] is None:
         return None
     one, other = sides[0], sides[1]
@@ -80,12 +81,18 @@ def _measured(
     return Surface(hd95, nsd, unit) if math.isfinite(hd95) and math.isfinite(nsd) else None
 
 
-def _voxels(side: Sequence[Region], both: Sequence[Region]) -> NDArray[np.bool_] | None:
-    """(images, height, width) of what holds both sides; None where they are in several images."""
+def _voxels(
+    side: Sequence[Region], both: Sequence[Region], size: tuple[int, int] | None
+) -> NDArray[np.bool_] | None:
+    """(images, height, width) of what holds both sides; None where they are in several images, or
+    one has nothing in the image, which is of this (width, height)."""
     places = {(region.image, region.plane) for region in both}
     if len(places) != 1 or not side:
         return None
     left, top, right, bottom = frame_of(both)
+    if size is not None:
+        left, top = max(left, 0), max(top, 0)
+        right, bottom = max(left, min(right, size[0])), max(top, min(bottom, size[1]))
     first = min(region.index or 0 for region in both)
     end = max((region.index or 0) + region.count for region in both)
     if (right - left) * (bottom - top) * (end - first) > MOST_PIXELS:
@@ -97,13 +104,27 @@ def _voxels(side: Sequence[Region], both: Sequence[Region]) -> NDArray[np.bool_]
     return made
 
 
+def _opened(case: Case, region: Region) -> tuple[ImagingStudy, str, Plane | None]:
+    """The study that a region is of, and the plane of it, if it is there."""
+    study = open_study(case.images[region.image])
+    plane = region.plane or case.images[region.image].plane or IMAGE
+    return study, plane, study.planes.get(plane)
+
+
+def _size_of(case: Case, region: Region) -> tuple[int, int] | None:
+    """The (width, height) of the images of a region's plane; None where they are not here."""
+    try:
+        held = _opened(case, region)[2]
+    except (UserError, IndexError):
+        return None
+    return None if held is None else held.size
+
+
 def spacing_mm(case: Case, region: Region, *, deep: bool) -> tuple[float, float, float] | None:
     """Millimetres from image to image, from row to row and from column to column, at the patient;
     None where one of them is not known. From image to image is 1 where it does not count."""
     try:
-        study = open_study(case.images[region.image])
-        plane = region.plane or case.images[region.image].plane or IMAGE
-        held = study.planes.get(plane)
+        study, plane, held = _opened(case, region)
         if held is None or held.spacing_mm is None or held.spacing_origin != "patient":
             return None
         between = 1.0

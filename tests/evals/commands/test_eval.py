@@ -268,6 +268,11 @@ def test_an_episode_that_failed_is_no_wrong_answer(
     assert 0 < len(failed) <= 6
     assert found["accuracy"]["n"] == 12 - len(failed)
     assert all("OSError" in why for why in failed.values())
+    written = read_outcomes(tmp_path / "a")
+    assert main(["score", str(tmp_path / "a"), "--json"]) == 0
+    (scored,) = json.loads(capsys.readouterr().out)["benchmarks"].values()
+    assert scored["verdicts"]["failed"] == len(failed), "no episode of it was stored"
+    assert read_outcomes(tmp_path / "a") == written
     assert main([*words, str(tmp_path / "b")]) == 1
     said = capsys.readouterr().err
     assert "of 12 episodes failed" in said
@@ -298,10 +303,13 @@ def test_a_suite_without_a_benchmark_is_refused() -> None:
 def test_a_judges_own_metrics_are_rows_of_the_table() -> None:
     judgement = Judgement(
         "x", Rate.of([True]), 1.0, 0.0, None, {}, 1.0, 0.0, 0.0, {}, (),
-        metrics={"f1": 0.25, "stayed": Rate.of([True, False])},
+        metrics={"f1": 0.25, "unparsed": 1.0, "pass@2": 0.5, "stayed": Rate.of([True, False])},
+        cases=1, episodes=2,
     )  # fmt: skip
     told = dict(rows(judgement, "outcome"))
     assert told["f1"] == "0.25"
+    assert (told["unparsed"], told["pass@2"], told["episodes"]) == ("100.0 %", "50.0 %", "1")
+    assert "cases" not in told, "n is of episodes where a case has several"
     assert told["stayed"] == "50.0 % (95 % interval 9.5 to 90.5) of 2"
     assert told["mean reward"] == "- (outcome)"
 

@@ -61,6 +61,18 @@ def test_a_run_is_kept_read_again_and_scored_as_any_other(tmp_path: Path, capsys
     assert "is done; fix" in capsys.readouterr().err
 
 
+def test_of_arms_and_of_variants_each_case_counts_once(tmp_path: Path, capsys: Capture) -> None:
+    for command, *words in (
+        ("eval", "--tools", "on,off"),
+        ("robustness", "--variants", "options,text-only"),
+    ):
+        run = str(tmp_path / command)
+        asked = [command, "phantom:test[:4]", "--policy", "scripted:prior", "--out", run]
+        assert main([*asked, *words]) == 0
+        capsys.readouterr()
+        assert figures(capsys, run)["accuracy"]["n"] == 4
+
+
 def test_what_is_neither_a_run_nor_played_is_one_line(tmp_path: Path, capsys: Capture) -> None:
     for words, said in (
         ([CASES], "no policy plays it; fix: name a run, or add --policy SPEC"),

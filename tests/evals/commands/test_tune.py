@@ -1,6 +1,7 @@
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -110,6 +111,17 @@ def test_an_optimiser_that_is_not_there_is_one_line(
     ):
         assert main([*ASKED, *out, *words]) == 2
         assert said in capsys.readouterr().err
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_what_an_optimiser_leaves_of_the_budget_must_do_for_the_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setitem(sys.modules, "dspy", ModuleType("dspy"))  # before it is used
+    words = ["--optimiser", "dspy:simba", "--examples", "phantom:train[:9]", "--budget", "6"]
+    asked = ["tune", "phantom:validation[:3]", "--policy", "scripted:prior", *words]
+    assert main([*asked, "--out", str(tmp_path / "tuned")]) == 2
+    assert "take 6 episodes, and the budget leaves 3; fix: " in capsys.readouterr().err
     assert not (tmp_path / "tuned").exists()
 
 

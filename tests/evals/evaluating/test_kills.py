@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-KILLS = 4
+KILLS = 3
 ROOT = Path(__file__).parents[3]
 
 

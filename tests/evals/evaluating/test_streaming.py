@@ -90,6 +90,17 @@ def test_ten_times_the_cases_take_hardly_more_memory(
     assert (peaks[2] - peaks[1]) / (MANY - FEW) < 2_000, peaks
 
 
+@pytest.mark.usefixtures("no_progress")
+def test_what_was_stored_is_judged_by_the_scorers_of_today(
+    played: list[tuple[Case, Trajectory]], tmp_path: Path
+) -> None:
+    cases = CaseList(Numbered(3))
+    one = replace(played[0][1], answer=cases[0].answer, correct=False)  # as once it was judged
+    found = judged(stored(tmp_path, one, cases), cases)
+    assert found.judgement.accuracy.value == 1
+    assert all(each.verdict == "right" for each in found.outcomes)
+
+
 def test_the_order_in_which_episodes_end_changes_no_figure(
     played: list[tuple[Case, Trajectory]], tmp_path: Path
 ) -> None:

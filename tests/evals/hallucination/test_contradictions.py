@@ -69,7 +69,7 @@ def test_a_half_in_which_no_look_lay() -> None:
         ("The answer is oblique.", True), ("The answer is banded.", False),
         ("I see vertical stripes: striated.", True), ("It could be striated. It is banded.", False),
         ("The lesion is not striated.", None), ("Hm.", None), ("striated or banded", None),
-        ("It is banded, not oblique.", None),
+        ("It is banded, not oblique.", False), ("It is oblique, not banded.", True),
     ],
 )  # fmt: skip
 def test_a_thought_that_says_otherwise(thought: str, own: bool | None) -> None:

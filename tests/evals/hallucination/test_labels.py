@@ -2,7 +2,7 @@
 
 import pytest
 
-from medgym.cases import Case
+from medgym.cases import LETTERS, Case
 from medgym.evals.hallucination.claims import sentence_level, sentences
 from medgym.evals.hallucination.labels import WRONG, rule_levels
 from medgym.evals.hallucination.levels import LEVELS, SCORES, medihall, worst
@@ -78,6 +78,19 @@ def test_a_wrong_answer_has_the_level_of_what_was_asked(
     assert levels(case_of(BANDED, question), answer) == [level]
 
 
+def test_a_letter_with_its_option_has_the_level_of_the_option() -> None:
+    case = case_of(BANDED, "diagnosis")
+    stage = "late" if BANDED.stage == "early" else "early"
+    letter = LETTERS[case.options.index(f"banded, {stage}")]
+    assert levels(case, f"{letter}. banded, {stage}") == ["attribute"]
+
+
+def test_a_count_of_none_denies_the_lesions() -> None:
+    case = StudyCases("test", StudyName("ct-volume", 256, 16, "easy"), ("count",))[3]
+    assert levels(case, "0") == ["catastrophic"]
+    assert levels(case, "9") == ["attribute"]
+
+
 def test_an_invented_lesion_is_catastrophic_and_nothing_said_has_no_level() -> None:
     assert levels(case_of(EMPTY, "presence"), "yes") == ["catastrophic"]
     assert levels(case_of(EMPTY, "presence"), "no") == ["correct"]
@@ -106,6 +119,9 @@ def test_every_question_about_a_phantom_has_a_level() -> None:
         ("The right half is normal.", "correct"), ("The left half is unremarkable.", "critical"),
         ("The lesion is not striated but banded.", "correct"),
         ("The lesion is not banded but striated.", "critical"),
+        ("The lesion is banded, not striated.", "correct"),
+        ("It is banded rather than oblique.", "correct"),
+        ("The lesion is striated and not banded.", "critical"),
         ("There is a lesion in an otherwise normal abdomen.", "correct"),
         ("This is a CT of the abdomen.", "correct"), ("This is an MRI of the abdomen.", "minor"),
         ("This is a chest radiograph.", "catastrophic"),

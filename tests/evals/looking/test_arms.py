@@ -128,9 +128,9 @@ def test_a_consultation_and_what_has_no_tools_or_regions_are_refused(
 def test_cases_without_a_region_are_left_out_of_the_oracle_arm_and_counted(
     tmp_path: Path, capsys: Capture
 ) -> None:
-    cases = list(open_cases("phantom,question=presence:test[:8]"))
-    marked = sum(bool(case.regions) for case in cases)
-    words = ["phantom,question=presence:test[:8]", "--policy", LOOKER, "--tools", "on,oracle"]
+    cases = list(open_cases("phantom:test[4:12]"))
+    marked = sum(bool(case.regions) and case.answer_type == "choice" for case in cases)
+    words = ["phantom:test[4:12]", "--policy", LOOKER, "--tools", "on,oracle"]
     assert main(["eval", *words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["looking"][0]
     assert 0 < marked < 8

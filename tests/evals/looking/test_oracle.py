@@ -98,6 +98,11 @@ def test_a_region_is_shown_on_its_slice() -> None:
 def test_a_region_that_is_asked_for_is_not_shown_and_of_many_only_the_largest() -> None:
     assert shown_regions(CASE) == CASE.regions
     assert shown_regions(CASE.model_copy(update={"answer_type": "region"})) == ()
+    for spec in ("presence", "count", "slice", "change"):
+        look = "ct" if spec == "presence" else "ct-volume"
+        asked = open_cases(f"phantom,look={look},question={spec}:test[:4]")
+        assert any(case.regions for case in asked)
+        assert not any(map(shown_regions, asked))
     many = tuple(Region(label="x", box_px=(0, 0, 5, n)) for n in range(1, 9))
     shown = shown_regions(CASE.model_copy(update={"regions": many}))
     assert [region.box_px[3] for region in shown] == [8, 7, 6, 5][:MOST_REGIONS]

@@ -38,6 +38,7 @@ def test_plain_data_is_readable_and_a_box_keeps_its_brackets() -> None:
         ("right", "right"), ("Right.", "right"), (" **partly** ", "partly"), ("WRONG\n", "wrong"),
         ("B", "partly"), ("<answer>C</answer>", "wrong"), ("<answer> Right </answer>", "right"),
         ("<think>It may be wrong.</think>right", "right"),
+        ("It may be right.</think>\n\nwrong", "wrong"),
         ("", None), ("right or wrong", None), ("Verdict: right", None), ("D", None),
         ("right, because it says so", None), ("<answer>right", None), ("correct", None),
         ("<think>right", None), ("<answer>right</answer><answer>wrong</answer>", None),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -207,3 +208,27 @@ def test_cases_without_a_group_are_independent() -> None:
     found = summary(several)
     assert found["groups"] == 20
     assert 0.2 < found["accuracy"]["low"] < found["accuracy"]["high"] < 0.8
+
+
+@pytest.mark.parametrize("kind", ["open", "number", "closed"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"the heart{' ' * 100_000}is large",
+        f"{'1' * 100_000},",
+        f"confidence: {'1' * 100_000}.1.1",
+    ],
+    ids=["blanks", "digits", "confidence"],
+)
+def test_a_long_reply_takes_no_more_time_than_it_is_long(reply: str, kind: str) -> None:
+    gold = {"open": "banded", "number": "12 mm", "closed": "yes"}[kind]
+    start = process_time()
+    for answer in (None, reply):
+        outcome_of(case(gold, kind), played(reply, answer))
+    assert process_time() - start < 10  # it was minutes
+
+
+def test_a_power_is_not_read_as_a_longer_number() -> None:
+    assert lenient_grade(case("12 mm", "number"), "1\u00b2 mm").verdict != "right"
+    assert lenient_grade(case("12 mm\u00b2", "number"), "It is: 12 mm\u00b2").verdict == "unparsed"
+    assert lenient_grade(case("12 mm\u00b2", "number"), "The answer is 12 mm\u00b2").right

@@ -13,6 +13,7 @@ from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.pivot.asking import ask
 from medgym.evals.pivot.figures import pivot_figures
+from medgym.evals.pivot.origin import digest_of
 from medgym.evals.pivot.places import Pivot, Pivots
 from medgym.evals.pivot.scoring import PIVOTS, PivotOutcome, outcome_of_pivot
 from medgym.messages import Message, Reply, render_answer, render_call
@@ -162,6 +163,14 @@ def test_the_overlap_is_measured_and_more_calls_do_not_help(played: Played, rule
     assert outcome(pivot, half, rules).iou == pytest.approx(0.5, abs=0.03)
     assert outcome(pivot, half + right, rules).iou == pytest.approx(0.5, abs=0.03)
     assert outcome(pivot, right + half, rules).iou == 1
+
+
+def test_other_recorded_calls_are_other_pivots(played: Played) -> None:
+    pivots = Pivots.of(played, "first").pivots
+    moved = replace(pivots[0], looks=tuple(replace(e, index=e.index + 1) for e in pivots[0].looks))
+    assert pivots[0].looks
+    assert digest_of({"": pivots}) == digest_of({"": pivots[::-1]})
+    assert digest_of({"": (moved, *pivots[1:])}) != digest_of({"": pivots})
 
 
 def test_what_was_asked_once_is_not_asked_again(

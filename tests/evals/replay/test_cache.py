@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from medgym.agents.openai.function_calls import CalledReply
 from medgym.agents.scripted.policy import Scripted
 from medgym.cli import main
-from medgym.evals.replay.key import identity_of
+from medgym.errors import UserError
+from medgym.evals.replay import store as replies
+from medgym.evals.replay.key import identity_of, key_of
 from medgym.evals.replay.reply import decoded, encoded, kind_of
 from medgym.evals.replay.store import FILE, ReplyStore
-from medgym.messages import Malformed, Reply, Usage
-from medgym.policy import load_policy
+from medgym.messages import Malformed, Reply, Usage, message
+from medgym.policy import Sampling, load_policy
 from medgym.storage.results import read_results
 from tests.serving.fake_server import CHAT, Server, running
 
@@ -102,6 +105,21 @@ def test_another_version_of_a_tool_an_adapter_or_a_model_is_another_policy(tmp_p
     assert identity_of(policy, {}) != known
 
 
+def test_another_revision_of_a_model_of_the_hub_is_another_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "models--org--model" / "refs").mkdir(parents=True)
+    (tmp_path / "own").mkdir()
+    policy = load_policy("scripted:random")
+    for spec, file in (("org/model", "models--org--model/refs/main"), ("~/own", "own/weights")):
+        policy.spec = f"hf:{spec}"
+        known = identity_of(policy, {})
+        (tmp_path / file).write_text("0123")
+        assert identity_of(policy, {}) != known
+
+
 @pytest.mark.usefixtures("no_progress")
 def test_a_failure_is_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medgym.rollout.collection.RETRIES", 0)
@@ -156,6 +174,17 @@ def test_a_file_that_is_no_cache_of_ours_is_one_line_before_anything_is_played(
     assert main(words) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_was_begun_and_not_finished_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        begun = replies._TABLES.partition("CREATE")[0]
+        patch.setattr(replies, "_TABLES", f"{begun} none;")
+        with pytest.raises(UserError):
+            ReplyStore(tmp_path)
+    assert ReplyStore(tmp_path).counts().calls == 0
 
 
 def _newer(file: Path) -> None:
@@ -221,9 +250,12 @@ def test_a_reply_comes_back_as_it_was(tmp_path: Path) -> None:
         assert found == reply
         assert type(found) is type(reply)
         assert decoded(kind_of(type(reply)), encoded(reply)) == reply
-    store.put("d", Reply("\ud800"))
-    assert other.get("d") is None
-    assert store.counts().as_dict() == {"hits": 0, "calls": 4, "damaged": 0, "not_kept": 1}
+    for key, reply in (("d", Reply("\ud800")), ("e", replace(whole, logprobs=(-inf,)))):
+        store.put(key, reply)
+        assert other.get(key) is None
+        # What follows on it has a key nevertheless.
+        assert key_of("", "", [replace(message("assistant", ""), reply=reply)], Sampling())
+    assert store.counts().as_dict() == {"hits": 0, "calls": 5, "damaged": 0, "not_kept": 2}
     assert other.counts().hits == 3
 
 

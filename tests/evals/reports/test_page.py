@@ -22,7 +22,7 @@ from medgym.evals.outcomes.outcome import CaseOutcome
 from medgym.evals.outcomes.stored import outcomes_of
 from medgym.evals.outcomes.table import write_outcomes
 from medgym.evals.reports import failures
-from medgym.evals.reports.further import measurements, tables_of
+from medgym.evals.reports.further import measurements, of_the_cases, tables_of
 from medgym.evals.reports.made import command
 from medgym.evals.reports.page import write_report
 from medgym.evals.reports.run import ReportedRun
@@ -177,6 +177,29 @@ def test_changed_cases_and_the_same_ones_again_are_not_pooled(tmp_path: Path) ->
     assert list(opened.benchmarks) == ["on"]
     assert len(opened.outcomes) == len(played)
     assert "2 of its benchmarks change cases" in opened.without
+
+
+def test_what_to_know_of_the_cases_is_said_of_a_training_too(tmp_path: Path) -> None:
+    run = hostile(tmp_path)
+    shared = {"held_out": "[cases] test", "learned": "[cases] train", "of": 200, "cases": 3,
+              "groups": 9, "first": "a/1", "declared": ["As published."]}  # fmt: skip
+    first = {"place": "row 5", "why": "no gold"}
+    results = {
+        "format": 1, "command": "train", "policies": {}, "overlap": [shared],
+        "notes": [{"cases": "a:test", "note": "Read from another copy."}],
+        "dropped": [{"cases": "a:test", "rows": 2, "first": [first]}],
+        "unreadable": {"count": 2, "of": 9, "first": [{"case": "a/2", "why": "no such file"}]},
+    }  # fmt: skip
+    run.write_json("results.json", results)
+    said = of_the_cases([ReportedRun.open(str(run.path))]).paragraphs
+    assert list(said) == [
+        "note on a:test: Read from another copy.",
+        "note on a:test: 2 rows make no case, such as row 5 (no gold)",
+        "beware: of the 200 cases of [cases] test, 3 are also in [cases] train, and 9 share a "
+        "group with it",
+        "As published.",
+        "training: 2 of 9 cases cannot be read, the first of them a/2 (no such file)",
+    ]
 
 
 def test_a_run_without_results_or_pictures_has_a_page_nevertheless(tmp_path: Path) -> None:

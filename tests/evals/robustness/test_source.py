@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgym.cases import Case, open_cases, read_cases, write_cases
+from medgym.cases import Case, CaseList, open_cases, read_cases, write_cases
+from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.evals.robustness.options import other_order
+from medgym.evals.robustness.originals import Originals
 from medgym.evals.robustness.paraphrases import paraphrase, read_paraphrases
+from medgym.evals.robustness.source import VariantCases
 from medgym.evals.robustness.variants import Variant, chosen_variants
 from medgym.imaging.opened import Sent, opened_image
 from medgym.imaging.study import ImageRef, open_image
+from medgym.metrics.counterfactual import exchanged
 from medgym.privacy.names import without_names
 from medgym.uris import file_uri
 
@@ -113,6 +117,9 @@ def test_options_come_in_another_order_and_the_gold_is_the_same_text() -> None:
         (("x", "y", "Both A and B"), "Which?"),
         (("A", "B"), "Which letter?"),
         (("x", "y"), "Which? A. x B. y"),
+        (("甲", "乙", "上述都是"), "Which?"),
+        (("x", "y"), "Why is option B right?"),
+        (("x", "y"), "Is the first option or the second one right?"),
         (("x", "x"), "Which?"),
         ((), "Which?"),
     ],
@@ -134,6 +141,15 @@ def test_options_whose_order_has_a_meaning_keep_it(options: tuple[str, ...], que
         ("What modality is this?", "Which modality is this?", "en"),
         ("Which of these is shown?", None, "en"),
         ("Is this normal?", None, "en"),
+        ("Where is the lesion not located?", None, "en"),
+        ("Are there more lesions in the left or the right lung?", None, "en"),
+        ("Are there any abnormalities not in this image?", None, "en"),
+        ("Is there a mass, and is it large?", None, "en"),
+        ("Where is it?", None, "en"),
+        ("所有器官都健康吗？", None, "zh"),
+        ("是否有肿瘤吗？", None, "zh"),
+        ("不是肺而是肝吗？", None, "zh"),
+        ("图中有没有没有病变的区域？", None, "zh"),
         ("图中有肿瘤吗？", "图中是否有肿瘤？", "zh"),
         ("图中有没有肿瘤？", "图中是否有肿瘤？", "zh"),
         ("肿瘤在哪里？", "肿瘤位于何处？", "zh"),
@@ -175,6 +191,35 @@ def test_exchanged_images_are_of_the_same_modality_and_another_answer() -> None:
         assert each.regions == ()
 
 
+def variants_of(cases: list[Case], name: str) -> VariantCases:
+    return VariantCases(Originals(CaseList(cases)), Variant(name))
+
+
+def test_an_exchanged_image_is_of_no_case_whose_answer_would_be_accepted() -> None:
+    phantoms = open_cases("phantom,question=kind:test[:2]")
+    images = [each.images for each in phantoms]
+    one = case(id="mine/test/1", images=images[0], group="", answer="liver", accepted=("hepar",))
+    two = case(id="mine/test/2", images=images[1], group="", answer="hepar")
+    assert len(variants_of([one, two], "exchanged")) == 0
+    assert len(variants_of([one, two.model_copy(update={"answer": "lung"})], "exchanged")) == 2
+
+
+def test_an_exchanged_image_is_if_possible_of_a_case_with_the_same_question() -> None:
+    of = "phantom,look=ct:test[:24]"
+    clean = {(each.images, each.question) for each in open_cases(of)}
+    assert all((each.images, each.question) in clean for each in variant("exchanged", of))
+
+
+def test_cases_without_groups_can_show_each_others_views_and_one_group_cannot() -> None:
+    phantoms = open_cases("phantom,question=kind:test[:2]")
+    alone = [each.model_copy(update={"group": ""}) for each in phantoms]
+    fitting = variants_of(alone, "other-views")
+    assert len(fitting) == 2
+    assert set(exchanged(Rules(), fitting).others) == {each.id for each in fitting}  # type: ignore[attr-defined]
+    together = [each.model_copy(update={"group": "one"}) for each in phantoms]
+    assert len(variants_of(together, "other-views")) == 0
+
+
 def test_text_only_shows_nothing() -> None:
     assert all(not each.images and not each.regions for each in variant("text-only"))
 
@@ -190,3 +235,12 @@ def test_variants_are_chosen_by_family_and_severity() -> None:
             chosen_variants(names, severities)
     with pytest.raises(UserError, match="has no severity; fix: write jpeg-1"):
         Variant.named("jpeg")
+
+
+def test_a_variant_is_named_by_its_original_to_a_tool_that_gives_no_gold_away() -> None:
+    (clean,) = open_cases("phantom,question=kind:test[:1]")
+    for name in ("jpeg-3", "blank", "text-only"):
+        (each,) = variant(name, "phantom,question=kind:test[:1]")
+        workspace = Rules(view_size=64).begin(each).workspace
+        assert workspace.is_named(clean.id)
+        assert name == "text-only" or workspace.is_named(clean.images[0].location)

@@ -87,7 +87,7 @@ def test_a_plan_keeps_its_budget_and_ends_on_all_cases(cases: int) -> None:
 
 
 def test_a_budget_for_less_than_two_prompts_is_refused() -> None:
-    with pytest.raises(UserError, match=r"take 80 episodes, more than the budget of 79; fix: "):
+    with pytest.raises(UserError, match=r"take 80 episodes, and the budget leaves 79; fix: "):
         planned(16, 40, 79)
 
 

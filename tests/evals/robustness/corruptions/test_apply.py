@@ -144,3 +144,12 @@ def test_brighter_is_brighter_as_it_is_shown_and_blank_is_grey(
     blank = shown(ImageChange(BLANK, 0, "any", 0).study(study))
     assert np.ptp(blank) == 0
     assert 126 <= blank[0, 0, 0] <= 129
+
+
+@pytest.mark.parametrize("side", [1, 48])
+def test_a_blank_image_shows_no_outline_of_the_padding(side: int) -> None:
+    pixels = np.arange(side * 48, dtype=np.uint16).reshape(side, 48)
+    study = Study(pixels, None, "CT", Window(40, 80), hidden=pixels % 48 < 20)
+    blank = ImageChange(BLANK, 0, "section", 0).study(study)
+    shown = np.asarray(blank.render((0.0, 0.0, 48.0, float(side)), (48, side)))
+    assert np.ptp(shown) == 0

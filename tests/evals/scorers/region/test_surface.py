@@ -61,6 +61,13 @@ def test_in_a_volume_the_distance_between_images_counts() -> None:
 def test_there_is_no_distance_between_planes_nor_to_what_is_too_far() -> None:
     gold = [a_box(40, 40, 80, 80, plane="axial", index=2)]
     assert surface(DEEP, [a_box(40, 4, 80, 8, plane="coronal", index=2)], gold) is None
-    assert surface(FLAT, [a_box(0, 0, 9_000_000, 9_000_000)], [a_box(0, 0, 5, 5)]) is None
+    assert surface(NOWHERE, [a_box(0, 0, 9_000_000, 9_000_000)], [a_box(0, 0, 5, 5)]) is None
     assert surface(FLAT, [], [a_box(0, 0, 5, 5)]) is None
     assert surface(FLAT, [a_box(0, 0, 0.2, 0.2)], [a_box(0, 0, 5, 5)]) is None
+
+
+def test_what_lies_outside_of_the_image_does_not_count() -> None:
+    gold = [a_box(100, 100, 140, 140)]
+    within = surface(FLAT, [a_box(90, 90, 512, 512)], gold)
+    assert within == surface(FLAT, [a_box(90, 90, 7_000, 7_000)], gold)
+    assert surface(FLAT, [a_box(600, 600, 900, 900)], gold) is None

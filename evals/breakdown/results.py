@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
+from ..outcomes.outcome import CaseOutcome
 from .calibrated import calibrations
-from .outcome import CaseOutcome
 from .subgroups import subgroups
 
 Breakdown = dict[str, Any]

@@ -13,12 +13,12 @@ from tokenizers import Tokenizer, decoders, models
 
 from medgym.cases import Case
 from medgym.errors import UserError
-from medgym.evals.outcomes.calibrated import FEWEST, calibrations
+from medgym.evals.breakdown.calibrated import FEWEST, calibrations
+from medgym.evals.breakdown.subgroups import LISTED, SMALL, kinds_named, subgroups
+from medgym.evals.breakdown.tables import calibration_rows, subgroup_rows
 from medgym.evals.outcomes.outcome import CaseOutcome, outcome_of
-from medgym.evals.outcomes.subgroups import LISTED, SMALL, kinds_named, subgroups
 from medgym.evals.outcomes.table import read_outcomes, write_outcomes
 from medgym.evals.reading.confidence import stated_confidence
-from medgym.evals.subgroup_tables import calibration_rows, subgroup_rows
 from medgym.evals.viewer.tokens import Pieces
 from medgym.trajectory import Node, Trajectory
 

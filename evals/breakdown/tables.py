@@ -5,9 +5,9 @@ from typing import Any
 
 from medgym.commands.printing import WIDTH, percent, print_columns
 
-from .outcomes.breakdown import Breakdown
-from .outcomes.calibrated import SOURCES
-from .outcomes.subgroups import SMALL, Subgroups
+from .calibrated import SOURCES
+from .results import Breakdown
+from .subgroups import SMALL, Subgroups
 
 SUBGROUP = ("episodes", "groups", "right", "95 % interval", "leniently")
 """Headings of `subgroup_rows`, after the kind."""

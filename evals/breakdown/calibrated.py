@@ -9,9 +9,9 @@ import numpy as np
 from medgym.cases import normalised
 from medgym.metrics.rate import Rate
 
+from ..outcomes.outcome import CaseOutcome
 from ..statistics.calibration import calibration, error_interval, risk_by_coverage
 from ..statistics.intervals import mean_interval
-from .outcome import CaseOutcome
 
 COVERAGES = (0.5, 0.8, 0.9, 1.0)
 """Shares of the answers that are kept, the most confident first: the others are abstained from."""

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 
-from .figures import LENIENT
-from .outcome import CaseOutcome
+from ..outcomes.figures import LENIENT
+from ..outcomes.outcome import CaseOutcome
 
 KINDS = ("modality", "body_part", "answer_type", "language", "source")
 """By what cases are told apart."""
