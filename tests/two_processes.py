@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -31,6 +32,13 @@ class Ended(NamedTuple):
     stderr: str
 
 
+def begun_with_libraries() -> ForkServerContext:
+    """Where processes begin that have the libraries imported."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(_LIBRARIES)
+    return processes
+
+
 def run_two(
     work: Callable[..., int | None], *args: object, folder: Path, timeout: float
 ) -> list[Ended]:
@@ -42,8 +50,7 @@ def run_two(
         work: a function of a module, which the processes import. args: pickled for them.
         folder: where their stderr is kept. timeout: seconds until both are killed.
     """
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(_LIBRARIES)
+    processes = begun_with_libraries()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

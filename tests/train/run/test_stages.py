@@ -1,10 +1,10 @@
 """A whole run at its smallest: every stage, its files, resuming, and what may go wrong."""
 
 import json
+import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from medgym.cases import open_cases, write_cases
-from medgym.cli import app
+from medgym.cli import app, main
 from medgym.errors import RunError, UserError
 from medgym.rubric import Rubric, Term
 from medgym.storage.layout import Place
@@ -28,6 +28,7 @@ from medgym.train.grpo.trainer import LookingTrainer
 from medgym.train.recipe import rules as recipe_rules
 from medgym.train.run import report
 from medgym.train.sft import stage as sft_stage
+from tests.two_processes import begun_with_libraries
 
 pytestmark = pytest.mark.slow
 
@@ -174,21 +175,17 @@ def same_end(mine: Path, theirs: Path) -> None:
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
 
 
-KILLED = """
-import os, signal, sys
-from medgym.cli import main
-from medgym.train import LookingTrainer
+def train_and_be_killed(words: list[str]) -> None:
+    """What the command does in a process that is killed after the checkpoint of step 2."""
+    generate = LookingTrainer._generate
 
-generate = LookingTrainer._generate
+    def killed(self: LookingTrainer, prompts: list[Any]) -> Any:
+        if self.state.global_step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return generate(self, prompts)
 
-def killed(self, prompts):
-    if self.state.global_step == 3:  # after the checkpoint of step 2
-        os.kill(os.getpid(), signal.SIGKILL)
-    return generate(self, prompts)
-
-LookingTrainer._generate = killed
-main(sys.argv[1:])
-"""
+    LookingTrainer._generate = killed  # type: ignore[method-assign]
+    sys.exit(main(words))
 
 
 def test_a_run_that_was_killed_resumes_to_the_same_end(
@@ -196,8 +193,10 @@ def test_a_run_that_was_killed_resumes_to_the_same_end(
 ) -> None:
     folder = tmp_path / "killed"
     words = ["train", str(recipe), "--out", str(folder)]
-    done = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, timeout=600)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    process = begun_with_libraries().Process(target=train_and_be_killed, args=(words,))
+    process.start()
+    process.join(600)
+    assert process.exitcode == -signal.SIGKILL
     assert Place(folder).stages().keys() == {"base", "cold_start"}
     result = CliRunner().invoke(app, [*words, "--resume"])
     assert result.exit_code == 0, result.output
