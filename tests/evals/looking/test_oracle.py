@@ -14,7 +14,7 @@ from medgym.metrics.looking import hit
 from medgym.rollout.record import record
 
 CASE = Case(
-    id="a/train/0", images=(ImageRef(uri="a:0"),), question="?", answer="yes", group="g",
+    id="a/train/0", images=(ImageRef(uri="a:0"),), question="?", answer="lung", group="g",
     source="a", split="train", regions=(Region(label="tumour", box_px=(20, 20, 40, 40)),),
 )  # fmt: skip
 
@@ -98,6 +98,7 @@ def test_a_region_is_shown_on_its_slice() -> None:
 def test_a_region_that_is_asked_for_is_not_shown_and_of_many_only_the_largest() -> None:
     assert shown_regions(CASE) == CASE.regions
     assert shown_regions(CASE.model_copy(update={"answer_type": "region"})) == ()
+    assert shown_regions(CASE.model_copy(update={"answer": "Yes"})) == ()
     for spec in ("presence", "count", "slice", "change"):
         look = "ct" if spec == "presence" else "ct-volume"
         asked = open_cases(f"phantom,look={look},question={spec}:test[:4]")
