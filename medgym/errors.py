@@ -62,7 +62,7 @@ def missing_library(error: ImportError) -> UserError:
     return UserError(f"{library} is not installed; fix: pip install {wanted}")
 
 
-_COME_WITH = dict.fromkeys(("huggingface_hub", "safetensors", "tokenizers"), "train") | {
+_COME_WITH = dict.fromkeys(("huggingface_hub", "safetensors"), "train") | {
     "dicomanonymizer": "scrub"
 }
 """The extras of libraries that others of the same extra require, or that are imported under another

@@ -24,11 +24,13 @@ def file_path(uri: str) -> Path | None:
     """The path that a URI names; None where it is not that of a file.
 
     Raises:
-        UserError: it names a file on another machine.
+        UserError: it names no file, or one on another machine.
     """
     if not uri.startswith(SCHEME):
         return None
     rest = uri.removeprefix(SCHEME)
+    if not rest:
+        raise UserError(f"{uri!r} names no file; fix: write file:PATH")
     if not rest.startswith("//"):
         return Path(rest)
     host, slash, path = rest.removeprefix("//").partition("/")
