@@ -42,7 +42,7 @@ class Writer:
     A reply that it has given before is not asked for again.
 
     Attributes:
-        failure: the first failure of the policy; dspy goes on without its reply.
+        failure: the first failure of the policy; dspy continues without its reply.
     """
 
     def __init__(self, policy: Policy, seed: int, kept: Kept) -> None:

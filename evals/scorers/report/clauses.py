@@ -102,7 +102,7 @@ def clauses(text: str, says_something: re.Pattern[str]) -> Iterator[Clause]:
     """The clauses of a sentence.
 
     A comma or an "and" begins a clause where a verb of its own, a denial or a degree follows; else
-    it goes on with a list. A part that only names organs belongs to what is said of them.
+    it continues with a list. A part that only names organs belongs to what is said of them.
 
     Args:
         text: a sentence, in lower case.
