@@ -124,6 +124,12 @@ def test_python_dash_m_is_the_command() -> None:
     )  # fmt: skip
 
 
+def test_the_installed_script_is_the_command() -> None:
+    script = Path(sys.executable).with_name("medgym")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("medgym 0.1.0\n", "")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_has_a_completion(shell: str) -> None:
     asked = {**os.environ, "_MEDGYM_COMPLETE": f"source_{shell}"}
