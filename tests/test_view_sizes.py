@@ -134,6 +134,12 @@ def test_a_view_of_a_region_that_is_not_square_reaches_the_model_pixel_by_pixel(
     assert values[::2] == sorted(picture.tobytes())
 
 
+@pytest.mark.parametrize(("height", "down"), [(160, 84), (180, 112), (20, 28), (200, 112)])
+def test_sides_are_the_nearest_multiples(height: int, down: int) -> None:
+    made = Workspace([Study(np.zeros((height, 200), np.uint8))], view_size=112, view_multiple=28)
+    assert made.views[0].size == (112, down)
+
+
 @pytest.mark.parametrize(
     ("size", "multiple", "said"),
     [(450, 28, "set view_size to 448"), (20, 32, "set view_size to 32"), (448, 0, "1 or more")],

@@ -179,3 +179,20 @@ def test_an_unreadable_case_costs_only_itself(tmp_path: Path) -> None:
     outcomes = play_out(cases, heard, vote, RULES, Sampling(), **limits)
     assert outcomes.cases == {case.id for case in cases[1:]}
     assert list(heard.unreadable) == [cases[0].id]
+
+
+def test_an_image_that_is_lost_after_the_specialists_saw_it_has_no_outcome(tmp_path: Path) -> None:
+    path = tmp_path / "seen.png"
+    Image.new("L", (512, 512), 80).save(path)
+    lost = CASES[0].model_copy(update={"images": (ImageRef(uri=path.as_uri()),)})
+    cases = [lost, *CASES[1:3]]
+    roles = {"triage": {"policy": "scripted:oracle"}, "specialist": {"policy": "scripted:oracle"}}
+    team = Consultation(recipe_of({"consultation": {}, "roles": roles}, "test"))
+    advice = Advice(team, tmp_path / "opinions", RULES, Sampling(), 7)
+    for specialty in THREE:
+        assert len(advice.chosen(cases, (specialty,))) == 3
+    path.unlink()
+    limits: dict[str, Any] = {"specialties": THREE, "most": 1, "seed": 5}
+    outcomes = play_out(cases, advice, load_policy("scripted:vote"), RULES, Sampling(), **limits)
+    assert outcomes.cases == {case.id for case in cases[1:]}
+    assert list(advice.unreadable) == [lost.id]
