@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from medgym.agents.openai.function_calls import CalledReply
 from medgym.agents.scripted.policy import Scripted
@@ -19,7 +20,7 @@ from medgym.evals.replay import store as replies
 from medgym.evals.replay.key import identity_of, key_of
 from medgym.evals.replay.reply import decoded, encoded, kind_of
 from medgym.evals.replay.store import FILE, ReplyStore
-from medgym.messages import Malformed, Reply, Usage, message
+from medgym.messages import ImagePart, Malformed, Reply, Usage, message
 from medgym.policy import Sampling, load_policy
 from medgym.storage.results import read_results
 from tests.serving.fake_server import CHAT, Server, running
@@ -103,6 +104,23 @@ def test_another_version_of_a_tool_an_adapter_or_a_model_is_another_policy(tmp_p
     assert identity_of(policy, {}) == known
     (tmp_path / "model.safetensors").write_bytes(b"12")
     assert identity_of(policy, {}) != known
+
+
+@pytest.mark.parametrize(
+    "other", [{"grey": 91}, {"text": "which?"}, {"case": "b"}, {"seed": 2}, {"identity": "other"}]
+)
+def test_other_pixels_words_cases_seeds_and_policies_are_other_requests(
+    other: dict[str, Any],
+) -> None:
+    def key(
+        grey: int = 90, text: str = "what?", case: str = "a", seed: int = 1, identity: str = "one"
+    ) -> str:
+        seen = ImagePart(0, Image.new("L", (8, 8), grey).convert("RGB"))
+        said = [message("user", text, [seen])]
+        return key_of(identity, case, said, Sampling(seed=seed))
+
+    assert key() == key()
+    assert key(**other) != key()
 
 
 def test_another_revision_of_a_model_of_the_hub_is_another_policy(
