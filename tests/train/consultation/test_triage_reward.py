@@ -196,3 +196,4 @@ def test_an_image_that_is_lost_after_the_specialists_saw_it_has_no_outcome(tmp_p
     outcomes = play_out(cases, advice, load_policy("scripted:vote"), RULES, Sampling(), **limits)
     assert outcomes.cases == {case.id for case in cases[1:]}
     assert list(advice.unreadable) == [lost.id]
+    assert lost.id not in {case for case, _ in outcomes.right}, "no choice was wrong"
