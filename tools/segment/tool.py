@@ -9,18 +9,16 @@ box and mask are exact for the outline that is shown.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from annotated_types import Len
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field
 
 from medgym.cases import Mask
 from medgym.errors import ToolError
 from medgym.imaging.study import Box, Study
-from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
+from medgym.tool import BoxArgument, PointArgument, Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import View, Workspace
 
 WORK_SIDE = 256
@@ -55,8 +53,6 @@ OUTLINE = (0, 255, 0)
 Pixels = NDArray[np.float32]
 Binary = NDArray[np.bool_]
 Whole = NDArray[np.int64]
-
-PointArgument = Annotated[list[float], Len(2, 2), Field(description="[x, y] in the view")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,14 +232,7 @@ def _grey(study: Study, box_px: Box) -> tuple[Pixels, tuple[slice, slice]]:
 
 
 def _point_px(workspace: Workspace, view: View, point: Sequence[float]) -> tuple[float, float]:
-    across, down = workspace.scale(view)
-    if not (0 <= point[0] <= across and 0 <= point[1] <= down):
-        given = ", ".join(f"{value:g}"[:12] for value in point)
-        raise ToolError(
-            f"the point [{given}] does not lie in view {view.number}; expected [x, y] with "
-            f"0 <= x <= {across:g} and 0 <= y <= {down:g}"
-        )
-    x, y, _, _ = view.to_px([*point, *point], (across, down))
+    x, y = workspace.point_px(view.number, point)
     return min(x, view.box_px[2] - 1), min(y, view.box_px[3] - 1)
 
 
