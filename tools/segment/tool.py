@@ -11,7 +11,15 @@ from annotated_types import Len
 from pydantic import Field
 
 from medgym.errors import ToolError
-from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
+from medgym.tool import (
+    BoxArgument,
+    PointArgument,
+    PointsArgument,
+    Tool,
+    ToolArgs,
+    ToolResult,
+    ViewNumber,
+)
 from medgym.workspace import View, Workspace
 
 from .backend import Backend, Found, FoundThrough, Point, Prompt, Request, make_backend
@@ -20,14 +28,15 @@ from .volume import report_through
 
 NOTHING = "Nothing stands out there."
 
-PointArgument = Annotated[list[float], Len(2, 2), Field(description="[x, y] in the view")]
-
-PointsArgument = Annotated[list[Annotated[list[float], Len(2, 2)]], Len(1, 64)]
-
 
 class Segment(Tool):
     """Outline and measure one structure: give a box around it, or a point, points or a scribble
-    in it; through=true follows it through the volume."""
+    in it; through=true follows it through the volume.
+
+    Args:
+        backend: the name of a back end, see `medgym.tools.segment.backend`.
+        options: those of the back end.
+    """
 
     name = NAME
     version = "2"
@@ -39,22 +48,18 @@ class Segment(Tool):
         view: ViewNumber
         box: BoxArgument | None = None
         point: PointArgument | None = None
-        points: Annotated[PointsArgument | None, Field(description="[[x, y], ...]")] = None
+        points: PointsArgument | None = None
         labels: Annotated[
             list[Literal[1, 0]] | None,
             Field(description="of each of points: 1 in the structure (default), 0 beside it"),
         ] = None
         scribble: Annotated[
-            PointsArgument | None, Field(description="a line in the structure: [[x, y], ...]")
+            PointsArgument | None, Field(description="a line in the structure, from point to point")
         ] = None
         text: Annotated[str | None, Len(0, 200), Field(description="what it is called")] = None
         through: Annotated[bool, Field(description="through all slices of the plane")] = False
 
     def __init__(self, backend: str = "classical", **options: Any) -> None:
-        """Args:
-        backend: the name of a back end. options: its own.
-        """
-        self._name = backend
         self._backend: Backend = make_backend(backend, options)
         taken = ("fidelity", "resources", "batch_size", "needs_gold")
         vars(self).update({name: getattr(self._backend, name) for name in taken})
@@ -165,9 +170,9 @@ def _prompt(args: Segment.Args, workspace: Workspace, view: View) -> Prompt:
     labels = [1] * (len(points) - len(args.labels or ())) + list(args.labels or ())
     prompt = Prompt(
         None if args.box is None else workspace.box_px(args.view, args.box),
-        tuple(_point_px(workspace, view, point) for point in points),
+        tuple(_pixel(workspace, view, point) for point in points),
         tuple(label == 1 for label in labels),
-        tuple(_point_px(workspace, view, point) for point in args.scribble or ()),
+        tuple(_pixel(workspace, view, point) for point in args.scribble or ()),
         text,
     )
     if not prompt.kinds:
@@ -185,13 +190,7 @@ def _prompt(args: Segment.Args, workspace: Workspace, view: View) -> Prompt:
     return prompt
 
 
-def _point_px(workspace: Workspace, view: View, point: Sequence[float]) -> Point:
-    across, down = workspace.scale(view)
-    if not (0 <= point[0] <= across and 0 <= point[1] <= down):
-        given = ", ".join(f"{value:g}"[:12] for value in point)
-        raise ToolError(
-            f"the point [{given}] does not lie in view {view.number}; expected [x, y] with "
-            f"0 <= x <= {across:g} and 0 <= y <= {down:g}"
-        )
-    x, y, _, _ = view.to_px([*point, *point], (across, down))
+def _pixel(workspace: Workspace, view: View, point: Sequence[float]) -> Point:
+    """A point of a call within the last pixel of the view."""
+    x, y = workspace.point_px(view.number, point)
     return min(x, view.box_px[2] - 1), min(y, view.box_px[3] - 1)
