@@ -65,4 +65,4 @@ def test_a_running_rate_is_that_of_all_cases_so_far() -> None:
 def test_the_quantile_is_the_one_of_scipy() -> None:
     from scipy.special import ndtri
 
-    assert rates._QUANTILE == float(ndtri(0.5 + rates.CONFIDENCE / 2))
+    assert float(ndtri(0.5 + rates.CONFIDENCE / 2)) == rates._QUANTILE
