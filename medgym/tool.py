@@ -32,6 +32,22 @@ ViewNumber = Annotated[int, Field(ge=0, description="number of a view")]
 BoxArgument = Annotated[list[float], Len(4, 4), Field(description="[x0, y0, x1, y1] in the view")]
 """The argument that is a box in the addressed view, in the environment's coordinates."""
 
+MOST_POINTS = 100
+"""The most points of one call."""
+
+_Point = Annotated[list[float], Len(2, 2)]
+
+PointArgument = Annotated[_Point, Field(description="[x, y] in the view")]
+"""The argument that is a point in the addressed view, in the environment's coordinates.
+
+A tool that has more to say writes `Annotated[PointArgument, Field(description="...")]`.
+"""
+
+PointsArgument = Annotated[
+    list[_Point], Len(1, MOST_POINTS), Field(description="points, each [x, y] in the view")
+]
+"""The argument that is several points in the addressed view."""
+
 
 class ToolArgs(BaseModel):
     """The arguments of a tool; unknown keys and wrong types are the policy's mistakes."""
