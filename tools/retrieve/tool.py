@@ -28,11 +28,15 @@ from medgym.imaging.study import ImageRef, open_image
 from medgym.leaks.fingerprint import Fingerprint, fingerprint_of
 from medgym.leaks.search import is_near
 from medgym.sources.clean import published
+from medgym.sources.phantom import rules
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
 
 PASSAGES = Path(__file__).with_name("passages.jsonl")
 """What is searched by default: a few passages about phantoms. They are only about phantoms."""
+
+SHIPPED = {"phantoms": PASSAGES, "phantom-rules": rules.PASSAGES}
+"""The files of passages that ship, by name."""
 
 SPLIT = "train"
 """The one split whose cases may be handed out."""
@@ -126,8 +130,8 @@ class Retrieve(Tool):
         Args:
             corpus: cases of the training split, as `"phantom,question=kind:train[:200]"`, which are
                 shown with their answers. None for no cases.
-            passages: a file of JSON lines `{"id", "text", "title"?, "group"?}`. By default the
-                passages that ship, where no `corpus` is given, else none.
+            passages: a file of JSON lines `{"id", "text", "title"?, "group"?}`, or one of `SHIPPED`
+                by name. By default `phantoms`, where no `corpus` is given, else none.
 
         The index is built at the first call, once for each process, whatever the number of tools.
 
@@ -142,7 +146,8 @@ class Retrieve(Tool):
                     f"fix: name SOURCE:{SPLIT}"
                 )
         self.corpus = corpus
-        self.passages = PASSAGES if corpus is None and passages is None else passages
+        named = SHIPPED.get(str(passages), passages)
+        self.passages = PASSAGES if corpus is None and passages is None else named
 
     def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
         """The best `k` matches that the guard allows. `data` holds their `ids` and `scores`."""
