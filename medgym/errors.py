@@ -95,7 +95,7 @@ def _extras() -> dict[str, str]:
         required = []
     extras: dict[str, str] = {}
     for line in required:
-        found = re.match(r"([\w.-]+).*;.*extra == ['\"](\w+)['\"]", line)
+        found = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w-]+)['\"]", line)
         if found is not None and found[2] != "dev":
             extras.setdefault(found[1].replace("-", "_"), found[2])
     return _COME_WITH | extras

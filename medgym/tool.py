@@ -31,6 +31,22 @@ ViewNumber = Annotated[int, Field(ge=0, description="number of a view")]
 BoxArgument = Annotated[list[float], Len(4, 4), Field(description="[x0, y0, x1, y1] in the view")]
 """The argument that is a box in the addressed view, in the environment's coordinates."""
 
+MOST_POINTS = 100
+"""The most points of one call."""
+
+_Point = Annotated[list[float], Len(2, 2)]
+
+PointArgument = Annotated[_Point, Field(description="[x, y] in the view")]
+"""The argument that is a point in the addressed view, in the environment's coordinates.
+
+A tool that has more to say writes `Annotated[PointArgument, Field(description="...")]`.
+"""
+
+PointsArgument = Annotated[
+    list[_Point], Len(1, MOST_POINTS), Field(description="points, each [x, y] in the view")
+]
+"""The argument that is several points in the addressed view."""
+
 
 class ToolArgs(BaseModel):
     """The arguments of a tool; unknown keys and wrong types are the policy's mistakes."""
@@ -52,6 +68,8 @@ class Tool(ABC):
 
     Attributes:
         name: what a call names.
+        version: of what it does; another one may yield other results for the same call.
+        spec: what it was made of, as `segment?backend=sam2`; empty where it was made in code.
         fidelity: `vision` works from pixels, `predicted` is a model or noised gold, `oracle` gold.
         resources: what a tool with a model occupies, as `{"num_gpus": 0.5}` or `{"num_cpus": 2}`.
             On Ray such a tool has an actor of its own with these; load the model at the first
@@ -65,9 +83,11 @@ class Tool(ABC):
     """
 
     name: ClassVar[str]
-    fidelity: ClassVar[Fidelity] = "vision"
-    resources: ClassVar[Mapping[str, float]] = {}
-    batch_size: ClassVar[int] = 1
+    version: ClassVar[str] = "1"
+    spec: str = ""
+    fidelity: Fidelity = "vision"
+    resources: Mapping[str, float] = {}
+    batch_size: int = 1
     deadline_s: float | None = DEADLINE_S
 
     Args: ClassVar[type[ToolArgs]]
@@ -170,11 +190,6 @@ def as_tool(function: Callable[..., ToolResult | str]) -> Tool:
     return result
 
 
-def _made(kind: type) -> object:
-    with calling(f"the tool {kind.__name__}"):
-        return kind()
-
-
 def _check_declared(tool: Tool) -> None:
     """What a tool says of itself, as far as it plays with that."""
     kind = type(tool).__name__
@@ -203,35 +218,38 @@ def schema_of(tool: Tool) -> dict[str, Any]:
 
 
 def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
-    """Tools by registered name, or as they are.
+    """Tools by their specs, as `zoom`, `segment?backend=sam2` or `mcp:URL`, or as they are.
 
     Raises:
-        UserError: an unknown name, a tool that is given twice, or something that is no tool.
+        UserError: an unknown name or option, a tool that is given twice, or something that is no
+            tool.
     """
-    from medgym.registry import load
+    from medgym.tool_spec import plug_in_of, tools_of
 
     if isinstance(tools, str):
         raise UserError(f"the tools are the text {tools!r}; fix: give a list, as [{tools!r}]")
 
-    # A class is registered, or a tool itself, as `@medgym.as_tool` makes it of a function.
-    found = [load("tools", tool) if isinstance(tool, str) else tool for tool in tools]
-    made: tuple[Any, ...] = tuple(_made(tool) if isinstance(tool, type) else tool for tool in found)
-    for tool in made:
-        if not isinstance(tool, Tool):
-            raise UserError(
-                f"a {type(tool).__name__} is no tool; fix: give a registered name, a medgym.Tool, "
-                "or a function with @medgym.as_tool"
-            )
-        with calling(f"the tool {type(tool).__name__}"):
-            _check_declared(tool)
+    made: list[Tool] = []
+    for asked in tools:
+        for tool in tools_of(asked):
+            if not isinstance(tool, Tool):
+                raise UserError(
+                    f"a {type(tool).__name__} is no tool; fix: give a registered name, a "
+                    "medgym.Tool, or a function with @medgym.as_tool"
+                )
+            with calling(f"the tool {type(tool).__name__}"):
+                _check_declared(tool)
+            if isinstance(asked, str):
+                kind, name = plug_in_of(asked)
+                if kind == "tools" and name != tool.name:  # a policy would read one, be shown other
+                    raise UserError(
+                        f"the tool registered as {name!r} calls itself {tool.name!r}; fix: "
+                        "register it by its own name"
+                    )
+                tool.spec = asked
+            made.append(tool)
     names = [tool.name for tool in made]
-    for asked, name in zip(tools, names, strict=True):
-        if isinstance(asked, str) and asked != name:  # a policy would read one and be shown another
-            raise UserError(
-                f"the tool registered as {asked!r} calls itself {name!r}; fix: register it by its "
-                "own name"
-            )
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"the tool {name!r} is given twice; fix: give it once")
-    return made
+    return tuple(made)
