@@ -99,8 +99,8 @@ def check_name(kinds: str, name: str) -> None:
     """
     if not _NAME.fullmatch(name) or len(name) > LONGEST:
         raise UserError(
-            f"{name[:60]!r} is no name of a plug-in; fix: use a to z, 0 to 9 and -, a letter first, "
-            f"at most {LONGEST} characters"
+            f"{name[:60]!r} is no name of a plug-in; fix: use a to z, 0 to 9 and -, a letter "
+            f"first, at most {LONGEST} characters"
         )
     module = module_of(name)
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
