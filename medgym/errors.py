@@ -62,8 +62,13 @@ def missing_library(error: ImportError) -> UserError:
     return UserError(f"{library} is not installed; fix: pip install {wanted}")
 
 
-_COME_WITH = dict.fromkeys(("huggingface_hub", "safetensors"), "train") | {
-    "dicomanonymizer": "scrub"
+_COME_WITH = {
+    "anyio": "mcp",
+    "dicomanonymizer": "scrub",
+    "huggingface_hub": "train",
+    "mcp_types": "mcp",
+    "safetensors": "train",
+    "uvicorn": "mcp",
 }
 """The extras of libraries that others of the same extra require, or that are imported under another
 name than they are installed."""
@@ -90,7 +95,7 @@ def _extras() -> dict[str, str]:
         required = []
     extras: dict[str, str] = {}
     for line in required:
-        found = re.match(r"([\w.-]+).*;.*extra == ['\"](\w+)['\"]", line)
+        found = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w-]+)['\"]", line)
         if found is not None and found[2] != "dev":
             extras.setdefault(found[1].replace("-", "_"), found[2])
     return _COME_WITH | extras

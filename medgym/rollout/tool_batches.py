@@ -162,7 +162,8 @@ class StandIn(Tool):
     deadline_s = None
 
     def __init__(self, tool: Tool) -> None:
-        vars(self).update(name=tool.name, fidelity=tool.fidelity, Args=tool.Args)
+        kept = ("name", "version", "spec", "fidelity", "Args")
+        vars(self).update({name: getattr(tool, name) for name in kept})
         self._schema = schema_of(tool)
 
     @property
