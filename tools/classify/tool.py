@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from medgym.errors import ToolError, UserError
-from medgym.gold_tool import Gold
+from medgym.gold_tool import Aspect, Gold
 from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import Workspace
 
@@ -18,12 +18,18 @@ from ..models.asked import Asked, asked
 from ..models.checkpoint import named
 from ..models.findings import Finding, best, listed
 from ..models.gold import NOT_TOLD, GoldClasses
-from ..models.options import check_share, check_told, refuse_model
+from ..models.options import check_told, refuse_unused, share
 from ..models.shared import Place
 from .torchxrayvision import XRayClassifier
 from .transformers import TransformersClassifier
 
+USUAL = 0.9
+"""The accuracy of `noised` where none is stated."""
+
 Backend = Literal["transformers", "torchxrayvision", "oracle", "noised"]
+ASPECTS: tuple[Aspect, ...] = ("label", "place", "count")
+"""What follows from the kinds of findings in a box."""
+
 Labels = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=80)]], Field(min_length=1, max_length=20)
 ]
@@ -48,10 +54,10 @@ class Classify(Tool):
         labels: str = "",
         threshold: float = 0.0,
         top: int = 5,
-        prompt: str = "This is a photo of {}.",
+        prompt: str = "",
         device: str = "auto",
         dtype: str = "auto",
-        accuracy: float = 0.9,
+        accuracy: float | None = None,
     ) -> None:
         """A classifier.
 
@@ -64,39 +70,45 @@ class Classify(Tool):
                 that is asked by text: what to choose from where a call does not say. Of gold: the
                 kinds that are asked about beside those of the case.
             threshold: the least score that is told. top: how many are told at most.
-            prompt: of a classifier that is asked by text: what it reads, with the label for `{}`.
+            prompt: of a classifier that is asked by text: what it reads, with the label for `{}`;
+                by default "This is a photo of {}."
             device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: as `[model] dtype` of a recipe.
-            accuracy: of `noised`: the share of labels that it says rightly to be there or not.
+            accuracy: of `noised`: the share of labels that it says rightly to be there or not; 0.9
+                by default.
 
         Raises:
             UserError: an option that cannot be, or a model that is missing or does not classify.
         """
         check_told("classify", threshold, top)
+        self._backend = backend
         self._labels = named(labels)
         self._threshold, self._top = threshold, top
         self._classifier: TransformersClassifier | XRayClassifier | None = None
         self._gold: GoldClasses | None = None
         if backend in ("transformers", "torchxrayvision"):
+            refuse_unused("classify", backend, {"accuracy": accuracy})
             place = Place(device, dtype)
             if backend == "transformers":
                 self._classifier = TransformersClassifier(model, self._labels, prompt, place)
             else:
+                refuse_unused("classify", backend, {"prompt": prompt, "dtype": dtype})
                 self._classifier = XRayClassifier(model, self._labels, place)
             self.fidelity = "predicted"
             place.declare(self)
             return
-        refuse_model("classify", backend, model)
-        check_share("classify", "accuracy", accuracy)
-        self._gold = GoldClasses(1.0 if backend == "oracle" else accuracy, self._labels)
-        self.fidelity = "oracle" if backend == "oracle" else "predicted"
+        unused = {"model": model, "prompt": prompt, "device": device, "dtype": dtype}
+        refuse_unused("classify", backend, unused)
         self.needs_gold = True
+        if backend == "oracle":
+            refuse_unused("classify", backend, {"accuracy": accuracy})
+        self.fidelity = "oracle" if backend == "oracle" else "predicted"
+        right = 1.0 if backend == "oracle" else share("classify", "accuracy", accuracy, USUAL)
+        self._gold = GoldClasses(right, self._labels)
 
     @property
     def source(self) -> str:
         """What classifies: the model's name, or the back end's."""
-        if self._classifier is not None:
-            return self._classifier.name
-        return "oracle" if self.fidelity == "oracle" else "noised"
+        return self._backend if self._classifier is None else self._classifier.name
 
     def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
         """The labels with the highest scores.
@@ -135,7 +147,7 @@ class Classify(Tool):
         if self._gold is None:
             return self(args, workspace)
         region = asked(workspace, args.view, args.box)
-        if not gold.tells("label"):
+        if not all(map(gold.tells, ASPECTS)):
             return ToolResult(f"What it shows is {NOT_TOLD}.", data=region.where())
         return self._told(region, self._gold.of(region, gold, args.labels))
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from medgym.errors import UserError
 
+from ..models.numbers import require_numbers
 from ..models.shared import BATCH, Place, Shared, shared
 
 RESOLUTION = 224
@@ -98,6 +99,8 @@ class XRayClassifier:
                     outputs = outputs.sigmoid()
                 rows += outputs.float().cpu().tolist()
         named = held.processor
+        for row in rows:
+            require_numbers(self.name, (v for v, name in zip(row, named, strict=True) if name))
         return [
             {name: float(value) for name, value in zip(named, row, strict=True) if name}
             for row in rows

@@ -8,10 +8,14 @@ from PIL import Image
 from medgym.errors import UserError
 
 from ..models.batches import batches
-from ..models.checkpoint import checkpoint, require_kind, require_names
+from ..models.checkpoint import architectures, checkpoint, require_kind, require_names
+from ..models.numbers import require_numbers
 from ..models.shared import Place, Shared, loaded
 
 CLOSED, BY_TEXT = "AutoModelForImageClassification", "AutoModelForZeroShotImageClassification"
+
+PROMPT = "This is a photo of {}."
+"""What a model that is asked by text reads of a label: transformers' own default."""
 
 
 class TransformersClassifier:
@@ -30,24 +34,20 @@ class TransformersClassifier:
     """
 
     def __init__(self, model: str, labels: Sequence[str], prompt: str, place: Place) -> None:
-        from transformers.models.auto import modeling_auto as auto
-
         self._place = place
-        self._prompt = prompt
+        self._prompt = prompt or PROMPT
         found = checkpoint("classify", model)
-        groups = {
-            BY_TEXT: auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
-            CLOSED: auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
-        }
+        # Of some architectures both are saved: a CLIP as it is, and one with a head of classes.
+        groups = {CLOSED: architectures(CLOSED), BY_TEXT: architectures(BY_TEXT)}
         self.name = found.name
         self._folder = found.folder
         self._kind = found.kind
         self._is_multi_label = found.is_multi_label
-        saved_closed = any(name.endswith("ForImageClassification") for name in found.architectures)
-        is_text = found.kind in groups[BY_TEXT] and not saved_closed
-        self.by_text = require_kind(found, "classify", groups) == BY_TEXT or is_text
+        self.by_text = require_kind(found, "classify", groups) == BY_TEXT
         self.classes = () if self.by_text else require_names("classify", found, labels)
-        if self.by_text and "{}" not in prompt:
+        if prompt and not self.by_text:
+            raise UserError(f"{found.name} is not asked by text; fix: remove prompt")
+        if "{}" not in self._prompt:
             raise UserError(f"classify: prompt={prompt[:80]!r} has no {{}}; fix: write it once")
 
     def scores(
@@ -76,6 +76,7 @@ class TransformersClassifier:
                             f"{self.name} has {len(row)} classes, and its config names "
                             f"{len(names)}; fix: name another model"
                         )
+                    require_numbers(self.name, row)
                     scored[place] = dict(zip(names, map(float, row), strict=True))
         return scored
 

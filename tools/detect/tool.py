@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from medgym.errors import ToolError, UserError
-from medgym.gold_tool import Gold
+from medgym.gold_tool import Aspect, Gold
 from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import Workspace
 
@@ -17,9 +17,12 @@ from ..models.asked import Asked, asked
 from ..models.checkpoint import named
 from ..models.findings import Finding, best, listed, outlined
 from ..models.gold import NOT_TOLD, GoldFindings, Quality
-from ..models.options import check_share, check_told, refuse_model
+from ..models.options import check_told, refuse_unused, share
 from ..models.shared import Place
 from .transformers import Detected, TransformersDetector
+
+USUAL = 0.9
+"""The sensitivity and the precision of `noised` where none is stated."""
 
 Backend = Literal["transformers", "oracle", "noised"]
 Labels = Annotated[
@@ -48,8 +51,8 @@ class Detect(Tool):
         top: int = 10,
         device: str = "auto",
         dtype: str = "auto",
-        sensitivity: float = 0.9,
-        precision: float = 0.9,
+        sensitivity: float | None = None,
+        precision: float | None = None,
     ) -> None:
         """A detector.
 
@@ -61,37 +64,41 @@ class Detect(Tool):
                 that false findings have.
             threshold: the least score that is told. top: how many are told at most.
             device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: as `[model] dtype` of a recipe.
-            sensitivity: of `noised`: the share of gold findings that are found.
-            precision: of `noised`: the share of its findings that are gold.
+            sensitivity: of `noised`: the share of gold findings that are found; 0.9 by default.
+            precision: of `noised`: the share of its findings that are gold; 0.9 by default.
 
         Raises:
             UserError: an option that cannot be, or a model that is missing or does not detect.
         """
         check_told("detect", threshold, top)
+        self._backend = backend
         self._labels = named(labels)
         self._threshold, self._top = threshold, top
         self._detector: TransformersDetector | None = None
         self._gold: GoldFindings | None = None
+        quality = {"sensitivity": sensitivity, "precision": precision}
         if backend == "transformers":
+            refuse_unused("detect", backend, quality)
             place = Place(device, dtype)
             self._detector = TransformersDetector(model, self._labels, place)
             self.fidelity = "predicted"
             place.declare(self)
             return
-        refuse_model("detect", backend, model)
-        check_share("detect", "sensitivity", sensitivity)
-        check_share("detect", "precision", precision)
-        quality = Quality() if backend == "oracle" else Quality(sensitivity, precision)
-        self._gold = GoldFindings(quality, self._labels)
-        self.fidelity = "oracle" if backend == "oracle" else "predicted"
+        refuse_unused("detect", backend, {"model": model, "device": device, "dtype": dtype})
         self.needs_gold = True
+        if backend == "oracle":
+            refuse_unused("detect", backend, quality | {"labels": labels})
+            self.fidelity = "oracle"
+            self._gold = GoldFindings(Quality())
+            return
+        self.fidelity = "predicted"
+        shares = (share("detect", name, given, USUAL) for name, given in quality.items())
+        self._gold = GoldFindings(Quality(*shares), self._labels)
 
     @property
     def source(self) -> str:
         """What finds: the model's name, or the back end's."""
-        if self._detector is not None:
-            return self._detector.name
-        return "oracle" if self.fidelity == "oracle" else "noised"
+        return self._backend if self._detector is None else self._detector.name
 
     def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
         """What is found, and a view of the region with the boxes drawn on.
@@ -130,11 +137,11 @@ class Detect(Tool):
         if self._gold is None:
             return self(args, workspace)
         region = asked(workspace, args.view, args.box)
-        if not gold.tells("count"):
-            return ToolResult(f"What there is, is {NOT_TOLD}.", data=region.where())
+        if not (gold.tells("place") and gold.tells("count")):
+            return ToolResult(f"What there is, and where, is {NOT_TOLD}.", data=region.where())
         findings = self._gold.of(region, gold, args.labels)
-        untold = [what for what in ("label", "place", "size") if not gold.tells(what)]
-        return self._told(region, findings, untold)
+        hidden: tuple[Aspect, ...] = ("label", "size")
+        return self._told(region, findings, [what for what in hidden if not gold.tells(what)])
 
     def _looked_for(
         self, detector: TransformersDetector, given: Sequence[str] | None
@@ -163,7 +170,7 @@ class Detect(Tool):
         if not kept:
             text = f"Nothing found with a score of {self._threshold:g} or more."
         if untold and kept:
-            text += f"\nThe {' and the '.join(untold)} is {NOT_TOLD}."
+            text += "".join(f"\nThe {what} is {NOT_TOLD}." for what in untold)
         view = outlined(region, kept, self.name)
         return ToolResult(text, () if view is None else (view,), data)
 

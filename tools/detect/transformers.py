@@ -14,7 +14,8 @@ from PIL import Image
 from medgym.errors import UserError
 
 from ..models.batches import batches
-from ..models.checkpoint import Checkpoint, checkpoint, require_kind, require_names
+from ..models.checkpoint import Checkpoint, architectures, checkpoint, require_kind, require_names
+from ..models.numbers import require_numbers
 from ..models.shared import Place, Shared, loaded
 
 CLOSED, BY_TEXT = "AutoModelForObjectDetection", "AutoModelForZeroShotObjectDetection"
@@ -43,14 +44,12 @@ class TransformersDetector:
         UserError: there is no such model, or it does not detect.
     """
 
-    def __init__(self, model: str, labels: Sequence[str] = (), place: Place | None = None) -> None:
-        from transformers.models.auto import modeling_auto as auto
-
-        self._place = place or Place()
+    def __init__(self, model: str, labels: Sequence[str], place: Place) -> None:
+        self._place = place
         found: Checkpoint = checkpoint("detect", model)
         groups = {
-            CLOSED: auto.MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES,
-            BY_TEXT: auto.MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES,
+            CLOSED: architectures(CLOSED),
+            BY_TEXT: architectures(BY_TEXT),
         }
         self.name = found.name
         self._folder = found.folder
@@ -116,6 +115,7 @@ class TransformersDetector:
                     f"{len(self.classes)}; fix: name another model"
                 )
             names = [self.classes[number] for number in numbers]
+        require_numbers(self.name, map(float, result["scores"]))
         scores = [float(score) for score in result["scores"]]
         boxes = [tuple(float(edge) for edge in box) for box in result["boxes"]]
         return [

@@ -40,12 +40,12 @@ class Asked:
         return self.workspace.images[self.view.image].render(self.view.place, self.box_px, size)
 
     def to_px(self, box: Sequence[float], size: tuple[int, int]) -> Box:
-        """A box of a picture of the region as original pixels, within the region."""
+        """A box of a picture of the region as original pixels: within the region, and of a pixel at
+        least on each side."""
         x0, y0, x1, y1 = self.box_px
-        across, down = (x1 - x0) / size[0], (y1 - y0) / size[1]
-        xs = np.clip([x0 + box[0] * across, x0 + box[2] * across], x0, x1)
-        ys = np.clip([y0 + box[1] * down, y0 + box[3] * down], y0, y1)
-        return float(xs[0]), float(ys[0]), float(xs[1]), float(ys[1])
+        left, right = _side(box[0], box[2], x0, x1, size[0])
+        top, bottom = _side(box[1], box[3], y0, y1, size[1])
+        return left, top, right, bottom
 
     def where(self) -> dict[str, Any]:
         """What the record of a call says of its region."""
@@ -78,3 +78,14 @@ def picture_size(box_px: Box) -> tuple[int, int]:
     factor = min(1.0, MOST_SIDE / max(width, height))
     across, down = max(1, round(width * factor)), max(1, round(height * factor))
     return max(across, -(-down // MAX_ASPECT)), max(down, -(-across // MAX_ASPECT))
+
+
+def _side(low: float, high: float, first: float, last: float, length: int) -> tuple[float, float]:
+    """One side of a box, from pixels of a picture to those of the region from first to last."""
+    scale = (last - first) / length
+    ends = np.clip([first + min(low, high) * scale, first + max(low, high) * scale], first, last)
+    start, end = float(ends[0]), float(ends[1])
+    if end - start < 1:
+        start = min(max(first, (start + end - 1) / 2), last - 1)
+        end = start + 1
+    return start, end

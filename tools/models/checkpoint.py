@@ -139,6 +139,23 @@ def _config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
+def architectures(auto_class: str) -> Collection[str]:
+    """The architectures that an auto class of transformers loads.
+
+    Raises:
+        UserError: transformers is not installed.
+    """
+    try:
+        from transformers.models.auto import modeling_auto
+    except ModuleNotFoundError as error:
+        raise missing_library(error) from error
+    words = re.findall("[A-Z][a-z]*", auto_class.removeprefix("AutoModel"))
+    known: Collection[str] = getattr(
+        modeling_auto, f"MODEL_{'_'.join(words).upper()}_MAPPING_NAMES"
+    )
+    return known
+
+
 def require_kind(found: Checkpoint, does: str, groups: Mapping[str, Collection[str]]) -> str:
     """Which of several groups of architectures a checkpoint is of.
 

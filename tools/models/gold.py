@@ -2,8 +2,8 @@
 
 It is the same for every call on a case: the noise follows from the case's seed only. What the
 question or the answer asks for is left out, and so is all from which it follows: where the label is
-not told, no call can ask by label; where the place is not told, no part of an image, and no image
-of a study, can be asked about; where the size is not told, only middles are.
+not told, no call can ask by label, and where a measure is not told, only the middle of a finding
+is. Where the place or the number is asked, there is no gold at all (see `medgym.gold_tool`).
 """
 
 from collections.abc import Sequence
@@ -60,9 +60,7 @@ class GoldFindings:
         Args:
             labels: only these, where kinds may be told.
         """
-        regions = self._regions(asked, gold)
-        if gold.tells("place"):
-            regions = [region for region in regions if lies_in(region, asked)]
+        regions = [region for region in self._regions(asked, gold) if lies_in(region, asked)]
         if labels and gold.tells("label"):
             wanted = {label.casefold() for label in labels}
             regions = [region for region in regions if region.label.casefold() in wanted]
@@ -87,8 +85,6 @@ class GoldFindings:
         """How sure it is says nothing of whether it is true: it is the precision of all."""
         label = region.label if gold.tells("label") else ""
         score = self._quality.precision
-        if not gold.tells("place"):
-            return Finding(label, score)
         x0, y0, x1, y1 = region.box_px
         if not gold.tells("size"):
             return Finding(label, score, None, ((x0 + x1) / 2, (y0 + y1) / 2))
@@ -123,9 +119,8 @@ class GoldClasses:
         found = []
         for key, label in sorted(known.items()):
             regions = self._regions(key, label, asked, gold)
-            if gold.tells("place"):
-                regions = [region for region in regions if lies_in(region, asked)]
-            found.append(Finding(label, self._accuracy if regions else 1.0 - self._accuracy))
+            is_there = any(lies_in(region, asked) for region in regions)
+            found.append(Finding(label, self._accuracy if is_there else 1.0 - self._accuracy))
         return found
 
     def _regions(self, key: str, label: str, asked: Asked, gold: Gold) -> list[Region]:

@@ -256,4 +256,3 @@ def _affine(request: Request) -> NDArray[np.float64]:
             affine[2, 2] = (second - first) / (other - request.place.index)
     affine[:2] *= -1  # left and back are the other way around in MONAI
     return affine
-

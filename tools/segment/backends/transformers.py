@@ -16,7 +16,7 @@ from medgym.tool import Fidelity
 
 from ...models.asked import picture_size
 from ...models.batches import batches
-from ...models.checkpoint import checkpoint, named, require_kind, require_names
+from ...models.checkpoint import architectures, checkpoint, named, require_kind, require_names
 from ...models.masks import class_of, mask_size, resized, whole_box, within
 from ...models.numbers import require_numbers
 from ...models.shared import Place, Shared, loaded
@@ -50,16 +50,14 @@ class TransformersSegmenter(Backend):
         device: str = "auto",
         dtype: str = "auto",
     ) -> None:
-        from transformers.models.auto import modeling_auto as auto
-
         self._place = Place(device, dtype)
         if not 0 < threshold < 1:
             raise UserError(f"segment: threshold={threshold:g} is no score; fix: give 0 to 1")
         self._threshold = threshold
         found = checkpoint("segment?backend=transformers", model)
         groups = {
-            SEMANTIC: auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES,
-            UNIVERSAL: auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES,
+            SEMANTIC: architectures(SEMANTIC),
+            UNIVERSAL: architectures(UNIVERSAL),
             REFERRING: ("clipseg",),
         }
         self._kind = require_kind(found, "segment by text", groups)
