@@ -16,7 +16,7 @@ from medgym.episode import Rules
 from medgym.errors import ToolError, UserError
 from medgym.imaging.study import ImageRef, open_image
 from medgym.leaks.fingerprint import pixel_hash
-from medgym.tool import Tool, ToolResult
+from medgym.tool import Tool, ToolResult, load_tools
 from medgym.workspace import Workspace
 from tests.imaging.slides.conftest import levels_of, write_tiff
 
@@ -250,3 +250,14 @@ def test_a_slide_is_known_by_its_overview(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("medgym.imaging.slides.image.MAX_PIXELS", 100_000)  # too many to read
     path = tmp_path / "a.tif"
     assert pixel_hash(open_image(ImageRef(uri=f"file:{path}"))) != hashes[2]
+
+
+def test_passages_that_ship_are_named() -> None:
+    (rules,) = load_tools(["retrieve?passages=phantom-rules"])
+    (default,), (named,) = load_tools(["retrieve"]), load_tools(["retrieve?passages=phantoms"])
+    called = rules.parse({"query": "rule Kestrel Amber", "k": 1})
+    assert rules(called, Workspace([])).text.startswith(
+        "[1] Rule Kestrel Amber: every lesion is of"
+    )
+    called = default.parse({"query": "a banded lesion"})
+    assert named(called, Workspace([])).text == default(called, Workspace([])).text
