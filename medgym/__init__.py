@@ -91,6 +91,7 @@ _HOMES = {
     "PublishedFigure": "suite",
     "Suite": "suite",
     "load_suite": "suite",
+    "Gold": "gold_tool",
     "Tool": "tool",
     "ToolArgs": "tool",
     "ToolResult": "tool",
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from medgym.env import MedEnv, make
     from medgym.episode import Episode, Rules, ToolOutcome, Turn
     from medgym.errors import RunError, ToolError, UserError
+    from medgym.gold_tool import Gold
     from medgym.imaging.clips.sampling import clip_frames
     from medgym.imaging.grey import LookupTable, Window
     from medgym.imaging.imaging_study import ImagingStudy, Plane

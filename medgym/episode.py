@@ -19,7 +19,6 @@ from medgym.failures import at
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
 from medgym.instructions import instructions
-from medgym.mending import parsed
 from medgym.messages import (
     MAX_CALLS,
     MAX_TEXT,
@@ -38,6 +37,7 @@ from medgym.messages import (
     parse_action,
     shortened,
 )
+from medgym.numbers_as_text import parsed
 from medgym.question import caption_of, question_of
 from medgym.rubric import Rubric, Score, load_rubric, outcome
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools, schema_of
@@ -66,8 +66,8 @@ class ToolOutcome:
         data: what the tool recorded for rubrics and readers of a run. No policy sees it.
         fault: what was wrong with a refused call, `late` and `memory` for a call that passed its
             tool's limits (no mistake of the policy), None for a call that was carried out.
-        mended: arguments in which the policy wrote numbers as texts; the call was carried out as it
-            was meant.
+        as_text: arguments in which the policy wrote numbers as texts; the call was carried out as
+            it was meant.
     """
 
     call: ToolCall
@@ -75,7 +75,7 @@ class ToolOutcome:
     views: tuple[View, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
     fault: Fault | None = None
-    mended: tuple[str, ...] = ()
+    as_text: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -333,7 +333,7 @@ class Episode:
         with at("tool", call.name):
             shown = len(self.workspace.views)
             try:
-                args, mended = parsed(tool, call.arguments)
+                args, as_text = parsed(tool, call.arguments)
                 used = self._use(tool, args, self.workspace)
             except ToolError as error:
                 fault = fault_of(error)
@@ -345,7 +345,9 @@ class Episode:
             lines = [caption_of(view, self.workspace) for view in views]
             if result.text:
                 lines.append(result.text)
-            return ToolOutcome(call, _cut("\n".join(lines)), views, dict(result.data), None, mended)
+            return ToolOutcome(
+                call, _cut("\n".join(lines)), views, dict(result.data), None, as_text
+            )
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
         return used(tool, args, workspace, self._case)

@@ -102,8 +102,8 @@ def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
             thought; each counts as malformed as well.
         `episode/late`: the share of episodes with a call that passed its tool's deadline; absent if
             there is none.
-        `episode/mended`: the share with a call in which numbers were written as texts; absent if
-            there is none.
+        `episode/numbers_as_text`: the share with a call in which numbers were written as texts;
+            absent if there is none.
         `episode/truncated`: the share of episodes that ran out of turns or tokens.
         `errors/E1` to `errors/E6`: the share of episodes with that error, see `ERRORS`.
     """
@@ -131,8 +131,8 @@ def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
     }
     if late := sum(bool(late_calls([t])) for t in trajectories):
         totals["episode/late"] = late
-    if mended := sum(any(f.startswith("mended:") for f in t.faults) for t in trajectories):
-        totals["episode/mended"] = mended
+    if as_text := sum(any(f.startswith("text:") for f in t.faults) for t in trajectories):
+        totals["episode/numbers_as_text"] = as_text
     means = {name: total / len(pairs) for name, total in totals.items()}
     if hits:
         means["looking/hit"] = sum(hits) / len(hits)

@@ -10,9 +10,9 @@ from medgym.cases import Case
 from medgym.episode import Episode, Rules
 from medgym.errors import ToolError
 from medgym.imaging.study import ImageRef, Study
-from medgym.mending import parsed
 from medgym.messages import render_call
 from medgym.metrics.looking import metrics
+from medgym.numbers_as_text import parsed
 from medgym.rollout.record import faults_of, record
 from medgym.rubric import load_rubric
 from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber, load_tools
@@ -39,7 +39,7 @@ class Feel(Tool):
 
 
 @pytest.mark.parametrize(
-    ("given", "read", "mended"),
+    ("given", "read", "as_text"),
     [
         ({"view": 1}, {"view": 1}, ()),
         ({"view": "1"}, {"view": 1}, ("view",)),
@@ -52,11 +52,11 @@ class Feel(Tool):
     ],
 )  # fmt: skip
 def test_a_number_as_text_is_read(
-    given: dict[str, Any], read: dict[str, Any], mended: tuple[str, ...]
+    given: dict[str, Any], read: dict[str, Any], as_text: tuple[str, ...]
 ) -> None:
     before = repr(given)
     args, names = parsed(Feel(), given)
-    assert names == mended
+    assert names == as_text
     assert {key: getattr(args, key) for key in read} == read
     assert repr(given) == before
 
@@ -83,7 +83,7 @@ def begin(case: Case) -> Episode:
     return rules.begin(case, [Study(pixels)])
 
 
-def test_a_mended_call_is_carried_out_and_counted() -> None:
+def test_such_a_call_is_carried_out_and_counted() -> None:
     case = Case(
         id="a/train/0", images=(ImageRef(uri="a:0"),), question="Which?", answer="yes",
         group="g", source="a", split="train",
@@ -96,9 +96,9 @@ def test_a_mended_call_is_carried_out_and_counted() -> None:
     assert same is not None
     assert (same.text, same.images[0].sha256) == (said.text, said.images[0].sha256)
     (outcome,) = texts.turns[0].outcomes
-    assert (outcome.failed, outcome.mended) == (False, ("view", "box"))
+    assert (outcome.failed, outcome.as_text) == (False, ("view", "box"))
     assert outcome.data == plain.turns[0].outcomes[0].data
-    assert (faults_of(plain.turns[0]), faults_of(texts.turns[0])) == ([], ["mended:zoom"])
+    assert (faults_of(plain.turns[0]), faults_of(texts.turns[0])) == ([], ["text:zoom"])
     kept = []
     for episode in (plain, texts):
         episode.step("<answer>yes</answer>")
@@ -106,6 +106,6 @@ def test_a_mended_call_is_carried_out_and_counted() -> None:
     assert kept[0].reward == kept[1].reward is not None
     assert [each.failed_calls for each in kept] == [0, 0]
     found = metrics([(case, each) for each in kept])
-    assert math.isclose(found["episode/mended"], 0.5)
-    assert "episode/mended" not in metrics([(case, kept[0])])
+    assert math.isclose(found["episode/numbers_as_text"], 0.5)
+    assert "episode/numbers_as_text" not in metrics([(case, kept[0])])
     assert found["errors/E3"] == 0
