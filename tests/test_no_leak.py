@@ -41,6 +41,7 @@ from medgym.rollout import roll_out
 from medgym.storage.trajectories import ImageStore
 from medgym.tool import Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import View, Workspace
+from tests.tool_names import BARE
 
 GOLD_TYPES = (Case, Region, Episode)
 """Types of which no object may be reached: they hold gold or lead to it."""
@@ -60,7 +61,7 @@ def actions() -> list[str]:
     box = [111, 222, 555, 777]
     calls = [
         render_call(name, {"view": 0, "box": box} if name != "retrieve" else {"query": "lesion"})
-        for name in medgym.names("tools")
+        for name in BARE
     ]
     return [
         *calls,
@@ -145,7 +146,7 @@ def played(case: Case, plant: Plant | None = None) -> Played:
         return episodes[-1]
 
     to_tools: list[Any] = []
-    tools = tuple(tapped(medgym.load("tools", name)(), to_tools) for name in medgym.names("tools"))
+    tools = tuple(tapped(medgym.load("tools", name)(), to_tools) for name in BARE)
     tools = (*tools, Told(to_tools))
     spy, size = Spy(), 64 if case.source == "phantom" else 32
     with pytest.MonkeyPatch.context() as monkeypatch:
