@@ -23,16 +23,21 @@ def used(tool: Tool, args: ToolArgs, workspace: Workspace, case: Case) -> ToolRe
         ToolError: the tool's own, or the call passed its limits.
         Failure: the process in which it ran died.
     """
-    if not tool.caches:
-        return _done(tool, args, workspace, case)
-    key = key_of(tool, args, workspace, case if tool.needs_gold else None)
-    if key is None:
-        return _done(tool, args, workspace, case)
-    return CACHE.result(key, lambda: _done(tool, args, workspace, case))
-
-
-def _done(tool: Tool, args: ToolArgs, workspace: Workspace, case: Case) -> ToolResult:
     gold = (Gold.of(case),) if tool.needs_gold else ()
+    if not tool.caches:
+        return limited(tool, args, workspace, *gold)
+    key = key_of(tool, args, workspace, case if gold else None)
+    if key is None:
+        return limited(tool, args, workspace, *gold)
+    return CACHE.result(key, lambda: limited(tool, args, workspace, *gold))
+
+
+def limited(tool: Tool, args: ToolArgs, workspace: Workspace, *gold: Gold) -> ToolResult:
+    """What a call yields within the tool's limits; `gold` for a tool that needs it.
+
+    Raises:
+        ToolError, Failure: as of `used`.
+    """
     if tool.memory_mb is not None:
         from medgym.tool_process import in_process
 

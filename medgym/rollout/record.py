@@ -172,7 +172,7 @@ def faults_of(turn: Turn) -> list[str]:
         if outcome.fault is not None:
             of_tool = outcome.fault in ("late", "memory")
             found.append(f"{outcome.fault}:{outcome.call.name}" if of_tool else outcome.fault)
-        elif outcome.text:
+        elif outcome.as_text:
             found.append(f"text:{outcome.call.name}")
     return found
 

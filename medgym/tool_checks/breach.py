@@ -3,8 +3,9 @@
 from typing import Literal, get_args
 
 Check = Literal[
-    "declaration", "schema", "arguments", "results", "workspace", "repeats", "batches", "time"
-]
+    "declaration", "schema", "arguments", "results", "workspace", "repeats", "batches", "time",
+    "memory",
+]  # fmt: skip
 
 CHECKS: dict[Check, str] = {
     "declaration": "it has a name, a docstring and a fidelity",
@@ -15,6 +16,7 @@ CHECKS: dict[Check, str] = {
     "repeats": "the same call yields the same result, whatever was called before",
     "batches": "calls that are done together yield what each yields by itself",
     "time": "every call ends within deadline_s",
+    "memory": "no call needs more than memory_mb",
 }
 """What each check asks for, in the order in which they are listed."""
 

@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from medgym.deadline import within
 from medgym.errors import RunError, ToolError
 from medgym.tool import Tool, ToolResult
+from medgym.tool_call import limited
 from medgym.workspace import Workspace
 
 from .breach import Breach, expect
@@ -28,9 +28,10 @@ def outcome(tool: Tool, call: Mapping[str, Any], room: Room) -> str:
     try:
         args = tool.parse(call)
         gold = (room.gold,) if tool.needs_gold else ()
-        result = within(tool, tool.with_gold if gold else tool, args, workspace, *gold)
+        result = limited(tool, args, workspace, *gold)
     except ToolError as error:
         expect(error.fault != "late", "time", f"{error} {where}")
+        expect(error.fault != "memory", "memory", f"{error} {where}")
         expect(bool(str(error)), "arguments", f"{tool.name}: a ToolError without a text {where}")
         told = refusal(error)
     except RunError as error:  # too many late calls are still running

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medgym.case_checks.report import CheckRow, Verdict
-from medgym.deadline import within
 from medgym.errors import ToolError
 from medgym.tool import Tool
+from medgym.tool_call import used_together
 
 from .breach import CHECKS, Breach, Check, expect
 from .declaration import check_declaration, check_schema
@@ -57,6 +57,7 @@ def try_tool(
         backward = [_tried(tool, call, room, on_breach) for call in reversed(drawn)]
         for check in ("arguments", "results", "workspace", "time"):
             made[check] += 2 * len(drawn)
+        made["memory"] += 2 * len(drawn) * (tool.memory_mb is not None)
         for call, one, other in zip(drawn, forward, reversed(backward), strict=True):
             made["repeats"] += 1
             if one is not None and other is not None and one != other:
@@ -103,7 +104,7 @@ def _check_batch(
         return
     where = f"by {len(calls)} calls together on {room.name}"
     try:
-        results = within(tool, tool.run_many, calls)
+        results = used_together(tool, calls)
         for result, (_, workspace) in zip(results, calls, strict=True):
             is_refused = isinstance(result, ToolError)
             told.append(refusal(result) if is_refused else checked(tool, result, workspace, where))
@@ -155,5 +156,6 @@ def _verdict(
         unit = "batches" if check == "batches" else "calls"
         return "pass", asks if one_time else f"{asks}; {made[check]:,} {unit}", ""
     if made["time"]:
-        return "pass", "it does one call at a time", ""
+        lacks = "it has no budget" if check == "memory" else "it does one call at a time"
+        return "pass", lacks, ""
     return "warn", "not tried, for a check above failed", ""

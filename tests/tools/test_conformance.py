@@ -166,11 +166,21 @@ class Hangs(Good):
         return ToolResult("at last")
 
 
+class Hungry(Good):
+    """Need a lot of memory."""
+
+    memory_mb = 60.0
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        return ToolResult(str(len(bytearray(500 * 2**20))))
+
+
 BREACHES: dict[type[Tool], str] = {
     Undocumented: "no docstring",
     BadlyNamed: "expected letters, digits",
     Unfaithful: "fidelity is 'guessed'",
     Raises: "raised IndexError",
+    Hungry: "needed more than 60 MB",
     Counts: "another result after other calls",
     Draws: "changed the workspace",
     Adds: "numbered a view itself",
