@@ -19,7 +19,7 @@ def check_tool(tool: Tool, *, cases: str = CASES, calls: int = CALLS, seed: int 
     requests raise `ToolError` and nothing else; the same call yields the same result, whatever was
     called before, alone or together with others; workspace and pixels stay as they were; views lie
     inside their image and within `view_size`; `data` survives JSON; every call ends within
-    `deadline_s` and, where the tool has a budget, within `memory_mb`. It is tried with `calls` calls
+    `deadline_s`, and within `memory_mb` where the tool has a budget. It is tried with `calls` calls
     on each of `cases` and on plain images of odd sizes and kinds: 1 x 1, 16 bits, a volume, a
     slide.
 
