@@ -256,6 +256,8 @@ def test_passages_that_ship_are_named() -> None:
     (rules,) = load_tools(["retrieve?passages=phantom-rules"])
     (default,), (named,) = load_tools(["retrieve"]), load_tools(["retrieve?passages=phantoms"])
     called = rules.parse({"query": "rule Kestrel Amber", "k": 1})
-    assert rules(called, Workspace([])).text.startswith("[1] Rule Kestrel Amber: every lesion is of")
+    assert rules(called, Workspace([])).text.startswith(
+        "[1] Rule Kestrel Amber: every lesion is of"
+    )
     called = default.parse({"query": "a banded lesion"})
     assert named(called, Workspace([])).text == default(called, Workspace([])).text
