@@ -17,8 +17,10 @@ from medgym.contracts import checked_reply, checked_result, fault_of
 from medgym.deadline import within
 from medgym.errors import Fault, ToolError, UserError
 from medgym.failures import at
+from medgym.gold_tool import Gold
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
+from medgym.instructions import instructions
 from medgym.messages import (
     MAX_CALLS,
     MAX_TEXT,
@@ -40,7 +42,6 @@ from medgym.messages import (
 from medgym.question import caption_of, question_of
 from medgym.rubric import Rubric, Score, load_rubric, outcome
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools, schema_of
-from medgym.tool_form import ToolFormName
 from medgym.workspace import Coordinates, View, Workspace
 
 DEFAULT_TOOLS = ("zoom",)
@@ -343,6 +344,8 @@ class Episode:
             return ToolOutcome(call, _cut("\n".join(lines)), views, dict(result.data))
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
+        if tool.needs_gold:
+            return within(tool, tool.with_gold, args, workspace, Gold.of(self._case))
         return within(tool, tool, args, workspace)
 
 
@@ -359,41 +362,3 @@ def _cut(text: str) -> str:
 def _encodable(text: str) -> str:
     """Lone surrogates are legal in str and illegal in UTF-8; they would break every file later."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def instructions(
-    tools: Sequence[Tool],
-    coordinates: Coordinates = "thousandths",
-    *,
-    form: ToolFormName = "text",
-) -> str:
-    """The system message: how to act, and the schema of every tool.
-
-    Args:
-        form: with "native", the chat template writes the schemas and says how to call.
-    """
-    frame = (
-        "in thousandths of its view (0 to 1000)"
-        if coordinates == "thousandths"
-        else "in pixels of its view"
-    )
-    answer = "Reply <answer>...</answer> to answer; of options, give the letter."
-    think = "You may write <think>...</think> first."
-    if not tools:
-        return f"Answer the question about the images.\n{answer} {think}"
-    views = (
-        "Answer the question about the images. Views of them are numbered from 0.\n"
-        f"A box is [x0, y0, x1, y1] {frame}, from the top left.\n"
-    )
-    if form == "native":
-        return (
-            f"{views}Call functions, up to {MAX_CALLS} in a reply, to use tools. {answer} {think} "
-            "Write nothing else beside a call, and never call and answer in one reply."
-        )
-    schemas = "\n".join(json.dumps(schema_of(tool), ensure_ascii=False) for tool in tools)
-    return (
-        f"{views}Tools:\n{schemas}\n"
-        'Reply <tool_call>{"name": ..., "arguments": {...}}</tool_call>, up to '
-        f"{MAX_CALLS} in a reply, to use tools. {answer} {think} "
-        "Never call and answer in one reply."
-    )

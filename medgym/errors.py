@@ -62,8 +62,13 @@ def missing_library(error: ImportError) -> UserError:
     return UserError(f"{library} is not installed; fix: pip install {wanted}")
 
 
-_COME_WITH = dict.fromkeys(("huggingface_hub", "safetensors"), "train") | {
-    "dicomanonymizer": "scrub"
+_COME_WITH = {
+    "anyio": "mcp",
+    "dicomanonymizer": "scrub",
+    "huggingface_hub": "train",
+    "mcp_types": "mcp",
+    "safetensors": "train",
+    "uvicorn": "mcp",
 }
 """The extras of libraries that others of the same extra require, or that are imported under another
 name than they are installed."""

@@ -18,6 +18,7 @@ from medgym.errors import ToolError, UserError
 from medgym.failures import calling
 
 if TYPE_CHECKING:
+    from medgym.gold_tool import Gold
     from medgym.workspace import View, Workspace
 
 Fidelity = Literal["vision", "predicted", "oracle"]
@@ -76,6 +77,8 @@ class Tool(ABC):
             call, not in `__init__`, for the tool itself is made elsewhere.
         batch_size: calls that `run_many` takes at once; with more than one, the calls of concurrent
             episodes are joined.
+        needs_gold: the episode calls `with_gold` in place of the tool itself. Such a tool has no
+            resources, and takes one call at once: gold stays where the episode is.
         deadline_s: seconds that a call may take, or a batch of calls, the first call that loads a
             model included. A call that takes longer is an observation, and the episode goes on.
             Calls run in a thread of their own for that. None is for a tool that only calculates
@@ -88,6 +91,7 @@ class Tool(ABC):
     fidelity: Fidelity = "vision"
     resources: Mapping[str, float] = {}
     batch_size: int = 1
+    needs_gold: bool = False
     deadline_s: float | None = DEADLINE_S
 
     Args: ClassVar[type[ToolArgs]]
@@ -95,6 +99,13 @@ class Tool(ABC):
     @abstractmethod
     def __call__(self, args: Any, workspace: "Workspace") -> ToolResult:
         """Do it. Raises `ToolError` where the policy asked for what cannot be done."""
+
+    def with_gold(self, args: Any, workspace: "Workspace", gold: "Gold") -> ToolResult:
+        """Do it with what may be told of the case's gold; see `medgym.gold_tool`.
+
+        Called where the tool `needs_gold`. It keeps nothing of the gold.
+        """
+        raise NotImplementedError(f"the tool {self.name} needs gold and has no with_gold")
 
     def run_many(
         self, calls: "Sequence[tuple[Any, Workspace]]"
@@ -202,6 +213,11 @@ def _check_declared(tool: Tool) -> None:
     size: object = tool.batch_size
     if not isinstance(size, int) or size < 1:
         raise UserError(f"the tool {name} has batch_size = {size!r}; fix: give it 1 or more calls")
+    if tool.needs_gold and (tool.resources or size > 1):
+        raise UserError(
+            f"the tool {name} needs gold, and has resources or a batch_size; fix: give it neither, "
+            "for gold stays where the episode is"
+        )
     limit: object = tool.deadline_s
     allowed = isinstance(limit, int | float) and 0 < limit <= threading.TIMEOUT_MAX
     if limit is not None and not allowed:

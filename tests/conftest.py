@@ -18,7 +18,10 @@ for name, value in {
 }.items():
     os.environ[name] = value
 
+import time  # noqa: E402
+import urllib.request  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -77,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny_processor() -> Any:
     """A real Qwen3-VL processor with a byte-level tokenizer, for views of up to 64 x 64 pixels."""
-    from medgym.episode import instructions
+    from medgym.instructions import instructions
     from medgym.tool import load_tools
     from medgym.train.tiny.tokenizer import build_processor, call_pieces
 
@@ -101,10 +104,26 @@ def tiny_folder(tiny_processor: Any, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def server_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keeps the tests of another process away from a real server: they load and drop adapters of
-    the same names, and on a CPU vLLM mixes those of requests that share a batch."""
-    with (tmp_path_factory.getbasetemp().parent / "server.lock").open("w") as lock:
+    the same names, and on a CPU vLLM mixes those of requests that share a batch. Such a server may
+    still be starting when the tests do."""
+    with (tmp_path_factory.getbasetemp().parent / "server.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        assert not lock.read(), "the server did not come up"
+        if not _answers(os.environ["MEDGYM_VLLM_URL"] + "/models"):
+            lock.write("down")  # no other test waits for it once more
+            pytest.fail("the server does not come up")
         yield
+
+
+def _answers(url: str, seconds: float = 400) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(OSError), opener.open(url, timeout=5):
+            return True
+        time.sleep(1)
+    return False
 
 
 @pytest.fixture
