@@ -77,7 +77,8 @@ def test_a_volume_is_turned_as_the_bundle_asks(tmp_path: Path) -> None:
     affine = np.array([[0, -1.0, 0, 0], [0, 0, -1, 0], [2, 0, 0, 0], [0, 0, 0, 1]])
     nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "turned.nii")
     study = open_study(tmp_path / "turned.nii")
-    tool = segmenter(monai_bundle(tmp_path / "bundle", 3, ahead=True))
+    whole = {"_target_": "SimpleInferer"}
+    tool = segmenter(monai_bundle(tmp_path / "bundle", 3, ahead=True, inferer=whole))
     for plane, index in (("axial", 3), ("coronal", 6)):
         opened = OpenedImage(study, ImagePlace(plane, index), study.image(plane, index))
         shown = study.image(plane, index).pixels > 100
