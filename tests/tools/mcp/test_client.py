@@ -132,7 +132,7 @@ def done(tool: Tool, room: Workspace, **arguments: Any) -> Any:
 
 def test_a_servers_tools_are_used_with_views_in_the_place_of_pictures(serving: Any) -> None:
     small, room = Small(), workspace()
-    tools = by_name(mcp_tools(f"{serving(small.app()).url}?image=picture&timeout=20"))
+    tools = by_name(load_tools([f"mcp:{serving(small.app()).url}?image=picture&timeout=20"]))
     assert list(tools) == ["invert_now", "plot", "add", "refuse", "slow", "odd"]
     invert = tools["invert_now"]
     assert invert.schema() == {
