@@ -35,8 +35,8 @@ LEAST_SHOWN = 0.05
 
 
 class Compare(Tool):
-    """Show what changed between two images of the same region, such as a current and a prior one:
-    the matching part of the prior, and the difference. Says how well they match."""
+    """Show what changed since a prior image: the part of it that matches a view of the current one,
+    and the difference. Says how well they match."""
 
     name = "compare"
 

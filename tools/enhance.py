@@ -43,7 +43,7 @@ PATCH, DISTANCE = 3, 4
 
 
 class Enhance(Tool):
-    """Show a region in which details stand out: local contrast (clahe), gamma, invert, sharpen,
+    """Show a region so that details stand out: by local contrast (clahe), gamma, invert, sharpen,
     denoise or edges."""
 
     name = "enhance"
