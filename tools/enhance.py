@@ -47,6 +47,7 @@ class Enhance(Tool):
     denoise or edges."""
 
     name = "enhance"
+    caches = True  # denoising takes most of a second
 
     class Args(ToolArgs):
         """What to do with which region."""
