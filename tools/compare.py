@@ -39,6 +39,7 @@ class Compare(Tool):
     the matching part of the prior, and the difference. Says how well they match."""
 
     name = "compare"
+    caches = True
 
     class Args(ToolArgs):
         """Which two views, of different images."""
