@@ -169,8 +169,12 @@ def clipseg(folder: Path) -> Path:
     return saved(folder, config, tf.CLIPSegForImageSegmentation, processor)
 
 
-def monai_bundle(folder: Path, dims: int = 2, **config: Any) -> Path:
-    """A bundle of a network of one convolution; the more white, the surer it is of class 1."""
+def monai_bundle(folder: Path, dims: int = 2, *, ahead: bool = False, **config: Any) -> Path:
+    """A bundle of a network of one convolution; the more white, the surer it is of class 1.
+
+    Args:
+        ahead: of a volume: it looks at the next voxel toward the patient's right.
+    """
     configs = folder / "configs"
     configs.mkdir(parents=True)
     (folder / "models").mkdir()
@@ -185,7 +189,8 @@ def monai_bundle(folder: Path, dims: int = 2, **config: Any) -> Path:
         transforms.append({"_target_": "SpatialPadd", "keys": "image", "spatial_size": [32, 32, 8]})
     network = {
         "_target_": "torch.nn.Conv2d" if dims == 2 else "torch.nn.Conv3d",
-        "in_channels": 1, "out_channels": 2, "kernel_size": 1,
+        "in_channels": 1, "out_channels": 2, "kernel_size": 3 if ahead else 1,
+        "padding": 1 if ahead else 0,
     }  # fmt: skip
     inference = {
         "device": "$torch.device('cuda:0')",
@@ -208,9 +213,24 @@ def monai_bundle(folder: Path, dims: int = 2, **config: Any) -> Path:
     }
     (configs / "inference.json").write_text(json.dumps(inference))
     (configs / "metadata.json").write_text(json.dumps(metadata))
-    weights = {
-        "weight": torch.tensor([-10.0, 10.0]).reshape(2, 1, *[1] * dims),
-        "bias": torch.tensor([5.0, -5.0]),
-    }
+    weight = torch.tensor([-10.0, 10.0]).reshape(2, 1, *[1] * dims)
+    if ahead:
+        weight = torch.nn.functional.pad(weight, (1, 1, 1, 1, 2, 0))
+    weights = {"weight": weight, "bias": torch.tensor([5.0, -5.0])}
     torch.save(weights, folder / "models" / "model.pt")
     return folder
+
+
+def sam2_without_memory(folder: Path) -> Path:
+    """A SAM 2 that was saved as one for single images."""
+    return sam2(folder, memory=False)
+
+
+def bundle_2d(folder: Path) -> Path:
+    """A bundle for images."""
+    return monai_bundle(folder)
+
+
+def bundle_3d(folder: Path) -> Path:
+    """A bundle for volumes."""
+    return monai_bundle(folder, 3)
