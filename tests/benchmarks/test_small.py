@@ -37,12 +37,6 @@ def test_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(sound(row) and row.unit == "calls/s" for row in rows.values())
     shown = {name.split(".")[1] for name in rows}
     assert shown == {"zoom", "crop", "enhance", "measure", "segment"}
-        "zoom",
-        "crop",
-        "enhance",
-        "measure",
-        "segment",
-    }
     assert {name.split(".")[2] for name in rows} == {"single", "threaded", "cached"}
     assert "tools.segment.cached" in rows
     assert "tools.zoom.cached" not in rows
