@@ -39,6 +39,7 @@ class Classify(Tool):
     """Say what a view, or a box of it, shows: a numbered list of findings with scores."""
 
     name = "classify"
+    caches = True
 
     class Args(ToolArgs):
         """What to look at, and what to choose from."""

@@ -34,6 +34,7 @@ class Detect(Tool):
     """Find lesions or structures on a view: a numbered list with scores and boxes."""
 
     name = "detect"
+    caches = True
 
     class Args(ToolArgs):
         """Where to look, and for what."""
