@@ -88,7 +88,7 @@ class Retrieve(Tool):
         if self._indexed is not None:
             vars(self)["Args"] = self._indexed.form
             if self._indexed.needs_model:
-                vars(self)["resources"] = {"num_cpus": 1}
+                self.resources = {"num_cpus": 1}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Elsewhere the index is opened anew.
