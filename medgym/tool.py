@@ -18,6 +18,7 @@ from medgym.errors import ToolError, UserError
 from medgym.failures import calling
 
 if TYPE_CHECKING:
+    from medgym.gold_tool import Gold
     from medgym.workspace import View, Workspace
 
 Fidelity = Literal["vision", "predicted", "oracle"]
@@ -76,10 +77,18 @@ class Tool(ABC):
             call, not in `__init__`, for the tool itself is made elsewhere.
         batch_size: calls that `run_many` takes at once; with more than one, the calls of concurrent
             episodes are joined.
+        needs_gold: the episode calls `with_gold` in place of the tool itself. Such a tool has no
+            resources, and takes one call at once: gold stays where the episode is.
         deadline_s: seconds that a call may take, or a batch of calls, the first call that loads a
             model included. A call that takes longer is an observation, and the episode goes on.
             Calls run in a thread of their own for that. None is for a tool that only calculates
             and cannot hang: it is called directly, without a deadline.
+        memory_mb: megabytes by which a call may make the memory of its process grow, the first call
+            that loads a model included. A call that needs more is an observation. Such a tool runs
+            in a process of its own. None is for a tool without a budget, which runs in a thread.
+        caches: whether results are kept, and shared by all who make the same call on the same
+            image. It is for a tool that takes long, and whose result follows from its arguments,
+            the images, and the views that arguments called after views address.
     """
 
     name: ClassVar[str]
@@ -88,13 +97,23 @@ class Tool(ABC):
     fidelity: Fidelity = "vision"
     resources: Mapping[str, float] = {}
     batch_size: int = 1
+    needs_gold: bool = False
     deadline_s: float | None = DEADLINE_S
+    memory_mb: float | None = None
+    caches: bool = False
 
     Args: ClassVar[type[ToolArgs]]
 
     @abstractmethod
     def __call__(self, args: Any, workspace: "Workspace") -> ToolResult:
         """Do it. Raises `ToolError` where the policy asked for what cannot be done."""
+
+    def with_gold(self, args: Any, workspace: "Workspace", gold: "Gold") -> ToolResult:
+        """Do it with what may be told of the case's gold; see `medgym.gold_tool`.
+
+        Called where the tool `needs_gold`. It keeps nothing of the gold.
+        """
+        raise NotImplementedError(f"the tool {self.name} needs gold and has no with_gold")
 
     def run_many(
         self, calls: "Sequence[tuple[Any, Workspace]]"
@@ -202,6 +221,17 @@ def _check_declared(tool: Tool) -> None:
     size: object = tool.batch_size
     if not isinstance(size, int) or size < 1:
         raise UserError(f"the tool {name} has batch_size = {size!r}; fix: give it 1 or more calls")
+    if tool.needs_gold and (tool.resources or size > 1):
+        raise UserError(
+            f"the tool {name} needs gold, and has resources or a batch_size; fix: give it neither, "
+            "for gold stays where the episode is"
+        )
+    budget: object = tool.memory_mb
+    if budget is not None and not (isinstance(budget, int | float) and 0 < budget < 2**30):
+        raise UserError(
+            f"the tool {name} has memory_mb = {budget!r}; fix: give it megabytes above 0, or None "
+            "for no budget"
+        )
     limit: object = tool.deadline_s
     allowed = isinstance(limit, int | float) and 0 < limit <= threading.TIMEOUT_MAX
     if limit is not None and not allowed:

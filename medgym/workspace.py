@@ -232,6 +232,11 @@ class Workspace:
         return name is not None and _hash(name) in self._names
 
     @property
+    def names_hash(self) -> frozenset[bytes]:
+        """The hashes of the names of the case, by which `is_named` knows it."""
+        return self._names
+
+    @property
     def views(self) -> tuple[View, ...]:
         """All views, by number."""
         return tuple(self._views)
@@ -367,14 +372,17 @@ class Workspace:
         picture = shared_picture(opened, place, box_px, size)
         return View(-1, image, box_px, picture, made_by, place)
 
-    def _multiple(self, side: int) -> int:
+    def _multiple(self, side: float) -> int:
         """The nearest side that a view may have."""
         return min(max(1, round(side / self.view_multiple)) * self.view_multiple, self.view_size)
 
-    def again(self, view: View, place: ImagePlace, made_by: str | None) -> View:
-        """A new, unnumbered view of the same region at the same size, of another place."""
+    def again(self, view: View, place: ImagePlace, made_by: str | None, smaller: int = 1) -> View:
+        """A new, unnumbered view of the same region, of another place; so many times smaller."""
         opened = self.images[view.image]
-        picture = shared_picture(opened, opened.checked(place), view.box_px, view.size)
+        size = view.size
+        if smaller > 1:
+            size = self._multiple(size[0] / smaller), self._multiple(size[1] / smaller)
+        picture = shared_picture(opened, opened.checked(place), view.box_px, size)
         return View(-1, view.image, view.box_px, picture, made_by, place)
 
     def overview(self, image: int, place: ImagePlace, made_by: str | None) -> View:

@@ -18,7 +18,10 @@ for name, value in {
 }.items():
     os.environ[name] = value
 
+import time  # noqa: E402
+import urllib.request  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -42,22 +45,55 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
+TWO_PROCESSES = tuple(
+    f"/{name}.py"
+    for name in (
+        "train/run/test_stages",
+        "train/run/test_sharing",
+        "train/grpo/test_processes",
+        "train/dpo/test_processes",
+        "trust/test_two_processes",
+    )
+)
+"""Files whose tests begin processes from one that has torch and TRL imported: to begin that one
+takes as long as most of what they then do."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One process runs a file's tests, and those of all the files that share such a beginning."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "two processes" if f"/{file}".endswith(TWO_PROCESSES) else file
+
+    return Together(config, log)
+
+
 SLOWEST = (
     "rollout/ray/test_backend",
     "test_docs",
+    *(name.removeprefix("/").removesuffix(".py") for name in TWO_PROCESSES),
     "train/grpo/test_ray",
-    "agents/consultation/test_vllm",
     "train/consultation/test_training",
-    "train/run/test_stages",
-    "train/doctor/test_command",
-    "train/grpo/test_keys",
+    "rollout/ray/test_chaos",
     "train/consultation/test_vllm",
-    "rubric_audit/test_audit",
     "agents/hf/test_decoder",
+    "train/grpo/test_keys",
+    "train/grpo/test_families",
+    "agents/consultation/test_vllm",
     "rollout/ray/test_private",
+    "train/doctor/test_command",
+    "rubric_audit/test_audit",
+    "agents/openai/test_vllm",
+    "sources/phantom/test_check",
 )
 """Files that take most of a minute or several, the longest first. Those that ask a real server
-stand apart: they would wait for each other."""
+stand apart, for they would wait for each other, and not at the beginning, when it starts."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,7 +113,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny_processor() -> Any:
     """A real Qwen3-VL processor with a byte-level tokenizer, for views of up to 64 x 64 pixels."""
-    from medgym.episode import instructions
+    from medgym.instructions import instructions
     from medgym.tool import load_tools
     from medgym.train.tiny.tokenizer import build_processor, call_pieces
 
@@ -101,10 +137,26 @@ def tiny_folder(tiny_processor: Any, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def server_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keeps the tests of another process away from a real server: they load and drop adapters of
-    the same names, and on a CPU vLLM mixes those of requests that share a batch."""
-    with (tmp_path_factory.getbasetemp().parent / "server.lock").open("w") as lock:
+    the same names, and on a CPU vLLM mixes those of requests that share a batch. Such a server may
+    still be starting when the tests do."""
+    with (tmp_path_factory.getbasetemp().parent / "server.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        assert not lock.read(), "the server did not come up"
+        if not _answers(os.environ["MEDGYM_VLLM_URL"] + "/models"):
+            lock.write("down")  # no other test waits for it once more
+            pytest.fail("the server does not come up")
         yield
+
+
+def _answers(url: str, seconds: float = 400) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(OSError), opener.open(url, timeout=5):
+            return True
+        time.sleep(1)
+    return False
 
 
 @pytest.fixture

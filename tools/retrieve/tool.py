@@ -16,6 +16,7 @@ from medgym.case_spec import file_named, parse_spec
 from medgym.cases import open_cases
 from medgym.errors import UserError
 from medgym.sources.clean import published
+from medgym.sources.phantom import rules
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
 
@@ -26,6 +27,9 @@ from .indexed import GAMMA, IndexedSearch, Selection
 
 PASSAGES = Path(__file__).with_name("passages.jsonl")
 """What is searched by default: a few passages about phantoms. They are only about phantoms."""
+
+SHIPPED = {"phantoms": PASSAGES, "phantom-rules": rules.PASSAGES}
+"""The files of passages that ship, by name."""
 
 
 class Retrieve(Tool):
@@ -53,8 +57,8 @@ class Retrieve(Tool):
         Args:
             corpus: cases of the training split, as `"phantom,question=kind:train[:200]"`, which are
                 shown with their answers. None for no cases.
-            passages: a file of JSON lines `{"id", "text", "title"?, "group"?}`. By default the
-                passages that ship, where no `corpus` is given, else none.
+            passages: a file of JSON lines `{"id", "text", "title"?, "group"?}`, or one of `SHIPPED`
+                by name. By default `phantoms`, where no `corpus` is given, else none.
             index: the folder of an index that `medgym index build` wrote, in place of both.
             select: of an index, how many matches are handed out: as many as the call says (`k`);
                 of these only such whose score is close to the best (`ratio`); or always as many as
@@ -82,17 +86,20 @@ class Retrieve(Tool):
                     f"fix: name SOURCE:{SPLIT}"
                 )
         self.corpus = corpus
-        self.passages = PASSAGES if corpus is None and passages is None else passages
+        named = SHIPPED.get(str(passages), passages)
+        self.passages = PASSAGES if corpus is None and passages is None else named
         self._given = corpus, passages, index, select, gamma
         self._indexed = None if index is None else IndexedSearch(Path(index), select, gamma)
         if self._indexed is not None:
             vars(self)["Args"] = self._indexed.form
+            vars(self)["version"] = f"{self.version}-{self._indexed.state}"
             if self._indexed.needs_model:
                 self.resources = {"num_cpus": 1}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Elsewhere the index is opened anew.
-        return type(self), self._given
+        # Elsewhere the index is opened again.
+        kept = {key: each for key, each in vars(self).items() if key not in ("Args", "_indexed")}
+        return type(self), self._given, kept
 
     @property
     def description(self) -> str:

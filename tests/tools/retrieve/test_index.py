@@ -120,6 +120,7 @@ def test_an_index_keeps_the_contract_of_tools(ward: Path) -> None:
     check_tool(tool, cases=f"{LOOKS}:train[:1]", calls=5)
     again = pickle.loads(pickle.dumps(tool))
     assert again.schema() == tool.schema()
+    assert again.version == tool.version != Retrieve().version
 
 
 def test_planted_neighbours_are_found_first(tmp_path: Path) -> None:

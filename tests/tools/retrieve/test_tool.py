@@ -18,7 +18,7 @@ from medgym.errors import ToolError, UserError
 from medgym.imaging.slabs import Slab
 from medgym.imaging.study import ImageRef, open_image
 from medgym.leaks.fingerprint import pixel_hash
-from medgym.tool import Tool, ToolResult
+from medgym.tool import Tool, ToolResult, load_tools
 from medgym.workspace import Workspace
 from tests.imaging.slides.conftest import levels_of, write_tiff
 
@@ -289,3 +289,14 @@ def test_a_slab_of_a_corrupted_volume_is_known_by_its_original(tmp_path: Path) -
     episode = Rules(tools=(), view_size=64).begin(played)
     tool = corpus(tmp_path, case("leak", f"file:{tmp_path / 'c.png'}"))
     assert call(tool, episode.workspace, "nodule lung").data["ids"] == ["ward/train/harmless"]
+
+
+def test_passages_that_ship_are_named() -> None:
+    (rules,) = load_tools(["retrieve?passages=phantom-rules"])
+    (default,), (named,) = load_tools(["retrieve"]), load_tools(["retrieve?passages=phantoms"])
+    called = rules.parse({"query": "rule Kestrel Amber", "k": 1})
+    assert rules(called, Workspace([])).text.startswith(
+        "[1] Rule Kestrel Amber: every lesion is of"
+    )
+    called = default.parse({"query": "a banded lesion"})
+    assert named(called, Workspace([])).text == default(called, Workspace([])).text
