@@ -14,10 +14,8 @@ from typing import Any
 from medgym.case_images import asked_view_size, check_view_size, names_of, opened_images
 from medgym.cases import Case, open_cases
 from medgym.contracts import checked_reply, checked_result, fault_of
-from medgym.deadline import within
 from medgym.errors import Fault, ToolError, UserError
 from medgym.failures import at
-from medgym.gold_tool import Gold
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
 from medgym.instructions import instructions
@@ -39,9 +37,11 @@ from medgym.messages import (
     parse_action,
     shortened,
 )
+from medgym.numbers_as_text import parsed
 from medgym.question import caption_of, question_of
 from medgym.rubric import Rubric, Score, load_rubric, outcome
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools, schema_of
+from medgym.tool_call import used
 from medgym.workspace import Coordinates, View, Workspace
 
 DEFAULT_TOOLS = ("zoom",)
@@ -64,8 +64,10 @@ class ToolOutcome:
         views: the views that the call made. `view.box_px` is in pixels of the original image
             `view.image`, from the top left: (x0, y0, x1, y1).
         data: what the tool recorded for rubrics and readers of a run. No policy sees it.
-        fault: what was wrong with a refused call, `late` for a call whose tool passed its deadline
-            (no mistake of the policy), None for a call that was carried out.
+        fault: what was wrong with a refused call, `late` and `memory` for a call that passed its
+            tool's limits (no mistake of the policy), None for a call that was carried out.
+        as_text: arguments in which the policy wrote numbers as texts; the call was carried out as
+            it was meant.
     """
 
     call: ToolCall
@@ -73,6 +75,7 @@ class ToolOutcome:
     views: tuple[View, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
     fault: Fault | None = None
+    as_text: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -330,7 +333,8 @@ class Episode:
         with at("tool", call.name):
             shown = len(self.workspace.views)
             try:
-                used = self._use(tool, tool.parse(call.arguments), self.workspace)
+                args, as_text = parsed(tool, call.arguments)
+                used = self._use(tool, args, self.workspace)
             except ToolError as error:
                 fault = fault_of(error)
                 if fault == "late":  # it still runs, and may write into the workspace that it has
@@ -341,12 +345,12 @@ class Episode:
             lines = [caption_of(view, self.workspace) for view in views]
             if result.text:
                 lines.append(result.text)
-            return ToolOutcome(call, _cut("\n".join(lines)), views, dict(result.data))
+            return ToolOutcome(
+                call, _cut("\n".join(lines)), views, dict(result.data), None, as_text
+            )
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
-        if tool.needs_gold:
-            return within(tool, tool.with_gold, args, workspace, Gold.of(self._case))
-        return within(tool, tool, args, workspace)
+        return used(tool, args, workspace, self._case)
 
 
 def _refused(call: ToolCall, text: str, fault: Fault) -> ToolOutcome:

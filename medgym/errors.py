@@ -19,10 +19,11 @@ class RunError(Exception):
     """What was asked is right and failed nevertheless. Exit status 1."""
 
 
-Fault = Literal["name", "type", "value", "late"]
+Fault = Literal["name", "type", "value", "late", "memory"]
 """What was wrong with a call: a name (of the tool or of an argument), an argument's type, or a
-value that the schema admits and these images do not (a box outside the view). `late` is no mistake
-of the policy: the tool took longer than its deadline."""
+value that the schema admits and these images do not (a box outside the view). `late` and `memory`
+are no mistakes of the policy: the tool took longer than its deadline, or needed more memory than it
+may."""
 
 
 class ToolError(Exception):

@@ -83,6 +83,12 @@ class Tool(ABC):
             model included. A call that takes longer is an observation, and the episode goes on.
             Calls run in a thread of their own for that. None is for a tool that only calculates
             and cannot hang: it is called directly, without a deadline.
+        memory_mb: megabytes by which a call may make the memory of its process grow, the first call
+            that loads a model included. A call that needs more is an observation. Such a tool runs
+            in a process of its own. None is for a tool without a budget, which runs in a thread.
+        caches: whether results are kept, and shared by all who make the same call on the same
+            image. It is for a tool that takes long, and whose result follows from its arguments,
+            the images, and the views that arguments called after views address.
     """
 
     name: ClassVar[str]
@@ -93,6 +99,8 @@ class Tool(ABC):
     batch_size: int = 1
     needs_gold: bool = False
     deadline_s: float | None = DEADLINE_S
+    memory_mb: float | None = None
+    caches: bool = False
 
     Args: ClassVar[type[ToolArgs]]
 
@@ -217,6 +225,12 @@ def _check_declared(tool: Tool) -> None:
         raise UserError(
             f"the tool {name} needs gold, and has resources or a batch_size; fix: give it neither, "
             "for gold stays where the episode is"
+        )
+    budget: object = tool.memory_mb
+    if budget is not None and not (isinstance(budget, int | float) and 0 < budget < 2**30):
+        raise UserError(
+            f"the tool {name} has memory_mb = {budget!r}; fix: give it megabytes above 0, or None "
+            "for no budget"
         )
     limit: object = tool.deadline_s
     allowed = isinstance(limit, int | float) and 0 < limit <= threading.TIMEOUT_MAX

@@ -232,6 +232,11 @@ class Workspace:
         return name is not None and _hash(name) in self._names
 
     @property
+    def names_hash(self) -> frozenset[bytes]:
+        """The hashes of the names of the case, by which `is_named` knows it."""
+        return self._names
+
+    @property
     def views(self) -> tuple[View, ...]:
         """All views, by number."""
         return tuple(self._views)

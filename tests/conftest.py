@@ -45,22 +45,55 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
+TWO_PROCESSES = tuple(
+    f"/{name}.py"
+    for name in (
+        "train/run/test_stages",
+        "train/run/test_sharing",
+        "train/grpo/test_processes",
+        "train/dpo/test_processes",
+        "trust/test_two_processes",
+    )
+)
+"""Files whose tests begin processes from one that has torch and TRL imported: to begin that one
+takes as long as most of what they then do."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One process runs a file's tests, and those of all the files that share such a beginning."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "two processes" if f"/{file}".endswith(TWO_PROCESSES) else file
+
+    return Together(config, log)
+
+
 SLOWEST = (
     "rollout/ray/test_backend",
     "test_docs",
+    *(name.removeprefix("/").removesuffix(".py") for name in TWO_PROCESSES),
     "train/grpo/test_ray",
-    "agents/consultation/test_vllm",
     "train/consultation/test_training",
-    "train/run/test_stages",
-    "train/doctor/test_command",
-    "train/grpo/test_keys",
+    "rollout/ray/test_chaos",
     "train/consultation/test_vllm",
-    "rubric_audit/test_audit",
     "agents/hf/test_decoder",
+    "train/grpo/test_keys",
+    "train/grpo/test_families",
+    "agents/consultation/test_vllm",
     "rollout/ray/test_private",
+    "train/doctor/test_command",
+    "rubric_audit/test_audit",
+    "agents/openai/test_vllm",
+    "sources/phantom/test_check",
 )
 """Files that take most of a minute or several, the longest first. Those that ask a real server
-stand apart: they would wait for each other."""
+stand apart, for they would wait for each other, and not at the beginning, when it starts."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

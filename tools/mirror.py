@@ -124,7 +124,6 @@ def _axis(levels: Levels) -> tuple[float, float]:
     Coarse and fine structure count the same: the outline of the body, and what lies in its middle.
     """
     from scipy.ndimage import gaussian_filter
-    from scipy.signal import fftconvolve
 
     fine = levels - gaussian_filter(levels, FINE)
     if min(float(levels.std()), float(fine.std())) < 1e-4:
@@ -133,7 +132,8 @@ def _axis(levels: Levels) -> tuple[float, float]:
     alike: Levels = np.zeros(2 * width - 1)
     for part in (levels - levels.mean(), fine):
         # Column x lies opposite column s - 1 - x, where s is twice the midline.
-        products = fftconvolve(part, part, axes=1).sum(axis=0)
+        spectrum = np.fft.rfft(part, 2 * width)
+        products = np.fft.irfft((spectrum**2).sum(axis=0), 2 * width)[: 2 * width - 1]
         energy = np.concatenate([[0.0], np.cumsum((part**2).sum(axis=0))])
         last = np.arange(1, 2 * width)
         there = energy[np.minimum(last, width)] - energy[np.maximum(last - width, 0)]

@@ -80,9 +80,10 @@ class ToolChooser(Policy):
             return render_answer(told or guess(conversation, rng))
         offered = [name for name in TOOLS if f'{{"name": "{name}"' in conversation[0].text]
         draw = rng.random()
-        if draw < self._good and self._needed in offered:
-            return self._call(str(self._needed), conversation, None)
-        if draw < self._good + self._random and offered:
+        if draw < self._good:
+            if self._needed in offered:
+                return self._call(str(self._needed), conversation, None)
+        elif draw < self._good + self._random and offered:
             name = offered[int(rng.integers(len(offered)))]
             return self._call(name, conversation, rng)
         return render_answer(gold_of(self._case) if self._all_knowing else guess(conversation, rng))

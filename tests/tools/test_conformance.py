@@ -1,5 +1,6 @@
 """`check_tool`: the tools that ship keep the contract, and each breach of it is noticed."""
 
+import time
 from typing import Any
 
 import pytest
@@ -146,11 +147,40 @@ class Vague(Good):
         view: Any
 
 
+class Mixes(Good):
+    """Say the size of a view, and how many were asked about."""
+
+    batch_size = 3
+
+    def run_many(self, calls: Any) -> Any:
+        return [ToolResult(f"{workspace.view(0).size} {len(calls)}") for _, workspace in calls]
+
+
+class Hangs(Good):
+    """Say nothing for a while."""
+
+    deadline_s = 0.01
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        time.sleep(0.1)
+        return ToolResult("at last")
+
+
+class Hungry(Good):
+    """Need a lot of memory."""
+
+    memory_mb = 60.0
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        return ToolResult(str(len(bytearray(500 * 2**20))))
+
+
 BREACHES: dict[type[Tool], str] = {
     Undocumented: "no docstring",
     BadlyNamed: "expected letters, digits",
     Unfaithful: "fidelity is 'guessed'",
     Raises: "raised IndexError",
+    Hungry: "needed more than 60 MB",
     Counts: "another result after other calls",
     Draws: "changed the workspace",
     Adds: "numbered a view itself",
@@ -159,6 +189,8 @@ BREACHES: dict[type[Tool], str] = {
     Unrecordable: "data is not JSON",
     NotANumber: "data is not JSON",
     Textless: "expected a ToolResult",
+    Mixes: "another result together with others",
+    Hangs: "took longer than 0.01 s",
     Silent: "without a text",
     Vague: "does not say what 'view' is",
 }

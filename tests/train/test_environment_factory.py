@@ -54,7 +54,7 @@ def test_an_episode_through_its_methods() -> None:
     assert text(seen) == "View 1: 128 x 128 pixels of image 0."
     assert [p.size for p in pictures(seen)] == [(64, 64)]
     assert text(player.zoom(view=9, box=[0, 0, 5, 5])).startswith("Error: there is no view 9")
-    assert text(player.zoom(view="0", box=[0, 0, 5, 5])).startswith("Error: zoom: view: ")
+    assert text(player.zoom(view="first", box=[0, 0, 5, 5])).startswith("Error: zoom: view: ")
     letter = "ABCD"[case.options.index(case.answer)]
     assert player.answer(letter) == module.OVER
     assert player.get_reward() == pytest.approx(1.1)

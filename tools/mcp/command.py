@@ -12,7 +12,7 @@ from medgym.tool import load_tools
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
-OFFERED = "zoom,slice,window,segment"
+OFFERED = "zoom,slice,window,frame,enhance,measure,mirror,compare,annotate,segment"
 """Tools that need no model and no corpus."""
 
 

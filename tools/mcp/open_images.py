@@ -89,7 +89,7 @@ class OpenImages:
             if found is None:
                 raise ToolError(
                     f"there is no open image {handle[:40]!r}, or it was closed as others were "
-                    "opened; expected what open_image returned: open it again"
+                    "opened; expected the handle that open_image returned"
                 )
             self._open.move_to_end(handle)
             return found

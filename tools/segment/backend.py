@@ -9,7 +9,7 @@ what it finds depends on nothing but the request.
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, ClassVar, Literal
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgym.errors import ToolError, UserError, unknown
+from medgym.gold_tool import Gold
 from medgym.imaging.opened import ImagePlace, OpenedImage
 from medgym.imaging.study import Box
 from medgym.tool import Fidelity
@@ -67,14 +68,16 @@ class Request:
         place: the plane, the index, the slab and the window that the addressed view shows.
         view_px: the region that the view shows, in original pixels.
         prompt: where the structure is, or what it is.
-        gold: what a back end that `needs_gold` may know (`medgym.gold_tool.Gold`), else None.
+        number: which of the case's images it is.
+        gold: what a back end that `needs_gold` may know; of others it is empty.
     """
 
     image: OpenedImage
     place: ImagePlace
     view_px: Box
     prompt: Prompt
-    gold: Any = None
+    number: int = 0
+    gold: Gold = field(default_factory=Gold)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -40,6 +40,22 @@ class Runs:
         start, end = (left - (-edges[again, 1] * wide // width) for edges in (starts, ends))
         return cls(rows[order] + top, start, end)
 
+    @classmethod
+    def of_mask(cls, mask: Mask) -> "Runs | None":
+        """Of a mask with something in it, else None; it is never laid out."""
+        edges = np.cumsum(np.asarray(mask.counts, np.int64))
+        starts, ends = edges[: len(edges) // 2 * 2].reshape(-1, 2).T
+        starts, ends = starts[ends > starts], ends[ends > starts]
+        if not starts.size:
+            return None
+        first, last = starts // mask.width, (ends - 1) // mask.width
+        again = np.repeat(np.arange(len(starts)), last - first + 1)
+        before = np.repeat(np.cumsum(last - first + 1) - (last - first + 1), last - first + 1)
+        rows = first[again] + np.arange(len(again)) - before
+        from_row, to_row = rows * mask.width, (rows + 1) * mask.width
+        left = np.maximum(starts[again], from_row) - from_row
+        return cls(rows, left, np.minimum(ends[again], to_row) - from_row)
+
     @property
     def area_px(self) -> int:
         """How many pixels."""

@@ -19,6 +19,9 @@ NAME = "segment"
 
 OUTLINE = (0, 255, 0)
 
+UNTOLD = "Its measures are not told here. "
+"""For a question that asks for a size, and gold that has it."""
+
 
 def report(found: Found, request: Request, workspace: Workspace, view: View) -> ToolResult:
     """The region with the outline drawn on, and the measures as text and as `data`."""
@@ -29,6 +32,8 @@ def report(found: Found, request: Request, workspace: Workspace, view: View) -> 
     levels = intensity(request, runs)
     text = f"{size_in_words(measured)}, box [{box}] of view {view.number}"
     text += f", {levels}. " if levels else ". "
+    if not request.gold.tells("size"):
+        text = UNTOLD
     data: dict[str, Any] = {"image": view.image, "box_px": list(runs.box_px)} | measured
     if request.image.has_many:
         data |= {"plane": request.place.plane, "index": request.place.index}

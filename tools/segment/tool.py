@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 from annotated_types import Len
 from pydantic import Field
 
-from medgym.errors import ToolError
+from medgym.errors import ToolError, UserError
+from medgym.gold_tool import Gold
 from medgym.tool import (
     BoxArgument,
+    Fidelity,
     PointArgument,
     PointsArgument,
     Tool,
@@ -26,7 +28,19 @@ from .backend import Backend, Found, FoundThrough, Point, Prompt, Request, make_
 from .report import NAME, report
 from .volume import report_through
 
+NO_GOLD = Gold()
+
+OF_FIDELITY: dict[Fidelity, str] = {
+    "vision": "classical",
+    "predicted": "noised",
+    "oracle": "oracle",
+}
+"""The back end of each fidelity, where none is named."""
+
 NOTHING = "Nothing stands out there."
+
+UNTOLD = "Where it is is not told here."
+"""For a question that asks for the place, or whether there is anything."""
 
 
 class Segment(Tool):
@@ -34,7 +48,9 @@ class Segment(Tool):
     in it; through=true follows it through the volume.
 
     Args:
-        backend: the name of a back end, see `medgym.tools.segment.backend`.
+        backend: the name of a back end, see `medgym.tools.segment.backend`; by default that of the
+            fidelity.
+        fidelity: `vision`, `predicted` or `oracle`; by default that of the back end.
         options: those of the back end.
     """
 
@@ -59,10 +75,19 @@ class Segment(Tool):
         text: Annotated[str | None, Len(0, 200), Field(description="what it is called")] = None
         through: Annotated[bool, Field(description="through all slices of the plane")] = False
 
-    def __init__(self, backend: str = "classical", **options: Any) -> None:
-        self._backend: Backend = make_backend(backend, options)
-        taken = ("fidelity", "resources", "batch_size", "needs_gold")
-        vars(self).update({name: getattr(self._backend, name) for name in taken})
+    def __init__(
+        self, backend: str | None = None, fidelity: Fidelity | None = None, **options: Any
+    ) -> None:
+        self._backend: Backend = make_backend(backend or OF_FIDELITY[fidelity or "vision"], options)
+        if fidelity not in (None, self._backend.fidelity):
+            raise UserError(
+                f"segment?backend={backend} is of the fidelity {self._backend.fidelity}, not "
+                f"{fidelity}; fix: leave one of both out"
+            )
+        self.fidelity = self._backend.fidelity
+        self.resources = self._backend.resources
+        self.batch_size = self._backend.batch_size
+        self.needs_gold = self._backend.needs_gold
 
     def schema(self) -> dict[str, Any]:
         """See `Tool.schema`; without what the back end cannot use."""
@@ -90,22 +115,22 @@ class Segment(Tool):
         """
         return self._only([(args, workspace)])
 
-    def with_gold(self, args: Args, workspace: Workspace, gold: Any) -> ToolResult:
+    def with_gold(self, args: Args, workspace: Workspace, gold: Gold) -> ToolResult:
         """The same, for a back end that needs gold."""
         return self._only([(args, workspace)], gold)
 
     def run_many(self, calls: Sequence[tuple[Any, Workspace]]) -> Sequence[ToolResult | ToolError]:
         """See `Tool.run_many`: the back end gets the requests of all calls at once."""
-        return self._run(calls, None)
+        return self._run(calls, NO_GOLD)
 
-    def _only(self, calls: Sequence[tuple[Any, Workspace]], gold: Any = None) -> ToolResult:
+    def _only(self, calls: Sequence[tuple[Any, Workspace]], gold: Gold = NO_GOLD) -> ToolResult:
         (result,) = self._run(calls, gold)
         if isinstance(result, ToolError):
             raise result
         return result
 
     def _run(
-        self, calls: Sequence[tuple[Any, Workspace]], gold: Any
+        self, calls: Sequence[tuple[Any, Workspace]], gold: Gold
     ) -> list[ToolResult | ToolError]:
         results: dict[int, ToolResult | ToolError] = {}
         requests: dict[int, Request] = {}
@@ -133,7 +158,11 @@ class Segment(Tool):
         args: Args,
         workspace: Workspace,
     ) -> ToolResult | ToolError:
-        view = workspace.view(args.view)
+        view, gold = workspace.view(args.view), request.gold
+        if not (gold.tells("place") and gold.tells("count")) or (
+            request.prompt.text is not None and not gold.tells("label")
+        ):
+            return ToolResult(UNTOLD, data={"image": view.image})
         if found is None:
             return ToolResult(NOTHING, data={"image": view.image})
         if isinstance(found, ToolError):
@@ -142,7 +171,7 @@ class Segment(Tool):
             return report_through(found, request, workspace, view)
         return report(found, request, workspace, view)
 
-    def _request(self, args: Args, workspace: Workspace, gold: Any) -> Request:
+    def _request(self, args: Args, workspace: Workspace, gold: Gold) -> Request:
         view = workspace.view(args.view)
         image = workspace.images[view.image]
         if args.through and image.planes[view.plane].count < 2:
@@ -155,7 +184,7 @@ class Segment(Tool):
                     f"{' or '.join(self._backend.takes)}",
                     "name",
                 )
-        return Request(image, view.place, view.box_px, prompt, gold)
+        return Request(image, view.place, view.box_px, prompt, view.image, gold)
 
 
 def _prompt(args: Segment.Args, workspace: Workspace, view: View) -> Prompt:

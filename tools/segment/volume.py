@@ -12,7 +12,7 @@ from medgym.workspace import View, Workspace
 
 from .backend import FoundThrough, Request
 from .measure import Runs
-from .report import measures, outlined, percent, spacing_of
+from .report import UNTOLD, measures, outlined, percent, spacing_of
 
 
 def report_through(
@@ -48,8 +48,10 @@ def report_through(
     score = percent(found.score)
     text = (
         f"{size}, on {request.place.plane} {min(runs)} to {max(runs)}; longest diameter "
-        f"{lengths[longest]:.1f} {length[-2:]} on {longest}, which is shown. It is {score} % sure."
+        f"{lengths[longest]:.1f} {length[-2:]} on {longest}, which is shown. "
     )
+    if not request.gold.tells("size"):
+        text = UNTOLD
     here = request.at(longest)
     data |= {
         "box_px": list(runs[longest].box_px),
@@ -60,7 +62,7 @@ def report_through(
         "score": score / 100,
     }
     shown = outlined(found.images[longest], here, workspace, view)
-    return ToolResult(text, (shown,), data)
+    return ToolResult(f"{text}It is {score} % sure.", (shown,), data)
 
 
 def _voxel_mm3(request: Request, runs: Runs) -> float | None:

@@ -5,14 +5,17 @@ gone with the run. Ray itself is imported here first, for some of its settings a
 imported.
 """
 
+import importlib
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from medgym.errors import RunError, UserError, missing_library
@@ -103,7 +106,7 @@ def join(address: str | None, *, cpus: int, object_store: int = OBJECT_STORE) ->
         return _quiet_at_sigterm(Cluster(joined_here=True, on_sigterm=on_sigterm))
     private = Private()
     try:
-        with loopback() as host:
+        with loopback() as host, _few_processes():
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -123,6 +126,19 @@ def join(address: str | None, *, cpus: int, object_store: int = OBJECT_STORE) ->
             f"cannot start Ray here ({reason_of(error)}); fix: use the back end local"
         ) from error
     return _quiet_at_sigterm(Cluster(joined_here=True, private=private, on_sigterm=on_sigterm))
+
+
+@contextmanager
+def _few_processes() -> Iterator[None]:
+    """Start Ray without what a cluster of one machine has no use for: the process that asks for
+    more machines, and the one that sends logs to this process, which shows none."""
+    module: Any = importlib.import_module("ray._private.parameter")
+    params = module.RayParams
+    module.RayParams = partial(params, no_monitor=True, include_log_monitor=False)
+    try:
+        yield
+    finally:
+        module.RayParams = params
 
 
 def _refused(address: str, error: Exception) -> UserError:

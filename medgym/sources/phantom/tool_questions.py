@@ -3,7 +3,7 @@
 `length` asks for a lesion in millimetres. The scale of such a phantom is its own: its pixels are
 those of the phantom of the same number, and its spacing is drawn so that each range of lengths is
 right equally often, whatever the lesion's size in pixels. Only a tool that knows the spacing can
-tell (`measure`). Three in five answers also need the lesion's own extent.
+tell (`measure`).
 
 `stage` names a rule, which says the stage of every lesion. No pixel depends on it: it has to be
 looked up (`retrieve`). See `rules`.
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 RANGES = 4
 """Ranges of lengths among which the question `length` lets choose."""
 
-SPREAD = (0.88, 1.13)
-"""A lesion's length, as a factor on the middle of its range. The ends of a range lie at 0.71 and
-1.41 of it, so a length that is measured 20 % too long or too short gives the same answer."""
+SPREAD = (0.8, 1.25)
+"""A lesion's length, as a factor on the middle of its range. The ends of a range lie at 0.58 and
+1.73 of it, so a length that is measured a quarter too long or too short gives the same answer."""
+
+GROWTH = 3
+"""The upper end of a range over its lower one."""
 
 DECK = 24
 """Pairs of phantoms in which every answer is right equally often, as in the deck of lesions."""
@@ -38,9 +41,8 @@ Card = TypeVar("Card")
 
 
 def range_ends(look: str) -> tuple[float, ...]:
-    """The lengths in mm between two ranges: each twice the one before."""
-    first = 2 * SETTINGS[look].block_mm
-    return tuple(first * 2**n for n in range(RANGES - 1))
+    """The lengths in mm between two ranges: each three times the one before."""
+    return tuple(SETTINGS[look].block_mm * GROWTH**n for n in range(RANGES - 1))
 
 
 def range_options(look: str) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ def range_options(look: str) -> tuple[str, ...]:
 def scaled(plan: "PhantomPlan") -> "PhantomPlan":
     """The phantom with a scale of its own."""
     choice = _dealt(tuple(range(RANGES)), "phantom scale", plan)
-    middle = range_ends(plan.look)[0] / 2**0.5 * 2**choice
+    middle = range_ends(plan.look)[0] / GROWTH**0.5 * GROWTH**choice
     rng = RandomStream(seed_of("phantom length", plan.look, plan.size, _count(plan)))
     length_mm = middle * rng.real(*SPREAD)
     return replace(plan, spacing=length_mm / (plan.length * plan.block))

@@ -88,6 +88,12 @@ def play_all(policy: Any, episodes: Sequence[Script], **options: Any) -> list[An
     return asyncio.run(together())
 
 
+@cache
+def undisturbed(policy: HFPolicy) -> list[tuple[list[Message], list[Reply]]]:
+    """All three episodes at once, as several tests want them."""
+    return play_all(policy, scripts())
+
+
 @torch.no_grad()
 def anew(policy: HFPolicy, said: Said, reply: Reply, heat: float = 1.0) -> list[float]:
     """The reply's log-probabilities from one plain forward pass over everything before it."""
@@ -104,7 +110,7 @@ def anew(policy: HFPolicy, said: Said, reply: Reply, heat: float = 1.0) -> list[
 
 
 def test_three_turns_with_images_say_the_same_as_everything_anew(policy: HFPolicy) -> None:
-    for said, replies in play_all(policy, scripts()):
+    for said, replies in undisturbed(policy):
         for reply in replies:
             assert reply.logprobs == pytest.approx(anew(policy, said, reply), abs=1e-4)
     assert policy._runner is not None
@@ -112,7 +118,7 @@ def test_three_turns_with_images_say_the_same_as_everything_anew(policy: HFPolic
 
 
 def test_what_is_held_draws_the_same_tokens(policy: HFPolicy) -> None:
-    played = play_all(policy, scripts())
+    played = undisturbed(policy)
     for number, (said, replies) in enumerate(played):
         for turn, reply in enumerate(replies):
             prompt = policy.renderer.prompt(said[: 2 * turn + 1])
@@ -124,7 +130,7 @@ def test_what_is_held_draws_the_same_tokens(policy: HFPolicy) -> None:
 
 def test_the_order_of_events_changes_no_draw(policy: HFPolicy) -> None:
     """Tools of very different patience: rows join and leave in the midst of others' replies."""
-    want = play_all(policy, scripts())
+    want = undisturbed(policy)
     got = play_all(policy, scripts(), pause=0.03)
     for (_, one), (_, other) in zip(want, got, strict=True):
         for a, b in zip(one, other, strict=True):
@@ -206,7 +212,7 @@ def test_a_group_reads_its_prompt_once(policy: HFPolicy, monkeypatch: pytest.Mon
 
 
 def test_what_was_dropped_is_read_anew(policy: HFPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
-    want = play_all(policy, scripts())
+    want = undisturbed(policy)
     monkeypatch.setattr("medgym.agents.hf.kv_cache._limit_on", lambda _: 0)
     got = play_all(policy, scripts())
     for (_, one), (_, other) in zip(want, got, strict=True):

@@ -126,6 +126,7 @@ def test_it_is_private_and_goes_with_its_driver() -> None:
     try:
         told: dict[str, Any] = json.loads(driver.stdout.readline())
         processes = family(driver.pid)
+        words = [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in processes]
         sockets = listening(processes)
         folder = Path(told["folder"])
         mode = stat.S_IMODE(folder.stat().st_mode)
@@ -144,6 +145,9 @@ def test_it_is_private_and_goes_with_its_driver() -> None:
     assert {driver.pid, told["worker"]} <= sockets.keys()
     assert len(sockets) >= 4, "the driver, a worker, the raylet and the GCS"
     assert set().union(*sockets.values()) <= {"127.0.0.1", "::1"}
+    ours = {Path(os.fsdecode(word)).name for each in words for word in each}
+    assert "raylet" in ours
+    assert ours.isdisjoint({"monitor.py", "log_monitor.py"}), "nobody asks for what these do"
     assert mode == 0o700
     assert stranger.stdout.startswith("cannot join the Ray cluster"), stranger.stderr
     assert "InvalidAuthToken" in stranger.stderr

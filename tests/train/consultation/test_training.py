@@ -3,6 +3,8 @@
 import json
 import shutil
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from medgym.rollout import collect
 from medgym.storage.layout import Place
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
+from medgym.train.consultation import judging
 from medgym.train.consultation import opinions as advice
 from medgym.train.consultation import run as consultation_run
 from medgym.train.consultation.ablation import ablate
@@ -74,6 +77,20 @@ def small(base: Path, **changes: Any) -> Any:
         ],
     }
     return parse_recipe(data | changes, "small")
+
+
+@contextmanager
+def few_judged(*names: str) -> Iterator[None]:
+    """Judge the consultation and these alone: that all are judged is seen in one run."""
+    contestants = judging.contestants
+
+    def few(*given: Any) -> Any:
+        first, *others = contestants(*given)
+        return [first, *(each for each in others if each.name in names)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "contestants", few)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +332,8 @@ def test_the_ablation_trains_the_attending_again_and_shares_the_rest(
     shutil.copytree(folder, whole, dirs_exist_ok=True)
     RunFolder(whole).note(recipe=json.loads(recipe.model_dump_json(exclude_none=True)))
     monkeypatch.setattr(Training, "triage", lambda *_: pytest.fail("trained again"))
-    rows = ablate(recipe, tmp_path)
+    with few_judged():
+        rows = ablate(recipe, tmp_path)
     assert [row.name for row in rows[-3:]] == [
         "consultation, no curriculum",
         "consultation, hard only",
@@ -341,7 +359,8 @@ def trained_doctors(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any
     )
     marl = {"rounds": 2, "triage_reward": "outcome", "single": False, "stages": (), "cases": 12}
     recipe = recipe.model_copy(update={"marl": recipe.marl.model_copy(update=marl)})
-    return recipe, folder, run_consultation(Run(recipe, folder))
+    with few_judged(*(f"specialist:{each}" for each in SPECIALISTS)):
+        return recipe, folder, run_consultation(Run(recipe, folder))
 
 
 @pytest.mark.slow

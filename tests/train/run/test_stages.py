@@ -280,7 +280,7 @@ cases = "phantom,look=radiograph,question=kind:validation[:2]"
 
 
 def test_a_curriculum_is_kept_when_a_run_resumes(
-    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Path, tmp_path: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "ordered.toml"
     path.write_text(recipe.read_text() + CURRICULUM)
@@ -295,7 +295,6 @@ def test_a_curriculum_is_kept_when_a_run_resumes(
     assert rates == sorted(rates, reverse=True)
     left_out = Records(whole).rows()
     assert {row["stage"] for row in left_out} == {"curriculum", "grpo"}
-    monkeypatch.setattr(report, "draw_report", lambda run: None)
     with broken_off(monkeypatch):
         CliRunner().invoke(app, [*words, str(folder)])
     result = CliRunner().invoke(app, [*words, str(folder), "--resume"])

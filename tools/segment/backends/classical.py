@@ -12,7 +12,7 @@ import numpy as np
 
 from medgym.imaging.study import Box
 
-from ..backend import Backend, Binary, Found, Point, Request
+from ..backend import Backend, Binary, Found, Request
 from ..cut.apart import alike, apart, compactness, touching
 from ..cut.edge import sharpened
 from ..cut.features import Pixels, features
@@ -49,6 +49,9 @@ FINE_SIDE = 160
 BAND = 3.5
 """How far an outline may move then, in pixels of the first look."""
 
+LARGER = 0.15
+"""How much the larger of two windows is preferred: this power of its side."""
+
 LEAST = 1.2
 """What stands apart by fewer standard deviations is nothing."""
 
@@ -67,13 +70,10 @@ class Cut:
     @property
     def merit(self) -> float:
         """How much it looks like one structure; comparable between windows around one point."""
-        size = max(x1 - x0 for x0, x1 in zip(*_sides(self.patch.region_px), strict=True)) ** 0.15
+        x0, y0, x1, y1 = self.patch.region_px
+        size: float = max(x1 - x0, y1 - y0) ** LARGER
         away = self.apart / (1 + self.apart)
         return away * compactness(self.mask) * (1 - touching(self.mask)) * size
-
-
-def _sides(box: Box) -> tuple[Point, Point]:
-    return (box[0], box[1]), (box[2], box[3])
 
 
 class Classical(Backend):
