@@ -65,6 +65,7 @@ class Segment(Tool):
     name = NAME
     version = "2"
     deadline_s = 600.0  # it computes, and many calls may share few cores
+    caches = True
 
     class Args(ToolArgs):
         """Where the structure is: a box with a margin around it, or what lies within it."""
