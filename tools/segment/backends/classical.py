@@ -49,8 +49,11 @@ FINE_SIDE = 160
 BAND = 3.5
 """How far an outline may move then, in pixels of the first look."""
 
-LARGER = 0.15
-"""How much the larger of two windows is preferred: this power of its side."""
+SMALLER = 0.2
+"""How much the smaller of two windows is preferred: this power of the ratio of their sides."""
+
+WHOLE = 1.0, 0.1
+"""Side of one more window, and how much of the best structure must lie at an edge to try it."""
 
 LEAST = 1.2
 """What stands apart by fewer standard deviations is nothing."""
@@ -71,9 +74,9 @@ class Cut:
     def merit(self) -> float:
         """How much it looks like one structure; comparable between windows around one point."""
         x0, y0, x1, y1 = self.patch.region_px
-        size: float = max(x1 - x0, y1 - y0) ** LARGER
-        away = self.apart / (1 + self.apart)
-        return away * compactness(self.mask) * (1 - touching(self.mask)) * size
+        size: float = max(x1 - x0, y1 - y0) ** -SMALLER
+        free = (1 - touching(self.mask)) ** 2
+        return float(np.sqrt(self.apart * compactness(self.mask))) * free * size
 
 
 class ClassicalSegmenter(Segmenter):
@@ -150,7 +153,9 @@ def _of_windows(request: SegmentRequest) -> Cut | None:
     low, high = given.min(axis=0), given.max(axis=0)
     left, top, right, bottom = request.view_px
     best = None
-    for share in WINDOWS:
+    for share in (*WINDOWS, WHOLE[0]):
+        if share == WHOLE[0] and best is not None and touching(best.mask) < WHOLE[1]:
+            break
         half = max(LEAST_WINDOW, share * max(right - left, bottom - top)) / 2
         window = (
             max(left, float(np.floor(low[0] - half))),
