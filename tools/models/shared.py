@@ -19,7 +19,7 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelPlace:
     """Where and in which numbers a model computes.
 
     Raises:
@@ -91,7 +91,7 @@ def shared(key: tuple[Any, ...], load: Callable[[], Shared]) -> Shared:
         return found
 
 
-def loaded(kind: type, processor: type, folder: str, place: Place) -> Shared:
+def loaded(kind: type, processor: type, folder: str, place: ModelPlace) -> Shared:
     """A model of transformers with its processor, shared; see `shared`.
 
     Args:
@@ -105,7 +105,7 @@ def loaded(kind: type, processor: type, folder: str, place: Place) -> Shared:
     )
 
 
-def _from_folder(kind: Any, processor: Any, folder: str, place: Place) -> Shared:
+def _from_folder(kind: Any, processor: Any, folder: str, place: ModelPlace) -> Shared:
     import transformers
 
     transformers.logging.disable_progress_bar()  # medgym shows its own

@@ -108,7 +108,8 @@ def needed_tool(case: Case) -> str | None:
 
     It is known of phantoms of one image: `zoom` for the kind, and what `TOOL_QUESTIONS` says.
     """
-    if case.source != "phantom" or case.images[0].uri.split("/")[1] not in SETTINGS:
+    look = case.images[0].uri.split("/")[1:2] if case.images else []
+    if case.source != "phantom" or not SETTINGS.keys() & set(look) or case.id.count("-") < 2:
         return None
     name = question_name(case)
     if name == "kind":

@@ -24,7 +24,7 @@ from ...models.bundle import Bundle, bundle
 from ...models.bundle_network import Network, loaded_bundle
 from ...models.checkpoint import named
 from ...models.masks import class_of, whole_box, within
-from ...models.shared import Place
+from ...models.shared import ModelPlace
 from ..backend import Backend, Found, FoundThrough, PromptKind, Request
 
 KEPT = 2
@@ -32,7 +32,7 @@ KEPT = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class PixelClasses:
     """What a network says of each pixel of an image or a volume, x first.
 
     Attributes:
@@ -44,7 +44,7 @@ class Labelled:
     best: NDArray[np.uint16] | None
 
     @classmethod
-    def of(cls, scores: NDArray[np.float32], is_multi_label: bool) -> "Labelled":
+    def of(cls, scores: NDArray[np.float32], is_multi_label: bool) -> "PixelClasses":
         """From scores of (classes, x, y) or (classes, x, y, index)."""
         if is_multi_label:
             return cls(scores.astype(np.float16), None)
@@ -83,7 +83,7 @@ class MonaiBundle(Backend):
         device: str = "auto",
         dtype: str = "auto",
     ) -> None:
-        self._place = Place(device, dtype)
+        self._place = ModelPlace(device, dtype)
         self._is_trusted = trust_remote_code
         what = "segment?backend=monai"
         self._bundle: Bundle = bundle(what, model, named(labels), trust_remote_code)
@@ -106,7 +106,7 @@ class MonaiBundle(Backend):
             images = [_image(requests[place], self._bundle.channels) for place in places]
             results = network.scores([(each, np.eye(3)) for each in images])
             for place, scores in zip(places, results, strict=True):
-                labelled = Labelled.of(scores, self._bundle.is_multi_label)
+                labelled = PixelClasses.of(scores, self._bundle.is_multi_label)
                 found[place] = _found(requests[place], *labelled.found(wanted[place], ...))
             return found
         for place in places:
@@ -142,7 +142,7 @@ class MonaiBundle(Backend):
         if request.image.planes[request.place.plane].count < 2:
             raise ToolError("segment: this model takes volumes; the view is of a single image")
 
-    def _volume(self, request: Request) -> Labelled:
+    def _volume(self, request: Request) -> PixelClasses:
         """What the network says of the stack of the plane, computed once."""
         key = self._bundle.folder, self._place, request.place.plane
         with _LOCK:
@@ -151,15 +151,15 @@ class MonaiBundle(Backend):
             if known is None:
                 stack, affine = _stack(request)
                 (scores,) = self._network().scores([(stack, affine)])
-                known = of_image[key] = Labelled.of(scores, self._bundle.is_multi_label)
+                known = of_image[key] = PixelClasses.of(scores, self._bundle.is_multi_label)
             _keep(request.image, key)
             return known
 
 
 BACKEND = MonaiBundle
 
-_Key = tuple[str, Place, str]
-_VOLUMES: WeakKeyDictionary[OpenedImage, dict[_Key, Labelled]] = WeakKeyDictionary()
+_Key = tuple[str, ModelPlace, str]
+_VOLUMES: WeakKeyDictionary[OpenedImage, dict[_Key, PixelClasses]] = WeakKeyDictionary()
 _RECENT: OrderedDict[tuple[int, _Key], None] = OrderedDict()
 _LOCK = threading.RLock()
 

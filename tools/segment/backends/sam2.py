@@ -20,7 +20,7 @@ from ...models.batches import batches
 from ...models.checkpoint import checkpoint
 from ...models.masks import mask_size, whole_box
 from ...models.numbers import require_numbers
-from ...models.shared import Place, Shared, loaded
+from ...models.shared import ModelPlace, Shared, loaded
 from ..backend import Backend, Found, FoundThrough, Point, PromptKind, Request
 
 KINDS = ("sam2", "sam2_video")
@@ -50,7 +50,7 @@ class Sam2(Backend):
     fidelity: ClassVar[Fidelity] = "predicted"
 
     def __init__(self, model: str = "", device: str = "auto", dtype: str = "auto") -> None:
-        self._place = Place(device, dtype)
+        self._place = ModelPlace(device, dtype)
         found = checkpoint("segment?backend=sam2", model)
         if found.kind not in KINDS:
             raise UserError(

@@ -19,7 +19,7 @@ from ...models.batches import batches
 from ...models.checkpoint import architectures, checkpoint, named, require_kind, require_names
 from ...models.masks import class_of, mask_size, resized, whole_box, within
 from ...models.numbers import require_numbers
-from ...models.shared import Place, Shared, loaded
+from ...models.shared import ModelPlace, Shared, loaded
 from ..backend import Backend, Found, PromptKind, Request
 
 SEMANTIC, UNIVERSAL = "AutoModelForSemanticSegmentation", "AutoModelForUniversalSegmentation"
@@ -50,7 +50,7 @@ class TransformersSegmenter(Backend):
         device: str = "auto",
         dtype: str = "auto",
     ) -> None:
-        self._place = Place(device, dtype)
+        self._place = ModelPlace(device, dtype)
         if not 0 < threshold < 1:
             raise UserError(f"segment: threshold={threshold:g} is no score; fix: give 0 to 1")
         self._threshold = threshold

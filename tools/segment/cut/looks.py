@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import Binary
+from ..request import Binary
 from .mixture import log_density, mixture
 from .outline import short_outline
 
