@@ -5,8 +5,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 PROTOCOL = (
-    "tools", "max_turns", "view_size", "view_multiple", "temperature", "max_tokens", "judge",
-    "prompt",
+    "tools", "tool_fidelities", "tool_versions", "max_turns", "view_size", "view_multiple",
+    "temperature", "max_tokens", "judge", "prompt",
 )  # fmt: skip
 """What of a run's recipe belongs to its protocol."""
 

@@ -26,6 +26,7 @@ _HOMES = {
     "write_cases": "cases",
     "Role": "consultation.role",
     "load_role": "consultation.role",
+    "Gold": "gold_tool",
     "MedEnv": "env",
     "make": "env",
     "Episode": "episode",
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from medgym.env import MedEnv, make
     from medgym.episode import Episode, Rules, ToolOutcome, Turn
     from medgym.errors import RunError, ToolError, UserError
+    from medgym.gold_tool import Gold
     from medgym.imaging.clips.sampling import clip_frames
     from medgym.imaging.grey import LookupTable, Window
     from medgym.imaging.imaging_study import ImagingStudy, Plane

@@ -14,11 +14,11 @@ from typing import Any
 from medgym.case_images import asked_view_size, check_view_size, names_of, opened_images
 from medgym.cases import Case, open_cases
 from medgym.contracts import checked_reply, checked_result, fault_of
-from medgym.deadline import within
 from medgym.errors import Fault, ToolError, UserError
 from medgym.failures import at
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
+from medgym.instructions import instructions
 from medgym.messages import (
     MAX_CALLS,
     MAX_TEXT,
@@ -37,10 +37,11 @@ from medgym.messages import (
     parse_action,
     shortened,
 )
+from medgym.numbers_as_text import parsed
 from medgym.question import caption_of, question_of
 from medgym.rubric import Rubric, Score, load_rubric, outcome
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools, schema_of
-from medgym.tool_form import ToolFormName
+from medgym.tool_call import used
 from medgym.workspace import Coordinates, View, Workspace
 
 DEFAULT_TOOLS = ("zoom",)
@@ -63,8 +64,10 @@ class ToolOutcome:
         views: the views that the call made. `view.box_px` is in pixels of the original image
             `view.image`, from the top left: (x0, y0, x1, y1).
         data: what the tool recorded for rubrics and readers of a run. No policy sees it.
-        fault: what was wrong with a refused call, `late` for a call whose tool passed its deadline
-            (no mistake of the policy), None for a call that was carried out.
+        fault: what was wrong with a refused call, `late` and `memory` for a call that passed its
+            tool's limits (no mistake of the policy), None for a call that was carried out.
+        as_text: arguments in which the policy wrote numbers as texts; the call was carried out as
+            it was meant.
     """
 
     call: ToolCall
@@ -72,6 +75,7 @@ class ToolOutcome:
     views: tuple[View, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
     fault: Fault | None = None
+    as_text: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -329,7 +333,8 @@ class Episode:
         with at("tool", call.name):
             shown = len(self.workspace.views)
             try:
-                used = self._use(tool, tool.parse(call.arguments), self.workspace)
+                args, as_text = parsed(tool, call.arguments)
+                used = self._use(tool, args, self.workspace)
             except ToolError as error:
                 fault = fault_of(error)
                 if fault == "late":  # it still runs, and may write into the workspace that it has
@@ -340,10 +345,12 @@ class Episode:
             lines = [caption_of(view, self.workspace) for view in views]
             if result.text:
                 lines.append(result.text)
-            return ToolOutcome(call, _cut("\n".join(lines)), views, dict(result.data))
+            return ToolOutcome(
+                call, _cut("\n".join(lines)), views, dict(result.data), None, as_text
+            )
 
     def _use(self, tool: Tool, args: ToolArgs, workspace: Workspace) -> ToolResult:
-        return within(tool, tool, args, workspace)
+        return used(tool, args, workspace, self._case)
 
 
 def _refused(call: ToolCall, text: str, fault: Fault) -> ToolOutcome:
@@ -359,41 +366,3 @@ def _cut(text: str) -> str:
 def _encodable(text: str) -> str:
     """Lone surrogates are legal in str and illegal in UTF-8; they would break every file later."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def instructions(
-    tools: Sequence[Tool],
-    coordinates: Coordinates = "thousandths",
-    *,
-    form: ToolFormName = "text",
-) -> str:
-    """The system message: how to act, and the schema of every tool.
-
-    Args:
-        form: with "native", the chat template writes the schemas and says how to call.
-    """
-    frame = (
-        "in thousandths of its view (0 to 1000)"
-        if coordinates == "thousandths"
-        else "in pixels of its view"
-    )
-    answer = "Reply <answer>...</answer> to answer; of options, give the letter."
-    think = "You may write <think>...</think> first."
-    if not tools:
-        return f"Answer the question about the images.\n{answer} {think}"
-    views = (
-        "Answer the question about the images. Views of them are numbered from 0.\n"
-        f"A box is [x0, y0, x1, y1] {frame}, from the top left.\n"
-    )
-    if form == "native":
-        return (
-            f"{views}Call functions, up to {MAX_CALLS} in a reply, to use tools. {answer} {think} "
-            "Write nothing else beside a call, and never call and answer in one reply."
-        )
-    schemas = "\n".join(json.dumps(schema_of(tool), ensure_ascii=False) for tool in tools)
-    return (
-        f"{views}Tools:\n{schemas}\n"
-        'Reply <tool_call>{"name": ..., "arguments": {...}}</tool_call>, up to '
-        f"{MAX_CALLS} in a reply, to use tools. {answer} {think} "
-        "Never call and answer in one reply."
-    )

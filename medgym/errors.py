@@ -19,10 +19,11 @@ class RunError(Exception):
     """What was asked is right and failed nevertheless. Exit status 1."""
 
 
-Fault = Literal["name", "type", "value", "late"]
+Fault = Literal["name", "type", "value", "late", "memory"]
 """What was wrong with a call: a name (of the tool or of an argument), an argument's type, or a
-value that the schema admits and these images do not (a box outside the view). `late` is no mistake
-of the policy: the tool took longer than its deadline."""
+value that the schema admits and these images do not (a box outside the view). `late` and `memory`
+are no mistakes of the policy: the tool took longer than its deadline, or needed more memory than it
+may."""
 
 
 class ToolError(Exception):
@@ -62,8 +63,13 @@ def missing_library(error: ImportError) -> UserError:
     return UserError(f"{library} is not installed; fix: pip install {wanted}")
 
 
-_COME_WITH = dict.fromkeys(("huggingface_hub", "safetensors"), "train") | {
-    "dicomanonymizer": "scrub"
+_COME_WITH = {
+    "anyio": "mcp",
+    "dicomanonymizer": "scrub",
+    "huggingface_hub": "train",
+    "mcp_types": "mcp",
+    "safetensors": "train",
+    "uvicorn": "mcp",
 }
 """The extras of libraries that others of the same extra require, or that are imported under another
 name than they are installed."""
@@ -90,7 +96,7 @@ def _extras() -> dict[str, str]:
         required = []
     extras: dict[str, str] = {}
     for line in required:
-        found = re.match(r"([\w.-]+).*;.*extra == ['\"](\w+)['\"]", line)
+        found = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w-]+)['\"]", line)
         if found is not None and found[2] != "dev":
             extras.setdefault(found[1].replace("-", "_"), found[2])
     return _COME_WITH | extras

@@ -97,6 +97,11 @@ def by_recipe(named: bool = True) -> Iterator[None]:
         _by_recipe.reset(token)
 
 
+def is_by_recipe() -> bool:
+    """Whether what is made now is named by a recipe, and not by the user."""
+    return _by_recipe.get()
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine."""
     try:

@@ -13,13 +13,8 @@ def question_of(case: Case, workspace: Workspace) -> str:
     """The views that an episode starts with, the context, the question and its options."""
     lines = []
     whole, shown = workspace.views[: len(case.images)], workspace.views[len(case.images) :]
-    for ref, view, opened in zip(case.images, whole, workspace.images, strict=True):
-        role = ", prior" if ref.role == "prior" else ""
-        width, height = opened.start.size
-        lines.append(
-            f"View {view.number}: image {view.image}{role}, {width} x {height} pixels"
-            f"{place_text(view, workspace)}.{_other_planes(view, opened)}"
-        )
+    for ref, view in zip(case.images, whole, strict=True):
+        lines.append(first_line_of(view, workspace, ref.role))
     for given, view in zip(case.views, shown, strict=True):
         by = f" Shown by: {given.by}." if given.by else ""
         lines.append(f"{caption_of(view, workspace)}{by}")
@@ -32,6 +27,17 @@ def question_of(case: Case, workspace: Workspace) -> str:
         lines.append("Options:")
         lines += [f"{a}. {text}" for a, text in zip(LETTERS, case.options, strict=False)]
     return "\n".join(lines)
+
+
+def first_line_of(view: View, workspace: Workspace, role: str) -> str:
+    """What a view with which an episode starts shows, and what else can be shown of its image."""
+    opened = workspace.images[view.image]
+    prior = ", prior" if role == "prior" else ""
+    width, height = opened.start.size
+    return (
+        f"View {view.number}: image {view.image}{prior}, {width} x {height} pixels"
+        f"{place_text(view, workspace)}.{_other_planes(view, opened)}"
+    )
 
 
 def caption_of(view: View, workspace: Workspace) -> str:

@@ -14,6 +14,7 @@ from medgym.failures import reason_of
 
 KINDS = (
     "tools",
+    "tool_sources",
     "policies",
     "roles",
     "sources",

@@ -18,6 +18,7 @@ from medgym.errors import ToolError, UserError
 from medgym.failures import calling
 
 if TYPE_CHECKING:
+    from medgym.gold_tool import Gold
     from medgym.workspace import View, Workspace
 
 Fidelity = Literal["vision", "predicted", "oracle"]
@@ -30,6 +31,22 @@ ViewNumber = Annotated[int, Field(ge=0, description="number of a view")]
 
 BoxArgument = Annotated[list[float], Len(4, 4), Field(description="[x0, y0, x1, y1] in the view")]
 """The argument that is a box in the addressed view, in the environment's coordinates."""
+
+MOST_POINTS = 100
+"""The most points of one call."""
+
+_Point = Annotated[list[float], Len(2, 2)]
+
+PointArgument = Annotated[_Point, Field(description="[x, y] in the view")]
+"""The argument that is a point in the addressed view, in the environment's coordinates.
+
+A tool that has more to say writes `Annotated[PointArgument, Field(description="...")]`.
+"""
+
+PointsArgument = Annotated[
+    list[_Point], Len(1, MOST_POINTS), Field(description="points, each [x, y] in the view")
+]
+"""The argument that is several points in the addressed view."""
 
 
 class ToolArgs(BaseModel):
@@ -52,29 +69,52 @@ class Tool(ABC):
 
     Attributes:
         name: what a call names.
+        version: of what it does; another one may yield other results for the same call.
+        spec: what it was made of, as `segment?backend=sam2`; empty where it was made in code.
         fidelity: `vision` works from pixels, `predicted` is a model or noised gold, `oracle` gold.
         resources: what a tool with a model occupies, as `{"num_gpus": 0.5}` or `{"num_cpus": 2}`.
             On Ray such a tool has an actor of its own with these; load the model at the first
             call, not in `__init__`, for the tool itself is made elsewhere.
         batch_size: calls that `run_many` takes at once; with more than one, the calls of concurrent
             episodes are joined.
+        needs_gold: the episode calls `with_gold` in place of the tool itself. Such a tool has no
+            resources, and takes one call at once: gold stays where the episode is.
         deadline_s: seconds that a call may take, or a batch of calls, the first call that loads a
             model included. A call that takes longer is an observation, and the episode goes on.
             Calls run in a thread of their own for that. None is for a tool that only calculates
             and cannot hang: it is called directly, without a deadline.
+        memory_mb: megabytes by which a call may make the memory of its process grow, the first call
+            that loads a model included. A call that needs more is an observation. Such a tool runs
+            in a process of its own. None is for a tool without a budget, which runs in a thread.
+        caches: whether results are kept, and shared by all who make the same call on the same
+            image. It is for a tool that takes long, and whose result follows from its arguments,
+            the images, and the views that are addressed by arguments whose name or description
+            speaks of a view.
     """
 
     name: ClassVar[str]
-    fidelity: ClassVar[Fidelity] = "vision"
-    resources: ClassVar[Mapping[str, float]] = {}
-    batch_size: ClassVar[int] = 1
+    version: ClassVar[str] = "1"
+    spec: str = ""
+    fidelity: Fidelity = "vision"
+    resources: Mapping[str, float] = {}
+    batch_size: int = 1
+    needs_gold: bool = False
     deadline_s: float | None = DEADLINE_S
+    memory_mb: float | None = None
+    caches: bool = False
 
     Args: ClassVar[type[ToolArgs]]
 
     @abstractmethod
     def __call__(self, args: Any, workspace: "Workspace") -> ToolResult:
         """Do it. Raises `ToolError` where the policy asked for what cannot be done."""
+
+    def with_gold(self, args: Any, workspace: "Workspace", gold: "Gold") -> ToolResult:
+        """Do it with what may be told of the case's gold; see `medgym.gold_tool`.
+
+        Called where the tool `needs_gold`. It keeps nothing of the gold.
+        """
+        raise NotImplementedError(f"the tool {self.name} needs gold and has no with_gold")
 
     def run_many(
         self, calls: "Sequence[tuple[Any, Workspace]]"
@@ -170,11 +210,6 @@ def as_tool(function: Callable[..., ToolResult | str]) -> Tool:
     return result
 
 
-def _made(kind: type) -> object:
-    with calling(f"the tool {kind.__name__}"):
-        return kind()
-
-
 def _check_declared(tool: Tool) -> None:
     """What a tool says of itself, as far as it plays with that."""
     kind = type(tool).__name__
@@ -187,6 +222,17 @@ def _check_declared(tool: Tool) -> None:
     size: object = tool.batch_size
     if not isinstance(size, int) or size < 1:
         raise UserError(f"the tool {name} has batch_size = {size!r}; fix: give it 1 or more calls")
+    if tool.needs_gold and (tool.resources or size > 1):
+        raise UserError(
+            f"the tool {name} needs gold, and has resources or a batch_size; fix: give it neither, "
+            "for gold stays where the episode is"
+        )
+    budget: object = tool.memory_mb
+    if budget is not None and not (isinstance(budget, int | float) and 0 < budget < 2**30):
+        raise UserError(
+            f"the tool {name} has memory_mb = {budget!r}; fix: give it megabytes above 0, or None "
+            "for no budget"
+        )
     limit: object = tool.deadline_s
     allowed = isinstance(limit, int | float) and 0 < limit <= threading.TIMEOUT_MAX
     if limit is not None and not allowed:
@@ -203,35 +249,38 @@ def schema_of(tool: Tool) -> dict[str, Any]:
 
 
 def load_tools(tools: Sequence[str | Tool]) -> tuple[Tool, ...]:
-    """Tools by registered name, or as they are.
+    """Tools by their specs, as `zoom`, `segment?backend=sam2` or `mcp:URL`, or as they are.
 
     Raises:
-        UserError: an unknown name, a tool that is given twice, or something that is no tool.
+        UserError: an unknown name or option, a tool that is given twice, or something that is no
+            tool.
     """
-    from medgym.registry import load
+    from medgym.tool_spec import plug_in_of, tools_of
 
     if isinstance(tools, str):
         raise UserError(f"the tools are the text {tools!r}; fix: give a list, as [{tools!r}]")
 
-    # A class is registered, or a tool itself, as `@medgym.as_tool` makes it of a function.
-    found = [load("tools", tool) if isinstance(tool, str) else tool for tool in tools]
-    made: tuple[Any, ...] = tuple(_made(tool) if isinstance(tool, type) else tool for tool in found)
-    for tool in made:
-        if not isinstance(tool, Tool):
-            raise UserError(
-                f"a {type(tool).__name__} is no tool; fix: give a registered name, a medgym.Tool, "
-                "or a function with @medgym.as_tool"
-            )
-        with calling(f"the tool {type(tool).__name__}"):
-            _check_declared(tool)
+    made: list[Tool] = []
+    for asked in tools:
+        for tool in tools_of(asked):
+            if not isinstance(tool, Tool):
+                raise UserError(
+                    f"a {type(tool).__name__} is no tool; fix: give a registered name, a "
+                    "medgym.Tool, or a function with @medgym.as_tool"
+                )
+            with calling(f"the tool {type(tool).__name__}"):
+                _check_declared(tool)
+            if isinstance(asked, str):
+                kind, name = plug_in_of(asked)
+                if kind == "tools" and name != tool.name:  # a policy would read one, be shown other
+                    raise UserError(
+                        f"the tool registered as {name!r} calls itself {tool.name!r}; fix: "
+                        "register it by its own name"
+                    )
+                tool.spec = asked
+            made.append(tool)
     names = [tool.name for tool in made]
-    for asked, name in zip(tools, names, strict=True):
-        if isinstance(asked, str) and asked != name:  # a policy would read one and be shown another
-            raise UserError(
-                f"the tool registered as {asked!r} calls itself {name!r}; fix: register it by its "
-                "own name"
-            )
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"the tool {name!r} is given twice; fix: give it once")
-    return made
+    return tuple(made)

@@ -146,8 +146,9 @@ class Trajectory:
         answer, correct, reward, terms: how it ended; reward None where the machinery failed.
         looks, calls, malformed: what it looked at, calls by tool, replies that could not be read.
         faults: what was wrong with replies that could not be read (`Malformed.kind`) and calls that
-            were refused (`ToolOutcome.fault`), in order; `late:TOOL` for a call that passed its
-            tool's deadline.
+            were refused (`ToolOutcome.fault`), in order; `late:TOOL` and `memory:TOOL` for a call
+            that passed its tool's limits; `text:TOOL` for one that was carried out although
+            numbers in it were written as texts.
         failure: why the machinery failed, None where it did not.
         branches: the parts of a consultation, in the order in which they were rolled out; the other
             fields are then those of the part that decided, the last one. Empty for one policy.

@@ -11,7 +11,6 @@ from copy import copy
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Literal
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from PIL import Image
 
@@ -23,6 +22,7 @@ from medgym.imaging.lazy_image import Picture
 from medgym.imaging.opened import ImagePlace, OpenedImage
 from medgym.imaging.slabs import Slab
 from medgym.imaging.study import Box, Study
+from medgym.shared_pictures import shared_picture
 
 Coordinates = Literal["thousandths", "pixel"]
 
@@ -232,6 +232,11 @@ class Workspace:
         return name is not None and _hash(name) in self._names
 
     @property
+    def names_hash(self) -> frozenset[bytes]:
+        """The hashes of the names of the case, by which `is_named` knows it."""
+        return self._names
+
+    @property
     def views(self) -> tuple[View, ...]:
         """All views, by number."""
         return tuple(self._views)
@@ -310,6 +315,23 @@ class Workspace:
         top, bottom = whole_pixels(y0, y1, view.box_px[1], view.box_px[3])
         return left, top, right, bottom
 
+    def point_px(self, number: int, point: Sequence[float]) -> tuple[float, float]:
+        """A point of a call in original pixels, where pixel 0 reaches from 0 to 1.
+
+        Raises:
+            ToolError: no such view, or a point outside the view.
+        """
+        view = self.view(number)
+        across, down = self.scale(view)
+        if not (len(point) == 2 and 0 <= point[0] <= across and 0 <= point[1] <= down):
+            given = ", ".join(f"{value:g}"[:12] for value in point[:2])
+            raise ToolError(
+                f"the point [{given}] does not lie in view {number}; expected [x, y] with "
+                f"0 <= x <= {across:g} and 0 <= y <= {down:g}"
+            )
+        x, y, _, _ = view.to_px([*point, *point], (across, down))
+        return min(x, view.box_px[2]), min(y, view.box_px[3])
+
     def look(
         self,
         image: int,
@@ -347,17 +369,20 @@ class Workspace:
         across = max(across, -(-down // MAX_ASPECT))
         down = max(down, -(-across // MAX_ASPECT))
         size = self._multiple(across), self._multiple(down)
-        picture = _picture(opened, place, box_px, size)
+        picture = shared_picture(opened, place, box_px, size)
         return View(-1, image, box_px, picture, made_by, place)
 
-    def _multiple(self, side: int) -> int:
+    def _multiple(self, side: float) -> int:
         """The nearest side that a view may have."""
         return min(max(1, round(side / self.view_multiple)) * self.view_multiple, self.view_size)
 
-    def again(self, view: View, place: ImagePlace, made_by: str | None) -> View:
-        """A new, unnumbered view of the same region at the same size, of another place."""
+    def again(self, view: View, place: ImagePlace, made_by: str | None, smaller: int = 1) -> View:
+        """A new, unnumbered view of the same region, of another place; so many times smaller."""
         opened = self.images[view.image]
-        picture = _picture(opened, opened.checked(place), view.box_px, view.size)
+        size = view.size
+        if smaller > 1:
+            size = self._multiple(size[0] / smaller), self._multiple(size[1] / smaller)
+        picture = shared_picture(opened, opened.checked(place), view.box_px, size)
         return View(-1, view.image, view.box_px, picture, made_by, place)
 
     def overview(self, image: int, place: ImagePlace, made_by: str | None) -> View:
@@ -373,23 +398,3 @@ class Workspace:
 
 def _hash(name: str) -> bytes:
     return blake2b(name.encode("utf-8", "replace"), digest_size=16).digest()
-
-
-_Key = tuple[ImagePlace, Box, tuple[int, int]]
-_PICTURES: WeakKeyDictionary[Study, WeakValueDictionary[_Key, Picture]] = WeakKeyDictionary()
-
-
-def _picture(opened: OpenedImage, place: ImagePlace, box_px: Box, size: tuple[int, int]) -> Picture:
-    """A region as a picture, shared by all views of it.
-
-    The members of a group share their images, so they draw and hash their first views once.
-    """
-    pictures = _PICTURES.get(opened.start)
-    if pictures is None:
-        pictures = _PICTURES.setdefault(opened.start, WeakValueDictionary())
-    key = place, box_px, size
-    picture = pictures.get(key)
-    if picture is None:
-        picture = Picture(size, lambda: opened.render(place, box_px, size))
-        pictures[key] = picture
-    return picture

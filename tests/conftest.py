@@ -123,7 +123,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny_processor() -> Any:
     """A real Qwen3-VL processor with a byte-level tokenizer, for views of up to 64 x 64 pixels."""
-    from medgym.episode import instructions
+    from medgym.instructions import instructions
     from medgym.tool import load_tools
     from medgym.train.tiny.tokenizer import build_processor, call_pieces
 

@@ -18,10 +18,11 @@ from PIL import Image
 
 from medgym.cases import Case, CaseView, open_cases
 from medgym.env import MedEnv
-from medgym.episode import Episode, Rules, instructions
+from medgym.episode import Episode, Rules
 from medgym.errors import ToolError, UserError
 from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, Study
+from medgym.instructions import instructions
 from medgym.messages import (
     MAX_TEXT,
     Calls,

@@ -48,7 +48,7 @@ def test_an_extra_comes_from_where_medgym_came_from(
 @pytest.mark.parametrize(
     ("library", "extra"),
     [
-        ("torch", "train"), ("trl", "train"), ("tokenizers", "openai"), ("httpx2", "openai"),
+        ("torch", "train"), ("trl", "train"), ("tokenizers", "openai"), ("aiohttp", "openai"),
         ("vllm", "vllm"), ("pettingzoo", "pettingzoo"), ("ray", "ray"),
     ],
 )  # fmt: skip

@@ -33,13 +33,15 @@ import medgym
 from medgym.cases import Case, Mask, Region, open_cases
 from medgym.env import MedEnv
 from medgym.episode import Episode, Rules
+from medgym.gold_tool import Gold
 from medgym.imaging.study import ImageRef
 from medgym.messages import ImagePart, Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.rollout import roll_out
 from medgym.storage.trajectories import ImageStore
-from medgym.tool import Tool, ToolResult
+from medgym.tool import Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import View, Workspace
+from tests.tool_names import BARE
 
 GOLD_TYPES = (Case, Region, Episode)
 """Types of which no object may be reached: they hold gold or lead to it."""
@@ -59,13 +61,14 @@ def actions() -> list[str]:
     box = [111, 222, 555, 777]
     calls = [
         render_call(name, {"view": 0, "box": box} if name != "retrieve" else {"query": "lesion"})
-        for name in medgym.names("tools")
+        for name in BARE
     ]
     return [
         *calls,
         render_call("segment", {"view": 0, "point": [500, 500]}),
         render_call("zoom", {"view": 1, "box": [0, 0, 1001, 5]}),
         render_call("oracle", {}),
+        render_call("told", {"view": 0}),
         "what?",
         render_answer("A sealed guess"),
     ]
@@ -98,6 +101,31 @@ def tapped(tool: Tool, handed: list[Any]) -> Tool:
     return tap
 
 
+class Told(Tool):
+    """Say whether a label may be told."""
+
+    name = "told"
+    needs_gold = True
+
+    class Args(ToolArgs):
+        """Of which view."""
+
+        view: ViewNumber
+
+    def __init__(self, handed: list[Any]) -> None:
+        self._handed = handed
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        raise AssertionError("called without gold")
+
+    def with_gold(self, args: Any, workspace: Workspace, gold: Gold) -> ToolResult:
+        assert isinstance(gold, Gold)
+        self._handed.append((args, workspace))
+        told = ToolResult("told" if gold.tells("label") else "not told here")
+        self._handed.append(told)
+        return told
+
+
 @dataclass(frozen=True)
 class Played:
     """What was handed out while a case was played, by whom; the episodes are still alive."""
@@ -118,7 +146,8 @@ def played(case: Case, plant: Plant | None = None) -> Played:
         return episodes[-1]
 
     to_tools: list[Any] = []
-    tools = tuple(tapped(medgym.load("tools", name)(), to_tools) for name in medgym.names("tools"))
+    tools = tuple(tapped(medgym.load("tools", name)(), to_tools) for name in BARE)
+    tools = (*tools, Told(to_tools))
     spy, size = Spy(), 64 if case.source == "phantom" else 32
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Rules, "begin", planted)
@@ -429,6 +458,24 @@ def test_a_phantom_hands_out_no_gold(question: str, tmp_path: Path) -> None:
         assert faults(case, tmp_path) == []
 
 
+@pytest.mark.parametrize("question", ["kind", "side", "presence"])
+def test_oracles_hold_no_gold_and_do_not_say_what_is_asked(question: str) -> None:
+    tools = ("segment?backend=oracle", "detect?backend=oracle", "classify?backend=oracle")
+    rules = Rules.for_cases(f"phantom,question={question}:train", tools=tools, view_size=64)
+    calls = [render_call(tool.name, {"view": 0, "box": [0, 0, 1000, 1000]}) for tool in rules.tools]
+    said = set()
+    for case in open_cases(f"phantom,size=256,question={question}:train[:4]"):
+        episode = rules.begin(case)
+        assert episode.step("".join(calls)) is not None
+        for path, thing in walk([episode.messages, episode.workspace, rules.tools]):
+            assert not isinstance(thing, (*GOLD_TYPES, Gold)), path
+        text = episode.messages[-1].text
+        assert not any(word in text.casefold() for word in words_of(case))
+        said.add(text)
+    # Where the place or the presence is asked, the text is the same whatever the answer is.
+    assert question == "kind" or len(said) == 1
+
+
 # --- planted leaks --------------------------------------------------------------------------------
 
 
@@ -524,7 +571,8 @@ def answer_in_the_spacing(episode: Episode, case: Case) -> None:
 def tool_that_knows(episode: Episode, case: Case) -> None:
     """As a tool would that was built with the case: gold in the result's data."""
     for name, tool in list(episode._tools.items()):
-        episode._tools[name] = Knowing(tool, case)
+        if not tool.needs_gold:
+            episode._tools[name] = Knowing(tool, case)
 
 
 class Knowing(Tool):

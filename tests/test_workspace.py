@@ -140,6 +140,22 @@ def test_a_box_outside_its_view_says_what_was_expected(box: list[float]) -> None
     assert len(str(error.value)) < 300
 
 
+@pytest.mark.parametrize("point", [[-0.1, 5], [5, 1000.1], [float("nan"), 5], [5, 1e308], [5]])
+def test_a_point_outside_its_view_says_what_was_expected(point: list[float]) -> None:
+    with pytest.raises(ToolError, match=r"expected \[x, y\] with 0 <= x <= 1000") as error:
+        workspace(100, 50).point_px(0, point)
+    assert len(str(error.value)) < 300
+
+
+def test_a_point_is_exact_in_original_pixels_up_to_the_edge() -> None:
+    space = workspace(2007, 300, coordinates="pixel")
+    view = space.add(space.look(0, (7, 100, 2007, 200), enlarge=True, made_by="turn"))
+    wide, high = view.size
+    assert space.point_px(1, [0, 0]) == (7, 100)
+    assert space.point_px(1, [wide / 4, high / 2]) == (507, 150)
+    assert space.point_px(1, [wide, high]) == (2007, 200)
+
+
 @pytest.mark.parametrize("number", [-1, 1, 10**400])
 def test_a_view_that_is_not_there_says_which_are(number: int) -> None:
     space = workspace(100, 50)

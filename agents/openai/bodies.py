@@ -5,10 +5,11 @@ one fills the memory. Nothing here trusts the server to keep to a form.
 """
 
 import json
+import zlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import httpx2
+    import aiohttp
 
 MOST = 16 * 2**20
 """Bytes of an answer, unpacked: a list of some thousand models, or a reply and the ids of a million
@@ -51,25 +52,39 @@ class NoJSON(Exception):
     """The body is no JSON; says what it is instead."""
 
 
-async def read_body(answer: "httpx2.Response", most: int) -> bytes:
+async def read_body(answer: "aiohttp.ClientResponse", most: int) -> bytes:
     """The body, unpacked. Of an answer with an error status, only its beginning.
 
     Raises:
         Refused: it is longer than `most`, or packed in a way that was not asked for.
+        zlib.error: it cannot be unpacked.
     """
     packed = answer.headers.get("content-encoding", "identity").strip().lower()
     if packed not in ("", "identity", *ENCODINGS):
-        raise Refused(answer.status_code, f"a body in the encoding {one_line(packed)[:40]}")
-    failed = answer.status_code >= 300
+        raise Refused(answer.status, f"a body in the encoding {one_line(packed)[:40]}")
+    failed = answer.status >= 300
     most = _MOST_OF_AN_ERROR if failed else most
     body = bytearray()
-    async for part in answer.aiter_bytes():
+    unpacker = None
+    async for part in answer.content.iter_any():
+        if packed in ENCODINGS:
+            unpacker = unpacker or _unpacker(packed, part)
+            part = unpacker.decompress(part, most + 1 - len(body))
         body += part
         if len(body) > most:
             if failed:
                 break
-            raise Refused(answer.status_code, f"a body of over {most / 2**20:.0f} MiB")
+            raise Refused(answer.status, f"a body of over {most / 2**20:.0f} MiB")
+    if unpacker is not None and not unpacker.eof and len(body) <= most:
+        raise zlib.error("a body that is cut short")
     return bytes(body)
+
+
+def _unpacker(packed: str, first: bytes) -> Any:
+    """What unpacks a body that begins so; `deflate` is zlib's form, or the bare stream."""
+    if packed == "gzip":
+        return zlib.decompressobj(16 + zlib.MAX_WBITS)
+    return zlib.decompressobj(zlib.MAX_WBITS if first[0] & 15 == 8 else -zlib.MAX_WBITS)
 
 
 def read_json(body: bytes) -> Any:

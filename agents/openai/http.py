@@ -9,14 +9,17 @@ of its sampling.
 import asyncio
 import base64
 import email.utils
+import json
 import random
-import ssl
 import time
-from collections.abc import Collection, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Mapping
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx2
+import aiohttp
 
 from medgym.failures import reason_of
 from medgym.seeds import seed_of
@@ -45,9 +48,18 @@ IDLE = 3.0
 """Seconds for which an idle connection is kept. uvicorn closes one after 5 s, and a request on a
 connection that is being closed fails."""
 
-CONNECTIONS = 8
-"""Connections of one client of the library, which looks at all that it has at each request."""
+LARGE = 2**20
+"""Bytes of a body from which on it is sent in pieces, so that other requests go on meanwhile."""
 
+UNREADABLE = (
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientResponseError,
+    aiohttp.ServerDisconnectedError,
+    zlib.error,
+)
+"""What the library raises where an answer is no HTTP, is cut short, or cannot be unpacked."""
+
+_JSON = {"Content-Type": "application/json"}
 _RETRIED = {408, 425, 429}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -114,42 +126,29 @@ class Endpoint:
         self._timeout = timeout
         self._retries = retries
         self._background = BackgroundLoop("medgym endpoint")
-        self._clients: list[_Client] = []
+        self._session: aiohttp.ClientSession | None = None
         self._free: asyncio.Semaphore | None = None
-        self._tls: ssl.SSLContext | None = None
         self.run = self._background.run
         self.wait = self._background.wait
 
     def __getstate__(self) -> dict[str, object]:
         # Another process gets the address and the key, and opens its own connections.
-        return vars(self) | {"_clients": [], "_free": None, "_tls": None}
+        return vars(self) | {"_session": None, "_free": None}
 
-    def _least_busy(self) -> "_Client":
-        """A client with a connection to spare; the first one that has, so that few stay open."""
-        for client in self._clients:
-            if client.in_flight < CONNECTIONS:
-                return client
-        self._clients.append(_Client(self._opened()))
-        return self._clients[-1]
-
-    def _opened(self) -> httpx2.AsyncClient:
-        # A proxy of the environment does not know the addresses of this machine.
-        elsewhere = urlsplit(self.url).hostname not in _LOOPBACK
-        if self._tls is None:  # reading the certificates takes longer than a request
-            plain = self.url.startswith("http://") and not elsewhere
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else None
-            self._tls = context or httpx2.create_ssl_context(trust_env=elsewhere)
-        return httpx2.AsyncClient(
-            headers={"Accept-Encoding": ", ".join(ENCODINGS)} | self._headers,
-            timeout=None,  # `_once` bounds the whole request
-            limits=httpx2.Limits(
-                max_connections=CONNECTIONS,
-                max_keepalive_connections=CONNECTIONS,
-                keepalive_expiry=IDLE,
-            ),
-            trust_env=elsewhere,
-            verify=self._tls,
-        )
+    def _opened(self) -> aiohttp.ClientSession:
+        """The session with all connections, of which `_free` bounds the number."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                headers={"Accept-Encoding": ", ".join(ENCODINGS)} | self._headers,
+                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # `read_body` counts what it unpacks
+                # What the environment says of proxies is read here; of passwords (.netrc) nothing.
+                trust_env=False,
+                proxy=_proxy_of(self.url),
+            )
+        return self._session
 
     async def ask(
         self,
@@ -187,12 +186,12 @@ class Endpoint:
                 delay = error.retry_after
             except NoJSON as error:
                 reason, answered, delay = str(error), True, None
-            except (httpx2.HTTPError, TimeoutError, ValueError) as error:
+            except (aiohttp.ClientError, zlib.error, TimeoutError, ValueError, OSError) as error:
                 said = words_without(self._secrets, str(error))
                 reason, answered, delay = reason_of(error, said), False, None
                 if isinstance(error, TimeoutError):
                     reason = f"no answer within {self._timeout:g} s"
-                elif isinstance(error, httpx2.DecodingError | httpx2.RemoteProtocolError):
+                elif isinstance(error, UNREADABLE):
                     reason, answered = f"what cannot be read ({reason})", True
             if attempt == left:
                 tried = f" ({attempt + 1} attempts)" if attempt else ""
@@ -214,40 +213,42 @@ class Endpoint:
         if self._free is None:
             self._free = asyncio.Semaphore(self._concurrency)
         most = MOST + tokens * MOST_FOR_A_TOKEN
-        async with self._free, asyncio.timeout(self._timeout):
-            client = self._least_busy()
-            client.in_flight += 1
-            try:
-                async with client.http.stream(method, url, json=body) as answer:
-                    read = without(self._secrets, await read_body(answer, most))
-            finally:
-                client.in_flight -= 1
-        if answer.status_code >= 300:
+        headers, data = {}, None
+        if body is not None:
+            encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            sent = encoded.encode()
+            headers, data = _JSON, BytesIO(sent) if len(sent) > LARGE else sent
+        async with (
+            self._free,
+            asyncio.timeout(self._timeout),
+            self._opened().request(
+                method, url, data=data, headers=headers, allow_redirects=False
+            ) as answer,
+        ):
+            read = without(self._secrets, await read_body(answer, most))
+        if answer.status >= 300:
             said, code = error_of(read)
-            said = said or words_without(self._secrets, answer.reason_phrase)
-            raise Refused(answer.status_code, said, _retry_after(answer), code)
+            said = said or words_without(self._secrets, answer.reason or "")
+            raise Refused(answer.status, said, _retry_after(answer), code)
         return read_json(read) if want_json else None
 
     def close(self) -> None:
         """Interrupt all requests and close all connections."""
-        clients, self._clients, self._free = self._clients, [], None
-        self._background.close(_closed(clients))
+        session, self._session, self._free = self._session, None, None
+        self._background.close(session.close() if session is not None else None)
 
 
-class _Client:
-    """A client of the library, and how many requests it has in flight."""
-
-    def __init__(self, http: httpx2.AsyncClient) -> None:
-        self.http = http
-        self.in_flight = 0
-
-
-async def _closed(clients: Sequence[_Client]) -> None:
-    for client in clients:
-        await client.http.aclose()
+def _proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for a server; none for one on this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in _LOOPBACK or proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _retry_after(reply: httpx2.Response) -> float | None:
+def _retry_after(reply: aiohttp.ClientResponse) -> float | None:
     """Seconds for which the server asks us to wait, from a number or a date."""
     value = reply.headers.get("retry-after", "")
     try:

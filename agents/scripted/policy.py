@@ -8,36 +8,39 @@ random place with probability `random`, and otherwise does not look. After a loo
 whole gold region it answers right. Otherwise it guesses, or with probability `trusting` repeats one
 of the opinions in the question.
 `scripted:informed,right=0.6` answers at once: with probability `right` the gold, else at random.
+`scripted:chooser,good=0.2,random=0.4` chooses among `zoom`, `measure` and `retrieve`: with
+probability `good` it makes a good call of the tool that the case needs, with probability `random`
+a random call of any of them; see `chooser`.
 `scripted:specialist` and `scripted:vote`: see `specialists`.
 
 In a volume, the oracle and the demonstrator look by `slice` and `zoom`: see `volumes`.
 
-Only the oracle, the demonstrator, the informed and the specialist see the case's gold.
+Only the oracle, the demonstrator, the chooser, the informed and the specialist see the case's gold.
 """
 
 import json
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from medgym.cases import LETTERS, Case
+from medgym.cases import Case
 from medgym.consultation.opinions import letter_of, read_opinions
 from medgym.errors import UserError, unknown
 from medgym.imaging.study import Box
 from medgym.messages import Calls, Message, Reply, parse_action, render_answer, render_call
 from medgym.policy import Policy, Sampling
+from medgym.sources.phantom.tool_questions import needed_tool
 from medgym.spec import kinds_of, read_options
 
 from . import volumes
+from .chooser import GRID, ToolChooser
+from .conversation import gold_of, guess, scale_of, size_of, zoom_call
+from .conversation import letters as letters
 from .specialists import Specialist, Vote
 from .volumes import VolumeLooker
 from .windows import Lattice
-
-_OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
-_SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels[.,]", re.MULTILINE)
 
 
 class Scripted(Policy):
@@ -55,6 +58,7 @@ class Scripted(Policy):
             "random": Random,
             "prior": Prior,
             "demonstrator": Demonstrator,
+            "chooser": Chooser,
             "informed": Informed,
             "specialist": Specialist,
             "vote": Vote,
@@ -71,17 +75,6 @@ class Scripted(Policy):
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The next reply. Its randomness comes only from the seed of the sampling."""
         return Reply(self.reply(conversation, np.random.default_rng(sampling.seed)))
-
-
-def letters(conversation: Sequence[Message]) -> list[str]:
-    """The letters of the options in the question."""
-    _, offered, options = conversation[1].text.rpartition("\nOptions:\n")
-    return _OPTION.findall(options) if offered else []
-
-
-def guess(conversation: Sequence[Message], rng: np.random.Generator) -> str:
-    """One of the options' letters, each equally often; "yes" or "no" where there are none."""
-    return str(rng.choice(letters(conversation) or ["yes", "no"]))
 
 
 class Prior(Scripted):
@@ -154,6 +147,8 @@ class Oracle(Scripted):
 
     def for_case(self, case: Case) -> Policy:
         """The oracle of one case."""
+        if needed_tool(case) in ("measure", "retrieve"):
+            return ToolChooser(case, Lattice(), all_knowing=True)
         looker = _volume_looker(case, Lattice(), all_knowing=True)
         return looker or _CaseOracle(case, Lattice())
 
@@ -182,11 +177,7 @@ class Demonstrator(Oracle):
         steps: int = 8,
         trusting: float = 0.0,
     ) -> None:
-        if not (good >= 0 and random >= 0 and good + random <= 1):
-            raise UserError(
-                f"good={good} and random={random} are not probabilities of one choice; fix: write "
-                "two numbers from 0, with a sum of at most 1"
-            )
+        _check_shares(good, random)
         self._shares = (good, random, trusting)
         self._lattice = Lattice(window, steps)
         self.spec = f"scripted:demonstrator,good={good:g},random={random:g}"
@@ -196,6 +187,46 @@ class Demonstrator(Oracle):
         good, random, _ = self._shares
         looker = _volume_looker(case, self._lattice, good=good, random=random)
         return looker or _CaseDemonstrator(case, self._lattice, *self._shares)
+
+
+def _check_shares(good: float, random: float) -> None:
+    if not (good >= 0 and random >= 0 and good + random <= 1):
+        raise UserError(
+            f"good={good} and random={random} are not probabilities of one choice; fix: write "
+            "two numbers from 0, with a sum of at most 1"
+        )
+
+
+class Chooser(Oracle):
+    """Shows good calls of the tool that a case needs, random calls of any tool, and guesses.
+
+    Args:
+        good, random: probabilities of such a call. Other episodes guess without one.
+        window, steps: the lattice of the windows of `zoom`.
+        grid: steps along each side of a view on which the points of `measure` lie.
+    """
+
+    spec = "scripted:chooser"
+
+    def __init__(
+        self,
+        good: float = 1.0,
+        random: float = 0.0,
+        window: int = 250,
+        steps: int = 7,
+        grid: int = GRID,
+    ) -> None:
+        _check_shares(good, random)
+        if not 2 <= grid <= 1000:
+            raise UserError(f"grid={grid} makes no grid; fix: write 2 to 1000")
+        self._shares, self._grid = (good, random), grid
+        self._lattice = Lattice(window, steps)
+        self.spec = f"scripted:chooser,good={good:g},random={random:g}"
+
+    def for_case(self, case: Case) -> Policy:
+        """The chooser of one case."""
+        good, random = self._shares
+        return ToolChooser(case, self._lattice, grid=self._grid, good=good, random=random)
 
 
 class Informed(Oracle):
@@ -224,10 +255,10 @@ class _CaseOracle(Scripted):
         return render_answer(gold_of(self._case))
 
     def _look(self, box_px: Box, conversation: Sequence[Message], image: int) -> str:
-        width, height = _size(conversation, image)
+        width, height = size_of(conversation, image)
         x0, y0, x1, y1 = box_px
         box = [x0 * 1000 / width, y0 * 1000 / height, x1 * 1000 / width, y1 * 1000 / height]
-        return _zoom(conversation, image, self._lattice.around(box))
+        return zoom_call(conversation, image, self._lattice.around(box))
 
     def reply(self, conversation: Sequence[Message], rng: np.random.Generator) -> str:
         can_zoom = '{"name": "zoom"' in conversation[0].text
@@ -236,11 +267,6 @@ class _CaseOracle(Scripted):
         if can_zoom and looked < len(regions):
             return self._look(regions[looked].box_px, conversation, regions[looked].image)
         return self._gold()
-
-
-def gold_of(case: Case) -> str:
-    """The gold as it is answered: an option's letter, else the text."""
-    return LETTERS[case.options.index(case.answer)] if case.answer in case.options else case.answer
 
 
 def _volume_looker(
@@ -271,29 +297,6 @@ class _CaseInformed(_CaseOracle):
         return render_answer(guess(conversation, rng))
 
 
-def _size(conversation: Sequence[Message], image: int) -> tuple[int, int]:
-    """(width, height) of an image in original pixels, from the question."""
-    sizes = {int(n): (int(w), int(h)) for n, w, h in _SIZE.findall(conversation[1].text)}
-    return sizes[image]
-
-
-def _scale(conversation: Sequence[Message], view: int) -> tuple[float, float]:
-    """The sides of one of the first views in the coordinates of this episode."""
-    if "in pixels of its view" not in conversation[0].text:
-        return 1000.0, 1000.0
-    width, height = conversation[1].images[view].image.size
-    return float(width), float(height)
-
-
-def _zoom(conversation: Sequence[Message], view: int, box: Sequence[int]) -> str:
-    """A call on one of the first views. `box` is in thousandths."""
-    scale = _scale(conversation, view)
-    if scale == (1000.0, 1000.0):
-        return render_call("zoom", {"view": view, "box": list(box)})
-    scaled = [v * s / 1000 for v, s in zip(box, scale * 2, strict=True)]
-    return render_call("zoom", {"view": view, "box": scaled})
-
-
 class _CaseDemonstrator(_CaseOracle):
     def __init__(
         self, case: Case, lattice: Lattice, good: float, random: float, trusting: float
@@ -309,7 +312,7 @@ class _CaseDemonstrator(_CaseOracle):
             if draw < self._good and regions:
                 return self._look(regions[0].box_px, conversation, 0)
             if draw < self._good + self._random:
-                return _zoom(conversation, 0, self._lattice.random(rng))
+                return zoom_call(conversation, 0, self._lattice.random(rng))
         if made and regions and self._shown(made[-1], regions[0].box_px, conversation):
             return self._gold()
         opinions = read_opinions(conversation[1].text) if self._trusting else []
@@ -324,7 +327,7 @@ class _CaseDemonstrator(_CaseOracle):
         good, look = (parse_action(t) for t in (self._look(box_px, conversation, 0), made.text))
         if not isinstance(look, Calls) or not isinstance(good, Calls):
             return False
-        size, scale = _size(conversation, 0), _scale(conversation, 0)
+        size, scale = size_of(conversation, 0), scale_of(conversation, 0)
         box = look.calls[0].arguments["box"]
         seen = [v * size[i % 2] / scale[i % 2] for i, v in enumerate(box)]
         inside = (

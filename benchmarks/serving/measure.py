@@ -21,12 +21,12 @@ from medgym.errors import RunError, UserError
 from medgym.progress import progress
 from medgym.storage.run_folder import open_run
 
-from ..comparison import Comparison
+from ..comparison import Comparison, figure
 from ..studies.resident import CLEAR
 from .questions import SIDE, Questions, write_questions
 
 CASES, RIVAL_CASES, IN_FLIGHT, MAX_TOKENS = 200, 400, 64, 32
-REPETITIONS = 3
+REPETITIONS, RIVAL_REPETITIONS = 3, 1
 PLAIN = "httpx2, asyncio, a semaphore"
 RIVALS = {"verifiers": "verifiers", "inspect": "inspect_ai"}
 """By the option's name: the library."""
@@ -41,6 +41,7 @@ class Sizes:
     cases: int = CASES
     rival_cases: int = RIVAL_CASES
     repetitions: int = REPETITIONS
+    rival_repetitions: int = RIVAL_REPETITIONS
     side: int = SIDE
 
 
@@ -70,13 +71,27 @@ def serving(
     found = [(name, python) for name, python in pythons.items() if python is not None]
     with (
         TemporaryDirectory() as folder,
-        progress("serving", sizes.repetitions * (6 + 4 * len(found))) as advance,
+        progress(
+            "serving", 6 * sizes.repetitions + 4 * sizes.rival_repetitions * len(found)
+        ) as advance,
     ):
         bench = _Bench(url, Path(folder), sizes, advance)
         rows = bench.against_plain()
+        _say(rows)
         for name, python in found:
-            rows += bench.against(name, python)
+            more = bench.against(name, python)
+            _say(more)
+            rows += more
     return rows
+
+
+def _say(rows: Sequence[Comparison]) -> None:
+    """Rows on stderr as soon as they are measured: the next ones take minutes."""
+    for row in rows:
+        said = (
+            f"{row.metric}: {figure(row.value)} {row.unit}; {row.rival}: {figure(row.rival_value)}"
+        )
+        print(said, file=sys.stderr, flush=True)
 
 
 def _python(name: str, given: str | None) -> str | None:
@@ -134,7 +149,7 @@ class _Bench:
         ours: defaultdict[str, list[float]] = defaultdict(list)
         theirs: defaultdict[str, list[float]] = defaultdict(list)
         same = total = 0
-        for _ in range(self._sizes.repetitions):
+        for _ in range(self._sizes.rival_repetitions):
             asked, other = (self._questions(self._sizes.rival_cases) for _ in range(2))
             verdicts = {}
             for way in ("cold", "warm"):

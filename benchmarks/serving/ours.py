@@ -7,7 +7,7 @@ when it has replied, and the first request is kept for the plain client to send 
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +69,17 @@ def timed(spec: str) -> Policy:
 
 def keep_first_request() -> dict[str, Any]:
     """What will hold the URL and the body of the first request for a reply."""
-    import httpx2
+    import aiohttp
 
     kept: dict[str, Any] = {}
-    stream = httpx2.AsyncClient.stream
+    request = aiohttp.ClientSession.request
 
-    def noting(client: Any, method: str, url: str, *, json: Any = None, **more: Any) -> Any:
-        if not kept and TimedPolicy.begin and isinstance(json, Mapping):
-            kept.update(url=url, body=dict(json))
-        return stream(client, method, url, json=json, **more)
+    def noting(session: Any, method: str, url: str, *, data: Any = None, **more: Any) -> Any:
+        if not kept and TimedPolicy.begin and isinstance(data, bytes):
+            kept.update(url=url, body=json.loads(data))
+        return request(session, method, url, data=data, **more)
 
-    setattr(httpx2.AsyncClient, "stream", noting)  # noqa: B010 - of another type
+    setattr(aiohttp.ClientSession, "request", noting)  # noqa: B010 - of another type
     return kept
 
 

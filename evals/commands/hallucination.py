@@ -36,6 +36,7 @@ from medgym.storage.atomic import write_atomic
 from medgym.storage.results import RESULTS, results
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
+from medgym.tool_record import specs_of, tool_facts
 
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..hallucination.measured import hallucination_figures, judged_labels, level_rows
@@ -116,13 +117,14 @@ def hallucination(
             _require_gold(opened)
             player = stack.enter_context(closing(ready(named(policy, "local"))))
             suite = Suite(
-                name="", benchmarks={"": cases}, tools=tuple(tool.name for tool in rules.tools),
+                name="", benchmarks={"": cases}, tools=tuple(specs_of(rules.tools)),
                 rubric=rules.rubric.name, max_turns=max_turns,
                 sampling=Sampling(0.0, max_tokens=max_tokens), judge="vqa",
             )  # fmt: skip
             asked = {
                 "command": COMMAND, "cases": cases, "tools": list(suite.tools),
-                "max_turns": max_turns, "view_size": rules.view_size, "seed": seed,
+                **tool_facts(rules.tools), "max_turns": max_turns,
+                "view_size": rules.view_size, "seed": seed,
                 **({} if limit is None else {"limit": limit}),
             }  # fmt: skip
             folder = _folder(out, asked, player, max_tokens, seed)

@@ -30,6 +30,7 @@ from medgym.redaction import redact_text
 from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
+from medgym.tool_record import specs_of, tool_facts
 
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..prompts import prompted, refuse_team
@@ -153,7 +154,8 @@ def tune(
         "writer": None if writer is None else redact_text(writer),
         "limit": limit,
         "lenient": lenient,
-        "tools": list(tool_names(tools, no_tools)),
+        "tools": specs_of(rules.tools),
+        **tool_facts(rules.tools),
         "max_turns": max_turns,
         "view_size": rules.view_size,
         "max_tokens": max_tokens,

@@ -5,9 +5,11 @@ from typing import Any
 
 from medgym.case_notes import notes_of
 from medgym.policy import Policy
+from medgym.spec import without_credentials
 from medgym.storage.results import RESULTS, results
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
+from medgym.tool_record import tool_facts
 
 from ..outcomes.table import write_outcomes
 from .benchmark import Benchmark
@@ -24,7 +26,7 @@ def asked_of(suite: Suite, seed: int, **more: Any) -> dict[str, Any]:
     return {
         "command": "eval",
         "seed": seed,
-        "tools": list(suite.tools),
+        "tools": [without_credentials(spec) for spec in suite.tools],
         "rubric": suite.rubric,
         "max_turns": suite.max_turns,
         "judge": suite.judge,
@@ -53,7 +55,9 @@ def recipe_of(
         view_size = benchmarks[""].rules.view_size
         where = {"cases": suite.benchmarks[""]}
     where["view_size"] = view_size  # None, which is left out, where a suite's cases say it
-    return asked | sampling | where | {"policy": policy.spec} | policy.describe()
+    played = (tool_facts(each.rules.tools) for each in benchmarks.values())
+    facts = {name: said for each in played for name, said in each.items()}
+    return asked | facts | sampling | where | {"policy": policy.spec} | policy.describe()
 
 
 def content_of(

@@ -18,6 +18,7 @@ from medgym.trajectory import Trajectory
 from medgym.unreadable import most_unreadable
 
 from ..outcomes.packed import PackedRows
+from .needed import NeededTally
 from .roles import RolesTally
 
 Unit = tuple[str, str]
@@ -62,6 +63,7 @@ class VqaTally:
         self._left_out: list[_LeftOut] = []
         self._sums: Counter[str] = Counter()
         self._roles = RolesTally()
+        self._needed = NeededTally()
         self._scorers: set[str] = set()
         self._spelled: dict[str, tuple[str, str]] = {}  # by answer: of which case, and how
 
@@ -74,6 +76,7 @@ class VqaTally:
             self._left_out.append(row)
             return
         self._roles.add(trajectory)
+        self._needed.add(case, trajectory, unit)
         self._scorers.add(scorer_name(case))
         parts = trajectory.parts()
         self._sums["answered"] += trajectory.answer is not None
@@ -156,6 +159,7 @@ class VqaTally:
                 for each in lost
                 if withheld_of(each.failure) is None
             },
+            metrics=self._needed.metrics(),
             cases=self._sums["cases"],
             episodes=played + len(left_out),
         )

@@ -21,7 +21,7 @@ from medgym.policy import Policy, Sampling, WrappedPolicy
 from medgym.rollout.collection import play
 from medgym.rollout.local import LocalBackend
 from medgym.rollout.record import faults_of
-from medgym.rollout.sync import drive
+from medgym.rollout.sync import drive_each
 from medgym.rubric import Rubric, Term
 from medgym.storage.run_folder import RunFolder
 from medgym.tool import Tool, ToolArgs, ToolResult
@@ -69,7 +69,7 @@ def ask(
             asked, asking, sampling=sampling, seed=seed, concurrency=concurrency, stored=stored
         )
 
-    return drive(
+    return drive_each(
         play(
             cases, make, policy=policy.spec, group_size=1, resumes=resumes, seed=seed,
             concurrency=concurrency, out=out,

@@ -14,6 +14,7 @@ from medgym.policy import Policy, Sampling
 from medgym.registry import entry_point, names
 from medgym.spec import split_spec
 from medgym.tool import Tool
+from medgym.tool_record import spec_of
 
 from .reply import encoded
 
@@ -43,11 +44,12 @@ def identity_of(policy: Policy, tools: Mapping[str, str]) -> str:
 
 
 def tool_versions(tools: Iterable[Tool]) -> dict[str, str]:
-    """The package that each tool comes from, with its version, by the tool's name."""
+    """What each tool is, by its name: its package with the version, its spec and own version."""
     found, registered = {}, names("tools")
     for tool in tools:
         owner = entry_point("tools", tool.name).dist if tool.name in registered else None
-        found[tool.name] = "" if owner is None else f"{owner.name} {owner.version}"
+        package = "" if owner is None else f"{owner.name} {owner.version}"
+        found[tool.name] = f"{package} {spec_of(tool)} {tool.version}"
     return found
 
 

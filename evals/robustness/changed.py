@@ -5,7 +5,7 @@ follows from the URI alone, so that a worker on Ray or a later run opens the sam
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from PIL import Image
@@ -125,5 +125,6 @@ def _changed(study: Study, change: ImageChange, *place: int) -> Study:
     pixels: object = study.pixels
     if large or isinstance(pixels, LevelPixels):
         kept = {each.name: getattr(study, each.name) for each in fields(Study)}
+        kept["original"] = study
         return ChangedViews(**kept, change=change, at=place)
-    return change.study(study, *place)
+    return replace(change.study(study, *place), original=study)

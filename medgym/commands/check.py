@@ -1,4 +1,4 @@
-"""The command `medgym check`: whether a run is what was written, and what to do where it is not."""
+"""The command `medgym check`: whether a run is what was written, and a tool keeps its contract."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from medgym.commands.check_tool import check_named_tool
 from medgym.commands.printing import print_json, safe_line
 from medgym.commands.shared_options import AsJson
 from medgym.errors import RunError
@@ -19,9 +20,11 @@ app = typer.Typer(add_completion=False, context_settings={"help_option_names": [
 
 @app.callback()
 def check() -> None:
-    """Check that what was stored is what was written.
+    """Check that a run is what was written, or that a tool keeps its contract.
 
     Example: medgym check run runs/random
+
+    Example: medgym check tool zoom
     """
 
 
@@ -69,3 +72,6 @@ def _checked(folder: Path) -> RunReport:
     found = find(folder)
     with progress("files", size_of(found)) as advance:
         return check_run(found, lambda: advance(1))
+
+
+app.command("tool")(check_named_tool)

@@ -41,6 +41,7 @@ from medgym.rollout import collect as collected
 from medgym.rollout.branching import branched, described
 from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
+from medgym.tool_record import specs_of, tool_facts
 from medgym.unreadable import as_figures, unreadable_rows
 
 
@@ -132,8 +133,8 @@ def rollout(
     with closing(ready(named(policy, backend.value))) as player:
         asked = {
             "command": "rollout", "cases": cases, "policy": player.spec, "group_size": group_size,
-            "tools": list(chosen), "rubric": rubric, "max_turns": max_turns,
-            "view_size": rules.view_size,
+            "tools": specs_of(rules.tools), **tool_facts(rules.tools),
+            "rubric": rubric, "max_turns": max_turns, "view_size": rules.view_size,
             "view_multiple": view_multiple if view_multiple > 1 else None,
             "temperature": temperature, "max_tokens": max_tokens,
             "seed": seed, **player.describe(),

@@ -11,6 +11,7 @@ from medgym.episode import DEFAULT_TOOLS, Rules
 from medgym.errors import UserError
 from medgym.permissions import allow_hosts
 from medgym.policy import Policy
+from medgym.tool_spec import split_tools
 
 CasesSpec = Annotated[
     str,
@@ -27,7 +28,11 @@ PolicySpec = Annotated[
 ]
 ToolNames = Annotated[
     str | None,
-    typer.Option("--tools", metavar="A,B", help="Tools, joined by commas; zoom by default."),
+    typer.Option(
+        "--tools",
+        metavar="A,B?key=value",
+        help="Tools, joined by commas, each with its options; zoom by default.",
+    ),
 ]
 NoTools = Annotated[bool, typer.Option("--no-tools", help="Offer no tools.")]
 RubricName = Annotated[
@@ -103,10 +108,7 @@ def tool_names(tools: str | None, no_tools: bool) -> tuple[str, ...]:
         return ()
     if tools is None:
         return DEFAULT_TOOLS
-    names = tuple(name.strip() for name in tools.split(","))
-    if "" in names:
-        raise UserError(f"--tools {tools!r} names no tool; fix: write zoom,crop, or --no-tools")
-    return names
+    return split_tools(tools)
 
 
 def cases_and_rules(

@@ -6,7 +6,7 @@ is what an episode shows, and what tools work on.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -247,6 +247,12 @@ class ImagingStudy(ABC):
         """Where an image lies along the patient's axis to which its plane is closest to being
         perpendicular: millimetres toward the left, back or head; None where this is unknown."""
         self._check(plane, index)
+        return None
+
+    def seconds(self, plane: str) -> Sequence[float] | None:
+        """When each image of a plane is shown, in seconds from the first; None where this is
+        unknown. They grow."""
+        self._check(plane, 0)
         return None
 
 

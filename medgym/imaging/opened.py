@@ -5,8 +5,9 @@ the members of a group share them.
 """
 
 import itertools
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, TypeVar
@@ -18,10 +19,18 @@ from PIL import Image
 
 from medgym.errors import ToolError, UserError
 from medgym.imaging.grey import LookupTable, Window, WindowFunction
-from medgym.imaging.imaging_study import IMAGE, ImagingStudy, OneImage, Plane, shown_in
+from medgym.imaging.imaging_study import (
+    IMAGE,
+    ImagingStudy,
+    OneImage,
+    Plane,
+    part_of,
+    shown_in,
+)
 from medgym.imaging.reach import KEPT, WHOLE
 from medgym.imaging.rendering import Box, Study
 from medgym.imaging.slabs import NoSlab, Slab
+from medgym.imaging.spacing import Origin, Spacing
 from medgym.imaging.study import ImageRef, decoded, open_study, place_of
 
 Asked = TypeVar("Asked")
@@ -168,6 +177,47 @@ class OpenedImage:
             return self._asked(lambda study: study.show(*named, box_px, size, place.window))
         return self.at(place).render(box_px, size)
 
+    def region(self, place: ImagePlace, box_px: Box) -> Study:
+        """The part of the image at a place that a box touches, decoded, with its window.
+
+        Of an image too large to be decoded whole, only that part is read.
+
+        Raises:
+            ToolError: as `checked`, or the part is too large itself.
+            UnreadableImage: it cannot be read.
+        """
+        x0, y0, x1, y1 = box_px
+        region = math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
+        wide, high = region[2] - region[0], region[3] - region[1]
+        if wide * high > WHOLE:
+            raise ToolError(
+                f"a region of {wide} x {high} pixels has too many for this tool; expected less"
+            )
+        if not self._is_large(place):
+            return part_of(self.at(place), region)
+        named = self._name(self.checked(place))
+        study = self._asked(lambda study: study.image(*named, box_px))
+        return study if place.window is None else shown_in(study, place.window)
+
+    def spacing(self, place: ImagePlace, box_px: Box) -> tuple[Spacing | None, Origin | None]:
+        """Millimetres per pixel as (row, column) within a box, and where they are; None where that
+        is unknown. Only those of origin `patient` are lengths of the patient."""
+        known = self._shape(self.checked(place)).spacing_in(box_px)
+        if known is not None:
+            return known, "patient"
+        plane, _ = self._name(place)
+        said = self._asked(lambda study: study.planes[plane])
+        if said.spacing_origin == "patient":  # in other parts of the image
+            return None, None
+        return said.spacing_mm, said.spacing_origin
+
+    def aspect(self, place: ImagePlace) -> float:
+        """The height of a pixel divided by its width, at the patient; 1 where this is unknown."""
+        shape = self._shape(self.checked(place))
+        if shape.pixel_aspect is not None:
+            return shape.pixel_aspect
+        return shape.spacing_mm[0] / shape.spacing_mm[1] if shape.spacing_mm else 1.0
+
     def true_size(self, place: ImagePlace, box_px: Box) -> tuple[float, float]:
         """The sides of a region, as `Study.true_size` gives them."""
         width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
@@ -193,6 +243,11 @@ class OpenedImage:
         """Where the image at a place lies, see `ImagingStudy.place_mm`."""
         named = self._name(self.checked(place))
         return self._asked(lambda study: study.place_mm(*named))
+
+    def seconds(self, place: ImagePlace) -> Sequence[float] | None:
+        """When each image of a plane is shown, see `ImagingStudy.seconds`."""
+        plane, _ = self._name(self.checked(place))
+        return self._asked(lambda study: study.seconds(plane))
 
     def index_at(self, plane: str, mm: float) -> int:
         """The index of the image of a plane that lies closest to a place in millimetres.

@@ -46,6 +46,8 @@ class Study:
         hidden: the pixels that hold no measurement and are shown black: padding, and what lies
             outside the shutter; None for none.
         unit: what the values measure, "HU" or "Gy"; None if unknown.
+        original: the image that this one was made of, where a source changed it, such as by noise;
+            a tool that must not return the case that is played compares that one too.
     """
 
     pixels: NDArray[Any]
@@ -57,6 +59,7 @@ class Study:
     calibrated: tuple[tuple[Box, Spacing], ...] = ()
     hidden: NDArray[np.bool_] | None = None
     unit: Literal["HU", "Gy"] | None = None
+    original: "Study | None" = None
 
     def __post_init__(self) -> None:
         if (self.pixels.ndim != 2 and self.pixels.shape[2:] != (3,)) or not self.pixels.size:

@@ -17,7 +17,7 @@ from medgym.trajectory import Look, Trajectory
 ALIKE = 0.9
 """From which box IoU on two looks show the same."""
 
-CALL_FAULTS = ("name", "type", "value", "late")
+CALL_FAULTS = ("name", "type", "value", "late", "memory")
 """What can be wrong with a call; the other faults of a trajectory are of replies."""
 
 

@@ -73,10 +73,10 @@ def errors(case: Case, trajectory: Trajectory) -> frozenset[str]:
 
 
 def late_calls(trajectories: Iterable[Trajectory]) -> Counter[str]:
-    """How many calls passed their tool's deadline, by tool; those of all roles count."""
+    """How many calls passed their tool's limits, by tool; those of all roles count."""
     records = (part for t in trajectories for part in (t, *(b.record for b in t.branches[:-1])))
     faults = (fault.partition(":") for record in records for fault in record.faults)
-    return Counter(tool for fault, _, tool in faults if fault == "late")
+    return Counter(tool for fault, _, tool in faults if fault in ("late", "memory"))
 
 
 def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
@@ -102,6 +102,8 @@ def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
             thought; each counts as malformed as well.
         `episode/late`: the share of episodes with a call that passed its tool's deadline; absent if
             there is none.
+        `episode/numbers_as_text`: the share with a call in which numbers were written as texts;
+            absent if there is none.
         `episode/truncated`: the share of episodes that ran out of turns or tokens.
         `errors/E1` to `errors/E6`: the share of episodes with that error, see `ERRORS`.
     """
@@ -129,6 +131,8 @@ def metrics(played: Played, tools: Sequence[str] = ()) -> dict[str, float]:
     }
     if late := sum(bool(late_calls([t])) for t in trajectories):
         totals["episode/late"] = late
+    if as_text := sum(any(f.startswith("text:") for f in t.faults) for t in trajectories):
+        totals["episode/numbers_as_text"] = as_text
     means = {name: total / len(pairs) for name, total in totals.items()}
     if hits:
         means["looking/hit"] = sum(hits) / len(hits)

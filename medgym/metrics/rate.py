@@ -8,6 +8,10 @@ from typing import Any
 
 CONFIDENCE = 0.95
 
+_QUANTILE = 1.959963984540054
+"""Of the normal distribution at 1/2 + CONFIDENCE / 2, as `scipy.special.ndtri` gives it. To import
+scipy takes as long as a hundred replies of a server."""
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -39,7 +43,7 @@ class Rate:
             return cls(0.0, 0.0, 1.0, 0)
         n, right = len(seen), sum(seen)
         share = right / n
-        independent, z = float(n), _normal_quantile()
+        independent, z = float(n), _QUANTILE
         if groups is not None and len(set(groups)) < n:
             if len(set(groups)) == 1:  # nothing says how much groups differ
                 return cls(share, 0.0, 1.0, n)
@@ -103,17 +107,11 @@ class RunningRate:
             return Rate.of([])
         count, n, share = len(self._members), self._n, self._right / self._n
         if count == n:
-            return Rate._wilson(self._right, n, float(n), _normal_quantile())
+            return Rate._wilson(self._right, n, float(n), _QUANTILE)
         if count == 1:
             return Rate(share, 0.0, 1.0, n)
         squares = self._right_squared - 2 * share * self._right_size + share**2 * self._size_squared
         return Rate._wilson(self._right, n, *_spread(share, n, count, max(squares, 0.0)))
-
-
-def _normal_quantile() -> float:
-    from scipy.special import ndtri  # scipy.stats has it ready, and takes a second to import
-
-    return float(ndtri(0.5 + CONFIDENCE / 2))
 
 
 def _independent(seen: Sequence[bool], groups: Sequence[Hashable]) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Another study in the frame of a case's own: its planes, its counts, its sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +70,10 @@ class Stretched(ImagingStudy):
     def place_mm(self, plane: str, index: int) -> float | None:
         """See `ImagingStudy.place_mm`: that of the case's own, in whose frame it is shown."""
         return self._own.place_mm(ImagePlace(plane, index))
+
+    def seconds(self, plane: str) -> Sequence[float] | None:
+        """See `ImagingStudy.seconds`: those of the case's own."""
+        return self._own.seconds(ImagePlace(plane))
 
     def _there(self, plane: str, index: int) -> ImagePlace:
         theirs = self._other.planes.get(plane)

@@ -145,9 +145,9 @@ class Resume:
                     "max_turns, or the token budget"
                 )
             played = episode.turns[-1]
-            late = [each.call.name for each in played.outcomes if each.fault == "late"]
+            late = [each.call.name for each in played.outcomes if each.fault in ("late", "memory")]
             if late:  # another time it may be in time
-                raise Failure("tool", f"{late[0]} was late while {self.origin} was replayed")
+                raise Failure("tool", f"{late[0]} was stopped while {self.origin} was replayed")
             tools = ", ".join(dict.fromkeys(each.call.name for each in played.outcomes))
             self._hold([said], shown, f"in what {tools or 'it'} replied to turn {turn}")
             del faults[: len(faults_of(played))]
@@ -190,7 +190,7 @@ def _called(policy: Policy) -> str:
 
 def was_late(faults: Iterable[str]) -> bool:
     """Whether a tool was late in an episode, so that it may not be possible to replay it."""
-    return any(fault.startswith("late:") for fault in faults)
+    return any(fault.startswith(("late:", "memory:")) for fault in faults)
 
 
 def turns_to_branch(trajectory: Trajectory) -> int:

@@ -31,7 +31,7 @@ from medgym.rollout.keeper import Keeper
 from medgym.rollout.local import LocalBackend
 from medgym.rollout.record import held_episodes
 from medgym.rollout.request import policy_of, request_of, rules_of
-from medgym.rollout.sync import drive
+from medgym.rollout.sync import drive_each
 from medgym.seeds import seed_of
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory, failed_trajectory
@@ -185,7 +185,7 @@ def collect(
 
         return RayBackend(acting, rules, workers=workers, address=ray_address, **common)
 
-    stream = drive(
+    stream = drive_each(
         play(
             played,
             make,
@@ -232,8 +232,8 @@ async def play(
     out: RunFolder | None = None,
     ordered: bool = False,
     on_failure: Callable[[Tally], None] | None = None,
-) -> AsyncGenerator[Trajectory, None]:
-    """`collect` over any back end, for a caller that has an event loop of its own.
+) -> AsyncGenerator[list[Trajectory], None]:
+    """`collect` for a caller with an event loop; what finishes at the same time comes together.
 
     `resumes` says, by case id, from where on a case is played.
     """
@@ -294,9 +294,11 @@ async def play(
                 start()
             await keeper.add(fresh)
             await keeper.flush()
+            ready: list[Trajectory] = []
             while held and (not ordered or next_one in held):
-                yield held.pop(next_one if ordered else next(iter(held)))
+                ready.append(held.pop(next_one if ordered else next(iter(held))))
                 next_one += 1
+            yield ready
         ended = True
     finally:
         for task in running:

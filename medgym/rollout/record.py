@@ -167,8 +167,14 @@ def faults_of(turn: Turn) -> list[str]:
     """What was wrong with a reply and its calls, as trajectories record it."""
     if isinstance(turn.action, Malformed):
         return [turn.action.kind]
-    faults = ((outcome.fault, outcome.call.name) for outcome in turn.outcomes)
-    return [f"late:{tool}" if fault == "late" else fault for fault, tool in faults if fault]
+    found = []
+    for outcome in turn.outcomes:
+        if outcome.fault is not None:
+            of_tool = outcome.fault in ("late", "memory")
+            found.append(f"{outcome.fault}:{outcome.call.name}" if of_tool else outcome.fault)
+        elif outcome.as_text:
+            found.append(f"text:{outcome.call.name}")
+    return found
 
 
 def _gain(view: View, workspace: Workspace) -> float:

@@ -12,6 +12,7 @@ from medgym.errors import UserError
 from medgym.failures import calling
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout.sync import drive
+from medgym.tool_record import specs_of, tool_facts
 
 
 def policy_of(policy: str | Policy, backend: str) -> Policy:
@@ -94,7 +95,8 @@ def request_of(
         "cases": spec,
         "policy": policy.spec,
         "group_size": group_size,
-        "tools": [tool.name for tool in rules.tools],
+        "tools": specs_of(rules.tools),
+        **tool_facts(rules.tools),
         "rubric": rules.rubric.name,
         "weights": {term.name: float(term.weight) for term in rules.rubric.terms},
         "max_turns": rules.max_turns,

@@ -8,7 +8,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from typing import TypeVar
 
 from medgym.rollout.gc_tuning import searched_rarely
@@ -34,6 +34,16 @@ def drive(stream: AsyncGenerator[Item, None], in_thread: InThread = nullcontext)
     else:
         # A notebook, whose own loop is running here.
         yield from _drive_in_thread(stream, in_thread)
+
+
+def drive_each(stream: AsyncGenerator[list[Item], None]) -> Iterator[Item]:
+    """Iterate over a stream of several items at a time, one by one.
+
+    To leave the loop and to enter it again takes as long as much of a short episode.
+    """
+    with closing(drive(stream)) as found:  # type: ignore[type-var]
+        for together in found:
+            yield from together
 
 
 def _drive(stream: AsyncGenerator[Item, None]) -> Iterator[Item]:

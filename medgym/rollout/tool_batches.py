@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medgym.contracts import fault_of
-from medgym.deadline import within
 from medgym.episode import Rules
 from medgym.errors import ToolError
 from medgym.failures import ContractError, Failure, at, reason_of
 from medgym.imaging.opened import UnreadableImage
 from medgym.tool import Tool, ToolResult, schema_of
+from medgym.tool_call import used_together
 from medgym.workspace import Workspace
 
 WAIT = 0.005
@@ -119,7 +119,7 @@ class Batcher:
             with at("tool", self._tool.name):
                 calls = [(call.args, call.workspace) for call in batch]
                 try:
-                    returned = within(self._tool, self._tool.run_many, calls)
+                    returned = used_together(self._tool, calls)
                     return _as_many(returned, len(batch))
                 except ToolError as error:
                     return [ToolError(str(error), fault_of(error)) for _ in batch]
@@ -162,7 +162,8 @@ class StandIn(Tool):
     deadline_s = None
 
     def __init__(self, tool: Tool) -> None:
-        vars(self).update(name=tool.name, fidelity=tool.fidelity, Args=tool.Args)
+        kept = ("name", "version", "spec", "fidelity", "caches", "Args")
+        vars(self).update({name: getattr(tool, name) for name in kept})
         self._schema = schema_of(tool)
 
     @property

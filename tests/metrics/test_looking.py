@@ -50,7 +50,7 @@ def played(replies: Sequence[str], case: Case = CASE, **rules: Any) -> Trajector
         ([render_call("zoom", {"view": 0}), RIGHT], CASE, {"E2"}),
         ([render_call("zoom", {"view": 0, "box": [0, 0, 9, 9], "by": 2}), RIGHT], CASE, {"E2"}),
         ([render_call("segment", {"view": 0}), RIGHT], CASE, {"E2"}),
-        ([render_call("zoom", {"view": "0", "box": [0, 0, 9, 9]}), RIGHT], CASE, {"E3"}),
+        ([render_call("zoom", {"view": "first", "box": [0, 0, 9, 9]}), RIGHT], CASE, {"E3"}),
         ([render_call("zoom", {"view": 0, "box": [0, 0, 9]}), RIGHT], CASE, {"E3"}),
         ([render_call("zoom", {"view": -1, "box": [0, 0, 9, 9]}), RIGHT], CASE, {"E3"}),
         ([render_call("zoom", {"view": 7, "box": [0, 0, 9, 9]}), RIGHT], CASE, {"E4"}),

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from medgym.metrics import rate as rates
 from medgym.metrics.rate import Rate, RunningRate
 
 
@@ -59,3 +60,9 @@ def test_a_running_rate_is_that_of_all_cases_so_far() -> None:
             running.add(outcomes[-1], belongs[-1])
             whole = Rate.of(outcomes, belongs)
             assert vars(running.rate) == pytest.approx(vars(whole), abs=1e-12)
+
+
+def test_the_quantile_is_the_one_of_scipy() -> None:
+    from scipy.special import ndtri
+
+    assert float(ndtri(0.5 + rates.CONFIDENCE / 2)) == rates._QUANTILE

@@ -150,7 +150,7 @@ def test_every_back_end_admits_what_fits(monkeypatch: pytest.MonkeyPatch) -> Non
     async def all_of_them() -> None:
         options: dict[str, Any] = {"policy": "", "seed": 0}
         stream = play(cases, lambda: collecting, group_size=1, concurrency=9, **options)
-        assert len([each async for each in stream]) == 9
+        assert len([each async for together in stream for each in together]) == 9
         jobs = [Job(each, 0) for each in cases]
         settled = settle(jobs, training, tally=Tally(), **options)
         assert len([each async for each in settled]) == 9

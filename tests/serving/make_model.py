@@ -20,7 +20,8 @@ from transformers import AutoProcessor
 
 from medgym.cases import Case, open_cases
 from medgym.consultation.opinions import SPECIALTIES, triage_case
-from medgym.episode import Rules, instructions
+from medgym.episode import Rules
+from medgym.instructions import instructions
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.registry import load

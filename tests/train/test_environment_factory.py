@@ -15,6 +15,7 @@ from medgym import Rubric, Term, ToolArgs, ToolResult, UserError, open_cases
 from medgym.failures import Failure
 from medgym.train import environment_factory as module
 from medgym.train import trl_environment
+from tests.tool_names import BARE
 
 CASES = "phantom,look=radiograph,question=kind:train[:4]"
 
@@ -53,7 +54,7 @@ def test_an_episode_through_its_methods() -> None:
     assert text(seen) == "View 1: 128 x 128 pixels of image 0."
     assert [p.size for p in pictures(seen)] == [(64, 64)]
     assert text(player.zoom(view=9, box=[0, 0, 5, 5])).startswith("Error: there is no view 9")
-    assert text(player.zoom(view="0", box=[0, 0, 5, 5])).startswith("Error: zoom: view: ")
+    assert text(player.zoom(view="first", box=[0, 0, 5, 5])).startswith("Error: zoom: view: ")
     letter = "ABCD"[case.options.index(case.answer)]
     assert player.answer(letter) == module.OVER
     assert player.get_reward() == pytest.approx(1.1)
@@ -94,7 +95,7 @@ def test_without_a_data_set_all_of_a_step_play_one_case() -> None:
         assert f"A. {cases[step % 4].options[0]}" in texts[0]
 
 
-@pytest.mark.parametrize("name", medgym.names("tools"))
+@pytest.mark.parametrize("name", BARE)
 def test_the_policy_reads_of_a_tool_what_it_reads_everywhere(name: str) -> None:
     tool = medgym.load("tools", name)()
     player = trl_environment(CASES, tools=[name])()

@@ -1,111 +1,35 @@
-"""`retrieve`: passages and solved cases that match a query, by BM25, with a guard against leaks.
+"""`retrieve`: passages and solved cases that match a query, with a guard against leaks.
 
-The guard (`allowed`) is asked about each document when it is about to be handed out, and nothing is
-handed out but through it: no case with the id, the group or an image (by URI, by pixels, or as a
-near duplicate) of the case that is being played, no case outside the training split, and no passage
-that names the case or its group. What cannot be checked, as an image that does not open, is
-withheld.
+By default BM25 over a few passages or the cases of a spec. With an index that `medgym index build`
+wrote, also by vectors of texts and images. Either way the guard (`guard.allowed`) is asked about
+each document that is about to be handed out.
 """
 
-import re
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
-from weakref import WeakKeyDictionary
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from medgym.case_spec import file_named, parse_spec
-from medgym.cases import LETTERS, Case, open_cases
+from medgym.cases import open_cases
 from medgym.errors import UserError
-from medgym.files import read_text
-from medgym.imaging.opened import OpenedImage
-from medgym.imaging.study import ImageRef, open_image
-from medgym.leaks.fingerprint import Fingerprint, fingerprint_of
-from medgym.leaks.search import is_near
 from medgym.sources.clean import published
+from medgym.sources.phantom import rules
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import Workspace
+
+from .bm25 import Bm25
+from .documents import Document, of_case, read_passages
+from .guard import SPLIT, allowed
+from .indexed import GAMMA, IndexedSearch, Selection
 
 PASSAGES = Path(__file__).with_name("passages.jsonl")
 """What is searched by default: a few passages about phantoms. They are only about phantoms."""
 
-SPLIT = "train"
-"""The one split whose cases may be handed out."""
-
-MAX_PASSAGE = 700
-"""Characters of one document in an answer; five of them fit into what the episode shows."""
-
-WORD = re.compile(r"[^\W_]+")
-
-
-class Passage(BaseModel):
-    """One line of a file of passages. `group` says which patient or image it is about, if any."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    text: str
-    title: str = ""
-    group: str | None = None
-
-
-@dataclass(frozen=True)
-class Document:
-    """What can be found: its text, and all that the guard asks about.
-
-    Attributes:
-        split: of a case; None for a passage.
-        images: of a case.
-    """
-
-    id: str
-    text: str
-    group: str | None = None
-    split: str | None = None
-    images: tuple[ImageRef, ...] = ()
-
-    @cached_property
-    def prints(self) -> tuple[Fingerprint, ...]:
-        """The fingerprints of `images`, taken once. Raises where one cannot be opened."""
-        return tuple(fingerprint_of(open_image(ref)) for ref in self.images)
-
-
-_ASKED: WeakKeyDictionary[OpenedImage, Fingerprint] = WeakKeyDictionary()
-
-
-def _print_of(image: OpenedImage) -> Fingerprint:
-    """The fingerprint of an image of the case that is played, taken once for all its episodes."""
-    found = _ASKED.get(image)
-    if found is None:
-        found = _ASKED[image] = fingerprint_of(image.start)
-    return found
-
-
-def allowed(document: Document, workspace: Workspace) -> bool:
-    """The guard: whether a document may be handed to the policy on the case of `workspace`.
-
-    Images are compared by their pixels and by perceptual hashes, so a copy that was re-encoded,
-    resized, made grey or cut by up to 5 % at a side is withheld too (see `medgym.leaks`).
-    """
-    if workspace.is_named(document.id) or workspace.is_named(document.group):
-        return False
-    if document.split is None:
-        return True
-    if published(document.split) != SPLIT:
-        return False
-    if any(workspace.is_named(ref.location) for ref in document.images):
-        return False
-    try:
-        theirs = document.prints
-        ours = [_print_of(image) for image in workspace.images]
-        return not any(is_near(one, other) for one in theirs for other in ours)
-    except Exception:  # whatever hinders the check, what was not checked is not handed out
-        return False
+SHIPPED = {"phantoms": PASSAGES, "phantom-rules": rules.PASSAGES}
+"""The files of passages that ship, by name."""
 
 
 class Retrieve(Tool):
@@ -120,20 +44,40 @@ class Retrieve(Tool):
         query: Annotated[str, Field(min_length=1, max_length=300, description="words to look for")]
         k: Annotated[int, Field(ge=1, le=5, description="number of matches")] = 3
 
-    def __init__(self, corpus: str | None = None, passages: str | Path | None = None) -> None:
-        """Search the cases of `corpus` and the passages of `passages`.
+    def __init__(
+        self,
+        corpus: str | None = None,
+        passages: str | Path | None = None,
+        index: str | Path | None = None,
+        select: Selection = "k",
+        gamma: float = GAMMA,
+    ) -> None:
+        """Search the cases of `corpus` and the passages of `passages`, or an index.
 
         Args:
             corpus: cases of the training split, as `"phantom,question=kind:train[:200]"`, which are
                 shown with their answers. None for no cases.
-            passages: a file of JSON lines `{"id", "text", "title"?, "group"?}`. By default the
-                passages that ship, where no `corpus` is given, else none.
+            passages: a file of JSON lines `{"id", "text", "title"?, "group"?}`, or one of `SHIPPED`
+                by name. By default `phantoms`, where no `corpus` is given, else none.
+            index: the folder of an index that `medgym index build` wrote, in place of both.
+            select: of an index, how many matches are handed out: as many as the call says (`k`);
+                of these only such whose score is close to the best (`ratio`); or always as many as
+                `medgym index calibrate` found (`calibrated`).
+            gamma: of `ratio`: the least part of the best score.
 
-        The index is built at the first call, once for each process, whatever the number of tools.
+        The index of a corpus is built at the first call, once for each process, whatever the number
+        of tools.
 
         Raises:
-            UserError: an unknown corpus, or one of another split.
+            UserError: an unknown corpus, one of another split, or no such index.
         """
+        if index is not None and (corpus is not None or passages is not None):
+            raise UserError(
+                "retrieve was given an index beside cases or passages; fix: build one index of all "
+                "by medgym index build"
+            )
+        if index is None and (select != "k" or gamma != GAMMA):
+            raise UserError("select and gamma are for an index; fix: add index=DIR, or omit them")
         if corpus is not None:
             open_cases(corpus)
             if file_named(corpus) is None and published(parse_spec(corpus).split) != SPLIT:
@@ -142,10 +86,30 @@ class Retrieve(Tool):
                     f"fix: name SOURCE:{SPLIT}"
                 )
         self.corpus = corpus
-        self.passages = PASSAGES if corpus is None and passages is None else passages
+        named = SHIPPED.get(str(passages), passages)
+        self.passages = PASSAGES if corpus is None and passages is None else named
+        self._given = corpus, passages, index, select, gamma
+        self._indexed = None if index is None else IndexedSearch(Path(index), select, gamma)
+        if self._indexed is not None:
+            vars(self)["Args"] = self._indexed.form
+            vars(self)["version"] = f"{self.version}-{self._indexed.state}"
+            if self._indexed.needs_model:
+                self.resources = {"num_cpus": 1}
 
-    def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Elsewhere the index is opened again.
+        kept = {key: each for key, each in vars(self).items() if key not in ("Args", "_indexed")}
+        return type(self), self._given, kept
+
+    @property
+    def description(self) -> str:
+        """What the policy reads: what can be looked for differs between indices."""
+        return super().description if self._indexed is None else self._indexed.description
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
         """The best `k` matches that the guard allows. `data` holds their `ids` and `scores`."""
+        if self._indexed is not None:
+            return self._indexed.find(args, workspace)
         found: list[tuple[Document, float]] = []
         for document, score in index(self.corpus, self.passages).ranked(args.query):
             if allowed(document, workspace):
@@ -162,29 +126,14 @@ class Retrieve(Tool):
 class Index:
     """BM25 over documents. It is only read once it is built, so threads may share it."""
 
-    def __init__(self, documents: Sequence[Document]) -> None:
-        import bm25s
-
+    def __init__(self, documents: list[Document]) -> None:
         self.documents = tuple(documents)
-        self._bm25: Any = bm25s.BM25()
-        self._bm25.index([words(d.text) or [""] for d in self.documents], show_progress=False)
+        self._bm25 = Bm25.of([document.text for document in documents])
 
     def ranked(self, query: str) -> Iterator[tuple[Document, float]]:
         """The documents that share a word with the query, best first; ties in their own order."""
-        known = [word for word in words(query) if word in self._bm25.vocab_dict]
-        if not known:
-            return
-        scores = self._bm25.get_scores(known)
-        for place in np.argsort(-scores, kind="stable"):
-            if scores[place] <= 0:
-                return
-            yield self.documents[int(place)], float(scores[place])
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, without a plural's `s`."""
-    found = (word.casefold() for word in WORD.findall(text))
-    return [w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in found]
+        for place, score in self._bm25.ranked(query):
+            yield self.documents[place], score
 
 
 _indices: dict[tuple[str | None, str | None], Index] = {}
@@ -207,32 +156,3 @@ def index(corpus: str | None, passages: str | Path | None) -> Index:
                 )
             _indices[key] = Index(documents)
         return _indices[key]
-
-
-def of_case(case: Case) -> Document:
-    """A case as what can be found: its question, context, options and answer."""
-    options = "; ".join(f"{a}. {text}" for a, text in zip(LETTERS, case.options, strict=False))
-    parts = (case.context, case.question, f"Options: {options}" if options else "")
-    asked = " ".join(part for part in parts if part)
-    text = f"Case: {_short(asked, MAX_PASSAGE - 100)} Answer: {_short(case.answer, 80)}"
-    return Document(case.id, text, case.group, case.split, case.images)
-
-
-def read_passages(path: Path) -> list[Document]:
-    """Read a file of passages; an error names the file, the line and the field."""
-    documents = []
-    for number, line in enumerate(read_text(path, "file of passages").splitlines(), start=1):
-        try:
-            passage = Passage.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise UserError(f"{path}, line {number}: {where}: {first['msg']}") from error
-        text = f"{passage.title}: {passage.text}" if passage.title else passage.text
-        documents.append(Document(passage.id, _short(text, MAX_PASSAGE), passage.group))
-    return documents
-
-
-def _short(text: str, length: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 6] + " [cut]"

@@ -13,6 +13,7 @@ from medgym.commands.printing import percent, print_json
 from medgym.commands.shared_options import AsJson, ToolNames, tool_names
 from medgym.episode import DEFAULT_MAX_TURNS, DEFAULT_TOOLS, Rules
 from medgym.errors import RunError, UserError
+from medgym.permissions import by_recipe
 from medgym.rubric import Rubric, load_rubric
 
 from ..rubric_audit.audit import FLOOR, Earning, audited, verdict
@@ -91,14 +92,15 @@ def _asked(
             own, most = training_cases(loaded.cases).listed if parts else loaded.cases.test, MOST
     judged = judged or load_rubric("outcome")
     found = open_cases(spec or own or CASES)
-    rules = Rules.for_cases(
-        found,
-        tools=names if tools is None else tool_names(tools, False),
-        rubric=judged,
-        max_turns=max_turns or turns,
-        view_size=view_size,
-        view_multiple=multiple,
-    )
+    with by_recipe(recipe is not None and tools is None):
+        rules = Rules.for_cases(
+            found,
+            tools=names if tools is None else tool_names(tools, False),
+            rubric=judged,
+            max_turns=max_turns or turns,
+            view_size=view_size,
+            view_multiple=multiple,
+        )
     step = 1 if most is None else max(1, len(found) // most)
     return judged, list(found[::step][:most]), rules
 

@@ -7,7 +7,7 @@ from medgym.spec import with_adapter
 
 from ..grpo.config import check_grpo
 from ..grpo.stage import check_engine
-from ..run.fingerprint import PlugIn, of_play, of_policies
+from ..run.fingerprint import PlugIn, of_play, of_policies, of_tools
 from ..run.judging import JUDGE, JudgingStage
 from ..run.opened import Run
 from ..run.policies import check_policy
@@ -62,7 +62,7 @@ def plug_ins(run: Run) -> dict[str, tuple[PlugIn, ...]]:
     found += of_policies(recipe.rollout.policy)
     for role in Training(run).consultation.roles:
         found += of_policies(role.policy)
-        found += [PlugIn("tools", name) for name in role.tools or ()]
+        found += of_tools(role.tools or ())
         if role.name in names("roles"):
             found.append(PlugIn("roles", role.name))
         if role.rubric is not None:

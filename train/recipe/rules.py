@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from medgym.cases import Case
 from medgym.episode import Rules
+from medgym.permissions import by_recipe
 from medgym.policy import Sampling
 
 from .rubric import rubric_of
@@ -18,15 +19,16 @@ def rules_of(recipe: Recipe, cases: str | Sequence[Case], *, tools: bool = True)
             does not.
         tools: whether the policy has the recipe's tools; without them it answers at once.
     """
-    return Rules.for_cases(
-        cases,
-        tools=recipe.tools.names if tools else (),
-        rubric=rubric_of(recipe.rubric),
-        max_turns=recipe.rollout.max_turns,
-        max_tokens=recipe.rollout.max_context,
-        view_size=recipe.rollout.view_size,
-        view_multiple=recipe.rollout.view_multiple,
-    )
+    with by_recipe():  # a tool may be another machine's
+        return Rules.for_cases(
+            cases,
+            tools=recipe.tools.names if tools else (),
+            rubric=rubric_of(recipe.rubric),
+            max_turns=recipe.rollout.max_turns,
+            max_tokens=recipe.rollout.max_context,
+            view_size=recipe.rollout.view_size,
+            view_multiple=recipe.rollout.view_multiple,
+        )
 
 
 def sampling_of(recipe: Recipe, *, greedy: bool = False) -> Sampling:

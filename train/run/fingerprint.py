@@ -22,6 +22,7 @@ from medgym.errors import UserError
 from medgym.registry import entry_point, singular
 from medgym.scorer import scorer_name
 from medgym.spec import split_spec
+from medgym.tool_spec import plug_in_of
 
 from ..data.order import GoldCases
 from ..recipe.rubric import RubricTable
@@ -62,6 +63,11 @@ def of_policies(*specs: str | None) -> Iterator[PlugIn]:
             yield PlugIn("policies", split_spec(spec)[0])
 
 
+def of_tools(specs: Iterable[str]) -> Iterator[PlugIn]:
+    """The tools, or the sources of tools, that some specs name."""
+    yield from (PlugIn(*plug_in_of(spec)) for spec in specs)
+
+
 def of_rubric(table: RubricTable) -> Iterator[PlugIn]:
     """The rubrics that a `[rubric]` names, by itself or by its terms."""
     for name in [each.term.rpartition(".")[0] for each in table.terms] or [table.name or "outcome"]:
@@ -88,7 +94,7 @@ def of_cases(cases: GoldCases | None) -> Iterator[PlugIn]:
 def of_play(recipe: Recipe, cases: GoldCases | None) -> Iterator[PlugIn]:
     """What episodes on some cases are played with, and scored by."""
     yield from of_cases(cases)
-    yield from (PlugIn("tools", name) for name in recipe.tools.names)
+    yield from of_tools(recipe.tools.names)
     yield from of_rubric(recipe.rubric)
 
 

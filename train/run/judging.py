@@ -28,6 +28,7 @@ from medgym.storage.results import in_format_1, results
 from medgym.storage.run_folder import RunFolder
 from medgym.storage.trajectories import TrajectoryStore
 from medgym.tool_form import ToolFormName, in_tool_form
+from medgym.tool_record import tool_facts
 from medgym.unreadable import as_figures
 
 from ..models.template import switched
@@ -236,6 +237,7 @@ def write_results(run: Run) -> Figures:
         "seed": recipe.seed,
         "cases": recipe.cases.test,
         "tools": list(recipe.tools.names),
+        **tool_facts(rules.tools),
         "view_size": rules.view_size,
         **({"view_multiple": rules.view_multiple} if rules.view_multiple > 1 else {}),
         "rubric": rules.rubric.name,

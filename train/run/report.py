@@ -61,9 +61,23 @@ def print_results(results: Figures, run: Run) -> None:
         for name, row in policies.items()
     ]
     print_columns((f"{results['recipe']}, seed {results['seed']}", *RATES, "looked", "hit"), rows)
+    print_needed(policies, names)
     print_overlap(results)
     count = policies["oracle"]["sampled"]["accuracy"]["n"]
     print_end(count, results["seconds"]["total"], run.folder)
+
+
+def print_needed(policies: Mapping[str, Figures], names: Mapping[str, str]) -> None:
+    """Where cases need different tools: how often each was used where it is needed, and right."""
+    found = {name: row["sampled"]["metrics"] for name, row in policies.items()}
+    metrics = [each for each in next(iter(found.values())) if "where needed" in each]
+    if metrics:
+        rows = [
+            (names.get(name, name), *(percent(its[each]["value"]) for each in metrics))
+            for name, its in found.items()
+        ]
+        short = [each.replace(", where needed:", "") for each in metrics]
+        print_columns(("where the tool is needed, sampled", *short), rows)
 
 
 RATES = ("sampled", "95 % interval", "greedy")

@@ -18,7 +18,7 @@ import transformers
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
 from medgym.cases import LETTERS, open_cases
-from medgym.episode import instructions
+from medgym.instructions import instructions
 from medgym.tool import load_tools
 
 from ..models.checkpoint import save_model

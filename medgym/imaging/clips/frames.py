@@ -56,7 +56,7 @@ class Clip:
 
     Attributes:
         size: (width, height). rate: frames in a second, as the container says; None where it does
-            not.
+            not. tick_s: seconds of a unit of its times; None where it does not say.
     """
 
     def __init__(self, stream: BinaryIO, path: Path, demuxer: str) -> None:
@@ -68,6 +68,7 @@ class Clip:
         with self._opened(stream) as (_, pictures):
             self.size = int(pictures.codec_context.width), int(pictures.codec_context.height)
             self.rate = float(pictures.average_rate) if pictures.average_rate else None
+            self.tick_s = float(pictures.time_base) if pictures.time_base else None
 
     def look(self) -> FirstLook:
         """Decode all frames, each of them dropped before the next.

@@ -1,7 +1,7 @@
 """A clip as a study: one plane of its frames, none of which is kept."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -66,6 +66,14 @@ class ClipStudy(ImagingStudy):
     def rate(self) -> float | None:
         """How many frames are shown in a second on average; None where it does not say."""
         return self._clip.rate
+
+    def seconds(self, plane: str) -> Sequence[float] | None:
+        """See `ImagingStudy.seconds`: as the frames are stamped, else by the rate."""
+        self._check(plane, 0)
+        times, tick = self._index.times, self._clip.tick_s
+        if times is not None and tick is not None:
+            return [(time - times[0]) * tick for time in times]
+        return None if not self.rate else [number / self.rate for number in range(self.frames)]
 
     @property
     def planes(self) -> Mapping[str, Plane]:

@@ -1,7 +1,7 @@
 """A DICOM file as a study: one plane of its frames."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ from medgym.imaging.dicom.functional_groups import FrameHeader
 from medgym.imaging.dicom.hidden import padding_in, shuttered
 from medgym.imaging.dicom.measures import measures_of
 from medgym.imaging.dicom.modality import meant_values, unit_of
+from medgym.imaging.dicom.times import seconds_of
 from medgym.imaging.dicom.voi import function_of, is_inverted, own_windows
 from medgym.imaging.grey import LookupTable, Window, WindowFunction, full_window
 from medgym.imaging.imaging_study import FRAME, IMAGE, ImagingStudy, Plane, Region
@@ -88,6 +89,11 @@ class DicomStudy(ImagingStudy):
         """See `ImagingStudy.window_function`: what the file says, LINEAR where it says nothing."""
         self._check(plane, index)
         return function_of(self.header(index))
+
+    def seconds(self, plane: str) -> Sequence[float] | None:
+        """See `ImagingStudy.seconds`."""
+        self._check(plane, 0)
+        return seconds_of(self.header(0), self.frames)
 
     def decode(self, plane: str, index: int, region: Region) -> Study:
         """See `ImagingStudy.decode`."""

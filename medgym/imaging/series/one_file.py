@@ -1,6 +1,6 @@
 """The one file of a series that has no place in the patient, or has several frames."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -50,6 +50,11 @@ class OneFile(ImagingStudy):
         """See `ImagingStudy.window_function`."""
         with self._entry.readable() as path:
             return opened_file(path).window_function(plane, index)
+
+    def seconds(self, plane: str) -> Sequence[float] | None:
+        """See `ImagingStudy.seconds`."""
+        with self._entry.readable() as path:
+            return opened_file(path).seconds(plane)
 
     def frame(self, index: int) -> Study:
         """A whole frame."""

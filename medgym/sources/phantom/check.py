@@ -34,9 +34,11 @@ from medgym.sources.phantom.modalities import view_sizes as supported
 from medgym.sources.phantom.probe import probe as train_probe
 from medgym.sources.phantom.probe import probe_row, too_few
 from medgym.sources.phantom.settings import FIRST, SPLITS
-from medgym.sources.phantom.source import QUESTIONS, PhantomPlan, plan_of
+from medgym.sources.phantom.source import ASKED, PhantomPlan, plan_of
 from medgym.sources.phantom.studies.cases import is_study
 from medgym.sources.phantom.studies.check import check_studies
+from medgym.sources.phantom.tool_check import tool_rows
+from medgym.sources.phantom.tool_questions import question_name
 
 
 def check_phantoms(
@@ -72,6 +74,7 @@ def check_phantoms(
             progress(done, len(cases))
     rows = [*seen.overview_rows(), seen.close_row(), seen.gold_row()]
     rows += [_split_row(seen.plans), *_balance_rows(seen.asked, list(seen.lesions.values()))]
+    rows += tool_rows(seen.asked)
     if probe:
         rows += _probe_rows(list(seen.lesions.values()), view_sizes)
     return CheckReport(tuple(rows))
@@ -228,10 +231,10 @@ def gold_faults(case: Case, plan: PhantomPlan, study: Study, bare: Pixels) -> It
     if study.spacing_mm != (plan.spacing_mm, plan.spacing_mm):
         yield "the study's spacing is not the plan's"
     said = {"kind": region.label, "side": side, "presence": "yes"}
-    asked = next(name for name, question in QUESTIONS.items() if question.text == case.question)
+    asked = question_name(case)
     if asked in said and case.answer != said[asked]:
         yield f"the answer is {case.answer!r} and should be {said[asked]!r}"
-    if asked == "size" and not _within(length_mm, case.answer):
+    if asked in ("size", "length") and not _within(length_mm, case.answer):
         yield f"the answer is {case.answer!r} and the lesion is {length_mm:g} mm long"
 
 
@@ -293,8 +296,8 @@ def _balance_rows(
 
     `lesions` are those of different phantoms: one asked about twice is no independent draw.
     """
-    for question, asks in QUESTIONS.items():
-        of = [(case, plan.look) for case, plan in asked if case.question == asks.text]
+    for question in ASKED:
+        of = [(case, plan.look) for case, plan in asked if question_name(case) == question]
         for look in sorted({look for _, look in of}):
             here = [case for case, its_look in of if its_look == look]
             counts = Counter(case.answer for case in here)

@@ -57,6 +57,7 @@ from medgym.sources.phantom.studies.cases import (
     the_study_look,
 )
 from medgym.sources.phantom.studies.settings import STUDY_LOOKS
+from medgym.sources.phantom.tool_questions import TOOL_QUESTIONS, ToolQuestion, scaled
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class PhantomPlan:
         seed: of the background.
         kind: the lesion's texture, None where there is no lesion.
         cells: the lesion's blocks as (column, row) on the grid of blocks.
+        spacing: millimetres per pixel where the scale is the case's own (`tool_questions`).
     """
 
     split: str
@@ -77,11 +79,13 @@ class PhantomPlan:
     seed: int
     kind: str | None
     cells: tuple[tuple[int, int], ...]
+    spacing: float | None = None
 
     @property
     def uri(self) -> str:
         """Names the pixels and says nothing about the gold."""
-        return f"phantom:{self.split}/{self.look}/{self.size}/{self.number}"
+        name = f"phantom:{self.split}/{self.look}/{self.size}/{self.number}"
+        return name if self.spacing is None else f"{name}/scaled"
 
     @property
     def block(self) -> int:
@@ -91,7 +95,8 @@ class PhantomPlan:
     @property
     def spacing_mm(self) -> float:
         """Millimetres per pixel, the same along rows and columns."""
-        return SETTINGS[self.look].block_mm / self.block
+        own = SETTINGS[self.look].block_mm / self.block
+        return own if self.spacing is None else self.spacing
 
     @property
     def box_px(self) -> tuple[int, int, int, int]:
@@ -114,7 +119,8 @@ class PhantomPlan:
     @property
     def length_mm(self) -> float:
         """The longest side of the lesion's box in millimetres."""
-        return self.length * SETTINGS[self.look].block_mm
+        block_mm = SETTINGS[self.look].block_mm
+        return self.length * (block_mm if self.spacing is None else self.spacing * self.block)
 
     @property
     def stage(self) -> str:
@@ -218,19 +224,22 @@ QUESTIONS = {
     ),
 }
 
+ASKED: dict[str, Question | ToolQuestion] = {**QUESTIONS, **TOOL_QUESTIONS}
+
 FROM_PIXELS = tuple(name for name in QUESTIONS if name != "diagnosis")
 """The questions that the image answers."""
 
 
 def case_of(plan: PhantomPlan, question: str) -> Case:
     """The case that asks `question` about a phantom."""
-    asked, setting = QUESTIONS[question], SETTINGS[plan.look]
+    asked, setting = ASKED[question], SETTINGS[plan.look]
+    plan = scaled(plan) if question == "length" else plan
     width_mm = plan.size * plan.spacing_mm
     key = key_of(plan.split, plan.look, plan.size, question, plan.number)
     return Case(
         id=key.id,
         images=(ImageRef(uri=plan.uri),),
-        question=asked.text,
+        question=asked.text if isinstance(asked, Question) else asked.text(plan),
         options=asked.options(plan.look),
         context=f"The image is {width_mm:g} mm wide." if question == "size" else "",
         answer=asked.answer(plan),
@@ -283,7 +292,7 @@ class PhantomCases(Sequence[Case]):
         at, size_at = divmod(place, len(self.sizes))
         look, size, question = self.looks[look_at], self.sizes[size_at], self.questions[at]
         number = turn
-        if QUESTIONS[question].needs_lesion:
+        if ASKED[question].needs_lesion:
             number = 2 * turn + lesion_of_pair(look, size, FIRST[self.split] // 2 + turn)
         return look, size, question, number
 
@@ -306,6 +315,7 @@ class PhantomSource(Source):
         look: radiograph, ct, fundus, histology; all by default.
         question: kind, side, presence, size; these by default. Only `kind` needs a tool.
             `diagnosis` needs a tool and a consultation with a role that knows the stage.
+            `length` needs the tool `measure`, and `stage` needs `retrieve`.
         size: the image's side in pixels: 256, 512, 896, 1024, 1792 or 3584; 512 by default.
 
     One look alone of `STUDY_LOOKS`, such as ct-volume, makes studies of several images:
@@ -332,7 +342,7 @@ class PhantomSource(Source):
         looks = (*APPEARANCES, *STUDY_LOOKS)
         self.looks = chosen("look of phantom", options.get("look", "+".join(APPEARANCES)), looks)
         asked = options.get("question", "+".join(FROM_PIXELS))
-        self.questions = chosen("question of phantom", asked, tuple(QUESTIONS))
+        self.questions = chosen("question of phantom", asked, tuple(ASKED))
         sides = chosen("size of phantom", options.get("size", "512"), tuple(map(str, GRIDS)))
         self.sizes = tuple(map(int, sides))
         common = set.intersection(*(set(view_sizes(size)) for size in self.sizes))
@@ -363,8 +373,8 @@ class PhantomSource(Source):
 def plan_of(ref: ImageRef) -> PhantomPlan:
     """The plan that a phantom's URI names; `UserError` if it names no phantom."""
     parts = ref.uri.removeprefix("phantom:").split("/")
-    if ref.uri.startswith("phantom:") and len(parts) == 4:
-        split, look, size, number = parts
+    if ref.uri.startswith("phantom:") and (len(parts) == 4 or parts[4:] == ["scaled"]):
+        split, look, size, number = parts[:4]
         sides = {str(side): side for side in GRIDS}
         if (
             split in SPLITS
@@ -374,7 +384,11 @@ def plan_of(ref: ImageRef) -> PhantomPlan:
             and number.isascii()
             and int(number) < 2 * SPLITS[split]
         ):
-            return plan(split, look, sides[size], int(number))
+            found = plan(split, look, sides[size], int(number))
+            if not parts[4:]:
+                return found
+            if found.kind:
+                return scaled(found)
     raise UserError(
         f"no phantom has the address {ref.uri!r}; fix: take it from a case, such as "
         "phantom:train/radiograph/512/17"

@@ -43,7 +43,7 @@ from medgym.rollout.ray.backend import RayBackend
 from medgym.rollout.ray.cluster import join, ray
 from medgym.rollout.ray.policy import NamedPolicy, PolicyActor, named, packed_policy
 from medgym.rollout.ray.wire import Unpacked, packed, sendable, unwrapped
-from medgym.rollout.sync import drive
+from medgym.rollout.sync import drive_each
 from medgym.storage.run_folder import RunFolder, content
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
 from medgym.trajectory import InvariantError, Trajectory, validate
@@ -84,7 +84,7 @@ def played(
     some: Sequence[Case], make: Callable[[], Backend], **options: Any
 ) -> Iterator[Trajectory]:
     asked = {"policy": "test", "group_size": 1, "seed": 0, "concurrency": 8} | options
-    return drive(collection.play(some, make, **asked))
+    return drive_each(collection.play(some, make, **asked))
 
 
 def unpacked(part: Any) -> Any:
@@ -247,13 +247,13 @@ def test_a_worker_that_answers_nothing_is_killed_and_its_episodes_are_played(
         stream = collection.play(
             cases(12), make, policy="test", group_size=1, seed=0, concurrency=4
         )
-        done = [await anext(stream)]
+        done = await anext(stream)
         (made,) = backends
         assert made._lease == 1800 + 6 * 7
         ready = [worker.actor.ready.remote(made._plan) for worker in made._workers]
         pids = [await each for each in ready]
         os.kill(pids[0], signal.SIGSTOP)
-        done += [trajectory async for trajectory in stream]
+        done += [trajectory async for together in stream for trajectory in together]
         return done, pids
 
     done, pids = asyncio.run(hang())

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ from medgym.scorer import grade
 from medgym.sources.phantom import source as phantoms
 from medgym.sources.phantom.modalities import APPEARANCES, GRIDS, KINDS
 from medgym.sources.phantom.source import (
+    ASKED,
     FIRST,
     FROM_PIXELS,
-    QUESTIONS,
     SPLITS,
     PhantomSource,
     plan,
@@ -29,7 +30,7 @@ SPLIT = st.sampled_from(list(SPLITS))
 INDEX = st.integers(0, 99_999)
 LOOK = st.sampled_from(list(APPEARANCES))
 SIZE = st.sampled_from(list(GRIDS))
-QUESTION = st.sampled_from(list(QUESTIONS))
+QUESTION = st.sampled_from(list(ASKED))
 
 
 def test_the_radiograph_series_that_experiments_stand_on() -> None:
@@ -63,7 +64,8 @@ def test_a_case_is_whole_and_the_same_whatever_the_options(
     assert case.answer_type == ("closed" if question == "presence" else "choice")
     assert Case.model_validate_json(case.model_dump_json()) == case
     drawn = plan_of(case.images[0])
-    assert drawn == plan(split, look, size, number)
+    assert replace(drawn, spacing=None) == plan(split, look, size, number)
+    assert (drawn.spacing is not None) == (question == "length")
     assert bool(case.regions) == (drawn.kind is not None)
     assert (case.answer == "no") == (not case.regions)
     if not case.regions:
@@ -197,7 +199,7 @@ def test_view_sizes_follow_the_size_option() -> None:
         ({"looks": "ct"}, "did you mean 'look'"),
         ({"look": "fundos"}, "did you mean 'fundus'"),
         ({"look": "ct+"}, "known: ct, ct-volume, fundus, histology, mri-volume, radiograph"),
-        ({"question": "where"}, "known: diagnosis, kind, presence, side, size"),
+        ({"question": "where"}, "known: diagnosis, kind, length, presence, side, size, stage"),
         ({"size": "500"}, "unknown size of phantom '500'"),
         ({"look": "ct+ct"}, "twice"),
     ],
@@ -226,6 +228,8 @@ def test_an_unknown_split_is_named() -> None:
         "phantom:train/mri/512/1",
         "phantom:train/ct/512/²",
         "phantom:train/ct/512/1/2",
+        "phantom:train/ct/512/1/scaled",
+        "phantom:train/ct/512/1/scaled/",
         "file:train/ct/512/1",
     ],
 )

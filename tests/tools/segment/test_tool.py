@@ -161,8 +161,8 @@ def test_nothing_stands_out_of_noise() -> None:
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ({}, "expected either box or point"),
-        ({"box": [0, 0, 10, 10], "point": [5, 5]}, "expected either box or point"),
+        ({}, "expected box, point, points or scribble"),
+        ({"box": [0, 0, 10, 10], "point": [50, 5]}, "lies outside the box"),
         ({"point": [1001, 5]}, "0 <= x <= 1000"),
         ({"point": [5]}, "point"),
         ({"box": [5, 5, 5, 5]}, "expected [x0, y0, x1, y1]"),

@@ -1,0 +1,117 @@
+"""What a tool of the fidelities `oracle` and `predicted` may know of a case's gold.
+
+The episode gives it to a tool that `needs_gold`, for one call, and nothing else holds it. It is
+what may be told on this question, and never what the question asks: gold from which the answer
+follows is left out before a tool sees it. What that is is read from the question, the options and
+the answer. Where they do not say, it is left out.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from medgym.case import Case, case_hash, normalised
+from medgym.regions import Region
+
+Aspect = Literal["label", "place", "size", "count"]
+"""What gold says: what a finding is, where it lies, any measure of it (a length, an area, a mean
+intensity), and how many there are (which is also whether there is one)."""
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The gold of a case, as far as a tool may use it for this question.
+
+    Attributes:
+        regions: the gold findings. Empty where their place or their number is asked, for every
+            outline would tell it; their `label` is empty where that is asked.
+        seed: for the noise of a tool that spoils gold; the same for all calls of a case.
+        hidden: what may not be told.
+    """
+
+    regions: tuple[Region, ...] = ()
+    seed: int = 0
+    hidden: frozenset[Aspect] = frozenset()
+
+    @classmethod
+    def of(cls, case: Case) -> "Gold":
+        """What a tool may know of a case's gold."""
+        hidden = _asked(case)
+        regions = () if hidden & {"place", "count"} else case.regions
+        if "label" in hidden:
+            regions = tuple(region.model_copy(update={"label": ""}) for region in regions)
+        return cls(regions, int(case_hash(case)[:12], 16), hidden)
+
+    def tells(self, what: Aspect) -> bool:
+        """Whether a tool's text may say it."""
+        return what not in self.hidden
+
+
+_WHERE = re.compile(
+    r"\b(where|locat\w*|position\w*|index|coordinates?|bounding|box|point|"
+    r"(which|what|affected) (\w+ )?(sides?|half|halves|quadrants?|lobes?|zones?|regions?|slices?|"
+    r"images?|planes?|segments?|levels?|organs?|parts?|areas?|lungs?|views?))\b"
+)
+"""Asks for a place."""
+
+_PLACE = re.compile(
+    r"\b(left|right|upper|lower|middle|superior|inferior|anterior|posterior|central|peripheral|"
+    r"lateral\w*|bilateral|medial|proximal|distal|apex|apical|basal|top|bottom|lobes?|halves|half|"
+    r"quadrants?|zones?|sides?|above|below)\b"
+)
+"""Names a place: an answer, or what is to be said yes or no to."""
+
+_COUNT = re.compile(
+    r"\b(how many|number of|count|multiple|single|several|solitary|is there|are there|any|show|"
+    r"shows|see|seen|visible|present|presence|absent|absence|contain\w*|evidence|signs? of|"
+    r"normal|abnormal\w*|healthy|has|have|since|change\w*|prior|progress\w*|new|resol\w*)\b"
+)
+_MANY = re.compile(r"\b(how many|number of|count|since|change\w*|new|findings)\b")
+_SIZE = re.compile(
+    r"\b(size\w*|large\w*|small\w*|big\w*|long\w*|short\w*|length|width|wide|height|diameter|area|"
+    r"volume|extent|thick\w*|depth|how much|percent\w*|ratio|mm|cm|ml|hu|hounsfield|value|mean|"
+    r"densit\w*|intensit\w*|attenuation|dimension\w*|measure\w*|enlarge\w*|severity|severe|since|"
+    r"change\w*|grow\w*|grew|shrink\w*|progress\w*|prior|radius|stage)\b"
+)
+_NOTHING = re.compile(r"(no|none|not|without|normal|healthy|absent|negative|nothing)\b")
+_WORD = re.compile(r"[^\W_]+")
+_YES_OR_NO = frozenset(("yes", "no", "true", "false"))
+
+
+def _asked(case: Case) -> frozenset[Aspect]:
+    """What a case asks of its findings, or might ask."""
+    everything: frozenset[Aspect] = frozenset(("label", "place", "size", "count"))
+    if case.language != "en" or case.answer_type in ("report", "set"):
+        return everything
+    question = normalised(case.question)
+    answers = [normalised(text) for text in (*case.golds, *case.options)]
+    closed = case.answer_type == "closed" or bool(_YES_OR_NO & set(answers))
+    asked: set[Aspect] = set()
+    named = (*answers, question) if closed else answers
+    if case.answer_type == "region" or _WHERE.search(question) or any(map(_PLACE.search, named)):
+        asked.add("place")
+    if any(map(_SIZE.search, (question, *answers))):
+        asked.add("size")
+    if _counts(case, question) or any(_NOTHING.match(answer) for answer in answers if not closed):
+        asked.add("count")
+    if case.answer_type == "number" and not asked & {"place", "count"}:
+        asked.add("size")
+    if closed and not asked:
+        asked.add("count")
+    # A label is told only where something else is asked for sure, and no answer shares its words.
+    words = {word for text in named for word in _words(text)}
+    labels = {word for region in case.regions for word in _words(region.label)}
+    if not asked or labels & words or "count" in asked:
+        asked.add("label")
+    return frozenset(asked)
+
+
+def _counts(case: Case, question: str) -> bool:
+    """Whether it asks how many findings there are, or whether there is one."""
+    pattern = _COUNT if case.answer_type == "closed" else _MANY
+    return pattern.search(question) is not None
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text without their ends, so that `lesions` is the word `lesion`."""
+    return [word.rstrip("s") for word in _WORD.findall(normalised(text))]

@@ -1,0 +1,1 @@
+"""What `check_tool` and `medgym check tool` try on a tool, check by check."""

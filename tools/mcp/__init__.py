@@ -1,0 +1,1 @@
+"""The Model Context Protocol, both ways: tools offered to its clients, and its servers' tools."""

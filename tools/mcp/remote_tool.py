@@ -1,0 +1,222 @@
+"""A tool of a server of the Model Context Protocol, as a tool of episodes.
+
+Its schema is the server's, passed on as it is. With the option `image=ARG`, the argument ARG of its
+tools is not written by the policy: in its place the policy names a `view`, and the server gets that
+view's picture, as a PNG without anything else. A server that keeps no state makes the same call
+yield the same result; no one can prove that of another's server.
+"""
+
+import base64
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+from pydantic import ConfigDict
+
+from medgym.deadline import late
+from medgym.errors import ToolError, UserError
+from medgym.failures import Failure
+from medgym.tool import Tool, ToolArgs, ToolResult
+from medgym.workspace import View, Workspace
+
+from .connection import LostConnection, call
+from .results import plain_text, result_of, text_of
+from .target import Target
+
+VIEW = "view"
+"""The argument that stands in the place of the picture."""
+
+MOST_DESCRIPTION = 1_000
+"""Characters of a description: it is in every prompt."""
+
+MOST_SCHEMA = 8_000
+"""Characters of the schema of a tool's arguments."""
+
+_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class McpArgs(ToolArgs):
+    """The arguments of a call, which the server's schema describes."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class McpTool(Tool):
+    """A tool of a server.
+
+    Args:
+        target: the server.
+        listed: the tool, as the server lists it.
+
+    Raises:
+        UserError: its schema is too long or none, or has an argument of our own name.
+    """
+
+    Args = McpArgs
+
+    def __init__(self, target: Target, listed: types.Tool) -> None:
+        self._target = target
+        self._remote_name = listed.name
+        vars(self)["name"] = _called(listed.name)
+        self.deadline_s = target.timeout
+        said = plain_text(listed.description or listed.title or listed.name, MOST_DESCRIPTION)
+        self._description = " ".join(said.split())
+        self._parameters, self._takes_image = _parameters(target, listed)
+
+    @property
+    def description(self) -> str:
+        """The server's."""
+        return self._description
+
+    def schema(self) -> dict[str, Any]:
+        """The server's, with a view in the place of a picture."""
+        return {
+            "name": self.name,
+            "description": self._description,
+            "parameters": json.loads(self._parameters),
+        }
+
+    def parse(self, arguments: Mapping[str, Any]) -> ToolArgs:
+        """Check the arguments of a call by the server's schema."""
+        try:  # what JSON cannot hold would break the connection for everyone
+            json.dumps(dict(arguments), allow_nan=False, ensure_ascii=False).encode("utf-8")
+        except (TypeError, ValueError, RecursionError):
+            raise ToolError(
+                f"{self.name}: an argument is no JSON; expected texts and finite numbers", "type"
+            ) from None
+        fault = _fault(self._parameters, dict(arguments))
+        if fault is not None:
+            raise ToolError(f"{self.name}: {fault}", "type")
+        return McpArgs(**arguments)
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        """Ask the server."""
+        given = dict(args.model_extra or {})
+        view: View | None = None
+        if self._takes_image:
+            view = workspace.view(int(given.pop(VIEW)))  # JSON's 1.0 is a whole number too
+        with self._given(view) as picture:
+            if picture is not None:
+                given[self._target.image] = picture
+            result = self._asked(given)
+        if result.is_error:
+            said = text_of(result.content).rstrip(". ") or "the server says only that it failed"
+            raise ToolError(f"{self.name}: {said}")
+        return result_of(result, workspace, view, self.name)
+
+    def _asked(self, given: dict[str, Any]) -> types.CallToolResult:
+        try:
+            return call(self._target, self._remote_name, given)
+        except TimeoutError:
+            raise late(self.name, self._target.timeout) from None
+        except LostConnection as error:
+            raise Failure("tool", f"{self.name}: {error}") from error
+        except MCPError as error:
+            if error.code == types.REQUEST_TIMEOUT:
+                raise late(self.name, self._target.timeout) from None
+            if error.code == types.INVALID_PARAMS:
+                raise ToolError(f"{self.name}: {plain_text(error.message, 400)}") from None
+            raise Failure("tool", f"{self.name}: the server failed (code {error.code})") from error
+
+    @contextmanager
+    def _given(self, view: View | None) -> Iterator[Any]:
+        """What the server gets as the picture of a view."""
+        if view is None:
+            yield None
+            return
+        written = io.BytesIO()
+        view.picture.save(written, "PNG")
+        png = written.getvalue()
+        if self._target.form == "path":
+            handle, path = tempfile.mkstemp(suffix=".png", prefix="medgym-view-")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(png)
+                yield self._in_list(path)
+            finally:
+                os.unlink(path)
+            return
+        text = base64.b64encode(png).decode("ascii")
+        yield self._in_list(
+            f"data:image/png;base64,{text}" if self._target.form == "data-url" else text
+        )
+
+    def _in_list(self, picture: str) -> Any:
+        return [picture] if self._takes_image == "array" else picture
+
+
+def _called(name: str) -> str:
+    """A server's name of a tool, in letters that every model's form of calls can write."""
+    made = _NAME.sub("_", name)[:64]
+    return made if made[:1].isalpha() else f"tool_{made}"[:64]
+
+
+def _parameters(target: Target, listed: types.Tool) -> tuple[str, str]:
+    """The schema of a policy's arguments as JSON, and the kind of the argument that is a picture:
+    `one`, `array`, or empty where there is none."""
+    schema = {key: value for key, value in listed.input_schema.items() if key != "$schema"}
+    schema.setdefault("type", "object")
+    properties = dict(schema.get("properties") or {})
+    kind = ""
+    if target.image in properties:
+        described = properties.pop(target.image)
+        kind = (
+            "array" if isinstance(described, dict) and described.get("type") == "array" else "one"
+        )
+        if VIEW in properties:
+            raise UserError(
+                f"mcp: the tool {listed.name!r} has an argument {VIEW!r} beside {target.image!r}; "
+                f"fix: choose other tools by only=A,B"
+            )
+        number = {"type": "integer", "minimum": 0, "description": "number of a view"}
+        properties = {VIEW: number, **properties}
+        required = [each for each in schema.get("required", ()) if each != target.image]
+        schema["required"] = [VIEW, *required]
+    schema["properties"] = properties
+    text = json.dumps(schema, ensure_ascii=False)
+    if len(text) > MOST_SCHEMA:
+        raise UserError(
+            f"mcp: the arguments of the tool {listed.name!r} take {len(text)} characters to "
+            f"describe, and {MOST_SCHEMA} are the most; fix: choose other tools by only=A,B"
+        )
+    _validator(text)
+    return text, kind
+
+
+def _validator(parameters: str) -> Any:
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+
+    schema = json.loads(parameters)
+    kind = validator_for(schema)
+    try:
+        kind.check_schema(schema)
+    except SchemaError:
+        raise UserError("mcp: a tool's schema is no JSON schema; fix: correct the server") from None
+    # Nothing is fetched: a reference resolves within the schema or not at all.
+    return kind(schema, registry=Registry())
+
+
+def _fault(parameters: str, given: dict[str, Any]) -> str | None:
+    """What is wrong with the arguments of a call, if anything."""
+    from jsonschema.exceptions import best_match
+    from referencing.exceptions import Unresolvable
+
+    try:
+        error = best_match(_validator(parameters).iter_errors(given))
+    except Unresolvable:  # the server has to say itself
+        return None
+    if error is None:
+        return None
+    where = ".".join(str(part)[:40] for part in error.absolute_path)
+    said = plain_text(f"{where}: {error.message}" if where else error.message, 300)
+    expected = ", ".join(json.loads(parameters)["properties"])
+    return f"{said}; expected the arguments {expected}"

@@ -1,0 +1,41 @@
+"""`mcp:REST` where tools are named: the tools of a server, to be used in episodes."""
+
+from medgym.errors import UserError
+from medgym.tool import Tool
+
+from .target import target_of
+
+
+def mcp_tools(rest: str) -> list[Tool]:
+    """Tools of a server of the Model Context Protocol: `mcp:URL` or `mcp:COMMAND`, with options.
+
+    Raises:
+        UserError: a wrong spec, or a server that cannot be reached or lists no such tool.
+    """
+    target = target_of(rest)
+    from mcp.shared.exceptions import MCPError
+
+    from .connection import LostConnection, tools_of
+    from .remote_tool import McpTool
+
+    try:
+        listed = tools_of(target)
+    except TimeoutError:
+        raise UserError(f"mcp: {target.name} does not answer; fix: start it first") from None
+    except LostConnection as error:
+        said = str(error)
+        fix = "" if "fix:" in said else "; fix: check that it runs"
+        raise UserError(f"mcp: {said}{fix}") from error
+    except MCPError as error:
+        raise UserError(
+            f"mcp: {target.name} lists no tools (code {error.code}); fix: check the server"
+        ) from error
+    names = [tool.name for tool in listed]
+    for name in target.only:
+        if name not in names:
+            known = ", ".join(names)
+            raise UserError(f"mcp: {target.name} has no tool {name!r}; known: {known}")
+    chosen = [tool for tool in listed if not target.only or tool.name in target.only]
+    if not chosen:
+        raise UserError(f"mcp: {target.name} lists no tools; fix: check the server")
+    return [McpTool(target, tool) for tool in chosen]

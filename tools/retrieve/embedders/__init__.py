@@ -1,0 +1,1 @@
+"""Embedders: what turns texts and images into vectors, one file each."""
