@@ -115,16 +115,16 @@ class TransformersSegmenter(Segmenter):
 
     def _scores(self, held: Shared, batch: dict[str, Any]) -> Any:
         """(rows, classes, height, width): of each pixel, adding up to 1 over the classes."""
-        outputs = held.model(**batch)
+        outputs: Any = held.model(**batch)
         if self._kind == REFERRING:
             side = batch["pixel_values"].shape[-2:]
             logits = outputs.logits
             return logits.reshape(-1, 1, *(logits.shape[-2:] or side)).float().sigmoid()
         if self._kind == SEMANTIC:
             return outputs.logits.float().softmax(dim=1)
-        queries = getattr(outputs, "class_queries_logits", None)
-        masks = getattr(outputs, "masks_queries_logits", None)
-        if queries is None:
+        if hasattr(outputs, "class_queries_logits"):
+            queries, masks = outputs.class_queries_logits, outputs.masks_queries_logits
+        else:
             queries, masks = outputs.logits, outputs.pred_masks
         kinds = queries.float().softmax(dim=-1)[..., :-1]  # the last one is "no object"
         each = kinds.transpose(1, 2) @ masks.float().sigmoid().flatten(2)
