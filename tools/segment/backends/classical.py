@@ -61,6 +61,9 @@ AGAIN = 2
 FILLED = 0.25
 """How much of a structure lies at the edge of a box that it fills, as a share of its size."""
 
+CLEAR = 0.5
+"""How clearly the second cut must stand apart, as a share of the first, not to be dropped."""
+
 LEAST = 1.2
 """What stands apart by fewer standard deviations is nothing."""
 
@@ -121,13 +124,16 @@ def _segmented(request: SegmentRequest) -> Segmentation | None:
     if cut is None:
         return _found(request, best, 0.5)
     first = cut.patch.resampled(best.mask, best.patch.region_px)
-    return _found(request, cut, alike(cut.mask, first))
+    agreement = alike(cut.mask, first)
+    clear, before = (each.apart * compactness(each.mask) for each in (cut, best))
+    return _found(request, best if clear < CLEAR * before else cut, agreement)
 
 
 def _found(request: SegmentRequest, cut: Cut, agreement: float) -> Segmentation | None:
     if cut.apart < LEAST:
         return None
-    return Segmentation(*_fine(request, cut), agreement * cut.apart / (2 + cut.apart))
+    sure = (1 + agreement) / 2 * cut.apart / (2 + cut.apart)
+    return Segmentation(*_fine(request, cut), sure)
 
 
 def _fine(request: SegmentRequest, cut: Cut) -> tuple[Box, Binary]:
