@@ -20,7 +20,7 @@ LOOKS = {
 
 
 def test_lesions_of_all_looks_are_found_from_a_box_and_from_a_point() -> None:
-    """Over 100 phantoms of usual size each look's medians are above 0.9. Here is one small one of
+    """Over phantoms of usual size each look has medians above 0.9. Here is one small one of
     each, in which a pixel more or less counts for more."""
     boxes, points = {}, {}
     for look, side in LOOKS.items():
