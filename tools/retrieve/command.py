@@ -33,7 +33,7 @@ def build(
         list[str],
         typer.Argument(
             metavar="CASES|FILES",
-            help="Cases of the training split, as SOURCE:train or FILE.jsonl; passages, as "
+            help="Cases of the training split: SOURCE:train or FILE.jsonl; passages: "
             "FILE.md, FILE.jsonl, FILE.xml[.gz] of PubMed's form; a folder of such files.",
         ),
     ],
@@ -81,7 +81,8 @@ def show(folder: Folder, as_json: AsJson = False) -> None:
 def calibrate_index(
     folder: Folder,
     cases: Annotated[
-        str | None, typer.Argument(metavar="CASES", help="Held-out cases, as SOURCE:validation.")
+        str | None,
+        typer.Argument(metavar="CASES", help="Held-out cases, such as SOURCE:validation."),
     ] = None,
     losses: Annotated[
         Path | None,

@@ -7,6 +7,7 @@ case or its group. What cannot be checked, as an image that does not open, is wi
 """
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -67,6 +68,27 @@ def _with_originals(image: OpenedImage) -> list[Study]:
     return found
 
 
+_COMPARED: dict[bytes, bool] = {}
+"""What comparisons said: the members of a group, and the calls of an episode, repeat them."""
+
+_MOST = 200_000
+
+
+def _near(one: Fingerprint, other: Fingerprint) -> bool:
+    if one.sha256 == other.sha256:
+        return True
+    key = blake2b(digest_size=16)
+    for each in (one, other):
+        key.update(each.sha256.encode() + each.thumb.tobytes())
+    found = _COMPARED.get(key.digest())
+    if found is None:
+        found = is_near(one, other)
+        if len(_COMPARED) >= _MOST:
+            _COMPARED.clear()
+        _COMPARED[key.digest()] = found
+    return found
+
+
 def allowed(document: Guarded, workspace: Workspace) -> bool:
     """Whether a document may be handed to the policy on the case of `workspace`.
 
@@ -84,6 +106,6 @@ def allowed(document: Guarded, workspace: Workspace) -> bool:
     try:
         theirs = document.prints
         ours = [each for image in workspace.images for each in prints_of(image)]
-        return not any(is_near(one, other) for one in theirs for other in ours)
+        return not any(_near(one, other) for one in theirs for other in ours)
     except Exception:  # whatever hinders the check, what was not checked is not handed out
         return False

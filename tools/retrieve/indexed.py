@@ -45,6 +45,7 @@ class IndexedSearch:
     Attributes:
         form: the arguments of a call: an index of images takes views, one of follow-ups a prior.
         needs_model: whether a query is embedded by a model.
+        state: what tells the index from another one in the same folder.
 
     Raises:
         UserError: there is no index, or none that was calibrated where that is asked for.
@@ -70,6 +71,7 @@ class IndexedSearch:
         self._has_pairs = self._has_images and any(part.pairs for part in manifest.parts)
         self.needs_model = any(":" in space.spec for space in manifest.spaces)
         assert {space.name for space in manifest.spaces} <= {*EMBEDDERS}
+        self.state = manifest.state
         self.form = self._form()
 
     @property

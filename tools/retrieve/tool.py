@@ -92,12 +92,14 @@ class Retrieve(Tool):
         self._indexed = None if index is None else IndexedSearch(Path(index), select, gamma)
         if self._indexed is not None:
             vars(self)["Args"] = self._indexed.form
+            vars(self)["version"] = f"{self.version}-{self._indexed.state}"
             if self._indexed.needs_model:
-                vars(self)["resources"] = {"num_cpus": 1}
+                self.resources = {"num_cpus": 1}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Elsewhere the index is opened anew.
-        return type(self), self._given
+        # Elsewhere the index is opened again.
+        kept = {key: each for key, each in vars(self).items() if key not in ("Args", "_indexed")}
+        return type(self), self._given, kept
 
     @property
     def description(self) -> str:

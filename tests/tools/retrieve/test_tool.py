@@ -1,6 +1,7 @@
 """`retrieve`: it finds, and its guard lets no leak through that was planted for it."""
 
 import json
+import pickle
 import threading
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from medgym import load
 from medgym.cases import Case, open_cases, write_cases
 from medgym.episode import Rules
 from medgym.errors import ToolError, UserError
+from medgym.imaging.slabs import Slab
 from medgym.imaging.study import ImageRef, open_image
 from medgym.leaks.fingerprint import pixel_hash
 from medgym.tool import Tool, ToolResult, load_tools
@@ -250,6 +252,43 @@ def test_a_slide_is_known_by_its_overview(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("medgym.imaging.slides.image.MAX_PIXELS", 100_000)  # too many to read
     path = tmp_path / "a.tif"
     assert pixel_hash(open_image(ImageRef(uri=f"file:{path}"))) != hashes[2]
+
+
+def test_a_corrupted_variant_is_shown_no_copy_of_its_original(tmp_path: Path) -> None:
+    drawn = Image.fromarray(open_image(ImageRef(uri="phantom:test/fundus/256/3")).pixels)
+    drawn.save(tmp_path / "own.png")
+    drawn.save(tmp_path / "copy.jpg", quality=70)
+    own = case("played", f"file:{tmp_path / 'own.png'}", modality="OP", split="test")
+    write_cases([own], tmp_path / "own.jsonl")
+    leak = case("leak", f"file:{tmp_path / 'copy.jpg'}")
+    tool = corpus(tmp_path, leak)
+    by = "defocus-blur-5"  # by its own pixels it is no near duplicate of the copy
+    variant = f'variant,of="{tmp_path / "own.jsonl"}",by={by}:all'
+    for spec in (variant, f'variant,of="{variant.replace(chr(34), chr(34) * 2)}",by=jpeg-1:all'):
+        (played,) = open_cases(spec)
+        episode = Rules(tools=(), view_size=64).begin(played)
+        found = call(tool, episode.workspace, "nodule lung")
+        assert found.data["ids"] == ["ward/train/harmless"], spec
+    shown = pickle.loads(pickle.dumps(episode.workspace.images[0]))  # as it travels to an actor
+    assert shown.start.original is not None
+
+
+def test_a_slab_of_a_corrupted_volume_is_known_by_its_original(tmp_path: Path) -> None:
+    chance = np.random.default_rng(5)
+    for number in range(4):
+        pixels = chance.integers(0, 256, (6, 6)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    frames = [Image.open(tmp_path / f"{number}.png") for number in range(4)]
+    frames[0].save(tmp_path / "clip.tif", save_all=True, append_images=frames[1:])
+    ref = ImageRef(uri=f"file:{tmp_path / 'clip.tif'}", plane="frame", index=1, slab=Slab(3))
+    original = open_image(ref)
+    Image.fromarray(np.asarray(original.render((0, 0, 96, 96), (96, 96)))).save(tmp_path / "c.png")
+    own = case("played", ref.uri, images=(ref,), split="test")
+    write_cases([own], tmp_path / "own.jsonl")
+    (played,) = open_cases(f'variant,of="{tmp_path / "own.jsonl"}",by=gaussian-noise-5:all')
+    episode = Rules(tools=(), view_size=64).begin(played)
+    tool = corpus(tmp_path, case("leak", f"file:{tmp_path / 'c.png'}"))
+    assert call(tool, episode.workspace, "nodule lung").data["ids"] == ["ward/train/harmless"]
 
 
 def test_passages_that_ship_are_named() -> None:

@@ -1,8 +1,8 @@
 """The default for images: our own descriptor of shapes and coarse colours, without a model.
 
-It needs no download and knows no medicine: it finds images of the same shapes at the same places,
-such as copies of an image and images of one anatomy and projection. What an image means is for a
-trained model: `clip:DIR`, `dino:DIR`.
+It needs no download and knows no medicine: it finds images of the same shapes and texture, such as
+copies of an image, also shifted ones, and images of one anatomy and projection. What an image means
+is for a trained model: `clip:DIR`, `dino:DIR`.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,27 @@ from PIL import Image
 
 from .embedder import Embedder, Vectors, of_unit_length
 
-SIDE = 96
+Floats = NDArray[np.float32]
+
+SIDE = 128
 CELLS = 8
-DIRECTIONS = 8
-WAVES = 10
-"""Lowest frequencies that are kept along each axis."""
+DIRECTIONS = 6
+SPECTRUM = 28
+"""Frequencies of the spectrum along each axis."""
 
 COLOURS = 4
 """Fields of colour along each axis."""
 
-SHARES = (0.55, 0.35, 0.10)
-"""What gradients, frequencies and colours count for."""
+SHARES = (0.10, 0.05, 0.85)
+"""What gradients, colours and the spectrum count for."""
+
+_FINE = 16
+"""Cells along each axis before they are smoothed."""
 
 
 class Blocks(Embedder):
-    """Histograms of gradients in cells, the lowest frequencies of the grey image, coarse colours.
+    """Histograms of gradients in cells, coarse colours, and the spectrum of the grey image, which
+    stays as it is where the image is shifted.
 
     Each part is of length 1 and leaves the mean out, so brightness and contrast hardly count.
     """
@@ -39,7 +45,7 @@ class Blocks(Embedder):
     @property
     def dims(self) -> int:
         """See `Embedder.dims`."""
-        return CELLS * CELLS * DIRECTIONS + WAVES * WAVES - 1 + 2 * COLOURS * COLOURS
+        return CELLS * CELLS * DIRECTIONS + 2 * COLOURS * COLOURS + 2 * SPECTRUM * SPECTRUM
 
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
         """See `Embedder.embed_images`."""
@@ -48,11 +54,11 @@ class Blocks(Embedder):
         return np.stack([_described(image) for image in images])
 
 
-def _described(image: Image.Image) -> NDArray[np.float32]:
+def _described(image: Image.Image) -> Floats:
     small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
     colours = np.asarray(small, np.float32)
     grey = colours @ np.array([0.299, 0.587, 0.114], np.float32)
-    parts = _gradients(grey), _frequencies(grey), _colours(colours, grey)
+    parts = _gradients(grey), _colours(colours, grey), _spectrum(grey)
     made = [
         share**0.5 * of_unit_length(part.reshape(1, -1))[0]
         for share, part in zip(SHARES, parts, strict=True)
@@ -60,42 +66,48 @@ def _described(image: Image.Image) -> NDArray[np.float32]:
     return of_unit_length(np.concatenate(made)[None])[0]
 
 
-def _gradients(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+def _gradients(grey: Floats) -> Floats:
     """For each cell how strong the gradients of each direction are, in parts of those around."""
     from scipy.ndimage import gaussian_filter
 
-    smooth = gaussian_filter(grey, 1.0, mode="nearest")
-    down, across = np.gradient(smooth)
+    down, across = np.gradient(gaussian_filter(grey, 1.0, mode="nearest"))
     strength = np.hypot(across, down)
     turn = (np.arctan2(down, across) % np.pi) / np.pi * DIRECTIONS
     low = np.floor(turn).astype(np.intp)
     part = turn - low
-    layers = np.zeros((DIRECTIONS, SIDE, SIDE), np.float32)
-    rows, columns = np.indices((SIDE, SIDE))
-    layers[low % DIRECTIONS, rows, columns] = strength * (1 - part)
-    layers[(low + 1) % DIRECTIONS, rows, columns] += strength * part
-    width = SIDE / CELLS
-    pooled = gaussian_filter(layers, (0, width / 2, width / 2), mode="nearest")
-    middle = ((np.arange(CELLS) + 0.5) * width).astype(np.intp)
-    cells: NDArray[np.float32] = pooled[:, middle][:, :, middle]
+    row, column = np.indices((SIDE, SIDE)) * _FINE // SIDE
+    cell = row * _FINE + column
+    count = _FINE * _FINE
+    sums = sum(
+        np.bincount(
+            (direction % DIRECTIONS * count + cell).ravel(), weight.ravel(), count * DIRECTIONS
+        )
+        for direction, weight in ((low, strength * (1 - part)), (low + 1, strength * part))
+    )
+    fine = np.asarray(sums, np.float32).reshape(DIRECTIONS, _FINE, _FINE)
+    smooth = gaussian_filter(fine, (0, 1, 1), mode="nearest")
+    step = _FINE // CELLS
+    cells = smooth.reshape(DIRECTIONS, CELLS, step, CELLS, step).mean(axis=(2, 4))
     around = gaussian_filter(cells.sum(axis=0), 1.5, mode="nearest")
-    floor = 0.05 * float(around.mean()) + 1e-6
-    return np.sqrt(cells / (around + floor))
-
-
-def _frequencies(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The lowest frequencies, without the mean, with the sign of each and the root of its size."""
-    from scipy.fft import dctn
-
-    low = dctn(grey, norm="ortho")[:WAVES, :WAVES].reshape(-1)[1:]
-    made: NDArray[np.float32] = np.sign(low) * np.sqrt(np.abs(low))
+    made: Floats = np.sqrt(cells / (around + 0.05 * around.mean() + 1e-6))
     return made
 
 
-def _colours(colours: NDArray[np.float32], grey: NDArray[np.float32]) -> NDArray[np.float32]:
+def _spectrum(grey: Floats) -> Floats:
+    """How strong each frequency is, wherever in the image: roots of what is above the coarsest."""
+    from scipy.ndimage import gaussian_filter
+
+    detail = grey - gaussian_filter(grey, SIDE / 24, mode="nearest")
+    fading = np.sqrt(np.hanning(SIDE + 2)[1:-1]).astype(np.float32)
+    waves = np.abs(np.fft.rfft2(detail * fading[:, None] * fading))[:, :SPECTRUM]
+    made = np.sqrt(np.concatenate([waves[-SPECTRUM:], waves[:SPECTRUM]])).astype(np.float32)
+    return made - made.mean()
+
+
+def _colours(colours: Floats, grey: Floats) -> Floats:
     """How much redder and bluer than grey each field is; nothing in a grey image."""
     width = SIDE // COLOURS
     tint = (colours[:, :, [0, 2]] - grey[:, :, None]) / (grey.mean() + 16)
     fields = tint.reshape(COLOURS, width, COLOURS, width, 2).mean(axis=(1, 3))
-    made: NDArray[np.float32] = np.where(np.abs(fields) < 0.01, 0, fields).astype(np.float32)
+    made: Floats = np.where(np.abs(fields) < 0.01, 0, fields).astype(np.float32)
     return made

@@ -20,11 +20,11 @@ SIZES = (3, 4, 5)
 BUCKETS = 2**14
 """N-grams are told apart by a hash with so many values."""
 
-DIMS = 192
+DIMS = 256
 SAMPLE = 4_000
 """Texts that the fit looks at."""
 
-EXTRA, ROUNDS = 16, 4
+EXTRA, ROUNDS = 16, 2
 """Of the randomised singular value decomposition (Halko et al. 2011)."""
 
 _FACTOR = np.uint64(1_099_511_628_211)
@@ -114,10 +114,14 @@ def _hashes(text: str) -> NDArray[np.intp]:
 def _axes(rows: Any) -> Vectors:
     """The directions in which rows vary most, (BUCKETS, dims)."""
     dims = max(1, min(DIMS, rows.shape[0]))
-    chance = np.random.default_rng(0)
-    basis = rows @ chance.standard_normal((BUCKETS, dims + EXTRA), np.float32)
-    for _ in range(ROUNDS):
-        basis = rows @ (rows.T @ np.linalg.qr(basis)[0])
-    basis = np.linalg.qr(basis)[0]
-    _, _, directions = np.linalg.svd((rows.T @ basis).T, full_matrices=False)
-    return np.ascontiguousarray(directions[:dims].T, dtype=np.float32)
+    if rows.shape[0] <= DIMS + EXTRA:
+        small = rows.toarray()
+    else:
+        basis = rows @ np.random.default_rng(0).standard_normal((BUCKETS, dims + EXTRA), np.float32)
+        for _ in range(ROUNDS):
+            basis = rows @ (rows.T @ np.linalg.qr(basis)[0])
+        small = (rows.T @ np.linalg.qr(basis)[0]).T
+    strengths, turns = np.linalg.eigh(small @ small.T)
+    order = np.argsort(-strengths, kind="stable")[:dims]
+    lengths = np.sqrt(np.maximum(strengths[order], 1e-9))
+    return np.ascontiguousarray(small.T @ turns[:, order] / lengths, dtype=np.float32)

@@ -26,7 +26,7 @@ class Clip(TransformersEmbedder):
         if not (hasattr(model, "get_text_features") and hasattr(model, "get_image_features")):
             raise UserError(
                 f"the model {self.folder} ({type(model).__name__}) has no features of texts and "
-                "images in one space; fix: name one like CLIP, or write dino:DIR for images alone"
+                "images in one space; fix: name one like CLIP, or write dino:DIR for images only"
             )
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:

@@ -93,9 +93,9 @@ class Manifest(_Model):
     calibration: Calibration | None = None
 
     @property
-    def hash(self) -> str:
-        """What tells this index from another, however it is calibrated."""
-        return hashlib.sha256(json.dumps(self.files, sort_keys=True).encode()).hexdigest()
+    def state(self) -> str:
+        """What tells this index from another one: a short hash of all that it says."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
 def read_manifest(folder: Path) -> Manifest:

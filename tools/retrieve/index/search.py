@@ -6,6 +6,7 @@ of each embedder) ranks the documents of the parts that are searched. Reciprocal
 and ranks stay as they are.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ class SearchIndex:
         pool = max(POOL, count)
         while True:
             rankings = list(self.rankings(query, parts, pool))
-            found = [(place, score) for place, score in fused(rankings) if may(place)][:count]
+            allowed_ones = (each for each in fused(rankings) if may(each[0]))
+            found = list(itertools.islice(allowed_ones, count))
             if len(found) == count or pool >= total:
                 break
             pool *= 8
@@ -138,7 +140,10 @@ class SearchIndex:
     def rankings(self, query: Query, parts: Sequence[int], pool: int) -> Iterator[Ranking]:
         """The rankings by each signal that the query has."""
         if query.text:
-            hits = ((n, _first(self.parts[n].words.ranked(query.text), pool)) for n in parts)
+            hits = (
+                (n, list(itertools.islice(self.parts[n].words.ranked(query.text), pool)))
+                for n in parts
+            )
             yield _merged("words", hits, pool)
         for space in self.manifest.spaces:
             embedder = self._embedder(space)
@@ -197,10 +202,6 @@ def fused(rankings: Sequence[Ranking]) -> list[tuple[Place, float]]:
         for rank, (place, _) in enumerate(ranking.hits, start=1):
             scores[place] = scores.get(place, 0.0) + 1 / (FUSION + rank)
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _first(hits: Iterator[tuple[int, float]], count: int) -> list[tuple[int, float]]:
-    return [hit for hit, _ in zip(hits, range(count), strict=False)]
 
 
 def _merged(
