@@ -28,7 +28,7 @@ from medgym.tool_call import limited
 from medgym.tool_checks.drawn_calls import draw_call
 from medgym.workspace import Workspace
 
-CALLS = int(os.environ.get("MEDGYM_RANDOM_CALLS", "200"))
+CALLS = int(os.environ.get("MEDGYM_RANDOM_CALLS", "160"))
 
 SPECS = {
     "classify": "classify?backend=oracle",
