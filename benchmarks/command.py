@@ -33,6 +33,7 @@ BENCHMARKS = {
         "an evaluation through a server, beside a plain client and other libraries (extra: openai)",
     ),
     "env": ("stepping", "an environment's step against the bare crop and resize"),
+    "tools": ("tools", "calls of tools a second, each beside its library by itself"),
 }
 """By name: the module, whose function of the same name (or of its folder's) measures, and what it
 is about."""

@@ -24,8 +24,10 @@ def differing_protocol(first: Mapping[str, Any], second: Mapping[str, Any]) -> l
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        value = value.get("names", value)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) or "none"
+        value = value.get("names", [f"{name} {said}" for name, said in value.items()])
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "none" if value in (None, "") else str(value)
 
 
 def episode_address(store: str, case: str) -> str:

@@ -88,7 +88,8 @@ class Tool(ABC):
             in a process of its own. None is for a tool without a budget, which runs in a thread.
         caches: whether results are kept, and shared by all who make the same call on the same
             image. It is for a tool that takes long, and whose result follows from its arguments,
-            the images, and the views that arguments called after views address.
+            the images, and the views that are addressed by arguments whose name or description
+            speaks of a view.
     """
 
     name: ClassVar[str]

@@ -135,11 +135,13 @@ def key_of(
 
 
 def _addressed(args: ToolArgs) -> Iterator[int]:
-    """The views that a call addresses: all whole numbers in arguments called after views."""
-    for name in type(args).model_fields:
+    """The views that a call addresses: whole numbers in arguments that speak of views."""
+    for name, field in type(args).model_fields.items():
+        if "view" not in f"{name} {field.description}":
+            continue
         value = getattr(args, name)
         for each in value if isinstance(value, list | tuple) else (value,):
-            if "view" in name and type(each) is int:
+            if type(each) is int:
                 yield each
 
 

@@ -49,7 +49,8 @@ the same file says its type."""
 VAGUE = {"common", "helper", "helpers", "manager", "misc", "util", "utils"}
 HEAVY = {
     "torch", "torchvision", "transformers", "trl", "peft", "accelerate", "datasets", "ray", "vllm",
-    "skimage", "scipy", "pydicom", "matplotlib", "pyarrow", "bm25s",
+    "skimage", "scipy", "pydicom", "matplotlib", "pyarrow", "bm25s", "mcp", "uvicorn",
+    "monai", "usearch", "sentence_transformers", "torchxrayvision",
 }  # fmt: skip
 """What `import medgym` must not import: the extras, and the heavy ones of the rest."""
 

@@ -458,6 +458,24 @@ def test_a_phantom_hands_out_no_gold(question: str, tmp_path: Path) -> None:
         assert faults(case, tmp_path) == []
 
 
+@pytest.mark.parametrize("question", ["kind", "side", "presence"])
+def test_oracles_hold_no_gold_and_do_not_say_what_is_asked(question: str) -> None:
+    tools = ("segment?backend=oracle", "detect?backend=oracle", "classify?backend=oracle")
+    rules = Rules.for_cases(f"phantom,question={question}:train", tools=tools, view_size=64)
+    calls = [render_call(tool.name, {"view": 0, "box": [0, 0, 1000, 1000]}) for tool in rules.tools]
+    said = set()
+    for case in open_cases(f"phantom,size=256,question={question}:train[:4]"):
+        episode = rules.begin(case)
+        assert episode.step("".join(calls)) is not None
+        for path, thing in walk([episode.messages, episode.workspace, rules.tools]):
+            assert not isinstance(thing, (*GOLD_TYPES, Gold)), path
+        text = episode.messages[-1].text
+        assert not any(word in text.casefold() for word in words_of(case))
+        said.add(text)
+    # Where the place or the presence is asked, the text is the same whatever the answer is.
+    assert question == "kind" or len(said) == 1
+
+
 # --- planted leaks --------------------------------------------------------------------------------
 
 

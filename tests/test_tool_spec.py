@@ -11,6 +11,7 @@ import medgym.tool_spec
 from medgym.commands.shared_options import tool_names
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.evals.protocol import differing_protocol
 from medgym.policy import load_policy
 from medgym.rollout.request import request_of
 from medgym.tool import Tool, ToolArgs, ToolResult, load_tools
@@ -153,6 +154,17 @@ def test_a_record_keeps_the_spec_and_what_is_not_usual() -> None:
     assert asked("zoom", "feel?dice=0.5")["tools"] != one["tools"]
     assert spec_of(Feel(fidelity="oracle")) == "feel"
     assert tool_facts([Feel(fidelity="oracle")])["tool_fidelities"] == {"feel": "oracle"}
+
+
+def test_a_comparison_names_another_back_end() -> None:
+    records = [
+        {"tools": specs_of(tools), **tool_facts(tools)}
+        for tools in (load_tools(["feel"]), load_tools(["feel?fidelity=oracle"]))
+    ]
+    assert differing_protocol(*records) == [
+        "tools: feel and feel?fidelity=oracle",
+        "tool_fidelities: none and feel oracle",
+    ]
 
 
 def test_a_spec_names_its_plug_in() -> None:

@@ -35,16 +35,17 @@ LEAST_SHOWN = 0.05
 
 
 class Compare(Tool):
-    """Show what changed between two images of the same region, such as a current and a prior one:
-    the matching part of the prior, and the difference. Says how well they match."""
+    """Show what changed since a prior image: the part of it that matches a view of the current one,
+    and the difference. Says how well they match."""
 
     name = "compare"
+    caches = True  # registering takes half a second
 
     class Args(ToolArgs):
         """Which two views, of different images."""
 
         view: Annotated[int, Field(ge=0, description="number of the current view")]
-        prior: Annotated[int, Field(ge=0, description="number of a view of the prior image")]
+        prior_view: Annotated[int, Field(ge=0, description="number of a view of the prior image")]
 
     def __call__(self, args: Args, workspace: Workspace) -> ToolResult:
         """Two views: the prior where it corresponds to the view, and the difference, in the frame
@@ -54,10 +55,11 @@ class Compare(Tool):
         `detail`, `overlap`, `turned_degrees`, and `matrix` (2 x 3, from pixels of the image to
         pixels of the prior).
         """
-        now, before = workspace.view(args.view), workspace.view(args.prior)
+        now, before = workspace.view(args.view), workspace.view(args.prior_view)
         if now.image == before.image:
             raise ToolError(
-                f"views {args.view} and {args.prior} are of the same image; expected views of two"
+                f"views {args.view} and {args.prior_view} are of the same image; expected views of "
+                "two"
             )
         current, prior = (workspace.images[view.image] for view in (now, before))
         here, there = whole_view(workspace, now), whole_view(workspace, before)

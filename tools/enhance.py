@@ -43,10 +43,11 @@ PATCH, DISTANCE = 3, 4
 
 
 class Enhance(Tool):
-    """Show a region in which details stand out: local contrast (clahe), gamma, invert, sharpen,
+    """Show a region so that details stand out: by local contrast (clahe), gamma, invert, sharpen,
     denoise or edges."""
 
     name = "enhance"
+    caches = True  # denoising takes most of a second
 
     class Args(ToolArgs):
         """What to do with which region."""

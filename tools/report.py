@@ -14,7 +14,7 @@ from medgym.imaging.study import Box
 from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber, load_tools
 from medgym.workspace import View, Workspace
 
-from .models.findings import Finding, sentence
+from .models.findings import ExpertFinding, sentence
 from .models.shared import BATCH, DEADLINE_S
 
 LEVELS = ((0.9, "definite"), (0.5, "likely"), (0.2, "small possibility"), (0.0, "no sign"))
@@ -41,7 +41,7 @@ def level(score: float) -> str:
     return next(word for least, word in LEVELS if score >= least)
 
 
-class Report(Tool):
+class ReportTool(Tool):
     """Ask experts about a view: a sentence from each, with what it found and how sure it is."""
 
     name = "report"
@@ -73,7 +73,7 @@ class Report(Tool):
         self._experts = tuple(tool for spec in specs for tool in load_tools([spec]))
         for expert in self._experts:
             taken = set(expert.schema()["parameters"].get("properties", ()))
-            if isinstance(expert, Report) or "view" not in taken:
+            if isinstance(expert, ReportTool) or "view" not in taken:
                 raise UserError(
                     f"report cannot ask {expert.name}; fix: name a tool that takes a view"
                 )
@@ -145,7 +145,7 @@ class _Said:
         return f"{self.expert.name} ({source})" if source else self.expert.name
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[ExpertFinding]:
         """Its findings, where its record has some."""
         if isinstance(self.answer, ToolError):
             return []
@@ -169,9 +169,9 @@ class _Said:
         return {"source": self.source, **self.answer.data}
 
 
-def _finding(data: Mapping[str, Any]) -> Finding:
+def _finding(data: Mapping[str, Any]) -> ExpertFinding:
     box, point = data.get("box_px"), data.get("point_px")
-    return Finding(
+    return ExpertFinding(
         str(data["label"]),
         float(data["score"]),
         None if box is None else (box[0], box[1], box[2], box[3]),
@@ -179,13 +179,13 @@ def _finding(data: Mapping[str, Any]) -> Finding:
     )
 
 
-def _worded(finding: Finding, workspace: Workspace, view: View) -> str:
+def _worded(finding: ExpertFinding, workspace: Workspace, view: View) -> str:
     """`effusion 0.71 (likely) at [...]`."""
     said, at, where = sentence(finding, workspace, view).partition(" at [")
     return f"{said} ({level(finding.score)}){at}{where}"
 
 
-def _check_place(args: Report.Args, workspace: Workspace) -> None:
+def _check_place(args: ReportTool.Args, workspace: Workspace) -> None:
     """Raise `ToolError` for a view or a box that is not there, once and for all experts."""
     workspace.view(args.view)
     if args.box is not None:
@@ -193,7 +193,7 @@ def _check_place(args: Report.Args, workspace: Workspace) -> None:
 
 
 def _arguments(
-    expert: Tool, args: Report.Args, said: Sequence[_Said], workspace: Workspace
+    expert: Tool, args: ReportTool.Args, said: Sequence[_Said], workspace: Workspace
 ) -> list[dict[str, Any]]:
     """The calls of an expert for one call of the report."""
     taken = expert.schema()["parameters"]["properties"]
@@ -246,7 +246,7 @@ def _answers(
     return [answer for answer in answers if answer is not None]
 
 
-def _told(said: Sequence[_Said], args: Report.Args, workspace: Workspace) -> ToolResult:
+def _told(said: Sequence[_Said], args: ReportTool.Args, workspace: Workspace) -> ToolResult:
     view = workspace.view(args.view)
     text = "\n".join(each.sentence(workspace, view) for each in said)
     return ToolResult(text, data={"image": view.image, "experts": [each.data() for each in said]})

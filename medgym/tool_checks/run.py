@@ -9,6 +9,7 @@ from medgym.case_checks.report import CheckRow, Verdict
 from medgym.errors import ToolError
 from medgym.tool import Tool
 from medgym.tool_call import used_together
+from medgym.workspace import Workspace
 
 from .breach import CHECKS, Breach, Check, expect
 from .declaration import check_declaration, check_schema
@@ -39,7 +40,11 @@ def try_tool(
     """
     made: Counter[Check] = Counter()
     sound = True
-    for check, look in (("declaration", check_declaration), ("schema", check_schema)):
+    declared: tuple[tuple[Check, Callable[[Tool], None]], ...] = (
+        ("declaration", check_declaration),
+        ("schema", check_schema),
+    )
+    for check, look in declared:
         made[check] += 1
         try:
             if sound:
@@ -55,8 +60,8 @@ def try_tool(
         drawn = [draw_call(parameters, chance, room()) for _ in range(room.calls(calls))]
         forward = [_tried(tool, call, room, on_breach) for call in drawn]
         backward = [_tried(tool, call, room, on_breach) for call in reversed(drawn)]
-        for check in ("arguments", "results", "workspace", "time"):
-            made[check] += 2 * len(drawn)
+        of_calls: tuple[Check, ...] = ("arguments", "results", "workspace", "time")
+        made.update(dict.fromkeys(of_calls, 2 * len(drawn)))
         made["memory"] += 2 * len(drawn) * (tool.memory_mb is not None)
         for call, one, other in zip(drawn, forward, reversed(backward), strict=True):
             made["repeats"] += 1
@@ -91,7 +96,8 @@ def _check_batch(
     tool: Tool, drawn: Sequence[Mapping[str, Any]], alone: Sequence[str | None], room: Room
 ) -> None:
     """Do as many of the calls together as the tool takes at once."""
-    calls, expected, told = [], [], []
+    calls: list[tuple[Any, Workspace]] = []
+    expected, told = [], []
     for call, one in zip(drawn, alone, strict=True):
         try:
             args = tool.parse(call)
@@ -106,8 +112,10 @@ def _check_batch(
     try:
         results = used_together(tool, calls)
         for result, (_, workspace) in zip(results, calls, strict=True):
-            is_refused = isinstance(result, ToolError)
-            told.append(refusal(result) if is_refused else checked(tool, result, workspace, where))
+            if isinstance(result, ToolError):
+                told.append(refusal(result))
+            else:
+                told.append(checked(tool, result, workspace, where))
     except Breach:
         raise
     except Exception as error:

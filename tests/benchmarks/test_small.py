@@ -17,6 +17,7 @@ from medgym.benchmarks.stepping import stepping
 from medgym.benchmarks.studies.files import write_series, write_slide
 from medgym.benchmarks.studies.measure import WORK, studies
 from medgym.benchmarks.studies.resident import CLEAR
+from medgym.benchmarks.tools import tools
 from medgym.imaging.series.study import SeriesStudy
 
 
@@ -28,6 +29,24 @@ def test_stepping() -> None:
     rows = stepping(side=256, repetitions=3)
     assert [row.metric for row in rows] == ["env.zoom_256", "env.zoom_256_grey"]
     assert all(sound(row) and row.unit == "ms" for row in rows)
+
+
+def test_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medgym.benchmarks.tools.find_spec", lambda name: None)  # no models
+    rows = {row.metric: row for row in tools(side=64, seconds=0.0, repetitions=1)}
+    assert all(sound(row) and row.unit == "calls/s" for row in rows.values())
+    shown = {name.split(".")[1] for name in rows}
+    assert shown == {"zoom", "crop", "enhance", "measure", "segment"}
+    assert {name.split(".")[2] for name in rows} == {"single", "threaded", "cached"}
+    assert "tools.segment.cached" in rows
+    assert "tools.zoom.cached" not in rows
+
+
+@pytest.mark.slow
+def test_tools_with_models() -> None:
+    rows = {row.metric: row for row in tools(side=64, seconds=0.0, repetitions=1)}
+    assert {"tools.retrieve.single", "tools.detect.batched", "tools.detect.cached"} <= rows.keys()
+    assert all(sound(row) for row in rows.values())
 
 
 def test_in_flight(tmp_path: Path) -> None:

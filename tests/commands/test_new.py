@@ -1,5 +1,6 @@
 """`medgym new`: what it writes installs, is found by its name, and passes its own tests."""
 
+import json
 import os
 import subprocess
 import sys
@@ -18,8 +19,7 @@ def test_every_kind_is_found_and_passes_its_own_tests(tmp_path: Path) -> None:
         assert main(["new", kind, f"my-{kind}", "--out", str(folder)]) == 0
         _register(folder, tmp_path)
     code = (
-        "import sys, pytest; from medgym.cli import main\n"
-        f"for kind in {[each.kinds for each in KINDS.values()]}: main(['list', kind])\n"
+        "import sys, pytest; from medgym.cli import main; main(['list', '--json'])\n"
         "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[1:]]))"
     )
     tests = [str(tmp_path / f"my-{kind}" / f"test_my_{kind}.py") for kind in KINDS]
@@ -32,10 +32,9 @@ def test_every_kind_is_found_and_passes_its_own_tests(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    listed = done.stdout.splitlines()
-    for kind in KINDS:
-        (line,) = [line for line in listed if line.startswith(f"my-{kind} ")]
-        assert line.endswith(f"[my-{kind}]")
+    listed = json.JSONDecoder().raw_decode(done.stdout)[0]
+    for kind, made in KINDS.items():
+        assert f"my-{kind}" in listed[made.kinds]
 
 
 def _register(folder: Path, site: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medgym.errors import ToolError
 from medgym.imaging import opened as opened_images
 from medgym.imaging.grey import Window
 from medgym.imaging.opened import ImagePlace, OpenedImage, Sent, opened_image
@@ -89,3 +90,27 @@ def test_memory_counts_what_can_be_reached(volume: Counting) -> None:
     assert reach_need(volume.planes) == WORKING * size + 2 * 8 * VALUES.size
     many = {"axial": volume.planes["axial"].__class__(2000, (512, 512))}
     assert reach_need(many) == WORKING * 512 * 512 + KEPT
+
+
+def test_a_region_is_the_same_part_of_the_image_in_its_window(volume: Counting) -> None:
+    image = opened(volume)
+    place = ImagePlace("coronal", 3, Slab(3), Window(0, 10))
+    part = image.region(place, (2.0, 1.0, 7.5, 4.0))
+    assert np.array_equal(part.pixels, image.at(place).pixels[1:4, 2:8])
+    assert part.window == Window(0, 10)
+    assert image.spacing(place, (2.0, 1.0, 7.0, 4.0)) == ((2.0, 1.0), "patient")
+    assert image.aspect(place) == 2.0
+    assert image.seconds(place) is None
+
+
+def test_a_region_of_too_many_pixels_is_refused(
+    volume: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opened_images, "WHOLE", 30)
+    image = opened(volume)
+    for index in (2, 3):
+        place = ImagePlace("axial", index)
+        with pytest.raises(ToolError, match=r"region of 8 x 4 pixels.*; expected less"):
+            image.region(place, (0.0, 0.0, 8.0, 4.0))
+        part = image.region(place, (1.0, 2.0, 7.0, 6.0))
+        assert np.array_equal(part.pixels, VALUES[index, 2:6, 1:7])

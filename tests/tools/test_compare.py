@@ -25,7 +25,7 @@ CT = np.asarray(
 
 def called(workspace: Workspace, view: int = 0, prior: int = 1, **other: Any) -> ToolResult:
     tool = Compare()
-    result = tool(tool.parse({"view": view, "prior": prior, **other}), workspace)
+    result = tool(tool.parse({"view": view, "prior_view": prior, **other}), workspace)
     for shown in result.views:
         workspace.add(shown)
     return result
@@ -110,7 +110,7 @@ def test_registration_is_no_matter_of_the_other_order() -> None:
         ({"prior": 7}, "expected 0 to 1"),
         ({"prior": -1}, "greater than or equal to 0"),
         ({"prior": "1"}, "valid integer"),
-        ({"box": [0, 0, 1, 1]}, "expected the arguments view, prior"),
+        ({"box": [0, 0, 1, 1]}, "expected the arguments view, prior_view"),
     ],
 )
 def test_what_cannot_be_compared_says_what_was_expected(call: Any, expected: str) -> None:

@@ -99,7 +99,7 @@ def of_pairs() -> Image.Image:
         now = np.stack(moved, axis=2) * 0.8 + 10
         now[50:60, 90:100] = 230
         pair = [Study(now.astype(np.uint8)), Study(prior)]
-        views += shown(Workspace(pair, view_size=VIEW), "compare", {"prior": 1})
+        views += shown(Workspace(pair, view_size=VIEW), "compare", {"prior_view": 1})
     return sheet(views)
 
 

@@ -14,12 +14,12 @@ from medgym.gold_tool import Aspect, Gold
 from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import Workspace
 
-from ..models.asked import Asked, asked
+from ..models.asked import AskedRegion, asked
 from ..models.checkpoint import named
-from ..models.findings import Finding, best, listed
+from ..models.findings import ExpertFinding, best, listed
 from ..models.gold import NOT_TOLD, GoldClasses
 from ..models.options import check_told, refuse_unused, share
-from ..models.shared import Place
+from ..models.shared import ModelPlace
 from .torchxrayvision import XRayClassifier
 from .transformers import TransformersClassifier
 
@@ -39,6 +39,7 @@ class Classify(Tool):
     """Say what a view, or a box of it, shows: a numbered list of findings with scores."""
 
     name = "classify"
+    caches = True
 
     class Args(ToolArgs):
         """What to look at, and what to choose from."""
@@ -87,7 +88,7 @@ class Classify(Tool):
         self._gold: GoldClasses | None = None
         if backend in ("transformers", "torchxrayvision"):
             refuse_unused("classify", backend, {"accuracy": accuracy})
-            place = Place(device, dtype)
+            place = ModelPlace(device, dtype)
             if backend == "transformers":
                 self._classifier = TransformersClassifier(model, self._labels, prompt, place)
             else:
@@ -127,7 +128,7 @@ class Classify(Tool):
         if classifier is None:
             raise UserError("classify needs gold here; fix: play it in an episode")
         results: list[ToolResult | ToolError | None] = []
-        todo: list[tuple[int, Asked, tuple[str, ...]]] = []
+        todo: list[tuple[int, AskedRegion, tuple[str, ...]]] = []
         for place, (args, workspace) in enumerate(calls):
             results.append(None)
             try:
@@ -139,7 +140,7 @@ class Classify(Tool):
         found = classifier.scores(pictures, [labels for _, _, labels in todo]) if todo else []
         for (place, each, labels), scores in zip(todo, found, strict=True):
             kept = {name: scores[name] for name in labels or scores}
-            results[place] = self._told(each, [Finding(*pair) for pair in kept.items()])
+            results[place] = self._told(each, [ExpertFinding(*pair) for pair in kept.items()])
         return [result for result in results if result is not None]
 
     def with_gold(self, args: Args, workspace: Workspace, gold: Gold) -> ToolResult:
@@ -171,7 +172,7 @@ class Classify(Tool):
                 )
         return tuple(known[label.casefold()] for label in wanted)
 
-    def _told(self, region: Asked, findings: Sequence[Finding]) -> ToolResult:
+    def _told(self, region: AskedRegion, findings: Sequence[ExpertFinding]) -> ToolResult:
         kept = best(findings, self._threshold, self._top)
         data = region.where() | {"findings": [each.as_data() for each in kept]}
         text = listed(kept, region.workspace, region.view)

@@ -16,7 +16,7 @@ from PIL import Image
 from medgym.errors import UserError
 
 from ..models.numbers import require_numbers
-from ..models.shared import BATCH, Place, Shared, shared
+from ..models.shared import BATCH, ModelPlace, Shared, shared
 
 RESOLUTION = 224
 """Pixels a side of the densely connected networks."""
@@ -41,7 +41,7 @@ class XRayClassifier:
 
     by_text = False
 
-    def __init__(self, model: str, labels: Sequence[str], place: Place) -> None:
+    def __init__(self, model: str, labels: Sequence[str], place: ModelPlace) -> None:
         if not model:
             raise UserError(
                 "classify has no model; fix: write "

@@ -10,7 +10,7 @@ from medgym.errors import UserError
 from ..models.batches import batches
 from ..models.checkpoint import architectures, checkpoint, require_kind, require_names
 from ..models.numbers import require_numbers
-from ..models.shared import Place, Shared, loaded
+from ..models.shared import ModelPlace, Shared, loaded
 
 CLOSED, BY_TEXT = "AutoModelForImageClassification", "AutoModelForZeroShotImageClassification"
 
@@ -33,7 +33,7 @@ class TransformersClassifier:
         UserError: there is no such model, or it does not classify.
     """
 
-    def __init__(self, model: str, labels: Sequence[str], prompt: str, place: Place) -> None:
+    def __init__(self, model: str, labels: Sequence[str], prompt: str, place: ModelPlace) -> None:
         self._place = place
         self._prompt = prompt or PROMPT
         found = checkpoint("classify", model)

@@ -13,12 +13,12 @@ from medgym.gold_tool import Aspect, Gold
 from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import Workspace
 
-from ..models.asked import Asked, asked
+from ..models.asked import AskedRegion, asked
 from ..models.checkpoint import named
-from ..models.findings import Finding, best, listed, outlined
+from ..models.findings import ExpertFinding, best, listed, outlined
 from ..models.gold import NOT_TOLD, GoldFindings, Quality
 from ..models.options import check_told, refuse_unused, share
-from ..models.shared import Place
+from ..models.shared import ModelPlace
 from .transformers import Detected, TransformersDetector
 
 USUAL = 0.9
@@ -34,6 +34,7 @@ class Detect(Tool):
     """Find lesions or structures on a view: a numbered list with scores and boxes."""
 
     name = "detect"
+    caches = True
 
     class Args(ToolArgs):
         """Where to look, and for what."""
@@ -79,7 +80,7 @@ class Detect(Tool):
         quality = {"sensitivity": sensitivity, "precision": precision}
         if backend == "transformers":
             refuse_unused("detect", backend, quality)
-            place = Place(device, dtype)
+            place = ModelPlace(device, dtype)
             self._detector = TransformersDetector(model, self._labels, place)
             self.fidelity = "predicted"
             place.declare(self)
@@ -117,7 +118,7 @@ class Detect(Tool):
         if detector is None:
             raise UserError("detect needs gold here; fix: play it in an episode")
         results: list[ToolResult | ToolError | None] = []
-        todo: list[tuple[int, Asked, tuple[str, ...]]] = []
+        todo: list[tuple[int, AskedRegion, tuple[str, ...]]] = []
         for place, (args, workspace) in enumerate(calls):
             results.append(None)
             try:
@@ -162,7 +163,7 @@ class Detect(Tool):
         return tuple(known[label.casefold()] for label in wanted)
 
     def _told(
-        self, region: Asked, findings: Sequence[Finding], untold: Sequence[str] = ()
+        self, region: AskedRegion, findings: Sequence[ExpertFinding], untold: Sequence[str] = ()
     ) -> ToolResult:
         kept = best(findings, self._threshold, self._top)
         data = region.where() | {"findings": [each.as_data() for each in kept]}
@@ -176,11 +177,11 @@ class Detect(Tool):
 
 
 def _in_original(
-    region: Asked, size: tuple[int, int], boxes: Sequence[Detected], labels: Sequence[str]
-) -> list[Finding]:
+    region: AskedRegion, size: tuple[int, int], boxes: Sequence[Detected], labels: Sequence[str]
+) -> list[ExpertFinding]:
     """What was found in a picture of a region, in original pixels; only of `labels`, if any."""
     return [
-        Finding(each.label, each.score, region.to_px(each.box, size))
+        ExpertFinding(each.label, each.score, region.to_px(each.box, size))
         for each in boxes
         if not labels or each.label in labels
     ]

@@ -16,7 +16,7 @@ from medgym.errors import UserError
 from ..models.batches import batches
 from ..models.checkpoint import Checkpoint, architectures, checkpoint, require_kind, require_names
 from ..models.numbers import require_numbers
-from ..models.shared import Place, Shared, loaded
+from ..models.shared import ModelPlace, Shared, loaded
 
 CLOSED, BY_TEXT = "AutoModelForObjectDetection", "AutoModelForZeroShotObjectDetection"
 
@@ -44,7 +44,7 @@ class TransformersDetector:
         UserError: there is no such model, or it does not detect.
     """
 
-    def __init__(self, model: str, labels: Sequence[str], place: Place) -> None:
+    def __init__(self, model: str, labels: Sequence[str], place: ModelPlace) -> None:
         self._place = place
         found: Checkpoint = checkpoint("detect", model)
         groups = {

@@ -85,6 +85,12 @@ class McpTool(Tool):
 
     def parse(self, arguments: Mapping[str, Any]) -> ToolArgs:
         """Check the arguments of a call by the server's schema."""
+        try:  # what JSON cannot hold would break the connection for everyone
+            json.dumps(dict(arguments), allow_nan=False, ensure_ascii=False).encode("utf-8")
+        except (TypeError, ValueError, RecursionError):
+            raise ToolError(
+                f"{self.name}: an argument is no JSON; expected texts and finite numbers", "type"
+            ) from None
         fault = _fault(self._parameters, dict(arguments))
         if fault is not None:
             raise ToolError(f"{self.name}: {fault}", "type")
@@ -95,7 +101,7 @@ class McpTool(Tool):
         given = dict(args.model_extra or {})
         view: View | None = None
         if self._takes_image:
-            view = workspace.view(given.pop(VIEW))
+            view = workspace.view(int(given.pop(VIEW)))  # JSON's 1.0 is a whole number too
         with self._given(view) as picture:
             if picture is not None:
                 given[self._target.image] = picture

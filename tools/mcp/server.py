@@ -1,7 +1,7 @@
 """A server of the Model Context Protocol that offers tools on the images of a folder.
 
 `list_images` names what is there, `open_image` opens one and returns a handle, and every other tool
-takes that handle as its argument `study`. A tool is called as in an episode: within its deadline,
+takes that handle as its argument `study`. A tool is called as in an episode: within its limits,
 from the original pixels, and a mistake is a result with `isError` that says what was expected. What
 a client gets are views and the tools' texts, nothing else of a file's header.
 """
@@ -21,12 +21,13 @@ from mcp.server.context import ServerRequestContext
 from pydantic import Field
 
 from medgym.contracts import checked_result, fault_of
-from medgym.deadline import within
 from medgym.errors import RunError, ToolError, UserError
 from medgym.failures import Failure, at
 from medgym.imaging.study import ImageRef
+from medgym.numbers_as_text import parsed
 from medgym.question import caption_of, first_line_of
 from medgym.tool import Tool, ToolArgs, ToolResult, schema_of
+from medgym.tool_call import limited
 from medgym.uris import file_uri
 from medgym.workspace import View, Workspace
 
@@ -165,11 +166,11 @@ class Desk:
 
 def _shown(tool: Tool, given: dict[str, Any], workspace: Workspace) -> list[types.ContentBlock]:
     """Call a tool as an episode does: its views are added, and announced before its text."""
-    args = tool.parse(given)
+    args, _ = parsed(tool, given)
     refused: ToolError | None = None
     with at("tool", tool.name):
         try:
-            result = checked_result(within(tool, tool, args, workspace))
+            result = checked_result(limited(tool, args, workspace))
             views = [workspace.add(view, made_by=tool.name) for view in result.views]
         except ToolError as error:
             refused = error

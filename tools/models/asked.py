@@ -20,7 +20,7 @@ down to it. Models take 224 to 1024 pixels a side."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedRegion:
     """A region of a view.
 
     Attributes:
@@ -55,7 +55,7 @@ class Asked:
         return data
 
 
-def asked(workspace: Workspace, number: int, box: Sequence[float] | None) -> Asked:
+def asked(workspace: Workspace, number: int, box: Sequence[float] | None) -> AskedRegion:
     """The region of a call: a box of a view, or the whole view.
 
     Raises:
@@ -63,10 +63,10 @@ def asked(workspace: Workspace, number: int, box: Sequence[float] | None) -> Ask
     """
     view = workspace.view(number)
     if box is not None:
-        return Asked(workspace, view, workspace.box_px(number, box), False)
+        return AskedRegion(workspace, view, workspace.box_px(number, box), False)
     x0, y0, x1, y1 = view.box_px
     whole = float(np.floor(x0)), float(np.floor(y0)), float(np.ceil(x1)), float(np.ceil(y1))
-    return Asked(workspace, view, whole, True)
+    return AskedRegion(workspace, view, whole, True)
 
 
 def picture_size(box_px: Box) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from medgym.model_loading import device_of
 
 from .bundle import Bundle, is_file_transform, require_own
 from .numbers import require_numbers
-from .shared import BATCH, Place, Shared, shared
+from .shared import BATCH, ModelPlace, Shared, shared
 
 Image = tuple[NDArray[np.float32], NDArray[np.float64]]
 """An image or a volume, channels first and x before y, and its affine map to the patient (RAS)."""
@@ -94,7 +94,7 @@ class Network:
         return values
 
 
-def loaded_bundle(found: Bundle, place: Place, trusted: bool) -> Network:
+def loaded_bundle(found: Bundle, place: ModelPlace, trusted: bool) -> Network:
     """The network of a bundle.
 
     Raises:
@@ -104,7 +104,7 @@ def loaded_bundle(found: Bundle, place: Place, trusted: bool) -> Network:
     return Network(found, held)
 
 
-def _load(found: Bundle, place: Place, trusted: bool) -> Shared:
+def _load(found: Bundle, place: ModelPlace, trusted: bool) -> Shared:
     import torch
     from monai.bundle import ConfigParser
     from monai.inferers import SimpleInferer

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from medgym.imaging.study import Box
 from medgym.workspace import View, Workspace
 
-from .asked import Asked
+from .asked import AskedRegion
 
 OUTLINE = (0, 255, 0)
 """The colour of what a tool marks."""
@@ -19,7 +19,7 @@ LETTER = 10
 
 
 @dataclass(frozen=True)
-class Finding:
+class ExpertFinding:
     """Something that is, or may be, in a region.
 
     Attributes:
@@ -44,7 +44,7 @@ class Finding:
         return data
 
 
-def sentence(finding: Finding, workspace: Workspace, view: View) -> str:
+def sentence(finding: ExpertFinding, workspace: Workspace, view: View) -> str:
     """`nodule 0.82 at [120, 300, 380, 560]`, in the coordinates of a view."""
     said = f"{finding.label or 'finding'} {finding.score:.2f}"
     if finding.box_px is not None:
@@ -56,7 +56,7 @@ def sentence(finding: Finding, workspace: Workspace, view: View) -> str:
     return said
 
 
-def listed(findings: Sequence[Finding], workspace: Workspace, view: View) -> str:
+def listed(findings: Sequence[ExpertFinding], workspace: Workspace, view: View) -> str:
     """The findings as a numbered list, one a line."""
     lines = (
         f"{number}. {sentence(each, workspace, view)}" for number, each in enumerate(findings, 1)
@@ -64,13 +64,13 @@ def listed(findings: Sequence[Finding], workspace: Workspace, view: View) -> str
     return "\n".join(lines)
 
 
-def best(findings: Sequence[Finding], threshold: float, top: int) -> list[Finding]:
+def best(findings: Sequence[ExpertFinding], threshold: float, top: int) -> list[ExpertFinding]:
     """The surest findings of at least `threshold`, at most `top`; ties in the expert's order."""
     kept = [each for each in findings if each.score >= threshold]
     return sorted(kept, key=lambda each: -each.score)[:top]
 
 
-def outlined(asked: Asked, findings: Sequence[Finding], made_by: str) -> View | None:
+def outlined(asked: AskedRegion, findings: Sequence[ExpertFinding], made_by: str) -> View | None:
     """The region that was asked about with the boxes on it, numbered; None without boxes."""
     boxes = [(number, f.box_px) for number, f in enumerate(findings, 1) if f.box_px is not None]
     if not boxes:

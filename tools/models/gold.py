@@ -16,8 +16,8 @@ from medgym.gold_tool import Gold
 from medgym.imaging.study import Box
 from medgym.regions import Region
 
-from .asked import Asked
-from .findings import Finding
+from .asked import AskedRegion
+from .findings import ExpertFinding
 
 NOT_TOLD = "not told here"
 """How a tool says that it leaves out what the question asks."""
@@ -54,7 +54,9 @@ class GoldFindings:
         self._quality = quality
         self._labels = tuple(labels)
 
-    def of(self, asked: Asked, gold: Gold, labels: Sequence[str] | None = None) -> list[Finding]:
+    def of(
+        self, asked: AskedRegion, gold: Gold, labels: Sequence[str] | None = None
+    ) -> list[ExpertFinding]:
         """What is found where a call asks.
 
         Args:
@@ -66,7 +68,7 @@ class GoldFindings:
             regions = [region for region in regions if region.label.casefold() in wanted]
         return [self._finding(region, gold) for region in regions]
 
-    def _regions(self, asked: Asked, gold: Gold) -> list[Region]:
+    def _regions(self, asked: AskedRegion, gold: Gold) -> list[Region]:
         """The regions that are found on the whole case, false ones among them."""
         quality, given = self._quality, gold.regions
         if quality.sensitivity == 1.0 and quality.precision == 1.0:
@@ -81,14 +83,14 @@ class GoldFindings:
             kept.append(_false(label, asked, given, random))
         return [kept[place] for place in random.permutation(len(kept))]
 
-    def _finding(self, region: Region, gold: Gold) -> Finding:
+    def _finding(self, region: Region, gold: Gold) -> ExpertFinding:
         """How sure it is says nothing of whether it is true: it is the precision of all."""
         label = region.label if gold.tells("label") else ""
         score = self._quality.precision
         x0, y0, x1, y1 = region.box_px
         if not gold.tells("size"):
-            return Finding(label, score, None, ((x0 + x1) / 2, (y0 + y1) / 2))
-        return Finding(label, score, region.box_px)
+            return ExpertFinding(label, score, None, ((x0 + x1) / 2, (y0 + y1) / 2))
+        return ExpertFinding(label, score, region.box_px)
 
 
 class GoldClasses:
@@ -106,7 +108,9 @@ class GoldClasses:
         self._accuracy = accuracy
         self._labels = tuple(labels)
 
-    def of(self, asked: Asked, gold: Gold, labels: Sequence[str] | None = None) -> list[Finding]:
+    def of(
+        self, asked: AskedRegion, gold: Gold, labels: Sequence[str] | None = None
+    ) -> list[ExpertFinding]:
         """Each label with how sure it is that it is there.
 
         Args:
@@ -120,10 +124,10 @@ class GoldClasses:
         for key, label in sorted(known.items()):
             regions = self._regions(key, label, asked, gold)
             is_there = any(lies_in(region, asked) for region in regions)
-            found.append(Finding(label, self._accuracy if is_there else 1.0 - self._accuracy))
+            found.append(ExpertFinding(label, self._accuracy if is_there else 1.0 - self._accuracy))
         return found
 
-    def _regions(self, key: str, label: str, asked: Asked, gold: Gold) -> list[Region]:
+    def _regions(self, key: str, label: str, asked: AskedRegion, gold: Gold) -> list[Region]:
         """The regions of a label on the whole case. The noise of a label is its own."""
         regions = [region for region in gold.regions if region.label.casefold() == key]
         if self._accuracy == 1.0:
@@ -136,7 +140,7 @@ class GoldClasses:
 
 
 def _false(
-    label: str, asked: Asked, given: Sequence[Region], random: np.random.Generator
+    label: str, asked: AskedRegion, given: Sequence[Region], random: np.random.Generator
 ) -> Region:
     """A finding that is none: as large as a true one, beside those."""
     like = given[int(random.integers(len(given)))] if given else _usual(asked, random)
@@ -154,7 +158,7 @@ def _false(
     return like.model_copy(update={"label": label, "box_px": best, "mask": None})
 
 
-def _usual(asked: Asked, random: np.random.Generator) -> Region:
+def _usual(asked: AskedRegion, random: np.random.Generator) -> Region:
     """A region somewhere in a case without gold findings, of a usual size."""
     images = asked.workspace.images
     image = int(random.integers(len(images)))
@@ -176,7 +180,7 @@ def _shared(one: Box, other: Box) -> float:
     return max(0.0, wide) * max(0.0, high)
 
 
-def lies_in(region: Region, asked: Asked) -> bool:
+def lies_in(region: Region, asked: AskedRegion) -> bool:
     """Whether a region lies, in part, on the image and in the box that a call asks about."""
     view = asked.view
     is_there = region.image == view.image and region.lies_on(view.plane, view.index)

@@ -4,12 +4,19 @@ The next image is searched where the last one had the structure, a little enlarg
 nothing is found, or something else: of another place or another size.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from medgym.errors import ToolError
 
-from .backend import Backend, Found, FoundThrough, Prompt, Request
 from .measure import Runs
+from .request import (
+    PromptKind,
+    Segmentation,
+    SegmentationThrough,
+    SegmentPrompt,
+    SegmentRequest,
+)
 
 GROWTH = 0.25
 """By how much of its sides the last box is enlarged, on each side, to search the next image."""
@@ -17,11 +24,15 @@ GROWTH = 0.25
 ALIKE = 0.4
 """Least overlap (Dice) of what is found on neighbouring images."""
 
+Segment = Callable[[Sequence[SegmentRequest]], Sequence[Segmentation | ToolError | None]]
 
-def followed(backend: Backend, request: Request) -> FoundThrough | ToolError | None:
+
+def followed(
+    segment: Segment, takes: Sequence[PromptKind], request: SegmentRequest
+) -> SegmentationThrough | ToolError | None:
     """The structure of a request on all images that it reaches, without a gap."""
-    (first,) = backend.segment([replace(request, place=replace(request.place, slab=None))])
-    if not isinstance(first, Found):
+    (first,) = segment([replace(request, place=replace(request.place, slab=None))])
+    if not isinstance(first, Segmentation):
         return first
     images = {request.place.index: first}
     count = request.image.planes[request.place.plane].count
@@ -29,16 +40,18 @@ def followed(backend: Backend, request: Request) -> FoundThrough | ToolError | N
         last = first
         index = request.place.index + step
         while 0 <= index < count:
-            found = _next(backend, request.at(index), last)
+            found = _next(segment, takes, request.at(index), last)
             if found is None:
                 break
             images[index] = last = found
             index += step
     score = sum(found.score for found in images.values()) / len(images)
-    return FoundThrough(dict(sorted(images.items())), score)
+    return SegmentationThrough(dict(sorted(images.items())), score)
 
 
-def _next(backend: Backend, request: Request, last: Found) -> Found | None:
+def _next(
+    segment: Segment, takes: Sequence[PromptKind], request: SegmentRequest, last: Segmentation
+) -> Segmentation | None:
     runs = Runs.of(last)
     x0, y0, x1, y1 = runs.box_px
     wide, high = GROWTH * (x1 - x0), GROWTH * (y1 - y0)
@@ -49,11 +62,11 @@ def _next(backend: Backend, request: Request, last: Found) -> Found | None:
         float(min(width, int(x1 + wide) + 1)),
         float(min(height, int(y1 + high) + 1)),
     )
-    prompt = Prompt(box_px=box_px, text=request.prompt.text)
-    if not set(prompt.kinds) <= set(backend.takes):
+    prompt = SegmentPrompt(box_px=box_px, text=request.prompt.text)
+    if not set(prompt.kinds) <= set(takes):
         prompt = replace(prompt, text=None)
-    (found,) = backend.segment([replace(request, prompt=prompt)])
-    if not isinstance(found, Found) or dice(runs, Runs.of(found)) < ALIKE:
+    (found,) = segment([replace(request, prompt=prompt)])
+    if not isinstance(found, Segmentation) or dice(runs, Runs.of(found)) < ALIKE:
         return None
     return found
 

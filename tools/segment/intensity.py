@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from medgym.errors import ToolError
 
-from .backend import Binary, Request
 from .measure import Runs
+from .request import Binary, SegmentRequest
 
 RIM = 0.1
 """Width of what directly surrounds a structure, as a share of its longer side; at least 2 pixels
@@ -33,7 +33,7 @@ class Intensity:
         return f"mean {unit} {self.inside:.0f} inside{around}"
 
 
-def intensity(request: Request, runs: Runs) -> Intensity | None:
+def intensity(request: SegmentRequest, runs: Runs) -> Intensity | None:
     """The mean inside and in the rim around; None where no pixel there holds a measurement."""
     x0, y0, x1, y1 = (int(edge) for edge in runs.box_px)
     margin = max(2, round(RIM * max(x1 - x0, y1 - y0)))
@@ -53,7 +53,7 @@ def intensity(request: Request, runs: Runs) -> Intensity | None:
 
 
 def _values(
-    request: Request, box: tuple[int, int, int, int], step: int
+    request: SegmentRequest, box: tuple[int, int, int, int], step: int
 ) -> tuple[NDArray[np.float64], str | None]:
     left, top, right, bottom = box
     shape = -(-(bottom - top) // step), -(-(right - left) // step)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from medgym.imaging.study import Box
 from medgym.regions import Region
 
-from .backend import Binary, Found, Request
 from .measure import Runs
+from .request import Binary, Segmentation, SegmentRequest
 
 MOST = 2**24
 """Entries of a mask over a view, at most; of a larger region every nth pixel is looked at."""
@@ -19,7 +19,7 @@ MOST = 2**24
 Edges = tuple[int, int, int, int]
 
 
-def marked(request: Request) -> Region | None:
+def marked(request: SegmentRequest) -> Region | None:
     """The gold region on the addressed image that fits the prompt best; None where none does."""
     here = [
         region
@@ -32,7 +32,7 @@ def marked(request: Request) -> Region | None:
     return here[best] if best is not None and fits[best] > 0 else None
 
 
-def indices(region: Region, request: Request) -> range:
+def indices(region: Region, request: SegmentRequest) -> range:
     """The images of the addressed plane on which a region lies."""
     if region.index is None:
         return range(request.image.planes[request.place.plane].count)
@@ -40,8 +40,8 @@ def indices(region: Region, request: Request) -> range:
 
 
 def over_view(
-    mask: Binary, corner: tuple[int, int], request: Request, score: float
-) -> Found | None:
+    mask: Binary, corner: tuple[int, int], request: SegmentRequest, score: float
+) -> Segmentation | None:
     """A mask whose top left pixel is `corner` (x, y), cut to the addressed view."""
     left, top, right, bottom = view_edges(request)
     step = max(1.0, float(np.sqrt((right - left) * (bottom - top) / MOST)))
@@ -54,7 +54,7 @@ def over_view(
         return None
     whole = np.zeros((len(rows), len(columns)), bool)
     whole[np.ix_(kept_rows, kept_columns)] = part
-    return Found((float(left), float(top), float(right), float(bottom)), whole, score)
+    return Segmentation((float(left), float(top), float(right), float(bottom)), whole, score)
 
 
 def _taken(low: int, high: int, step: float) -> NDArray[np.int64]:
@@ -63,7 +63,7 @@ def _taken(low: int, high: int, step: float) -> NDArray[np.int64]:
     return (low + (np.arange(count) + 0.5) * (high - low) / count).astype(np.int64)
 
 
-def view_edges(request: Request) -> Edges:
+def view_edges(request: SegmentRequest) -> Edges:
     """The whole original pixels that the addressed view touches."""
     x0, y0, x1, y1 = request.view_px
     width, height = request.size
@@ -95,7 +95,7 @@ def _whole(box: Box) -> Edges:
     return left, top, max(left + 1, int(np.ceil(box[2]))), max(top + 1, int(np.ceil(box[3])))
 
 
-def _fit(region: Region, request: Request) -> float:
+def _fit(region: Region, request: SegmentRequest) -> float:
     """How well a region fits a prompt; 0 where it does not."""
     prompt, box = request.prompt, region.box_px
     fit = 1.0

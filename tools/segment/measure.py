@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from medgym.cases import Mask
 from medgym.imaging.study import Box
 
-from .backend import Found
+from .request import Segmentation
 
 Whole = NDArray[np.int64]
 
@@ -25,7 +25,7 @@ class Runs:
     ends: Whole
 
     @classmethod
-    def of(cls, found: Found) -> "Runs":
+    def of(cls, found: Segmentation) -> "Runs":
         """An original pixel belongs to the entry of the mask that its corner lies in."""
         height, width = found.mask.shape
         left, top = int(found.region_px[0]), int(found.region_px[1])

@@ -11,9 +11,9 @@ from medgym.imaging.study import Box
 from medgym.tool import ToolResult
 from medgym.workspace import View, Workspace
 
-from .backend import Binary, Found, Request
 from .intensity import Intensity, intensity
 from .measure import Runs
+from .request import Binary, Segmentation, SegmentRequest
 
 NAME = "segment"
 
@@ -23,7 +23,9 @@ UNTOLD = "Its measures are not told here. "
 """For a question that asks for a size, and gold that has it."""
 
 
-def report(found: Found, request: Request, workspace: Workspace, view: View) -> ToolResult:
+def report(
+    found: Segmentation, request: SegmentRequest, workspace: Workspace, view: View
+) -> ToolResult:
     """The region with the outline drawn on, and the measures as text and as `data`."""
     runs = Runs.of(found)
     measured = measures(runs, request)
@@ -43,7 +45,7 @@ def report(found: Found, request: Request, workspace: Workspace, view: View) -> 
     return ToolResult(text + f"It is {score} % sure.", (shown,), data)
 
 
-def measures(runs: Runs, request: Request) -> dict[str, float]:
+def measures(runs: Runs, request: SegmentRequest) -> dict[str, float]:
     """`area_px`, and where the patient's millimetres are known `area_mm2` and `length_mm`, else
     `length_px`."""
     spacing = spacing_of(request, runs.box_px)
@@ -56,7 +58,7 @@ def measures(runs: Runs, request: Request) -> dict[str, float]:
     }
 
 
-def spacing_of(request: Request, box_px: Box) -> tuple[float, float] | None:
+def spacing_of(request: SegmentRequest, box_px: Box) -> tuple[float, float] | None:
     """Millimetres of the patient per pixel in a box as (row, column), None where unknown."""
     try:
         return request.image.at(request.place).spacing_in(box_px)
@@ -90,7 +92,9 @@ def percent(score: float) -> int:
     return round(100 * min(max(score, 0.0), 1.0))
 
 
-def outlined(found: Found, request: Request, workspace: Workspace, view: View) -> View:
+def outlined(
+    found: Segmentation, request: SegmentRequest, workspace: Workspace, view: View
+) -> View:
     """A view of the region of what was found, with the inner edge of it in `OUTLINE`."""
     place = request.place
     shown = workspace.look(view.image, found.region_px, enlarge=True, made_by=NAME, **vars(place))

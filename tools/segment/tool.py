@@ -24,7 +24,15 @@ from medgym.tool import (
 )
 from medgym.workspace import View, Workspace
 
-from .backend import Backend, Found, FoundThrough, Point, Prompt, Request, make_backend
+from .backend import (
+    Point,
+    Segmentation,
+    SegmentationThrough,
+    Segmenter,
+    SegmentPrompt,
+    SegmentRequest,
+    make_backend,
+)
 from .report import NAME, report
 from .volume import report_through
 
@@ -57,6 +65,7 @@ class Segment(Tool):
     name = NAME
     version = "2"
     deadline_s = 600.0  # it computes, and many calls may share few cores
+    caches = True
 
     class Args(ToolArgs):
         """Where the structure is: a box with a margin around it, or what lies within it."""
@@ -78,7 +87,9 @@ class Segment(Tool):
     def __init__(
         self, backend: str | None = None, fidelity: Fidelity | None = None, **options: Any
     ) -> None:
-        self._backend: Backend = make_backend(backend or OF_FIDELITY[fidelity or "vision"], options)
+        self._backend: Segmenter = make_backend(
+            backend or OF_FIDELITY[fidelity or "vision"], options
+        )
         if fidelity not in (None, self._backend.fidelity):
             raise UserError(
                 f"segment?backend={backend} is of the fidelity {self._backend.fidelity}, not "
@@ -133,7 +144,7 @@ class Segment(Tool):
         self, calls: Sequence[tuple[Any, Workspace]], gold: Gold
     ) -> list[ToolResult | ToolError]:
         results: dict[int, ToolResult | ToolError] = {}
-        requests: dict[int, Request] = {}
+        requests: dict[int, SegmentRequest] = {}
         for number, (args, workspace) in enumerate(calls):
             try:
                 requests[number] = self._request(args, workspace, gold)
@@ -141,7 +152,7 @@ class Segment(Tool):
                 results[number] = error
         for through, find in ((False, self._backend.segment), (True, self._backend.through)):
             wanted = [number for number in requests if calls[number][0].through == through]
-            found: Sequence[Found | FoundThrough | ToolError | None] = ()
+            found: Sequence[Segmentation | SegmentationThrough | ToolError | None] = ()
             if wanted:
                 found = find([requests[number] for number in wanted])
             for number, each in zip(wanted, found, strict=True):
@@ -153,8 +164,8 @@ class Segment(Tool):
 
     def _reported(
         self,
-        found: Found | FoundThrough | ToolError | None,
-        request: Request,
+        found: Segmentation | SegmentationThrough | ToolError | None,
+        request: SegmentRequest,
         args: Args,
         workspace: Workspace,
     ) -> ToolResult | ToolError:
@@ -167,11 +178,11 @@ class Segment(Tool):
             return ToolResult(NOTHING, data={"image": view.image})
         if isinstance(found, ToolError):
             return found
-        if isinstance(found, FoundThrough):
+        if isinstance(found, SegmentationThrough):
             return report_through(found, request, workspace, view)
         return report(found, request, workspace, view)
 
-    def _request(self, args: Args, workspace: Workspace, gold: Gold) -> Request:
+    def _request(self, args: Args, workspace: Workspace, gold: Gold) -> SegmentRequest:
         view = workspace.view(args.view)
         image = workspace.images[view.image]
         if args.through and image.planes[view.plane].count < 2:
@@ -184,10 +195,10 @@ class Segment(Tool):
                     f"{' or '.join(self._backend.takes)}",
                     "name",
                 )
-        return Request(image, view.place, view.box_px, prompt, view.image, gold)
+        return SegmentRequest(image, view.place, view.box_px, prompt, view.image, gold)
 
 
-def _prompt(args: Segment.Args, workspace: Workspace, view: View) -> Prompt:
+def _prompt(args: Segment.Args, workspace: Workspace, view: View) -> SegmentPrompt:
     if args.labels is not None and len(args.labels) != len(args.points or ()):
         raise ToolError("segment: expected as many labels as points", "value")
     text = None if args.text is None else args.text.strip()
@@ -197,7 +208,7 @@ def _prompt(args: Segment.Args, workspace: Workspace, view: View) -> Prompt:
         raise ToolError("segment: expected two points or more of a scribble; use point for one")
     points = ([args.point] if args.point else []) + (args.points or [])
     labels = [1] * (len(points) - len(args.labels or ())) + list(args.labels or ())
-    prompt = Prompt(
+    prompt = SegmentPrompt(
         None if args.box is None else workspace.box_px(args.view, args.box),
         tuple(_pixel(workspace, view, point) for point in points),
         tuple(label == 1 for label in labels),

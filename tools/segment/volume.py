@@ -10,13 +10,13 @@ from medgym.imaging.volumes.study import VolumeStudy
 from medgym.tool import ToolResult
 from medgym.workspace import View, Workspace
 
-from .backend import FoundThrough, Request
 from .measure import Runs
 from .report import UNTOLD, measures, outlined, percent, spacing_of
+from .request import SegmentationThrough, SegmentRequest
 
 
 def report_through(
-    found: FoundThrough, request: Request, workspace: Workspace, view: View
+    found: SegmentationThrough, request: SegmentRequest, workspace: Workspace, view: View
 ) -> ToolResult:
     """The outline on the image of the longest diameter, and the measures as text and as `data`.
 
@@ -65,7 +65,7 @@ def report_through(
     return ToolResult(f"{text}It is {score} % sure.", (shown,), data)
 
 
-def _voxel_mm3(request: Request, runs: Runs) -> float | None:
+def _voxel_mm3(request: SegmentRequest, runs: Runs) -> float | None:
     """Cubic millimetres of a voxel; None where they are unknown."""
     study, place = request.image.study, request.place
     last = request.image.planes[place.plane].count - 1

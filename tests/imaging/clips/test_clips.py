@@ -95,6 +95,7 @@ def test_frames_at_uneven_times_are_counted_and_found(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mkv", frames, options={"g": "3", "qp": "1"}, times=times)
     study = medgym.open_study(path)
     assert study.planes["frame"].count == len(times)
+    assert study.seconds("frame") == pytest.approx([time / 1000 for time in times])
     for number in range(len(times)):
         assert abs(study.values("frame", number).mean() - grey(number)) <= 3
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from medgym.cases import Case, open_cases
-from medgym.imaging.study import open_image
+from medgym.imaging.study import ImageRef, open_image
 from medgym.sources.phantom import rules, tool_check
 from medgym.sources.phantom.balance import CheckRow
 from medgym.sources.phantom.check import check_phantoms
@@ -90,11 +90,14 @@ def test_which_tool_a_case_needs() -> None:
     assert tools == ["zoom", "measure", "retrieve", None, None, None]
     (volume,) = open_cases("phantom,look=ct-volume,question=kind,size=128,depth=8:test[:1]")
     assert needed_tool(volume) is None
-    assert needed_tool(volume.model_copy(update={"source": "other"})) is None
+    (kind,) = open_cases("phantom,size=256,look=ct,question=kind:test[:1]")
+    elsewhere = (ImageRef(uri="file.png"),)
+    for other in ({"source": "other"}, {"id": "1"}, {"images": ()}, {"images": elsewhere}):
+        assert needed_tool(kind.model_copy(update=other)) is None
 
 
 def test_what_is_right_passes_the_check() -> None:
-    report = check_phantoms(open_cases(f"{CASES}:test[:48]"), view_sizes=(64,), probe=False)
+    report = check_phantoms(open_cases(f"{CASES}:test[:12]"), view_sizes=(64,), probe=False)
     assert report.passed
     said = " | ".join(row.check for row in report.rows)
     for check in ("answers to length", "answers to stage", "no overview shows the scale",
@@ -118,7 +121,7 @@ def test_lengths_that_go_with_the_size_in_pixels_are_caught() -> None:
 
 def alone(look: str, answer: Callable[[Case, PhantomPlan], str]) -> list[CheckRow]:
     asked = []
-    for case in open_cases(f"phantom,look={look},size=256,question=length:test[:240]"):
+    for case in open_cases(f"phantom,look={look},size=256,question=length:test[:96]"):
         plan = plan_of(case.images[0])
         asked.append((case.model_copy(update={"answer": answer(case, plan)}), plan))
     return list(tool_check.answer_rows("length", asked, asked[0][0].options))

@@ -25,6 +25,7 @@ from medgym.errors import ToolError, UserError
 from medgym.failures import Failure
 from medgym.imaging.study import Study
 from medgym.messages import render_call
+from medgym.testing import check_tool
 from medgym.tool import Tool, load_tools
 from medgym.tools.mcp.connection import close_connections
 from medgym.tools.mcp.http import application
@@ -33,6 +34,8 @@ from medgym.tools.mcp.served_folder import ServedFolder
 from medgym.tools.mcp.server import Desk, server_of
 from medgym.tools.mcp.source import mcp_tools
 from medgym.tools.mcp.target import target_of
+from medgym.train.recipe.rules import rules_of
+from medgym.train.recipe.schema import load_recipe
 from medgym.workspace import Workspace
 
 HOSTILE = (
@@ -147,6 +150,7 @@ def test_a_servers_tools_are_used_with_views_in_the_place_of_pictures(serving: A
     assert small.asked[-1][0] == "invert.now"
     sent = read(small.asked[-1][1]["picture"])
     assert sent.tobytes() == room.view(1).picture.tobytes()
+    assert done(invert, room, view=1.0).text == result.text
     (view,) = result.views
     assert (view.box_px, view.size, view.number) == ((0.0, 0.0, 30.0, 20.0), (48, 32), -1)
     assert view.picture.tobytes() == ImageOps.invert(room.view(1).picture).tobytes()
@@ -163,6 +167,7 @@ def test_a_servers_tools_are_used_with_views_in_the_place_of_pictures(serving: A
     ]
     added = done(tools["add"], room, a=2)
     assert (added.text, added.data) == ('{"sum": 3}', {"structured": {"sum": 3}})
+    check_tool(invert, cases="phantom:train[:1]", calls=1)
     # It travels to another process, and connects there again.
     assert done(pickle.loads(pickle.dumps(tools["add"])), room, a=5).text == '{"sum": 6}'
 
@@ -173,6 +178,8 @@ def test_a_servers_refusals_are_observations_within_limits(serving: Any) -> None
     for arguments, said in (
         ({"a": "1"}, "a: '1' is not of type 'integer'; expected the arguments a"),
         ({}, "'a' is a required property"),
+        ({"a": float("nan")}, "an argument is no JSON"),
+        ({"a": "\ud800"}, "an argument is no JSON"),
     ):
         with pytest.raises(ToolError, match=said) as refused:
             tools["add"].parse(arguments)
@@ -324,3 +331,14 @@ def test_a_recipe_names_no_command_and_no_strange_host(monkeypatch: pytest.Monke
         monkeypatch.setenv("MEDGYM_ALLOW_HOSTS", "good.example")
         assert target_of("https://good.example/mcp").gets_token
     assert target_of("http://127.0.0.1:9/mcp").gets_token
+
+
+def test_a_command_in_a_recipe_or_in_its_roles_is_not_started() -> None:
+    recipe = load_recipe("tiny")[0]
+    named = recipe.tools.model_copy(update={"names": ("mcp:touch made",)})
+    for make in (
+        lambda: rules_of(recipe.model_copy(update={"tools": named}), "phantom:test"),
+        lambda: medgym.Role("attending", tools=("mcp:touch made",)).rules(Rules()),
+    ):
+        with pytest.raises(UserError, match="names the command 'touch'"):
+            make()

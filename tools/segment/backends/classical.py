@@ -12,11 +12,11 @@ import numpy as np
 
 from medgym.imaging.study import Box
 
-from ..backend import Backend, Binary, Found, Request
+from ..backend import Binary, Segmentation, Segmenter, SegmentRequest
 from ..cut.apart import alike, apart, compactness, touching
 from ..cut.edge import sharpened
 from ..cut.features import Pixels, features
-from ..cut.looks import Guess, structure
+from ..cut.looks import Guess, structure, without
 from ..cut.patch import Patch
 
 BOX_SIDE, WINDOW_SIDE = 96, 80
@@ -76,18 +76,18 @@ class Cut:
         return away * compactness(self.mask) * (1 - touching(self.mask)) * size
 
 
-class Classical(Backend):
+class ClassicalSegmenter(Segmenter):
     """See the module."""
 
-    def segment(self, requests: Sequence[Request]) -> Sequence[Found | None]:
-        """See `Backend.segment`."""
+    def segment(self, requests: Sequence[SegmentRequest]) -> Sequence[Segmentation | None]:
+        """See `Segmenter.segment`."""
         return [_segmented(request) for request in requests]
 
 
-BACKEND = Classical
+BACKEND = ClassicalSegmenter
 
 
-def _segmented(request: Request) -> Found | None:
+def _segmented(request: SegmentRequest) -> Segmentation | None:
     prompt = request.prompt
     if prompt.box_px is not None:
         cut = _of_box(request, prompt.box_px)
@@ -102,13 +102,13 @@ def _segmented(request: Request) -> Found | None:
     return _found(request, cut, alike(cut.mask, first))
 
 
-def _found(request: Request, cut: Cut, agreement: float) -> Found | None:
+def _found(request: SegmentRequest, cut: Cut, agreement: float) -> Segmentation | None:
     if cut.apart < LEAST:
         return None
-    return Found(*_fine(request, cut), agreement * cut.apart / (2 + cut.apart))
+    return Segmentation(*_fine(request, cut), agreement * cut.apart / (2 + cut.apart))
 
 
-def _fine(request: Request, cut: Cut) -> tuple[Box, Binary]:
+def _fine(request: SegmentRequest, cut: Cut) -> tuple[Box, Binary]:
     """The structure with a sharper outline, over original pixels or larger ones."""
     box = cut.patch.box_of(cut.mask)
     coarse = cut.patch.scale
@@ -133,17 +133,17 @@ def _enlarged(box_px: Box, size: Whole) -> Box:
     )
 
 
-def _of_box(request: Request, box_px: Box) -> Cut | None:
+def _of_box(request: SegmentRequest, box_px: Box) -> Cut | None:
     patch = Patch.of(request, box_px, MARGIN, BOX_SIDE)
     inside = patch.inside(box_px)
     if (~inside).mean() < LEAST_OUTSIDE:  # a box of the whole image: its edge is outside
         inside &= ~_frame(patch, 0.05)
     always, never = _seeds(request, patch, 1.5)
     guess = Guess(inside & ~never, ~inside | never, ~inside | never, always & inside, rounds=4)
-    return _cut(patch, guess)
+    return _cut(request, patch, guess)
 
 
-def _of_windows(request: Request) -> Cut | None:
+def _of_windows(request: SegmentRequest) -> Cut | None:
     prompt = request.prompt
     inside = [p for p, label in zip(prompt.points_px, prompt.labels, strict=True) if label]
     given = np.array([*inside, *prompt.scribble_px])
@@ -159,13 +159,13 @@ def _of_windows(request: Request) -> Cut | None:
             min(bottom, float(np.ceil(high[1] + half))),
         )
         patch = Patch.of(request, window, 0.0, WINDOW_SIDE)
-        cut = _cut(patch, _guess(request, patch))
+        cut = _cut(request, patch, _guess(request, patch))
         if cut is not None and (best is None or cut.merit > best.merit):
             best = cut
     return best
 
 
-def _guess(request: Request, patch: Patch) -> Guess:
+def _guess(request: SegmentRequest, patch: Patch) -> Guess:
     longer = max(patch.shape)
     near, _ = _seeds(request, patch, NEAR * longer)
     always, never = _seeds(request, patch, 1.5)
@@ -181,7 +181,7 @@ def _frame(patch: Patch, share: float) -> Binary:
     return frame
 
 
-def _seeds(request: Request, patch: Patch, radius: float) -> tuple[Binary, Binary]:
+def _seeds(request: SegmentRequest, patch: Patch, radius: float) -> tuple[Binary, Binary]:
     """What lies near the points and the scribble of a structure, and near points beside it."""
     prompt = request.prompt
     labelled = list(zip(prompt.points_px, prompt.labels, strict=True))
@@ -192,7 +192,14 @@ def _seeds(request: Request, patch: Patch, radius: float) -> tuple[Binary, Binar
     return always, never
 
 
-def _cut(patch: Patch, guess: Guess) -> Cut | None:
+def _cut(request: SegmentRequest, patch: Patch, guess: Guess) -> Cut | None:
     seen = features(patch.pixels)
     mask = structure(seen, guess)
-    return None if mask is None else Cut(patch, seen, mask, apart(seen, mask))
+    if mask is None:
+        return None
+    always, beside = _seeds(request, patch, 1.5)
+    if (beside & mask).any():
+        mask = without(mask, always, beside)
+        if not mask.any():
+            return None
+    return Cut(patch, seen, mask, apart(seen, mask))

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from medgym.regions import Region
 
-from ..backend import Backend, Binary, Found, FoundThrough, Request
+from ..backend import Binary, Segmentation, SegmentationThrough, Segmenter, SegmentRequest
 from ..marked import indices, marked, mask_of, over_view
 
 CLOSE = 0.005
@@ -33,7 +33,7 @@ MOST_SIDE = 512
 """Side of the largest mask that is spoilt pixel by pixel; of a larger one every nth is taken."""
 
 
-class Noised(Backend):
+class NoisedSegmenter(Segmenter):
     """See the module.
 
     Args:
@@ -47,15 +47,15 @@ class Noised(Backend):
     def __init__(self, dice: Annotated[float, Field(ge=0.1, le=1.0)] = 0.8) -> None:
         self._dice = dice
 
-    def segment(self, requests: Sequence[Request]) -> Sequence[Found | None]:
-        """See `Backend.segment`."""
+    def segment(self, requests: Sequence[SegmentRequest]) -> Sequence[Segmentation | None]:
+        """See `Segmenter.segment`."""
         return [self._found(request) for request in requests]
 
-    def through(self, requests: Sequence[Request]) -> Sequence[FoundThrough | None]:
-        """See `Backend.through`."""
+    def through(self, requests: Sequence[SegmentRequest]) -> Sequence[SegmentationThrough | None]:
+        """See `Segmenter.through`."""
         return [self._through(request) for request in requests]
 
-    def _found(self, request: Request) -> Found | None:
+    def _found(self, request: SegmentRequest) -> Segmentation | None:
         region = marked(request)
         if region is None:
             return None
@@ -64,17 +64,17 @@ class Noised(Backend):
             mask, corner = spoilt(mask, corner, request.size, self._dice, _seed(request, region))
         return over_view(mask, corner, request, self._dice)
 
-    def _through(self, request: Request) -> FoundThrough | None:
+    def _through(self, request: SegmentRequest) -> SegmentationThrough | None:
         region, found = marked(request), self._found(request)
         if region is None or found is None:
             return None
-        return FoundThrough(dict.fromkeys(indices(region, request), found), self._dice)
+        return SegmentationThrough(dict.fromkeys(indices(region, request), found), self._dice)
 
 
-BACKEND = Noised
+BACKEND = NoisedSegmenter
 
 
-def _seed(request: Request, region: Region) -> int:
+def _seed(request: SegmentRequest, region: Region) -> int:
     text = f"{request.gold.seed} {region.image} {region.plane} {region.index} {region.box_px}"
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 

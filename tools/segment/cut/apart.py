@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import Binary
+from ..request import Binary
 
 Pixels = NDArray[np.float32]
 

@@ -7,7 +7,7 @@ Here both sides have the same spread, so the outline lies in the middle of an ed
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import Binary
+from ..request import Binary
 from .looks import CERTAIN, lengths, pieces
 from .outline import short_outline
 

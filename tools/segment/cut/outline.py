@@ -7,7 +7,7 @@ and its dual (Chambolle and Pock): quick, without a graph, and the same each tim
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import Binary
+from ..request import Binary
 
 Pixels = NDArray[np.float32]
 

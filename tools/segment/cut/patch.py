@@ -9,7 +9,7 @@ from PIL import Image
 
 from medgym.imaging.study import Box
 
-from ..backend import Binary, Point, Request
+from ..request import Binary, Point, SegmentRequest
 
 Pixels = NDArray[np.float32]
 
@@ -32,7 +32,7 @@ class Patch:
     @classmethod
     def of(
         cls,
-        request: Request,
+        request: SegmentRequest,
         box_px: Box,
         margin: float,
         side: int,
