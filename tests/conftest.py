@@ -5,6 +5,7 @@ before anything imports numpy or torch.
 """
 
 import fcntl
+import gc
 import os
 
 for name, value in {
@@ -28,6 +29,9 @@ from typing import Any  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+# Until all tests are known there is no garbage worth a search: millions of objects come and stay.
+gc.disable()
+
 # A slow or busy machine is no failure: no deadlines, and the same examples in every run.
 settings.register_profile(
     "repeatable",
@@ -43,6 +47,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One process more than there are processors: the tests wait a third of the time, for commands,
     clusters and browsers that they start."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end: no search for garbage visits it."""
+    gc.freeze()
+    gc.enable()
 
 
 TWO_PROCESSES = tuple(

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SERVER = """
-import array, importlib, json, os, signal, socket, sys
+import array, gc, importlib, json, os, signal, socket, sys
 
 listener = socket.socket(fileno=int(sys.argv[1]))
 for name in sys.argv[2:]:
     importlib.import_module(name)
+gc.collect()
+gc.freeze()  # what is forked searches only its own for garbage
 sys.stdout.flush()
 sys.stderr.flush()
 if os.fstat(1).st_size:

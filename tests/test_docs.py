@@ -149,11 +149,18 @@ class Place:
 
 LIBRARIES = (
     "medgym.cli",
+    "medgym.commands.cases.app",
+    "medgym.commands.rollout",
     "medgym.evals.commands.eval",
+    "medgym.evals.judges.vqa",
+    "medgym.evals.reports.page",
     "medgym.agents.scripted.policy",
     "medgym.sources.phantom.check",
+    "medgym.sources.phantom.checked",
     "medgym.tools.zoom",
+    "PIL.PngImagePlugin",
     "pandas",
+    "pyarrow.dataset",
     "pyarrow.parquet",
     "scipy.stats",
 )

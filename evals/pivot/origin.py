@@ -7,6 +7,7 @@ from typing import Any
 from medgym.cases import Case
 from medgym.episode import DEFAULT_MAX_TURNS, Rules
 from medgym.errors import UserError
+from medgym.permissions import by_recipe
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
@@ -74,15 +75,16 @@ def _rules(folder: RunFolder, cases: Sequence[Case]) -> Rules:
         )
     of_training: Any = asked.get("rollout")
     known = asked | (dict(of_training) if isinstance(of_training, Mapping) else {})
-    return Rules.for_cases(
-        cases,
-        tools=tools,
-        max_turns=known.get("max_turns", DEFAULT_MAX_TURNS),
-        view_size=known.get("view_size"),
-        view_multiple=known.get("view_multiple", 1),
-        coordinates=known.get("coordinates", "thousandths"),
-        prompt=known.get("prompt", ""),
-    )
+    with by_recipe():  # a run may come from anyone
+        return Rules.for_cases(
+            cases,
+            tools=tools,
+            max_turns=known.get("max_turns", DEFAULT_MAX_TURNS),
+            view_size=known.get("view_size"),
+            view_multiple=known.get("view_multiple", 1),
+            coordinates=known.get("coordinates", "thousandths"),
+            prompt=known.get("prompt", ""),
+        )
 
 
 def digest_of(pivots: Mapping[str, Sequence[Pivot]]) -> str:

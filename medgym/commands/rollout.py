@@ -34,6 +34,7 @@ from medgym.commands.shared_options import (
 from medgym.errors import RunError, UserError
 from medgym.interrupt import resumed_by
 from medgym.metrics.looking import late_calls
+from medgym.permissions import by_recipe
 from medgym.policy import Sampling
 from medgym.progress import progress
 from medgym.rollout import Tally
@@ -105,6 +106,7 @@ def rollout(
     """
     origin = Origin.of(branch) if branch is not None else None
     chosen = tool_names(tools, no_tools)
+    from_run = False
     if origin is not None:
         known = origin.asked()
 
@@ -113,7 +115,8 @@ def rollout(
             return all(source is not None and source.name == "DEFAULT" for source in sources)
 
         cases = known["cases"] if cases is None else cases
-        chosen = tuple(known["tools"]) if is_default("tools", "no_tools") else chosen
+        from_run = is_default("tools", "no_tools")
+        chosen = tuple(known["tools"]) if from_run else chosen
         rubric = known["rubric"] if is_default("rubric") else rubric
         max_turns = known["max_turns"] if is_default("max_turns") else max_turns
         view_size = known["view_size"] if is_default("view_size") else view_size
@@ -122,14 +125,15 @@ def rollout(
         raise UserError("--turn needs --branch; fix: name the run whose episodes are branched")
     if cases is None:
         raise UserError("no CASES are named; fix: name some, such as phantom:train[:100]")
-    played, rules = cases_and_rules(
-        cases,
-        tools=chosen,
-        rubric=rubric,
-        max_turns=max_turns,
-        view_size=view_size,
-        view_multiple=view_multiple,
-    )
+    with by_recipe(from_run):  # a run may come from anyone
+        played, rules = cases_and_rules(
+            cases,
+            tools=chosen,
+            rubric=rubric,
+            max_turns=max_turns,
+            view_size=view_size,
+            view_multiple=view_multiple,
+        )
     with closing(ready(named(policy, backend.value))) as player:
         asked = {
             "command": "rollout", "cases": cases, "policy": player.spec, "group_size": group_size,

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import calling
+from medgym.permissions import by_recipe
 from medgym.policy import Sampling
 from medgym.registry import load, names
 from medgym.rubric import load_rubric
@@ -98,10 +99,12 @@ class Role:
 
     def rules(self, given: Rules, specialty: str = "") -> Rules:
         """Its rules where a rollout's are `given`; view size and coordinates are the same."""
+        with by_recipe():  # a tool may be another machine's
+            tools = given.tools if self.tools is None else load_tools(self.tools)
         return replace(
             given,
             prompt=self.prompt.replace("{specialty}", specialty),
-            tools=given.tools if self.tools is None else load_tools(self.tools),
+            tools=tools,
             rubric=given.rubric if self.rubric is None else load_rubric(self.rubric),
             max_turns=given.max_turns if self.max_turns is None else self.max_turns,
         )

@@ -85,8 +85,9 @@ def _is_permitted(url: str, command: tuple[str, ...]) -> bool:
     """Whether the user permits the host that a recipe names, so that it may have the token."""
     if command:
         raise UserError(
-            f"the recipe names the command {command[0]!r}, which would run with your rights; fix: "
-            "start that server yourself, and name its address: mcp:http://127.0.0.1:PORT/mcp"
+            f"the recipe, or the run, names the command {command[0]!r}, which would run with your "
+            "rights; fix: name that tool by --tools, or start the server yourself, and name its "
+            "address: mcp:http://127.0.0.1:PORT/mcp"
         )
     host = urlsplit(url).hostname or ""
     check_host(host, f"the MCP server {host}")

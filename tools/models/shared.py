@@ -9,7 +9,6 @@ from medgym.errors import RunError, UserError, missing_library
 from medgym.failures import reason_of
 from medgym.model_loading import device_of, weight_keywords
 from medgym.model_options import ModelOptions
-from medgym.tool import Tool
 
 DEADLINE_S = 600.0
 """Seconds that a call of a tool with a model may take: the first one loads the model."""
@@ -38,8 +37,9 @@ class ModelPlace:
         device = "" if self.device == "auto" else self.device
         return ModelOptions(dtype=self.dtype, device=device)  # type: ignore[arg-type]
 
-    def declare(self, tool: Tool) -> None:
-        """Say of a tool what a model here takes: a GPU if one is asked for, and batches."""
+    def declare(self, tool: object) -> None:
+        """Say of a tool, or of a back end, what a model here takes: a GPU if one is asked for, and
+        batches."""
         on_gpu = self.device.startswith("cuda")
         resources = {"num_gpus": 1.0} if on_gpu else {}
         vars(tool).update(resources=resources, batch_size=BATCH, deadline_s=DEADLINE_S)

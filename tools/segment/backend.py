@@ -112,10 +112,3 @@ def _converted(
                 f"segment?backend={name}: {option}={str(value)[:80]!r}: {said}; fix: correct it"
             ) from None
     return made
-
-
-# The names of before, until all back ends are renamed.
-Backend = Segmenter
-Request = SegmentRequest
-Found = Segmentation
-FoundThrough = SegmentationThrough

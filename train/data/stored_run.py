@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.permissions import by_recipe
 from medgym.storage.run_folder import RunFolder
 
 from ..recipe.rules import rules_of
@@ -84,11 +85,12 @@ class StoredRun:
                 f"{self._folder.path} does not say by which {missing[0]} it played; fix: name a "
                 "run of medgym rollout or medgym train"
             )
-        return Rules.for_cases(
-            cases,
-            tools=asked["tools"],
-            rubric=asked["rubric"],
-            max_turns=asked["max_turns"],
-            view_size=asked.get("view_size"),
-            view_multiple=asked.get("view_multiple", 1),
-        )
+        with by_recipe():  # a run may come from anyone
+            return Rules.for_cases(
+                cases,
+                tools=asked["tools"],
+                rubric=asked["rubric"],
+                max_turns=asked["max_turns"],
+                view_size=asked.get("view_size"),
+                view_multiple=asked.get("view_multiple", 1),
+            )

@@ -19,7 +19,7 @@ from medgym.rollout import collect
 from medgym.rollout.collection import Tally, play
 from medgym.rollout.local import LocalBackend
 from medgym.rollout.record import held_episodes
-from medgym.rollout.sync import drive
+from medgym.rollout.sync import drive_each
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 from medgym.unreadable import UnreadableCases, as_figures
@@ -72,7 +72,7 @@ def collect_shared(
             sampling=sampling, seed=seed, on_messages=None if out is None else out.keep_images,
         )  # fmt: skip
         played = list(
-            drive(
+            drive_each(
                 play(
                     mine, make,
                     policy=policy.spec, group_size=group_size, seed=seed, concurrency=CONCURRENCY,

@@ -13,8 +13,8 @@ from medgym.files import read_text
 from medgym.sources.phantom import rules
 from medgym.sources.phantom.balance import ALARM, CheckRow, judged
 from medgym.sources.phantom.modalities import view_sizes
+from medgym.sources.phantom.plan import PhantomPlan
 from medgym.sources.phantom.rules import RULE_STAGES, SHARES, Rule, rules_of
-from medgym.sources.phantom.source import PhantomPlan
 from medgym.sources.phantom.tool_questions import question_name, range_options, rule_of
 
 Asked = Sequence[tuple[Case, PhantomPlan]]

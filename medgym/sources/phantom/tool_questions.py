@@ -12,17 +12,15 @@ looked up (`retrieve`). See `rules`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from medgym.cases import Case
 from medgym.seeds import seed_of
 from medgym.sources.phantom.lesions import shuffled
+from medgym.sources.phantom.plan import PhantomPlan
 from medgym.sources.phantom.rng import RandomStream
 from medgym.sources.phantom.rules import RULE_STAGES, Rule, rules_with
 from medgym.sources.phantom.settings import FIRST, SETTINGS
-
-if TYPE_CHECKING:
-    from medgym.sources.phantom.source import PhantomPlan
 
 RANGES = 4
 """Ranges of lengths among which the question `length` lets choose."""
@@ -51,7 +49,7 @@ def range_options(look: str) -> tuple[str, ...]:
     return f"under {low} mm", f"{low} to {middle} mm", f"{middle} to {high} mm", f"over {high} mm"
 
 
-def scaled(plan: "PhantomPlan") -> "PhantomPlan":
+def scaled(plan: PhantomPlan) -> PhantomPlan:
     """The phantom with a scale of its own."""
     choice = _dealt(tuple(range(RANGES)), "phantom scale", plan)
     middle = range_ends(plan.look)[0] / GROWTH**0.5 * GROWTH**choice
@@ -60,13 +58,13 @@ def scaled(plan: "PhantomPlan") -> "PhantomPlan":
     return replace(plan, spacing=length_mm / (plan.length * plan.block))
 
 
-def range_of(plan: "PhantomPlan") -> str:
+def range_of(plan: PhantomPlan) -> str:
     """The range in which the lesion's length lies."""
     options = range_options(plan.look)
     return options[sum(plan.length_mm > end for end in range_ends(plan.look))]
 
 
-def rule_of(plan: "PhantomPlan") -> Rule:
+def rule_of(plan: PhantomPlan) -> Rule:
     """The rule by which the question `stage` asks."""
     stage = _dealt(RULE_STAGES, "phantom rule's stage", plan)
     rules = rules_with(plan.split, stage)
@@ -79,9 +77,9 @@ class ToolQuestion:
     """What a case asks, and the tool without which it cannot be answered."""
 
     tool: str
-    text: Callable[["PhantomPlan"], str]
+    text: Callable[[PhantomPlan], str]
     options: Callable[[str], tuple[str, ...]]
-    answer: Callable[["PhantomPlan"], str]
+    answer: Callable[[PhantomPlan], str]
     needs_lesion: bool = True
 
 
@@ -117,11 +115,11 @@ def needed_tool(case: Case) -> str | None:
     return TOOL_QUESTIONS[name].tool if name in TOOL_QUESTIONS else None
 
 
-def _count(plan: "PhantomPlan") -> int:
+def _count(plan: PhantomPlan) -> int:
     return FIRST[plan.split] + plan.number
 
 
-def _dealt(cards: Sequence[Card], purpose: str, plan: "PhantomPlan") -> Card:
+def _dealt(cards: Sequence[Card], purpose: str, plan: PhantomPlan) -> Card:
     """A card of the deck of a phantom's pair, in which all are equally often."""
     pair = _count(plan) // 2
     order = _order(len(cards), purpose, plan.look, plan.size, pair // DECK)

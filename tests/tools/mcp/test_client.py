@@ -34,6 +34,8 @@ from medgym.tools.mcp.served_folder import ServedFolder
 from medgym.tools.mcp.server import Desk, server_of
 from medgym.tools.mcp.source import mcp_tools
 from medgym.tools.mcp.target import target_of
+from medgym.train.recipe.rules import rules_of
+from medgym.train.recipe.schema import load_recipe
 from medgym.workspace import Workspace
 
 HOSTILE = (
@@ -329,3 +331,14 @@ def test_a_recipe_names_no_command_and_no_strange_host(monkeypatch: pytest.Monke
         monkeypatch.setenv("MEDGYM_ALLOW_HOSTS", "good.example")
         assert target_of("https://good.example/mcp").gets_token
     assert target_of("http://127.0.0.1:9/mcp").gets_token
+
+
+def test_a_command_in_a_recipe_or_in_its_roles_is_not_started() -> None:
+    recipe = load_recipe("tiny")[0]
+    named = recipe.tools.model_copy(update={"names": ("mcp:touch made",)})
+    for make in (
+        lambda: rules_of(recipe.model_copy(update={"tools": named}), "phantom:test"),
+        lambda: medgym.Role("attending", tools=("mcp:touch made",)).rules(Rules()),
+    ):
+        with pytest.raises(UserError, match="names the command 'touch'"):
+            make()

@@ -16,7 +16,7 @@ from ..backend import Binary, Segmentation, Segmenter, SegmentRequest
 from ..cut.apart import alike, apart, compactness, touching
 from ..cut.edge import sharpened
 from ..cut.features import Pixels, features
-from ..cut.looks import Guess, structure
+from ..cut.looks import Guess, structure, without
 from ..cut.patch import Patch
 
 BOX_SIDE, WINDOW_SIDE = 96, 80
@@ -140,7 +140,7 @@ def _of_box(request: SegmentRequest, box_px: Box) -> Cut | None:
         inside &= ~_frame(patch, 0.05)
     always, never = _seeds(request, patch, 1.5)
     guess = Guess(inside & ~never, ~inside | never, ~inside | never, always & inside, rounds=4)
-    return _cut(patch, guess)
+    return _cut(request, patch, guess)
 
 
 def _of_windows(request: SegmentRequest) -> Cut | None:
@@ -159,7 +159,7 @@ def _of_windows(request: SegmentRequest) -> Cut | None:
             min(bottom, float(np.ceil(high[1] + half))),
         )
         patch = Patch.of(request, window, 0.0, WINDOW_SIDE)
-        cut = _cut(patch, _guess(request, patch))
+        cut = _cut(request, patch, _guess(request, patch))
         if cut is not None and (best is None or cut.merit > best.merit):
             best = cut
     return best
@@ -192,7 +192,14 @@ def _seeds(request: SegmentRequest, patch: Patch, radius: float) -> tuple[Binary
     return always, never
 
 
-def _cut(patch: Patch, guess: Guess) -> Cut | None:
+def _cut(request: SegmentRequest, patch: Patch, guess: Guess) -> Cut | None:
     seen = features(patch.pixels)
     mask = structure(seen, guess)
-    return None if mask is None else Cut(patch, seen, mask, apart(seen, mask))
+    if mask is None:
+        return None
+    always, beside = _seeds(request, patch, 1.5)
+    if (beside & mask).any():
+        mask = without(mask, always, beside)
+        if not mask.any():
+            return None
+    return Cut(patch, seen, mask, apart(seen, mask))

@@ -25,7 +25,7 @@ from ...models.bundle_network import Network, loaded_bundle
 from ...models.checkpoint import named
 from ...models.masks import class_of, whole_box, within
 from ...models.shared import ModelPlace
-from ..backend import Backend, Found, FoundThrough, PromptKind, Request
+from ..backend import PromptKind, Segmentation, SegmentationThrough, Segmenter, SegmentRequest
 
 KEPT = 2
 """Volumes whose results are kept: a network for volumes takes seconds to minutes for one."""
@@ -59,7 +59,7 @@ class PixelClasses:
         return mask, self.sure[at].T
 
 
-class MonaiBundle(Backend):
+class MonaiBundle(Segmenter):
     """See the module.
 
     Args:
@@ -89,9 +89,11 @@ class MonaiBundle(Backend):
         self._bundle: Bundle = bundle(what, model, named(labels), trust_remote_code)
         self._place.declare(self)
 
-    def segment(self, requests: Sequence[Request]) -> Sequence[Found | ToolError | None]:
-        """See `Backend.segment`."""
-        found: list[Found | ToolError | None] = [None] * len(requests)
+    def segment(
+        self, requests: Sequence[SegmentRequest]
+    ) -> Sequence[Segmentation | ToolError | None]:
+        """See `Segmenter.segment`."""
+        found: list[Segmentation | ToolError | None] = [None] * len(requests)
         wanted: dict[int, int] = {}
         for place, request in enumerate(requests):
             try:
@@ -116,12 +118,14 @@ class MonaiBundle(Backend):
             found[place] = _found(request, *self._volume(request).found(wanted[place], at))
         return found
 
-    def through(self, requests: Sequence[Request]) -> Sequence[FoundThrough | ToolError | None]:
-        """See `Backend.through`. Of a volume it is what the network says of all images; a box
+    def through(
+        self, requests: Sequence[SegmentRequest]
+    ) -> Sequence[SegmentationThrough | ToolError | None]:
+        """See `Segmenter.through`. Of a volume it is what the network says of all images; a box
         chooses the pieces that it touches on the addressed image."""
         if self._bundle.dims == 2:
             return super().through(requests)
-        found: list[FoundThrough | ToolError | None] = []
+        found: list[SegmentationThrough | ToolError | None] = []
         for request in requests:
             try:
                 self._require_volume(request)
@@ -134,7 +138,7 @@ class MonaiBundle(Backend):
     def _network(self) -> Network:
         return loaded_bundle(self._bundle, self._place, self._is_trusted)
 
-    def _require_volume(self, request: Request) -> None:
+    def _require_volume(self, request: SegmentRequest) -> None:
         if self._bundle.dims == 2:
             return
         if not request.is_grey:
@@ -142,7 +146,7 @@ class MonaiBundle(Backend):
         if request.image.planes[request.place.plane].count < 2:
             raise ToolError("segment: this model takes volumes; the view is of a single image")
 
-    def _volume(self, request: Request) -> PixelClasses:
+    def _volume(self, request: SegmentRequest) -> PixelClasses:
         """What the network says of the stack of the plane, computed once."""
         key = self._bundle.folder, self._place, request.place.plane
         with _LOCK:
@@ -175,17 +179,19 @@ def _keep(image: OpenedImage, key: _Key) -> None:
                 results.pop(old, None)
 
 
-def _found(request: Request, mask: NDArray[np.bool_], sure: NDArray[np.float16]) -> Found | None:
+def _found(
+    request: SegmentRequest, mask: NDArray[np.bool_], sure: NDArray[np.float16]
+) -> Segmentation | None:
     region = whole_box(request.view_px)
     mask = within(np.ascontiguousarray(mask), region, request.prompt.box_px)
     if not mask.any():
         return None
-    return Found(region, mask, min(float(sure[mask].astype(np.float32).mean()), 1.0))
+    return Segmentation(region, mask, min(float(sure[mask].astype(np.float32).mean()), 1.0))
 
 
 def _through(
-    request: Request, mask: NDArray[np.bool_], sure: NDArray[np.float16]
-) -> FoundThrough | None:
+    request: SegmentRequest, mask: NDArray[np.bool_], sure: NDArray[np.float16]
+) -> SegmentationThrough | None:
     """All images on which a volume, (index, y, x), has something."""
     from scipy.ndimage import label
 
@@ -197,13 +203,13 @@ def _through(
     images = {}
     for index in np.flatnonzero(mask.any(axis=(1, 2))).tolist():
         score = float(sure[index][mask[index]].astype(np.float32).mean())
-        images[index] = Found(region, mask[index], min(score, 1.0))
+        images[index] = Segmentation(region, mask[index], min(score, 1.0))
     if not images:
         return None
-    return FoundThrough(images, float(np.mean([each.score for each in images.values()])))
+    return SegmentationThrough(images, float(np.mean([each.score for each in images.values()])))
 
 
-def _values(request: Request, index: int | None = None) -> NDArray[np.float32]:
+def _values(request: SegmentRequest, index: int | None = None) -> NDArray[np.float32]:
     """The values of an image, (y, x) or (y, x, 3); what is no number is 0."""
     place = replace(request.place, window=None)
     if index is not None:
@@ -211,7 +217,7 @@ def _values(request: Request, index: int | None = None) -> NDArray[np.float32]:
     return np.nan_to_num(request.image.at(place).pixels.astype(np.float32))
 
 
-def _image(request: Request, channels: int) -> NDArray[np.float32]:
+def _image(request: SegmentRequest, channels: int) -> NDArray[np.float32]:
     """The region of the view, (channels, x, y) as MONAI reads pictures."""
     x0, y0, x1, y1 = map(int, whole_box(request.view_px))
     values = _values(request)[y0:y1, x0:x1]
@@ -222,7 +228,7 @@ def _image(request: Request, channels: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.transpose(2, 1, 0))
 
 
-def _stack(request: Request) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def _stack(request: SegmentRequest) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """All images of the plane, (1, x, y, index), and their affine map to the patient (RAS)."""
     plane = request.image.planes[request.place.plane]
     stack = np.empty((1, *plane.size, plane.count), np.float32)
@@ -234,7 +240,7 @@ def _stack(request: Request) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     return stack, _affine(request)
 
 
-def _affine(request: Request) -> NDArray[np.float64]:
+def _affine(request: SegmentRequest) -> NDArray[np.float64]:
     plane = request.image.planes[request.place.plane]
     affine = np.eye(4)
     study: Any = request.image.study

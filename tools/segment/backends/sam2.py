@@ -21,7 +21,14 @@ from ...models.checkpoint import checkpoint
 from ...models.masks import mask_size, whole_box
 from ...models.numbers import require_numbers
 from ...models.shared import ModelPlace, Shared, loaded
-from ..backend import Backend, Found, FoundThrough, Point, PromptKind, Request
+from ..backend import (
+    Point,
+    PromptKind,
+    Segmentation,
+    SegmentationThrough,
+    Segmenter,
+    SegmentRequest,
+)
 
 KINDS = ("sam2", "sam2_video")
 
@@ -35,7 +42,7 @@ RECENT = 32
 """Images whose results are kept while one is tracked: SAM 2 looks back 16 at most."""
 
 
-class Sam2(Backend):
+class Sam2(Segmenter):
     """See the module.
 
     Args:
@@ -62,13 +69,15 @@ class Sam2(Backend):
         self._has_memory = found.kind == "sam2_video"
         self._place.declare(self)
 
-    def segment(self, requests: Sequence[Request]) -> Sequence[Found | ToolError | None]:
-        """See `Backend.segment`."""
+    def segment(
+        self, requests: Sequence[SegmentRequest]
+    ) -> Sequence[Segmentation | ToolError | None]:
+        """See `Segmenter.segment`."""
         import torch
         from transformers import Sam2Model, Sam2Processor
 
         held = loaded(Sam2Model, Sam2Processor, self._folder, self._place)
-        found: list[Found | ToolError | None] = [None] * len(requests)
+        found: list[Segmentation | ToolError | None] = [None] * len(requests)
         with held.lock, torch.inference_mode():
             inputs = [_inputs(held, request) for request in requests]
             for places, batch in batches(inputs, [()] * len(inputs), held):
@@ -85,19 +94,21 @@ class Sam2(Backend):
                     found[place] = _found(held, logits, region, float(scores[best]))
         return found
 
-    def through(self, requests: Sequence[Request]) -> Sequence[FoundThrough | ToolError | None]:
-        """See `Backend.through`."""
+    def through(
+        self, requests: Sequence[SegmentRequest]
+    ) -> Sequence[SegmentationThrough | ToolError | None]:
+        """See `Segmenter.through`."""
         if not self._has_memory:
             return super().through(requests)
         return [self._tracked(request) for request in requests]
 
-    def _tracked(self, request: Request) -> FoundThrough | None:
+    def _tracked(self, request: SegmentRequest) -> SegmentationThrough | None:
         import torch
         from transformers import Sam2VideoModel, Sam2VideoProcessor
 
         held = loaded(Sam2VideoModel, Sam2VideoProcessor, self._folder, self._place)
         start, count = request.place.index, request.image.planes[request.place.plane].count
-        images: dict[int, Found] = {}
+        images: dict[int, Segmentation] = {}
         with held.lock, torch.inference_mode():
             for indices in (range(start, count), range(start, -1, -1)):
                 for index, found in _track(held, request, indices, self._name):
@@ -106,20 +117,20 @@ class Sam2(Backend):
         if not images:
             return None
         sure = float(np.mean([each.score for each in images.values()]))
-        return FoundThrough(dict(sorted(images.items())), sure)
+        return SegmentationThrough(dict(sorted(images.items())), sure)
 
 
 BACKEND = Sam2
 
 
-def _inputs(held: Shared, request: Request) -> Any:
+def _inputs(held: Shared, request: SegmentRequest) -> Any:
     region = whole_box(request.view_px)
     size = picture_size(region)
     picture = Image.fromarray(request.picture(region, size))
     return held.processor(images=picture, return_tensors="pt", **_prompt(request, region, size))
 
 
-def _prompt(request: Request, region: Box, size: tuple[int, int]) -> dict[str, Any]:
+def _prompt(request: SegmentRequest, region: Box, size: tuple[int, int]) -> dict[str, Any]:
     """Box and points in the pixels of the picture, as the processor takes them."""
     across, down = size[0] / (region[2] - region[0]), size[1] / (region[3] - region[1])
     prompt = request.prompt
@@ -150,19 +161,19 @@ def _on_line(corners: Sequence[Point]) -> list[Point]:
     return [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
 
 
-def _found(held: Shared, logits: Any, region: Box, score: float) -> Found | None:
+def _found(held: Shared, logits: Any, region: Box, score: float) -> Segmentation | None:
     """The mask over a region, from the model's logits at its own size."""
     width, height = mask_size(region)
     (mask,) = held.processor.post_process_masks([logits[None, None].float()], [[height, width]])
     pixels = np.asarray(mask[0, 0].cpu(), dtype=np.bool_)
     if not pixels.any():
         return None
-    return Found(region, pixels, min(max(score, 0.0), 1.0))
+    return Segmentation(region, pixels, min(max(score, 0.0), 1.0))
 
 
 def _track(
-    held: Shared, request: Request, indices: Sequence[int], name: str
-) -> Iterator[tuple[int, Found | None]]:
+    held: Shared, request: SegmentRequest, indices: Sequence[int], name: str
+) -> Iterator[tuple[int, Segmentation | None]]:
     """What is found on each image, from the one that has the prompt on."""
     import torch
 

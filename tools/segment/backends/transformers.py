@@ -20,13 +20,13 @@ from ...models.checkpoint import architectures, checkpoint, named, require_kind,
 from ...models.masks import class_of, mask_size, resized, whole_box, within
 from ...models.numbers import require_numbers
 from ...models.shared import ModelPlace, Shared, loaded
-from ..backend import Backend, Found, PromptKind, Request
+from ..backend import PromptKind, Segmentation, Segmenter, SegmentRequest
 
 SEMANTIC, UNIVERSAL = "AutoModelForSemanticSegmentation", "AutoModelForUniversalSegmentation"
 REFERRING = "CLIPSegForImageSegmentation"
 
 
-class TransformersSegmenter(Backend):
+class TransformersSegmenter(Segmenter):
     """See the module.
 
     Args:
@@ -68,15 +68,17 @@ class TransformersSegmenter(Backend):
         self._classes = () if by_text else require_names("segment", found, named(labels))
         self._place.declare(self)
 
-    def segment(self, requests: Sequence[Request]) -> Sequence[Found | ToolError | None]:
-        """See `Backend.segment`."""
+    def segment(
+        self, requests: Sequence[SegmentRequest]
+    ) -> Sequence[Segmentation | ToolError | None]:
+        """See `Segmenter.segment`."""
         import torch
         import transformers
 
         own_processor = self._kind == REFERRING or self._has_tasks
         processor = transformers.AutoProcessor if own_processor else transformers.AutoImageProcessor
         held = loaded(getattr(transformers, self._kind), processor, self._folder, self._place)
-        found: list[Found | ToolError | None] = [None] * len(requests)
+        found: list[Segmentation | ToolError | None] = [None] * len(requests)
         wanted: dict[int, int] = {}
         for place, request in enumerate(requests):
             try:
@@ -101,7 +103,7 @@ class TransformersSegmenter(Backend):
             raise ToolError("segment: expected text: what the structure is called", "name")
         return 0
 
-    def _inputs(self, held: Shared, request: Request) -> Any:
+    def _inputs(self, held: Shared, request: SegmentRequest) -> Any:
         region = whole_box(request.view_px)
         picture = Image.fromarray(request.picture(region, picture_size(region)))
         extra: dict[str, Any] = {}
@@ -113,23 +115,23 @@ class TransformersSegmenter(Backend):
 
     def _scores(self, held: Shared, batch: dict[str, Any]) -> Any:
         """(rows, classes, height, width): of each pixel, adding up to 1 over the classes."""
-        outputs = held.model(**batch)
+        outputs: Any = held.model(**batch)
         if self._kind == REFERRING:
             side = batch["pixel_values"].shape[-2:]
             logits = outputs.logits
             return logits.reshape(-1, 1, *(logits.shape[-2:] or side)).float().sigmoid()
         if self._kind == SEMANTIC:
             return outputs.logits.float().softmax(dim=1)
-        queries = getattr(outputs, "class_queries_logits", None)
-        masks = getattr(outputs, "masks_queries_logits", None)
-        if queries is None:
+        if hasattr(outputs, "class_queries_logits"):
+            queries, masks = outputs.class_queries_logits, outputs.masks_queries_logits
+        else:
             queries, masks = outputs.logits, outputs.pred_masks
         kinds = queries.float().softmax(dim=-1)[..., :-1]  # the last one is "no object"
         each = kinds.transpose(1, 2) @ masks.float().sigmoid().flatten(2)
         each = each.reshape(*each.shape[:2], *masks.shape[-2:])
         return each / each.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
-    def _found(self, request: Request, scores: Any, wanted: int) -> Found | None:
+    def _found(self, request: SegmentRequest, scores: Any, wanted: int) -> Segmentation | None:
         region = whole_box(request.view_px)
         sized = resized(scores[None], mask_size(region))[0]
         if self._kind != REFERRING and len(sized) != len(self._classes):
@@ -146,7 +148,7 @@ class TransformersSegmenter(Backend):
         mask = within(mask, region, request.prompt.box_px)
         if not mask.any():
             return None
-        return Found(region, mask, float(mine[mask].mean()))
+        return Segmentation(region, mask, float(mine[mask].mean()))
 
 
 BACKEND = TransformersSegmenter

@@ -128,3 +128,22 @@ def pieces(inside: Binary, always: Binary) -> Binary | None:
         kept = np.array([np.bincount(parts.ravel())[1:].argmax() + 1])
     filled: Binary = binary_fill_holes(np.isin(parts, kept))
     return filled
+
+
+def without(mask: Binary, inside: Binary, beside: Binary) -> Binary:
+    """A mask without what belongs to places beside the structure: it is cut at its necks.
+
+    Args:
+        inside: places in the structure; where there are none, its middle is.
+        beside: places that do not belong to it.
+    """
+    from scipy.ndimage import distance_transform_edt
+    from skimage.segmentation import watershed
+
+    depth = distance_transform_edt(mask)
+    if not inside.any():
+        middle = np.minimum(depth, distance_transform_edt(~beside))
+        inside = middle == middle.max()
+    markers = np.where(beside, 2, np.where(inside, 1, 0)) * mask
+    kept: Binary = watershed(-depth, markers, mask=mask) == 1
+    return kept if kept.any() else mask & ~beside
