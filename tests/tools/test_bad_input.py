@@ -1,7 +1,7 @@
 """Random calls of every tool: an observation that says what was wrong, and the same one each time.
 
-By default there are a few hundred. `MEDGYM_RANDOM_CALLS=100000 pytest --timeout=0` on this file makes
-as many.
+By default there are a few hundred. `MEDGYM_RANDOM_CALLS=100000 pytest --timeout=0` on this file
+makes as many.
 """
 
 import hashlib
