@@ -95,14 +95,14 @@ def _value(node: ast.expr, depth: int) -> float:
 
 
 def _raw(node: ast.expr, depth: int) -> float:
-    if isinstance(node, ast.Constant) and not isinstance(node.value, bool):
-        if isinstance(node.value, int | float):
-            return float(node.value)
+    value: object = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
     if isinstance(node, ast.Name) and node.id in CONSTANTS:
         return CONSTANTS[node.id]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd | ast.USub):
-        value = _value(node.operand, depth)
-        return -value if isinstance(node.op, ast.USub) else value
+        operand = _value(node.operand, depth)
+        return -operand if isinstance(node.op, ast.USub) else operand
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         left, right = _value(node.left, depth), _value(node.right, depth)
         if isinstance(node.op, ast.Pow) and left == 0 and right < 0:
