@@ -134,7 +134,7 @@ class ToolChooser(Policy):
         box = action.calls[0].arguments["box"]
         x0, y0, x1, y1 = (v * 1000 / scale[n % 2] for n, v in enumerate(box))
         inside = x0 <= region[0] + 1 and y0 <= region[1] + 1
-        return inside and region[2] - 1 <= x1 and region[3] - 1 <= y1
+        return bool(inside and region[2] - 1 <= x1 and region[3] - 1 <= y1)
 
     def _ends(self, conversation: Sequence[Message]) -> list[list[float]]:
         """The ends of the lesion's longest side, halfway along the other."""
