@@ -7,7 +7,6 @@ which can be ended. The process is kept for the next call. Tools without a budge
 The limit is that of Linux (RLIMIT_DATA). On other systems the process is there, and no limit.
 """
 
-import atexit
 import copy
 import os
 import pickle
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 from medgym.deadline import late
 from medgym.errors import RunError, ToolError, UserError
@@ -101,11 +100,15 @@ class _Pool:
     def __init__(self) -> None:
         self._idle: list[_Process] = []
         self._places = threading.Semaphore(MOST)
+        self._owner = os.getpid()
 
     def call(self, tool: Tool, asked: bytes) -> Any:
         """Have a call done by a process that is idle, or by a new one; errors as of `_Process`."""
         with self._places:
-            process = self._idle.pop() if self._idle else _Process(tool)
+            try:
+                process = self._idle.pop()
+            except IndexError:
+                process = _Process(tool)
             try:
                 answer = process.call(asked, tool.deadline_s)
             except BaseException as error:
@@ -116,8 +119,8 @@ class _Pool:
             return answer
 
     def close(self) -> None:
-        """End the processes that are idle."""
-        while self._idle:
+        """End the processes that are idle; those of its parent a forked process leaves alone."""
+        while self._idle and os.getpid() == self._owner:
             self._idle.pop().end()
 
 
@@ -131,12 +134,6 @@ def _begin_again() -> None:
     _POOLS, _MAKING = WeakKeyDictionary(), threading.Lock()
 
 
-def _close() -> None:
-    for pool in list(_POOLS.values()):
-        pool.close()
-
-
-atexit.register(_close)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_again)
 
@@ -154,7 +151,10 @@ def in_process(tool: Tool, method: str, calls: Calls, *gold: Gold) -> Results:
         UserError, RunError: the tool's own, or it cannot be sent to a process.
     """
     with _MAKING:
-        pool = _POOLS.setdefault(tool, _Pool())
+        pool = _POOLS.get(tool)
+        if pool is None:
+            pool = _POOLS[tool] = _Pool()
+            finalize(tool, pool.close)  # or when this process ends
     asked = pickle.dumps((method, [_light(*call) for call in calls], gold, tool.memory_mb))
     why = ""
     for _ in range(ATTEMPTS):

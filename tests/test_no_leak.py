@@ -565,7 +565,7 @@ def answer_in_the_pixels(episode: Episode, case: Case) -> None:
 
 
 def answer_in_the_spacing(episode: Episode, case: Case) -> None:
-    object.__setattr__(episode.workspace, "view_size", 31 + len(case.answer) % 2)
+    object.__setattr__(episode.workspace, "view_multiple", 1 + len(case.answer) % 2)
 
 
 def tool_that_knows(episode: Episode, case: Case) -> None:

@@ -121,8 +121,8 @@ def test_two_packages_of_one_name_are_both_named(
 
 def test_each_kind_has_a_singular() -> None:
     assert [singular(kind) for kind in KINDS] == [
-        "tool", "policy", "role", "source", "rubric", "scorer", "judge", "suite", "recipe", "model",
-        "local model", "pair builder", "command",
+        "tool", "tool source", "policy", "role", "source", "rubric", "scorer", "judge", "suite",
+        "recipe", "model", "local model", "pair builder", "command",
     ]  # fmt: skip
 
 

@@ -185,7 +185,9 @@ def monai_bundle(folder: Path, dims: int = 2, *, ahead: bool = False, **config: 
          "b_max": 1, "clip": True},
     ]  # fmt: skip
     if dims == 3:
-        transforms.insert(2, {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"})
+        transforms.insert(
+            2, {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS", "labels": None}
+        )
         transforms.append({"_target_": "SpatialPadd", "keys": "image", "spatial_size": [32, 32, 8]})
     network = {
         "_target_": "torch.nn.Conv2d" if dims == 2 else "torch.nn.Conv3d",

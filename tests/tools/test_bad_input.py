@@ -1,6 +1,7 @@
 """Random calls of every tool: an observation that says what was wrong, and the same one each time.
 
-`MEDGYM_RANDOM_CALLS=100000` makes as many calls; by default there are a few hundred.
+By default there are a few hundred. `MEDGYM_RANDOM_CALLS=100000 pytest --timeout=0` on this file
+makes as many.
 """
 
 import hashlib

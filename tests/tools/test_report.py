@@ -73,7 +73,7 @@ def test_experts_with_models_are_asked_in_batches(made: Made) -> None:
         assert result.text == tool(one, workspace).text
     assert first.text.splitlines()[0].startswith("classify (vit): ")
     assert "(small possibility)" in first.text
-    check_tool(tool, calls=3)
+    check_tool(tool, calls=1)
 
 
 def test_what_an_expert_cannot_say_is_said(made: Made) -> None:

@@ -11,10 +11,9 @@ from medgym.errors import ToolError, UserError
 from medgym.tool import BoxArgument, ToolArgs, ToolResult, ViewNumber
 from medgym.workspace import View, Workspace
 
-from .embedders.named import EMBEDDERS
 from .guard import allowed
 from .index.manifest import read_manifest
-from .index.search import Found, Query, SearchIndex, kept, open_index
+from .index.search import Match, Query, SearchIndex, kept, open_index
 
 Selection = Literal["k", "ratio", "calibrated"]
 
@@ -70,7 +69,6 @@ class IndexedSearch:
         self._has_images = any(space.images for space in manifest.spaces)
         self._has_pairs = self._has_images and any(part.pairs for part in manifest.parts)
         self.needs_model = any(":" in space.spec for space in manifest.spaces)
-        assert {space.name for space in manifest.spaces} <= {*EMBEDDERS}
         self.state = manifest.state
         self.form = self._form()
 
@@ -137,7 +135,7 @@ def modalities_of(workspace: Workspace) -> frozenset[str]:
     return frozenset() if None in found else frozenset(each for each in found if each)
 
 
-def result_of(found: list[Found]) -> ToolResult:
+def result_of(found: list[Match]) -> ToolResult:
     """What was found, as the policy reads it."""
     data = {
         "ids": [each.document.id for each in found],

@@ -1,7 +1,7 @@
 """A model is shown original pixels in the window of the view, and its boxes are original pixels."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medgym.imaging.grey import Window
@@ -28,6 +28,7 @@ def test_the_picture_is_of_original_pixels_in_the_window_of_the_view() -> None:
     assert (part[values[20:60, 10:30] < 2950] == 0).all()
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_no_picture_is_too_large_or_a_sliver(width: int, height: int) -> None:
     across, down = picture_size((0.0, 0.0, float(width), float(height)))
@@ -35,6 +36,7 @@ def test_no_picture_is_too_large_or_a_sliver(width: int, height: int) -> None:
     assert max(across, down) <= 16 * min(across, down)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(-50, 300), min_size=4, max_size=4))
 def test_a_box_lies_in_its_region_and_has_a_pixel(box: list[float]) -> None:
     workspace = Workspace([Study(np.zeros((60, 80), np.uint8))], coordinates="pixel")

@@ -43,7 +43,7 @@ def test_there_is_no_default_model(spec: str) -> None:
     assert "has no model" in error_of(spec)
 
 
-@pytest.mark.parametrize("tool", ["detect", "classify", "segment?backend=sam2"])
+@pytest.mark.parametrize("tool", ["detect", "segment?backend=sam2"])
 def test_what_is_missing_is_named(tool: str, made: Made, tmp_path: Path) -> None:
     start = f"{tool}{'&' if '?' in tool else '?'}model="
     whole = made("sam2" if "sam2" in tool else "vit")

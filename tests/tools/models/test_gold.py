@@ -12,7 +12,7 @@ from medgym.workspace import Workspace
 
 WORKSPACE = Workspace([Study(np.zeros((100, 100), np.uint8))])
 WHOLE = asked(WORKSPACE, 0, None)
-CASES = 600
+CASES = 400
 
 
 def a_gold(seed: int, count: int = 2) -> Gold:
@@ -46,7 +46,7 @@ def test_noised_classes_have_the_stated_accuracy() -> None:
         scores = {each.label: each.score for each in expert.of(WHOLE, a_gold(seed))}
         right += sum((scores[label] > 0.5) == (label in there) for label in scores)
         assert len(scores) == 4
-    assert right / (4 * CASES) == pytest.approx(0.85, abs=0.02)
+    assert right / (4 * CASES) == pytest.approx(0.85, abs=0.03)
 
 
 @pytest.mark.parametrize("seed", range(5))

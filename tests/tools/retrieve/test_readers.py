@@ -7,7 +7,7 @@ import pytest
 
 from medgym.errors import UserError
 from medgym.tools.retrieve.documents import MAX_PASSAGE
-from medgym.tools.retrieve.readers.corpora import Entry, corpora_of
+from medgym.tools.retrieve.readers.corpora import CorpusEntry, corpora_of
 
 ARTICLE = """<PubmedArticle><MedlineCitation><PMID Version="1">{pmid}</PMID>
 <Article><ArticleTitle>Air in the <i>pleura</i> &amp; more</ArticleTitle>
@@ -18,7 +18,7 @@ ARTICLE = """<PubmedArticle><MedlineCitation><PMID Version="1">{pmid}</PMID>
 HEAD = '<?xml version="1.0"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD" "pubmed.dtd">\n'
 
 
-def read(path: Path, text: str | bytes) -> list[Entry]:
+def read(path: Path, text: str | bytes) -> list[CorpusEntry]:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return list(corpora_of([str(path)])[0].entries())
 

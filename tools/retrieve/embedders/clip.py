@@ -15,7 +15,7 @@ from .embedder import Vectors
 from .transformers_model import TransformersEmbedder, fitted
 
 
-class Clip(TransformersEmbedder):
+class ClipEmbedder(TransformersEmbedder):
     """The projected features of texts and images."""
 
     name: ClassVar[str] = "clip"

@@ -11,7 +11,7 @@ from .embedder import Embedder
 EMBEDDERS = {
     "blocks": ("blocks", "Blocks"),
     "characters": ("characters", "Characters"),
-    "clip": ("clip", "Clip"),
+    "clip": ("clip", "ClipEmbedder"),
     "dino": ("dino", "Dino"),
     "sentence-transformers": ("sentences", "Sentences"),
 }

@@ -22,7 +22,7 @@ from medgym.storage.atomic import UNFINISHED, move_whole
 from ..embedders.embedder import Embedder
 from ..embedders.named import embedder_of, state_of
 from ..guard import SPLIT
-from ..readers.corpora import Corpus, Entry
+from ..readers.corpora import Corpus, CorpusEntry
 from .manifest import NAME, VERSION, Manifest, Space, hashes_of, write_manifest
 from .writing import PartWriter
 
@@ -46,11 +46,11 @@ class _Taken:
     cases: int = 0
     left_out: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def leave_out(self, reason: str, entry: Entry) -> None:
+    def leave_out(self, reason: str, entry: CorpusEntry) -> None:
         count, first = self.left_out.get(reason, (0, entry.id))
         self.left_out[reason] = count + 1, first
 
-    def check(self, entry: Entry) -> None:
+    def check(self, entry: CorpusEntry) -> None:
         where = self.ids.setdefault(entry.id, entry.where)
         if where != entry.where:
             raise UserError(
@@ -152,7 +152,9 @@ def _why(taken: _Taken) -> str:
     return f" ({said})" if said else ""
 
 
-def _allowed(corpora: Sequence[Corpus], taken: _Taken, counts: dict[str, int]) -> Iterator[Entry]:
+def _allowed(
+    corpora: Sequence[Corpus], taken: _Taken, counts: dict[str, int]
+) -> Iterator[CorpusEntry]:
     """The documents that may be handed out at all; the others are counted."""
     for corpus in corpora:
         for entry in corpus.entries():
@@ -164,9 +166,9 @@ def _allowed(corpora: Sequence[Corpus], taken: _Taken, counts: dict[str, int]) -
             yield entry
 
 
-def _opened(entries: Iterable[Entry]) -> Iterator[tuple[Entry, list[Opened] | str]]:
+def _opened(entries: Iterable[CorpusEntry]) -> Iterator[tuple[CorpusEntry, list[Opened] | str]]:
     """Each document with its images, which are opened ahead in a few threads, in order."""
-    pending: deque[tuple[Entry, Future[list[Opened] | str]]] = deque()
+    pending: deque[tuple[CorpusEntry, Future[list[Opened] | str]]] = deque()
     with ThreadPoolExecutor(THREADS, thread_name_prefix="index") as threads:
         try:
             for entry in entries:
@@ -182,7 +184,7 @@ def _opened(entries: Iterable[Entry]) -> Iterator[tuple[Entry, list[Opened] | st
             raise
 
 
-def _images_of(entry: Entry) -> list[Opened] | str:
+def _images_of(entry: CorpusEntry) -> list[Opened] | str:
     """The images of a document; or why one cannot be opened."""
     try:
         opened = []

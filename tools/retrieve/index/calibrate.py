@@ -17,9 +17,9 @@ from medgym.workspace import Workspace
 
 from ..guard import allowed
 from ..indexed import MOST, modalities_of
-from .manifest import Calibration, read_manifest, write_manifest
+from .manifest import RiskBound, read_manifest, write_manifest
 from .risk import p_values, smallest_safe
-from .search import Found, Query, SearchIndex
+from .search import Match, Query, SearchIndex
 
 LONGEST = 300
 """Characters of a query."""
@@ -37,7 +37,7 @@ class _Loss(BaseModel):
 
 def calibrate(
     folder: Path, losses: dict[int, list[float]], alpha: float, delta: float, what: str, of: str
-) -> Calibration:
+) -> RiskBound:
     """Find the least k whose risk is under alpha, and write it into the index.
 
     Args:
@@ -59,7 +59,7 @@ def calibrate(
             f"no k keeps the risk under {alpha:g} with a probability of {1 - delta:g} on "
             f"{len(losses[numbers[0]])} cases ({said}); fix: give more cases or a greater --alpha"
         )
-    made = Calibration(
+    made = RiskBound(
         k=numbers[place], alpha=alpha, delta=delta, loss=what, cases=of,
         count=len(losses[numbers[place]]), risks=risks,
         p_values={k: float(value) for k, value in zip(numbers, p, strict=True)},
@@ -88,7 +88,7 @@ def missed(
 
 def _searched(
     index: SearchIndex, cases: CaseList, advance: Callable[[int], None]
-) -> Iterator[tuple[Case, list[Found]]]:
+) -> Iterator[tuple[Case, list[Match]]]:
     seen: set[tuple[str, str]] = set()
     for case in cases:
         advance(1)
@@ -111,7 +111,7 @@ def _searched(
         yield case, index.find(query, MOST, partial(allowed, workspace=workspace))
 
 
-def _has_answer(found: Found, case: Case) -> bool:
+def _has_answer(found: Match, case: Case) -> bool:
     golds = {normalised(gold) for gold in case.golds}
     if found.document.split is not None:
         return any(normalised(answer) in golds for answer in found.document.answers)

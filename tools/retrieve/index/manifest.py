@@ -57,7 +57,7 @@ class PartEntry(_Model):
     graphs: dict[str, float] = {}
 
 
-class Calibration(_Model):
+class RiskBound(_Model):
     """How many documents are handed out so that the risk stays under `alpha`, see `risk.py`."""
 
     k: int
@@ -90,7 +90,7 @@ class Manifest(_Model):
     parts: tuple[PartEntry, ...]
     libraries: dict[str, str]
     files: dict[str, str]
-    calibration: Calibration | None = None
+    calibration: RiskBound | None = None
 
     @property
     def state(self) -> str:

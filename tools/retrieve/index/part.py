@@ -31,7 +31,7 @@ WORDS = 6
 class StoredDocument:
     """A document of an index, as the guard asks about it. See `guard.Guarded`."""
 
-    def __init__(self, part: "Part", place: int, row: Mapping[str, Any]) -> None:
+    def __init__(self, part: "IndexPart", place: int, row: Mapping[str, Any]) -> None:
         self._part = part
         self.place = place
         self.id: str = row["id"]
@@ -48,7 +48,7 @@ class StoredDocument:
         return tuple(self._part.fingerprint(each) for each in self._images)
 
 
-class Part:
+class IndexPart:
     """One part, opened. What is large is mapped, not read. Threads may share it."""
 
     def __init__(self, root: Path, entry: PartEntry, spaces: Sequence[Space]) -> None:

@@ -19,7 +19,7 @@ from medgym.errors import UserError
 from ..embedders.embedder import Embedder
 from ..embedders.named import embedder_of, state_of
 from .manifest import Manifest, Space, read_manifest
-from .part import Part, StoredDocument
+from .part import IndexPart, StoredDocument
 from .vectors import Floats
 
 FUSION = 60
@@ -50,7 +50,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Found:
+class Match:
     """A document that was found.
 
     Attributes:
@@ -86,7 +86,7 @@ class SearchIndex:
         self.folder = folder
         self.manifest: Manifest = read_manifest(folder)
         try:
-            self.parts = [Part(folder, e, self.manifest.spaces) for e in self.manifest.parts]
+            self.parts = [IndexPart(folder, e, self.manifest.spaces) for e in self.manifest.parts]
         except (OSError, ValueError) as error:
             raise UserError(
                 f"the index {folder} is damaged ({error}); fix: build it again by medgym index "
@@ -95,7 +95,7 @@ class SearchIndex:
         self._embedders: dict[str, Embedder] = {}
         self._loading = threading.Lock()
 
-    def find(self, query: Query, count: int, allowed: Allowed) -> list[Found]:
+    def find(self, query: Query, count: int, allowed: Allowed) -> list[Match]:
         """The best documents that the guard allows, at most so many."""
         parts = self.searched(query.modalities)
         entries = [self.manifest.parts[part] for part in parts]
@@ -125,7 +125,7 @@ class SearchIndex:
             )
 
         return [
-            Found(self.parts[place[0]].document(place[1]), score, min(ratio(place), 1.0))
+            Match(self.parts[place[0]].document(place[1]), score, min(ratio(place), 1.0))
             for place, score in found
         ]
 
@@ -231,9 +231,9 @@ def open_index(folder: Path) -> SearchIndex:
         return _OPENED[key]
 
 
-def kept(found: Sequence[Found], gamma: float) -> list[Found]:
+def kept(found: Sequence[Match], gamma: float) -> list[Match]:
     """The first of what was found, up to the first whose ratio is below `gamma`."""
-    chosen: list[Found] = []
+    chosen: list[Match] = []
     for each in found:
         if each.ratio < gamma:
             break

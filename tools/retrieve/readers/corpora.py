@@ -19,7 +19,7 @@ from medgym.sources.clean import published
 from ..documents import Passage, of_case, passages_in
 from ..guard import SPLIT
 from ..index.manifest import hash_of
-from .entry import Entry as Entry
+from .entry import CorpusEntry as CorpusEntry
 from .entry import entries_of
 from .markdown import markdown_blocks
 from .pubmed import articles
@@ -48,7 +48,7 @@ class Corpus(ABC):
         """Of what was read; known once all entries were."""
 
     @abstractmethod
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[CorpusEntry]:
         """The documents, one after the other."""
 
 
@@ -68,13 +68,13 @@ class CaseCorpus(Corpus):
         """See `Corpus.hash`."""
         return self._whole.hexdigest()
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[CorpusEntry]:
         """See `Corpus.entries`."""
         self._whole = hashlib.sha256()
         for case in self._cases:
             self._whole.update(case_hash(case).encode())
             found = of_case(case)
-            yield Entry(
+            yield CorpusEntry(
                 id=case.id, text=found.text, where=self.name, group=case.group, split=case.split,
                 modality=case.modality, answers=case.golds, images=case.images,
             )  # fmt: skip
@@ -115,7 +115,7 @@ class JsonLines(FileCorpus):
 
     kind: ClassVar[str] = "json lines"
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[CorpusEntry]:
         """See `Corpus.entries`."""
         for number, passage in passages_in(self.path, self._lines()):
             yield from entries_of(passage, f"{self.path}, line {number}")
@@ -126,7 +126,7 @@ class MarkdownFile(FileCorpus):
 
     kind: ClassVar[str] = "markdown"
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[CorpusEntry]:
         """See `Corpus.entries`."""
         for number, (line, title, text) in enumerate(markdown_blocks(self._lines()), start=1):
             passage = Passage(id=f"{self.prefix}#{number}", text=text, title=title)
@@ -138,7 +138,7 @@ class PubmedFile(FileCorpus):
 
     kind: ClassVar[str] = "pubmed"
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[CorpusEntry]:
         """See `Corpus.entries`."""
         with open_regular(self.path, WHAT) as raw:
             packed = raw.read(2) == b"\x1f\x8b"

@@ -12,7 +12,7 @@ TITLE = 200
 
 
 @dataclass(frozen=True)
-class Entry:
+class CorpusEntry:
     """A document on its way into an index.
 
     Attributes:
@@ -44,12 +44,12 @@ class Entry:
         }
 
 
-def entries_of(passage: Passage, where: str) -> Iterator[Entry]:
+def entries_of(passage: Passage, where: str) -> Iterator[CorpusEntry]:
     """A passage; one that is too long to be shown whole becomes several, cut between words."""
     title = shortened(passage.title, TITLE)
     room = MAX_PASSAGE - (len(title) + 2 if title else 0)
     for number, piece in enumerate(_pieces(passage.text, room), start=1):
-        yield Entry(
+        yield CorpusEntry(
             id=passage.id if number == 1 else f"{passage.id}/{number}",
             text=f"{title}: {piece}" if title else piece,
             where=where,

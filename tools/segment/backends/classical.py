@@ -49,8 +49,20 @@ FINE_SIDE = 160
 BAND = 3.5
 """How far an outline may move then, in pixels of the first look."""
 
-LARGER = 0.15
-"""How much the larger of two windows is preferred: this power of its side."""
+SMALLER = 0.2
+"""How much the smaller of two windows is preferred: this power of the ratio of their sides."""
+
+WHOLE = 1.0, 0.1
+"""Side of one more window, and how much of the best structure must lie at an edge to try it."""
+
+AGAIN = 2
+"""How often a larger box is tried where a structure in a window turns out to fill its own."""
+
+FILLED = 0.25
+"""How much of a structure lies at the edge of a box that it fills, as a share of its size."""
+
+CLEAR = 0.5
+"""How clearly the second cut must stand apart, as a share of the first, not to be dropped."""
 
 LEAST = 1.2
 """What stands apart by fewer standard deviations is nothing."""
@@ -68,12 +80,19 @@ class Cut:
     apart: float
 
     @property
+    def touching(self) -> float:
+        """How much of it lies where the patch ends and the image goes on, 0 to 1."""
+        from scipy.ndimage import binary_dilation
+
+        return touching(self.mask, binary_dilation(self.patch.frame(0.0)))
+
+    @property
     def merit(self) -> float:
         """How much it looks like one structure; comparable between windows around one point."""
         x0, y0, x1, y1 = self.patch.region_px
-        size: float = max(x1 - x0, y1 - y0) ** LARGER
-        away = self.apart / (1 + self.apart)
-        return away * compactness(self.mask) * (1 - touching(self.mask)) * size
+        size: float = max(x1 - x0, y1 - y0) ** -SMALLER
+        free = (1 - self.touching) ** 2
+        return float(np.sqrt(self.apart * compactness(self.mask))) * free * size
 
 
 class ClassicalSegmenter(Segmenter):
@@ -95,17 +114,26 @@ def _segmented(request: SegmentRequest) -> Segmentation | None:
     best = _of_windows(request)
     if best is None:
         return None
-    cut = _of_box(request, _enlarged(best.patch.box_of(best.mask), request.size))
+    box = _enlarged(best.patch.box_of(best.mask), request.size)
+    cut = _of_box(request, box)
+    for _ in range(AGAIN):
+        if cut is None or not _fills(cut, box):
+            break
+        box = _enlarged(_enlarged(box, request.size), request.size)
+        cut = _of_box(request, box)
     if cut is None:
         return _found(request, best, 0.5)
     first = cut.patch.resampled(best.mask, best.patch.region_px)
-    return _found(request, cut, alike(cut.mask, first))
+    agreement = alike(cut.mask, first)
+    clear, before = (each.apart * compactness(each.mask) for each in (cut, best))
+    return _found(request, best if clear < CLEAR * before else cut, agreement)
 
 
 def _found(request: SegmentRequest, cut: Cut, agreement: float) -> Segmentation | None:
     if cut.apart < LEAST:
         return None
-    return Segmentation(*_fine(request, cut), agreement * cut.apart / (2 + cut.apart))
+    sure = (1 + agreement) / 2 * cut.apart / (2 + cut.apart)
+    return Segmentation(*_fine(request, cut), sure)
 
 
 def _fine(request: SegmentRequest, cut: Cut) -> tuple[Box, Binary]:
@@ -120,6 +148,14 @@ def _fine(request: SegmentRequest, cut: Cut) -> tuple[Box, Binary]:
     seen = features(patch.pixels, scale)
     sharp = sharpened(seen, again, max(1.0, BAND * scale))
     return patch.region_px, again if sharp is None else sharp
+
+
+def _fills(cut: Cut, box: Box) -> bool:
+    """Whether much of a structure lies at the edge of the box that it was cut from."""
+    from scipy.ndimage import binary_erosion
+
+    inside = cut.patch.inside(box)
+    return touching(cut.mask, inside & ~binary_erosion(inside, border_value=1)) > FILLED
 
 
 def _enlarged(box_px: Box, size: Whole) -> Box:
@@ -137,7 +173,7 @@ def _of_box(request: SegmentRequest, box_px: Box) -> Cut | None:
     patch = Patch.of(request, box_px, MARGIN, BOX_SIDE)
     inside = patch.inside(box_px)
     if (~inside).mean() < LEAST_OUTSIDE:  # a box of the whole image: its edge is outside
-        inside &= ~_frame(patch, 0.05)
+        inside &= ~patch.frame(0.05)
     always, never = _seeds(request, patch, 1.5)
     guess = Guess(inside & ~never, ~inside | never, ~inside | never, always & inside, rounds=4)
     return _cut(request, patch, guess)
@@ -150,7 +186,9 @@ def _of_windows(request: SegmentRequest) -> Cut | None:
     low, high = given.min(axis=0), given.max(axis=0)
     left, top, right, bottom = request.view_px
     best = None
-    for share in WINDOWS:
+    for share in (*WINDOWS, WHOLE[0]):
+        if share == WHOLE[0] and best is not None and best.touching < WHOLE[1]:
+            break
         half = max(LEAST_WINDOW, share * max(right - left, bottom - top)) / 2
         window = (
             max(left, float(np.floor(low[0] - half))),
@@ -169,16 +207,8 @@ def _guess(request: SegmentRequest, patch: Patch) -> Guess:
     longer = max(patch.shape)
     near, _ = _seeds(request, patch, NEAR * longer)
     always, never = _seeds(request, patch, 1.5)
-    frame, edge = _frame(patch, FRAME), _frame(patch, 0.0)
+    frame, edge = patch.frame(FRAME), patch.frame(0.0)
     return Guess(near & ~never, (frame & ~near) | never, (edge | never) & ~always, always, rounds=3)
-
-
-def _frame(patch: Patch, share: float) -> Binary:
-    """The edge of a patch, of a share of its longer side; at least a pixel wide."""
-    width = max(1, round(share * max(patch.shape)))
-    frame = np.ones(patch.shape, bool)
-    frame[width:-width, width:-width] = False
-    return frame
 
 
 def _seeds(request: SegmentRequest, patch: Patch, radius: float) -> tuple[Binary, Binary]:

@@ -42,10 +42,9 @@ def compactness(mask: Binary) -> float:
     return min(1.0, float(np.sqrt(4 * np.pi * mask.sum())) / (cracks * np.pi / 4))
 
 
-def touching(mask: Binary) -> float:
+def touching(mask: Binary, edge: Binary) -> float:
     """How much of a structure lies at the edge of what was looked at, as a share of its size."""
-    edge = int(mask[:2].sum() + mask[-2:].sum() + mask[:, :2].sum() + mask[:, -2:].sum())
-    return min(1.0, edge / (4 * float(np.sqrt(mask.sum()))))
+    return min(1.0, float((mask & edge).sum()) / (2 * float(np.sqrt(mask.sum()))))
 
 
 def alike(one: Binary, other: Binary) -> float:

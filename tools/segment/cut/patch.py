@@ -24,10 +24,12 @@ class Patch:
     Attributes:
         region_px: the region, whole original pixels.
         pixels: (height, width, 3).
+        goes_on: whether the image goes on at the left, the top, the right, the bottom.
     """
 
     region_px: Box
     pixels: Pixels
+    goes_on: tuple[bool, bool, bool, bool] = (True, True, True, True)
 
     @classmethod
     def of(
@@ -52,7 +54,20 @@ class Patch:
         factor = min(most, side / longer)
         size = max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor))
         region = float(left), float(top), float(right), float(bottom)
-        return cls(region, request.picture(region, size).astype(np.float32))
+        goes_on = left > 0, top > 0, right < width, bottom < height
+        return cls(region, request.picture(region, size).astype(np.float32), goes_on)
+
+    def frame(self, share: float) -> Binary:
+        """The edge, of a share of the longer side and at least a pixel wide, where the image goes
+        on; all of it where the patch is the whole image."""
+        wide = max(1, round(share * max(self.shape)))
+        left, top, right, bottom = self.goes_on if any(self.goes_on) else (True,) * 4
+        frame = np.zeros(self.shape, bool)
+        frame[:, : wide * left] = True
+        frame[: wide * top] = True
+        frame[:, max(0, self.shape[1] - wide * right) :] |= right
+        frame[max(0, self.shape[0] - wide * bottom) :] |= bottom
+        return frame
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -1,0 +1,76 @@
+"""`segment` through a volume: what is followed, what it measures, and where it ends."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medgym.cases import Mask
+from medgym.errors import ToolError
+from medgym.gold_tool import Gold
+from medgym.imaging.opened import ImagePlace, OpenedImage
+from medgym.regions import Region
+from medgym.testing import PlainVolume
+from medgym.tool import ToolResult, load_tools
+from medgym.workspace import Workspace
+
+Z, Y, X = np.mgrid[:12, :28, :28]
+BALL = (2.0 * (Z - 6)) ** 2 + (Y - 14.0) ** 2 + (X - 13.0) ** 2 <= 9**2
+"""A ball with a radius of 9 mm, in voxels of 1 x 1 x 2 mm."""
+
+
+def workspace() -> Workspace:
+    noise = np.random.default_rng(0).normal(0, 10, BALL.shape)
+    values = (np.where(BALL, 60.0, -60.0) + noise).astype(np.float32)
+    values[0, 4:10, 20:27] = 60  # something else, on another slice
+    volume = PlainVolume(values)
+    start = ImagePlace("axial", 5)
+    return Workspace([OpenedImage(volume, start, volume.image("axial", 5))], view_size=64)
+
+
+def called(**where: Any) -> ToolResult:
+    (tool,) = load_tools(["segment"])
+    return tool(tool.parse({"view": 0, **where}), workspace())
+
+
+def test_a_ball_is_followed_from_slice_to_slice() -> None:
+    result = called(box=[80, 120, 860, 900], through=True)
+    found = np.zeros(BALL.shape, bool)
+    for each in result.data["masks"]:
+        found[each["index"]] = Mask.model_validate(each["mask"]).array()
+    first, last = result.data["slices"]
+    assert set(np.flatnonzero(found.any(axis=(1, 2)))) == set(range(first, last + 1))
+    assert 2 * (found & BALL).sum() / (found.sum() + BALL.sum()) > 0.9
+    assert result.data["volume_ml"] == pytest.approx(found.sum() * 2 / 1000)
+    assert result.data["length_mm"] == pytest.approx(19, abs=2)
+    assert result.data["index"] == result.views[0].index
+    assert f"on axial {first} to {last}; longest diameter" in result.text
+    assert result.text.startswith(f"Volume {result.data['volume_ml']:.3g} ml, ")
+
+
+def test_on_one_slice_values_are_in_hounsfield_units() -> None:
+    result = called(box=[80, 120, 860, 900])
+    assert result.data["unit"] == "HU"
+    assert result.data["mean_inside"] == pytest.approx(60, abs=4)
+    assert result.data["mean_around"] == pytest.approx(-60, abs=12)
+    assert "mean HU 6" in result.text or "mean HU 5" in result.text
+
+
+def test_the_oracle_follows_gold() -> None:
+    mask = Mask.of(BALL[6])
+    box = (4.0, 5.0, 23.0, 24.0)
+    gold = Gold((Region(label="x", box_px=box, mask=mask, plane="axial", index=4, count=5),))
+    (tool,) = load_tools(["segment?backend=oracle"])
+    args = tool.parse({"view": 0, "point": [450, 500], "through": True})
+    result = tool.with_gold(args, workspace(), gold)
+    assert result.data["slices"] == [4, 8]
+    assert result.data["voxels"] == 5 * BALL[6].sum()
+
+
+def test_there_is_no_way_through_a_single_image() -> None:
+    from medgym.imaging.study import Study
+
+    (tool,) = load_tools(["segment"])
+    space = Workspace([Study(np.zeros((9, 9), np.uint8))], view_size=9)
+    with pytest.raises(ToolError, match="expected it left out"):
+        tool(tool.parse({"view": 0, "point": [5, 5], "through": True}), space)
