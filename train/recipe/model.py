@@ -22,7 +22,7 @@ class ModelTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    build: Literal["tiny", "tiny-consult", "tiny-volume"] | None = None
+    build: Literal["tiny", "tiny-consult", "tiny-tools", "tiny-volume"] | None = None
     path: str | None = None
     gpu: bool = False
     adapt: tuple[ModelPart, ...] = Field(default=("language",), min_length=1)

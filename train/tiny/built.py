@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .base import BASES, tiny, tiny_consult
 from .model import TinyConfig
+from .tools import TOOLS, tiny_tools
 from .volume import VOLUME, tiny_volume
 
 
@@ -24,5 +25,6 @@ class Built:
 BUILT = {
     "tiny": Built(BASES["tiny"].model, tiny),
     "tiny-consult": Built(BASES["tiny-consult"].model, tiny_consult),
+    "tiny-tools": Built(TOOLS.model, tiny_tools),
     "tiny-volume": Built(VOLUME.model, tiny_volume),
 }
