@@ -63,7 +63,8 @@ def _described(image: Image.Image) -> Floats:
         share**0.5 * of_unit_length(part.reshape(1, -1))[0]
         for share, part in zip(SHARES, parts, strict=True)
     ]
-    return of_unit_length(np.concatenate(made)[None])[0]
+    whole: Floats = of_unit_length(np.concatenate(made)[None])[0]
+    return whole
 
 
 def _gradients(grey: Floats) -> Floats:
@@ -101,7 +102,8 @@ def _spectrum(grey: Floats) -> Floats:
     fading = np.sqrt(np.hanning(SIDE + 2)[1:-1]).astype(np.float32)
     waves = np.abs(np.fft.rfft2(detail * fading[:, None] * fading))[:, :SPECTRUM]
     made = np.sqrt(np.concatenate([waves[-SPECTRUM:], waves[:SPECTRUM]])).astype(np.float32)
-    return made - made.mean()
+    centred: Floats = made - made.mean()
+    return centred
 
 
 def _colours(colours: Floats, grey: Floats) -> Floats:

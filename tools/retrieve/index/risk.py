@@ -37,7 +37,8 @@ def p_values(losses: Floats, alpha: float) -> Floats:
         below = np.where(mean > 0, mean * np.log(mean / alpha), 0.0)
         distance = below + (1 - mean) * np.log((1 - mean) / (1 - alpha))
     hoeffding = np.exp(-count * distance)
-    return np.minimum(np.minimum(hoeffding, math.e * exact), 1.0)
+    bound: Floats = np.minimum(np.minimum(hoeffding, math.e * exact), 1.0)
+    return bound
 
 
 def smallest_safe(p: Floats, delta: float) -> NDArray[np.intp]:
