@@ -48,15 +48,17 @@ class Gold:
 
 
 _WHERE = re.compile(
-    r"\b(where|locat\w*|position\w*|index|coordinates?|bounding|box|point|"
-    r"(which|what|affected) (\w+ )?(sides?|half|halves|quadrants?|lobes?|zones?|regions?|slices?|"
-    r"images?|planes?|segments?|levels?|organs?|parts?|areas?|lungs?|views?))\b"
+    r"\b(where|locat\w*|position\w*|index|coordinates?|bounding|box|point|distance|how far|near\w*|"
+    r"close\w*|adjacent|(which|what|affected) (is the |\w+ )?(sides?|half|halves|quadrants?|lobes?|"
+    r"zones?|regions?|slices?|images?|planes?|segments?|levels?|organs?|parts?|areas?|lungs?|views?|"
+    r"scans?|frames?|pictures?|photographs?|stud(y|ies)|exams?|eyes?|kidneys?|breasts?|bones?|ribs?|"
+    r"vertebra\w*|tooth|teeth|fingers?|joints?|vessels?|arter(y|ies)))\b"
 )
 """Asks for a place."""
 
 _PLACE = re.compile(
     r"\b(left|right|upper|lower|middle|superior|inferior|anterior|posterior|central|peripheral|"
-    r"lateral\w*|bilateral|medial|proximal|distal|apex|apical|basal|top|bottom|lobes?|halves|half|"
+    r"\w*lateral\w*|medial|proximal|distal|apex|apical|basal|top|bottom|lobes?|halves|half|"
     r"quadrants?|zones?|sides?|above|below)\b"
 )
 """Names a place: an answer, or what is to be said yes or no to."""
@@ -71,7 +73,8 @@ _SIZE = re.compile(
     r"\b(size\w*|large\w*|small\w*|big\w*|long\w*|short\w*|length|width|wide|height|diameter|area|"
     r"volume|extent|thick\w*|depth|how much|percent\w*|ratio|mm|cm|ml|hu|hounsfield|value|mean|"
     r"densit\w*|intensit\w*|attenuation|dimension\w*|measure\w*|enlarge\w*|severity|severe|since|"
-    r"change\w*|grow\w*|grew|shrink\w*|progress\w*|prior|radius|stage)\b"
+    r"change\w*|grow\w*|grew|shrink\w*|progress\w*|prior|radius|stage|bright\w*|dark\w*|signal|"
+    r"(hyper|hypo|iso|an)?-?(dense|intense|echoic|echogenic|attenuating))\b"
 )
 _NOTHING = re.compile(r"(no|none|not|without|normal|healthy|absent|negative|nothing)\b")
 _WORD = re.compile(r"[^\W_]+")

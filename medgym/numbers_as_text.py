@@ -47,7 +47,10 @@ def _numbers_read(
         return arguments, ()
     else:
         return arguments, ()
-    read, names = deepcopy(dict(arguments)), []
+    try:
+        read, names = deepcopy(dict(arguments)), []
+    except RecursionError:  # JSON may be nested more deeply than Python copies
+        return arguments, ()
     for fault in faults:
         number = _number(fault["input"], whole=fault["type"] == "int_type")
         if fault["type"] not in ("int_type", "float_type") or number is None:

@@ -82,12 +82,12 @@ class ToolCache:
     ) -> ToolResult:
         try:
             kept = _detached(checked_result(do()))
+            size = _bytes_of(kept)
         except BaseException:
             with self._lock:
                 del self._running[key]
             mine.set_exception(_NotDoneError())  # not the error itself, which holds the images
             raise
-        size = _bytes_of(kept)
         with self._lock:
             del self._running[key]
             if size <= self.most:

@@ -13,6 +13,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
@@ -32,6 +33,12 @@ MOST = 4
 
 ATTEMPTS = 2
 """Times that a call is made whose process dies under it: a tool changes nothing."""
+
+END = 5.0
+"""Seconds that a process which has closed its connection gets to end."""
+
+WATCH = 1.0
+"""Seconds between two looks of a process at whether its parent is still there."""
 
 START = 120.0
 """Seconds in which a process starts, which imports what the tool needs."""
@@ -83,7 +90,12 @@ class _Process:
                 raise TimeoutError
             return self._connection.recv()
         except (EOFError, ConnectionError) as error:
-            code = self._process.wait()
+            try:
+                code = self._process.wait(END)
+            except subprocess.TimeoutExpired:  # it has closed the connection and goes on
+                self._process.kill()
+                code = self._process.wait()
+            self._connection.close()
             how = f"signal {-code}" if code < 0 else f"exit status {code}"
             raise _Died(f"ended with {how}") from error
 
@@ -274,10 +286,18 @@ def _limit(budget: float | None) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it has ended, even in a call that hangs."""
+    while os.getppid() == parent:
+        time.sleep(WATCH)
+    os._exit(1)
+
+
 def main() -> None:
     """Serve whoever started this process."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted ends this process
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     os.dup2(2, 1)  # what a tool prints
     serve(Connection(int(sys.argv[1])))

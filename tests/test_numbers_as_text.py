@@ -109,3 +109,11 @@ def test_such_a_call_is_carried_out_and_counted() -> None:
     assert math.isclose(found["episode/numbers_as_text"], 0.5)
     assert "episode/numbers_as_text" not in metrics([(case, kept[0])])
     assert found["errors/E3"] == 0
+
+
+def test_a_call_that_is_nested_deeply_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(700):
+        deep = [deep]
+    with pytest.raises(ToolError, match=r"Input should be a valid"):
+        parsed(Feel(), {"view": "0", "box": deep})

@@ -44,6 +44,11 @@ class Look(Tool):
         return ToolResult("seen", (shown,), {"box_px": list(box_px)})
 
 
+class Unwritable:
+    def __repr__(self) -> str:
+        raise ValueError("no words")
+
+
 class Told(Look):
     """Show a box with gold."""
 
@@ -147,6 +152,15 @@ def test_what_fails_is_not_kept(cache: ToolCache) -> None:
             look(tool, workspace, (5, 5, 1, 1))
     assert tool.calls == 2
     assert cache.bytes == 0
+
+
+def test_data_that_cannot_be_written_holds_up_nobody(cache: ToolCache) -> None:
+    def failing() -> ToolResult:
+        return ToolResult("x", data={"odd": Unwritable()})
+
+    for _ in range(2):  # the second one would wait for the first for ever
+        with pytest.raises(ValueError, match="no words"):
+            cache.result("key", failing)
 
 
 def test_it_holds_no_more_than_it_may(cache: ToolCache) -> None:

@@ -1,13 +1,16 @@
 """Memory budgets: a call that needs more is an observation; a process that dies, a failure."""
 
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from medgym import tool_process
 from medgym.case import Case
 from medgym.cases import open_cases
 from medgym.episode import Rules
@@ -18,7 +21,7 @@ from medgym.imaging.study import ImageRef, Study
 from medgym.messages import render_call
 from medgym.rollout.record import faults_of
 from medgym.tool import Tool, ToolArgs, ToolResult, as_tool, load_tools
-from medgym.tool_call import used_together
+from medgym.tool_call import limited, used_together
 from medgym.workspace import Workspace
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the limit")
@@ -41,6 +44,9 @@ class Eats(Tool):
         held = np.ones(args.mb * 2**20, np.uint8)
         if args.then == "die":
             os._exit(3)
+        if args.then == "hide":
+            os.closerange(3, 1000)
+            time.sleep(30)
         if args.then == "crash":
             raise ValueError("secret")
         if args.then == "sleep":
@@ -113,6 +119,34 @@ def test_a_process_that_is_late_or_dies(eats: Eats, monkeypatch: pytest.MonkeyPa
     with pytest.raises(Failure, match="the process of its call ended with exit status 3") as error:
         episode.step(render_call("eats", {"then": "die"}))
     assert error.value.boundary == "tool"
+
+
+@LINUX
+def test_a_process_whose_parent_is_killed_ends_in_the_midst_of_a_call() -> None:
+    code = (
+        "import sys; from tests.test_tool_process import *; e = Eats(); r = Workspace([study()],"
+        "view_size=16); print(limited(e, e.parse({}), r).data['pid'], flush=True);"
+        "limited(e, e.parse({'then': 'sleep'}), r)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        process = int(parent.stdout.readline())
+        time.sleep(0.3)  # until it is in the call
+        parent.kill()
+    for _ in range(100):
+        if not Path(f"/proc/{process}").exists():
+            return
+        time.sleep(0.1)
+    os.kill(process, 9)
+    pytest.fail("it is still there")
+
+
+def test_a_process_that_closes_its_connection_and_goes_on_is_ended(
+    eats: Eats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_process, "END", 0.1)
+    with pytest.raises(Failure, match="the process of its call ended with signal 9"):
+        limited(eats, eats.parse({"then": "hide"}), Workspace([study()], view_size=16))
 
 
 def test_a_tool_that_cannot_travel_is_refused() -> None:

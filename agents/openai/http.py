@@ -21,6 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from medgym.errors import UserError
 from medgym.failures import reason_of
 from medgym.seeds import seed_of
 
@@ -97,7 +98,7 @@ class Endpoint:
         secrets: in the bodies of requests; a server's words are shown without them.
 
     Raises:
-        UserError: no header can hold the key.
+        UserError: no header can hold the key, or the proxy of the environment is no HTTP proxy.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Endpoint:
         self.url = parts._replace(netloc=place).geturl()
         self._headers = {}
         self.has_key = bool(user or key)
+        _proxy_of(self.url)  # one that cannot be used is told before any work
         self._secrets = secrets_of("", key, secrets)
         if user:
             encoded = base64.b64encode(unquote(user).encode()).decode()
@@ -138,6 +140,7 @@ class Endpoint:
     def _opened(self) -> aiohttp.ClientSession:
         """The session with all connections, of which `_free` bounds the number."""
         if self._session is None:
+            asyncio.get_running_loop().set_exception_handler(_told)
             self._session = aiohttp.ClientSession(
                 headers={"Accept-Encoding": ", ".join(ENCODINGS)} | self._headers,
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None),
@@ -242,10 +245,26 @@ def _proxy_of(url: str) -> str | None:
     """The proxy that the environment names for a server; none for one on this machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if host in _LOOPBACK or proxy_bypass(host):
+    if host in _LOOPBACK or proxy_bypass(parts.netloc):
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    scheme, mark, _ = proxy.partition("://")
+    if mark and scheme.lower() not in ("http", "https"):
+        raise UserError(
+            f"the environment names a {scheme[:10]} proxy for {host}; fix: name an HTTP proxy, or "
+            f"set NO_PROXY={host}"
+        )
+    return proxy if mark else f"http://{proxy}"
+
+
+def _told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave out what the library writes to stderr of a session that nobody closed: its connections
+    close with it."""
+    if not str(context.get("message", "")).startswith("Unclosed "):
+        loop.default_exception_handler(context)
 
 
 def _retry_after(reply: aiohttp.ClientResponse) -> float | None:

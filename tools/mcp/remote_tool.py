@@ -39,6 +39,9 @@ MOST_DESCRIPTION = 1_000
 MOST_SCHEMA = 8_000
 """Characters of the schema of a tool's arguments."""
 
+MOST_DEPTH = 50
+"""How deeply an argument may be nested. What carries calls to a server fails at some hundred."""
+
 _NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -91,6 +94,12 @@ class McpTool(Tool):
             raise ToolError(
                 f"{self.name}: an argument is no JSON; expected texts and finite numbers", "type"
             ) from None
+        if _is_deep(arguments):
+            raise ToolError(
+                f"{self.name}: an argument is nested too deeply; expected {MOST_DEPTH} levels or "
+                "fewer",
+                "type",
+            )
         fault = _fault(self._parameters, dict(arguments))
         if fault is not None:
             raise ToolError(f"{self.name}: {fault}", "type")
@@ -150,6 +159,20 @@ class McpTool(Tool):
 
     def _in_list(self, picture: str) -> Any:
         return [picture] if self._takes_image == "array" else picture
+
+
+def _is_deep(arguments: Mapping[str, Any]) -> bool:
+    """Whether some argument is nested more than `MOST_DEPTH` times."""
+    level: list[Any] = list(arguments.values())
+    for _ in range(MOST_DEPTH):
+        held = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [
+            value
+            for each in held
+            if not isinstance(each, str | int | float | None)
+            for value in each
+        ]
+    return bool(level)
 
 
 def _called(name: str) -> str:
@@ -212,8 +235,10 @@ def _fault(parameters: str, given: dict[str, Any]) -> str | None:
 
     try:
         error = best_match(_validator(parameters).iter_errors(given))
-    except Unresolvable:  # the server has to say itself
+    except (Unresolvable, RecursionError):  # a reference to nowhere, or to itself: the server says
         return None
+    except OverflowError:
+        return "a number is too large; expected a smaller one"
     if error is None:
         return None
     where = ".".join(str(part)[:40] for part in error.absolute_path)

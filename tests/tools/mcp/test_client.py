@@ -29,6 +29,7 @@ from medgym.testing import check_tool
 from medgym.tool import Tool, load_tools
 from medgym.tools.mcp.connection import close_connections
 from medgym.tools.mcp.http import application
+from medgym.tools.mcp.remote_tool import McpTool
 from medgym.tools.mcp.results import MOST_TEXT
 from medgym.tools.mcp.served_folder import ServedFolder
 from medgym.tools.mcp.server import Desk, server_of
@@ -63,6 +64,13 @@ PICTURE = {"type": "string", "contentEncoding": "base64"}
 def schema(**properties: Any) -> dict[str, Any]:
     required = [name for name, each in properties.items() if "default" not in each]
     return {"type": "object", "properties": properties, "required": required}
+
+
+def nested(levels: int) -> list[Any]:
+    made: list[Any] = []
+    for _ in range(levels):
+        made = [made]
+    return made
 
 
 class Small:
@@ -180,6 +188,7 @@ def test_a_servers_refusals_are_observations_within_limits(serving: Any) -> None
         ({}, "'a' is a required property"),
         ({"a": float("nan")}, "an argument is no JSON"),
         ({"a": "\ud800"}, "an argument is no JSON"),
+        ({"a": nested(60)}, "an argument is nested too deeply"),
     ):
         with pytest.raises(ToolError, match=said) as refused:
             tools["add"].parse(arguments)
@@ -197,6 +206,15 @@ def test_a_servers_refusals_are_observations_within_limits(serving: Any) -> None
         done(tools["refuse"], room)
     assert len(str(hostile.value)) < MOST_TEXT + 20
     assert str(hostile.value).isprintable()
+
+
+def test_a_schema_that_refers_to_itself_or_meets_a_huge_number_raises_nothing() -> None:
+    loop = {"a": {"$ref": "#/properties/a"}, "b": {"multipleOf": 0.1}}
+    listed = types.Tool(name="odd", input_schema={"type": "object", "properties": loop})
+    tool = McpTool(target_of("http://127.0.0.1:1/mcp"), listed)
+    assert tool.parse({"a": 1})
+    with pytest.raises(ToolError, match="a number is too large; expected a smaller one"):
+        tool.parse({"b": 10**400})
 
 
 def test_hostile_text_makes_no_call_and_no_answer_in_an_episode(serving: Any) -> None:
