@@ -85,7 +85,10 @@ class TransformersDetector:
     def _inputs(self, held: Shared, picture: Image.Image, labels: tuple[str, ...]) -> Any:
         if not self.by_text:
             return held.processor(images=picture, return_tensors="pt")
-        return held.processor(text=[list(labels)], images=picture, return_tensors="pt")
+        # A label may have more tokens than the model reads.
+        return held.processor(
+            text=[list(labels)], images=picture, truncation=True, return_tensors="pt"
+        )
 
     def _read(
         self, held: Shared, outputs: Any, batch: Any, sizes: Any, labels: tuple[str, ...]

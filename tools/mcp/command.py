@@ -8,6 +8,7 @@ import typer
 
 from medgym.commands.shared_options import tool_names
 from medgym.episode import DEFAULT_VIEW_SIZE
+from medgym.errors import UserError
 from medgym.tool import load_tools
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,6 +56,8 @@ def serve(
     from .server import Desk, server_of
 
     address = None if http is None else address_of(http)
+    if address is None and token_file is not None:
+        raise UserError("--token-file is of no use without --http; fix: add --http, or remove it")
     token = None if address is None else token_of(token_file)
     if address is not None:
         check_address(address[0], token)

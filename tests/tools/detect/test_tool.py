@@ -92,6 +92,8 @@ def test_labels_choose_and_unknown_ones_are_named(made: Made) -> None:
         call(by_text, workspace)
     found = {each["label"] for each in call(by_text, workspace, labels=["cyst"]).data["findings"]}
     assert found == {"cyst"}
+    long = "x" * 80  # more tokens than such a model reads
+    assert call(by_text, workspace, labels=[long]).data["findings"]
 
 
 def test_nothing_above_the_threshold_is_said(made: Made) -> None:

@@ -13,6 +13,7 @@ from medgym.cli import main
         (("--http", "8765"), "fix: write HOST:PORT"),
         (("--http", "0.0.0.0:0"), "anyone who reaches 0.0.0.0 could see the images"),
         (("--tools", "zoom,open_imag"), "unknown tool 'open_imag'"),
+        (("--token-file", "none"), "--token-file is of no use without --http"),
         (("--http", "127.0.0.1:0", "--token-file", "none"), "no such file with the token: none"),
     ],
 )
