@@ -106,8 +106,16 @@ class _NotDoneError(Exception):
 CACHE = ToolCache()
 """The results of this process."""
 
+
+def _begin_again() -> None:
+    """In a forked process, where another thread may have held a lock."""
+    global _NAMING
+    _NAMING = threading.Lock()
+    CACHE.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=CACHE.clear)  # another thread may have held its lock
+    os.register_at_fork(after_in_child=_begin_again)
 
 
 def key_of(

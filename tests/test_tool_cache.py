@@ -1,5 +1,7 @@
 """The result cache: the same call on the same image is done once, and yields the same bits."""
 
+import os
+import signal
 import threading
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 import medgym.tool_call
+from medgym import tool_cache
 from medgym.case import Case
 from medgym.errors import ToolError
 from medgym.gold_tool import Gold
@@ -152,6 +155,17 @@ def test_what_fails_is_not_kept(cache: ToolCache) -> None:
             look(tool, workspace, (5, 5, 1, 1))
     assert tool.calls == 2
     assert cache.bytes == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_names_images_although_a_lock_was_held() -> None:
+    with tool_cache._NAMING:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(5)
+            tool_cache._token(study())
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_data_that_cannot_be_written_holds_up_nobody(cache: ToolCache) -> None:

@@ -146,10 +146,14 @@ class _Said:
 
     @property
     def findings(self) -> list[ExpertFinding]:
-        """Its findings, where its record has some."""
+        """Its findings, where its record has some of the form that `detect` and `classify` have."""
         if isinstance(self.answer, ToolError):
             return []
-        return [_finding(each) for each in self.answer.data.get("findings", ())]
+        given = self.answer.data.get("findings")
+        try:
+            return [_finding(each) for each in given] if isinstance(given, list | tuple) else []
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            return []
 
     def sentence(self, workspace: Workspace, view: View) -> str:
         """One sentence with the source, and what the expert leaves out."""

@@ -16,6 +16,9 @@ from medgym.registry import names
 
 TEMPLATES = Path(__file__).with_name("templates")
 
+SPECIAL = frozenset({"setup", "conftest"})
+"""Modules that pip and pytest run by themselves."""
+
 LONGEST = 40
 """Characters of a name."""
 
@@ -103,7 +106,7 @@ def check_name(kinds: str, name: str) -> None:
             f"first, at most {LONGEST} characters"
         )
     module = module_of(name)
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names:
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names | SPECIAL:
         raise UserError(f"{name!r} is a word of Python's own; fix: choose another name")
     if name in names(kinds):
         raise UserError(f"{name!r} is registered in medgym.{kinds} already; fix: choose another")

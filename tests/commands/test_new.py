@@ -63,6 +63,7 @@ def _register(folder: Path, site: Path) -> None:
         (("tool", "-a"), "is no name|No such option"),
         (("tool", "class"), "a word of Python's own"),
         (("policy", "json"), "a word of Python's own"),
+        (("rubric", "setup"), "a word of Python's own"),
         (("tool", "zoom"), "registered in medgym.tools already"),
         (("source", "numpy"), "'numpy' is installed already"),
     ],

@@ -12,7 +12,7 @@ from medgym.gold_tool import Gold
 from medgym.imaging.study import Study
 from medgym.regions import Region
 from medgym.testing import check_tool
-from medgym.tool import Tool, ToolResult, load_tools
+from medgym.tool import Tool, ToolArgs, ToolResult, ViewNumber, load_tools
 from medgym.tools.report import level
 from medgym.workspace import Workspace
 
@@ -55,6 +55,28 @@ def test_experts_with_gold_say_what_may_be_told() -> None:
     untold = tool.with_gold(tool.parse({"view": 0}), workspace, hidden).text
     assert "nodule" not in untold
     assert untold.count("not told here") == 2
+
+
+@pytest.mark.parametrize(
+    "findings", [3, "x", ["nodule"], [{"label": "x"}], [{"label": "x", "score": 1, "box_px": [1]}]]
+)
+def test_a_strangers_record_of_another_form_is_told_by_its_text(findings: Any) -> None:
+    class Stranger(Tool):
+        """Say something."""
+
+        name = "stranger"
+
+        class Args(ToolArgs):
+            """A view."""
+
+            view: ViewNumber
+
+        def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+            return ToolResult("A word.", data={"findings": findings})
+
+    tool: Any = report("classify?backend=oracle")
+    tool._experts = (Stranger(),)
+    assert tool(tool.parse({"view": 0}), a_workspace()).text == "stranger: A word."
 
 
 def test_experts_with_models_are_asked_in_batches(made: Made) -> None:
