@@ -76,6 +76,13 @@ _SIZE = re.compile(
     r"change\w*|grow\w*|grew|shrink\w*|progress\w*|prior|radius|stage|bright\w*|dark\w*|signal|"
     r"(hyper|hypo|iso|an)?-?(dense|intense|echoic|echogenic|attenuating))\b"
 )
+_KIND = re.compile(
+    r"\b(what (is|are|was|were)|diagnos\w*|identify|name|called|"
+    r"(what|which) (\w+ )?(kinds?|types?|findings?|lesions?|abnormalit\w+|diseases?|conditions?|"
+    r"patholog\w+))\b"
+)
+"""Asks what a finding is, whatever else it speaks of, as in "What is the small lesion?"."""
+
 _NOTHING = re.compile(r"(no|none|not|without|normal|healthy|absent|negative|nothing)\b")
 _WORD = re.compile(r"[^\W_]+")
 _YES_OR_NO = frozenset(("yes", "no", "true", "false"))
@@ -102,6 +109,8 @@ def _asked(case: Case) -> frozenset[Aspect]:
     if closed and not asked:
         asked.add("count")
     # A label is told only where something else is asked for sure, and no answer shares its words.
+    if not closed and _KIND.search(question):
+        asked.add("label")
     words = {word for text in named for word in _words(text)}
     labels = {word for region in case.regions for word in _words(region.label)}
     if not asked or labels & words or "count" in asked:
