@@ -117,12 +117,15 @@ class GoldClasses:
             labels: what a call asks for; without it, all that are known.
         """
         known = {label.casefold(): label for label in self._labels}
+        given = {label.casefold() for label in labels or self._labels}
         known |= {region.label.casefold(): region.label for region in gold.regions if region.label}
         if labels:
             known = {label.casefold(): known.get(label.casefold(), label) for label in labels}
         found = []
         for key, label in sorted(known.items()):
             regions = self._regions(key, label, asked, gold)
+            if not (regions or key in given):
+                continue  # that it is spoken of at all would tell that the case has it
             is_there = any(lies_in(region, asked) for region in regions)
             found.append(ExpertFinding(label, self._accuracy if is_there else 1.0 - self._accuracy))
         return found

@@ -49,6 +49,13 @@ def test_noised_classes_have_the_stated_accuracy() -> None:
     assert right / (4 * CASES) == pytest.approx(0.85, abs=0.03)
 
 
+def test_a_label_that_is_missed_is_not_spoken_of() -> None:
+    expert = GoldClasses(0.7)
+    found = [expert.of(WHOLE, a_gold(seed)) for seed in range(20)]
+    assert {len(each) for each in found} == {0, 1, 2}
+    assert {finding.score for each in found for finding in each} == {0.7}
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_noise_is_of_the_case_and_not_of_the_call(seed: int) -> None:
     gold = a_gold(seed)
