@@ -57,25 +57,26 @@ class ToolCache:
     def result(self, key: Hashable, do: Callable[[], ToolResult]) -> ToolResult:
         """What a call yields; it is done where nothing is known of it.
 
-        What it raises is not kept: those who waited for it do it themselves.
+        What it raises is not kept: those who waited for it do it themselves, all at once. One after
+        the other, the deadlines of late calls would add up.
         """
-        while True:
-            with self._lock:
-                if key in self._kept:
-                    self._kept.move_to_end(key)
-                    self.hits += 1
-                    return _copied(self._kept[key][0])
-                running = self._running.get(key)
-                if running is None:
-                    mine: Future[ToolResult] = Future()
-                    self._running[key] = mine
-                    self.misses += 1
-                    break
-            if running.exception() is None:
-                with self._lock:
-                    self.hits += 1
-                return _copied(running.result())
-        return self._do(key, do, mine)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                self.hits += 1
+                return _copied(self._kept[key][0])
+            running = self._running.get(key)
+            if running is None:
+                mine: Future[ToolResult] = Future()
+                self._running[key] = mine
+                self.misses += 1
+        if running is None:
+            return self._do(key, do, mine)
+        is_done = running.exception() is None
+        with self._lock:
+            self.hits += is_done
+            self.misses += not is_done
+        return _copied(running.result()) if is_done else do()
 
     def _do(
         self, key: Hashable, do: Callable[[], ToolResult], mine: "Future[ToolResult]"

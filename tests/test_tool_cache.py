@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,38 @@ def test_a_forked_process_names_images_although_a_lock_was_held() -> None:
             tool_cache._token(study())
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_those_who_waited_for_a_call_that_failed_do_it_at_once(cache: ToolCache) -> None:
+    begun, together = threading.Event(), threading.Barrier(2, timeout=10)
+
+    def failing() -> ToolResult:
+        begun.set()
+        while len(waiting) < 2 or not all(each.is_alive() for each in waiting):
+            time.sleep(0.01)
+        time.sleep(0.1)  # until both wait
+        raise ToolError("late", "late")
+
+    def meeting() -> ToolResult:
+        together.wait()
+        return ToolResult("met")
+
+    def first() -> None:
+        with pytest.raises(ToolError):
+            cache.result("key", failing)
+
+    met: list[str] = []
+    waiting: list[threading.Thread] = []
+    running = threading.Thread(target=first)
+    running.start()
+    assert begun.wait(10)
+    for _ in range(2):
+        thread = threading.Thread(target=lambda: met.append(cache.result("key", meeting).text))
+        thread.start()
+        waiting.append(thread)
+    for thread in (running, *waiting):
+        thread.join(20)
+    assert met == ["met", "met"]
 
 
 def test_data_that_cannot_be_written_holds_up_nobody(cache: ToolCache) -> None:
