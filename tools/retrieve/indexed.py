@@ -93,7 +93,13 @@ class IndexedSearch:
     @cached_property
     def index(self) -> SearchIndex:
         """The index, opened at the first call."""
-        return open_index(self.folder)
+        opened = open_index(self.folder)
+        if opened.manifest.state != self.state:
+            raise UserError(
+                f"the index {self.folder} was replaced after the run began; fix: start the run "
+                "again"
+            )
+        return opened
 
     def find(self, args: Any, workspace: Workspace) -> ToolResult:
         """The best matches that the guard allows."""
