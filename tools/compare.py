@@ -72,7 +72,8 @@ class Compare(Tool):
             current, now, here, prior, before, box_px, matrix, workspace.view_size
         )
         difference = redrawn(workspace, now.image, now.place, here, levels, self.name)
-        turn = math.degrees(math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1]))
+        alike = found.matrix  # between square pixels; others would bend the angle
+        turn = math.degrees(math.atan2(alike[1, 0] - alike[0, 1], alike[0, 0] + alike[1, 1]))
         data: dict[str, Any] = {
             "image": now.image,
             "prior_image": before.image,
