@@ -14,7 +14,8 @@ ARTICLE = """<PubmedArticle><MedlineCitation><PMID Version="1">{pmid}</PMID>
 <Abstract><AbstractText Label="AIM">To look.</AbstractText>
 <AbstractText>It was <b>seen</b>.</AbstractText></Abstract></Article>
 <CommentsCorrectionsList><CommentsCorrections><PMID>999</PMID></CommentsCorrections>
-</CommentsCorrectionsList></MedlineCitation></PubmedArticle>"""
+</CommentsCorrectionsList>
+<OtherAbstract><AbstractText>Vu.</AbstractText></OtherAbstract></MedlineCitation></PubmedArticle>"""
 HEAD = '<?xml version="1.0"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD" "pubmed.dtd">\n'
 
 
@@ -73,6 +74,8 @@ OUTSIDE = """<?xml version="1.0"?>
             f"<PubmedArticleSet>\n{ARTICLE.format(pmid='')}</PubmedArticleSet>",
             r"a\.xml, line 2: an article without a PMID",
         ),
+        (HEAD + ARTICLE.format(pmid=1).replace("amp", "nbsp"), "the entity 'nbsp' is not known"),
+        ('<?xml version="1.0" encoding="klingon"?><a/>', "fix: save the file as UTF-8"),
         ("<a>" + ARTICLE.format(pmid=1).replace("seen", "x" * 300_000) + "</a>", "more than"),
     ],
 )
