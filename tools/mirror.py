@@ -30,8 +30,8 @@ COVERED = 0.5
 """The least share of the columns that lie opposite others."""
 
 BRIGHTEST = 98.0
-"""The percentile from which all is as bright: one round bright spot, such as a lesion in PET, is more
-symmetric than the body in which it lies."""
+"""The percentile from which all is as bright: one round bright spot, such as a lesion in PET, is
+more symmetric than the body in which it lies."""
 
 FINE = 3.0
 """Pixels: the standard deviation of the Gaussian that fine structure is without."""
