@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +60,7 @@ def tools(side: int = 1024, seconds: float = 0.2, repetitions: int = 3) -> list[
     """Time the tools that have a rival, each for `seconds` at a time."""
     noise = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
     study = Study(noise)
-    rows = []
+    rows: list[Comparison] = []
     with TemporaryDirectory() as folder:
         for contest in _contests(study, Path(folder)):
             (tool,) = load_tools([contest.spec])
@@ -105,15 +106,15 @@ def _measured(
     for way, (ours, rivals, threads, at_once) in ways.items():
         one, other = in_turns(
             f"{tool.name}, {way}",
-            lambda do=ours, n=threads, k=at_once: k * _rate(do, n, seconds),
-            lambda do=rivals, n=threads, k=at_once: k * _rate(do, n, seconds),
+            partial(_calls, ours, threads, seconds, at_once),
+            partial(_calls, rivals, threads, seconds, at_once),
             repetitions,
         )
         yield Comparison(f"tools.{tool.name}.{way}", one, "calls/s", contest.rival, other)
 
 
-def _rate(do: Do, threads: int, seconds: float) -> float:
-    """How often a second something is done, by so many threads."""
+def _calls(do: Do, threads: int, seconds: float, at_once: int) -> float:
+    """Calls a second, where each time so many are done, by so many threads."""
     start = time.perf_counter()
 
     def work(thread: int) -> int:
@@ -128,7 +129,7 @@ def _rate(do: Do, threads: int, seconds: float) -> float:
     else:
         with ThreadPoolExecutor(threads) as pool:
             count = sum(pool.map(work, range(threads)))
-    return count / (time.perf_counter() - start)
+    return at_once * count / (time.perf_counter() - start)
 
 
 def _box(number: int) -> list[int]:

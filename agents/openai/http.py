@@ -191,6 +191,9 @@ class Endpoint:
                 reason, answered, delay = reason_of(error, said), False, None
                 if isinstance(error, TimeoutError):
                     reason = f"no answer within {self._timeout:g} s"
+                elif isinstance(error, aiohttp.ClientConnectorError):
+                    why = str(error.os_error.strerror or error.os_error)
+                    reason = f"cannot connect: {words_without(self._secrets, why)}"
                 elif isinstance(error, UNREADABLE):
                     reason, answered = f"what cannot be read ({reason})", True
             if attempt == left:

@@ -32,7 +32,7 @@ class Sentences(Embedder):
     @property
     def dims(self) -> int:
         """See `Embedder.dims`."""
-        return self.embed_texts(["x"]).shape[1]
+        return int(self.embed_texts(["x"]).shape[1])
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """See `Embedder.embed_texts`."""

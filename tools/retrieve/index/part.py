@@ -109,7 +109,8 @@ class IndexPart:
         if not len(self._pairs):
             return []
         rows = self.images[space].rows
-        scores = (rows[self._pairs[:, 1]] @ prior + rows[self._pairs[:, 2]] @ current) / 2
+        both: Floats = rows[self._pairs[:, 1]] @ prior + rows[self._pairs[:, 2]] @ current
+        scores = both / np.float32(2)
         places, best = top(scores, count)
         return list(zip(self._pairs[places, 0].tolist(), best.tolist(), strict=True))
 
