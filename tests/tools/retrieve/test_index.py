@@ -279,8 +279,11 @@ def test_no_piece_of_a_long_passage_about_the_case_is_handed_out(tmp_path: Path)
 def test_an_index_that_was_replaced_is_not_searched_as_the_old_one(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("one passage")
     tool = Retrieve(index=built([str(tmp_path / "a.md")], tmp_path / "ix"))
+    elsewhere = pickle.dumps(tool)
     (tmp_path / "a.md").write_text("another passage")
     built([str(tmp_path / "a.md")], tmp_path / "ix")
+    with pytest.raises(UserError, match="was replaced after"):
+        pickle.loads(elsewhere)
     with pytest.raises(UserError, match="was replaced after"):
         call(tool, showing(pattern(0)), query="passage")
 
