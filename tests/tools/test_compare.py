@@ -86,6 +86,11 @@ def test_a_turn_is_an_angle_at_the_patient() -> None:
     assert result.data["turned_degrees"] == pytest.approx(15, abs=1)
 
 
+def test_a_prior_that_is_flipped_left_to_right_is_refused() -> None:
+    with pytest.raises(ToolError, match="flipped left to right"):
+        called(Workspace([Study(CT), Study(CT[:, ::-1].copy())], view_size=128))
+
+
 def test_two_unlike_images_are_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 90)).astype(np.uint8)
     flat = np.zeros((50, 50), np.uint8)
