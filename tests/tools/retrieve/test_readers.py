@@ -96,6 +96,12 @@ def test_other_bad_files_are_named_with_their_line(tmp_path: Path) -> None:
         corpora_of([str(tmp_path / "empty")])
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    (line,) = read(tmp_path / "a.jsonl", '\ufeff{"id": "a", "text": "b"}\n')
+    (block,) = read(tmp_path / "a.md", "\ufeff# Title\n\ntext")
+    assert (line.text, block.text) == ("b", "Title: text")
+
+
 def test_a_folder_is_all_files_in_it(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.md", "in/a.md", "in/notes.txt"):
