@@ -228,7 +228,7 @@ def test_an_unknown_split_is_named() -> None:
         "phantom:train/mri/512/1",
         "phantom:train/ct/512/²",
         "phantom:train/ct/512/1/2",
-        "phantom:train/ct/512/1/scaled",
+        "phantom:train/ct/512/1/large",
         "phantom:train/ct/512/1/scaled/",
         "file:train/ct/512/1",
     ],
