@@ -30,6 +30,10 @@ LEAST, LEAST_DETAIL = 0.5, 0.3
 of unlike images correlate by up to 0.75, as long as both are bright in the middle; their fine
 structure by up to 0.25, that of the same one with 0.75 and more."""
 
+DOUBTFUL, CLEARLY = 0.75, 0.1
+"""The fine structure below which it is asked whether one image is flipped, since a body is much
+like its mirror image; and by how much that has to correlate better."""
+
 LEAST_SHOWN = 0.05
 """The change, as a share from black to white, that is shown in full at the least."""
 
@@ -72,7 +76,8 @@ class Compare(Tool):
             current, now, here, prior, before, box_px, matrix, workspace.view_size
         )
         difference = redrawn(workspace, now.image, now.place, here, levels, self.name)
-        turn = math.degrees(math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1]))
+        alike = found.matrix  # between square pixels; others would bend the angle
+        turn = math.degrees(math.atan2(alike[1, 0] - alike[0, 1], alike[0, 0] + alike[1, 1]))
         data: dict[str, Any] = {
             "image": now.image,
             "prior_image": before.image,
@@ -114,6 +119,14 @@ def _registered(
             f"the two images do not match (correlation {fits[0]:.2f}, of details {fits[1]:.2f}); "
             "expected views of the same region of the same patient"
         )
+    if found.detail < DOUBTFUL:
+        flipped = registered(first, second[:, ::-1])
+        if flipped is not None and flipped.detail > found.detail + CLEARLY:
+            raise ToolError(
+                "the two images match better with one of them flipped left to right (details "
+                f"{flipped.detail:.2f}, not {fits[1]:.2f}); expected views with the same side on "
+                "the left"
+            )
     to_small = np.array([[1 / step_now[0], 0, -here[0] / step_now[0]],
                          [0, 1 / step_now[1], -here[1] / step_now[1]], [0, 0, 1]])  # fmt: skip
     to_prior = np.array([[step_before[0], 0, there[0]], [0, step_before[1], there[1]]])

@@ -128,8 +128,13 @@ def _proportions(workspace: Workspace, view: View, spacing: Spacing | None) -> t
 
 
 def _area(given: Points, spacing: Spacing | None, data: dict[str, Any]) -> str:
+    given = given[(given != np.roll(given, 1, axis=0)).any(axis=1)]  # one closed by its first
     if crossing(given):
-        raise ToolError("measure: sides of the polygon cross; expected its corners in order")
+        raise ToolError(
+            "measure: sides of the polygon cross or touch; expected its corners in order"
+        )
+    if len(given) < 3:
+        raise ToolError("measure: corners are the same; expected 3 different points or more")
     x, y = given[:, 0] - given[:, 0].min(), given[:, 1] - given[:, 1].min()
     area = abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
     if area <= FLAT * (float(x.max()) ** 2 + float(y.max()) ** 2):
@@ -233,7 +238,14 @@ def _meet(a: Points, b: Points, c: Points, d: Points) -> bool:
     def side(p: Points, q: Points, r: Points) -> float:
         return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
 
-    return side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
+    def touches(p: Points, q: Points, r: Points) -> bool:
+        return side(p, q, r) == 0 and bool(
+            ((np.minimum(p, q) <= r) & (r <= np.maximum(p, q))).all()
+        )
+
+    if side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0:
+        return True
+    return touches(a, b, c) or touches(a, b, d) or touches(c, d, a) or touches(c, d, b)
 
 
 def plain(value: float) -> str:

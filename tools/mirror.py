@@ -29,6 +29,10 @@ LEAST = 0.35
 COVERED = 0.5
 """The least share of the columns that lie opposite others."""
 
+BRIGHTEST = 98.0
+"""The percentile from which all is as bright: one round bright spot, such as a lesion in PET, is
+more symmetric than the body in which it lies."""
+
 FINE = 3.0
 """Pixels: the standard deviation of the Gaussian that fine structure is without."""
 
@@ -109,7 +113,7 @@ def midline(opened: OpenedImage, place: ImagePlace) -> tuple[float, float]:
     size = max(1, round(width / shrunk)), max(1, round(height / shrunk))
     box_px = (0.0, 0.0, float(width), float(height))
     levels = brightness(np.asarray(opened.render(place, box_px, size)) / 255.0)
-    twice, symmetry = _axis(levels)
+    twice, symmetry = _axis(np.minimum(levels, np.percentile(levels, BRIGHTEST)))
     if not symmetry >= LEAST:
         raise ToolError(
             f"the image has no midline that can be seen (symmetry {max(symmetry, 0.0):.2f} of 1); "

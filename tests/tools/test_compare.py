@@ -78,6 +78,19 @@ def test_a_zoomed_view_is_found_in_the_prior_by_its_millimetres() -> None:
     assert np.array(result.data["matrix"])[:, :2] == pytest.approx(np.eye(2) / 2, abs=0.01)
 
 
+def test_a_turn_is_an_angle_at_the_patient() -> None:
+    tall = np.kron(CT[..., 0], np.ones((2, 2), np.uint8))
+    now, _ = later(np.stack([tall] * 3, axis=2), 15.0, 1.0, (0, 0))
+    pair = [Study(each[::2, :, 0].astype(np.uint8), (1.0, 0.5)) for each in (now, tall[..., None])]
+    result = called(Workspace(pair, view_size=128))
+    assert result.data["turned_degrees"] == pytest.approx(15, abs=1)
+
+
+def test_a_prior_that_is_flipped_left_to_right_is_refused() -> None:
+    with pytest.raises(ToolError, match="flipped left to right"):
+        called(Workspace([Study(CT), Study(CT[:, ::-1].copy())], view_size=128))
+
+
 def test_two_unlike_images_are_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 90)).astype(np.uint8)
     flat = np.zeros((50, 50), np.uint8)

@@ -205,6 +205,9 @@ def opened_image_of(volume: PlainVolume, start: ImagePlace) -> Any:
         ({"kind": "area", "box": [1, 1, 1, 1]}, "0 <= x0 < x1 <= 1000"),
         ({"kind": "area", "points": [[1, 1], [9, 9], [5, 5]]}, "expected the corners of a polygon"),
         ({"kind": "area", "points": [[0, 0], [9, 9], [9, 0], [0, 9]]}, "of the polygon cross"),
+        # Two triangles that meet at a corner and run in opposite directions.
+        ({"kind": "area", "points": [[0, 0], [8, 0], [4, 4], [2, 6], [6, 6], [4, 4]]}, "or touch"),
+        ({"kind": "area", "points": [[5, 5]] * 4}, "expected 3 different points"),
         ({"kind": "area", "box": [1, 1, 9, 9], "points": [[1, 1]] * 3}, "either a box or 3"),
         ({"kind": "volume", "box": [1, 1, 9, 9]}, "expected the arguments view, kind"),
         ({"kind": "intensity", "points": [[1, 1], [1.1, 1], [1, 1.1]]}, "a larger region"),

@@ -47,6 +47,14 @@ def test_the_midline_of_a_body_is_found_where_it_is(shift: int) -> None:
     )  # fmt: skip
 
 
+def test_a_bright_spot_is_no_midline() -> None:
+    pixels = body(9).pixels // 5
+    y, x = np.mgrid[:120, :160]
+    pixels[(x - 50) ** 2 + (y - 50) ** 2 < 64] = 250
+    result = called(Workspace([Study(pixels)], view_size=64), box=[250, 300, 400, 600])
+    assert result.data["midline_px"] == pytest.approx(89, abs=0.5)
+
+
 @pytest.mark.parametrize(("name", "middle"), [("phantom.png", 200), ("retina.jpg", 705)])
 def test_the_midline_of_real_pictures(name: str, middle: float) -> None:
     opened = opened_image(ImageRef(uri=f"file:{data_dir}/{name}"))

@@ -124,6 +124,7 @@ def _called(name: str, given: Sequence[float]) -> float:
             raise ToolError("round takes a number, and digits as a whole number up to 15")
         return float(round(given[0], int(digits)))
     if name in FUNCTIONS:
-        count = "one number" if name in _ONE else "one or more numbers"
+        count = "one or two numbers" if name == "round" else "one or more numbers"
+        count = "one number" if name in _ONE else count
         raise ToolError(f"{name} was given {len(given)} numbers; expected {count}")
     raise ToolError(f"there is no function {name[:40]!r}; {EXPECTED}")

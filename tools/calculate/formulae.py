@@ -48,6 +48,7 @@ def recist_change(baseline_mm: Sum, nadir_mm: Sum, current_mm: Sum) -> str:
     change = (current_mm - baseline_mm) / baseline_mm * 100
     grown = current_mm - nadir_mm
     growth = grown / nadir_mm * 100 if nadir_mm else math.inf if grown else 0.0
+    change, growth, grown = (round(each, 9) for each in (change, growth, grown))
     if growth >= 20 and grown >= 5:
         response = "progressive disease"
     elif current_mm == 0:

@@ -6,6 +6,7 @@ of the case that is being played, no case outside the training split, and no pas
 case or its group. What cannot be checked, as an image that does not open, is withheld.
 """
 
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Protocol
@@ -20,6 +21,9 @@ from medgym.workspace import Workspace
 
 SPLIT = "train"
 """The one split whose cases may be handed out."""
+
+_PIECE = re.compile(r"/\d+$")
+"""What the id of a passage ends in where it is a later piece of a long one."""
 
 
 class Guarded(Protocol):
@@ -98,7 +102,7 @@ def allowed(document: Guarded, workspace: Workspace) -> bool:
     if workspace.is_named(document.id) or workspace.is_named(document.group):
         return False
     if document.split is None:
-        return True
+        return not workspace.is_named(_PIECE.sub("", document.id))
     if published(document.split) != SPLIT:
         return False
     if any(workspace.is_named(location) for location in document.locations):

@@ -93,7 +93,10 @@ class IndexedSearch:
     @cached_property
     def index(self) -> SearchIndex:
         """The index, opened at the first call."""
-        return open_index(self.folder)
+        opened = open_index(self.folder)
+        if opened.manifest.state != self.state:
+            raise replaced(self.folder)
+        return opened
 
     def find(self, args: Any, workspace: Workspace) -> ToolResult:
         """The best matches that the guard allows."""
@@ -117,6 +120,13 @@ class IndexedSearch:
         picture = _shown(workspace, number, box)
         earlier = None if prior is None else workspace.view(prior).picture
         return Query(args.query, picture, earlier, modalities_of(workspace))
+
+
+def replaced(folder: Path) -> UserError:
+    """That another index lies where that of the run was."""
+    return UserError(
+        f"the index {folder} was replaced after the run began; fix: start the run again"
+    )
 
 
 def _shown(workspace: Workspace, number: int, box: list[float] | None) -> Image.Image:

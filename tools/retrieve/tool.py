@@ -23,7 +23,7 @@ from medgym.workspace import Workspace
 from .bm25 import Bm25
 from .documents import Document, of_case, read_passages
 from .guard import SPLIT, allowed
-from .indexed import GAMMA, IndexedSearch, Selection
+from .indexed import GAMMA, IndexedSearch, Selection, replaced
 
 PASSAGES = Path(__file__).with_name("passages.jsonl")
 """What is searched by default: a few passages about phantoms. They are only about phantoms."""
@@ -100,6 +100,11 @@ class Retrieve(Tool):
         # Elsewhere the index is opened again.
         kept = {key: each for key, each in vars(self).items() if key not in ("Args", "_indexed")}
         return type(self), self._given, kept
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if self._indexed is not None and state["version"] != self.version:
+            raise replaced(self._indexed.folder)
+        vars(self).update(state)
 
     @property
     def description(self) -> str:

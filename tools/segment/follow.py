@@ -1,7 +1,7 @@
 """A structure followed through a volume, from image to image of the addressed plane.
 
 The next image is searched where the last one had the structure, a little enlarged. It ends where
-nothing is found, or something else: of another place or another size.
+nothing is found, or something else: of another place or another size, or much less sure.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +23,10 @@ GROWTH = 0.25
 
 ALIKE = 0.4
 """Least overlap (Dice) of what is found on neighbouring images."""
+
+FADED = 0.7
+"""Least share of the last image's score: where a structure has ended, what lies there stands apart
+less."""
 
 Segment = Callable[[Sequence[SegmentRequest]], Sequence[Segmentation | ToolError | None]]
 
@@ -65,10 +69,10 @@ def _next(
     prompt = SegmentPrompt(box_px=box_px, text=request.prompt.text)
     if not set(prompt.kinds) <= set(takes):
         prompt = replace(prompt, text=None)
-    (found,) = segment([replace(request, prompt=prompt)])
-    if not isinstance(found, Segmentation) or dice(runs, Runs.of(found)) < ALIKE:
+    (found,) = segment([replace(request, prompt=prompt, before=last)])
+    if not isinstance(found, Segmentation) or found.score < FADED * last.score:
         return None
-    return found
+    return None if dice(runs, Runs.of(found)) < ALIKE else found
 
 
 def dice(one: Runs, other: Runs) -> float:

@@ -58,6 +58,7 @@ class SegmentRequest:
         prompt: where the structure is, or what it is.
         number: which of the case's images it is.
         gold: what a back end that `needs_gold` may know; of others it is empty.
+        before: the structure on the neighbouring image, where it is followed through a volume.
     """
 
     image: OpenedImage
@@ -66,6 +67,7 @@ class SegmentRequest:
     prompt: SegmentPrompt
     number: int = 0
     gold: Gold = field(default_factory=Gold)
+    before: "Segmentation | None" = None
 
     @property
     def size(self) -> tuple[int, int]:

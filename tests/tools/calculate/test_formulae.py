@@ -24,6 +24,9 @@ BSA, EGFR = "body_surface_area_dubois", "egfr_ckd_epi_2021"
         ("recist_change", (100, 80, 0), "-100.0 % since baseline, -100.0 % since the nadir: compl"),
         ("recist_change", (100, 0, 7), "-93.0 % since baseline, +7 mm since the nadir: progr"),
         ("recist_change", (100, 90, 95), "-5.0 % since baseline, +5.6 % since the nadir: stable"),
+        # Just 30 % less, which a float misses by its last digit.
+        ("recist_change", (10.1, 7.07, 7.07), "-30.0 % since baseline, +0.0 % since the nadir: p"),
+        ("recist_change", (100, 25.3, 30.36), "+20.0 % since the nadir: progr"),
         ("cardiothoracic_ratio", (150, 300), "Cardiothoracic ratio 0.50."),
         (BSA, (170, 70), "Body surface area 1.81 m2."),
         (BSA, (180, 80), "Body surface area 2.00 m2."),

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -265,11 +266,48 @@ def test_above_a_number_of_vectors_a_graph_is_built(
     assert found[0].document.id == "17"
 
 
+def test_no_piece_of_a_long_passage_about_the_case_is_handed_out(tmp_path: Path) -> None:
+    long = " ".join(f"sentence {number} of the report." for number in range(60))
+    (tmp_path / "p.jsonl").write_text(json.dumps({"id": "ward/7", "text": long}))
+    tool = Retrieve(index=built([str(tmp_path / "p.jsonl")], tmp_path / "ix"))
+    studies = [Study(np.asarray(pattern(0)))]
+    for names, found in (((), 3), (("ward/7",), 0)):
+        workspace = Workspace(studies, view_size=96, names=names)
+        assert len(call(tool, workspace, query="report", k=5).data["ids"]) == found
+
+
+def test_an_index_that_was_replaced_is_not_searched_as_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("one passage")
+    tool = Retrieve(index=built([str(tmp_path / "a.md")], tmp_path / "ix"))
+    elsewhere = pickle.dumps(tool)
+    (tmp_path / "a.md").write_text("another passage")
+    built([str(tmp_path / "a.md")], tmp_path / "ix")
+    with pytest.raises(UserError, match="was replaced after"):
+        pickle.loads(elsewhere)
+    with pytest.raises(UserError, match="was replaced after"):
+        call(tool, showing(pattern(0)), query="passage")
+
+
+@pytest.mark.parametrize("name", ["documents.jsonl", "owners.npy", "thumbs.u8"])
+def test_a_file_of_another_index_is_named(name: str, tmp_path: Path, ward: Path) -> None:
+    """Else the guard would compare images and names that are not those of the documents."""
+    shutil.copytree(ward / "index", tmp_path / "ix")
+    shutil.copy(tmp_path / "ix/parts/1" / name, tmp_path / "ix/parts/0" / name)
+    with pytest.raises(UserError, match=rf"damaged.*parts/0/{name}.*fix: build it again"):
+        open_index(tmp_path / "ix")
+
+
 def test_a_damaged_index_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("one passage")
     index = built([str(tmp_path / "a.md")], tmp_path / "ix")
-    (index / "parts" / "0" / "offsets.npy").unlink()
+    vectors_of = index / "parts" / "0" / "texts-characters.f32"
+    whole = vectors_of.read_bytes()
+    vectors_of.write_bytes(whole[:0])
     workspace = showing(pattern(0))
+    with pytest.raises(UserError, match=r"damaged.*characters.f32 is not the file"):
+        call(Retrieve(index=index), workspace, query="one")
+    vectors_of.write_bytes(whole)
+    (index / "parts" / "0" / "offsets.npy").unlink()
     with pytest.raises(UserError, match=r"damaged.*fix: build it again"):
         call(Retrieve(index=index), workspace, query="one")
     (index / NAME).write_text("{")

@@ -14,7 +14,8 @@ ARTICLE = """<PubmedArticle><MedlineCitation><PMID Version="1">{pmid}</PMID>
 <Abstract><AbstractText Label="AIM">To look.</AbstractText>
 <AbstractText>It was <b>seen</b>.</AbstractText></Abstract></Article>
 <CommentsCorrectionsList><CommentsCorrections><PMID>999</PMID></CommentsCorrections>
-</CommentsCorrectionsList></MedlineCitation></PubmedArticle>"""
+</CommentsCorrectionsList>
+<OtherAbstract><AbstractText>Vu.</AbstractText></OtherAbstract></MedlineCitation></PubmedArticle>"""
 HEAD = '<?xml version="1.0"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD" "pubmed.dtd">\n'
 
 
@@ -73,6 +74,8 @@ OUTSIDE = """<?xml version="1.0"?>
             f"<PubmedArticleSet>\n{ARTICLE.format(pmid='')}</PubmedArticleSet>",
             r"a\.xml, line 2: an article without a PMID",
         ),
+        (HEAD + ARTICLE.format(pmid=1).replace("amp", "nbsp"), "the entity 'nbsp' is not known"),
+        ('<?xml version="1.0" encoding="klingon"?><a/>', "fix: save the file as UTF-8"),
         ("<a>" + ARTICLE.format(pmid=1).replace("seen", "x" * 300_000) + "</a>", "more than"),
     ],
 )
@@ -91,6 +94,12 @@ def test_other_bad_files_are_named_with_their_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"holds no \.md"):
         corpora_of([str(tmp_path / "empty")])
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    (line,) = read(tmp_path / "a.jsonl", '\ufeff{"id": "a", "text": "b"}\n')
+    (block,) = read(tmp_path / "a.md", "\ufeff# Title\n\ntext")
+    assert (line.text, block.text) == ("b", "Title: text")
 
 
 def test_a_folder_is_all_files_in_it(tmp_path: Path) -> None:

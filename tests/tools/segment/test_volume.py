@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medgym.cases import Mask
+from medgym.case_images import opened_images
+from medgym.cases import Mask, open_cases
 from medgym.errors import ToolError
 from medgym.gold_tool import Gold
 from medgym.imaging.opened import ImagePlace, OpenedImage
@@ -46,6 +47,27 @@ def test_a_ball_is_followed_from_slice_to_slice() -> None:
     assert result.data["index"] == result.views[0].index
     assert f"on axial {first} to {last}; longest diameter" in result.text
     assert result.text.startswith(f"Volume {result.data['volume_ml']:.3g} ml, ")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["look=ct-volume,question=kind,size=128:test[3:4]", "look=ultrasound-clip,size=128:test[2:3]"],
+)
+def test_a_lesion_is_followed_to_its_ends_and_no_farther(spec: str) -> None:
+    (case,) = open_cases(f"phantom,{spec}")
+    (lesion,) = case.regions
+    space = Workspace(opened_images(case), view_size=64)
+    show, segment = load_tools(["slice", "segment"])
+    args = show.parse({"view": 0, "plane": lesion.plane, "index": lesion.middle})
+    space.add(show(args, space).views[0])
+    x0, y0, x1, y1 = (edge * 1000 / 128 for edge in lesion.box_px)
+    box = [x0 - 20, y0 - 20, x1 + 20, y1 + 20]
+    result = segment(segment.parse({"view": 1, "box": box, "through": True}), space)
+    assert lesion.index is not None
+    assert result.data["slices"] == [lesion.index, lesion.index + lesion.count - 1]
+    assert lesion.mask is not None
+    gold, voxels = lesion.count * lesion.mask.array().sum(), result.data["voxels"]
+    assert voxels == pytest.approx(gold, rel=0.1)
 
 
 def test_on_one_slice_values_are_in_hounsfield_units() -> None:

@@ -13,6 +13,11 @@ from medgym.storage.atomic import write_atomic
 
 NAME = "index.json"
 VERSION = 1
+GUARDED = (
+    "documents.jsonl", "offsets.npy", "owners.npy", "pairs.npy", "thumbs.u8", "codes.u64",
+)  # fmt: skip
+"""The files of a part by which the guard knows the documents."""
+
 _BLOCK = 1 << 20
 
 
@@ -131,6 +136,31 @@ def hashes_of(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != NAME
     }
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """That the files are those that were built: what the guard reads by its hash, vectors by their
+    number, since they may be many gigabytes.
+
+    Raises:
+        ValueError: one is missing, or is another one.
+    """
+    counts = {
+        f"{part.folder}/{of}-{space.name}.f32": 4 * space.dims * count
+        for part in manifest.parts
+        for space in manifest.spaces
+        for of, count in (("texts", part.documents), ("images", part.images))
+    }
+    for name, known in manifest.files.items():
+        path = folder / name
+        if name in counts:
+            same = path.is_file() and path.stat().st_size == counts[name]
+        elif path.name in GUARDED:
+            same = path.is_file() and hash_of(path) == known
+        else:
+            same = path.is_file()
+        if not same:
+            raise ValueError(f"{name} is not the file that was built")
 
 
 def hash_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from medgym.errors import UserError
 
 from ..embedders.embedder import Embedder
 from ..embedders.named import embedder_of, state_of
-from .manifest import Manifest, Space, read_manifest
+from .manifest import Manifest, Space, check_files, read_manifest
 from .part import IndexPart, StoredDocument
 from .vectors import Floats
 
@@ -86,6 +86,7 @@ class SearchIndex:
         self.folder = folder
         self.manifest: Manifest = read_manifest(folder)
         try:
+            check_files(folder, self.manifest)
             self.parts = [IndexPart(folder, e, self.manifest.spaces) for e in self.manifest.parts]
         except (OSError, ValueError) as error:
             raise UserError(

@@ -102,7 +102,7 @@ class FileCorpus(Corpus):
         with open_regular(self.path, WHAT) as stream:
             for number, line in enumerate(stream, start=1):
                 try:
-                    yield line.decode()
+                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     raise UserError(
                         f"{self.path}, line {number}: no UTF-8 at byte {error.start} of the line; "

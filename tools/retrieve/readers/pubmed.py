@@ -17,7 +17,9 @@ LONGEST = 200_000
 """Characters of one article."""
 
 _BLOCK = 1 << 16
-_PARTS = ("PMID", "ArticleTitle", "AbstractText")
+_PARTS = {"PMID": "MedlineCitation", "ArticleTitle": "Article", "AbstractText": "Abstract"}
+"""What is read, and what it stands in: articles that are cited have PMIDs and titles too, and a
+translated abstract stands in another element."""
 
 
 @dataclass
@@ -47,6 +49,8 @@ def articles(path: Path, stream: BinaryIO) -> Iterator[Article]:
     except expat.ExpatError as error:
         said = expat.errors.messages.get(error.code, str(error))
         raise UserError(f"{path}, line {error.lineno}: no XML: {said}; fix: correct it") from error
+    except (LookupError, ValueError) as error:  # an encoding that Python or expat does not know
+        raise UserError(f"{path}: {error}; fix: save the file as UTF-8") from error
     yield from reader.taken()
 
 
@@ -67,6 +71,7 @@ class _Reader:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
         parser.EntityDeclHandler = self._entity
+        parser.SkippedEntityHandler = self._skipped
 
     def taken(self) -> list[Article]:
         """The articles that are complete by now."""
@@ -79,6 +84,9 @@ class _Reader:
     def _entity(self, name: str, *_: object) -> None:
         raise self._error(f"it declares the entity {name[:40]!r}; fix: write its text instead")
 
+    def _skipped(self, name: str, *_: object) -> None:
+        raise self._error(f"the entity {name[:40]!r} is not known; fix: write its text instead")
+
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if name == ARTICLE:
             self._article = Article(self.parser.CurrentLineNumber)
@@ -86,8 +94,7 @@ class _Reader:
         self._inside.append(name)
         if self._article is None or self._text is not None:
             return
-        # The PMIDs of articles that this one cites or comments on stand deeper.
-        if name in _PARTS and (name != "PMID" or self._inside[-2:-1] == ["MedlineCitation"]):
+        if name in _PARTS and self._inside[-2:-1] == [_PARTS[name]]:
             self._text, self._depth = [], len(self._inside)
             self._label = attributes.get("Label", "")
 

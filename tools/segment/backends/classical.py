@@ -175,7 +175,11 @@ def _of_box(request: SegmentRequest, box_px: Box) -> Cut | None:
     if (~inside).mean() < LEAST_OUTSIDE:  # a box of the whole image: its edge is outside
         inside &= ~patch.frame(0.05)
     always, never = _seeds(request, patch, 1.5)
-    guess = Guess(inside & ~never, ~inside | never, ~inside | never, always & inside, rounds=4)
+    first = inside & ~never
+    if request.before is not None:  # its box alone would hold much that is beside it
+        known = first & patch.resampled(request.before.mask, request.before.region_px)
+        first = known if known.any() else first
+    guess = Guess(first, ~inside | never, ~inside | never, always & inside, rounds=4)
     return _cut(request, patch, guess)
 
 
