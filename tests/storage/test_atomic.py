@@ -205,9 +205,11 @@ ELSEWHERE = {
     "medgym/sources/hub/download.py",
     "medgym/sources/hub/fetch.py",
     "medgym/sources/studies/arrays.py",
+    "tools/mcp/remote_tool.py",
+    "tools/retrieve/index/build.py",
 }
 """Where files are removed or replaced: here; in the temporary folder of our own Ray cluster; and
-outside of runs, in what is fetched, unpacked or exported."""
+outside of runs, in what is fetched, unpacked, exported or indexed, or lent to a tool's server."""
 
 
 def test_all_removing_and_replacing_passes_here() -> None:

@@ -60,10 +60,13 @@ class TransformersEmbedder(Embedder):
         except ModuleNotFoundError as error:
             raise missing_library(error) from error
         kind: Any = AutoImageProcessor if self.images_alone else AutoProcessor
-        given = {"local_files_only": True, "trust_remote_code": False}
         try:
-            model = AutoModel.from_pretrained(self.folder, dtype=torch.float32, **given)
-            processor = kind.from_pretrained(self.folder, **given)
+            model = AutoModel.from_pretrained(
+                self.folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+            )
+            processor = kind.from_pretrained(
+                self.folder, local_files_only=True, trust_remote_code=False
+            )
         except Exception as error:
             raise UserError(
                 f"cannot load the model {self.folder} ({reason_of(error)}); fix: name a folder "

@@ -8,8 +8,10 @@ import pytest
 
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
+from medgym.tool import load_tools
 from medgym.tools.segment.backends.classical import ClassicalSegmenter
 from medgym.tools.segment.request import Segmentation, SegmentPrompt, SegmentRequest
+from medgym.workspace import Workspace
 from tests.tools.segment.phantoms import lesions
 
 LOOKS = {
@@ -109,3 +111,16 @@ def test_a_large_image_is_worked_on_at_a_reduced_size() -> None:
     x0, y0, x1, y1 = result.region_px
     share = result.mask.mean() * (x1 - x0) * (y1 - y0) / (3000 * 4000)
     assert share == pytest.approx(1.0, rel=0.03)
+
+
+@pytest.mark.parametrize("side", [10, 20, 41])
+def test_a_square_without_noise_is_found_to_the_pixel(side: int) -> None:
+    """Nothing varies outside, so that the blur of the edge looks like the inside."""
+    pixels = np.full((100, 100), 60, np.uint8)
+    pixels[20 : 20 + side, 20 : 20 + side] = 200
+    workspace = Workspace([Study(pixels)], view_size=50)
+    (segment,) = load_tools(["segment"])
+    box = [150, 150, 250 + 10 * side, 250 + 10 * side]
+    found = segment(segment.parse({"view": 0, "box": box}), workspace)
+    assert found.data["box_px"] == [20, 20, 20 + side, 20 + side]
+    assert found.data["area_px"] == side**2
