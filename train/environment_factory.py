@@ -192,7 +192,7 @@ def _method(tool: Tool) -> Callable[..., Content | str]:
     told = ["", "Args:", *lines] if lines else []
     call.__doc__ = "\n".join([tool.description, *told])
     call.__name__ = call.__qualname__ = tool.name
-    fields = tool.Args.model_fields
+    fields = {n: each for n, each in tool.Args.model_fields.items() if n in schema}
     call.__annotations__ = {name: field.annotation for name, field in fields.items()}
     kind = inspect.Parameter.KEYWORD_ONLY
     missing = inspect.Parameter.empty

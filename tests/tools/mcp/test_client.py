@@ -276,8 +276,9 @@ def test_our_own_server_as_a_command_and_nothing_is_left_of_it(folder: Path) -> 
     code = "import sys; from medgym.cli import main; sys.exit(main())"
     words = [sys.executable, "-c", code, "mcp", "serve", str(folder), "--tools", "zoom"]
     command = shlex.join(words).replace("?", "%3F").replace("%", "%25")
+    before = _children()
     tools, room = by_name(mcp_tools(command)), workspace()
-    children = _children()
+    children = _children() - before
     opened = done(tools["open_image"], room, path="eyes/left.png")
     assert [view.size for view in opened.views] == [room.view(0).size]
     handle = opened.text.partition("study: ")[2].split()[0]

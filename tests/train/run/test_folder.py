@@ -31,7 +31,7 @@ build = "tiny"
 train = "{cases}"
 test = "phantom,look=radiograph,question=kind:test[:4]"
 [tools]
-names = ["measure"]
+names = ["gauge"]
 [rubric]
 name = "neat"
 [rollout]
@@ -53,7 +53,7 @@ import medgym
 from .lengths import millimetres
 
 @medgym.as_tool
-def measure(first: int) -> str:
+def gauge(first: int) -> str:
     """Measures something."""
     return millimetres(first)
 ''',
@@ -70,8 +70,7 @@ def metadata(site: Path, version: str) -> None:
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: measures\nVersion: {version}\n")
     (info / "entry_points.txt").write_text(
-        "[medgym.tools]\nmeasure = measures.tool:measure\n"
-        "[medgym.rubrics]\nneat = measures.neat:neat\n"
+        "[medgym.tools]\ngauge = measures.tool:gauge\n[medgym.rubrics]\nneat = measures.neat:neat\n"
     )
 
 
@@ -116,8 +115,8 @@ def edit(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("tool.py", "the tool measure of measures 1.0 has changed since the run in "),
-        ("unit.py", "the tool measure of measures 1.0 has changed"),  # two imports away
+        ("tool.py", "the tool gauge of measures 1.0 has changed since the run in "),
+        ("unit.py", "the tool gauge of measures 1.0 has changed"),  # two imports away
         ("neat.py", "the rubric neat of measures 1.0 has changed"),
         ("table.csv", "of measures 1.0 has changed"),
         ("other.py", ""),
@@ -149,7 +148,7 @@ def test_another_version_of_a_package_is_another_plug_in(
     capsys.readouterr()
     assert main(words) == 2
     said = capsys.readouterr().err
-    assert "the tool measure, of measures 1.0 then and 1.1 now, has changed since" in said
+    assert "the tool gauge, of measures 1.0 then and 1.1 now, has changed since" in said
     assert "fix: install measures 1.0, or begin a new run" in said
 
 
@@ -187,7 +186,7 @@ def test_medgym_s_own_count_by_the_module_and_what_it_imports_beside_it() -> Non
         return {path.name for path in sources(entry_point(kind, name))}
 
     assert names("tools", "zoom") == {"zoom.py"}
-    assert names("tools", "retrieve") == {"tool.py", "passages.jsonl"}
+    assert {"tool.py", "passages.jsonl", "search.py"} < names("tools", "retrieve")
     assert {"source.py", "modalities.py", "rng.py"} < names("sources", "phantom")
     assert names("rubrics", "outcome") == {"rubric.py"}
     assert fingerprints([PlugIn("tools", "not-there")]) == {}
