@@ -294,7 +294,7 @@ def _end_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Serve whoever started this process."""
+    """Serve the process that started this one."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted ends this process

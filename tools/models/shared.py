@@ -117,7 +117,7 @@ def _from_folder(kind: Any, processor: Any, folder: str, place: ModelPlace) -> S
         output_loading_info=True,
         **weight_keywords(place.options, device),
     )
-    # transformers only warns of these, and goes on with random numbers.
+    # transformers only warns of these, and fills them with random numbers.
     odd = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
     if odd:
         raise UserError(
