@@ -110,6 +110,10 @@ BODIES: dict[str, tuple[Script, str]] = {
     ),
     "bomb in an error": (lambda h, b: gzip_bomb(h, b, 400), "answers 400: "),
     "brotli": (raw(b"x", Content_Encoding="br"), "answers 200: a body in the encoding br"),
+    "gzip without its end": (
+        raw(gzip.compress(b'{"data": [], "choices": []}')[:-8], Content_Encoding="gzip"),
+        "answers what cannot be read",
+    ),
     "no gzip": (raw(b"x" * 99, Content_Encoding="gzip"), "answers what cannot be read"),
     "no HTTP": (words(b"SSH-2.0-OpenSSH_9.6\r\n"), "answers what cannot be read"),
     "broken off": (broken_off, "answers what cannot be read"),

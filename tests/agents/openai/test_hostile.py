@@ -2,6 +2,7 @@
 
 import asyncio
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -91,6 +92,17 @@ def test_a_body_that_is_of_no_use(hostile: Server, endpoint: Any, players: Any, 
     told = one_line(refused.value, hostile)
     assert "; fix: " in told
     assert told.startswith("nothing answers") == (name in SLOW)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "window"),
+    [("gzip", 16 + zlib.MAX_WBITS), ("deflate", zlib.MAX_WBITS), ("deflate", -zlib.MAX_WBITS)],
+)
+def test_a_packed_body_is_read(hostile: Server, endpoint: Any, encoding: str, window: int) -> None:
+    packer = zlib.compressobj(wbits=window)
+    body = packer.compress(b'{"data": [{"id": "base"}]}') + packer.flush()
+    hostile.routes[LIST] = raw(body, Content_Encoding=encoding)
+    assert listed(endpoint(60.0)) == {"base": {"id": "base"}}
 
 
 @pytest.mark.parametrize("name", CHOICES)
