@@ -8,9 +8,55 @@ Callers wait for it on theirs.
 import asyncio
 import threading
 from collections.abc import Coroutine
-from typing import TypeVar
+from typing import Generic, TypeVar
+
+from medgym.inbox import inbox_of, resolve
 
 T = TypeVar("T")
+
+
+class _Sent(Generic[T]):
+    """Work that another loop does.
+
+    Attributes:
+        future: of the loop that waits for it.
+    """
+
+    def __init__(self, work: Coroutine[object, object, T], loop: asyncio.AbstractEventLoop) -> None:
+        asking = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = asking.create_future()
+        self.future.add_done_callback(self._left)
+        self._answers, self._orders = inbox_of(asking), inbox_of(loop)
+        self._work: Coroutine[object, object, T] | None = work
+        self._task: asyncio.Task[T] | None = None
+        self._orders.send(self._begin)
+
+    def _left(self, future: "asyncio.Future[T]") -> None:
+        """Whoever asked has the result, or was cancelled."""
+        if future.cancelled():
+            self._orders.send(self._cancel)
+
+    def _begin(self) -> None:
+        if self._work is not None:
+            self._task = asyncio.get_running_loop().create_task(self._work)
+            self._task.add_done_callback(self._end)
+            self._work = None
+
+    def _cancel(self) -> None:
+        if self._work is not None:  # it has not begun
+            self._work.close()
+            self._work = None
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _end(self, task: "asyncio.Task[T]") -> None:
+        future, self._task = self.future, None
+        if task.cancelled():
+            self._answers.send(future.cancel)
+        elif (error := task.exception()) is not None:
+            self._answers.send(resolve, future, None, error)
+        else:
+            self._answers.send(resolve, future, task.result(), None)
 
 
 class BackgroundLoop:
@@ -37,7 +83,7 @@ class BackgroundLoop:
 
     async def run(self, work: Coroutine[object, object, T]) -> T:
         """Await `work` on the loop. Cancelling the caller cancels it."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running()))
+        return await _Sent(work, self._running()).future
 
     def wait(self, work: Coroutine[object, object, T]) -> T:
         """Block until `work` is done on the loop. Not to be called from the loop itself."""

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +28,9 @@ MOST_LATE = 8
 class DaemonThreads(Executor):
     """Threads that are started when they are needed, kept, and never waited for.
 
-    Those of a `ThreadPoolExecutor` are waited for when the process ends, however they were left.
+    Those of a `ThreadPoolExecutor` are waited for when the process ends, however they were left,
+    and by whoever submits work while they start: an event loop beside a busy model on the same
+    cores would lose some ten milliseconds with each. Here another thread starts them.
 
     Args:
         name: of the threads. most: how many there may be; None for no limit.
@@ -36,7 +39,7 @@ class DaemonThreads(Executor):
     def __init__(self, name: str, most: int | None = None) -> None:
         self._name = name
         self._most = most
-        self._count = 0
+        self._count = self._started = 0
         self._undone = 0  # calls that wait or are being done
         self._lock = threading.Lock()
         self._closed = False
@@ -53,9 +56,25 @@ class DaemonThreads(Executor):
             # Exactly counted: behind one that hangs, a call would be late for no fault of its own.
             if self._count < self._undone and (self._most is None or self._count < self._most):
                 self._count += 1
-                name = f"{self._name}_{self._count}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                _STARTER.call(self._grow)
         return future
+
+    def _grow(self) -> None:
+        """Start a thread, unless others have taken all work meanwhile."""
+        with self._lock:
+            if self._work.empty():
+                self._count -= 1
+                return
+            self._started += 1
+            name = f"{self._name}_{self._started}"
+        try:
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        except RuntimeError as error:  # the system gives no more threads
+            with self._lock:
+                self._count -= 1
+            with suppress(Empty):
+                if work := self._work.get_nowait():
+                    work[0].set_exception(error)
 
     def _serve(self) -> None:
         while True:
@@ -95,6 +114,30 @@ class DaemonThreads(Executor):
             self._work.put(None)
 
 
+class _Starter:
+    """One thread that starts those of others."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._running = False
+
+    def call(self, grow: Callable[[], None]) -> None:
+        """Have `grow` called."""
+        self._calls.put(grow)
+        with self._lock:
+            if not self._running:
+                threading.Thread(target=self._serve, name="medgym-starter", daemon=True).start()
+                self._running = True
+
+    def _serve(self) -> None:
+        while True:
+            self._calls.get()()
+
+
+_STARTER = _Starter()
+
+
 class _Calls:
     """The threads of calls with a deadline, and the calls in them that are late, by tool."""
 
@@ -109,8 +152,8 @@ _CALLS = _Calls()
 
 def _begin_again() -> None:
     """A forked process has none of the threads of its parent."""
-    global _CALLS
-    _CALLS = _Calls()
+    global _CALLS, _STARTER
+    _CALLS, _STARTER = _Calls(), _Starter()
 
 
 if hasattr(os, "register_at_fork"):

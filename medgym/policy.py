@@ -175,6 +175,15 @@ class Policy(ABC):
     def drop_adapter(self, name: str) -> None:  # noqa: B027 - most policies hold no adapters
         """Forget an adapter by which nothing plays any more. Unknown names are ignored."""
 
+    def at_most(self, requests: int) -> int:
+        """A rollout says how many requests may be in flight at once, before it begins.
+
+        Returns:
+            How many episodes may be in flight then. A policy that lets further requests wait itself
+            says more than `requests`: the next episodes are ready when a reply comes.
+        """
+        return requests
+
     def enter(self) -> None:  # noqa: B027 - most policies answer each request by itself
         """An episode begins: a policy that answers many at once may wait for its requests."""
 
@@ -273,6 +282,10 @@ class WrappedPolicy(Policy):
     def drop_adapter(self, name: str) -> None:
         """See `Policy`."""
         self.policy.drop_adapter(name)
+
+    def at_most(self, requests: int) -> int:
+        """See `Policy`."""
+        return self.policy.at_most(requests)
 
     def enter(self) -> None:
         """See `Policy`."""

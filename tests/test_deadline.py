@@ -270,3 +270,36 @@ def test_a_late_call_does_not_write_into_an_episode_that_goes_on() -> None:
     wake(tool)
     assert not tool.called_in  # it has written by now
     assert len(episode.workspace.views) == 1
+
+
+def test_whoever_submits_does_not_wait_for_a_thread_to_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads, go = DaemonThreads("tried"), threading.Event()
+    start = threading.Thread.start
+
+    def slow(self: threading.Thread) -> None:
+        if self.name.startswith("tried"):
+            go.wait(60)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", slow)
+    waiting = [threads.submit(pow, number, 2) for number in range(5)]
+    assert not any(future.done() for future in waiting)
+    go.set()
+    assert [future.result(60) for future in waiting] == [0, 1, 4, 9, 16]
+
+
+def test_a_call_that_gets_no_thread_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, start = DaemonThreads("tried"), threading.Thread.start
+
+    def refused(self: threading.Thread) -> None:
+        if self.name.startswith("tried"):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            threads.submit(pow, 2, 2).result(60)
+    assert threads.submit(pow, 2, 2).result(60) == 4

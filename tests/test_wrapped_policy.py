@@ -78,6 +78,10 @@ class Inner(Policy):
     def drop_adapter(self, name: str) -> None:
         self.asked.append(("drop_adapter", name))
 
+    def at_most(self, requests: int) -> int:
+        self.asked.append(("at_most", requests))
+        return requests
+
     def enter(self) -> None:
         self.asked.append("enter")
 
@@ -101,6 +105,7 @@ ASKED: dict[str, tuple[Callable[[Policy], Any], Any]] = {
     "for_case": (lambda p: p.for_case(CASE), "for_case"),
     "with_adapter": (lambda p: p.with_adapter("a", Path("b")), ("with_adapter", "a", Path("b"))),
     "drop_adapter": (lambda p: p.drop_adapter("a"), ("drop_adapter", "a")),
+    "at_most": (lambda p: p.at_most(3), ("at_most", 3)),
     "enter": (lambda p: p.enter(), "enter"),
     "leave": (lambda p: p.leave(), "leave"),
     "pause": (lambda p: p.pause(), "pause"),

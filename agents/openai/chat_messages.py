@@ -11,8 +11,8 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
+from medgym.deadline import DaemonThreads
 from medgym.imaging.lazy_image import Picture
 from medgym.messages import ImagePart, Message
 
@@ -28,7 +28,7 @@ VISION_TOKENS = (
 _SPELLED = re.compile("|".join((r"<\|[^\s<>|]{1,40}\|>", *map(re.escape, VISION_TOKENS))))
 
 
-_ENCODING = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "medgym-encoding")
+_ENCODING = DaemonThreads("medgym-encoding", min(4, os.cpu_count() or 1))
 
 
 class ImageURIs:

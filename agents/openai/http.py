@@ -124,7 +124,7 @@ class Endpoint:
             self._secrets = secrets_of(unquote(user), encoded, secrets)
         elif key:
             self._headers["Authorization"] = f"Bearer {header_value(key)}"
-        self._concurrency = concurrency
+        self._concurrency = self._in_flight = concurrency
         self._timeout = timeout
         self._retries = retries
         self._background = BackgroundLoop("medgym endpoint")
@@ -136,6 +136,11 @@ class Endpoint:
     def __getstate__(self) -> dict[str, object]:
         # Another process gets the address and the key, and opens its own connections.
         return vars(self) | {"_session": None, "_free": None}
+
+    def at_most(self, requests: int) -> None:
+        """Have no more than `requests` in flight from here on, and never more than `concurrency`.
+        What is in flight already is not counted."""
+        self._in_flight, self._free = min(requests, self._concurrency), None
 
     def _opened(self) -> aiohttp.ClientSession:
         """The session with all connections, of which `_free` bounds the number."""
@@ -217,7 +222,7 @@ class Endpoint:
         tokens: int,
     ) -> Any:
         if self._free is None:
-            self._free = asyncio.Semaphore(self._concurrency)
+            self._free = asyncio.Semaphore(self._in_flight)
         most = MOST + tokens * MOST_FOR_A_TOKEN
         headers, data = {}, None
         if body is not None:

@@ -9,7 +9,15 @@ finished set is that of a run that was never interrupted.
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +35,7 @@ from medgym.privacy.names import without_names
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.branching import Resume, ResumeFrom, branched, described
 from medgym.rollout.episode_loop import OnMessages
+from medgym.rollout.in_flight import InFlight
 from medgym.rollout.keeper import Keeper
 from medgym.rollout.local import LocalBackend
 from medgym.rollout.record import held_episodes
@@ -110,7 +119,7 @@ def collect(
         backend: `local` (this process) or `ray`.
         workers: processes on Ray.
         ray_address: of a running cluster, or `auto` to find one; by default one is started here.
-        concurrency: episodes in flight at once, over all workers.
+        concurrency: episodes in flight at once, over all workers; `Policy.at_most` may open more.
         out: where trajectories and images are stored; what it holds is not rolled out again. A
             path creates a run's folder or resumes an interrupted run of the same request, and
             completes it when all episodes are done. A `RunFolder` is left for its owner to finish.
@@ -193,7 +202,7 @@ def collect(
             group_size=group_size,
             resumes=resumes,
             seed=seed,
-            concurrency=concurrency,
+            concurrency=acting.at_most(concurrency) if backend == "local" else concurrency,
             out=folder,
             ordered=ordered,
             on_failure=on_failure,
@@ -241,7 +250,7 @@ async def play(
     if out is not None:
         out.claim()
         stored = held_episodes(out.trajectories, cases)
-    jobs = enumerate(
+    jobs = (
         job
         for case in _unfinished(cases, group_size, stored)
         for job in (Job(case, member, resumes.get(case.id)) for member in range(group_size))
@@ -249,8 +258,6 @@ async def play(
     )
     tally = Tally()
     backend = make()
-    running: dict[asyncio.Task[Finished], int] = {}
-    finished: asyncio.Queue[asyncio.Task[Finished]] = asyncio.Queue()
     held: dict[int, Trajectory] = {}
     next_one = 0
 
@@ -260,29 +267,17 @@ async def play(
             on_failure(tally)
 
     keeper = Keeper(out, failed)
-    exhausted = ended = False
+    ended = False
 
-    def start() -> None:
-        """Start as many episodes as may run at once."""
-        nonlocal exhausted
-        while not exhausted and len(running) < concurrency and keeper.has_room:
-            numbered = next(jobs, None)
-            exhausted = numbered is None
-            if numbered is not None:
-                settling = _settle(numbered[1], backend, policy, seed, failed)
-                task = asyncio.create_task(settling)
-                task.add_done_callback(finished.put_nowait)
-                running[task] = numbered[0]
+    def settled(job: Job) -> Coroutine[object, object, Finished]:
+        return _settle(job, backend, policy, seed, failed)
 
+    flying = InFlight(jobs, settled, concurrency, lambda: keeper.has_room)
     try:
-        while True:
-            start()
-            if exhausted and not running:
-                break
+        while (taken := await flying.taken(keeper.due_in())) is not None:
             fresh: list[Finished] = []
-            for task in await _taken(finished, keeper.due_in()):
-                played = task.result()
-                held[running.pop(task)] = played.trajectory
+            for number, played in taken:
+                held[number] = played.trajectory
                 case_id, failure = played.trajectory.case_id, played.trajectory.failure
                 if failure is None:
                     fresh.append(played)
@@ -290,9 +285,7 @@ async def play(
                     tally.unreadable[case_id] = reason
                 else:
                     tally.failed[f"{case_id}#{played.trajectory.member}"] = failure
-            if running:  # others play on: the policy waits for no disk
-                start()
-            await keeper.add(fresh)
+            keeper.add(fresh)
             await keeper.flush()
             ready: list[Trajectory] = []
             while held and (not ordered or next_one in held):
@@ -301,9 +294,7 @@ async def play(
             yield ready
         ended = True
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await flying.cancel()
 
         def note() -> None:
             drifts = {} if backend.drifts is None else {"drifts": backend.drifts}
@@ -336,19 +327,6 @@ def _unfinished(
     for place, key in enumerate(cases.case_keys()):
         if any((key.id, member) not in done for member in range(group_size)):
             yield cases[place]
-
-
-async def _taken(
-    finished: asyncio.Queue[asyncio.Task[Finished]], patience: float | None
-) -> list[asyncio.Task[Finished]]:
-    """What has finished, at least one unless patience ends. Waiting for the tasks themselves would
-    cost time for each that plays on, at each that ends."""
-    try:
-        async with asyncio.timeout(patience):
-            first = await finished.get()
-    except TimeoutError:
-        return []
-    return [first, *(finished.get_nowait() for _ in range(finished.qsize()))]
 
 
 async def settle(

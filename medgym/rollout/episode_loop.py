@@ -21,9 +21,9 @@ from medgym.policy import Policy, Sampling
 from medgym.rollout.branching import Resume
 from medgym.rollout.image_memory import decoded
 from medgym.rollout.record import record
-from medgym.rollout.threads import in_thread
 from medgym.rollout.view_hashing import Hashing, read
 from medgym.seeds import seed_of
+from medgym.threads import in_thread
 from medgym.trajectory import Trajectory
 
 OnMessages = Callable[[Sequence[Message]], None]

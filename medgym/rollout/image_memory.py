@@ -7,11 +7,13 @@ episode waits before it holds anything, so no two can wait for each other.
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from medgym.cases import Case
+from medgym.deadline import DaemonThreads
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, at
 from medgym.imaging.opened import OpenedImage, Sent, opened_image
@@ -19,9 +21,12 @@ from medgym.imaging.reach import reach_need
 from medgym.imaging.study import ImageRef, need_of
 from medgym.memory import machine_memory, readable
 from medgym.privacy.names import without_names
+from medgym.threads import in_thread
 
 FILES = ("file", "data")
 """The schemes of files, whose headers say how large they are."""
+
+_HEADERS = DaemonThreads("medgym-headers", min(4, os.cpu_count() or 1))
 
 _largest: dict[str, int] = {}
 """The bytes of the largest image of each source so far, by scheme. A source's image says how large
@@ -166,7 +171,7 @@ class ImageMemory:
         """What opening and showing an image takes; 0 where it cannot be opened."""
         scheme = ref.uri.partition(":")[0]
         if scheme in FILES:
-            return await asyncio.to_thread(need_of, ref)
+            return await in_thread(_HEADERS, need_of, ref)
         async with self._measuring:
             if scheme not in _largest:
                 await asyncio.to_thread(_measure, ref)

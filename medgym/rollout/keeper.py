@@ -22,8 +22,9 @@ from medgym.rollout.backend import Finished
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
-FLUSH_COUNT, FLUSH_SECONDS = 256, 5.0
-"""A part is written when it holds so many trajectories or its first one is so old."""
+FLUSH_COUNT, FLUSH_SECONDS, FLUSH_BYTES = 256, 5.0, 64 * 2**20
+"""A part is written when it holds so many trajectories, its first one is so old, or its images take
+so much memory. No image is written before, since without its part it is of no use."""
 
 PATIENCE = 600.0
 """Seconds for which a folder that cannot be written is tried again."""
@@ -72,12 +73,8 @@ class Keeper:
             return None
         return max(0.0, self._since + FLUSH_SECONDS - time.monotonic())
 
-    async def add(self, played: Sequence[Finished]) -> None:
-        """Take finished episodes, and write their images unless the folder refuses them now.
-
-        Raises:
-            RunError: as of `flush`.
-        """
+    def add(self, played: Sequence[Finished]) -> None:
+        """Take finished episodes."""
         if self._out is None or not played:
             return
         if not self._waiting:
@@ -87,8 +84,6 @@ class Keeper:
             if sha256 not in self._images:
                 self._images[sha256] = png
                 self._bytes += len(png)
-        if self._refused is None and self._images:
-            await self._attempt(self._write_images)
 
     async def flush(self) -> None:
         """Write what is due.
@@ -96,8 +91,8 @@ class Keeper:
         Raises:
             RunError: the folder was refused for too long, or is no longer where it was.
         """
-        due = self._refused is None and len(self._waiting) >= FLUSH_COUNT
-        if due or self.due_in() == 0.0:
+        full = len(self._waiting) >= FLUSH_COUNT or self._bytes >= FLUSH_BYTES
+        if (full and self._refused is None) or self.due_in() == 0.0:
             await self._attempt(self._write)
 
     async def end(self, note: Callable[[], None] = lambda: None, *, patient: bool) -> None:
@@ -171,10 +166,6 @@ class Keeper:
         with self._writing:
             self._put_images()
             self._put_part(len(self._waiting))
-
-    def _write_images(self) -> None:
-        with self._writing:
-            self._put_images()
 
     def _write_what_fits(self) -> None:
         """Store as many episodes as the folder takes, without those whose images it does not."""

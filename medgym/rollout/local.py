@@ -24,6 +24,7 @@ from medgym.rollout.episode_loop import OnMessages, roll_out
 from medgym.rollout.image_memory import decoded
 from medgym.rollout.tool_batches import batched, close_batches
 from medgym.storage.trajectories import png_bytes
+from medgym.threads import in_thread
 
 THREADS = 64
 """Threads for tools: they wait (for a service, a disk) more than they compute."""
@@ -121,7 +122,7 @@ class _Decoded:
 
     async def studies(self, threads: Executor) -> list[OpenedImage]:
         if self._task is None:
-            self._task = asyncio.get_running_loop().run_in_executor(threads, decoded, self._case)
+            self._task = in_thread(threads, decoded, self._case)
         try:
             return await asyncio.shield(self._task)
         except Failure:

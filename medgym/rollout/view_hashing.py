@@ -9,19 +9,20 @@ a caller that needs a hash that could not be made meets the error.
 
 import asyncio
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 
 from PIL import Image
 
+from medgym.deadline import DaemonThreads
 from medgym.messages import ImagePart, Message
 from medgym.workspace import Workspace
 
 LARGE = 512 * 512
 """Pixels from which on a view is large."""
 
-_SMALL = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "medgym-drawing")
-_LARGE = ThreadPoolExecutor(1, "medgym-drawing-large")
+_SMALL = DaemonThreads("medgym-drawing", min(4, os.cpu_count() or 1))
+_LARGE = DaemonThreads("medgym-drawing-large", 1)
 
 
 class Hashing:
@@ -58,7 +59,7 @@ async def read(message: Message, workspace: Workspace) -> list[Image.Image]:
     return [await asyncio.wrap_future(each) for each in drawing]
 
 
-def _threads(part: ImagePart) -> ThreadPoolExecutor:
+def _threads(part: ImagePart) -> DaemonThreads:
     width, height = part.size
     return _SMALL if width * height < LARGE else _LARGE
 

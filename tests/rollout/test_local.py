@@ -154,7 +154,7 @@ def test_cases_are_drawn_only_as_they_are_needed() -> None:
     stream = collect(Counted(), Waiting(), RULES, concurrency=4)
     assert made == 0
     next(stream)
-    assert made <= 6
+    assert made <= 9, "those that play, as many that have ended, and the next one"
     stream.close()  # type: ignore[attr-defined]
 
 

@@ -67,7 +67,9 @@ class PictureStudy(ImagingStudy):
         super().__init__(str(path))
         self._path = path
         self._planes: dict[str, Plane] = {}
-        self._sizes: dict[int, tuple[int, int]] = {}  # of pages, as long as the stamp is the same
+        # Of pages, as long as the stamp is the same.
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._modes: dict[int, str] = {}
         self._stamp = _stamp(stream)
         with _refused_by_name(path, stream):
             head = stream.read(64)
@@ -129,7 +131,7 @@ class PictureStudy(ImagingStudy):
                 raise UserError(f"{self._path} is cut off; fix: copy it again")
             several = picture.format == "TIFF" or self._is_gif
             if not several:
-                self._sizes[0] = picture.size
+                self._sizes[0], self._modes[0] = picture.size, picture.mode
             return int(getattr(picture, "n_frames", 1)) if several else 1
 
     @property
@@ -168,9 +170,11 @@ class PictureStudy(ImagingStudy):
         elif self._is_gif:
             per_pixel = 16
         else:
-            with _picture(stream) as picture:
-                picture.seek(index)
-                mode = picture.mode
+            if index not in self._modes:
+                with _picture(stream) as picture:
+                    picture.seek(index)
+                    self._modes[index] = picture.mode
+            mode = self._modes[index]
             per_pixel = 8 if mode in _STORED else 2 if mode in _GREY else 10
         return os.fstat(stream.fileno()).st_size + width * height * per_pixel
 

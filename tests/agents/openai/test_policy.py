@@ -190,6 +190,28 @@ def test_requests_in_flight_are_bounded(server: Server, policy: Any) -> None:
     assert len(server.bodies(CHAT)) == 21
 
 
+@pytest.mark.parametrize(("option", "concurrency"), [("?concurrency=4", 64), ("", 4)])
+def test_a_rollout_has_the_next_episodes_ready(
+    option: str, concurrency: int, server: Server, policy: Any
+) -> None:
+    """Requests are bounded by the rollout and by the server's option; more episodes are opened."""
+    opened: list[int] = []
+
+    def slow(handler: Handler, body: Any) -> None:
+        time.sleep(0.02)
+        answer("<answer>A</answer>")(handler, body)
+
+    server.routes[CHAT] = slow
+    cases = open_cases("phantom:train[:24]")
+    rules = Rules.for_cases(cases, tools=(), view_size=64)
+    player = policy(option)
+    enter = player.enter
+    player.enter = lambda: (opened.append(len(server.bodies(CHAT))), enter())
+    assert len(list(collect(cases, player, rules, concurrency=concurrency))) == 24
+    assert server.most == 4
+    assert sum(asked <= 4 for asked in opened) >= 6, "six are opened when four are asked"
+
+
 def test_a_run_goes_through_a_bad_endpoint(server: Server, policy: Any) -> None:
     """500, hanging and breaking off by turns: every episode is there in the end, and only once."""
     faults = itertools.cycle([failing(500), hang, lambda h, b: h.break_off(), None])
