@@ -85,9 +85,7 @@ class PictureStudy(ImagingStudy):
     def planes(self) -> dict[str, Plane]:
         """See `ImagingStudy.planes`. Pages of several sizes are planes of one image each."""
         if not self._planes:
-            with self._again() as stream, _refused_by_name(self._path, stream):
-                different = 1 if self._is_gif else self.frames
-                sizes = [self._size(stream, index) for index in range(different)]
+            sizes = self._all_sizes()
             if self.frames == 1:
                 self._planes = {IMAGE: Plane(1, sizes[0])}
             elif len(set(sizes)) == 1:
@@ -96,6 +94,13 @@ class PictureStudy(ImagingStudy):
                 names = enumerate(sizes)
                 self._planes = {f"{FRAME} {number}": Plane(1, size) for number, size in names}
         return self._planes
+
+    def _all_sizes(self) -> list[tuple[int, int]]:
+        different = range(1 if self._is_gif else self.frames)
+        if all(index in self._sizes for index in different):
+            return [self._sizes[index] for index in different]
+        with self._again() as stream, _refused_by_name(self._path, stream):
+            return [self._size(stream, index) for index in different]
 
     def decode(self, plane: str, index: int, region: Region) -> Study:
         """See `ImagingStudy.decode`. The whole page is decoded."""
@@ -114,6 +119,8 @@ class PictureStudy(ImagingStudy):
 
     def need(self, index: int) -> int:
         """Bytes of memory that decoding a page takes."""
+        if index in self._modes and not is_deep_colour(self._head):
+            return self._needed(self._sizes[index], self._modes[index])
         with self._again() as stream:
             return self._need(stream, index)
 
@@ -174,9 +181,12 @@ class PictureStudy(ImagingStudy):
                 with _picture(stream) as picture:
                     picture.seek(index)
                     self._modes[index] = picture.mode
-            mode = self._modes[index]
-            per_pixel = 8 if mode in _STORED else 2 if mode in _GREY else 10
-        return os.fstat(stream.fileno()).st_size + width * height * per_pixel
+            return self._needed((width, height), self._modes[index])
+        return self._stamp[1] + width * height * per_pixel
+
+    def _needed(self, size: tuple[int, int], mode: str) -> int:
+        per_pixel = 8 if mode in _STORED else 2 if mode in _GREY else 10
+        return self._stamp[1] + size[0] * size[1] * per_pixel
 
     def _decoded(self, stream: BinaryIO, index: int) -> Study:
         page = self._page(stream, index)
