@@ -11,7 +11,7 @@ from annotated_types import Len
 from pydantic import Field
 
 from medgym.errors import ToolError, UserError
-from medgym.gold_tool import Gold
+from medgym.gold_tool import Aspect, Gold
 from medgym.tool import (
     BoxArgument,
     Fidelity,
@@ -47,8 +47,11 @@ OF_FIDELITY: dict[Fidelity, str] = {
 
 NOTHING = "Nothing stands out there."
 
-UNTOLD = "Where it is is not told here."
-"""For a question that asks for the place, or whether there is anything."""
+UNTOLD = "Its outline is not told here."
+"""For gold, and a question that asks for a place, a size, or whether there is anything."""
+
+OUTLINED: tuple[Aspect, ...] = ("place", "size", "count")
+"""What follows from an outline."""
 
 
 class Segment(Tool):
@@ -170,7 +173,7 @@ class Segment(Tool):
         workspace: Workspace,
     ) -> ToolResult | ToolError:
         view, gold = workspace.view(args.view), request.gold
-        if not (gold.tells("place") and gold.tells("count")) or (
+        if not all(map(gold.tells, OUTLINED)) or (
             request.prompt.text is not None and not gold.tells("label")
         ):
             return ToolResult(UNTOLD, data={"image": view.image})
