@@ -67,11 +67,11 @@ _UNIT = (
 """A unit of size: after "how many" it asks for a measure, and not for a number of findings."""
 
 _WHERE = re.compile(
-    r"\b(where|locat\w*|position\w*|index|coordinates?|bounding|box|point|distance|how far|near\w*|"
-    r"close\w*|adjacent|(which|what|affected) (is the |\w+ )?(sides?|half|halves|quadrants?|lobes?|"
-    r"zones?|regions?|slices?|images?|planes?|segments?|levels?|organs?|parts?|areas?|lungs?|views?|"
-    r"scans?|frames?|pictures?|photographs?|stud(y|ies)|exams?|eyes?|kidneys?|breasts?|bones?|ribs?|"
-    r"vertebra\w*|tooth|teeth|fingers?|joints?|vessels?|arter(y|ies)))\b"
+    r"\b(where|locat\w*|position\w*|index|coordinates?|bounding|box|point|distance|how far|"
+    r"near(?!est \d)\w*|close\w*|adjacent|(which|what|affected) (is the |\w+ )?(sides?|half|"
+    r"halves|quadrants?|lobes?|zones?|regions?|slices?|images?|planes?|segments?|levels?|organs?|parts?|areas?|"
+    r"lungs?|views?|scans?|frames?|pictures?|photographs?|stud(y|ies)|exams?|eyes?|kidneys?|breasts?|bones?|"
+    r"ribs?|vertebra\w*|tooth|teeth|fingers?|joints?|vessels?|arter(y|ies)))\b"
 )
 """Asks for a place."""
 
@@ -93,8 +93,8 @@ _SIZE = re.compile(
     rf"(?<![a-z])({_UNIT}|size\w*|large\w*|small\w*|big\w*|long\w*|short\w*|length|width|wide|"
     r"height|diameter|circumference|perimeter|area|volume|extent|thick\w*|depth|angles?|degrees?|"
     r"shape\w*|contours?|outlines?|margins?|borders?|round\w*|oval|irregular\w*|spicul\w*|"
-    r"lobulated|how much|percent\w*|ratio|value|mean|densit\w*|intensit\w*|attenuation|dimension\w*|measure\w*|enlarge\w*|severity|severe|since|"
-    r"change\w*|grow\w*|grew|shrink\w*|progress\w*|prior|radius|stage|bright\w*|dark\w*|signal|"
+    r"lobulated|how much|percent\w*|ratio|value|mean|densit\w*|intensit\w*|attenuation|"
+    r"dimension\w*|measure\w*|enlarge\w*|severity|severe|since|change\w*|grow\w*|grew|shrink\w*|progress\w*|prior|radius|stage|bright\w*|dark\w*|signal|"
     r"(hyper|hypo|iso|an)?-?(dense|intense|echoic|echogenic|attenuating))\b"
 )
 _KIND = re.compile(

@@ -97,6 +97,7 @@ def test_what_the_question_asks_is_not_told(gold: Gold, may: set[Aspect]) -> Non
         ("side", {"label", "size", "count"}),
         ("presence", {"place", "size"}),
         ("size", {"label", "place", "count"}),
+        ("hounsfield,look=ct-volume", {"place", "count"}),
         ("length", {"label", "place", "count"}),
         ("diagnosis", {"place", "count"}),
     ],

@@ -150,7 +150,11 @@ class Segment(Tool):
         requests: dict[int, SegmentRequest] = {}
         for number, (args, workspace) in enumerate(calls):
             try:
-                requests[number] = self._request(args, workspace, gold)
+                request = self._request(args, workspace, gold)
+                if _is_told(request):
+                    requests[number] = request
+                else:
+                    results[number] = ToolResult(UNTOLD, data={"image": request.number})
             except ToolError as error:
                 results[number] = error
         for through, find in ((False, self._backend.segment), (True, self._backend.through)):
@@ -172,11 +176,7 @@ class Segment(Tool):
         args: Args,
         workspace: Workspace,
     ) -> ToolResult | ToolError:
-        view, gold = workspace.view(args.view), request.gold
-        if not all(map(gold.tells, OUTLINED)) or (
-            request.prompt.text is not None and not gold.tells("label")
-        ):
-            return ToolResult(UNTOLD, data={"image": view.image})
+        view = workspace.view(args.view)
         if found is None:
             return ToolResult(NOTHING, data={"image": view.image})
         if isinstance(found, ToolError):
@@ -199,6 +199,12 @@ class Segment(Tool):
                     "name",
                 )
         return SegmentRequest(image, view.place, view.box_px, prompt, view.image, gold)
+
+
+def _is_told(request: SegmentRequest) -> bool:
+    """Whether gold may answer a request."""
+    gold, text = request.gold, request.prompt.text
+    return all(map(gold.tells, OUTLINED)) and (text is None or gold.tells("label"))
 
 
 def _prompt(args: Segment.Args, workspace: Workspace, view: View) -> SegmentPrompt:
