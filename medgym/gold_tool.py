@@ -69,9 +69,10 @@ _UNIT = (
 _WHERE = re.compile(
     r"\b(where|locat\w*|position\w*|index|coordinates?|bounding|box|point|distance|how far|"
     r"near(?!est \d)\w*|close\w*|adjacent|(which|what|affected) (is the |\w+ )?(sides?|half|"
-    r"halves|quadrants?|lobes?|zones?|regions?|slices?|images?|planes?|segments?|levels?|organs?|parts?|areas?|"
-    r"lungs?|views?|scans?|frames?|pictures?|photographs?|stud(y|ies)|exams?|eyes?|kidneys?|breasts?|bones?|"
-    r"ribs?|vertebra\w*|tooth|teeth|fingers?|joints?|vessels?|arter(y|ies)))\b"
+    r"halves|quadrants?|lobes?|zones?|regions?|slices?|images?|planes?|segments?|levels?|organs?|"
+    r"parts?|areas?|lungs?|views?|scans?|frames?|pictures?|photographs?|stud(y|ies)|exams?|eyes?|"
+    r"kidneys?|breasts?|bones?|ribs?|vertebra\w*|tooth|teeth|fingers?|joints?|vessels?|"
+    r"arter(y|ies)))\b"
 )
 """Asks for a place."""
 
