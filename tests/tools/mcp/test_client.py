@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,78 @@ def test_a_schema_that_refers_to_itself_or_meets_a_huge_number_raises_nothing() 
     assert tool.parse({"a": 1})
     with pytest.raises(ToolError, match="a number is too large; expected a smaller one"):
         tool.parse({"b": 10**400})
+
+
+NODE = {"type": "object", "properties": {"in": {"type": "array", "items": {"$ref": "#/$defs/N"}}}}
+ENDLESS = {"type": "object", "properties": {"in": {"$ref": "#/$defs/N"}}, "required": ["in"]}
+
+
+@pytest.mark.parametrize(
+    ("described", "fault"),
+    [
+        ({"a": {"$ref": "#/$defs/N"}, "$defs": {"N": NODE}}, ""),
+        ({"a": {"$ref": "#/$defs/N"}, "$defs": {"N": ENDLESS}}, ""),
+        ({"a": {"$ref": "#"}}, ""),
+        ({"a": {"$ref": "#/definitions/a~1%62"}, "definitions": {"a/b": {"type": "string"}}}, ""),
+        ({"a": {"type": ["string", "null"], "minLength": 10**9}}, ""),
+        ({"a": {"type": "array", "items": {}, "minItems": 10**9}}, ""),
+        ({"a": {"$ref": "#/properties/a"}}, "does not say what 'a' is"),
+        ({"a": {"$ref": "#/$defs/gone"}}, "does not say what 'a' is"),
+        ({"a": True}, "does not say what 'a' is"),
+    ],
+)
+def test_a_tool_of_any_schema_can_be_checked(
+    described: dict[str, Any], fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = {"type": "object", "properties": {"a": described["a"]}, "required": ["a"]}
+    parameters |= {key: value for key, value in described.items() if key != "a"}
+    tool = McpTool(
+        target_of("http://127.0.0.1:1/mcp"), types.Tool(name="t", input_schema=parameters)
+    )
+    done = types.CallToolResult(content=[types.TextContent(text="done")])
+    monkeypatch.setattr("medgym.tools.mcp.remote_tool.call", lambda *asked: done)
+    with pytest.raises(AssertionError, match=fault) if fault else nullcontext():
+        check_tool(tool, cases="phantom:train[:1]", calls=4)
+
+
+def test_a_pattern_that_python_cannot_read_is_left_to_the_server(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    letters = {"type": "string", "pattern": r"^\p{L}+$", "maxLength": 3}
+    whole = schema(name=letters, year={"type": "string", "pattern": r"^\d{4}$"})
+    whole |= {"patternProperties": {r"^\p{Lu}": {}}, "additionalProperties": False}
+    for _ in range(2):
+        listed = types.Tool(name="named", input_schema=whole)
+        tool = McpTool(target_of("http://127.0.0.1:1/mcp"), listed)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "the tool 'named' has patterns that only its server can check" in said
+    assert tool.schema()["parameters"] == whole
+    assert tool.parse({"name": "Ömî", "year": "1999", "Übrig": 1})
+    for wrong, why in (({"name": "long"}, "too long"), ({"year": "99"}, "does not match")):
+        with pytest.raises(ToolError, match=why):
+            tool.parse({"name": "Öm", "year": "1999", **wrong})
+
+
+def test_a_tool_that_cannot_be_offered_is_left_out_and_the_others_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = types.Tool(
+        name="wrong", input_schema={"type": "object", "properties": {"a": {"type": 1}}}
+    )
+    deep: dict[str, Any] = {}
+    for _ in range(700):
+        deep = {"not": deep}
+    deepest = types.Tool(name="deepest", input_schema=schema(a=deep))
+    listed = [wrong, types.Tool(name="fine", input_schema=schema()), deepest]
+    monkeypatch.setattr("medgym.tools.mcp.connection.tools_of", lambda target: listed)
+    assert [tool.name for tool in mcp_tools("http://127.0.0.1:1/mcp")] == ["fine"]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "is left out: mcp: the schema of the tool 'wrong' is no JSON schema; fix:" in said[0]
+    for asked in ("?only=wrong", "?only=fine,deepest"):
+        with pytest.raises(UserError, match="is no JSON schema; fix: "):
+            mcp_tools(f"http://127.0.0.1:1/mcp{asked}")
 
 
 def test_hostile_text_makes_no_call_and_no_answer_in_an_episode(serving: Any) -> None:
