@@ -157,5 +157,6 @@ def test_a_gymnasium_environment_does_too() -> None:
 def test_gold_stays_where_the_episode_is() -> None:
     tool = Outline()
     tool.batch_size = 8
-    with pytest.raises(UserError, match="the tool outline needs gold, and has resources"):
-        load_tools([tool])
+    for offered in (load_tools, lambda tools: Rules(tools=tools)):
+        with pytest.raises(UserError, match="the tool outline needs gold, and has resources"):
+            offered([tool])
