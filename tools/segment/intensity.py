@@ -41,7 +41,7 @@ def intensity(request: SegmentRequest, runs: Runs) -> Intensity | None:
     left, top = max(0, x0 - margin), max(0, y0 - margin)
     right, bottom = min(width, x1 + margin), min(height, y1 + margin)
     step = max(1, int(np.ceil(np.sqrt((right - left) * (bottom - top) / MOST))))
-    inside = runs.within((left, top, right, bottom))[::step, ::step]
+    inside = runs.within((left, top, right, bottom), step)
     values, unit = _values(request, (left, top, right, bottom), step)
     known = np.isfinite(values)
     rim = _grown(inside, max(1, margin // step)) & ~inside & known
