@@ -100,8 +100,8 @@ _SIZE = re.compile(
 )
 _KIND = re.compile(
     r"\b(what (is|are|was|were)|diagnos\w*|identify|name|called|"
-    r"(what|which) (\w+ )?(kinds?|types?|findings?|lesions?|abnormalit\w+|diseases?|conditions?|"
-    r"patholog\w+))\b"
+    r"(what|which) (\w+ )?(kinds?|types?|patterns?|findings?|lesions?|abnormalit\w+|diseases?|"
+    r"conditions?|patholog\w+))\b"
 )
 """Asks what a finding is, whatever else it speaks of, as in "What is the small lesion?"."""
 
@@ -135,9 +135,9 @@ def _asked(case: Case) -> frozenset[Aspect]:
         asked.add("label")
     words = {word for text in named for word in _words(text)}
     labels = {word for region in case.regions for word in _words(region.label)}
-    if not asked or labels & words or "count" in asked:
+    if labels & words or "count" in asked:
         asked.add("label")
-    return frozenset(asked)
+    return frozenset(asked) or everything
 
 
 def _counts(case: Case, question: str) -> bool:

@@ -69,6 +69,8 @@ def told(gold: Gold) -> set[Aspect]:
             {"label", "place", "count"},
         ),
         (asks("How many pixels?", "x", "3 px", "9 px"), {"label", "place", "count"}),
+        (asks("What fraction does it fill?", "1/3", "1/3", "2/3"), set()),
+        (asks("Grade of it?", "T2", "T1", "T2"), set()),
         (asks("How is it?", "3mm", "3mm", "9mm"), {"label", "place", "count"}),
         (asks("What shape has it?", "oval", "oval", "square"), {"label", "place", "count"}),
         (asks("How far is it from the disc?", "3 discs"), {"label", "size", "count"}),
