@@ -1,8 +1,6 @@
 """The schema of the arguments of a server's tool: what a policy reads, what a call is held to."""
 
 import json
-import re
-import sys
 from typing import Any
 
 import mcp_types as types
@@ -21,14 +19,14 @@ MOST_SCHEMA = 8_000
 _VALUES = ("const", "default", "enum", "examples")
 """Keywords whose values are data, and no schemas."""
 
-_BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-"""Keywords whose values are schemas by names, or by patterns of names."""
+_BY_NAME = ("properties", "$defs", "definitions", "dependentSchemas")
+"""Keywords whose values are schemas by names."""
 
-_WHAT_IS_LEFT = ("additionalProperties", "unevaluatedProperties")
-"""Keywords about what no pattern fits."""
+_PATTERNS = frozenset(("pattern", "patternProperties"))
+"""Keywords with regular expressions."""
 
-_SAID: set[tuple[str, ...]] = set()
-"""What was warned of."""
+_EXACT = frozenset(("oneOf", "not", "if", "contains", "unevaluatedProperties", "unevaluatedItems"))
+"""Keywords that would refuse what a schema allows, once a part of it was left out."""
 
 
 def parameters_of(target: Target, listed: types.Tool) -> tuple[str, str]:
@@ -64,71 +62,55 @@ def parameters_of(target: Target, listed: types.Tool) -> tuple[str, str]:
 
 
 def _check(name: str, schema: dict[str, Any]) -> None:
-    """Refuse what is no JSON schema, and say which patterns the server alone can check."""
+    """Refuse what is no JSON schema."""
     from jsonschema import SchemaError
     from jsonschema.validators import validator_for
 
-    unread: list[str] = []
     try:
-        readable = _readable(schema, unread)
-        validator_for(readable).check_schema(readable)
+        checked = _checked(schema)
+        validator_for(checked).check_schema(checked)
     except (SchemaError, RecursionError):
         raise UserError(
             f"mcp: the schema of the tool {name!r} is no JSON schema; fix: correct the server, or "
             "choose other tools by only=A,B"
         ) from None
-    if unread and (name, *unread) not in _SAID:
-        _SAID.add((name, *unread))
-        said = ", ".join(plain_text(repr(each), 80) for each in unread)
-        print(
-            f"medgym: warning: mcp: the tool {name!r} has patterns that only its server can check, "
-            f"for they are none of Python: {said}",
-            file=sys.stderr,
-        )
 
 
-def _readable(schema: Any, unread: list[str]) -> Any:
-    """A schema without the patterns that Python cannot read, which are added to `unread`.
+def _checked(schema: dict[str, Any]) -> dict[str, Any]:
+    """The part of a schema by which calls are checked here: all but its regular expressions.
 
-    JSON schemas have the regular expressions of ECMAScript.
+    They are those of JavaScript, and one of a stranger can keep Python busy for ever.
     """
+    if _without(schema, _PATTERNS) == schema:
+        return schema
+    found: dict[str, Any] = _without(schema, _PATTERNS | _EXACT)
+    return found
+
+
+def _without(schema: Any, keywords: frozenset[str]) -> Any:
+    """A schema without some keywords, wherever they stand."""
     if isinstance(schema, list):
-        return [_readable(each, unread) for each in schema]
+        return [_without(each, keywords) for each in schema]
     if not isinstance(schema, dict):
         return schema
     made: dict[str, Any] = {}
-    before = len(unread)
     for key, value in schema.items():
         if key in _VALUES:
             made[key] = value
         elif key in _BY_NAME and isinstance(value, dict):
-            made[key] = {
-                name: _readable(each, unread)
-                for name, each in value.items()
-                if key != "patternProperties" or _is_read(name, unread)
-            }
-        elif key != "pattern" or not isinstance(value, str) or _is_read(value, unread):
-            made[key] = _readable(value, unread)
-    if len(unread) > before and "patternProperties" in made:
-        for key in _WHAT_IS_LEFT:  # which would refuse what a lost pattern allows
-            made.pop(key, None)
+            made[key] = {name: _without(each, keywords) for name, each in value.items()}
+        elif key not in keywords:
+            made[key] = _without(value, keywords)
+    if "patternProperties" in schema:  # what it allows would be refused as additional
+        made.pop("additionalProperties", None)
     return made
-
-
-def _is_read(pattern: str, unread: list[str]) -> bool:
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError):
-        unread.append(pattern)
-        return False
-    return True
 
 
 def _validator(parameters: str) -> Any:
     from jsonschema.validators import validator_for
     from referencing import Registry
 
-    schema = _readable(json.loads(parameters), [])
+    schema = _checked(json.loads(parameters))
     # Nothing is fetched: a reference resolves within the schema or not at all.
     return validator_for(schema)(schema, registry=Registry())
 
