@@ -511,7 +511,7 @@ def probed(case: Case, tools: tuple[Tool, ...], gold_of: Case) -> list[Any]:
     ]
     said: list[Any] = []
     for tool in tools:
-        calls = [{"box": box} for box in boxes]
+        calls: list[dict[str, Any]] = [{"box": box} for box in boxes]
         if tool.name == "segment":
             calls += [{"point": [x, y]} for x in ends for y in ends]
             calls += [{"text": "another label"}, {"box": boxes[0], "through": True}]

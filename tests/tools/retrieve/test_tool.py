@@ -310,7 +310,7 @@ def clip(path: Path, frames: Iterable[int], quality: int | None = None) -> str:
     for seed in frames:
         small = np.random.default_rng(1000 + seed).integers(0, 256, (6, 6)).astype(np.uint8)
         made.append(Image.fromarray(small if seed else small * 0).resize((96, 96)).convert("RGB"))
-    how = {} if quality is None else {"compression": "jpeg", "quality": quality}
+    how: dict[str, Any] = {} if quality is None else {"compression": "jpeg", "quality": quality}
     made[0].save(path, save_all=True, append_images=made[1:], **how)
     return f"file:{path}"
 
