@@ -503,7 +503,7 @@ def probed(case: Case, tools: tuple[Tool, ...], gold_of: Case) -> list[Any]:
         (region,) = case.regions
         for index in range((region.index or 0) - 1, (region.index or 0) + region.count + 1):
             room.show(0, (0, 0, *room.images[0].planes["axial"].size), plane="axial", index=index)
-    ends = range(125, 1000, 125)
+    ends = range(250, 1000, 250)
     boxes = [
         [0, 0, 1000, 1000],
         *([0, 0, x, 1000] for x in ends),
