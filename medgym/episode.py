@@ -9,12 +9,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from medgym.case_images import asked_view_size, check_view_size, names_of, opened_images
 from medgym.cases import Case, open_cases
 from medgym.contracts import checked_reply, checked_result, fault_of
-from medgym.errors import Fault, ToolError, UserError
+from medgym.errors import Fault, ToolError, UserError, unknown
 from medgym.failures import at
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
@@ -116,6 +116,9 @@ class Rules:
             32 of Qwen3-VL; see `medgym.view_multiple_for`).
         coordinates: how a policy writes boxes: in `"thousandths"` of a view, or in its `"pixel"`s.
         prompt: who plays, as a role's prompt says; it goes before the instructions.
+
+    Raises:
+        UserError: a tool that cannot be played with (see `load_tools`), or a value out of range.
     """
 
     tools: tuple[Tool, ...] = ()
@@ -134,6 +137,11 @@ class Rules:
                 f"Rules take Tool objects, not {self.tools!r}; fix: write "
                 "medgym.Rules.for_cases(cases, tools=['zoom']), or medgym.load_tools(['zoom'])"
             )
+        object.__setattr__(self, "tools", load_tools(self.tools))
+        if self.max_turns < 1:
+            raise UserError(f"max_turns is {self.max_turns}; fix: allow at least one turn")
+        if self.coordinates not in get_args(Coordinates):
+            raise unknown("coordinates", self.coordinates, get_args(Coordinates))
         rubric: object = self.rubric
         check_view_size(self.view_size, self.view_multiple)
         if not isinstance(rubric, Rubric):
@@ -168,12 +176,8 @@ class Rules:
         Raises:
             UserError: unknown cases, tool or rubric, or a value out of range.
         """
-        if max_turns < 1:
-            raise UserError(f"max_turns is {max_turns}; fix: allow at least one turn")
         if view_size is None:
             view_size = asked_view_size(open_cases(cases)) or DEFAULT_VIEW_SIZE
-        if coordinates not in ("thousandths", "pixel"):
-            raise UserError(f"unknown coordinates {coordinates!r}; known: thousandths, pixel")
         return Rules(
             tools=load_tools(tools),
             rubric=load_rubric(rubric),

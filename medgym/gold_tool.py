@@ -15,7 +15,7 @@ from medgym.regions import Region
 
 Aspect = Literal["label", "place", "size", "count"]
 """What gold says: what a finding is, where it lies, any measure of it (a length, an area, a mean
-intensity), and how many there are (which is also whether there is one)."""
+intensity) or its shape, and how many there are (which is also whether there is one)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class Gold:
 
     Attributes:
         regions: the gold findings. Empty where their place or their number is asked, for every
-            outline would tell it; their `label` is empty where that is asked.
+            outline would tell it; their `label` is empty where that is asked. Where a size is
+            asked each is one pixel, its middle: whatever is asked of an outline, and be it
+            whether it holds a point, its size would follow from the answers.
         seed: for the noise of a tool that spoils gold; the same for all calls of a case.
         hidden: what may not be told.
     """
@@ -40,6 +42,8 @@ class Gold:
         regions = () if hidden & {"place", "count"} else case.regions
         if "label" in hidden:
             regions = tuple(region.model_copy(update={"label": ""}) for region in regions)
+        if "size" in hidden:
+            regions = tuple(_middle(region) for region in regions)
         return cls(regions, int(case_hash(case)[:12], 16), hidden)
 
     def tells(self, what: Aspect) -> bool:
@@ -47,12 +51,28 @@ class Gold:
         return what not in self.hidden
 
 
+def _middle(region: Region) -> Region:
+    """The middle of a region: one pixel, on one image."""
+    x0, y0, x1, y1 = region.box_px
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    index = None if region.index is None else region.middle
+    box_px = x - 0.5, y - 0.5, x + 0.5, y + 0.5
+    return region.model_copy(update={"box_px": box_px, "mask": None, "index": index, "count": 1})
+
+
+_UNIT = (
+    r"mm2?|cm2?|ml|cc|hu|(milli|centi)?(met(er|re)s?|lit(er|re)s?)|hounsfield|pixels?|px|voxels?|"
+    r"cubic|square"
+)
+"""A unit of size: after "how many" it asks for a measure, and not for a number of findings."""
+
 _WHERE = re.compile(
-    r"\b(where|locat\w*|position\w*|index|coordinates?|bounding|box|point|distance|how far|near\w*|"
-    r"close\w*|adjacent|(which|what|affected) (is the |\w+ )?(sides?|half|halves|quadrants?|lobes?|"
-    r"zones?|regions?|slices?|images?|planes?|segments?|levels?|organs?|parts?|areas?|lungs?|views?|"
-    r"scans?|frames?|pictures?|photographs?|stud(y|ies)|exams?|eyes?|kidneys?|breasts?|bones?|ribs?|"
-    r"vertebra\w*|tooth|teeth|fingers?|joints?|vessels?|arter(y|ies)))\b"
+    r"\b(where|locat\w*|position\w*|index|coordinates?|bounding|box|point|distance|how far|"
+    r"near(?!est \d)\w*|close\w*|adjacent|(which|what|affected) (is the |\w+ )?(sides?|half|"
+    r"halves|quadrants?|lobes?|zones?|regions?|slices?|images?|planes?|segments?|levels?|organs?|"
+    r"parts?|areas?|lungs?|views?|scans?|frames?|pictures?|photographs?|stud(y|ies)|exams?|eyes?|"
+    r"kidneys?|breasts?|bones?|ribs?|vertebra\w*|tooth|teeth|fingers?|joints?|vessels?|"
+    r"arter(y|ies)))\b"
 )
 """Asks for a place."""
 
@@ -63,23 +83,25 @@ _PLACE = re.compile(
 )
 """Names a place: an answer, or what is to be said yes or no to."""
 
+_HOW_MANY = rf"how many(?! ({_UNIT})\b)"
 _COUNT = re.compile(
-    r"\b(how many|number of|count|multiple|single|several|solitary|is there|are there|any|show|"
+    rf"\b({_HOW_MANY}|number of|count|multiple|single|several|solitary|is there|are there|any|show|"
     r"shows|see|seen|visible|present|presence|absent|absence|contain\w*|evidence|signs? of|"
     r"normal|abnormal\w*|healthy|has|have|since|change\w*|prior|progress\w*|new|resol\w*)\b"
 )
-_MANY = re.compile(r"\b(how many|number of|count|since|change\w*|new|findings)\b")
+_MANY = re.compile(rf"\b({_HOW_MANY}|number of|count|since|change\w*|new|findings)\b")
 _SIZE = re.compile(
-    r"\b(size\w*|large\w*|small\w*|big\w*|long\w*|short\w*|length|width|wide|height|diameter|area|"
-    r"volume|extent|thick\w*|depth|how much|percent\w*|ratio|mm|cm|ml|hu|hounsfield|value|mean|"
-    r"densit\w*|intensit\w*|attenuation|dimension\w*|measure\w*|enlarge\w*|severity|severe|since|"
-    r"change\w*|grow\w*|grew|shrink\w*|progress\w*|prior|radius|stage|bright\w*|dark\w*|signal|"
+    rf"(?<![a-z])({_UNIT}|size\w*|large\w*|small\w*|big\w*|long\w*|short\w*|length|width|wide|"
+    r"height|diameter|circumference|perimeter|area|volume|extent|thick\w*|depth|angles?|degrees?|"
+    r"shape\w*|contours?|outlines?|margins?|borders?|round\w*|oval|irregular\w*|spicul\w*|"
+    r"lobulated|how much|percent\w*|ratio|value|mean|densit\w*|intensit\w*|attenuation|"
+    r"dimension\w*|measure\w*|enlarge\w*|severity|severe|since|change\w*|grow\w*|grew|shrink\w*|progress\w*|prior|radius|stage|bright\w*|dark\w*|signal|"
     r"(hyper|hypo|iso|an)?-?(dense|intense|echoic|echogenic|attenuating))\b"
 )
 _KIND = re.compile(
     r"\b(what (is|are|was|were)|diagnos\w*|identify|name|called|"
-    r"(what|which) (\w+ )?(kinds?|types?|findings?|lesions?|abnormalit\w+|diseases?|conditions?|"
-    r"patholog\w+))\b"
+    r"(what|which) (\w+ )?(kinds?|types?|patterns?|findings?|lesions?|abnormalit\w+|diseases?|"
+    r"conditions?|patholog\w+))\b"
 )
 """Asks what a finding is, whatever else it speaks of, as in "What is the small lesion?"."""
 
@@ -113,9 +135,9 @@ def _asked(case: Case) -> frozenset[Aspect]:
         asked.add("label")
     words = {word for text in named for word in _words(text)}
     labels = {word for region in case.regions for word in _words(region.label)}
-    if not asked or labels & words or "count" in asked:
+    if labels & words or "count" in asked:
         asked.add("label")
-    return frozenset(asked)
+    return frozenset(asked) or everything
 
 
 def _counts(case: Case, question: str) -> bool:

@@ -20,8 +20,8 @@ def check_tool(tool: Tool, *, cases: str = CASES, calls: int = CALLS, seed: int 
     called before, alone or together with others; workspace and pixels stay as they were; views lie
     inside their image and within `view_size`; `data` survives JSON; every call ends within
     `deadline_s`, and within `memory_mb` where the tool has a budget. It is tried with `calls` calls
-    on each of `cases` and on plain images of odd sizes and kinds: 1 x 1, 16 bits, a volume, a
-    slide.
+    on each of `cases` and on plain images of odd sizes and kinds: 1 x 1, 16 bits, a volume, 8192 x
+    8192, a slide.
 
     Raises:
         AssertionError: the tool breaks its contract; the text says how, and by which call.

@@ -630,8 +630,11 @@ def test_a_refused_call_says_why_and_a_malformed_reply_what_was_expected() -> No
         ({"tools": ["zoom"]}, "Rules take Tool objects"),
         ({"tools": "zoom"}, "Rules take Tool objects"),
         ({"rubric": "grounded"}, "Rules take a Rubric, not 'grounded'"),
+        ({"tools": [*load_tools(["zoom"]), *load_tools(["zoom"])]}, "'zoom' is given twice"),
+        ({"max_turns": 0}, "max_turns is 0; fix: allow"),
+        ({"coordinates": "pixels"}, "unknown coordinates 'pixels'; did you mean 'pixel'"),
     ],
 )
-def test_rules_refuse_names_where_they_take_objects(given: dict[str, Any], text: str) -> None:
+def test_rules_refuse_what_cannot_be_played_by(given: dict[str, Any], text: str) -> None:
     with pytest.raises(UserError, match=text):
         Rules(**given)

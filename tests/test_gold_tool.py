@@ -21,6 +21,9 @@ REGIONS = (
     Region(label="nodule", box_px=(4, 4, 7, 7)),
 )
 
+MIDDLES = [(2.5, 3.5, 3.5, 4.5), (5.0, 5.0, 6.0, 6.0)]
+"""All that is told of `REGIONS` where a size is asked."""
+
 
 def asks(question: str, answer: str, *options: str, **fields: Any) -> Gold:
     kind = {"answer_type": "choice"} if options else {}
@@ -61,6 +64,15 @@ def told(gold: Gold) -> set[Aspect]:
         (asks("Which large abnormality is it?", "x", "a growth", "y"), {"place", "count"}),
         (asks("Which eye is affected?", "OS"), {"label", "size", "count"}),
         (asks("Is it there?", "x", "unilateral", "ipsilateral"), {"label", "size", "count"}),
+        (
+            asks("How many millimetres is it?", "3", answer_type="number"),
+            {"label", "place", "count"},
+        ),
+        (asks("How many pixels?", "x", "3 px", "9 px"), {"label", "place", "count"}),
+        (asks("What fraction does it fill?", "1/3", "1/3", "2/3"), set()),
+        (asks("Grade of it?", "T2", "T1", "T2"), set()),
+        (asks("How is it?", "3mm", "3mm", "9mm"), {"label", "place", "count"}),
+        (asks("What shape has it?", "oval", "oval", "square"), {"label", "place", "count"}),
         (asks("How far is it from the disc?", "3 discs"), {"label", "size", "count"}),
         (asks("What signal has it?", "high"), {"label", "place", "count"}),
         (asks("How does it look?", "x", "hyperdense", "hypo-dense"), {"label", "place", "count"}),
@@ -71,8 +83,9 @@ def told(gold: Gold) -> set[Aspect]:
 def test_what_the_question_asks_is_not_told(gold: Gold, may: set[Aspect]) -> None:
     assert told(gold) == may
     if {"place", "count"} <= may:
-        assert [region.box_px for region in gold.regions] == [r.box_px for r in REGIONS]
-        assert gold.regions[0].mask == REGIONS[0].mask
+        boxes = MIDDLES if not gold.tells("size") else [region.box_px for region in REGIONS]
+        assert [region.box_px for region in gold.regions] == boxes
+        assert gold.regions[0].mask == (REGIONS[0].mask if gold.tells("size") else None)
         labels = [region.label if gold.tells("label") else "" for region in REGIONS]
         assert [region.label for region in gold.regions] == labels
     else:
@@ -86,6 +99,8 @@ def test_what_the_question_asks_is_not_told(gold: Gold, may: set[Aspect]) -> Non
         ("side", {"label", "size", "count"}),
         ("presence", {"place", "size"}),
         ("size", {"label", "place", "count"}),
+        ("hounsfield,look=ct-volume", {"place", "count"}),
+        ("length", {"label", "place", "count"}),
         ("diagnosis", {"place", "count"}),
     ],
 )
@@ -144,5 +159,8 @@ def test_a_gymnasium_environment_does_too() -> None:
 def test_gold_stays_where_the_episode_is() -> None:
     tool = Outline()
     tool.batch_size = 8
-    with pytest.raises(UserError, match="the tool outline needs gold, and has resources"):
+    said = "the tool outline needs gold, and has resources"
+    with pytest.raises(UserError, match=said):
         load_tools([tool])
+    with pytest.raises(UserError, match=said):
+        Rules(tools=(tool,))

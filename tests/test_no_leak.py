@@ -20,7 +20,7 @@ import types
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,14 @@ import medgym
 from medgym.cases import Case, Mask, Region, open_cases
 from medgym.env import MedEnv
 from medgym.episode import Episode, Rules
+from medgym.errors import ToolError
 from medgym.gold_tool import Gold
 from medgym.imaging.study import ImageRef
 from medgym.messages import ImagePart, Message, Reply, render_answer, render_call
 from medgym.policy import Policy, Sampling
 from medgym.rollout import roll_out
 from medgym.storage.trajectories import ImageStore
-from medgym.tool import Tool, ToolArgs, ToolResult, ViewNumber
+from medgym.tool import Tool, ToolArgs, ToolResult, ViewNumber, load_tools
 from medgym.workspace import View, Workspace
 from tests.tool_names import BARE
 
@@ -474,6 +475,80 @@ def test_oracles_hold_no_gold_and_do_not_say_what_is_asked(question: str) -> Non
         said.add(text)
     # Where the place or the presence is asked, the text is the same whatever the answer is.
     assert question == "kind" or len(said) == 1
+
+
+def differing_as_asked(case: Case, question: str) -> Case:
+    """The same case with other findings, which differ in what the question asks alone."""
+    (region,) = case.regions
+    x0, y0, x1, y1 = region.box_px
+    if question in ("size", "length", "hounsfield"):  # about one middle, on both sides in depth
+        deep = 0 if region.index is None else 2
+        box_px = (x0 - 5, y0 - 9, x1 + 5, y1 + 9)
+        changed: dict[str, Any] = {"box_px": box_px, "mask": None, "count": region.count + deep}
+        changed |= {"index": region.index - 1} if region.index is not None else {}
+    elif question == "kind":
+        changed = {"label": "another label"}
+    else:
+        changed = {"box_px": (1.0, 2.0, 3.0, 4.0), "mask": None}
+    other = () if question == "presence" else (region.model_copy(update=changed),)
+    return case.model_copy(update={"regions": other})
+
+
+def probed(case: Case, tools: tuple[Tool, ...], gold_of: Case) -> list[Any]:
+    """What oracles answer to many calls on a case, as if its gold were that of another; the noise,
+    which tells cases apart, is the same."""
+    gold = replace(Gold.of(gold_of), seed=7)
+    room = Rules(tools=tools, view_size=64).begin(case).workspace
+    if room.images[0].has_many:
+        (region,) = case.regions
+        for index in range((region.index or 0) - 1, (region.index or 0) + region.count + 1):
+            room.show(0, (0, 0, *room.images[0].planes["axial"].size), plane="axial", index=index)
+    ends = range(250, 1000, 250)
+    boxes = [
+        [0, 0, 1000, 1000],
+        *([0, 0, x, 1000] for x in ends),
+        *([0, y, 1000, 1000] for y in ends),
+    ]
+    said: list[Any] = []
+    for tool in tools:
+        calls: list[dict[str, Any]] = [{"box": box} for box in boxes]
+        if tool.name == "segment":
+            calls += [{"point": [x, y]} for x in ends for y in ends]
+            calls += [{"text": "another label"}, {"box": boxes[0], "through": True}]
+        for view in range(len(room.views)):
+            for call in calls:
+                try:
+                    result = tool.with_gold(tool.parse({"view": view, **call}), room, gold)
+                except ToolError as error:
+                    said.append(str(error))
+                    continue
+                pictures = [each.picture.tobytes() for each in result.views]
+                said.append((tool.spec, call, result.text, result.data, pictures))
+    return said
+
+
+ORACLES = (
+    ("segment?backend=oracle", "detect?backend=oracle", "classify?backend=oracle",
+     "report?experts=classify?backend=noised|detect?backend=noised|segment?backend=oracle"),
+    ("segment?backend=noised", "detect?backend=noised", "classify?backend=noised"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("question", ["kind", "side", "presence", "size", "length", "hounsfield"])
+def test_no_answer_of_an_oracle_depends_on_what_is_asked(
+    question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = "look=ct-volume" if question == "hounsfield" else "look=ct,size=256"
+    cases = open_cases(f"phantom,{look},question={question}:train[:4]")
+    case = next(case for case in cases if case.regions)
+    other = differing_as_asked(case, question)
+    assert other.regions != case.regions
+    for specs in ORACLES:
+        tools = load_tools(specs)
+        assert probed(case, tools, case) == probed(case, tools, other)
+    # With all gold told, the same probes do tell the two apart.
+    monkeypatch.setattr(Gold, "of", lambda case: Gold(case.regions))
+    assert probed(case, tools, case) != probed(case, tools, other)
 
 
 # --- planted leaks --------------------------------------------------------------------------------

@@ -12,10 +12,11 @@ from medgym.errors import ToolError, UserError
 from medgym.gold_tool import Gold
 from medgym.imaging.study import Box
 from medgym.tool import BoxArgument, Tool, ToolArgs, ToolResult, ViewNumber, load_tools
+from medgym.tool_call import limited, used_together
 from medgym.workspace import View, Workspace
 
 from .models.findings import ExpertFinding, sentence
-from .models.shared import BATCH, DEADLINE_S
+from .models.shared import BATCH
 
 LEVELS = ((0.9, "definite"), (0.5, "likely"), (0.2, "small possibility"), (0.0, "no sign"))
 """The least score of each word, as ChatCAD's published code has them (0.2, 0.5 and 0.9)."""
@@ -26,6 +27,8 @@ SEGMENTED = 3
 MOST_TEXT = 300
 """Characters of the text of an expert that says no findings as data."""
 
+SLACK_S = 10.0
+"""Seconds beside those of the experts, so that the one that is late is named."""
 
 LIKELY = 0.5
 """The least score of a label that a segmenter is asked for by text."""
@@ -42,7 +45,10 @@ def level(score: float) -> str:
 
 
 class ReportTool(Tool):
-    """Ask experts about a view: a sentence from each, with what it found and how sure it is."""
+    """Ask experts about a view: a sentence from each, with what it found and how sure it is.
+
+    Each expert has the limits that it declares; of one that passes them the report says so.
+    """
 
     name = "report"
 
@@ -80,7 +86,8 @@ class ReportTool(Tool):
         fidelities = {expert.fidelity for expert in self._experts}
         self.fidelity = next(f for f in ("oracle", "predicted", "vision") if f in fidelities)
         self.needs_gold = any(expert.needs_gold for expert in self._experts)
-        self.deadline_s = DEADLINE_S * len(self._experts)
+        limits = [e.deadline_s * _most_calls(e) for e in self._experts if e.deadline_s is not None]
+        self.deadline_s = sum(limits) + SLACK_S if limits else None
         if not self.needs_gold:
             names = {name for expert in self._experts for name in expert.resources}
             self.resources = {
@@ -189,6 +196,11 @@ def _worded(finding: ExpertFinding, workspace: Workspace, view: View) -> str:
     return f"{said} ({level(finding.score)}){at}{where}"
 
 
+def _most_calls(expert: Tool) -> int:
+    """How often an expert is called for one report: gold tells one thing at a time."""
+    return SEGMENTED if expert.name == SEGMENT and expert.needs_gold else 1
+
+
 def _check_place(args: ReportTool.Args, workspace: Workspace) -> None:
     """Raise `ToolError` for a view or a box that is not there, once and for all experts."""
     workspace.view(args.view)
@@ -233,6 +245,7 @@ def _answers(
     todo: list[tuple[int, tuple[Any, Workspace]]] = []
     for number, (arguments, workspace) in enumerate(calls):
         answers.append(None)
+        workspace = workspace.copy(len(workspace.views))  # one that is late may still write into it
         try:
             parsed = expert.parse(arguments)
             if not expert.needs_gold:
@@ -240,11 +253,14 @@ def _answers(
             elif gold is None:
                 raise UserError(f"{expert.name} needs gold here; fix: play it in an episode")
             else:
-                answers[number] = expert.with_gold(parsed, workspace, gold)
+                answers[number] = limited(expert, parsed, workspace, gold)
         except ToolError as error:
             answers[number] = error
     if todo:
-        results = expert.run_many([call for _, call in todo])
+        try:
+            results = used_together(expert, [call for _, call in todo])
+        except ToolError as error:  # all together passed its limits
+            results = [error] * len(todo)
         for (number, _), result in zip(todo, results, strict=True):
             answers[number] = result
     return [answer for answer in answers if answer is not None]

@@ -50,6 +50,10 @@ FLAT = 1.0
 SAMPLES = 5
 """Images of a volume or a clip that stand for all of them."""
 
+COMPARED = 129
+"""Images of a volume or a clip with which those of others are compared, at most. `SAMPLES` evenly
+spread ones are always among them."""
+
 _OVERVIEW = 512
 
 Codes = NDArray[np.uint64]
@@ -100,6 +104,30 @@ def fingerprint_of(study: Study) -> Fingerprint:
     """The fingerprint of a decoded image."""
     made = thumb_of(study)
     return Fingerprint(pixel_hash(study), made, codes_of(made), study.size)
+
+
+def series_prints(study: ImagingStudy, most: int) -> list[Fingerprint]:
+    """The fingerprints of images that stand for a study of many; none for one of a single image.
+
+    They are of each plane of several images, of a volume only of that in which it was taken.
+    Images that show nothing are left out, for they are alike in all studies.
+
+    Args:
+        most: images of a plane, evenly spread: `SAMPLES` of a study that may be a copy, `COMPARED`
+            of that of which it may be one.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    planes = {name: plane for name, plane in study.planes.items() if plane.count > 1}
+    if isinstance(study, VolumeStudy) and study.grid.acquired in planes:
+        planes = {study.grid.acquired: planes[study.grid.acquired]}
+    made = (
+        fingerprint_of(study.image(name, index))
+        for name, plane in planes.items()
+        for index in _spread(plane.count, most)
+    )
+    return [each for each in made if not each.is_flat]
 
 
 def picture_of(ref: ImageRef, side: int) -> NDArray[np.uint8]:
@@ -198,6 +226,9 @@ def _places(ref: ImageRef) -> tuple[ImagingStudy, list[tuple[str, int]]]:
     plane = next((name for name in planes if planes[name].count > 1), next(iter(planes)))
     if isinstance(study, VolumeStudy) and study.grid.acquired in planes:
         plane = study.grid.acquired
-    last = planes[plane].count - 1
-    at = sorted({round(n * last / (SAMPLES - 1)) for n in range(SAMPLES)})
-    return study, [(plane, index) for index in at]
+    return study, [(plane, index) for index in _spread(planes[plane].count, SAMPLES)]
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of `count` indices, evenly spread from the first to the last."""
+    return sorted({round(n * (count - 1) / (most - 1)) for n in range(most)})

@@ -93,14 +93,40 @@ def is_near(first: Fingerprint, second: Fingerprint) -> bool:
         return False
     prints = first, second
     for one, other in ((0, 1), (1, 0)):
-        apart = np.bitwise_count(prints[one].codes[0] ^ prints[other].codes)
-        long = apart[:, 2:].sum(axis=1)
-        near = np.flatnonzero((apart[:, :2].min(axis=1) <= NEAR) & (long <= NEAR_LONG))
+        short, long = _bits_apart(prints[one].codes[0], prints[other].codes)
+        near = np.flatnonzero((short <= NEAR) & (long <= NEAR_LONG))
         if len(near):
             window = near[[np.argmin(long[near])]]
             if any(_agreed(prints, np.array([one]), np.array([other]), window, None)):
                 return True
     return False
+
+
+def alike(
+    first: Sequence[Fingerprint], second: Sequence[Fingerprint]
+) -> list[tuple[Fingerprint, Fingerprint]]:
+    """The pairs of one of each for which it is worth asking `is_near`; it is near in no other.
+
+    Their codes are compared all at once, which is what makes it cheap for series of many images.
+    """
+    if not (first and second):
+        return []
+    codes = [np.stack([each.codes for each in prints]) for prints in (first, second)]
+    near = np.zeros((len(first), len(second)), bool)
+    for one, other, into in ((0, 1, near), (1, 0, near.T)):
+        for row, whole in enumerate(codes[one][:, 0]):
+            short, long = _bits_apart(whole, codes[other])
+            into[row] |= ((short <= NEAR) & (long <= NEAR_LONG)).any(axis=1)
+    hashes = [np.array([each.sha256 for each in prints]) for prints in (first, second)]
+    near |= hashes[0][:, None] == hashes[1][None, :]
+    return [(first[i], second[j]) for i, j in np.argwhere(near)]
+
+
+def _bits_apart(whole: NDArray[np.uint64], codes: NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """In how many bits a code differs from others: in the nearer of both short hashes, and in the
+    long one."""
+    apart = np.bitwise_count(whole ^ codes)
+    return apart[..., :2].min(axis=-1), apart[..., 2:].sum(axis=-1)
 
 
 def _agreed(

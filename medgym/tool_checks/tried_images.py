@@ -12,6 +12,7 @@ from medgym.imaging.imaging_study import ImagingStudy, Plane
 from medgym.imaging.opened import ImagePlace, OpenedImage, opened_image
 from medgym.imaging.slabs import Slab
 from medgym.imaging.study import Study
+from medgym.regions import Region
 from medgym.workspace import Workspace
 
 CASES = "phantom,question=kind:train[:3]"
@@ -22,6 +23,16 @@ SIZES = ((1, 1), (1, 7), (37, 23), (640, 480), (3, 2000))
 
 SHARE = 4
 """On the rarer kinds of images a tool is tried with one call for this many on the others."""
+
+LARGE = 8192
+"""The side of a large plain image, which is decoded whole. Of its kind are radiographs and
+photographs of tissue."""
+
+LARGE_FINDING = Region(label="finding", box_px=(64.0, 128.0, 8000.0, 7000.0))
+"""What a tool that needs gold is told of the large image."""
+
+LARGE_SHARE = 16
+"""As `SHARE`, for the large image."""
 
 
 class Room:
@@ -77,10 +88,19 @@ def rooms(cases: str) -> Iterator[Room]:
     deep = np.random.default_rng(len(SIZES) + 1).integers(0, 2**16, (20, 30)).astype(np.uint16)
     window = Window(2.0**15, 2.0**16)
     yield Room("a plain image of 16 bits", [Study(deep, window=window)], 48, ("deep",), share=SHARE)
+    name, gold = f"a plain image of {LARGE} x {LARGE}", Gold((LARGE_FINDING,))
+    yield Room(name, [_large()], 48, ("large",), gold, LARGE_SHARE)
     slide = PlainSlide()
     place = ImagePlace("level 1")
     large = OpenedImage(slide, place, slide.image(place.plane, 0))
     yield Room("a plain slide of 8192 x 4200", [large], 48, ("slide",), share=SHARE)
+
+
+def _large() -> Study:
+    """A slope with stripes: 64 MiB of grey levels."""
+    along = np.arange(LARGE) // 64
+    across = along.astype(np.uint8)
+    return Study(across[None, :] + across[:, None], (0.1, 0.1))
 
 
 class PlainSlide(ImagingStudy):

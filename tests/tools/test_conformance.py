@@ -19,7 +19,7 @@ from tests.tool_names import BARE
 @pytest.mark.parametrize("name", BARE)
 def test_what_ships_keeps_the_contract(name: str) -> None:
     slow = name in ("compare", "segment")
-    check_tool(load("tools", name)(), calls=8 if slow else 25)
+    check_tool(load("tools", name)(), calls=8 if slow else 16)
 
 
 def test_a_function_can_be_a_tool() -> None:

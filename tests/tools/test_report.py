@@ -1,5 +1,6 @@
 """`report`: each expert's findings as a sentence with its source and scores."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,67 @@ def test_what_an_expert_cannot_say_is_said(made: Made) -> None:
 def test_experts_that_cannot_be_asked_are_named(experts: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         report(experts)
+
+
+class Slow(Tool):
+    """Say something, in time or not."""
+
+    name = "slow"
+    deadline_s: float = 0.1
+
+    class Args(ToolArgs):
+        """A view."""
+
+        view: ViewNumber
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        time.sleep(0.3)
+        workspace.add(workspace.look(0, (0, 0, 50, 50), enlarge=True, made_by="slow"))
+        return ToolResult("Done.")
+
+
+class SlowGold(Slow):
+    """Say something of gold, in time or not."""
+
+    needs_gold = True
+
+    def with_gold(self, args: Any, workspace: Workspace, gold: Gold) -> ToolResult:
+        return self(args, workspace)
+
+
+class Hungry(Slow):
+    """Need more memory than there is."""
+
+    name = "hungry"
+    deadline_s = 60.0
+    memory_mb = 64.0
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        return ToolResult(str(len(b"x" * 2**28)))
+
+
+def test_an_expert_has_its_own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {"slow": Slow, "slow-gold": SlowGold, "hungry": Hungry}
+    monkeypatch.setattr(
+        "medgym.tools.report.load_tools",
+        lambda specs: [kinds[specs[0]]()] if specs[0] in kinds else load_tools(specs),
+    )
+    for first in ("slow", "slow-gold"):
+        experts = [first, "hungry", "segment"] if first == "slow" else [first, "segment"]
+        tool = report("|".join(experts))
+        own = sum(kinds[each].deadline_s for each in experts[:-1])
+        assert tool.deadline_s == own + 600 + 10
+        room = a_workspace()
+        args, gold = tool.parse({"view": 0}), Gold()
+        began = time.monotonic()
+        result = tool.with_gold(args, room, gold) if tool.needs_gold else tool(args, room)
+        lines = result.text.splitlines()
+        assert lines[0].startswith("slow cannot say: slow took longer than 0.1 s and was stopped")
+        if "hungry" in experts:
+            assert lines[1].startswith("hungry cannot say: hungry needed more than 64 MB of memory")
+        assert lines[-1].startswith("segment: Area ")
+        time.sleep(max(0.0, began + 0.5 - time.monotonic()))
+        assert len(room.views) == 1  # what was late wrote into a workspace of its own
 
 
 def test_it_needs_experts() -> None:

@@ -21,23 +21,18 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ConfigDict
 
 from medgym.deadline import late
-from medgym.errors import ToolError, UserError
+from medgym.errors import ToolError
 from medgym.failures import Failure
 from medgym.tool import Tool, ToolArgs, ToolResult
 from medgym.workspace import View, Workspace
 
+from .argument_schema import VIEW, fault_of, parameters_of
 from .connection import LostConnection, call
 from .results import plain_text, result_of, text_of
 from .target import Target
 
-VIEW = "view"
-"""The argument that stands in the place of the picture."""
-
 MOST_DESCRIPTION = 1_000
 """Characters of a description: it is in every prompt."""
-
-MOST_SCHEMA = 8_000
-"""Characters of the schema of a tool's arguments."""
 
 MOST_DEPTH = 50
 """How deeply an argument may be nested. What carries calls to a server fails at some hundred."""
@@ -71,7 +66,7 @@ class McpTool(Tool):
         self.deadline_s = target.timeout
         said = plain_text(listed.description or listed.title or listed.name, MOST_DESCRIPTION)
         self._description = " ".join(said.split())
-        self._parameters, self._takes_image = _parameters(target, listed)
+        self._parameters, self._takes_image = parameters_of(target, listed)
 
     @property
     def description(self) -> str:
@@ -100,7 +95,7 @@ class McpTool(Tool):
                 "fewer",
                 "type",
             )
-        fault = _fault(self._parameters, dict(arguments))
+        fault = fault_of(self._parameters, dict(arguments))
         if fault is not None:
             raise ToolError(f"{self.name}: {fault}", "type")
         return McpArgs(**arguments)
@@ -179,69 +174,3 @@ def _called(name: str) -> str:
     """A server's name of a tool, in letters that every model's form of calls can write."""
     made = _NAME.sub("_", name)[:64]
     return made if made[:1].isalpha() else f"tool_{made}"[:64]
-
-
-def _parameters(target: Target, listed: types.Tool) -> tuple[str, str]:
-    """The schema of a policy's arguments as JSON, and the kind of the argument that is a picture:
-    `one`, `array`, or empty where there is none."""
-    schema = {key: value for key, value in listed.input_schema.items() if key != "$schema"}
-    schema.setdefault("type", "object")
-    properties = dict(schema.get("properties") or {})
-    kind = ""
-    if target.image in properties:
-        described = properties.pop(target.image)
-        kind = (
-            "array" if isinstance(described, dict) and described.get("type") == "array" else "one"
-        )
-        if VIEW in properties:
-            raise UserError(
-                f"mcp: the tool {listed.name!r} has an argument {VIEW!r} beside {target.image!r}; "
-                f"fix: choose other tools by only=A,B"
-            )
-        number = {"type": "integer", "minimum": 0, "description": "number of a view"}
-        properties = {VIEW: number, **properties}
-        required = [each for each in schema.get("required", ()) if each != target.image]
-        schema["required"] = [VIEW, *required]
-    schema["properties"] = properties
-    text = json.dumps(schema, ensure_ascii=False)
-    if len(text) > MOST_SCHEMA:
-        raise UserError(
-            f"mcp: the arguments of the tool {listed.name!r} take {len(text)} characters to "
-            f"describe, and {MOST_SCHEMA} are the most; fix: choose other tools by only=A,B"
-        )
-    _validator(text)
-    return text, kind
-
-
-def _validator(parameters: str) -> Any:
-    from jsonschema import SchemaError
-    from jsonschema.validators import validator_for
-    from referencing import Registry
-
-    schema = json.loads(parameters)
-    kind = validator_for(schema)
-    try:
-        kind.check_schema(schema)
-    except SchemaError:
-        raise UserError("mcp: a tool's schema is no JSON schema; fix: correct the server") from None
-    # Nothing is fetched: a reference resolves within the schema or not at all.
-    return kind(schema, registry=Registry())
-
-
-def _fault(parameters: str, given: dict[str, Any]) -> str | None:
-    """What is wrong with the arguments of a call, if anything."""
-    from jsonschema.exceptions import best_match
-    from referencing.exceptions import Unresolvable
-
-    try:
-        error = best_match(_validator(parameters).iter_errors(given))
-    except (Unresolvable, RecursionError):  # a reference to nowhere, or to itself: the server says
-        return None
-    except OverflowError:
-        return "a number is too large; expected a smaller one"
-    if error is None:
-        return None
-    where = ".".join(str(part)[:40] for part in error.absolute_path)
-    said = plain_text(f"{where}: {error.message}" if where else error.message, 300)
-    expected = ", ".join(json.loads(parameters)["properties"])
-    return f"{said}; expected the arguments {expected}"

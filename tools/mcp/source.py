@@ -1,16 +1,22 @@
 """`mcp:REST` where tools are named: the tools of a server, to be used in episodes."""
 
+import sys
+
 from medgym.errors import UserError
 from medgym.tool import Tool
 
 from .target import target_of
+
+_SAID: set[str] = set()
+"""What was warned of."""
 
 
 def mcp_tools(rest: str) -> list[Tool]:
     """Tools of a server of the Model Context Protocol: `mcp:URL` or `mcp:COMMAND`, with options.
 
     Raises:
-        UserError: a wrong spec, or a server that cannot be reached or lists no such tool.
+        UserError: a wrong spec, a server that cannot be reached or lists no such tool, or none that
+            can be offered. One of several that cannot be is left out, and a line on stderr says so.
     """
     target = target_of(rest)
     from mcp.shared.exceptions import MCPError
@@ -38,4 +44,16 @@ def mcp_tools(rest: str) -> list[Tool]:
     chosen = [tool for tool in listed if not target.only or tool.name in target.only]
     if not chosen:
         raise UserError(f"mcp: {target.name} lists no tools; fix: check the server")
-    return [McpTool(target, tool) for tool in chosen]
+    made, refused = [], []
+    for tool in chosen:
+        try:
+            made.append(McpTool(target, tool))
+        except UserError as error:
+            refused.append(error)
+    if refused and (target.only or not made):
+        raise refused[0]
+    for each in map(str, refused):
+        if each not in _SAID:
+            _SAID.add(each)
+            print(f"medgym: warning: a tool of {target.name} is left out: {each}", file=sys.stderr)
+    return made

@@ -80,7 +80,7 @@ class GoldFindings:
         kinds = sorted({*self._labels, *(region.label for region in given)} - {""}) or [""]
         for _ in range(count):
             label = kinds[int(random.integers(len(kinds)))]
-            kept.append(_false(label, asked, given, random))
+            kept.append(_false(label, asked, gold, random))
         return [kept[place] for place in random.permutation(len(kept))]
 
     def _finding(self, region: Region, gold: Gold) -> ExpertFinding:
@@ -139,14 +139,13 @@ class GoldClasses:
         random = np.random.default_rng([gold.seed, 1, word])
         if random.random() < self._accuracy:
             return regions
-        return [] if regions else [_false(label, asked, gold.regions, random)]
+        return [] if regions else [_false(label, asked, gold, random)]
 
 
-def _false(
-    label: str, asked: AskedRegion, given: Sequence[Region], random: np.random.Generator
-) -> Region:
+def _false(label: str, asked: AskedRegion, gold: Gold, random: np.random.Generator) -> Region:
     """A finding that is none: as large as a true one, beside those."""
-    like = given[int(random.integers(len(given)))] if given else _usual(asked, random)
+    given = gold.regions
+    like = given[int(random.integers(len(given)))] if given else _usual(asked, gold, random)
     opened = asked.workspace.images[like.image]
     width, height = opened.planes[like.plane or opened.place.plane].size
     wide, high = like.box_px[2] - like.box_px[0], like.box_px[3] - like.box_px[1]
@@ -161,14 +160,14 @@ def _false(
     return like.model_copy(update={"label": label, "box_px": best, "mask": None})
 
 
-def _usual(asked: AskedRegion, random: np.random.Generator) -> Region:
-    """A region somewhere in a case without gold findings, of a usual size."""
+def _usual(asked: AskedRegion, gold: Gold, random: np.random.Generator) -> Region:
+    """A region somewhere in a case without gold findings, of a usual size, where that is told."""
     images = asked.workspace.images
     image = int(random.integers(len(images)))
     opened = images[image]
     plane = opened.place.plane
     width, height = opened.planes[plane].size
-    side = max(1.0, USUAL * min(width, height))
+    side = max(1.0, USUAL * min(width, height)) if gold.tells("size") else 1.0
     box_px = 0.0, 0.0, min(side, float(width)), min(side, float(height))
     if not opened.has_many:
         return Region(label="", box_px=box_px, image=image)

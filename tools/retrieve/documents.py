@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from medgym.cases import LETTERS, Case
 from medgym.errors import UserError
 from medgym.files import read_text
-from medgym.imaging.study import ImageRef, open_image
-from medgym.leaks.fingerprint import Fingerprint, fingerprint_of
+from medgym.imaging.opened import OpenedImage, opened_image
+from medgym.imaging.study import ImageRef
+from medgym.leaks.fingerprint import SAMPLES, Fingerprint, fingerprint_of, series_prints
 
 MAX_PASSAGE = 700
 """Characters of one document in an answer; five of them fit into what the episode shows."""
@@ -58,7 +59,17 @@ class Document:
     @cached_property
     def prints(self) -> tuple[Fingerprint, ...]:
         """The fingerprints of `images`, taken once. Raises where one cannot be opened."""
-        return tuple(fingerprint_of(open_image(ref)) for ref in self.images)
+        return tuple(each for ref in self.images for each in prints_of(opened_image(ref)))
+
+
+def prints_of(image: OpenedImage) -> list[Fingerprint]:
+    """The fingerprints of an image of a document: of its start, and of some of its series.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    first = fingerprint_of(image.start)
+    return [first, *(series_prints(image.study, SAMPLES) if image.has_many else ())]
 
 
 def of_case(case: Case) -> Document:

@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
-from medgym.leaks.fingerprint import Fingerprint, fingerprint_of
-from medgym.leaks.search import is_near
+from medgym.leaks.fingerprint import COMPARED, Fingerprint, fingerprint_of, series_prints
+from medgym.leaks.search import alike, is_near
 from medgym.sources.clean import published
 from medgym.workspace import Workspace
 
@@ -52,10 +52,16 @@ _ASKED: WeakKeyDictionary[OpenedImage, tuple[Fingerprint, ...]] = WeakKeyDiction
 
 def prints_of(image: OpenedImage) -> tuple[Fingerprint, ...]:
     """The fingerprints of an image of the case that is played, taken once for all its episodes: of
-    what is shown, and, where that was changed, of what it was made of."""
+    what is shown first, of the images of its series, and, where these were changed, of what they
+    were made of."""
     found = _ASKED.get(image)
     if found is None:
-        found = _ASKED[image] = tuple(map(fingerprint_of, _with_originals(image)))
+        taken = list(map(fingerprint_of, _with_originals(image)))
+        study = image.study if image.has_many else None
+        while study is not None:
+            taken += series_prints(study, COMPARED)
+            study = study.of
+        found = _ASKED[image] = tuple(taken)
     return found
 
 
@@ -97,7 +103,8 @@ def allowed(document: Guarded, workspace: Workspace) -> bool:
     """Whether a document may be handed to the policy on the case of `workspace`.
 
     Images are compared by their pixels and by perceptual hashes, so a copy that was re-encoded,
-    resized, made grey or cut by up to 5 % at a side is withheld too (see `medgym.leaks`).
+    resized, made grey or cut by up to 5 % at a side is withheld too (see `medgym.leaks`). Of series
+    five images of the document's are compared with all of the case's, at most `COMPARED`.
     """
     if workspace.is_named(document.id) or workspace.is_named(document.group):
         return False
@@ -110,6 +117,6 @@ def allowed(document: Guarded, workspace: Workspace) -> bool:
     try:
         theirs = document.prints
         ours = [each for image in workspace.images for each in prints_of(image)]
-        return not any(_near(one, other) for one in theirs for other in ours)
+        return not any(_near(one, other) for one, other in alike(theirs, ours))
     except Exception:  # whatever hinders the check, what was not checked is not handed out
         return False

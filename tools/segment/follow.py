@@ -1,7 +1,8 @@
 """A structure followed through a volume, from image to image of the addressed plane.
 
 The next image is searched where the last one had the structure, a little enlarged. It ends where
-nothing is found, or something else: of another place or another size, or much less sure.
+nothing is found, or something else: of another place or another size, much less sure, or of another
+contrast, as the organ in which a lesion lies.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import replace
 
 from medgym.errors import ToolError
 
+from .intensity import intensity
 from .measure import Runs
 from .request import (
     PromptKind,
@@ -44,7 +46,7 @@ def followed(
         last = first
         index = request.place.index + step
         while 0 <= index < count:
-            found = _next(segment, takes, request.at(index), last)
+            found = _next(segment, takes, request.at(index), last, index - step)
             if found is None:
                 break
             images[index] = last = found
@@ -54,8 +56,13 @@ def followed(
 
 
 def _next(
-    segment: Segment, takes: Sequence[PromptKind], request: SegmentRequest, last: Segmentation
+    segment: Segment,
+    takes: Sequence[PromptKind],
+    request: SegmentRequest,
+    last: Segmentation,
+    index: int,
 ) -> Segmentation | None:
+    """The structure on the image of a request, as it was on that of another index."""
     runs = Runs.of(last)
     x0, y0, x1, y1 = runs.box_px
     wide, high = GROWTH * (x1 - x0), GROWTH * (y1 - y0)
@@ -72,7 +79,10 @@ def _next(
     (found,) = segment([replace(request, prompt=prompt, before=last)])
     if not isinstance(found, Segmentation) or found.score < FADED * last.score:
         return None
-    return None if dice(runs, Runs.of(found)) < ALIKE else found
+    here = Runs.of(found)
+    levels, before = intensity(request, here), intensity(request.at(index), runs)
+    is_alike = levels is None or before is None or levels.stands_out_as(before)
+    return found if is_alike and dice(runs, here) >= ALIKE else None
 
 
 def dice(one: Runs, other: Runs) -> float:

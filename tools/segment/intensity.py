@@ -17,15 +17,28 @@ of those that are looked at."""
 MOST = 2**18
 """Pixels that are looked at, at most; of a larger region every nth, along rows and columns."""
 
+UNLIKE = 0.6
+"""By how much two contrasts differ at most that are alike, as a share of the greater one."""
+
 
 @dataclass(frozen=True)
 class Intensity:
     """Mean values. `around` is None where the structure fills the image; `unit` is None for grey
-    levels of 0 to 255, as the view shows them."""
+    levels of 0 to 255, as the view shows them. `spread` is the standard deviation around it."""
 
     inside: float
     around: float | None
     unit: str | None
+    spread: float = 0.0
+
+    def stands_out_as(self, other: "Intensity") -> bool:
+        """Whether a structure is brighter or darker than its surroundings about as much as another,
+        or differs from that by less than its surroundings vary."""
+        if self.around is None or other.around is None:
+            return True
+        one, two = self.inside - self.around, other.inside - other.around
+        apart = abs(one - two)
+        return apart <= max(UNLIKE * max(abs(one), abs(two)), self.spread, other.spread)
 
     def __str__(self) -> str:
         unit = "grey" if self.unit is None else self.unit
@@ -41,15 +54,17 @@ def intensity(request: SegmentRequest, runs: Runs) -> Intensity | None:
     left, top = max(0, x0 - margin), max(0, y0 - margin)
     right, bottom = min(width, x1 + margin), min(height, y1 + margin)
     step = max(1, int(np.ceil(np.sqrt((right - left) * (bottom - top) / MOST))))
-    inside = runs.within((left, top, right, bottom))[::step, ::step]
+    inside = runs.within((left, top, right, bottom), step)
     values, unit = _values(request, (left, top, right, bottom), step)
     known = np.isfinite(values)
     rim = _grown(inside, max(1, margin // step)) & ~inside & known
     inside = inside & known
     if not inside.any():
         return None
-    around = float(values[rim].mean()) if rim.any() else None
-    return Intensity(float(values[inside].mean()), around, unit)
+    mean = float(values[inside].mean())
+    if not rim.any():
+        return Intensity(mean, None, unit)
+    return Intensity(mean, float(values[rim].mean()), unit, float(values[rim].std()))
 
 
 def _values(

@@ -96,14 +96,19 @@ class Runs:
             counts = counts[:-1]
         return Mask(width=width, height=height, counts=tuple(counts.tolist()))
 
-    def within(self, box_px: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-        """(height, width) over a box of whole pixels: which of its pixels belong to the mask."""
+    def within(self, box_px: tuple[int, int, int, int], step: int = 1) -> NDArray[np.bool_]:
+        """(height, width) over a box of whole pixels: which of its pixels belong to the mask.
+
+        Args:
+            step: every so many rows and columns are looked at, from the first on.
+        """
         x0, y0, x1, y1 = box_px
-        inside = (self.rows >= y0) & (self.rows < y1)
-        rows = self.rows[inside] - y0
-        starts = np.clip(self.starts[inside], x0, x1) - x0
-        ends = np.clip(self.ends[inside], x0, x1) - x0
-        change = np.zeros((y1 - y0, x1 - x0 + 1), np.int16)
-        np.add.at(change, (rows, starts), 1)
+        inside = (self.rows >= y0) & (self.rows < y1) & ((self.rows - y0) % step == 0)
+        rows = (self.rows[inside] - y0) // step
+        # The first column that is looked at, from an edge on.
+        starts = -(-(np.clip(self.starts[inside], x0, x1) - x0) // step)
+        ends = -(-(np.clip(self.ends[inside], x0, x1) - x0) // step)
+        change = np.zeros((-(-(y1 - y0) // step), -(-(x1 - x0) // step) + 1), np.int8)
+        np.add.at(change, (rows, starts), 1)  # it may overflow meanwhile, and then comes back
         np.add.at(change, (rows, ends), -1)
-        return np.cumsum(change, axis=1)[:, :-1] > 0
+        return np.cumsum(change, axis=1, dtype=np.int8, out=change)[:, :-1] > 0

@@ -19,9 +19,6 @@ NAME = "segment"
 
 OUTLINE = (0, 255, 0)
 
-UNTOLD = "Its measures are not told here. "
-"""For a question that asks for a size, and gold that has it."""
-
 
 def report(
     found: Segmentation, request: SegmentRequest, workspace: Workspace, view: View
@@ -34,8 +31,6 @@ def report(
     levels = intensity(request, runs)
     text = f"{size_in_words(measured)}, box [{box}] of view {view.number}"
     text += f", {levels}. " if levels else ". "
-    if not request.gold.tells("size"):
-        text = UNTOLD
     data: dict[str, Any] = {"image": view.image, "box_px": list(runs.box_px)} | measured
     if request.image.has_many:
         data |= {"plane": request.place.plane, "index": request.place.index}

@@ -11,7 +11,7 @@ from annotated_types import Len
 from pydantic import Field
 
 from medgym.errors import ToolError, UserError
-from medgym.gold_tool import Gold
+from medgym.gold_tool import Aspect, Gold
 from medgym.tool import (
     BoxArgument,
     Fidelity,
@@ -47,8 +47,11 @@ OF_FIDELITY: dict[Fidelity, str] = {
 
 NOTHING = "Nothing stands out there."
 
-UNTOLD = "Where it is is not told here."
-"""For a question that asks for the place, or whether there is anything."""
+UNTOLD = "Its outline is not told here."
+"""For gold, and a question that asks for a place, a size, or whether there is anything."""
+
+OUTLINED: tuple[Aspect, ...] = ("place", "size", "count")
+"""What follows from an outline."""
 
 
 class Segment(Tool):
@@ -147,7 +150,11 @@ class Segment(Tool):
         requests: dict[int, SegmentRequest] = {}
         for number, (args, workspace) in enumerate(calls):
             try:
-                requests[number] = self._request(args, workspace, gold)
+                request = self._request(args, workspace, gold)
+                if _is_told(request):
+                    requests[number] = request
+                else:
+                    results[number] = ToolResult(UNTOLD, data={"image": request.number})
             except ToolError as error:
                 results[number] = error
         for through, find in ((False, self._backend.segment), (True, self._backend.through)):
@@ -169,11 +176,7 @@ class Segment(Tool):
         args: Args,
         workspace: Workspace,
     ) -> ToolResult | ToolError:
-        view, gold = workspace.view(args.view), request.gold
-        if not (gold.tells("place") and gold.tells("count")) or (
-            request.prompt.text is not None and not gold.tells("label")
-        ):
-            return ToolResult(UNTOLD, data={"image": view.image})
+        view = workspace.view(args.view)
         if found is None:
             return ToolResult(NOTHING, data={"image": view.image})
         if isinstance(found, ToolError):
@@ -196,6 +199,12 @@ class Segment(Tool):
                     "name",
                 )
         return SegmentRequest(image, view.place, view.box_px, prompt, view.image, gold)
+
+
+def _is_told(request: SegmentRequest) -> bool:
+    """Whether gold may answer a request."""
+    gold, text = request.gold, request.prompt.text
+    return all(map(gold.tells, OUTLINED)) and (text is None or gold.tells("label"))
 
 
 def _prompt(args: Segment.Args, workspace: Workspace, view: View) -> SegmentPrompt:

@@ -11,7 +11,7 @@ from medgym.tool import ToolResult
 from medgym.workspace import View, Workspace
 
 from .measure import Runs
-from .report import UNTOLD, measures, outlined, percent, spacing_of
+from .report import measures, outlined, percent, spacing_of
 from .request import SegmentationThrough, SegmentRequest
 
 
@@ -50,8 +50,6 @@ def report_through(
         f"{size}, on {request.place.plane} {min(runs)} to {max(runs)}; longest diameter "
         f"{lengths[longest]:.1f} {length[-2:]} on {longest}, which is shown. "
     )
-    if not request.gold.tells("size"):
-        text = UNTOLD
     here = request.at(longest)
     data |= {
         "box_px": list(runs[longest].box_px),

@@ -2,8 +2,10 @@
 
 import base64
 import io
+import json
 import os
 import pickle
+import random
 import shlex
 import sys
 import threading
@@ -27,6 +29,8 @@ from medgym.imaging.study import Study
 from medgym.messages import render_call
 from medgym.testing import check_tool
 from medgym.tool import Tool, load_tools
+from medgym.tool_checks.declaration import check_schema
+from medgym.tool_checks.drawn_calls import draw_call
 from medgym.tools.mcp.connection import close_connections
 from medgym.tools.mcp.http import application
 from medgym.tools.mcp.remote_tool import McpTool
@@ -215,6 +219,80 @@ def test_a_schema_that_refers_to_itself_or_meets_a_huge_number_raises_nothing() 
     assert tool.parse({"a": 1})
     with pytest.raises(ToolError, match="a number is too large; expected a smaller one"):
         tool.parse({"b": 10**400})
+
+
+NODE = {"type": "object", "properties": {"in": {"type": "array", "items": {"$ref": "#/$defs/N"}}}}
+ENDLESS = {"type": "object", "properties": {"in": {"$ref": "#/$defs/N"}}, "required": ["in"]}
+
+
+@pytest.mark.parametrize(
+    ("described", "fault"),
+    [
+        ({"a": {"$ref": "#/$defs/N"}, "$defs": {"N": NODE}}, ""),
+        ({"a": {"$ref": "#/$defs/N"}, "$defs": {"N": ENDLESS}}, ""),
+        ({"a": {"$ref": "#"}}, ""),
+        ({"a": {"$ref": "#/definitions/a~1%62"}, "definitions": {"a/b": {"type": "string"}}}, ""),
+        ({"a": {"type": ["string", "null"], "minLength": 10**9}}, ""),
+        ({"a": {"type": "array", "items": {}, "minItems": 10**9}}, ""),
+        ({"a": {"$ref": "#/properties/a"}}, "does not say what 'a' is"),
+        ({"a": {"$ref": "#/$defs/gone"}}, "does not say what 'a' is"),
+        ({"a": True}, "does not say what 'a' is"),
+    ],
+)
+def test_of_any_schema_calls_can_be_drawn(described: dict[str, Any], fault: str) -> None:
+    parameters = {"type": "object", "properties": {"a": described["a"]}, "required": ["a"]}
+    parameters |= {key: value for key, value in described.items() if key != "a"}
+    tool = McpTool(
+        target_of("http://127.0.0.1:1/mcp"), types.Tool(name="t", input_schema=parameters)
+    )
+    if fault:
+        with pytest.raises(AssertionError, match=fault):
+            check_schema(tool)
+        return
+    check_schema(tool)
+    chance, room = random.Random(0), workspace()
+    for _ in range(40):
+        json.dumps(draw_call(tool.schema()["parameters"], chance, room))
+
+
+def test_the_regular_expressions_of_a_schema_are_left_to_the_server() -> None:
+    whole = schema(
+        name={"type": "string", "pattern": r"^\p{L}+$", "maxLength": 40},
+        slow={"type": "string", "pattern": r"^(\w+\s?)*$"},
+        one={"oneOf": [{"$ref": "#/$defs/year"}, {"type": "string", "pattern": "^now$"}]},
+        pattern={"type": "string", "not": {"pattern": "x"}},
+    )
+    whole["$defs"] = {"year": {"type": "string", "pattern": r"^\d{4}$"}}
+    whole |= {"patternProperties": {r"^\p{Lu}": {}}, "additionalProperties": False}
+    listed = types.Tool(name="named", input_schema=whole)
+    tool = McpTool(target_of("http://127.0.0.1:1/mcp"), listed)
+    assert tool.schema()["parameters"] == whole
+    call = {"name": "Ömî", "slow": "a" * 40 + "!", "one": "1999", "pattern": "y", "Übrig": 1}
+    assert tool.parse(call)  # Python would look for years whether the slow one fits
+    for wrong, why in (({"name": "long" * 20}, "too long"), ({"pattern": 3}, "not of type")):
+        with pytest.raises(ToolError, match=why):
+            tool.parse({**call, **wrong})
+
+
+def test_a_tool_that_cannot_be_offered_is_left_out_and_the_others_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = types.Tool(
+        name="wrong", input_schema={"type": "object", "properties": {"a": {"type": 1}}}
+    )
+    deep: dict[str, Any] = {}
+    for _ in range(700):
+        deep = {"not": deep}
+    deepest = types.Tool(name="deepest", input_schema=schema(a=deep))
+    listed = [wrong, types.Tool(name="fine", input_schema=schema()), deepest]
+    monkeypatch.setattr("medgym.tools.mcp.connection.tools_of", lambda target: listed)
+    assert [tool.name for tool in mcp_tools("http://127.0.0.1:1/mcp")] == ["fine"]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "is left out: mcp: the schema of the tool 'wrong' is no JSON schema; fix:" in said[0]
+    for asked in ("?only=wrong", "?only=fine,deepest"):
+        with pytest.raises(UserError, match="is no JSON schema; fix: "):
+            mcp_tools(f"http://127.0.0.1:1/mcp{asked}")
 
 
 def test_hostile_text_makes_no_call_and_no_answer_in_an_episode(serving: Any) -> None:

@@ -4,6 +4,7 @@ import json
 import pickle
 import threading
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from medgym.episode import Rules
 from medgym.errors import ToolError, UserError
 from medgym.imaging.slabs import Slab
 from medgym.imaging.study import ImageRef, open_image
-from medgym.leaks.fingerprint import pixel_hash
+from medgym.leaks.fingerprint import COMPARED, SAMPLES, _spread, pixel_hash
 from medgym.tool import Tool, ToolResult, load_tools
 from medgym.workspace import Workspace
 from tests.imaging.slides.conftest import levels_of, write_tiff
+from tests.tools.retrieve.planted import built
 
 Retrieve = load("tools", "retrieve")
 
@@ -300,3 +302,45 @@ def test_passages_that_ship_are_named() -> None:
     )
     called = default.parse({"query": "a banded lesion"})
     assert named(called, Workspace([])).text == default(called, Workspace([])).text
+
+
+def clip(path: Path, frames: Iterable[int], quality: int | None = None) -> str:
+    """A clip of pictures that are another for each number, as TIFF; its URI."""
+    made = []
+    for seed in frames:
+        small = np.random.default_rng(1000 + seed).integers(0, 256, (6, 6)).astype(np.uint8)
+        made.append(Image.fromarray(small if seed else small * 0).resize((96, 96)).convert("RGB"))
+    how: dict[str, Any] = {} if quality is None else {"compression": "jpeg", "quality": quality}
+    made[0].save(path, save_all=True, append_images=made[1:], **how)
+    return f"file:{path}"
+
+
+@pytest.mark.parametrize(
+    ("frames", "is_copy"),
+    [
+        ([1000, *range(1, 24)], True),  # a copy with another first image
+        ([*range(23, 0, -1), 1000], True),  # the other way round
+        ([1000, 0, 0, 7, 0], True),  # one image of the series among others
+        ([1000, *range(100, 122), 0], False),  # nothing in common but a black image
+    ],
+)
+def test_a_copied_series_is_withheld_wherever_it_begins(
+    frames: list[int], is_copy: bool, tmp_path: Path
+) -> None:
+    uris = clip(tmp_path / "own.tif", range(24)), clip(tmp_path / "other.tif", frames, quality=70)
+    refs = [ImageRef(uri=uri, plane="frame", index=3 * n) for n, uri in enumerate(uris[::-1])]
+    other, own = (
+        case(key, "", images=(ref,)) for key, ref in zip(("other", "own"), refs, strict=True)
+    )
+    episode = Rules(tools=(), view_size=64).begin(own)
+    plain = corpus(tmp_path, other)
+    indexed = Retrieve(index=built([str(tmp_path / "corpus.jsonl")], tmp_path / "index"))
+    for tool in (plain, indexed):
+        found = call(tool, episode.workspace, "nodule lung").data["ids"]
+        assert ("ward/train/other" in found) is not is_copy
+        assert "ward/train/harmless" in found
+
+
+def test_the_images_that_stand_for_a_series_are_among_those_that_it_is_compared_by() -> None:
+    for count in range(2, 3000):
+        assert {*_spread(count, SAMPLES)} <= {*_spread(count, COMPARED)}

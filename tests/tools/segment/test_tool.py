@@ -1,5 +1,6 @@
 """`segment`: measures are right for shapes that are known, and exact for the outline it shows."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from medgym.cases import Mask
 from medgym.errors import ToolError
 from medgym.imaging.study import Study
 from medgym.tool import Tool, ToolResult
+from medgym.tools.segment.measure import Runs
 from medgym.workspace import Workspace
 
 segment: Tool = load("tools", "segment")()
@@ -205,3 +207,36 @@ def test_no_spacing_and_no_point_raises(
     result = call(Workspace([study], view_size=64), point=point)
     length = result.data.get("length_mm")
     assert length is None or 0 < length < 100 * 60
+
+
+def test_every_so_many_pixels_of_a_mask_are_those_of_the_whole() -> None:
+    chance = np.random.default_rng(0)
+    for _ in range(60):
+        height, width, step = chance.integers(1, 30, 3).tolist()
+        mask = chance.random((height, width)) < chance.random()
+        runs = Runs.of_mask(Mask.of(mask))
+        if runs is not None:
+            x0, y0 = chance.integers(0, [width, height]).tolist()
+            part = mask[y0:height:step, x0:width:step]
+            assert (runs.within((x0, y0, width, height), step) == part).all()
+
+
+def test_many_runs_left_of_a_box_do_not_run_over() -> None:
+    mask = np.zeros((2, 3000), bool)
+    mask[0, ::2] = True
+    runs = Runs.of_mask(Mask.of(mask))
+    assert runs is not None
+    assert (runs.within((2500, 0, 3000, 2)) == mask[:, 2500:]).all()
+
+
+def test_a_large_structure_is_measured_without_laying_it_out() -> None:
+    side = 2**14
+    rows = np.arange(side)
+    runs = Runs(rows, np.zeros(side, np.int64), np.full(side, side))
+    tracemalloc.start()
+    inside = runs.within((0, 0, side, side), side // 64)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert inside.shape == (64, 64)
+    assert inside.all()
+    assert most < 2**22

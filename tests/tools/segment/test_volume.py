@@ -51,18 +51,25 @@ def test_a_ball_is_followed_from_slice_to_slice() -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["look=ct-volume,question=kind,size=128:test[3:4]", "look=ultrasound-clip,size=128:test[2:3]"],
+    [
+        "look=ct-volume,question=kind,size=128:test[3:4]",
+        "look=ultrasound-clip,size=128:test[2:3]",
+        # An organ with an outline like the lesion's goes on where that ends.
+        "look=mri-volume,question=kind:train[1:2]",
+    ],
 )
 def test_a_lesion_is_followed_to_its_ends_and_no_farther(spec: str) -> None:
     (case,) = open_cases(f"phantom,{spec}")
     (lesion,) = case.regions
     space = Workspace(opened_images(case), view_size=64)
     show, segment = load_tools(["slice", "segment"])
-    args = show.parse({"view": 0, "plane": lesion.plane, "index": lesion.middle})
+    args = show.parse({"view": lesion.image, "plane": lesion.plane, "index": lesion.middle})
     space.add(show(args, space).views[0])
-    x0, y0, x1, y1 = (edge * 1000 / 128 for edge in lesion.box_px)
+    width, _ = space.images[lesion.image].planes[lesion.plane or ""].size
+    x0, y0, x1, y1 = (edge * 1000 / width for edge in lesion.box_px)
     box = [x0 - 20, y0 - 20, x1 + 20, y1 + 20]
-    result = segment(segment.parse({"view": 1, "box": box, "through": True}), space)
+    last = len(space.views) - 1
+    result = segment(segment.parse({"view": last, "box": box, "through": True}), space)
     assert lesion.index is not None
     assert result.data["slices"] == [lesion.index, lesion.index + lesion.count - 1]
     assert lesion.mask is not None

@@ -14,11 +14,13 @@ from PIL import Image
 
 from medgym.errors import RunError, UserError
 from medgym.failures import reason_of
-from medgym.imaging.study import ImageRef, open_image
-from medgym.leaks.fingerprint import Fingerprint, fingerprint_of
+from medgym.imaging.opened import opened_image
+from medgym.imaging.study import ImageRef
+from medgym.leaks.fingerprint import Fingerprint
 from medgym.sources.clean import published
 from medgym.storage.atomic import UNFINISHED, move_whole
 
+from ..documents import prints_of
 from ..embedders.embedder import Embedder
 from ..embedders.named import embedder_of, state_of
 from ..guard import SPLIT
@@ -35,7 +37,7 @@ FIT = 50_000
 
 _LIBRARIES = ("bm25s", "numpy", "scipy", "pillow", "usearch", "transformers", "torch")
 
-Opened = tuple[ImageRef, Fingerprint, Image.Image]
+Opened = tuple[ImageRef, Sequence[Fingerprint], Image.Image]
 
 
 @dataclass
@@ -189,12 +191,13 @@ def _images_of(entry: CorpusEntry) -> list[Opened] | str:
     try:
         opened = []
         for ref in entry.images:
-            study = open_image(ref)
+            image = opened_image(ref)
+            study = image.start
             width, height = study.size
             scale = min(1.0, SIDE / max(width, height))
             size = max(1, round(width * scale)), max(1, round(height * scale))
             picture = study.render((0.0, 0.0, float(width), float(height)), size)
-            opened.append((ref, fingerprint_of(study), picture))
+            opened.append((ref, prints_of(image), picture))
         return opened
     except UserError as error:
         return str(error)

@@ -12,7 +12,7 @@ from medgym.files import read_text
 from medgym.storage.atomic import write_atomic
 
 NAME = "index.json"
-VERSION = 1
+VERSION = 2
 GUARDED = (
     "documents.jsonl", "offsets.npy", "owners.npy", "pairs.npy", "thumbs.u8", "codes.u64",
 )  # fmt: skip

@@ -5,7 +5,7 @@ words/                          BM25
 texts-SPACE.f32                 a vector for each document
 images-SPACE.f32, owners.npy    a vector for each image, and the document that it is of
 pairs.npy                       documents of two dates: (document, prior image, current one)
-thumbs.u8, codes.u64            the fingerprint of each image
+thumbs.u8, codes.u64            the fingerprints of the images: one each, of a series several
 """
 
 import json
@@ -40,12 +40,12 @@ class StoredDocument:
         self.split: str | None = row["split"]
         self.answers: tuple[str, ...] = tuple(row["answers"])
         self.locations: tuple[str, ...] = tuple(row["locations"])
-        self._images: Sequence[Mapping[str, Any]] = row["images"]
+        self._prints: Sequence[Mapping[str, Any]] = row["prints"]
 
     @property
     def prints(self) -> tuple[Fingerprint, ...]:
         """The fingerprints of its images."""
-        return tuple(self._part.fingerprint(each) for each in self._images)
+        return tuple(self._part.fingerprint(each) for each in self._prints)
 
 
 class IndexPart:
@@ -81,12 +81,12 @@ class IndexPart:
             line = self._stream.readline()
         return StoredDocument(self, place, json.loads(line))
 
-    def fingerprint(self, image: Mapping[str, Any]) -> Fingerprint:
-        """The fingerprint of an image, as a document names it."""
-        row = image["row"]
+    def fingerprint(self, named: Mapping[str, Any]) -> Fingerprint:
+        """A fingerprint, as a document names it."""
+        row = named["row"]
         return Fingerprint(
-            image["sha256"], np.array(self._thumbs[row]), np.array(self._codes[row]),
-            tuple(image["size"]),
+            named["sha256"], np.array(self._thumbs[row]), np.array(self._codes[row]),
+            tuple(named["size"]),
         )  # fmt: skip
 
     def nearest_texts(self, space: str, query: Floats, count: int) -> list[tuple[int, float]]:

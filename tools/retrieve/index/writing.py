@@ -37,6 +37,7 @@ class PartWriter:
         self._documents = self._open("documents.jsonl")
         self._thumbs, self._codes = self._open("thumbs.u8"), self._open("codes.u64")
         self._images = {e.name: self._open(f"images-{e.name}.f32") for e in embedders if e.images}
+        self._prints = 0
         self._offsets: list[int] = []
         self._owners: list[int] = []
         self._pairs: list[tuple[int, int, int]] = []
@@ -48,20 +49,22 @@ class PartWriter:
     def add(
         self,
         row: dict[str, object],
-        images: Sequence[tuple[ImageRef, Fingerprint, Image.Image]],
+        images: Sequence[tuple[ImageRef, Sequence[Fingerprint], Image.Image]],
     ) -> None:
         """Add a document.
 
         Args:
             row: what is kept of it, but for its images.
-            images: each where it is, by its fingerprint, and as it is shown.
+            images: each where it is, by its fingerprints, and as it is shown.
         """
         place, first = len(self._offsets), len(self._owners)
         kept = []
-        for number, (_, made, picture) in enumerate(images):
-            self._thumbs.write(made.thumb.tobytes())
-            self._codes.write(made.codes.tobytes())
-            kept.append({"row": first + number, "sha256": made.sha256, "size": made.size})
+        for _, prints, picture in images:
+            for made in prints:
+                self._thumbs.write(made.thumb.tobytes())
+                self._codes.write(made.codes.tobytes())
+                kept.append({"row": self._prints, "sha256": made.sha256, "size": made.size})
+                self._prints += 1
             self._owners.append(place)
             if self._images:
                 self._waiting.append(picture)
@@ -69,7 +72,7 @@ class PartWriter:
         if len(images) == 2 and len(rows) == 2:
             self._pairs.append((place, rows["prior"], rows["current"]))
         self._offsets.append(self._documents.tell())
-        self._documents.write(json.dumps(row | {"images": kept}).encode() + b"\n")
+        self._documents.write(json.dumps(row | {"prints": kept}).encode() + b"\n")
         if len(self._waiting) >= BATCH:
             self._embed_waiting()
 
