@@ -42,10 +42,10 @@ from medgym.suite import Suite
 from ..baselines.beside import add_baselines
 from ..breakdown.subgroups import kinds_named
 from ..evaluating.benchmark import open_benchmarks
-from ..evaluating.judging import judge_benchmarks
+from ..evaluating.judging import judge_benchmarks, why_not_judged
 from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.printed import print_judged
-from ..evaluating.records import asked_of, content_of, recipe_of, write_results
+from ..evaluating.records import NOT_JUDGED, asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..interchange.logs import require_log_form, write_logs
 from ..looking.arms import arms_in, in_arms, refuse_roles
@@ -116,7 +116,8 @@ def evaluate(
             min=0.0,
             max=1.0,
             metavar="SHARE",
-            help="Stop once a greater share of episodes has failed for good.",
+            help="Give up the cases, or a suite's benchmark, once a greater share of its episodes "
+            "has failed for good.",
         ),
     ] = FAIL_ABOVE,
     backend: BackendOption = BackendName.LOCAL,
@@ -199,12 +200,16 @@ def evaluate(
                 "concurrency": concurrency,
             },
         )  # fmt: skip
-        found = judge_benchmarks(run, evaluation, benchmarks, folder, paid, beside.add)
+        lost: dict[str, str] = {}
+        found = judge_benchmarks(run, evaluation, benchmarks, folder, paid, beside.add, lost)
+        every, benchmarks = len(benchmarks), {name: benchmarks[name] for name in found}
         seconds = {"judge": round(time.monotonic() - start, 1)}
         if paid:
             asked["prices"] = {model: price.as_dict() for model, price in paid.items()}
         if replies is not None:
             asked["cache"] = replies.counts().as_dict()
+        if lost:
+            asked[NOT_JUDGED] = lost
         content = content_of(suite, asked, benchmarks, found, seconds)
         add_baselines(content, benchmarks)
         shown = gaps({name: each.outcomes for name, each in found.items()}, plain) if arms else []
@@ -230,3 +235,5 @@ def evaluate(
         write_run_page(folder.path, became, quiet=as_json)
     if failure is not None:
         raise failure
+    if lost:
+        raise why_not_judged(lost, every)

@@ -76,6 +76,9 @@ class BesideRules:
         Raises:
             UserError, RunError: it failed, and the same command resumes the run in the folder.
         """
+        if "benchmarks" in content:  # not of those that could not be judged: each question costs
+            judged_too = content["benchmarks"]
+            self._answers = [each for each in self._answers if each.benchmark in judged_too]
         try:
             judged = self.figures(None if folder is None else folder.path)
         except (UserError, RunError) as error:

@@ -10,6 +10,7 @@ from medgym.errors import UserError
 from ..breakdown.calibrated import SOURCES, calibrations
 from ..breakdown.subgroups import SMALL, subgroups
 from ..comparison import compare
+from ..evaluating.records import NOT_JUDGED
 from ..outcomes.figures import LENIENT, VERDICTS, accuracy
 from ..outcomes.outcome import CaseOutcome
 from ..protocol import differing_protocol
@@ -65,6 +66,11 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
             if run.policy
         ),
         *(f"{run.name}: {run.without}" for run in runs if run.without),
+        *(
+            f"{run.name}: {benchmark} could not be judged: {why}"
+            for run in runs
+            for benchmark, why in run.results.get(NOT_JUDGED, {}).items()
+        ),
     ]
     drawn = _merged(drawn)
     return Section(

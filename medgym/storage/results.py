@@ -26,6 +26,7 @@
       "benchmarks": {                          neither `cases` nor `policies` above
         NAME: {"cases": "phantom:test[:200]", "policies": {...}}
       },
+      "not_judged": {NAME: SENTENCE},          benchmarks of it that could not be judged, and why
       "arms": ["on", "off", "oracle"],         of an evaluation in several ways of looking;
                                                a benchmark then is `BENCHMARK-ARM`, or only the arm
       "looking": [{"gap": "tool-off gap", "difference": {"value": 0.65, "low": ..., "high": ...,
