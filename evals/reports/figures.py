@@ -20,6 +20,24 @@ def share(rate: Figure | None) -> str:
     return "-" if rate is None else f"{percent(rate['value'])} ({bounds(rate)})"
 
 
+def accuracy_of(judgement: Mapping[str, Any]) -> Figure:
+    """The accuracy of a judgement; empty where no episode counts, which is no accuracy of 0 %."""
+    rate: Figure | None = judgement.get("accuracy")
+    return rate if rate is not None and rate["n"] != 0 else {}
+
+
+def why_no_accuracy(judgement: Mapping[str, Any]) -> str:
+    """Why a judgement has no accuracy; empty where it has one."""
+    if accuracy_of(judgement):
+        return ""
+    withheld = judgement.get("withheld", {})
+    counts = {why: round(rate["value"] * rate["n"]) for why, rate in withheld.items()}
+    counts["failed"] = len(judgement.get("failed", {}))
+    counts["unreadable"] = judgement.get("unreadable", {}).get("count", 0)
+    said = ", ".join(f"{why} {count:,}" for why, count in counts.items() if count)
+    return f"no accuracy: no episode counts{f' ({said})' if said else ''}"
+
+
 def number(value: float) -> str:
     """A number as short as it can be read."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -50,6 +50,10 @@ def test_a_run_resumes_is_a_reference_and_is_compared(tmp_path: Path, capsys: Ca
     assert main(["compare", first, second]) == 0
     assert "options" in capsys.readouterr().out
     assert main(["score", first]) == 0
+    capsys.readouterr()
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    listed = [(line["run"], line["what"]) for line in json.loads(capsys.readouterr().out)]
+    assert listed == [("oracle", "clean, greedy"), ("prior", "clean, greedy")]
 
 
 def test_a_reference_on_other_cases_is_refused_before_anything_is_played(
