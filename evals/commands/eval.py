@@ -184,7 +184,9 @@ def evaluate(
             refuse_team(player)
         if arms:
             refuse_roles(player)
-        paid = {} if prices is None else require_price(player, prices)
+        judging = () if beside.policy is None else (beside.policy,)
+        paid = {} if prices is None else require_price(prices, player, *judging)
+        beside.prices = paid
         folder = None
         if out is not None:
             recipe = recipe_of(suite, asked, player, benchmarks, view_size)

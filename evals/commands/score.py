@@ -81,6 +81,7 @@ def score(
     with judge_beside(judged_by, every=judge_all) as beside:
         folder, policy = run_and_policy(run)
         outcomes, prices = PackedRows[CaseOutcome](), prices_of(folder)
+        beside.prices = prices
         spent: dict[str, Spending] = {}
         pieces = Pieces(folder.path)
         answers: dict[str, list[Answered]] = {}

@@ -55,9 +55,9 @@ say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_
 `accuracy`, `read leniently`, `groups`, and `small` where these are few) where cases are of several
 kinds, `calibration` (`stated`, `tokens` or `agreement`: `n`, `groups`, `error`, `brier`,
 `overconfidence`, `area`, `bins`, `kept`, `curve`) where a confidence is known, `judged_by` (what a
-judge by a model says beside the rules), and `hallucination`, which stands beside `accuracy` only;
-figures that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
-consultation's training.
+judge by a model says beside the rules, with `usage` of its own), and `hallucination`, which stands
+beside `accuracy` only; figures that only some runs have are `metrics` of it, such as
+`difficulty/hard` and `overruled` of a consultation's training.
 """
 
 from collections.abc import Mapping
