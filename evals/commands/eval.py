@@ -176,9 +176,10 @@ def evaluate(
     offered = [tool for each in benchmarks.values() for tool in each.rules.tools]
     with (
         judge_beside(judged_by, every=judge_all) as beside,
-        closing(ready(named(policy, backend.value))) as player,
         opened_cache(cache, offered) as replies,
+        closing(named(policy, backend.value)) as player,
     ):
+        playing = ready(player if replies is None else replies.around(player))
         beside.require()
         if words:
             refuse_team(player)
@@ -196,7 +197,7 @@ def evaluate(
                 folder.note(prices={model: price.as_dict() for model, price in paid.items()})
         start = time.monotonic()
         evaluation = Evaluation(
-            player if replies is None else replies.around(player), suite, seed, repeats, fail_above,
+            playing, suite, seed, repeats, fail_above,
             {
                 "backend": backend.value, "workers": workers, "ray_address": ray_address,
                 "concurrency": concurrency,

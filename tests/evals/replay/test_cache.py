@@ -70,6 +70,44 @@ def test_a_second_run_makes_no_call_and_comes_to_the_same(
 
 
 @pytest.mark.usefixtures("no_progress")
+@pytest.mark.parametrize("team", [False, True])
+def test_where_all_replies_are_kept_the_server_need_not_run(
+    tmp_path: Path, capsys: Capture, team: bool
+) -> None:
+    choice = {"message": {"content": "<answer>A</answer>"}, "finish_reason": "stop"}
+    more = ["--cache", str(tmp_path / "cache"), "--out"]
+    with running() as server:
+        server.routes[CHAT] = lambda handler, body: handler.say({"choices": [choice]})
+        policy = f"{'majority:2:' * team}openai:{server.url}?retries=0#base"
+        words = ["eval", CASES, "--policy", policy]
+        assert main([*words, "--limit", "3", *more, str(tmp_path / "a")]) == 0
+        server.asked.clear()
+        assert main([*words, "--limit", "3", *more, str(tmp_path / "b")]) == 0
+        assert server.asked == []
+    assert main([*words, "--limit", "3", *more, str(tmp_path / "c")]) == 0
+    assert [figures(tmp_path / name)[0]["calls"] for name in "bc"] == [0, 0]
+    tables = {(tmp_path / name / "outcomes.parquet").read_bytes() for name in "abc"}
+    assert len(tables) == 1
+    capsys.readouterr()
+    assert main([*words, *more, str(tmp_path / "d")]) == 2, "one case more has no reply yet"
+    said = capsys.readouterr().err.splitlines()
+    assert re.match(r"medgym: nothing answers at http://\S+ ", said[-1])
+
+
+@pytest.mark.usefixtures("no_progress")
+def test_a_server_that_gives_replies_of_another_kind_is_refused(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {"kind": "sampled", "vision_token_ids": [1]}
+    monkeypatch.setattr(ReplyStore, "found", lambda *a: before)
+    with running() as server:
+        words = ["eval", CASES, "--policy", f"openai:{server.url}#base", "--cache", str(tmp_path)]
+        assert main(words) == 2
+        assert server.bodies(CHAT) == []
+    assert "gives replies of another kind than those in" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_progress")
 @pytest.mark.parametrize(
     "change",
     [
