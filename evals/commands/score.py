@@ -152,7 +152,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict) and value.get("n") == 0:
         return "- (no episode counts)"
     if isinstance(value, dict) and "unit" in value:
-        return figure(Amount(**value))
+        return figure(Amount.from_dict(value))
     if isinstance(value, dict) and "low" in value:
         return interval(Rate(**value))
     if isinstance(value, dict):

@@ -178,7 +178,7 @@ def usage_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def agreement_rows(agreed: Mapping[str, Any], name: str) -> list[tuple[str, str]]:
     """Agreement and kappa as rows of a table."""
-    from ..tables import interval
+    from ..tables import NO_INTERVAL, interval
 
     share, kappa = Rate(**agreed["share"]), agreed["kappa"]
     if kappa is None:
@@ -186,5 +186,5 @@ def agreement_rows(agreed: Mapping[str, Any], name: str) -> list[tuple[str, str]
     elif isinstance(kappa, Mapping):
         said = f"{kappa['value']:.2f} (95 % interval {kappa['low']:.2f} to {kappa['high']:.2f})"
     else:
-        said = f"{kappa:.2f} (no interval: one group)"
+        said = f"{kappa:.2f} ({NO_INTERVAL})"
     return [(name, f"{interval(share)} of {share.n}"), ("    Cohen's kappa", said)]

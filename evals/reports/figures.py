@@ -10,9 +10,11 @@ Figure = Mapping[str, Any]
 
 
 def bounds(rate: Figure) -> str:
-    """The ends of an interval in percent; a dash where there is none."""
+    """The ends of an interval in percent; a dash where there is none, or it tells nothing."""
     low, high = rate.get("low"), rate.get("high")
-    return "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+    if low is None or high is None or (low <= 0 and high >= 1):
+        return "-"
+    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def share(rate: Figure | None) -> str:
