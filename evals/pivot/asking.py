@@ -19,7 +19,7 @@ from medgym.imaging.study import Study
 from medgym.messages import Final, Malformed, Message, Reply, ToolCall
 from medgym.policy import Policy, Sampling, WrappedPolicy
 from medgym.rollout.backend import Backend
-from medgym.rollout.collection import BackendName, play
+from medgym.rollout.collection import play
 from medgym.rollout.local import LocalBackend
 from medgym.rollout.record import faults_of
 from medgym.rollout.sync import drive_each
@@ -43,7 +43,7 @@ def ask(
     sampling: Sampling,
     seed: int = 0,
     concurrency: int = 64,
-    backend: BackendName = "local",
+    backend: str = "local",
     workers: int = 2,
     ray_address: str | None = None,
     out: RunFolder | None = None,

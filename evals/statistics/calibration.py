@@ -110,7 +110,7 @@ def error_interval(
     off = float(np.quantile(np.abs(drawn - table.means).sum(axis=1), CONFIDENCE))
     reach = off * float(np.sqrt(table.count / (table.count - 1)))
     if off < 1e-12:  # another answer would be off by 1 more at most than those that were seen
-        units = range(found.n) if groups is None else groups
+        units: Sequence[Hashable] = range(found.n) if groups is None else groups
         reach = bounds_of_equals(0.0, 0.0, 1.0 + float(np.abs(gaps).max()), units)[1]
     low, high = max(0.0, found.error - reach), min(1.0, found.error + reach)
     return Interval(found.error, low, high, found.n, table.count)

@@ -67,7 +67,7 @@ def mean_interval(
         return Interval(value, *within, len(values), 1)
     drawn = found.resampled_means(np.random.default_rng(seed), resamples)[:, 0]
     if are_equal(drawn):
-        units = range(len(values)) if groups is None else groups
+        units: Sequence[Hashable] = range(len(values)) if groups is None else groups
         low, high = bounds_of_equals(value, *within, units)
     else:
         low, high = _bounds(value, drawn, found.means_without_each()[:, 0])

@@ -88,7 +88,7 @@ def seeded_difference(
     reach = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
     low, high = value, value
     if between < 1e-24:
-        units = range(len(gains)) if groups is None else groups
+        units: Sequence[Hashable] = range(len(gains)) if groups is None else groups
         low, high = bounds_of_equals(value, -1.0, 1.0, units)
     low, high = max(-1.0, low - reach), min(1.0, high + reach)
     if error:
