@@ -101,7 +101,7 @@ def seeded_difference(
         first=_means(one),
         second=_means(other),
         by_cases=sqrt(between),
-        by_seeds=sqrt(variance - between),
+        by_seeds=sqrt(max(0.0, variance - between)),
     )
 
 
