@@ -53,7 +53,7 @@ from ..looking.gaps import gaps, print_gaps
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
 from ..prompts import read_prompt, refuse_team
-from ..replay.policy import opened_cache
+from ..replay.policy import cached, opened_cache
 from ..spending import require_price
 from .eval_options import (
     By,
@@ -177,9 +177,8 @@ def evaluate(
     with (
         judge_beside(judged_by, every=judge_all) as beside,
         opened_cache(cache, offered) as replies,
-        closing(named(policy, backend.value)) as player,
+        closing(ready(cached(named(policy, backend.value), replies))) as player,
     ):
-        playing = ready(player if replies is None else replies.around(player))
         beside.require()
         if words:
             refuse_team(player)
@@ -197,7 +196,7 @@ def evaluate(
                 folder.note(prices={model: price.as_dict() for model, price in paid.items()})
         start = time.monotonic()
         evaluation = Evaluation(
-            playing, suite, seed, repeats, fail_above,
+            player, suite, seed, repeats, fail_above,
             {
                 "backend": backend.value, "workers": workers, "ray_address": ray_address,
                 "concurrency": concurrency,

@@ -101,6 +101,11 @@ def opened_cache(folder: Path | None, tools: Iterable[Tool]) -> Iterator[ReplyCa
         yield cache
 
 
+def cached(policy: Policy, cache: ReplyCache | None) -> Policy:
+    """The policy whose replies are kept; as it is where no cache is wanted."""
+    return policy if cache is None else cache.around(policy)
+
+
 class CachedPolicy(WrappedPolicy):
     """A policy around another one, whose replies it keeps. A failure is never kept."""
 
@@ -198,5 +203,5 @@ class _Play:
         sampling: Sampling | None,
         threads: Executor | None = None,
     ) -> Trajectory:
-        cached = self._cache.around(policy)
-        return await self._play(case, cached, rules, role=role, sampling=sampling, threads=threads)
+        playing = self._cache.around(policy)
+        return await self._play(case, playing, rules, role=role, sampling=sampling, threads=threads)
