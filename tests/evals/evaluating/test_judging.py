@@ -19,7 +19,7 @@ Capture = pytest.CaptureFixture[str]
 Break = Callable[[str, Exception], None]
 THREE = Suite(
     "three",
-    {kind: f"phantom,look=ct,question={kind}:test[:4]" for kind in ("kind", "side", "size")},
+    {kind: f"phantom,look=ct,question={kind}:test[:2]" for kind in ("kind", "side", "size")},
 )
 WORDS = ["eval", "phantom", "--policy", "scripted:oracle"]
 
@@ -52,7 +52,7 @@ def test_the_others_go_on_and_the_status_says_that_one_failed(
     said = capsys.readouterr()
     assert said.err.count("1 of 3 benchmarks could not be judged: side (") == 1
     rows = [line.split()[:2] for line in said.out.splitlines()[1:4]]
-    assert rows == [["kind", "4"], ["size", "4"], ["side", "-"]]
+    assert rows == [["kind", "2"], ["size", "2"], ["side", "-"]]
     found = read_results(tmp_path / "run")
     assert list(found["benchmarks"]) == ["kind", "size"]
     assert list(found["not_judged"]) == ["side"]
