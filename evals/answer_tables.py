@@ -11,6 +11,7 @@ from .outcomes.answers.region_answers import DICE, IOU, MAP, hd95, nsd
 from .outcomes.answers.report_answers import ROUGE, SCORE, TRIPLETS, corpus_bleu
 from .scorers.region import detection, surface
 from .scorers.report import by_words
+from .tables import bounds
 
 Rows = list[tuple[str, ...]]
 Headings = tuple[str, ...]
@@ -83,9 +84,7 @@ def _share(value: Rate | float | None) -> str:
 
 
 def _bounds(value: Rate | float | None) -> str:
-    if not isinstance(value, Rate):
-        return "-"
-    return f"{100 * value.low:.1f} to {100 * value.high:.1f}"
+    return bounds(value) if isinstance(value, Rate) else "-"
 
 
 TABLES: Sequence[tuple[Headings, Callable[[Mapping[str, Judgement]], Rows]]] = (

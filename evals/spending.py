@@ -81,14 +81,16 @@ def price_of(spec: str, prices: Mapping[str, Price]) -> Price | None:
     return next((prices[name] for name in (spec, adapter or "", model) if name in prices), None)
 
 
-def require_price(policy: Policy, path: Path) -> dict[str, Price]:
-    """The prices in a file, which has one for a policy; of a consultation the roles have theirs.
+def require_price(path: Path, *policies: Policy) -> dict[str, Price]:
+    """The prices in a file, which has one for each policy; of a consultation the roles have theirs.
 
     Raises:
-        UserError: it has none.
+        UserError: it has none for one of them.
     """
     prices = read_prices(path)
-    if not isinstance(policy, Team) and price_of(policy.spec, prices) is None:
+    for policy in policies:
+        if isinstance(policy, Team) or price_of(policy.spec, prices) is not None:
+            continue
         model = policy.spec.partition("#")[2] or policy.spec
         raise UserError(
             f"{path} has no price for {model}; fix: add a table "
@@ -150,7 +152,7 @@ def prices_of(folder: RunFolder) -> dict[str, Price]:
 
 @dataclass
 class Spending:
-    """What some episodes took so far.
+    """What some episodes, or replies of a judge, took so far.
 
     Attributes:
         prices: of models; empty where no cost is wanted.
@@ -160,6 +162,7 @@ class Spending:
         episodes, counted: all parts that policies played, and those whose tokens are known.
         unpriced: policies without a price.
         by_server: whether a server counted them.
+        what: what is counted, as tables and results call it.
     """
 
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -170,6 +173,7 @@ class Spending:
     unpriced: set[str] = field(default_factory=set)
     by_server: bool = False
     cached_tokens: int | None = None
+    what: str = "episodes"
     _priced: dict[Price, Usage] = field(default_factory=dict)
 
     @classmethod
@@ -183,22 +187,31 @@ class Spending:
     def add(self, trajectory: Trajectory) -> None:
         """Count an episode, or all parts of a consultation."""
         for _, part in trajectory.parts():
-            self.episodes += 1
-            usage = usage_of(part)
-            if usage is None:
-                continue
-            self.counted += 1
-            self.by_server = self.by_server or part.prompt_tokens is not None
-            self.prompt_tokens += usage.prompt_tokens
-            self.completion_tokens += usage.completion_tokens
-            if usage.cached_tokens is not None:
-                self.cached_tokens = (self.cached_tokens or 0) + usage.cached_tokens
-            if self.prices:
-                price = price_of(part.policy, self.prices)
-                if price is None:
-                    self.unpriced.add(part.policy)
-                else:
-                    self._priced[price] = _added(self._priced.get(price), usage)
+            by_server = part.prompt_tokens is not None
+            self.count(part.policy, usage_of(part), by_server=by_server)
+
+    def count(self, policy: str, usage: Usage | None, *, by_server: bool) -> None:
+        """Count what one part took.
+
+        Args:
+            policy: the spec of who played it. usage: None where its tokens are not known.
+            by_server: whether a server counted them.
+        """
+        self.episodes += 1
+        if usage is None:
+            return
+        self.counted += 1
+        self.by_server = self.by_server or by_server
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        if usage.cached_tokens is not None:
+            self.cached_tokens = (self.cached_tokens or 0) + usage.cached_tokens
+        if self.prices:
+            price = price_of(policy, self.prices)
+            if price is None:
+                self.unpriced.add(policy)
+            else:
+                self._priced[price] = _added(self._priced.get(price), usage)
 
     @property
     def cost(self) -> float:
@@ -226,7 +239,7 @@ class Spending:
         if not self.said:
             return []
         some = self.counted < self.episodes
-        of = f" (of {self.counted:,} of {self.episodes:,} episodes)" if some else ""
+        of = f" (of {self.counted:,} of {self.episodes:,} {self.what})" if some else ""
         rows = [
             ("tokens read", f"{self.prompt_tokens:,}{of}"),
             ("tokens written", f"{self.completion_tokens:,}{of}"),
@@ -246,7 +259,7 @@ class Spending:
         found: dict[str, Any] = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
-            "episodes": self.counted,
+            self.what: self.counted,
         }
         if self.cached_tokens is not None:
             found["cached_tokens"] = self.cached_tokens

@@ -1,6 +1,7 @@
 """Judgements as tables that people read."""
 
 from collections.abc import Mapping
+from math import inf
 
 from medgym.commands.printing import percent
 from medgym.judge import Judgement
@@ -157,16 +158,24 @@ def figure(value: Rate | float) -> str:
     """A metric of a judge: a share or an amount with its interval and its number of cases, or a
     number."""
     if isinstance(value, Amount):
-        ends = f"{value.low:.2f} to {value.high:.2f}"
-        return f"{value.value:.2f} {value.unit} (95 % interval {ends}) of {value.n}"
+        ends = f"95 % interval {value.low:.2f} to {value.high:.2f}"
+        said = ends if value.high < inf else NO_INTERVAL
+        return f"{value.value:.2f} {value.unit} ({said}) of {value.n}"
     return f"{interval(value)} of {value.n}" if isinstance(value, Rate) else f"{value:.4g}"
 
 
 def interval(rate: Rate) -> str:
     """A share with its interval: `72.5 % (95 % interval 64.0 to 79.6)`."""
-    return f"{percent(rate.value)} (95 % interval {bounds(rate)})"
+    ends = bounds(rate)
+    return f"{percent(rate.value)} ({NO_INTERVAL if ends == '-' else f'95 % interval {ends}'})"
+
+
+NO_INTERVAL = "no interval: nothing says how much groups differ"
+"""Said where there is one group, or where all are alike and the figure is no mean."""
 
 
 def bounds(rate: Rate) -> str:
-    """The ends of a share's interval, in percent."""
+    """The ends of a share's interval, in percent; a dash where it tells nothing."""
+    if rate.low <= 0 and rate.high >= 1:
+        return "-"
     return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"

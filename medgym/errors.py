@@ -19,6 +19,10 @@ class RunError(Exception):
     """What was asked is right and failed nevertheless. Exit status 1."""
 
 
+class StorageError(RunError):
+    """The folder of a run takes nothing more, so that to go on would lose what is paid for."""
+
+
 Fault = Literal["name", "type", "value", "late", "memory"]
 """What was wrong with a call: a name (of the tool or of an argument), an argument's type, or a
 value that the schema admits and these images do not (a box outside the view). `late` and `memory`

@@ -7,6 +7,7 @@ vote.
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from medgym.cases import Case, normalised, option_of
@@ -41,6 +42,10 @@ class Majority(Team, WrappedPolicy):
             raise UserError(f"cannot read majority:{rest}; fix: write majority:N:SPEC, N from 1")
         scheme, _, rest = spec.partition(":")
         return cls(load_policy(write_spec(scheme, rest, adapter)), int(count))
+
+    def members(self) -> Sequence[Policy]:
+        """The one policy that votes."""
+        return (self.policy,)
 
     def with_adapter(self, name: str, path: Path) -> Policy:
         """The votes of the policy that plays by an adapter."""

@@ -35,7 +35,7 @@ from medgym.consultation.team import ConsultationTeam, Play, Team
 from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.failures import Failure
-from medgym.policy import Sampling
+from medgym.policy import Policy, Sampling
 from medgym.redaction import redact_text
 from medgym.rollout.record import joined
 from medgym.seeds import seed_of
@@ -122,9 +122,13 @@ class Consultation(ConsultationTeam):
         policies = {redact_text(spec): each for spec, each in found.items() if each}
         return {**self.recipe.tables(), **({"policies": policies} if policies else {})}
 
+    def members(self) -> Sequence[Policy]:
+        """See `Team`."""
+        return list(self.policies.loaded())
+
     async def check(self) -> None:
         """Every role is ready to play."""
-        for policy in self.policies.loaded():
+        for policy in self.members():
             await policy.check()
 
     def close(self) -> None:

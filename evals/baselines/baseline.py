@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from medgym.cases import Case, normalised
-from medgym.metrics.rate import CONFIDENCE, Rate
+from medgym.metrics.rate import CONFIDENCE, Rate, bounds_of_equals
 from medgym.scorer import grade, scorer_name
 
 from ..scorers.words import best_overlap
@@ -173,6 +173,8 @@ class _Scores:
             return Rate.of([value == 1.0 for value in self.values], groups)
         found = Groups.of([self.values.tolist()], groups)
         n, mean = len(self.values), float(found.means[0])
+        if np.ptp(found.sums[:, 0] / found.sizes) < 1e-12:
+            return Rate(mean, *bounds_of_equals(mean, 0.0, 1.0, groups), n)
         if found.count == 1:  # nothing says how much groups differ
             return Rate(mean, 0.0, 1.0, n)
         from scipy.special import stdtrit

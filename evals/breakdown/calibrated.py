@@ -99,8 +99,8 @@ def _figures(answers: Sequence[_Answer]) -> dict[str, Any]:
         "n": found.n,
         "groups": len(set(units)),
         "error": error_interval(given, right, units, resamples=RESAMPLES).as_dict(),
-        "brier": _mean(squares, units, 0.0),
-        "overconfidence": _mean(gaps, units, -1.0),
+        "brier": _mean(squares, units, (0.0, 1.0)),
+        "overconfidence": _mean(gaps, units, (-1.0, 1.0)),
         "area": found.area,
         "bins": [vars(each) for each in found.bins],
         "kept": [_kept(share, answers) for share in COVERAGES],
@@ -108,9 +108,10 @@ def _figures(answers: Sequence[_Answer]) -> dict[str, Any]:
     }
 
 
-def _mean(values: Sequence[float], units: Sequence[tuple[str, str]], lowest: float) -> Mean:
-    found = mean_interval(values, units, resamples=RESAMPLES)
-    return found.as_dict() | {"low": max(lowest, found.low), "high": min(1.0, found.high)}
+def _mean(
+    values: Sequence[float], units: Sequence[tuple[str, str]], within: tuple[float, float]
+) -> Mean:
+    return mean_interval(values, units, within=within, resamples=RESAMPLES).as_dict()
 
 
 def _kept(share: float, answers: Sequence[_Answer]) -> dict[str, Any]:

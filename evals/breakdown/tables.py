@@ -5,6 +5,7 @@ from typing import Any
 
 from medgym.commands.printing import WIDTH, percent, print_columns
 
+from ..reports.figures import bounds
 from .calibrated import SOURCES
 from .results import Breakdown
 from .subgroups import SMALL, Subgroups
@@ -25,7 +26,7 @@ def subgroup_rows(found: Subgroups, kind: str) -> list[tuple[str, ...]]:
         rate, lenient = figures["accuracy"], figures["read leniently"]
         rows.append((
             value + " *" * bool(figures.get("small")), f"{rate['n']:,}", f"{figures['groups']:,}",
-            percent(rate["value"]), _bounds(rate), percent(lenient["value"]),
+            percent(rate["value"]), bounds(rate), percent(lenient["value"]),
         ))  # fmt: skip
     return rows
 
@@ -36,7 +37,7 @@ def calibration_rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, 
     return [
         (
             source, f"{each['n']:,}", f"{100 * each['error']['value']:.1f}",
-            _bounds(each["error"]), f"{100 * each['overconfidence']['value']:+.1f}",
+            bounds(each["error"]), f"{100 * each['overconfidence']['value']:+.1f}",
             f"{each['brier']['value']:.3f}", percent(each["kept"][0]["accuracy"]["value"]),
         )
         for source, each in found.items()
@@ -47,10 +48,6 @@ def calibration_notes(sources: Iterable[str]) -> Iterator[str]:
     """Where each confidence comes from."""
     for source in dict.fromkeys(sources):
         yield f"{source}: {SOURCES[source]}"
-
-
-def _bounds(rate: Mapping[str, float]) -> str:
-    return f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f}"
 
 
 def print_breakdown(found: Mapping[str, Breakdown], by: Sequence[str]) -> None:

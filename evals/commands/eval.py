@@ -42,10 +42,10 @@ from medgym.suite import Suite
 from ..baselines.beside import add_baselines
 from ..breakdown.subgroups import kinds_named
 from ..evaluating.benchmark import open_benchmarks
-from ..evaluating.judging import judge_benchmarks
+from ..evaluating.judging import judge_benchmarks, why_not_judged
 from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.printed import print_judged
-from ..evaluating.records import asked_of, content_of, recipe_of, write_results
+from ..evaluating.records import NOT_JUDGED, asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..interchange.logs import require_log_form, write_logs
 from ..looking.arms import arms_in, in_arms, refuse_roles
@@ -53,7 +53,7 @@ from ..looking.gaps import gaps, print_gaps
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
 from ..prompts import read_prompt, refuse_team
-from ..replay.policy import opened_cache
+from ..replay.policy import cached, opened_cache
 from ..spending import require_price
 from .eval_options import (
     By,
@@ -116,7 +116,8 @@ def evaluate(
             min=0.0,
             max=1.0,
             metavar="SHARE",
-            help="Stop once a greater share of episodes has failed for good.",
+            help="Give up the cases, or a suite's benchmark, once a greater share of its episodes "
+            "has failed for good.",
         ),
     ] = FAIL_ABOVE,
     backend: BackendOption = BackendName.LOCAL,
@@ -175,15 +176,17 @@ def evaluate(
     offered = [tool for each in benchmarks.values() for tool in each.rules.tools]
     with (
         judge_beside(judged_by, every=judge_all) as beside,
-        closing(ready(named(policy, backend.value))) as player,
         opened_cache(cache, offered) as replies,
+        closing(ready(cached(named(policy, backend.value), replies))) as player,
     ):
         beside.require()
         if words:
             refuse_team(player)
         if arms:
             refuse_roles(player)
-        paid = {} if prices is None else require_price(player, prices)
+        judging = () if beside.policy is None else (beside.policy,)
+        paid = {} if prices is None else require_price(prices, player, *judging)
+        beside.prices = paid
         folder = None
         if out is not None:
             recipe = recipe_of(suite, asked, player, benchmarks, view_size)
@@ -193,18 +196,22 @@ def evaluate(
                 folder.note(prices={model: price.as_dict() for model, price in paid.items()})
         start = time.monotonic()
         evaluation = Evaluation(
-            player if replies is None else replies.around(player), suite, seed, repeats, fail_above,
+            player, suite, seed, repeats, fail_above,
             {
                 "backend": backend.value, "workers": workers, "ray_address": ray_address,
                 "concurrency": concurrency,
             },
         )  # fmt: skip
-        found = judge_benchmarks(run, evaluation, benchmarks, folder, paid, beside.add)
+        lost: dict[str, str] = {}
+        found = judge_benchmarks(run, evaluation, benchmarks, folder, paid, beside.add, lost)
+        every, benchmarks = len(benchmarks), {name: benchmarks[name] for name in found}
         seconds = {"judge": round(time.monotonic() - start, 1)}
         if paid:
             asked["prices"] = {model: price.as_dict() for model, price in paid.items()}
         if replies is not None:
             asked["cache"] = replies.counts().as_dict()
+        if lost:
+            asked[NOT_JUDGED] = lost
         content = content_of(suite, asked, benchmarks, found, seconds)
         add_baselines(content, benchmarks)
         shown = gaps({name: each.outcomes for name, each in found.items()}, plain) if arms else []
@@ -230,3 +237,5 @@ def evaluate(
         write_run_page(folder.path, became, quiet=as_json)
     if failure is not None:
         raise failure
+    if lost:
+        raise why_not_judged(lost, every)

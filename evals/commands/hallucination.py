@@ -28,7 +28,7 @@ from medgym.commands.shared_options import (
     cases_and_rules,
     tool_names,
 )
-from medgym.errors import UserError
+from medgym.errors import RunError, UserError
 from medgym.interrupt import resumed_by
 from medgym.policy import Policy, Sampling
 from medgym.rollout.request import named, ready
@@ -133,8 +133,14 @@ def hallucination(
                 {"backend": "local", "concurrency": concurrency},
             )  # fmt: skip
             found, spec = played(evaluation, opened, rules, folder), player.spec
+        rate = accuracy(found.outcomes, lenient=False)
+        if not rate.n:
+            why = next((each.failure for each in found.outcomes if each.failure), "no episode")
+            raise RunError(
+                f"no case has a reply ({why}), so that there is nothing to measure; fix: ask "
+                "another model or server"
+            )
         figures, rows = _figures(found, labels_by, folder)
-    rate = accuracy(found.outcomes, lenient=False)
     content: dict[str, Any] = {"policy": spec, "accuracy": rate.as_dict(), COMMAND: figures}
     if folder is not None:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -13,10 +13,14 @@ from medgym.commands.printing import print_json, print_table
 from medgym.commands.shared_options import (
     AllowedHosts,
     AsJson,
+    BackendName,
+    BackendOption,
     Concurrency,
     MaxTokens,
     PolicySpec,
+    RayAddress,
     Seed,
+    Workers,
 )
 from medgym.errors import RunError
 from medgym.interrupt import resumed_by
@@ -88,6 +92,9 @@ def pivot(
             help="Stop once a greater share of replies has failed for good.",
         ),
     ] = FAIL_ABOVE,
+    backend: BackendOption = BackendName.LOCAL,
+    workers: Workers = 2,
+    ray_address: RayAddress = None,
     concurrency: Concurrency = 64,
     allow_host: AllowedHosts = None,
     as_json: AsJson = False,
@@ -111,7 +118,7 @@ def pivot(
         "seed": seed,
         "sampling": {"temperature": temperature, "max_tokens": max_tokens},
     }
-    with closing(ready(named(policy, "local"))) as player:
+    with closing(ready(named(policy, backend.value))) as player:
         refuse_roles(player)
         asked |= {"policy": player.spec}
         folder = None
@@ -126,7 +133,7 @@ def pivot(
             rules, each = found[name]
             return ask(
                 each.pivots, player, rules, sampling=sampling, seed=seed, concurrency=concurrency,
-                out=part,
+                backend=backend.value, workers=workers, ray_address=ray_address, out=part,
             )  # fmt: skip
 
         outcomes = _outcomes(

@@ -37,13 +37,13 @@ from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
 
 from ..evaluating.benchmark import open_benchmarks
-from ..evaluating.judging import judge_benchmarks
+from ..evaluating.judging import judge_benchmarks, why_not_judged
 from ..evaluating.named_suite import is_suite, named_suite
-from ..evaluating.records import asked_of, content_of, recipe_of, write_results
+from ..evaluating.records import NOT_JUDGED, asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.stored import outcomes_of
-from ..robustness.plan import check_reference, suite_of, variant_sets, with_rules
+from ..robustness.plan import check_reference, judged_sets, suite_of, variant_sets, with_rules
 from ..robustness.report import print_report, report
 from ..robustness.sheet import write_sheet
 from ..robustness.variants import CLEAN, Variant, chosen_variants
@@ -198,8 +198,16 @@ def robustness(
                 "concurrency": concurrency,
             },
         )  # fmt: skip
-        found = judge_benchmarks(load_judge(suite.judge), evaluation, benchmarks, folder)
+        lost: dict[str, str] = {}
+        run = load_judge(suite.judge)
+        found = judge_benchmarks(run, evaluation, benchmarks, folder, not_judged=lost)
         seconds = {"judge": round(time.monotonic() - start, 1)}
+    not_judged = why_not_judged(lost, len(benchmarks)) if lost else None
+    sets = judged_sets(sets, found)
+    if not_judged is not None and not sets:
+        raise not_judged
+    asked |= {NOT_JUDGED: lost} if lost else {}
+    benchmarks = {name: benchmarks[name] for name in found}
     outcomes = {name: each.outcomes for name, each in found.items()}
     opened = {name: each.cases for name, each in benchmarks.items()}
     named_reference = None if reference is None else (reference, against)
@@ -226,3 +234,5 @@ def robustness(
 
         became = (outcome for each in found.values() for outcome in each.outcomes)
         write_run_page(folder.path, became, quiet=as_json)
+    if not_judged is not None:
+        raise not_judged

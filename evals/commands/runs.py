@@ -8,12 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from medgym.commands.printing import WIDTH, percent, print_columns, print_json
+from medgym.commands.printing import WIDTH, percent, print_columns, print_json, safe_line
 from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 from medgym.storage.layout import SET_ASIDE
 from medgym.storage.results import RESULTS, read_results
 from medgym.storage.run_folder import RunFolder
+
+from ..evaluating.records import NOT_JUDGED
+from ..reports.figures import Figure, accuracy_of, bounds, why_no_accuracy
+from ..robustness.source import MARK
+from ..robustness.variants import CLEAN
 
 DEEPEST = 4
 """How many folders below the one that is named are looked into."""
@@ -45,12 +50,15 @@ def list_runs(
         [
             (
                 line["run"], shortened(line["what"]), line["status"],
-                _count(line["n"]), percent(line["value"]), _interval(line),
+                _count(line["n"]), percent(line["value"]), bounds(line),
             )
             for line in found
         ],
         WIDTH,
     )  # fmt: skip
+    for line in found:
+        if line["why"]:
+            print(safe_line(f"{line['run']}, {line['what']}: {line['why']}", None))
     if seeds:
         print_columns(
             ("recipe", "what", "seeds", "mean", "lowest", "highest", "sd, points"),
@@ -128,7 +136,7 @@ def lines_of(run: RunFolder, folder: Path) -> Iterator[dict[str, Any]]:
     files cannot be read."""
     name = str(run.path.relative_to(folder)) if run.path != folder else run.path.name
     head = {"run": name, "what": "", "status": "unreadable", "n": None, "value": None,
-            "low": None, "high": None}  # fmt: skip
+            "low": None, "high": None, "why": ""}  # fmt: skip
     try:
         head["status"] = str(run.manifest.get("status"))
         asked = run.asked
@@ -140,27 +148,31 @@ def lines_of(run: RunFolder, folder: Path) -> Iterator[dict[str, Any]]:
     figures = list(_figures(results))
     if not figures:
         yield head
-    for what, rate in figures:
-        yield head | {"what": what or head["what"]} | {k: rate.get(k) for k in _RATE}
+    for what, rate, why in figures:
+        shown = {key: rate.get(key) for key in _RATE}
+        yield head | {"what": what or head["what"]} | shown | {"why": why}
 
 
 _RATE = ("n", "value", "low", "high")
 
 
-def _figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    parts = results.get("benchmarks") or {"": results}
-    for benchmark, part in parts.items():
+def _figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Figure, str]]:
+    """What each figure is about, the figure, and why there is none.
+
+    Of a robustness run only those of the cases as they are: its variants are no further runs.
+    """
+    is_robustness = results.get("command") == "robustness"
+    for benchmark, part in (results.get("benchmarks") or {"": results}).items():
+        if is_robustness and benchmark.rpartition(MARK)[2] != CLEAN:
+            continue
         for policy, ways in part.get("policies", {}).items():
             for way, judgement in ways.items():
                 words = [benchmark, policy if not benchmark else "", way]
-                yield ", ".join(word for word in words if word), judgement["accuracy"]
+                what = ", ".join(word for word in words if word)
+                yield what, accuracy_of(judgement), why_no_accuracy(judgement)
+    for benchmark, why in results.get(NOT_JUDGED, {}).items():
+        yield benchmark, {}, f"not judged: {why}"
 
 
 def _count(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
-
-
-def _interval(line: Mapping[str, Any]) -> str:
-    if line["low"] is None or line["high"] is None:
-        return "-"
-    return f"{100 * line['low']:.1f} to {100 * line['high']:.1f}"

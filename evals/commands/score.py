@@ -81,6 +81,7 @@ def score(
     with judge_beside(judged_by, every=judge_all) as beside:
         folder, policy = run_and_policy(run)
         outcomes, prices = PackedRows[CaseOutcome](), prices_of(folder)
+        beside.prices = prices
         spent: dict[str, Spending] = {}
         pieces = Pieces(folder.path)
         answers: dict[str, list[Answered]] = {}
@@ -151,7 +152,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict) and value.get("n") == 0:
         return "- (no episode counts)"
     if isinstance(value, dict) and "unit" in value:
-        return figure(Amount(**value))
+        return figure(Amount.from_dict(value))
     if isinstance(value, dict) and "low" in value:
         return interval(Rate(**value))
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
 """What `medgym eval` prints: a table of one policy on cases, or a line for each benchmark."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from medgym.case_notes import note_lines
@@ -27,6 +27,7 @@ from ..tables import (
     withheld_rows,
 )
 from .judging import JudgedBenchmark
+from .records import NOT_JUDGED
 
 
 def print_judged(
@@ -42,7 +43,7 @@ def print_judged(
         by: kinds of cases of which subgroups are printed.
     """
     if suite.name:
-        _print_suite(suite, found)
+        _print_suite(suite, found, content.get(NOT_JUDGED, {}))
     else:
         _print_one(suite, found[""])
     print_baselines(content)
@@ -66,9 +67,12 @@ def _breakdowns(content: Mapping[str, Any]) -> dict[str, Breakdown]:
     }
 
 
-def _print_suite(suite: Suite, found: Mapping[str, JudgedBenchmark]) -> None:
+def _print_suite(
+    suite: Suite, found: Mapping[str, JudgedBenchmark], not_judged: Collection[str]
+) -> None:
     judgements = {name: each.judgement for name, each in found.items()}
-    print_columns((f"suite {suite.name}", *BENCHMARK), benchmark_rows(judgements), WIDTH)
+    table = [*benchmark_rows(judgements), *((name, *"-" * len(BENCHMARK)) for name in not_judged)]
+    print_columns((f"suite {suite.name}", *BENCHMARK), table, WIDTH)
     if took := [(name, *row) for name, each in found.items() for row in each.spent.rows()]:
         print_columns(("took", "what", "in all"), took, WIDTH)
     if open_answers := open_rows(judgements):

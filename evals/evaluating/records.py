@@ -15,6 +15,9 @@ from ..outcomes.table import write_outcomes
 from .benchmark import Benchmark
 from .judging import JudgedBenchmark
 
+NOT_JUDGED = "not_judged"
+"""The key of `results.json` that says which benchmarks could not be judged, and why."""
+
 
 def asked_of(suite: Suite, seed: int, **more: Any) -> dict[str, Any]:
     """What was asked, as `results.json` holds it.
@@ -96,10 +99,14 @@ def write_results(
     found: Mapping[str, JudgedBenchmark],
     content: Mapping[str, Any],
 ) -> None:
-    """Write what the evaluation came to, and say that the run is done."""
+    """Write what the evaluation came to, and say that the run is done.
+
+    It is not where a benchmark could not be judged: the same command then plays what is missing.
+    """
     write_outcomes(folder.path, (row for each in found.values() for row in each.outcomes))
     folder.write_json(RESULTS, content)
     said = [(suite.benchmarks[name], each.cases) for name, each in benchmarks.items()]
     if notes := notes_of(said):
         folder.note(**notes)
-    folder.finish()
+    if NOT_JUDGED not in content:
+        folder.finish()

@@ -148,7 +148,8 @@ def hallucination_figures(
         if others:
             labels = [(each, _labels(each, judge, asked)) for each in others]
             found["other cases, by the judge"] = _levels(labels)
-        found["judge"] = judge.as_dict() | _compared(phantoms, judge, asked)
+        spent = judge.spent(sorted({*asked.labels, *asked.missing})).as_dict()
+        found["judge"] = judge.as_dict() | _compared(phantoms, judge, asked) | spent
     if rows := _not_there(not_there):
         found["not there"] = rows
     found["contradictions"] = _contradictions(in_order)

@@ -6,7 +6,7 @@ from typing import Any
 from medgym.commands.printing import percent, print_columns, print_table
 from medgym.metrics.rate import Rate
 
-from ..model_judge.answers import agreement_rows
+from ..model_judge.answers import agreement_rows, usage_rows
 from ..tables import bounds, interval
 
 ABOUT = ("phantoms, by rules", "other cases, by the judge")
@@ -69,7 +69,7 @@ def _judge_rows(judge: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         rows += agreement_rows(judge["agreement"], "  agrees with rules")
     for why, count in judge.get("no label", {}).items():
         rows.append((f"  no label: {why}", str(count)))
-    return rows
+    return rows + usage_rows(judge)
 
 
 def _score(figure: Mapping[str, Any] | None) -> str:

@@ -212,7 +212,7 @@ def _figures(name: str, outcomes: Sequence[CaseOutcome], lenient: bool) -> EvalS
         metrics={
             key: EvalMetric(name=key, value=value)
             for key, value in (("accuracy", rate.value), ("low", rate.low), ("high", rate.high))
-            if value is not None
+            if counted
         },
         metadata={"interval": "95 %, over groups"},
     )

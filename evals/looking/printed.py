@@ -6,6 +6,7 @@ from medgym.commands.printing import WIDTH, percent, print_columns
 from medgym.judge import Judgement
 from medgym.metrics.rate import Rate
 
+from ..tables import bounds
 from .figures import BLIND, FAILED, NAMES, RIGHT_SHOWN, WRONG_PLACE, WRONG_SHOWN
 
 HEADINGS = ("looking", "value", "95 % interval", "of")
@@ -17,8 +18,7 @@ def print_looking(judgement: Judgement) -> None:
     for name in NAMES:
         value = judgement.metrics.get(name)
         if isinstance(value, Rate):
-            bounds = f"{100 * value.low:.1f} to {100 * value.high:.1f}"
-            rows.append((name, percent(value.value), bounds, f"{value.n:,}"))
+            rows.append((name, percent(value.value), bounds(value), f"{value.n:,}"))
         elif value is not None:
             rows.append((name, f"{value:.2f}", "-", "-"))
     if rows:

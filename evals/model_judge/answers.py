@@ -85,7 +85,8 @@ def judged_answers(
     parts: dict[str, list[Judgeable]] = {}
     for each in chosen:
         parts.setdefault(each.benchmark, []).append(each)
-    return {name: _figures(part, asked, judge, every) for name, part in parts.items()}
+    seen: set[str] = set()  # an answer that two benchmarks share is paid for once
+    return {name: _figures(part, asked, judge, every, seen) for name, part in parts.items()}
 
 
 def _place(answer: Judgeable) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ def _place(answer: Judgeable) -> tuple[str, ...]:
 
 
 def _figures(
-    answers: Sequence[Judgeable], asked: Asked, judge: ModelJudge, every: bool
+    answers: Sequence[Judgeable], asked: Asked, judge: ModelJudge, every: bool, seen: set[str]
 ) -> dict[str, Any]:
     verdicts: list[str] = []
     graded: list[tuple[Judgeable, str]] = []
@@ -112,6 +113,8 @@ def _figures(
             graded.append((each, label))
             if each.ruled is not None:
                 compared.append((each.ruled, label, each.unit))
+    keys = {judge.key(each.request) for each in answers if each.request is not None} - seen
+    seen |= keys
     units = [each.unit for each, _ in graded]
     agreed = agreement(
         [one for one, _, _ in compared],
@@ -126,6 +129,7 @@ def _figures(
         "right or partly": Rate.of([label != "wrong" for _, label in graded], units).as_dict(),
         "verdicts": dict(Counter(verdicts).most_common()),
         "agreement": None if agreed is None else agreed.as_dict(),
+        **judge.spent(sorted(keys)).as_dict(),
     }
 
 
@@ -137,6 +141,7 @@ def judged_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     from ..tables import interval
 
     counts: Mapping[str, int] = figures["verdicts"]
+    usage = usage_rows(figures)
     missing = {name: counts[name] for name in NO_VERDICT if name in counts}
     rows = [("judged by", f"{figures['judge']} ({figures['prompt']}), {figures['of']}")]
     for name in ("right", "right or partly"):
@@ -147,17 +152,33 @@ def judged_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("  no verdict", f"{sum(missing.values())}: {said}; left out"))
     agreed = figures["agreement"]
     if agreed is None:
-        return [*rows, ("  agrees with rules", "not known: no answer has a verdict of both")]
+        unknown = "not known: no answer has a verdict of both"
+        return [*rows, ("  agrees with rules", unknown), *usage]
     rows += agreement_rows(agreed, "  agrees with rules")
     for row in sorted(agreed["table"], key=lambda row: str(row["rule"])):
         said = ", ".join(f"{name} {row.get(name, 0)}" for name in ("right", "partly", "wrong"))
         rows.append((f"    rule: {row['rule']}", f"judge: {said}"))
+    return rows + usage
+
+
+def usage_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a judge took, as rows of a table; none where its tokens are not known."""
+    usage = figures.get("usage")
+    if usage is None:
+        return []
+    cached = f" ({usage['cached_tokens']:,} of them cached)" if "cached_tokens" in usage else ""
+    said = f"{usage['prompt_tokens']:,} tokens read{cached}, {usage['completion_tokens']:,} written"
+    rows = [("  took", f"{said}, in {usage['replies']:,} replies")]
+    if "cost" in usage:
+        cost = usage["cost"]
+        known = f"not known: no price for {figures['judge']}" if cost is None else f"{cost:.4g}"
+        rows.append(("  cost", known))
     return rows
 
 
 def agreement_rows(agreed: Mapping[str, Any], name: str) -> list[tuple[str, str]]:
     """Agreement and kappa as rows of a table."""
-    from ..tables import interval
+    from ..tables import NO_INTERVAL, interval
 
     share, kappa = Rate(**agreed["share"]), agreed["kappa"]
     if kappa is None:
@@ -165,5 +186,5 @@ def agreement_rows(agreed: Mapping[str, Any], name: str) -> list[tuple[str, str]
     elif isinstance(kappa, Mapping):
         said = f"{kappa['value']:.2f} (95 % interval {kappa['low']:.2f} to {kappa['high']:.2f})"
     else:
-        said = f"{kappa:.2f} (no interval: one group)"
+        said = f"{kappa:.2f} ({NO_INTERVAL})"
     return [(name, f"{interval(share)} of {share.n}"), ("    Cohen's kappa", said)]

@@ -2,19 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from medgym.consultation.team import Team
 from medgym.errors import RunError, UserError
 from medgym.failures import Failure, at
+from medgym.messages import Reply, Usage
 from medgym.policy import Policy, Sampling
 from medgym.progress import progress
 from medgym.rollout.request import named, ready
 from medgym.rollout.sync import drive
 from medgym.seeds import seed_of
 
+from ..spending import Price, Spending
 from .prompt import JudgePrompt
 from .replies import JudgeReplies, JudgeRequest
 
@@ -50,12 +52,20 @@ class ModelJudge:
 
     Attributes:
         policy: who judges. prompt: by which prompt. replies: those that it gave before.
+        prices: of models; empty where no cost is wanted.
     """
 
-    def __init__(self, policy: Policy, prompt: JudgePrompt, replies: JudgeReplies) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        prompt: JudgePrompt,
+        replies: JudgeReplies,
+        prices: Mapping[str, Price] | None = None,
+    ) -> None:
         self.policy = policy
         self.prompt = prompt
         self.replies = replies
+        self.prices = prices or {}
         described = json.dumps(policy.describe(), sort_keys=True, default=str)
         self._name = (prompt.name, prompt.sha256, policy.spec, policy.version, described)
 
@@ -69,6 +79,15 @@ class ModelJudge:
         if self.policy.version:
             found["version"] = self.policy.version
         return found | {"prompt_sha256": self.prompt.sha256}
+
+    def spent(self, keys: Iterable[str]) -> Spending:
+        """What the replies to some requests took, those too that were kept from before. It is apart
+        from what the episodes took that are judged."""
+        spent = Spending(self.prices, what="replies")
+        for key in dict.fromkeys(keys):
+            if self.replies.get(key) is not None:
+                spent.count(self.policy.spec, self.replies.took(key), by_server=True)
+        return spent
 
     def ask(self, requests: Sequence[JudgeRequest]) -> Asked:
         """Have each request judged that was not judged before; every reply is kept at once.
@@ -100,17 +119,20 @@ class ModelJudge:
         def is_down() -> bool:
             return len(why) > max(FEW, FAIL_ABOVE * len(new))
 
+        spent = Spending(self.prices, what="replies")
         stream = drive(self._replies(new, is_down))
         with progress("judged", len(new)) as advance, closing(stream):  # type: ignore[type-var]
             for key, said in stream:
                 found.calls += 1
                 if not isinstance(said, Failure):
-                    self.replies.put(key, said, **self._facts(new[key]))
+                    took = _usage(said)
+                    self.replies.put(key, said.text, took, **self._facts(new[key]))
+                    spent.count(self.policy.spec, took, by_server=True)
                 else:
                     found.missing[key] = said.withheld or "failed"
                     if not said.withheld:
                         why.append(said.reason)
-                advance(1)
+                advance(1, **spent.figures())
         if is_down() or len(why) == len(new):
             raise self._down(why)
 
@@ -127,11 +149,11 @@ class ModelJudge:
 
     async def _replies(
         self, new: dict[str, JudgeRequest], is_down: Callable[[], bool]
-    ) -> AsyncGenerator[tuple[str, str | Failure], None]:
+    ) -> AsyncGenerator[tuple[str, Reply | Failure], None]:
         """Each reply as it comes. Where the judge is down, no more are sent; those in flight, which
         are paid for, are awaited."""
         left: Iterator[tuple[str, JudgeRequest]] = iter(new.items())
-        running: set[asyncio.Task[tuple[str, str | Failure]]] = set()
+        running: set[asyncio.Task[tuple[str, Reply | Failure]]] = set()
         try:
             while True:
                 while len(running) < CONCURRENCY and not is_down():
@@ -150,7 +172,7 @@ class ModelJudge:
             if running:
                 await asyncio.wait(running)
 
-    async def _reply(self, key: str, request: JudgeRequest) -> tuple[str, str | Failure]:
+    async def _reply(self, key: str, request: JudgeRequest) -> tuple[str, Reply | Failure]:
         sampling = Sampling(0.0, max_tokens=MAX_TOKENS, seed=seed_of("model judge", key))
         name = f"the judge {self.policy.spec}"
         with at("policy", name):
@@ -159,14 +181,19 @@ class ModelJudge:
             with at("policy", name):
                 asked = self.prompt.conversation(request.data)
                 reply = await self.policy.act(asked, sampling)
-                return key, Failure("policy", "the prompt is too long") if reply.full else (
-                    reply.text
-                )
+                return key, Failure("policy", "the prompt is too long") if reply.full else reply
         except Failure as failure:
             return key, failure
         finally:
             with at("policy", name):
                 self.policy.leave()
+
+
+def _usage(reply: Reply) -> Usage | None:
+    """The tokens of a reply, as the server counted them, else those that it was sampled with."""
+    if reply.usage is not None or reply.prompt_ids is None or reply.token_ids is None:
+        return reply.usage
+    return Usage(len(reply.prompt_ids), len(reply.token_ids))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
 
 from ..outcomes.outcome import CaseOutcome
+from ..spending import Price
 from .answers import JUDGED_BY, Judgeable, judgeable, judged_answers, judged_rows
 from .asking import ModelJudge, open_judge
 from .prompt import ANSWER, judge_prompt
@@ -25,10 +26,12 @@ class BesideRules:
 
     Attributes:
         policy: who judges; None where no judge is wanted: then it does nothing.
+        prices: of models, where its cost is wanted.
     """
 
     def __init__(self, policy: Policy | None, *, every: bool = False) -> None:
         self.policy = policy
+        self.prices: Mapping[str, Price] = {}
         self._every = every
         self._answers: list[Judgeable] = []
 
@@ -60,7 +63,8 @@ class BesideRules:
         """
         if self.policy is None:
             return {}
-        judge = ModelJudge(self.policy, judge_prompt(ANSWER), JudgeReplies(folder))
+        replies = JudgeReplies(folder)
+        judge = ModelJudge(self.policy, judge_prompt(ANSWER), replies, self.prices)
         return judged_answers(self._answers, judge, every=self._every)
 
     def complete(
@@ -76,6 +80,9 @@ class BesideRules:
         Raises:
             UserError, RunError: it failed, and the same command resumes the run in the folder.
         """
+        if "benchmarks" in content:  # not of those that could not be judged: each question costs
+            judged_too = content["benchmarks"]
+            self._answers = [each for each in self._answers if each.benchmark in judged_too]
         try:
             judged = self.figures(None if folder is None else folder.path)
         except (UserError, RunError) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medgym.errors import RunError
+from medgym.messages import Usage
 from medgym.storage.atomic import append_line
 
 REPLIES = "judge-replies.jsonl"
@@ -48,9 +49,12 @@ class JudgeReplies:
     def __init__(self, folder: Path | None) -> None:
         self.path = None if folder is None else folder / REPLIES
         self._found: dict[str, str] = {}
+        self._took: dict[str, Usage] = {}
         for row in self._rows():
             if isinstance(row, dict) and isinstance(row.get("reply"), str):
                 self._found[str(row.get("key"))] = row["reply"]
+                if (took := _usage(row.get("usage"))) is not None:
+                    self._took[str(row.get("key"))] = took
 
     def __len__(self) -> int:
         return len(self._found)
@@ -59,16 +63,24 @@ class JudgeReplies:
         """The reply to a request; None where there is none yet."""
         return self._found.get(key)
 
-    def put(self, key: str, reply: str, **facts: str) -> None:
-        """Keep a reply at once, with what the request was.
+    def took(self, key: str) -> Usage | None:
+        """The tokens of a reply that was kept; None where they are not known."""
+        return self._took.get(key)
+
+    def put(self, key: str, reply: str, usage: Usage | None = None, **facts: str) -> None:
+        """Keep a reply at once, with what the request was, and the tokens that it took.
 
         Raises:
             RunError: the file cannot be written.
         """
         self._found[key] = reply
+        said: dict[str, object] = {}
+        if usage is not None:
+            self._took[key] = usage
+            said = {"usage": vars(usage)}
         if self.path is None:
             return
-        line = json.dumps({"key": key, **facts, "reply": reply}, ensure_ascii=True)
+        line = json.dumps({"key": key, **facts, **said, "reply": reply}, ensure_ascii=True)
         try:
             # Another process, or a line that a killed one left unfinished, may have come between.
             append_line(self.path, line if self._ends_well() else f"\n{line}")
@@ -94,3 +106,12 @@ class JudgeReplies:
         with self.path.open("rb") as stream:
             stream.seek(-1, 2)
             return stream.read(1) == b"\n"
+
+
+def _usage(row: object) -> Usage | None:
+    """The tokens of a line; None where it does not say them."""
+    known = row if isinstance(row, dict) else {}
+    read, written, cached = (known.get(each) for each in vars(Usage(0, 0)))
+    if type(read) is not int or type(written) is not int:
+        return None
+    return Usage(read, written, cached if type(cached) is int else None)

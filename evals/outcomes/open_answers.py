@@ -1,12 +1,11 @@
 """Figures of open answers: how many are exact, and how much of the gold they say."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from medgym.metrics.rate import Rate
 
-from ..statistics.intervals import mean_interval
+from ..statistics.mean_rate import mean_rate
 from .outcome import CaseOutcome
-from .shares import as_share
 
 EXACT = "open, exact"
 F1 = "open, token F1"
@@ -28,10 +27,6 @@ def open_figures(outcomes: Iterable[CaseOutcome]) -> dict[str, Rate]:
     groups, exact, f1, recall = (list(column) for column in zip(*counted, strict=True))
     return {
         EXACT: Rate.of(exact, groups),
-        F1: _mean(f1, groups),
-        RECALL: _mean(recall, groups),
+        F1: mean_rate(f1, groups),
+        RECALL: mean_rate(recall, groups),
     }
-
-
-def _mean(values: Sequence[float], groups: Sequence[tuple[str, str]]) -> Rate:
-    return as_share(mean_interval(values, groups))

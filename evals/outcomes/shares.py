@@ -4,7 +4,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from medgym.metrics.rate import Rate
 
-from ..statistics.intervals import Interval, mean_interval
+from ..statistics.intervals import Interval
+from ..statistics.mean_rate import mean_rate
 from .outcome import CaseOutcome
 
 Key = tuple[str, str, int]
@@ -34,13 +35,5 @@ def shares(
     means = {}
     for name in values:
         if rows := sorted(found.get(name, []), key=lambda row: row[0]):
-            means[name] = _mean([value for *_, value in rows], [unit for _, unit, _ in rows])
+            means[name] = mean_rate([value for *_, value in rows], [unit for _, unit, _ in rows])
     return means
-
-
-def _mean(values: list[float], groups: list[Hashable]) -> Rate:
-    """A mean of values from 0 to 1. Where all are 0 or 1 it is a share, whose interval has a width
-    at 0 % and at 100 % too; a bootstrap of equal values has none."""
-    if set(values) <= {0.0, 1.0}:
-        return Rate.of([value == 1 for value in values], groups)
-    return as_share(mean_interval(values, groups))

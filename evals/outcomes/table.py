@@ -1,9 +1,11 @@
 """`outcomes.parquet`: what became of each case of an evaluation, one row each."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -12,6 +14,7 @@ from medgym.errors import UserError
 from medgym.storage.atomic import write_atomic
 
 from .outcome import CaseOutcome
+from .packed import PackedRows
 
 if TYPE_CHECKING:
     import pyarrow
@@ -22,11 +25,8 @@ OUTCOMES = "outcomes.parquet"
 FORMAT = b"1"
 _FORMAT = b"medgym.outcomes"
 
-TOGETHER = 1024
-"""Outcomes that become columns at once."""
-
-ROW_GROUP = 8192
-"""Rows of a row group, which is put in order and written at once."""
+ROW_GROUP = 2048
+"""Rows of a row group, which become columns and are written at once."""
 
 
 def write_outcomes(folder: Path, outcomes: Iterable[CaseOutcome]) -> Path:
@@ -35,24 +35,27 @@ def write_outcomes(folder: Path, outcomes: Iterable[CaseOutcome]) -> Path:
     The same outcomes give the same bytes, in whatever order they come.
     """
     import pyarrow
-    import pyarrow.compute
     import pyarrow.parquet
 
-    schema = _schema()
-    tables, left = [schema.empty_table()], iter(outcomes)
-    while rows := list(islice(left, TOGETHER)):
-        columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
-        tables.append(pyarrow.table(columns, schema))
-    table = pyarrow.concat_tables(tables)
-    keys = [(name, "ascending") for name in ("benchmark", "case", "member")]
-    order = pyarrow.compute.sort_indices(table, sort_keys=keys)
-    stream = io.BytesIO()
+    schema, stream, left = _schema(), io.BytesIO(), _in_order(outcomes)
     with pyarrow.parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
-        for first in range(0, max(len(order), 1), ROW_GROUP):
-            rows_in_order = table.take(order[first : first + ROW_GROUP]).combine_chunks()
-            writer.write_table(rows_in_order)
+        rows = list(islice(left, ROW_GROUP))
+        while True:
+            columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
+            writer.write_table(pyarrow.table(columns, schema))
+            if not (rows := list(islice(left, ROW_GROUP))):
+                break
     write_atomic(folder / OUTCOMES, stream.getvalue())
     return folder / OUTCOMES
+
+
+def _in_order(outcomes: Iterable[CaseOutcome]) -> Iterator[CaseOutcome]:
+    """The outcomes in the order of their keys. Sorted parts of them are packed and then merged, so
+    that not all are in memory at once."""
+    key, left, parts = attrgetter("key"), iter(outcomes), list[PackedRows[CaseOutcome]]()
+    while rows := list(islice(left, ROW_GROUP)):
+        parts.append(PackedRows(sorted(rows, key=key)))
+    return merge(*parts, key=key)
 
 
 def _schema() -> "pyarrow.Schema":

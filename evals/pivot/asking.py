@@ -18,6 +18,7 @@ from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
 from medgym.messages import Final, Malformed, Message, Reply, ToolCall
 from medgym.policy import Policy, Sampling, WrappedPolicy
+from medgym.rollout.backend import Backend
 from medgym.rollout.collection import play
 from medgym.rollout.local import LocalBackend
 from medgym.rollout.record import faults_of
@@ -42,12 +43,16 @@ def ask(
     sampling: Sampling,
     seed: int = 0,
     concurrency: int = 64,
+    backend: str = "local",
+    workers: int = 2,
+    ray_address: str | None = None,
     out: RunFolder | None = None,
 ) -> Iterator[Trajectory]:
     """Ask for one reply at each pivot; those that the folder holds already are not asked again.
 
     Args:
         policy: who is asked. rules: those by which the episodes were played.
+        backend, workers, ray_address: as of `medgym.collect`.
         out: where the episodes up to the reply are stored, under the id of `Pivot.asked`.
 
     Raises:
@@ -63,11 +68,18 @@ def ask(
     asking = PivotRules(**(kept | {"rubric": _RUBRIC}), places=places)
     asked = InWords(policy)
 
-    def make() -> LocalBackend:
-        stored = out.images.has if out is not None else None
-        return LocalBackend(
-            asked, asking, sampling=sampling, seed=seed, concurrency=concurrency, stored=stored
-        )
+    def make() -> Backend:
+        common: dict[str, Any] = {
+            "sampling": sampling,
+            "seed": seed,
+            "concurrency": concurrency,
+            "stored": out.images.has if out is not None else None,
+        }
+        if backend == "local":
+            return LocalBackend(asked, asking, **common)
+        from medgym.rollout.ray.backend import RayBackend
+
+        return RayBackend(asked, asking, workers=workers, address=ray_address, **common)
 
     return drive_each(
         play(

@@ -27,20 +27,25 @@ def identity_of(policy: Policy, tools: Mapping[str, str]) -> str:
     A model or an adapter in a folder is known by the names, sizes and dates of its files, one of
     the hub by the revision in the hub's cache. What a server serves under a name is not known.
     """
+    return _json(_known_by(policy) | {"tools": tools, "kind": policy.kind})
+
+
+def address_of(policy: Policy) -> str:
+    """What names a policy before it has said what it can do."""
+    return hashlib.sha256(_json(_known_by(policy)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _known_by(policy: Policy) -> dict[str, Any]:
     _, rest, adapter = split_spec(policy.spec) if ":" in policy.spec else ("", "", None)
     named = (rest.partition("?")[0], adapter or "")
-    return _json(
-        {
-            "medgym": medgym.__version__,
-            "tools": tools,
-            "class": f"{type(policy).__module__}:{type(policy).__qualname__}",
-            "policy": policy.spec,
-            "version": policy.version,
-            "kind": policy.kind,
-            "described": policy.describe(),
-            "files": [_files(_place_of(name)) for name in named if name],
-        }
-    )
+    return {
+        "medgym": medgym.__version__,
+        "class": f"{type(policy).__module__}:{type(policy).__qualname__}",
+        "policy": policy.spec,
+        "version": policy.version,
+        "described": policy.describe(),
+        "files": [_files(_place_of(name)) for name in named if name],
+    }
 
 
 def tool_versions(tools: Iterable[Tool]) -> dict[str, str]:

@@ -5,17 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from medgym.cases import Case, case_hash
 from medgym.consultation.team import Play, Team
 from medgym.contracts import checked_reply
 from medgym.episode import Rules
+from medgym.errors import UserError
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling, WrappedPolicy
 from medgym.tool import Tool
 from medgym.trajectory import Trajectory
 
-from .key import identity_of, key_of, tool_versions
+from .key import address_of, identity_of, key_of, tool_versions
 from .store import CacheCounts, ReplyStore
 
 
@@ -30,6 +32,40 @@ class ReplyCache:
         self.store = ReplyStore(folder)
         self._tools: Mapping[str, str] = tool_versions(tools)
         self._identities: dict[tuple[str, str], str] = {}
+        self._unasked: set[str] = set()
+
+    async def check(self, policy: Policy) -> None:
+        """Make sure that a policy is ready, unless the cache knows what it said of itself: then it
+        is not asked before a reply of it is missing.
+
+        Raises:
+            UserError: as `Policy.check`.
+        """
+        address = address_of(policy)
+        known = self.store.found(address)
+        if known is not None and _believed(policy, known):
+            self._unasked.add(policy.spec)
+            return
+        await policy.check()
+        self.store.put_found(address, _said(policy))
+
+    async def require(self, policy: Policy) -> None:
+        """Make sure that a policy of which a reply is missing is ready, and still the one whose
+        replies are kept.
+
+        Raises:
+            UserError: it is not.
+        """
+        if policy.spec not in self._unasked:
+            return
+        known = _said(policy)
+        await policy.check()
+        if _said(policy) != known:
+            raise UserError(
+                f"{policy.spec} gives replies of another kind than those in {self.store.path}; "
+                "fix: name another folder"
+            )
+        self._unasked.discard(policy.spec)
 
     def around(self, policy: Policy) -> Policy:
         """The same policy, or the same team, whose replies are kept."""
@@ -65,6 +101,11 @@ def opened_cache(folder: Path | None, tools: Iterable[Tool]) -> Iterator[ReplyCa
         yield cache
 
 
+def cached(policy: Policy, cache: ReplyCache | None) -> Policy:
+    """The policy whose replies are kept; as it is where no cache is wanted."""
+    return policy if cache is None else cache.around(policy)
+
+
 class CachedPolicy(WrappedPolicy):
     """A policy around another one, whose replies it keeps. A failure is never kept."""
 
@@ -82,11 +123,16 @@ class CachedPolicy(WrappedPolicy):
         player._case = case_hash(case)
         return player
 
+    async def check(self) -> None:
+        """See `ReplyCache.check`."""
+        await self._cache.check(self.policy)
+
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """The reply that was kept, else the one that the policy gives now."""
         key, found = await asyncio.to_thread(self._look_up, conversation, sampling)
         if found is not None:
             return found
+        await self._cache.require(self.policy)
         reply = checked_reply(await self.policy.act(conversation, sampling))
         await asyncio.to_thread(self._cache.store.put, key, reply)
         return reply
@@ -106,13 +152,38 @@ class CachedTeam(Team, WrappedPolicy):
         super().__init__(team)
         self._cache = cache
 
+    async def check(self) -> None:
+        """See `ReplyCache.check`: of each policy that plays a role."""
+        members = self._team.members()
+        for member in members:
+            await self._cache.check(member)
+        if not members:
+            await self._team.check()
+
+    @property
+    def _team(self) -> Team:
+        assert isinstance(self.policy, Team), "only a team is wrapped by this"
+        return self.policy
+
     async def consult(
         self, case: Case, rules: Rules, play: Play, sampling: Sampling | None, seed: int
     ) -> Trajectory:
         """Play the team's consultation, each part of it by a policy whose replies are kept."""
-        team = self.policy
-        assert isinstance(team, Team), "only a team is wrapped by this"
-        return await team.consult(case, rules, _Play(play, self._cache), sampling, seed)
+        return await self._team.consult(case, rules, _Play(play, self._cache), sampling, seed)
+
+
+def _said(policy: Policy) -> dict[str, Any]:
+    """What a policy says of itself once it was asked, and its trajectories record."""
+    return {"kind": policy.kind, "vision_token_ids": list(policy.vision_token_ids)}
+
+
+def _believed(policy: Policy, known: Mapping[str, Any]) -> bool:
+    """Whether a policy takes what it said of itself before."""
+    try:
+        policy.kind, policy.vision_token_ids = known["kind"], tuple(known["vision_token_ids"])
+    except (AttributeError, KeyError, TypeError):  # it says so itself, or the entry is damaged
+        return _said(policy) == known
+    return True
 
 
 class _Play:
@@ -132,5 +203,5 @@ class _Play:
         sampling: Sampling | None,
         threads: Executor | None = None,
     ) -> Trajectory:
-        cached = self._cache.around(policy)
-        return await self._play(case, cached, rules, role=role, sampling=sampling, threads=threads)
+        playing = self._cache.around(policy)
+        return await self._play(case, playing, rules, role=role, sampling=sampling, threads=threads)

@@ -1,12 +1,13 @@
 """The file of cached replies: SQLite, so that several processes may read and write it at once."""
 
 import hashlib
+import json
 import secrets
 import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ FORMAT = 1
 
 PATIENCE = 60.0
 """Seconds for which another process that writes is waited for."""
+
+_FOUND = "CREATE TABLE IF NOT EXISTS found (policy TEXT PRIMARY KEY, facts TEXT)"
+"""What policies said of themselves. Files of before have no such table."""
 
 _TABLES = f"""
 BEGIN IMMEDIATE;
@@ -132,6 +136,22 @@ class ReplyStore:
         with self._opened() as database:
             database.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", row)
 
+    def found(self, policy: str) -> dict[str, Any] | None:
+        """What a policy said of itself when it was asked last; None where it was not."""
+        with self._opened() as database:
+            row = database.execute("SELECT facts FROM found WHERE policy = ?", (policy,)).fetchone()
+        try:
+            facts = json.loads(row[0]) if row is not None else None
+        except (TypeError, ValueError):
+            return None  # it is damaged; the policy is asked again
+        return facts if isinstance(facts, dict) else None
+
+    def put_found(self, policy: str, facts: Mapping[str, Any]) -> None:
+        """Keep what a policy said of itself."""
+        with self._opened() as database:
+            row = (policy, json.dumps(facts))
+            database.execute("INSERT OR REPLACE INTO found VALUES (?, ?)", row)
+
     def counts(self) -> CacheCounts:
         """What this run had of the cache so far."""
         with self._opened() as database:
@@ -188,6 +208,7 @@ class ReplyStore:
             database.execute("PRAGMA synchronous = NORMAL")
             if version == 0:
                 database.executescript(_TABLES)
+            _patiently(database, _FOUND)
         except BaseException:
             database.close()
             raise

@@ -10,14 +10,34 @@ Figure = Mapping[str, Any]
 
 
 def bounds(rate: Figure) -> str:
-    """The ends of an interval in percent; a dash where there is none."""
+    """The ends of an interval in percent; a dash where there is none, or it tells nothing."""
     low, high = rate.get("low"), rate.get("high")
-    return "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+    if low is None or high is None or (low <= 0 and high >= 1):
+        return "-"
+    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def share(rate: Figure | None) -> str:
     """A share with its interval: `72.5 % (64.0 to 79.6)`."""
     return "-" if rate is None else f"{percent(rate['value'])} ({bounds(rate)})"
+
+
+def accuracy_of(judgement: Mapping[str, Any]) -> Figure:
+    """The accuracy of a judgement; empty where no episode counts, which is no accuracy of 0 %."""
+    rate: Figure | None = judgement.get("accuracy")
+    return rate if rate is not None and rate["n"] != 0 else {}
+
+
+def why_no_accuracy(judgement: Mapping[str, Any]) -> str:
+    """Why a judgement has no accuracy; empty where it has one."""
+    if accuracy_of(judgement):
+        return ""
+    withheld = judgement.get("withheld", {})
+    counts = {why: round(rate["value"] * rate["n"]) for why, rate in withheld.items()}
+    counts["failed"] = len(judgement.get("failed", {}))
+    counts["unreadable"] = judgement.get("unreadable", {}).get("count", 0)
+    said = ", ".join(f"{why} {count:,}" for why, count in counts.items() if count)
+    return f"no accuracy: no episode counts{f' ({said})' if said else ''}"
 
 
 def number(value: float) -> str:

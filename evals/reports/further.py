@@ -122,13 +122,11 @@ def spending(runs: Sequence[ReportedRun]) -> Section:
     rows = []
     for run in runs:
         for benchmark, policy, way, judgement in run.judgements():
-            usage = judgement.get("usage", {})
-            rows.append((
-                _label(run.name, benchmark, policy, way), cell(judgement.get("turns")),
-                cell(judgement.get("calls")), cell(judgement.get("tokens")),
-                cell(usage.get("prompt_tokens")), cell(usage.get("completion_tokens")),
-                cell(usage.get("cost")),
-            ))  # fmt: skip
+            label = _label(run.name, benchmark, policy, way)
+            means = (cell(judgement.get(name)) for name in ("turns", "calls", "tokens"))
+            rows.append((label, *means, *_sums(judgement)))
+            if "usage" in (judge := judgement.get("judged_by", {})):
+                rows.append((_label(label, f"judge {judge['judge']}"), *"---", *_sums(judge)))
     headings = (
         "run", "replies", "tool calls", "tokens", "tokens read in all", "tokens written in all",
         "cost",
@@ -142,6 +140,12 @@ def spending(runs: Sequence[ReportedRun]) -> Section:
     if took:
         tables.append(Table(("run", "stage", "seconds"), took))
     return Section("spending", "Tokens, cost and time", tables=tables)
+
+
+def _sums(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tokens of all requests and their cost."""
+    usage = figures.get("usage", {})
+    return tuple(cell(usage.get(n)) for n in ("prompt_tokens", "completion_tokens", "cost"))
 
 
 def of_the_cases(runs: Sequence[ReportedRun]) -> Section:

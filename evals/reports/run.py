@@ -104,6 +104,8 @@ def _once(
     Args:
         order: the benchmarks in the order in which they were asked for.
     """
+    if len({each.benchmark for each in outcomes}) < 2:
+        return outcomes, ""
     cases: dict[str, set[str]] = {name: set() for name in order}
     for each in outcomes:
         cases.setdefault(each.benchmark, set()).add(each.case)

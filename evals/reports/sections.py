@@ -10,11 +10,12 @@ from medgym.errors import UserError
 from ..breakdown.calibrated import SOURCES, calibrations
 from ..breakdown.subgroups import SMALL, subgroups
 from ..comparison import compare
+from ..evaluating.records import NOT_JUDGED
 from ..outcomes.figures import LENIENT, VERDICTS, accuracy
 from ..outcomes.outcome import CaseOutcome
 from ..protocol import differing_protocol
 from . import charts
-from .figures import bounds, share
+from .figures import accuracy_of, bounds, share, why_no_accuracy
 from .parts import Chart, Section, Table
 from .run import ReportedRun
 
@@ -27,28 +28,33 @@ Named = tuple[str, Collection[CaseOutcome]]
 
 def headline(runs: Sequence[ReportedRun]) -> Section:
     """Accuracy by both readings, and whether it looked; of each benchmark and judged policy."""
-    rows, drawn = [], []
+    rows, drawn, without = [], [], []
     for run in runs:
         for benchmark, policy, way, judged in run.judgements():
-            rate = judged["accuracy"]
+            rate = accuracy_of(judged)
             lenient = judged.get("metrics", {}).get(LENIENT)
             rows.append((
-                run.name, benchmark or "-", policy, way, f"{rate['n'] or 0:,}",
-                percent(rate["value"]), bounds(rate), share(lenient),
+                run.name, benchmark or "-", policy, way, f"{rate.get('n') or 0:,}",
+                percent(rate.get("value")), bounds(rate), share(lenient),
                 _number(judged.get("reward")), percent(judged.get("answered")),
                 percent(judged.get("looked")), percent(judged.get("hit")),
             ))  # fmt: skip
             label = " ".join(filter(None, (benchmark, policy if not benchmark else "", way)))
-            drawn.append((label, {run.name: rate}))
+            if rate:
+                drawn.append((label, {run.name: rate}))
+            else:
+                without.append(f"{run.name}, {label}: {why_no_accuracy(judged)}")
     if not rows:  # a run without results.json
         for name, outcomes in _named(runs):
-            strict = accuracy(outcomes, lenient=False)
-            lenient = accuracy(outcomes, lenient=True).as_dict()
+            strict, lenient = (accuracy(outcomes, lenient=each).as_dict() for each in (False, True))
+            if not strict["n"]:
+                strict = lenient = {}
             rows.append((
-                name, "-", "-", "-", f"{strict.n:,}", percent(strict.value),
-                bounds(strict.as_dict()), share(lenient), "-", "-", "-", "-",
+                name, "-", "-", "-", f"{strict.get('n', 0):,}", percent(strict.get("value")),
+                bounds(strict), share(lenient or None), "-", "-", "-", "-",
             ))  # fmt: skip
-            drawn.append(("", {name: strict.as_dict()}))
+            if strict:
+                drawn.append(("", {name: strict}))
     headings = (
         "run", "benchmark", "policy", "replies", "episodes", "right", "95 % interval",
         "read leniently", "mean reward", "answered", "looked", "hit a region",
@@ -65,6 +71,12 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
             if run.policy
         ),
         *(f"{run.name}: {run.without}" for run in runs if run.without),
+        *without,
+        *(
+            f"{run.name}: {benchmark} could not be judged: {why}"
+            for run in runs
+            for benchmark, why in run.results.get(NOT_JUDGED, {}).items()
+        ),
     ]
     drawn = _merged(drawn)
     return Section(

@@ -12,14 +12,16 @@ open answers have no classes, and the reference is a run that the user names.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medgym.metrics.rate import bounds_of_equals
+
 from ..statistics.groups import Floats, Groups
-from ..statistics.intervals import Interval
+from ..statistics.intervals import Interval, are_equal
 from .figures import ABSENT, Marks, Unit, finite
 
 MEAN = "mean"
@@ -94,6 +96,9 @@ def corruption_errors(
             _interval(float(value[0, at]), resampled[:, at], count, groups.count)
             for value, resampled in zip(values, drawn, strict=True)
         )
+        if np.isinf(drop.low) and groups.count > 1 and np.isfinite(drop.value):
+            low, high = bounds_of_equals(drop.value, -1.0, 1.0, range(min(count, groups.count)))
+            drop = replace(drop, low=low, high=high)
         rows.append(CorruptionError(name, drop, *ratios))
     return rows
 
@@ -121,9 +126,10 @@ def _mean(each: Floats) -> Floats:
 
 
 def _interval(value: float, drawn: Floats, n: int, groups: int) -> Interval:
-    """The percentile interval; of a ratio that some data sets do not have, over those that do."""
+    """The percentile interval; of a ratio that some data sets do not have, over those that do.
+    Without ends where it is the same in all of them."""
     known = drawn[np.isfinite(drawn)]
-    if groups == 1 or not known.size:
+    if groups == 1 or not known.size or are_equal(known):
         return Interval(value, -np.inf, np.inf, n, groups)
     low, high = np.quantile(known, (0.025, 0.975))
     return Interval(value, float(low), float(high), n, groups)

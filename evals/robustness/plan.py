@@ -1,6 +1,6 @@
 """Which benchmarks a robustness run has: of each set its clean cases, and those of each variant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -103,6 +103,19 @@ def with_rules(
             cases = benchmarks[name].cases
             own = exchanged(rules, cases) if variant.name == OTHER_VIEWS else rules
             found[name] = Benchmark(cases, own)
+    return found
+
+
+def judged_sets(sets: Sequence[VariantSet], judged: Collection[str]) -> list[VariantSet]:
+    """The sets with those variants that could be judged; one without its clean cases is left out,
+    for to these the others are compared."""
+    found = []
+    for each in sets:
+        lost = {variant for variant in each.variants if each.benchmark(variant) not in judged}
+        if Variant(CLEAN) not in lost:
+            variants = tuple(variant for variant in each.variants if variant not in lost)
+            unfit = {v: count for v, count in each.unfit.items() if v not in lost}
+            found.append(replace(each, variants=variants, unfit=unfit))
     return found
 
 

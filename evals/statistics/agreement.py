@@ -20,7 +20,8 @@ class RaterAgreement:
         share: of things to which both gave the same label.
         kappa: Cohen's, which is 0 for agreement by chance; None where neither rater ever gave a
             second label, so that chance alone agrees always. low, high: its 95 % interval by
-            bootstrap over groups; None where there is only one group.
+            bootstrap over groups; None where there is only one group, or no draw differs from
+            another.
         table: how often the second rater gave each label, by the label of the first one.
     """
 
@@ -77,6 +78,8 @@ def agreement(
         low, high = map(float, np.nanquantile(drawn, (tail, 1 - tail)))
         if share.value == 1:  # a bootstrap sees no variance; the share's interval has one
             low = min(low, 1 - (1 - share.low) / (1 - _chance(found.means[None])[0]))
+        elif high - low < 1e-12:
+            low = high = None
     kappa = None if np.isnan(value) else float(value)
     return RaterAgreement(share, kappa, low, high, table)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgym.errors import UserError
-from medgym.metrics.rate import CONFIDENCE
+from medgym.metrics.rate import CONFIDENCE, bounds_of_equals
 
 from .groups import RESAMPLES, Groups
 from .intervals import Interval
@@ -96,7 +96,8 @@ def error_interval(
     adds as much again: intervals of its quantiles miss the truth. The interval is instead as wide
     on both sides as the gaps of the bins (confidence less share right) together are off in 95 % of
     the resampled sets. By the triangle inequality the error is not further off than these. It is
-    wider than need be; where it holds 0, no miscalibration is found.
+    wider than need be; where it holds 0, no miscalibration is found. Where all groups are alike, it
+    is as wide as `bounds_of_equals` has it.
     """
     found = calibration(confidence, right)
     gaps = np.asarray(confidence, dtype=np.float64) - np.asarray(right, dtype=np.float64)
@@ -108,6 +109,9 @@ def error_interval(
     drawn = table.resampled_means(np.random.default_rng(seed), resamples)
     off = float(np.quantile(np.abs(drawn - table.means).sum(axis=1), CONFIDENCE))
     reach = off * float(np.sqrt(table.count / (table.count - 1)))
+    if off < 1e-12:  # another answer would be off by 1 more at most than those that were seen
+        units: Sequence[Hashable] = range(found.n) if groups is None else groups
+        reach = bounds_of_equals(0.0, 0.0, 1.0 + float(np.abs(gaps).max()), units)[1]
     low, high = max(0.0, found.error - reach), min(1.0, found.error + reach)
     return Interval(found.error, low, high, found.n, table.count)
 

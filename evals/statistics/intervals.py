@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgym.errors import UserError
-from medgym.metrics.rate import CONFIDENCE
+from medgym.metrics.rate import CONFIDENCE, bounds_of_equals
 
 from .groups import RESAMPLES, Floats, Groups
 
@@ -40,6 +40,7 @@ def mean_interval(
     values: Sequence[float],
     groups: Sequence[Hashable] | None = None,
     *,
+    within: tuple[float, float] = (-np.inf, np.inf),
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
@@ -47,10 +48,12 @@ def mean_interval(
 
     Bias-corrected and accelerated (Efron 1987), and wider by the quantile of Student's t where
     there are few groups. For shares of right answers take `Rate.of`, which holds near 0 and 1 too.
+    Where all groups are alike, a bootstrap sees no variance: see `bounds_of_equals`.
 
     Args:
         values: one for each case: a token F1, a reward, the difference of two policies.
         groups: what each case belongs to; by default each is independent.
+        within: what a value can be. The interval ends there, too.
         seed: of the resampling.
 
     Raises:
@@ -61,14 +64,21 @@ def mean_interval(
     found = Groups.of([values], groups)
     value = float(found.means[0])
     if found.count == 1:  # nothing says how much groups differ
-        return Interval(value, -np.inf, np.inf, len(values), 1)
+        return Interval(value, *within, len(values), 1)
     drawn = found.resampled_means(np.random.default_rng(seed), resamples)[:, 0]
-    low, high = _bounds(value, drawn, found.means_without_each()[:, 0])
-    wider = _wider(found.count)
-    return Interval(
-        value, value - wider * (value - low), value + wider * (high - value), len(values),
-        found.count,
-    )  # fmt: skip
+    if are_equal(drawn):
+        units: Sequence[Hashable] = range(len(values)) if groups is None else groups
+        low, high = bounds_of_equals(value, *within, units)
+    else:
+        low, high = _bounds(value, drawn, found.means_without_each()[:, 0])
+        wider = _wider(found.count)
+        low, high = value - wider * (value - low), value + wider * (high - value)
+    return Interval(value, max(low, within[0]), min(high, within[1]), len(values), found.count)
+
+
+def are_equal(drawn: Floats) -> bool:
+    """Whether the figures of all resampled data sets are the same, up to rounding."""
+    return bool(np.ptp(drawn) <= 1e-12 * max(1.0, float(np.abs(drawn).max())))
 
 
 def _wider(groups: int) -> float:
@@ -84,8 +94,6 @@ def _bounds(value: float, drawn: Floats, without: Floats) -> tuple[float, float]
     """The ends of the BCa interval of a mean."""
     from scipy.special import ndtr, ndtri
 
-    if np.ptp(drawn) == 0:
-        return value, value
     below = (np.mean(drawn < value) + np.mean(drawn <= value)) / 2
     bias = ndtri(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn)))
     off = without.mean() - without

@@ -8,14 +8,8 @@ from .intervals import mean_interval
 
 
 def mean_rate(scores: Sequence[float], units: Sequence[Hashable]) -> Rate:
-    """The mean of at least one score from 0 to 1.
-
-    Where all are the same, a bootstrap sees no variance. Then at least as many scores as the Wilson
-    interval says are that, and the others may be anything.
-    """
-    found = mean_interval(scores, units)
-    low, high = max(0.0, found.low), min(1.0, found.high)
-    if min(scores) == max(scores):
-        alike = Rate.of([True] * len(scores), units).low
-        low, high = scores[0] * alike, scores[0] * alike + 1 - alike
-    return Rate(found.value, low, high, found.n)
+    """The mean of at least one score from 0 to 1; where all are 0 or 1 it is a share."""
+    if {*scores} <= {0.0, 1.0}:
+        return Rate.of([score == 1 for score in scores], units)
+    found = mean_interval(scores, units, within=(0.0, 1.0))
+    return Rate(found.value, found.low, found.high, found.n)

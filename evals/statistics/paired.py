@@ -1,7 +1,7 @@
 """Two policies on the same cases: the difference, its interval, and tests of no difference."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -71,11 +71,11 @@ def difference(
             "the same cases"
         )
     gains = [float(b) - float(a) for a, b in zip(first, second, strict=True)]
-    found = mean_interval(gains, groups, seed=seed, resamples=resamples)
-    is_share = {*map(float, first), *map(float, second)} <= {0.0, 1.0}
+    scores = {*map(float, first), *map(float, second)}
+    is_share = scores <= {0.0, 1.0}
+    most = 1.0 if min(scores, default=0.0) >= 0 and max(scores, default=0.0) <= 1 else np.inf
+    found = mean_interval(gains, groups, within=(-most, most), seed=seed, resamples=resamples)
     losses, wins = sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains)
-    if is_share:  # of one group the interval has no end of its own, and JSON no infinity
-        found = replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
     independent = found.groups == len(gains)
     return PairedDifference(
         interval=found,

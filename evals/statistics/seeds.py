@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 
 from medgym.errors import UserError
-from medgym.metrics.rate import CONFIDENCE
+from medgym.metrics.rate import CONFIDENCE, bounds_of_equals
 
 from .groups import Groups
 from .intervals import Interval
@@ -52,10 +52,11 @@ def seeded_difference(
     added: that of the mean over seeds between groups of cases, and that of the mean over cases
     between the seeds of each recipe. What a seed does on single cases is counted in both, so that
     the interval is rather too wide. It takes Student's t with the degrees of freedom of
-    Satterthwaite (1946): with two seeds it is wide, as it must be.
+    Satterthwaite (1946): with two seeds it is wide, as it must be. Where all groups gain the same,
+    their variance says nothing, and the part of the cases is as wide as `bounds_of_equals` has it.
 
     Args:
-        first, second: for each seed the score of each case, all in the same order.
+        first, second: for each seed the score of each case from 0 to 1, all in the same order.
         groups: what each case belongs to; by default each is independent.
 
     Raises:
@@ -81,17 +82,26 @@ def seeded_difference(
     parts = [(between, table.count - 1)]
     parts += [(float(m.mean(axis=1).var(ddof=1)) / len(m), len(m) - 1) for m in (one, other)]
     variance = sum(part for part, _ in parts)
+    variance = variance if variance > 1e-24 else 0.0  # what rounding leaves is none
     error = sqrt(variance)
     freedom = variance**2 / sum(v**2 / df for v, df in parts) if variance else 1.0
     reach = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
-    p = float(2 * stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
+    low, high = value, value
+    if between < 1e-24:
+        units: Sequence[Hashable] = range(len(gains)) if groups is None else groups
+        low, high = bounds_of_equals(value, -1.0, 1.0, units)
+    low, high = max(-1.0, low - reach), min(1.0, high + reach)
+    if error:
+        p = float(2 * stdtr(freedom, -abs(value) / error))
+    else:  # as a test that exchanges the recipes within whole groups has it, mid-p
+        p = 0.5**table.count if value else 1.0
     return SeededDifference(
-        interval=Interval(value, value - reach, value + reach, len(gains), table.count),
+        interval=Interval(value, low, high, len(gains), table.count),
         p=p,
         first=_means(one),
         second=_means(other),
         by_cases=sqrt(between),
-        by_seeds=sqrt(variance - between),
+        by_seeds=sqrt(max(0.0, variance - between)),
     )
 
 

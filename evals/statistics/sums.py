@@ -9,7 +9,7 @@ from medgym.errors import UserError
 from medgym.metrics.rate import CONFIDENCE
 
 from .groups import Floats, Groups
-from .intervals import Interval
+from .intervals import Interval, are_equal
 
 Weights = NDArray[np.float64]
 """How often each case counts, (rows, cases)."""
@@ -32,7 +32,8 @@ def figure_interval(
 
     The ordinary bootstrap of clusters: whole groups are drawn, their values are summed, and the
     figure is made of the sums; the interval holds the middle 95 %. A mean of cases takes
-    `mean_interval`, which is exact where there are few groups.
+    `mean_interval`, which is exact where there are few groups. Where all data sets give the same
+    figure, nothing is known of how far others are from it: the interval has no ends.
 
     Args:
         columns: values of each case.
@@ -52,11 +53,16 @@ def figure_interval(
         return Interval(value, -np.inf, np.inf, len(columns[0]), 1)
     parts = _drawn(found, np.random.default_rng(seed), resamples)
     drawn = np.concatenate([figure(sums) for sums in parts])
+    return _middle(value, drawn, len(columns[0]), found.count)
+
+
+def _middle(value: float, drawn: Floats, n: int, groups: int) -> Interval:
+    """The middle 95 % of what was drawn; without ends where all of it is the same."""
+    if are_equal(drawn):
+        return Interval(value, -np.inf, np.inf, n, groups)
     tail = 0.5 - CONFIDENCE / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(
-        value, min(float(low), value), max(float(high), value), len(columns[0]), found.count
-    )
+    return Interval(value, min(float(low), value), max(float(high), value), n, groups)
 
 
 def _drawn(groups: Groups, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
@@ -75,7 +81,7 @@ def weighted_interval(
     resamples: int = SUM_RESAMPLES,
 ) -> Interval:
     """A figure of cases that is no mean and no sum, such as an average precision, with its 95 %
-    interval by the ordinary bootstrap of clusters.
+    interval by the ordinary bootstrap of clusters; without ends as in `figure_interval`.
 
     Args:
         figure: makes the figures of rows of weights, (rows, cases) to (rows,); a weight says how
@@ -101,8 +107,4 @@ def weighted_interval(
             for _ in range(resamples)
         ]
     )
-    tail = 0.5 - CONFIDENCE / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(
-        value, min(float(low), value), max(float(high), value), len(groups), len(numbers)
-    )
+    return _middle(value, drawn, len(groups), len(numbers))

@@ -60,6 +60,10 @@ class Team(Policy):
             Failure: the machinery failed for good in a part that cannot be done without.
         """
 
+    def members(self) -> Sequence[Policy]:
+        """The policies that play the roles, each once; none where the team does not tell them."""
+        return ()
+
     async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
         """A team consults; it has no reply of its own."""
         raise UserError(f"{self.spec} is a consultation; fix: play it through a rollout")

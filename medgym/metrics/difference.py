@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medgym.metrics.rate import CONFIDENCE
+from medgym.metrics.rate import CONFIDENCE, bounds_of_equals
 
 RESAMPLES = 9999
 
@@ -47,8 +47,9 @@ class Difference:
             return cls(0.0, -1.0, 1.0, 0)
         gains = np.array([np.mean(a) - np.mean(b) for a, b in zip(ours, theirs, strict=True)])
         value = float(gains.mean())
-        if np.ptp(gains) == 0:  # no draw differs from another
-            return cls(value, value, value, len(gains))
+        if np.ptp(gains) < 1e-12:  # no draw differs from another
+            low, high = bounds_of_equals(value, -1.0, 1.0, range(len(gains)))
+            return cls(value, low, high, len(gains))
         found = bootstrap(
             (gains,),
             np.mean,

@@ -1,9 +1,9 @@
 """A share of cases with its interval."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 CONFIDENCE = 0.95
@@ -68,13 +68,39 @@ class Rate:
 
 @dataclass(frozen=True)
 class Amount(Rate):
-    """A mean in a unit, such as millimetres, with its 95 % interval; no share of cases."""
+    """A mean in a unit, such as millimetres, with its 95 % interval; no share of cases.
+
+    `high` is infinite where nothing says how much cases differ.
+    """
 
     unit: str = ""
 
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> "Amount":
+        """The amount that `as_dict` gave."""
+        return cls(**{**held, "high": inf if held["high"] is None else held["high"]})
+
     def as_dict(self) -> dict[str, Any]:
-        """The amount as JSON holds it: `value`, `low`, `high`, `n`, `unit`."""
-        return {**super().as_dict(), "unit": self.unit}
+        """The amount as JSON holds it: `value`, `low`, `high` (null where it is infinite), `n`,
+        `unit`."""
+        high = self.high if self.high < inf else None
+        return {**super().as_dict(), "high": high, "unit": self.unit}
+
+
+def bounds_of_equals(
+    value: float, lowest: float, highest: float, groups: Sequence[Hashable]
+) -> tuple[float, float]:
+    """The ends of the 95 % interval of a mean whose values are all the same.
+
+    No resampling sees how much values can differ then. At least so many are like these as the
+    interval of a share says where all are right (`Rate.of`); the others may be anything.
+
+    Args:
+        value: the mean. lowest, highest: what a value can be.
+        groups: what each case belongs to. Of one group nothing is known.
+    """
+    alike = Rate.of([True] * len(groups), groups).low
+    return value * alike + lowest * (1 - alike), value * alike + highest * (1 - alike)
 
 
 class RunningRate:

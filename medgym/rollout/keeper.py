@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
-from medgym.errors import RunError, UserError
+from medgym.errors import RunError, StorageError, UserError
 from medgym.failures import Failure, reason_of
 from medgym.interrupt import storing
 from medgym.progress import Advance, progress
@@ -89,7 +89,7 @@ class Keeper:
         """Write what is due.
 
         Raises:
-            RunError: the folder was refused for too long, or is no longer where it was.
+            StorageError: the folder was refused for too long, or is no longer where it was.
         """
         full = len(self._waiting) >= FLUSH_COUNT or self._bytes >= FLUSH_BYTES
         if (full and self._refused is None) or self.due_in() == 0.0:
@@ -157,7 +157,7 @@ class Keeper:
                 return
         await asyncio.to_thread(self._write_what_fits)
         left = f"{len(self._waiting)} finished episodes could not be stored; "
-        raise RunError(
+        raise StorageError(
             f"{said}; {left if self._waiting else ''}fix: {mend}, then run the same command "
             "again to resume"
         ) from error

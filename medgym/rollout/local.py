@@ -123,8 +123,16 @@ class _Decoded:
     async def studies(self, threads: Executor) -> list[OpenedImage]:
         if self._task is None:
             self._task = in_thread(threads, decoded, self._case)
+            self._task.add_done_callback(_heard)
         try:
             return await asyncio.shield(self._task)
         except Failure:
             self._task = None  # the next attempt opens them again
             raise
+
+
+def _heard(task: "asyncio.Future[list[OpenedImage]]") -> None:
+    """Take note of an error, which nobody awaits any more where a run has ended meanwhile: Python
+    would print its traceback."""
+    if not task.cancelled():
+        task.exception()

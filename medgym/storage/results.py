@@ -26,6 +26,7 @@
       "benchmarks": {                          neither `cases` nor `policies` above
         NAME: {"cases": "phantom:test[:200]", "policies": {...}}
       },
+      "not_judged": {NAME: SENTENCE},          benchmarks of it that could not be judged, and why
       "arms": ["on", "off", "oracle"],         of an evaluation in several ways of looking;
                                                a benchmark then is `BENCHMARK-ARM`, or only the arm
       "looking": [{"gap": "tool-off gap", "difference": {"value": 0.65, "low": ..., "high": ...,
@@ -54,9 +55,9 @@ say; of a suite they stand in its benchmarks. A JUDGEMENT is what `Judgement.as_
 `accuracy`, `read leniently`, `groups`, and `small` where these are few) where cases are of several
 kinds, `calibration` (`stated`, `tokens` or `agreement`: `n`, `groups`, `error`, `brier`,
 `overconfidence`, `area`, `bins`, `kept`, `curve`) where a confidence is known, `judged_by` (what a
-judge by a model says beside the rules), and `hallucination`, which stands beside `accuracy` only;
-figures that only some runs have are `metrics` of it, such as `difficulty/hard` and `overruled` of a
-consultation's training.
+judge by a model says beside the rules, with `usage` of its own), and `hallucination`, which stands
+beside `accuracy` only; figures that only some runs have are `metrics` of it, such as
+`difficulty/hard` and `overruled` of a consultation's training.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import medgym
-from medgym.errors import RunError, UserError
+from medgym.errors import StorageError, UserError
 from medgym.messages import Message
 from medgym.redaction import redact, redact_toml
 from medgym.storage.atomic import write_atomic
@@ -198,8 +198,8 @@ class RunFolder:
         """Store the images of a conversation; what `collect` takes as `on_messages`.
 
         Raises:
-            RunError: the disk is full. Other errors may be a file system's moment: they are raised
-                as they are, and the episode is tried again.
+            StorageError: the disk is full. Other errors may be a file system's moment: they are
+                raised as they are, and the episode is tried again.
         """
         try:
             for message in messages:
@@ -208,7 +208,7 @@ class RunFolder:
         except OSError as error:
             if not is_full(error):
                 raise
-            raise RunError(
+            raise StorageError(
                 f"{self.path} cannot be written ({error.strerror}); fix: make room, then run the "
                 "same command again"
             ) from error

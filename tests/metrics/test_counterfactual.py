@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ import pytest
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.imaging.opened import OpenedImage, opened_image
 from medgym.imaging.study import ImageRef, Study, open_image
 from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.metrics.counterfactual import ExchangedRules, exchanged
+from medgym.metrics.stretched import stretched
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.rollout import collect
 from medgym.tool import load_tools
+from tests.imaging.slides.conftest import levels_of, write_tiff
 
 CASES = list(open_cases("phantom,look=radiograph,question=kind:test[:24]"))
 RULES = Rules(tools=load_tools(["zoom", "segment"]), view_size=64)
@@ -120,3 +124,41 @@ def test_an_image_of_another_size_is_stretched() -> None:
     said = episode.step(render_call("zoom", {"view": 0, "box": [0, 0, 64, 21]}))
     assert said is not None
     assert said.text == "View 1: 300 x 100 pixels of image 0."
+
+
+class Looking(Policy):
+    """Looks once, then says anything."""
+
+    spec = "looking"
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        return Reply(LOOK if len(conversation) == 2 else render_answer("A"))
+
+
+def test_a_slide_of_another_size_is_stretched_as_it_is_read(tmp_path: Path) -> None:
+    """The whole of a slide is never decoded."""
+    sizes = ((512, 384), (300, 200))
+    slides = [write_tiff(tmp_path / f"{size[0]}.tif", levels_of(*size)) for size in sizes]
+    cases = [
+        CASES[0].model_copy(
+            update={"id": path.stem, "group": path.stem, "images": (ImageRef(uri=f"file:{path}"),)}
+        )
+        for path in slides
+    ]
+    rules = Rules(tools=load_tools(["zoom"]), view_size=64)
+    for case, size, (width, height), other in zip(
+        cases, sizes, sizes[::-1], slides[::-1], strict=True
+    ):
+        (played,) = collect([case], Looking(), exchanged(rules, cases))
+        assert (played.failure, len(played.looks)) == (None, 1)
+        theirs = open_image(ImageRef(uri=f"file:{other}"))
+        shown = stretched(OpenedImage.of(theirs), opened_image(case.images[0])).start
+        assert shown.size == size
+        box = (size[0] * 0.25, size[1] * 0.5, size[0] * 0.75, size[1] * 1.0)
+        view = theirs.render((width * 0.25, height * 0.5, width * 0.75, height * 1.0), (40, 30))
+        assert np.array_equal(np.asarray(shown.render(box, (40, 30))), np.asarray(view))
+        rows = (np.arange(size[1]) * 2 + 1) * height // (2 * size[1])
+        columns = (np.arange(size[0]) * 2 + 1) * width // (2 * size[0])
+        pixels = np.asarray(theirs.pixels)[np.ix_(rows, columns)]
+        assert np.array_equal(shown.pixels[10:90, 5:60], pixels[10:90, 5:60])
+        assert np.array_equal(np.asarray(shown.pixels), pixels)

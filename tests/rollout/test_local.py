@@ -1,6 +1,7 @@
 """Rollouts in this process: repeatable, in order, at each episode's own pace, and breakable off."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import pytest
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.failures import Failure
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import ImageRef, Study
 from medgym.messages import Message, Reply, render_answer, render_call
@@ -303,3 +305,33 @@ def test_images_may_be_given_decoded() -> None:
     study = Study(np.zeros((64, 64), np.uint8))
     played = asyncio.run(roll_out(case, Waiting(), RULES, studies=[study]))
     assert played.looks[0].box_px == (0, 0, 32, 32)
+
+
+def test_an_image_that_nobody_waits_for_any_more_fails_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that ends prints one line, and no traceback of Python's."""
+    left, said = threading.Event(), list[Any]()
+
+    def failing(case: Case) -> Any:
+        left.wait(10)
+        raise Failure("image", "it is lost", final=True)
+
+    monkeypatch.setattr("medgym.rollout.local.decoded", failing)
+
+    async def leave() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, about: said.append(about))
+        backend = LocalBackend(load_policy("scripted:prior"), RULES, sampling=None, seed=0)
+        attempt = asyncio.ensure_future(backend.attempt(Job(open_cases("phantom:test[:1]")[0], 0)))
+        await asyncio.sleep(0.05)
+        attempt.cancel()
+        await asyncio.gather(attempt, return_exceptions=True)
+        del attempt
+        left.set()
+        await asyncio.sleep(0.05)
+        await backend.close()
+        del backend
+        gc.collect()
+
+    asyncio.run(leave())
+    assert said == []

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Hashable, Sequence
+from math import inf
 
 from medgym.metrics.rate import Amount, Rate
 
@@ -56,9 +57,9 @@ def region_figures(outcomes: Collection[CaseOutcome]) -> dict[str, Rate]:
 
 
 def _amount(rows: Sequence[tuple[Key, Hashable, float]], unit: str) -> Amount:
-    found = mean_interval([value for *_, value in rows], [group for _, group, _ in rows])
-    most = max(value for *_, value in rows) if found.groups == 1 else found.high
-    return Amount(found.value, max(0.0, found.low), most, found.n, unit)
+    values, groups = [value for *_, value in rows], [group for _, group, _ in rows]
+    found = mean_interval(values, groups, within=(0.0, inf))
+    return Amount(found.value, found.low, found.high, found.n, unit)
 
 
 def _precision(outcomes: Collection[CaseOutcome]) -> dict[str, Rate]:

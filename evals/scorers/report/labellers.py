@@ -74,7 +74,8 @@ def radgraph(
 ) -> Figures:
     """F1 of RadGraph's entities and relations, a mean over reports."""
     each = model(hyps=list(reports), refs=list(golds))[1]
-    return {"report, RadGraph F1": mean_interval([float(value) for value in each], groups)}
+    scores = [float(value) for value in each]
+    return {"report, RadGraph F1": mean_interval(scores, groups, within=(0.0, 1.0))}
 
 
 def chexbert(

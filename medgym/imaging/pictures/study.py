@@ -97,7 +97,7 @@ class PictureStudy(ImagingStudy):
 
     def _all_sizes(self) -> list[tuple[int, int]]:
         different = range(1 if self._is_gif else self.frames)
-        if all(index in self._sizes for index in different):
+        if all(index in self._sizes for index in different) and self._is_unchanged():
             return [self._sizes[index] for index in different]
         with self._again() as stream, _refused_by_name(self._path, stream):
             return [self._size(stream, index) for index in different]
@@ -123,6 +123,12 @@ class PictureStudy(ImagingStudy):
             return self._needed(self._sizes[index], self._modes[index])
         with self._again() as stream:
             return self._need(stream, index)
+
+    def _is_unchanged(self) -> bool:
+        try:
+            return _stamped(os.stat(self._path)) == self._stamp
+        except OSError:
+            return False
 
     def _again(self) -> BinaryIO:
         stream = open_regular(self._path, "image")
@@ -214,7 +220,10 @@ class PictureStudy(ImagingStudy):
 
 
 def _stamp(stream: BinaryIO) -> tuple[int, int, int]:
-    found = os.fstat(stream.fileno())
+    return _stamped(os.fstat(stream.fileno()))
+
+
+def _stamped(found: os.stat_result) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

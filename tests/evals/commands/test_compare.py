@@ -126,3 +126,23 @@ def test_runs_are_listed_with_their_figures(runs: Path, capsys: Capture) -> None
     out = capsys.readouterr().out
     assert "scripted:oracle, greedy" in out
     assert main(["runs", str(runs / "nowhere")]) == 2
+
+
+@pytest.mark.parametrize("accuracy", [None, {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}])
+def test_where_no_episode_counts_there_is_no_accuracy_of_0_percent(
+    accuracy: dict[str, float] | None, runs: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    place = tmp_path / "none"
+    shutil.copytree(runs / "few", place)
+    results = json.loads((place / "results.json").read_text())
+    (ways,) = results["policies"].values()
+    refused = {"refused": {"value": 1.0, "low": 0.7, "high": 1.0, "n": 9}}
+    ways["greedy"] |= {"accuracy": accuracy, "withheld": refused}
+    (place / "results.json").write_text(json.dumps(results))
+    assert main(["runs", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "%  " not in out.partition("interval")[2]
+    why = "no accuracy: no episode counts (refused 9)"
+    assert f"none, scripted:prior, greedy: {why}" in out
+    assert main(["report", str(place)]) == 0
+    assert why in (place / "report.html").read_text("utf-8")

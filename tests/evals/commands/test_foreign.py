@@ -11,6 +11,7 @@ import pytest
 
 from medgym.cli import main
 from medgym.evals.evaluating import judging
+from medgym.evals.model_judge import asking
 from medgym.evals.outcomes.table import read_outcomes
 from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
@@ -74,6 +75,38 @@ def test_tokens_and_cost_are_in_the_table_and_in_the_results(
     # What was counted is stored, so that an evaluation that is resumed comes to the same.
     stored = RunFolder.open(tmp_path / "run").trajectories
     assert {(each.prompt_tokens, each.completion_tokens) for each in stored} == {(1_000, 20)}
+
+
+def test_what_a_judge_takes_is_counted_apart(
+    server: Server, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices, run = tmp_path / "prices.toml", tmp_path / "run"
+    prices.write_text(PRICES)
+    judge = ("--judged-by", f"openai:{server.url}#grader", "--judge-all")
+    more = ("--prices", str(prices), "--out", str(run), *judge)
+    assert main(words(server, *more)) == 2
+    assert 'has no price for grader; fix: add a table ["grader"]' in capsys.readouterr().err
+    prices.write_text(PRICES + '["grader"]\ninput = 1\noutput = 5\n')
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(asking, "progress", lambda *a: _Listening(shown))
+    assert main(words(server, *more)) == 0
+    assert _usage(run)["cost"] == 0.0081, "as without a judge"
+    out = capsys.readouterr().out
+    took = "3,000 tokens read (1,200 of them cached), 60 written, in 3 replies"
+    assert " ".join(out.partition("took")[2].split("cost")[0].split()) == took
+    assert out.partition("took")[2].partition("cost")[2].split()[0] == "0.0033"
+    assert (shown[-1]["tokens"], shown[-1]["cost"]) == (3_060, pytest.approx(0.0033))
+    (policy,) = read_results(run)["policies"].values()
+    usage = policy["greedy"]["judged_by"]["usage"]
+    assert usage == {
+        "prompt_tokens": 3_000, "completion_tokens": 60, "replies": 3, "cached_tokens": 1_200,
+        "cost": 0.0033,
+    }  # fmt: skip
+    assert f"judge openai:{server.url}#grader" in (run / "report.html").read_text("utf-8")
+    server.routes.clear()  # what is kept says what it took
+    assert main(["score", str(run), *judge, "--json"]) == 0
+    (scored,) = json.loads(capsys.readouterr().out)["benchmarks"].values()
+    assert scored["judged_by"]["usage"] == usage
 
 
 def test_a_model_that_hardly_answers_is_shown_a_way_and_secrets_are_in_no_file(

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from medgym.agents.scripted.policy import Scripted
 from medgym.cases import Case, write_cases
 from medgym.cli import main
 from medgym.evals.commands.hallucination import STATEMENTS
+from medgym.failures import Failure
 from medgym.storage.results import read_results
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Node, Trajectory, of_case
@@ -71,6 +73,19 @@ def test_of_arms_and_of_variants_each_case_counts_once(tmp_path: Path, capsys: C
         assert main([*asked, *words]) == 0
         capsys.readouterr()
         assert figures(capsys, run)["accuracy"]["n"] == 4
+
+
+def test_where_nothing_is_answered_nothing_is_measured(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refusing(*given: Any) -> Any:
+        raise Failure("policy", "no", withheld="refused", final=True)
+
+    monkeypatch.setattr(Scripted, "act", refusing)
+    assert main(["hallucination", f"{CASES[:-5]}[:2]", "--policy", "scripted:oracle"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "no case has a reply (refused: " in said.err
 
 
 def test_what_is_neither_a_run_nor_played_is_one_line(tmp_path: Path, capsys: Capture) -> None:

@@ -131,7 +131,7 @@ def test_a_second_scoring_asks_nothing_even_where_the_judge_is_gone(
     assert main(["score", str(run), "--judged-by", f"openai:{server.url}#m"]) == 0
     shown = capsys.readouterr().out
     assert "1: unparsed 1; left out\n" in shown
-    assert "0.00 (no interval: one group)\n" in shown
+    assert "0.00 (no interval: nothing says how much groups differ)\n" in shown
 
 
 def test_a_judge_that_fails_is_one_line_and_what_it_said_is_kept(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 
 from medgym.cases import Case, CaseList, case_hash, open_cases
@@ -15,7 +16,7 @@ from medgym.evals.evaluating.benchmark import Benchmark
 from medgym.evals.evaluating.judging import JudgedBenchmark, judge_benchmarks
 from medgym.evals.evaluation import Evaluation
 from medgym.evals.judges.tally import VqaTally
-from medgym.evals.outcomes import packed
+from medgym.evals.outcomes import packed, table
 from medgym.evals.outcomes.outcome import outcome_of
 from medgym.evals.outcomes.packed import PackedRows
 from medgym.evals.outcomes.table import read_outcomes, write_outcomes
@@ -156,3 +157,24 @@ def test_cases_are_found_again_though_few_are_remembered() -> None:
     assert [seen.find_in_turn(cases[place].id) for place in (700, 2, 699)] == [
         cases[700], cases[2], cases[699],
     ]  # fmt: skip
+
+
+def test_the_table_of_outcomes_is_written_part_by_part(
+    played: list[tuple[Case, Trajectory]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty times the rows take no more memory of pyarrow's, and come in the order of their
+    keys."""
+    monkeypatch.setattr(table, "ROW_GROUP", 32)
+    one, whole = outcome_of(*played[0]), pyarrow.default_memory_pool()
+    peaks = []
+    for count in (100, 2_000):
+        rows = [replace(one, case=f"c/{place:05}") for place in range(count)]
+        pool = pyarrow.proxy_memory_pool(whole)
+        pyarrow.set_memory_pool(pool)
+        try:
+            write_outcomes(tmp_path, rows[::2] + rows[1::2])
+        finally:
+            pyarrow.set_memory_pool(whole)
+        peaks.append(pool.max_memory() or 0)
+        assert read_outcomes(tmp_path) == rows
+    assert peaks[1] < 1.5 * peaks[0], peaks

@@ -70,6 +70,43 @@ def test_a_second_run_makes_no_call_and_comes_to_the_same(
 
 
 @pytest.mark.usefixtures("no_progress")
+@pytest.mark.parametrize("team", [False, True])
+def test_where_all_replies_are_kept_the_server_need_not_run(
+    tmp_path: Path, capsys: Capture, team: bool
+) -> None:
+    choice = {"message": {"content": "<answer>A</answer>"}, "finish_reason": "stop"}
+    more = ["--cache", str(tmp_path), "--json"]
+    with running() as server:
+        server.routes[CHAT] = lambda handler, body: handler.say({"choices": [choice]})
+        policy = f"{'majority:2:' * team}openai:{server.url}?retries=0#base"
+        words = ["eval", CASES, "--policy", policy, *more]
+        assert main([*words, "--limit", "2"]) == 0
+        before = json.loads(capsys.readouterr().out)
+    assert main([*words, "--limit", "2"]) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert (before["cache"]["calls"], after["cache"]["calls"]) == (2 * (1 + team), 0)
+    (one, other) = (next(iter(each["policies"].values()))["greedy"] for each in (before, after))
+    del one["roles"], other["roles"]  # they have the seconds that the votes took
+    assert one == other
+    assert main(words) == 2, "one case more has no reply yet"
+    said = capsys.readouterr().err.splitlines()
+    assert re.match(r"medgym: nothing answers at http://\S+ ", said[-1])
+
+
+@pytest.mark.usefixtures("no_progress")
+def test_a_server_that_gives_replies_of_another_kind_is_refused(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {"kind": "sampled", "vision_token_ids": [1]}
+    monkeypatch.setattr(ReplyStore, "found", lambda *a: before)
+    with running() as server:
+        words = ["eval", CASES, "--policy", f"openai:{server.url}#base", "--cache", str(tmp_path)]
+        assert main(words) == 2
+        assert server.bodies(CHAT) == []
+    assert "gives replies of another kind than those in" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_progress")
 @pytest.mark.parametrize(
     "change",
     [

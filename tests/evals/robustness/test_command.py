@@ -3,12 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from medgym.agents.scripted.policy import Scripted
 from medgym.cli import main
 from medgym.evals.outcomes.table import read_outcomes
+from medgym.failures import Failure
 
 Capture = pytest.CaptureFixture[str]
 CASES = "phantom,question=kind,look=radiograph:test[:6]"
@@ -50,6 +53,34 @@ def test_a_run_resumes_is_a_reference_and_is_compared(tmp_path: Path, capsys: Ca
     assert main(["compare", first, second]) == 0
     assert "options" in capsys.readouterr().out
     assert main(["score", first]) == 0
+    capsys.readouterr()
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    listed = [(line["run"], line["what"]) for line in json.loads(capsys.readouterr().out)]
+    assert listed == [("oracle", "clean, greedy"), ("prior", "clean, greedy")]
+
+
+def test_a_variant_that_cannot_be_judged_costs_only_itself(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a model that refuses each question without an image."""
+    act = Scripted.act
+
+    async def insisting(self: Scripted, conversation: Any, sampling: Any) -> Any:
+        if not any(message.images for message in conversation):
+            raise Failure("policy", "I see no image", final=True, withheld="refused")
+        return await act(self, conversation, sampling)
+
+    monkeypatch.setattr(Scripted, "act", insisting)
+    out = str(tmp_path / "run")
+    asked = words("--variants", "options,text-only", "--limit", "3", "--out", out)
+    assert main(asked) == 1
+    said = capsys.readouterr()
+    assert "1 of 3 benchmarks could not be judged: text-only (no case has a reply" in said.err
+    assert "options" in said.out
+    assert "text-only" not in said.out
+    found = json.loads((tmp_path / "run/results.json").read_text())
+    assert [row["variant"] for row in found["robustness"]["variants"]] == ["options"]
+    assert list(found["not_judged"]) == ["text-only"]
 
 
 def test_a_reference_on_other_cases_is_refused_before_anything_is_played(

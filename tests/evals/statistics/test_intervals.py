@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from medgym.errors import UserError
+from medgym.evals.outcomes.shares import as_share
 from medgym.evals.statistics.intervals import mean_interval
+from medgym.evals.statistics.paired import difference
+from medgym.evals.statistics.sums import figure_interval
 from medgym.metrics.rate import Rate
 
 DATA_SETS = 2000
@@ -85,6 +88,23 @@ def test_no_case_is_refused() -> None:
         mean_interval([])
 
 
-def test_equal_values_have_an_interval_without_width() -> None:
-    found = mean_interval([0.5] * 9)
-    assert (found.low, found.value, found.high) == (0.5, 0.5, 0.5)
+def test_equal_values_do_not_say_how_much_values_differ() -> None:
+    """No draw of a bootstrap differs from another then: its interval would claim certainty."""
+    third = 1 / 3  # whose sums are rounded
+    assert (mean_interval([third] * 9).low, mean_interval([third] * 9).high) == (-np.inf, np.inf)
+    found = mean_interval([third] * 9, within=(0.0, 1.0))
+    alike = Rate.of([True] * 9).low
+    assert (found.low, found.high) == pytest.approx((third * alike, third * alike + 1 - alike))
+    for columns in ([[0.0] * 9], [[0.5] * 9]):
+        of_sums = figure_interval(columns, None, lambda sums: sums[:, 0], resamples=20)
+        assert (as_share(of_sums).low, as_share(of_sums).high) == (0.0, 1.0)
+
+
+def test_where_hardly_anything_differs_the_interval_holds() -> None:
+    """Two policies of which the second gains one case of 40: often no case of a set differs."""
+    rng, true, held = np.random.default_rng(0), 1 / 40, 0
+    for _ in range(400):
+        gains = (rng.random(60) < true).astype(float)
+        found = difference([0.0] * 60, gains.tolist(), resamples=300).interval
+        held += found.low <= true <= found.high
+    assert held / 400 > 0.93, "0.76 as long as sets without a difference had no width"

@@ -35,6 +35,14 @@ def test_one_seed_and_other_cases_are_refused() -> None:
 def test_recipes_without_any_difference_tie() -> None:
     found = seeded_difference([[1.0, 0.0]] * 2, [[1.0, 0.0]] * 2)
     assert (found.outcome, found.p) == ("tie", 1.0)
+    assert found.interval.low < -0.4, "two cases do not show that there is none"
+    won = seeded_difference([[0.0] * 9] * 2, [[1.0] * 9] * 2)
+    assert (won.outcome, won.p, won.interval.high) == ("win", 0.5**9, 1.0)
+    assert won.interval.low < 0.5
+    rounded = seeded_difference(
+        [[0.1] * 7, [0.2] * 7, [0.7] * 7], [[0.3] * 7, [0.4] * 7, [0.6] * 7]
+    )
+    assert rounded.by_seeds > 0, "what rounding leaves of the cases is no variance"
 
 
 @pytest.mark.parametrize(("cases", "discordant"), [(200, 0.2), (2000, 0.1), (50, 1.0)])

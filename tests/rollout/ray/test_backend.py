@@ -29,6 +29,8 @@ from medgym.cases import Case, open_cases
 from medgym.cli import main
 from medgym.episode import Rules
 from medgym.errors import RunError, ToolError, UserError
+from medgym.evals.pivot.asking import ask
+from medgym.evals.pivot.places import Pivots
 from medgym.failures import Failure
 from medgym.imaging.study import ImageRef, open_image
 from medgym.messages import Message, Reply, render_answer, render_call
@@ -756,3 +758,14 @@ def test_branches_are_those_of_this_process() -> None:
     there = list(collect(cases(2), "scripted:random", RULES, backend="ray", workers=1, **asked))
     assert here == there
     assert [each.fork is not None for each in there] == [True] * 4
+
+
+def test_pivots_are_those_of_this_process() -> None:
+    origins = collect(cases(2), "scripted:oracle", RULES, ordered=True)
+    pivots = Pivots.of(zip(cases(2), origins, strict=True), "all").pivots
+    asked: dict[str, Any] = {"policy": load_policy("scripted:random"), "rules": RULES}
+    asked["sampling"] = Sampling(temperature=0.0)
+    here = by_key(list(ask(pivots, **asked)))
+    there = by_key(list(ask(pivots, **asked, backend="ray", workers=1)))
+    assert here == there
+    assert len(there) == 2
