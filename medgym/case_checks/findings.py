@@ -5,13 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from medgym.case_checks.report import CheckRow
+from medgym.case_checks.regions import RegionFindings
+from medgym.case_checks.report import NAMED, CheckRow, listed
 from medgym.cases import Case, CaseList, normalised
 from medgym.imaging.study import ImageRef
 from medgym.scorable import equal_options, unscorable
-
-NAMED = 3
-"""How many of what is wrong a row names."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Findings:
     equal_options: list[str] = field(default_factory=list)
     repeated_ids: list[str] = field(default_factory=list)
     blank_groups: list[str] = field(default_factory=list)
+    regions: RegionFindings = field(default_factory=RegionFindings)
 
     @property
     def names(self) -> list[str]:
@@ -61,6 +60,7 @@ class Findings:
             self.equal_options.append(case.id)
         if not case.group.strip():
             self.blank_groups.append(case.id)
+        self.regions.add(case)
         asked = "\n".join((normalised(case.question), *case.options))
         question = hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         images = tuple(ref.model_copy(update={"role": "current"}) for ref in case.images)
@@ -113,25 +113,6 @@ class Findings:
 def several(bits: int) -> bool:
     """Whether more than one bit is set."""
     return bits.bit_count() > 1
-
-
-def listed(
-    check: str,
-    wrong: Sequence[tuple[str, str]],
-    of: int,
-    fix: str = "correct them, or leave them out",
-    verdict: str = "fail",
-) -> CheckRow:
-    """A row on cases that are wrong, each with a reason that may be blank."""
-    figure = f"{len(wrong):,} of {of:,} are not" if wrong else f"all {of:,}"
-    if not wrong:
-        return CheckRow(check, "pass", figure)
-    reasons = Counter(reason for _, reason in wrong if reason)
-    if reasons:
-        figure += f" ({'; '.join(f'{n:,}: {each}' for each, n in reasons.most_common(NAMED))})"
-    first = "first: " + ", ".join(each for each, _ in wrong[:NAMED])
-    said = f"{fix}; {first}" if fix else first
-    return CheckRow(check, "warn" if verdict == "warn" else "fail", figure, said)
 
 
 def crossing_row(
