@@ -518,9 +518,11 @@ def test_in_a_process_of_its_own_it_is_the_same(bad_place: Path) -> None:
         (UserError("no such\nthing; fix: look"), 2, "no such thing; fix: look"),
         (RunError("it broke; fix: glue it"), 1, "it broke; fix: glue it"),
         (ZeroDivisionError("1/0"), 1, "unexpected ZeroDivisionError: 1/0; fix: MEDGYM_TRACEBACK"),
+        (PermissionError(13, "Permission denied", "x/.tmp-1"), 2, "x cannot be used (Permission "),
+        (NotADirectoryError(20, "Not a directory", "a/b"), 2, "a/b cannot be used (Not a direct"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
-    ids=["user", "run", "unexpected", "interrupt"],
+    ids=["user", "run", "unexpected", "rights", "place", "interrupt"],
 )
 def test_errors_become_one_line_and_a_status(
     error: BaseException, status: int, line: str, run: Run, monkeypatch: pytest.MonkeyPatch
