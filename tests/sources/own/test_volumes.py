@@ -30,7 +30,9 @@ def table(tmp_path: Path) -> Path:
     return file
 
 
-def test_an_episode_starts_in_the_middle_and_gold_lies_where_it_says(table: Path) -> None:
+def test_an_episode_starts_in_the_middle_and_gold_lies_where_it_says(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second, *_ = medgym.open_cases(f"table,path={table}:all")
     episode = medgym.Episode(first, medgym.Rules())
     assert "axial 3 of 0 to 6. Other planes: coronal" in str(episode.messages[1].text)
@@ -39,6 +41,8 @@ def test_an_episode_starts_in_the_middle_and_gold_lies_where_it_says(table: Path
         2,
         3,
     )
+    assert main(["cases", "stats", f"table,path={table}:all", "--json"]) == 0
+    assert '"8 x 6 x 7": 4' in capsys.readouterr().out
     oracle = list(medgym.collect([second], "scripted:oracle", ordered=True))
     assert [each.correct for each in oracle] == [True]
 
