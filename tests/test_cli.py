@@ -433,6 +433,10 @@ WRONG = {
     "view": ((*PHANTOM, "scripted:oracle", "--view-size", "448"), "only at a view_size of 32, 64"),
     "rubric": ((*PHANTOM, "scripted:oracle", "--rubric", "outcom"), "unknown rubric 'outcom'; did"),
     "judge": (("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--judge", "q"), "judge"),
+    "no split of a source": (
+        ("eval", "phantom,look=ct", "--policy", "scripted:prior"),
+        "name no split; fix: write phantom,look=ct:train",
+    ),
     "suite": (("eval", "phantm", "--policy", "scripted:prior"), "no suite has that name; fix: wri"),
     "suite's own": (
         ("eval", "phantom", "--policy", "scripted:prior", "--temperature", "0"),
