@@ -14,13 +14,20 @@ from medgym.scorable import equal_options, unscorable
 
 @dataclass(frozen=True)
 class SeenCase:
-    """What is kept of a case."""
+    """What is kept of a case.
+
+    Attributes:
+        question, asked, gold: hashes: of the question with its options; of that with all else that
+            a policy is shown, and the split; of the answers that are right.
+    """
 
     split: int
     id: str
     group: tuple[str, str]
     question: bytes
     images: tuple[ImageRef, ...]
+    asked: bytes
+    gold: bytes
 
 
 @dataclass
@@ -62,9 +69,12 @@ class Findings:
             self.blank_groups.append(case.id)
         self.regions.add(case)
         asked = "\n".join((normalised(case.question), *case.options))
-        question = hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        question = _digest(asked)
+        golds = sorted({normalised(gold) for gold in case.golds})
+        whole = (asked, normalised(case.context), str(split), *map(repr, case.images))
         images = tuple(ref.model_copy(update={"role": "current"}) for ref in case.images)
-        seen = SeenCase(split, case.id, (case.source, case.group), question, images)
+        group, gold = (case.source, case.group), _digest("\n".join(golds))
+        seen = SeenCase(split, case.id, group, question, images, _digest("\n".join(whole)), gold)
         self.cases.append(seen)
         return seen
 
@@ -82,9 +92,20 @@ class Findings:
         yield listed("each case has a group", blank, len(self.cases), fix)
         same = [(each, "") for each in self.equal_options]
         yield listed("options differ", same, len(self.cases), "", "warn")
+        yield self._golds()
         if len(self.splits) > 1:
             yield self._groups(declared)
             yield self._questions()
+
+    def _golds(self) -> CheckRow:
+        first: dict[bytes, SeenCase] = {}
+        other = []
+        for case in self.cases:
+            one = first.setdefault(case.asked, case)
+            if one.gold != case.gold:
+                other.append((f"{case.id} (as {one.id})", ""))
+        fix = "no policy can be right in both: keep one"
+        return listed("the same question has one gold", other, len(self.cases), fix, "warn")
 
     def _groups(self, declared: Sequence[str]) -> CheckRow:
         where: dict[tuple[str, str], int] = defaultdict(int)
@@ -108,6 +129,10 @@ class Findings:
     def in_words(self, bits: int) -> str:
         """The splits of which bits are set: `train and test`."""
         return " and ".join(name for n, name in enumerate(self.names) if bits >> n & 1)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def several(bits: int) -> bool:

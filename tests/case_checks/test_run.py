@@ -218,6 +218,27 @@ def test_all_groups_of_a_shared_image_are_kept_together(pictures: Path, tmp_path
     assert merged == {"b": "a", "c": "a", "d": "a"}
 
 
+def test_two_golds_of_one_question_are_named(
+    pictures: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    one = {"question": "Is it normal?"}
+    lines = [
+        line("a", "train", pictures / "0.png", **one),
+        line("b", "train", pictures / "0.png", question="is it  normal?", answer="No."),
+        line("c", "train", pictures / "0.png", **one, answer="Yes."),
+        line("d", "train", pictures / "1.png", **one, answer="no"),
+        line("e", "train", pictures / "0.png", **one, answer="no", context="After surgery."),
+        line("f", "test", pictures / "0.png", **one, answer="no"),
+    ]
+    file = tmp_path / "golds.jsonl"
+    file.write_text("\n".join(lines))
+    main(["cases", "check", str(file), "--json"])
+    rows = {row["check"]: row for row in json.loads(capsys.readouterr().out)["checks"]}
+    row = rows["the same question has one gold"]
+    assert (row["verdict"], row["figure"]) == ("warn", "1 of 6 are not")
+    assert row["fix"].endswith("first: mine/train/b (as mine/train/a)")
+
+
 def test_regions_that_are_not_in_their_image_are_named(
     pictures: Path, tmp_path: Path, capsys: Capture
 ) -> None:
