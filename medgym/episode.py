@@ -239,7 +239,9 @@ class Episode:
         self._rules = rules
         self._tools = {tool.name: tool for tool in rules.tools}
         self._tokens_left = rules.max_tokens
-        images = studies if studies is not None else opened_images(case)
+        images: Sequence[Study | OpenedImage] = (
+            studies if studies is not None else opened_images(case)
+        )
         check_regions(case, images)
         self.workspace = Workspace(
             images,

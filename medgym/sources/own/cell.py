@@ -167,7 +167,8 @@ def regions(text: str, column: str) -> tuple[Region, ...]:
 
 
 def _region(found: Any) -> Region:
-    label, image, place = "finding", 0, {}
+    label, image = "finding", 0
+    place: dict[str, Any] = {}
     if isinstance(found, dict):
         label, image = str(found.get("label", label)), int(found.get("image", image))
         place = {key: found[key] for key in ("plane", "index", "count") if key in found}
