@@ -18,7 +18,8 @@ from PIL import Image
 from medgym.errors import UserError
 from medgym.imaging.imaging_study import ImagingStudy
 from medgym.imaging.slides.image import SlideImage
-from medgym.imaging.study import ImageRef, Study, acquired_plane, decoded, open_study, place_of
+from medgym.imaging.study import ImageRef, Study, decoded, open_study, place_of
+from medgym.imaging.volumes.study import VolumeStudy
 
 SIDE = 64
 """The side of a thumb."""
@@ -193,7 +194,10 @@ def _places(ref: ImageRef) -> tuple[ImagingStudy, list[tuple[str, int]]]:
     except UserError:
         if ref.plane is not None or ref.index is not None or ref.frame is not None:
             raise
-    plane = acquired_plane(study, study.planes)
-    last = study.planes[plane].count - 1
+    planes = study.planes
+    plane = next((name for name in planes if planes[name].count > 1), next(iter(planes)))
+    if isinstance(study, VolumeStudy) and study.grid.acquired in planes:
+        plane = study.grid.acquired
+    last = planes[plane].count - 1
     at = sorted({round(n * last / (SAMPLES - 1)) for n in range(SAMPLES)})
     return study, [(plane, index) for index in at]
