@@ -62,8 +62,8 @@ def read_prices(path: Path) -> dict[str, Price]:
         ) and isinstance(table, dict)
         if not is_price or table.keys() - {"cached"} != {"input", "output"}:
             raise UserError(
-                f"{path} has no price for {model!r}; fix: write a table "
-                f'["{model}"] with input = and output =, per million tokens'
+                f"the price of {model!r} in {path} is none; fix: write a table "
+                f'["{model}"] with input = and output =, per million tokens, of 0 or more'
             )
         prices[model] = Price(**{name: float(value) for name, value in table.items()})
     if not prices:

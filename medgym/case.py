@@ -6,6 +6,7 @@ that a policy, a view or an observation can reach holds a `Case`.
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
@@ -94,7 +95,9 @@ _SPACE = re.compile(r"\s+")
 
 def normalised(text: str) -> str:
     """A text as answers are compared: lower case, single spaces, no full stop at the end, neither
-    a Latin nor a Chinese one."""
+    a Latin nor a Chinese one. A letter and its accent are one or two characters by chance: they
+    count as one (NFC)."""
+    text = unicodedata.normalize("NFC", text)
     return _SPACE.sub(" ", text).strip().rstrip(".。 ").casefold()
 
 

@@ -1,11 +1,12 @@
 """The images of a case, opened, and how large they may be shown."""
 
 import itertools
+from collections.abc import Sequence
 
 from medgym.cases import Case, CaseList
 from medgym.errors import UserError
 from medgym.imaging.opened import OpenedImage, UnreadableImage, opened_image
-from medgym.imaging.study import open_image
+from medgym.imaging.study import Study, open_image
 from medgym.registry import names
 
 ASKED = 8
@@ -24,6 +25,27 @@ def opened_images(case: Case) -> list[OpenedImage]:
         raise UnreadableImage(
             f"an image of the case {case.id!r} cannot be read: {error}"
         ) from error
+
+
+def check_regions(case: Case, images: Sequence[Study | OpenedImage]) -> None:
+    """Refuse gold that lies on whatever image an episode happens to start with.
+
+    Args:
+        images: those of the case, opened.
+
+    Raises:
+        UnreadableImage: a region lies in an image of several, and neither says in which.
+    """
+    for region in case.regions:
+        if region.plane is not None or not 0 <= region.image < len(images):
+            continue
+        ref, image = case.images[region.image], images[region.image]
+        named = (ref.plane, ref.index, ref.frame) != (None, None, None)
+        if not named and isinstance(image, OpenedImage) and image.has_many:
+            raise UnreadableImage(
+                f"the region {region.label!r} does not say in which plane and at which index of "
+                f"image {region.image} it lies; fix: give it both"
+            )
 
 
 def names_of(case: Case) -> tuple[str, ...]:

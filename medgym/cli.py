@@ -28,7 +28,7 @@ from medgym.errors import RunError, UserError, closed_output, missing_library, u
 from medgym.failures import Failure, traceback_wanted
 from medgym.memory import image_memory
 from medgym.redaction import redact_text
-from medgym.storage.disk import is_full
+from medgym.storage.disk import is_full, refused_place
 
 FIRST = ("cases", "play", "rollout", "train", "eval", "view", "list")
 """The order in which help lists the commands that one meets first; others follow by name."""
@@ -147,6 +147,10 @@ def _run(argv: Sequence[str] | None) -> int:
             where = f"{path} cannot be written: " if path else ""
             fix = "fix: make room, then run the same command again"
             return _say(error, 1, f"{where}the disk is full; {fix}")
+        place = refused_place(error)
+        if place is not None and isinstance(error, OSError):
+            fix = "fix: choose another place, or change its rights"
+            return _say(error, 2, f"{place} cannot be used ({error.strerror}); {fix}")
         if hasattr(error, "format_message"):  # a usage error of the parser's own
             return _say(error, 2, f"{error.format_message().rstrip('.')}; {_fix(error)}")
         return _unexpected(error)

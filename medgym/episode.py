@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_args
 
-from medgym.case_images import asked_view_size, check_view_size, names_of, opened_images
+from medgym.case_images import (
+    asked_view_size,
+    check_regions,
+    check_view_size,
+    names_of,
+    opened_images,
+)
 from medgym.cases import Case, open_cases
 from medgym.contracts import checked_reply, checked_result, fault_of
 from medgym.errors import Fault, ToolError, UserError, unknown
@@ -237,8 +243,12 @@ class Episode:
         self._rules = rules
         self._tools = {tool.name: tool for tool in rules.tools}
         self._tokens_left = rules.max_tokens
+        images: Sequence[Study | OpenedImage] = (
+            studies if studies is not None else opened_images(case)
+        )
+        check_regions(case, images)
         self.workspace = Workspace(
-            studies if studies is not None else opened_images(case),
+            images,
             view_size=rules.view_size,
             view_multiple=rules.view_multiple,
             coordinates=rules.coordinates,

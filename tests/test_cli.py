@@ -433,6 +433,10 @@ WRONG = {
     "view": ((*PHANTOM, "scripted:oracle", "--view-size", "448"), "only at a view_size of 32, 64"),
     "rubric": ((*PHANTOM, "scripted:oracle", "--rubric", "outcom"), "unknown rubric 'outcom'; did"),
     "judge": (("eval", "phantom:test[:1]", "--policy", "scripted:prior", "--judge", "q"), "judge"),
+    "no split of a source": (
+        ("eval", "phantom,look=ct", "--policy", "scripted:prior"),
+        "name no split; fix: write phantom,look=ct:train",
+    ),
     "suite": (("eval", "phantm", "--policy", "scripted:prior"), "no suite has that name; fix: wri"),
     "suite's own": (
         ("eval", "phantom", "--policy", "scripted:prior", "--temperature", "0"),
@@ -518,9 +522,11 @@ def test_in_a_process_of_its_own_it_is_the_same(bad_place: Path) -> None:
         (UserError("no such\nthing; fix: look"), 2, "no such thing; fix: look"),
         (RunError("it broke; fix: glue it"), 1, "it broke; fix: glue it"),
         (ZeroDivisionError("1/0"), 1, "unexpected ZeroDivisionError: 1/0; fix: MEDGYM_TRACEBACK"),
+        (PermissionError(13, "Permission denied", "x/.tmp-1"), 2, "x cannot be used (Permission "),
+        (NotADirectoryError(20, "Not a directory", "a/b"), 2, "a/b cannot be used (Not a direct"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
-    ids=["user", "run", "unexpected", "interrupt"],
+    ids=["user", "run", "unexpected", "rights", "place", "interrupt"],
 )
 def test_errors_become_one_line_and_a_status(
     error: BaseException, status: int, line: str, run: Run, monkeypatch: pytest.MonkeyPatch

@@ -108,7 +108,7 @@ def test_a_case_with_options_is_a_choice() -> None:
 
 def test_the_scorers_of_cases_are_named_with_their_versions() -> None:
     cases = [CASE, *open_cases("phantom,question=presence:test[:3]")]
-    assert scorer_versions(cases) == {"choice": "3", "open": "3"}
+    assert scorer_versions(cases) == {"choice": "4", "open": "4"}
 
 
 def test_an_unknown_scorer_names_the_nearest() -> None:

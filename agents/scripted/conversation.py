@@ -1,12 +1,16 @@
 """What scripted policies read in a conversation, and the calls and answers that they write."""
 
+import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from medgym.cases import LETTERS, Case
 from medgym.messages import Message, render_call
+from medgym.metrics.regions import findings
+from medgym.regions import Region
 
 _OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 _SIZE = re.compile(r"^View (\d+): image \1(?:, prior)?, (\d+) x (\d+) pixels[.,]", re.MULTILINE)
@@ -24,8 +28,21 @@ def guess(conversation: Sequence[Message], rng: np.random.Generator) -> str:
 
 
 def gold_of(case: Case) -> str:
-    """The gold as it is answered: an option's letter, else the text."""
-    return LETTERS[case.options.index(case.answer)] if case.answer in case.options else case.answer
+    """The gold as it is answered: an option's letter, else the text. Where the case asks for its
+    own regions, these."""
+    if case.answer in case.options:
+        return LETTERS[case.options.index(case.answer)]
+    if case.answer_type == "region" and not case.answer.strip():
+        return json.dumps([_answered(region) for region in findings(case)])
+    return case.answer
+
+
+def _answered(region: Region) -> dict[str, Any]:
+    """A region as an answer names it."""
+    mask = None if region.mask is None else region.mask.model_dump(mode="json")
+    named: dict[str, Any] = {"box": region.box_px} if mask is None else {"mask": mask}
+    named["image"] = region.image
+    return named if region.index is None else named | {"index": region.index, "count": region.count}
 
 
 def size_of(conversation: Sequence[Message], image: int) -> tuple[int, int]:

@@ -37,7 +37,7 @@ def named_suite(context: typer.Context, name: str, allowed: Collection[str] = ()
         UserError: there is none, or the command sets what the suite sets.
     """
     known = names("suites")
-    if name not in known and (os.path.exists(name) or os.path.splitext(name)[1]):
+    if name not in known and ("," in name or os.path.exists(name) or os.path.splitext(name)[1]):
         raise unreadable(name)
     if name not in known:
         raise UserError(

@@ -13,7 +13,7 @@ from .exact import Exact
 class Choice(Exact):
     """Right where the answer is the letter or the text of a right option."""
 
-    version = "3"
+    version = "4"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the option that the answer names. Without options the text is compared."""

@@ -11,7 +11,7 @@ from medgym.scorer import RIGHT, UNPARSED, WRONG, Grade
 class Exact:
     """Right where the answer equals a gold text (case, white space, final full stop aside)."""
 
-    version = "3"
+    version = "4"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the whole text. An empty answer is unparsed, whatever the gold is."""

@@ -9,4 +9,4 @@ from .exact import Exact
 class FreeText(Exact):
     """Right where the answer equals a gold text (case, white space, final full stop aside)."""
 
-    version = "3"
+    version = "4"

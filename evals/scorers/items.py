@@ -17,7 +17,7 @@ _BETWEEN = re.compile("[,;、，；]")
 class Items:
     """Right where the answer lists exactly a gold's items, in any order."""
 
-    version = "3"
+    version = "4"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the two sets of items. An answer without an item is unparsed."""

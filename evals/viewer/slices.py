@@ -17,11 +17,12 @@ from typing import Any
 from PIL import Image
 
 from medgym.cases import Case
-from medgym.commands.slices import acquired_plane, spread
+from medgym.commands.slices import spread
 from medgym.errors import ToolError, UserError
 from medgym.imaging.imaging_study import ImagingStudy
 from medgym.imaging.opened import ImagePlace, OpenedImage, opened_image
 from medgym.imaging.reach import WHOLE
+from medgym.imaging.study import acquired_plane
 from medgym.imaging.volumes.study import VolumeStudy
 from medgym.metrics.regions import placed
 from medgym.progress import Advance
@@ -107,7 +108,7 @@ def _stacks(case: Case, looked: Looked) -> Iterator[_Stack]:
             opened = opened_image(ref)
             named = {plane for number, plane in (*gold, *looked) if number == image}
             planes = [name for name in opened.planes if name in named]
-            for plane in planes or [acquired_plane(opened)]:
+            for plane in planes or [acquired_plane(opened.study, opened.planes)]:
                 wanted = gold.get((image, plane), set()) | looked.get((image, plane), set())
                 if indices := _indices(opened, plane, wanted):
                     yield _Stack(case.id, image, opened, plane, indices)

@@ -45,8 +45,7 @@ def export_cases(
 
     disable_progress_bars()  # the cases are counted already
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out} is there already; fix: name a new or an empty folder")
+    _check_new(out)
     unreadable: list[tuple[str, str]] = []
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -71,6 +70,7 @@ def export_cases(
         made.save_to_disk(str(work / "whole"))
         count = len(made)
         del made
+        _check_new(out)  # another command may have come first
         if out.exists():
             out.rmdir()
         (work / "whole").rename(out)
@@ -141,3 +141,8 @@ def _png(study: Study) -> dict[str, Any]:
     stream = BytesIO()
     study.render((0.0, 0.0, float(width), float(height)), size).save(stream, "PNG")
     return {"bytes": stream.getvalue(), "path": None}
+
+
+def _check_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out} is there already; fix: name a new or an empty folder")

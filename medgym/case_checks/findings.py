@@ -5,24 +5,29 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from medgym.case_checks.report import CheckRow
+from medgym.case_checks.regions import RegionFindings
+from medgym.case_checks.report import NAMED, CheckRow, listed
 from medgym.cases import Case, CaseList, normalised
 from medgym.imaging.study import ImageRef
 from medgym.scorable import equal_options, unscorable
 
-NAMED = 3
-"""How many of what is wrong a row names."""
-
 
 @dataclass(frozen=True)
 class SeenCase:
-    """What is kept of a case."""
+    """What is kept of a case.
+
+    Attributes:
+        question, asked, gold: hashes: of the question with its options; of that with all else that
+            a policy is shown, and the split; of the answers that are right.
+    """
 
     split: int
     id: str
     group: tuple[str, str]
     question: bytes
     images: tuple[ImageRef, ...]
+    asked: bytes
+    gold: bytes
 
 
 @dataclass
@@ -37,6 +42,7 @@ class Findings:
     equal_options: list[str] = field(default_factory=list)
     repeated_ids: list[str] = field(default_factory=list)
     blank_groups: list[str] = field(default_factory=list)
+    regions: RegionFindings = field(default_factory=RegionFindings)
 
     @property
     def names(self) -> list[str]:
@@ -61,10 +67,14 @@ class Findings:
             self.equal_options.append(case.id)
         if not case.group.strip():
             self.blank_groups.append(case.id)
+        self.regions.add(case)
         asked = "\n".join((normalised(case.question), *case.options))
-        question = hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        question = _digest(asked)
+        golds = sorted({normalised(gold) for gold in case.golds})
+        whole = (asked, normalised(case.context), str(split), *map(repr, case.images))
         images = tuple(ref.model_copy(update={"role": "current"}) for ref in case.images)
-        seen = SeenCase(split, case.id, (case.source, case.group), question, images)
+        group, gold = (case.source, case.group), _digest("\n".join(golds))
+        seen = SeenCase(split, case.id, group, question, images, _digest("\n".join(whole)), gold)
         self.cases.append(seen)
         return seen
 
@@ -82,9 +92,20 @@ class Findings:
         yield listed("each case has a group", blank, len(self.cases), fix)
         same = [(each, "") for each in self.equal_options]
         yield listed("options differ", same, len(self.cases), "", "warn")
+        yield self._golds()
         if len(self.splits) > 1:
             yield self._groups(declared)
             yield self._questions()
+
+    def _golds(self) -> CheckRow:
+        first: dict[bytes, SeenCase] = {}
+        other = []
+        for case in self.cases:
+            one = first.setdefault(case.asked, case)
+            if one.gold != case.gold:
+                other.append((f"{case.id} (as {one.id})", ""))
+        fix = "no policy can be right in both: keep one"
+        return listed("the same question has one gold", other, len(self.cases), fix, "warn")
 
     def _groups(self, declared: Sequence[str]) -> CheckRow:
         where: dict[tuple[str, str], int] = defaultdict(int)
@@ -110,28 +131,13 @@ class Findings:
         return " and ".join(name for n, name in enumerate(self.names) if bits >> n & 1)
 
 
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
 def several(bits: int) -> bool:
     """Whether more than one bit is set."""
     return bits.bit_count() > 1
-
-
-def listed(
-    check: str,
-    wrong: Sequence[tuple[str, str]],
-    of: int,
-    fix: str = "correct them, or leave them out",
-    verdict: str = "fail",
-) -> CheckRow:
-    """A row on cases that are wrong, each with a reason that may be blank."""
-    figure = f"{len(wrong):,} of {of:,} are not" if wrong else f"all {of:,}"
-    if not wrong:
-        return CheckRow(check, "pass", figure)
-    reasons = Counter(reason for _, reason in wrong if reason)
-    if reasons:
-        figure += f" ({'; '.join(f'{n:,}: {each}' for each, n in reasons.most_common(NAMED))})"
-    first = "first: " + ", ".join(each for each, _ in wrong[:NAMED])
-    said = f"{fix}; {first}" if fix else first
-    return CheckRow(check, "warn" if verdict == "warn" else "fail", figure, said)
 
 
 def crossing_row(

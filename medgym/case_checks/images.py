@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from medgym.case_checks.findings import NAMED, Findings, SeenCase, crossing_row, several
-from medgym.case_checks.report import CheckRow
+from medgym.case_checks.findings import Findings, SeenCase, crossing_row, several
+from medgym.case_checks.report import NAMED, CheckRow
 from medgym.imaging.study import ImageRef
 from medgym.leaks.scan import Scanned
 from medgym.leaks.search import near_pairs

@@ -129,6 +129,8 @@ def check_cases(
         scanned = scan(images(), kept)
     by_image = ImageFindings(found, scanned, near)
     rows = [*given, *found.rows(declared), *by_image.rows(declared)]
+    region_row = found.regions.row()
+    rows += [region_row] if region_row is not None else []
     if source is not None:
         with calling(f"the source {source.name!r}"):
             rows += source.check(splits, quick=quick)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from medgym.cases import Case
 from medgym.imaging.drawing import sheet
-from medgym.imaging.study import ImageRef, open_study
+from medgym.imaging.study import ImageRef, open_study, start_of
 
 SIZED = 500
 """Images whose size is read. Of more cases it is these, evenly spread."""
@@ -122,9 +122,9 @@ def _range(value: int, ranges: Iterable[tuple[int, str]]) -> str:
 
 def _size(ref: ImageRef) -> str:
     try:
-        planes = open_study(ref).planes
+        study = open_study(ref)
+        plane = study.planes[start_of(study, ref)[0]]
     except Exception:  # a check says what is wrong with it
         return "unreadable"
-    plane = planes.get(ref.plane or "") or max(planes.values(), key=lambda each: each.count)
     width, height = plane.size
     return f"{width} x {height}" + (f" x {plane.count}" if plane.count > 1 else "")

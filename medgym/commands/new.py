@@ -49,12 +49,12 @@ KINDS = {
     "source": Made(
         "sources",
         "A source of cases that draws its images: bright discs in noise.",
-        "medgym cases check $name --limit 20",
+        "medgym cases check $name --n 20",
     ),
     "rubric": Made(
         "rubrics",
         "A rubric that pays for right answers, and a little for sparing calls.",
-        "medgym train audit --rubric $name --cases 'phantom:train[:20]'",
+        "medgym train audit --rubric $name",
         is_class=False,
     ),
     "policy": Made(

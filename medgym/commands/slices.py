@@ -9,8 +9,8 @@ from PIL import Image
 
 from medgym.cases import Case
 from medgym.imaging.drawing import GOLD, Mark, marked, sheet
-from medgym.imaging.opened import ImagePlace, OpenedImage
-from medgym.imaging.volumes.study import VolumeStudy
+from medgym.imaging.opened import ImagePlace
+from medgym.imaging.study import acquired_plane
 from medgym.metrics.regions import placed, shows
 from medgym.trajectory import Look
 from medgym.workspace import View, Workspace
@@ -34,14 +34,6 @@ def spread(count: int, most: int, wanted: Collection[int] = ()) -> list[int]:
     return sorted({*first, *(rest[round(at * step)] for at in range(spare))})
 
 
-def acquired_plane(opened: OpenedImage) -> str:
-    """The plane in which a study was acquired; of others the first one with more than one image."""
-    if isinstance(opened.study, VolumeStudy) and opened.study.grid.acquired in opened.planes:
-        return opened.study.grid.acquired
-    planes = opened.planes
-    return next((name for name in planes if planes[name].count > 1), next(iter(planes)))
-
-
 def some_slices(
     case: Case, workspace: Workspace, image: int, *, side: int, gold: bool
 ) -> Image.Image:
@@ -49,7 +41,9 @@ def some_slices(
     opened = workspace.images[image]
     regions = [each for each in placed(case) if each.image == image] if gold else []
     regions = [each for each in regions if each.plane in opened.planes]
-    plane = next((each.plane for each in regions if each.plane), acquired_plane(opened))
+    plane = next(
+        (each.plane for each in regions if each.plane), acquired_plane(opened.study, opened.planes)
+    )
     wanted = {each.middle for each in regions if each.plane == plane}
     tiles = []
     for index in spread(opened.planes[plane].count, MOST, wanted):

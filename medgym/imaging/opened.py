@@ -31,7 +31,7 @@ from medgym.imaging.reach import KEPT, WHOLE
 from medgym.imaging.rendering import Box, Study
 from medgym.imaging.slabs import NoSlab, Slab
 from medgym.imaging.spacing import Origin, Spacing
-from medgym.imaging.study import ImageRef, decoded, open_study, place_of
+from medgym.imaging.study import ImageRef, decoded, open_study, start_of
 
 Asked = TypeVar("Asked")
 
@@ -361,13 +361,14 @@ def _unpacked(token: str, *given: Any) -> OpenedImage:
 
 
 def opened_image(ref: ImageRef) -> OpenedImage:
-    """Open the image that `ref` names, with all that can be reached from it.
+    """Open the image that `ref` names, with all that can be reached from it. Where it names none of
+    several, an episode starts as `start_of` says.
 
     Raises:
         UserError: as `open_image` does.
     """
     study = open_study(ref)
-    plane, index = place_of(study, ref)
+    plane, index = start_of(study, ref)
     start = decoded(study, ref, (plane, index))
     if isinstance(study, OneImage):
         return OpenedImage.of(start)

@@ -6,6 +6,7 @@
 
 import itertools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -123,6 +124,32 @@ def place_of(study: ImagingStudy, ref: ImageRef) -> tuple[str, int]:
     return named_image(study, ref.plane, index)
 
 
+def start_of(study: ImagingStudy, ref: ImageRef) -> tuple[str, int]:
+    """Where an episode on `ref` starts: at the image that it names, as `place_of` gives it. Of
+    several, where it names none, at the middle one of the plane in which a volume was taken, and at
+    the first frame or page of anything else.
+
+    Raises:
+        UserError: there is no such image, or it names one in part.
+    """
+    try:
+        return place_of(study, ref)
+    except UserError:
+        if ref.plane is not None or ref.index is not None or ref.frame is not None:
+            raise
+    plane = acquired_plane(study, study.planes)
+    is_volume = isinstance(study.of or study, VolumeStudy)
+    return plane, study.planes[plane].count // 2 if is_volume else 0
+
+
+def acquired_plane(study: ImagingStudy, planes: Mapping[str, Plane]) -> str:
+    """Which of `planes` a study was taken in; of others the first one with more than one image."""
+    inner = study.of or study
+    if isinstance(inner, VolumeStudy) and inner.grid.acquired in planes:
+        return inner.grid.acquired
+    return next((name for name in planes if planes[name].count > 1), next(iter(planes)))
+
+
 def decoded(study: ImagingStudy, ref: ImageRef, place: tuple[str, int]) -> Study:
     """The image at a place of the study that `ref` opens, with the slab that `ref` names.
 
@@ -157,7 +184,7 @@ def need_of(ref: ImageRef) -> int:
     try:
         study = _opened(ref)
         assert isinstance(study, _Framed | VolumeStudy | SlideStudy)
-        plane, index = place_of(study, ref)
+        plane, index = start_of(study, ref)
         if isinstance(study, _Framed):
             if study.frames == 1:
                 return study.need(0)

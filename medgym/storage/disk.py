@@ -1,15 +1,24 @@
-"""A full disk is one error in one line, whatever was writing.
+"""A full disk is one error in one line, whatever was writing; so is a place that cannot be used.
 
 A run writes every file whole or not at all, so that making room and resuming is enough.
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from medgym.errors import RunError
+from medgym.storage.atomic import UNFINISHED
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTEMPTY),
+)
+"""A place that cannot be used as it was asked for: no right to it, or it is something else."""
 
 SAID = ("os error 28", "os error 122", "os error 27", "inline_container.cc")
 """How safetensors writes those numbers, and what torch says of a file that cannot grow."""
@@ -43,3 +52,12 @@ def is_full(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def refused_place(error: BaseException) -> str | None:
+    """The place that an error of `REFUSED` names, else None. Of an unfinished file it is the
+    folder."""
+    if not isinstance(error, OSError) or error.errno not in REFUSED or error.filename is None:
+        return None
+    path = Path(os.fsdecode(error.filename))
+    return str(path.parent if path.name.startswith(UNFINISHED) else path)

@@ -38,7 +38,7 @@ def outcome(tool: Tool, call: Mapping[str, Any], room: Room) -> str:
         told = refusal(error)
     except RunError as error:  # too many late calls are still running
         raise Breach("time", f"{error} {where}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an episode names the tool of both
         raise Breach(
             "arguments",
             f"{tool.name}: raised {type(error).__name__} ({error}) {where}; expected a ToolError",

@@ -118,7 +118,7 @@ def _check_batch(
                 told.append(checked(tool, result, workspace, where))
     except Breach:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Breach(
             "batches", f"{tool.name}: raised {type(error).__name__} ({error}) {where}"
         ) from error

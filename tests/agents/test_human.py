@@ -44,7 +44,7 @@ def test_a_line_is_a_reply(line: str, reply: str, monkeypatch: pytest.MonkeyPatc
             render_call("window", {"view": 1, "centre": -600.0, "width": 1500.0}),
         ),
         ("window 2 soft tissue", render_call("window", {"view": 2, "preset": "soft tissue"})),
-        ("slice 12", render_answer("slice 12")),
+        ("slice  0   axial 12", render_call("slice", {"view": 0, "plane": "axial", "index": 12})),
     ],
 )
 def test_slices_and_windows_have_short_forms_where_there_are_such_tools(
@@ -65,6 +65,20 @@ def test_slices_and_windows_have_short_forms_where_there_are_such_tools(
         )
     assert "slice VIEW PLANE INDEX" in asked[0]
     assert "slice" not in asked[1]
+
+
+@pytest.mark.parametrize("slip", ["slice 12", "slice", "window 1 nan 400", "window 0 -5 0 10 10"])
+def test_a_call_with_a_slip_in_it_is_no_answer(
+    slip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = iter([slip, f"<answer>{slip}</answer>"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    offered = Rules(load_tools(["slice", "window"])).instructions
+    reply = asyncio.run(Human().act([Message("system", (TextPart(offered),))], Sampling()))
+    assert reply.text == render_answer(slip)
+    said = capsys.readouterr().err
+    assert f"this is no call of {slip.partition(' ')[0]}; write " in said
+    assert " VIEW " in said
 
 
 def test_the_end_of_the_input_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,3 +216,48 @@ def test_all_groups_of_a_shared_image_are_kept_together(pictures: Path, tmp_path
     main(["cases", "check", str(tmp_path / "c.jsonl"), "--out", str(tmp_path / "out")])
     merged = json.loads((tmp_path / "out/image-groups.json").read_text())
     assert merged == {"b": "a", "c": "a", "d": "a"}
+
+
+def test_two_golds_of_one_question_are_named(
+    pictures: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    one = {"question": "Is it normal?"}
+    lines = [
+        line("a", "train", pictures / "0.png", **one),
+        line("b", "train", pictures / "0.png", question="is it  normal?", answer="No."),
+        line("c", "train", pictures / "0.png", **one, answer="Yes."),
+        line("d", "train", pictures / "1.png", **one, answer="no"),
+        line("e", "train", pictures / "0.png", **one, answer="no", context="After surgery."),
+        line("f", "test", pictures / "0.png", **one, answer="no"),
+    ]
+    file = tmp_path / "golds.jsonl"
+    file.write_text("\n".join(lines))
+    main(["cases", "check", str(file), "--json"])
+    rows = {row["check"]: row for row in json.loads(capsys.readouterr().out)["checks"]}
+    row = rows["the same question has one gold"]
+    assert (row["verdict"], row["figure"]) == ("warn", "1 of 6 are not")
+    assert row["fix"].endswith("first: mine/train/b (as mine/train/a)")
+
+
+def test_regions_that_are_not_in_their_image_are_named(
+    pictures: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    boxes = {"in": [0, 0, 256.4, 9], "past": [0, 0, 258, 9], "before": [-2, 0, 9, 9]}
+    lines = [
+        line(key, "train", pictures / "0.png", regions=[{"label": "x", "box_px": box}])
+        for key, box in boxes.items()
+    ]
+    mask = {"width": 9, "height": 2, "counts": [18]}
+    masked = {"label": "x", "box_px": [0, 0, 9, 2], "mask": mask}
+    lines.append(line("masked", "train", pictures / "0.png", regions=[masked]))
+    other = {"label": "x", "box_px": [0, 0, 9, 2], "image": 1}
+    lines.append(line("other", "train", pictures / "0.png", regions=[other]))
+    file = tmp_path / "regions.jsonl"
+    file.write_text("\n".join(lines))
+    assert main(["cases", "check", str(file), "--json"]) == 1
+    rows = {row["check"]: row for row in json.loads(capsys.readouterr().out)["checks"]}
+    row = rows["each region lies in its image"]
+    assert row["figure"].startswith("4 of 5 are not (2: its box passes the edge")
+    assert "mine/train/in" not in row["fix"]
+    file.write_text(lines[0])
+    assert main(["cases", "check", str(file), "--json"]) == 0

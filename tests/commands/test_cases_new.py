@@ -45,6 +45,13 @@ def test_what_a_table_is_taken_for_is_shown(path: str, capsys: Capture) -> None:
     assert len(open_cases(spec)) == 1
 
 
+def test_what_is_evaluated_next_is_the_test_split(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "split.csv"
+    path.write_text("image,question,answer,split\na.png,Q?,yes,test\na.png,R?,no,train\n")
+    assert main(["cases", "new", str(path)]) == 0
+    assert f"  medgym eval table,path={path}:test --policy " in capsys.readouterr().out
+
+
 def test_the_same_for_machines(path: str, capsys: Capture) -> None:
     assert main(["cases", "new", path, "answer=Dx", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -35,6 +36,12 @@ def test_every_kind_is_found_and_passes_its_own_tests(tmp_path: Path) -> None:
     listed = json.JSONDecoder().raw_decode(done.stdout)[0]
     for kind, made in KINDS.items():
         assert f"my-{kind}" in listed[made.kinds]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_that_tries_it_takes_its_options(kind: str) -> None:
+    _, *arguments = shlex.split(KINDS[kind].use.replace("$name", "mine"))
+    assert main([*arguments, "--help"]) == 0  # options are read before help is given
 
 
 def _register(folder: Path, site: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_volume_of_ones_own_starts_at_a_plane_and_an_index(
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "head.nii")
     words = ["play", "--image", str(tmp_path / "head.nii"), "--question", "What is it?"]
     words += ["--policy", "human", "--tools", "slice", "--out", str(tmp_path / "out")]
-    assert main(words) == 2
+    assert main([*words, "--index", "2"]) == 2
     assert "name one of axial 0..4" in capsys.readouterr().err
     call = '<tool_call>{"name": "slice", "arguments": {"view": 0, "index": 4}}</tool_call>'
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{call}\nnothing\n"))

@@ -87,7 +87,9 @@ def test_a_volume_of_ones_own_starts_at_the_plane_and_index_that_are_named(
     file = tmp_path / "own.nii"
     nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), file)
     asked = ("--image", str(file), "--question", "What?")
-    assert played("x\n", monkeypatch, *asked) == 2
+    assert played("x\n", monkeypatch, *asked, "--out", str(tmp_path / "middle")) == 0
+    assert "axial 2 of 0 to 3" in capsys.readouterr().out
+    assert played("x\n", monkeypatch, *asked, "--index", "2") == 2
     assert "needs a plane and an index; fix: name one of" in capsys.readouterr().err
     place = ("--plane", "coronal", "--index", "3")
     assert played("x\n", monkeypatch, *asked, *place, "--out", str(tmp_path / "out")) == 0

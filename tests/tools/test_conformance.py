@@ -68,6 +68,13 @@ class Raises(Good):
         return ToolResult(str(workspace.views[args.view].size))  # IndexError
 
 
+class Leaves(Good):
+    """End the process."""
+
+    def __call__(self, args: Any, workspace: Workspace) -> ToolResult:
+        raise SystemExit(3)
+
+
 class Counts(Good):
     """Say how often it was called."""
 
@@ -181,6 +188,7 @@ BREACHES: dict[type[Tool], str] = {
     BadlyNamed: "expected letters, digits",
     Unfaithful: "fidelity is 'guessed'",
     Raises: "raised IndexError",
+    Leaves: "raised SystemExit",
     Hungry: "needed more than 60 MB",
     Counts: "another result after other calls",
     Draws: "changed the workspace",

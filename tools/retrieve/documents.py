@@ -98,7 +98,9 @@ def passages_in(path: Path, lines: Iterable[str]) -> Iterable[tuple[int, Passage
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise UserError(f"{path}, line {number}: {where}: {first['msg']}") from error
+            raise UserError(
+                f"{path}, line {number}: {where}: {first['msg']}; fix: correct it"
+            ) from error
 
 
 def shortened(text: str, length: int) -> str:

@@ -79,11 +79,8 @@ def _values(
         return picture.mean(-1, dtype=np.float64), None
     part = study.pixels[top:bottom:step, left:right:step]
     if study.unit is None and study.window is not None:
-        values = study.window.greys(part).astype(np.float64)
-    elif part.ndim == 3:
-        values = part.mean(-1, dtype=np.float64)
-    else:
-        values = part.astype(np.float64)
+        part = study.window.greys(part)
+    values = part.mean(-1, dtype=np.float64) if part.ndim == 3 else part.astype(np.float64)
     if study.hidden is not None:
         values[study.hidden[top:bottom:step, left:right:step]] = np.nan
     return values, study.unit

@@ -30,7 +30,7 @@ RIGHT_FROM = 0.5
 class Regions(Exact):
     """The overlap with the gold regions; right from 0.5 on, for each of as many as there are."""
 
-    version = "4"
+    version = "5"
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the regions; of several golds the best counts. Other text is unparsed."""

@@ -98,7 +98,9 @@ def _print(path: str, found: "FirstCheck") -> None:
     print("\nIts cases are named:")
     for spec in specs:
         print(f"  {safe_line(spec, None)}")
-    quoted = safe_line(shlex.quote(specs[-1]), None)
+    test = found.splits.get("test")
+    asked = test.spec if test is not None and test.cases else specs[-1]
+    quoted = safe_line(shlex.quote(asked), None)
     print("\nNext:")
     print(f"  medgym cases show {quoted} --gold --out cases.png")
     print(f"  medgym eval {quoted} --policy scripted:prior")

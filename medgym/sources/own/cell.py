@@ -146,7 +146,8 @@ def modality(text: str) -> str | None:
 
 def regions(text: str, column: str) -> tuple[Region, ...]:
     """The boxes of a cell, x0, y0, x1, y1 in pixels of the image: four numbers, a list of such, or
-    objects with `box` and, where it is known, `label` and `image`.
+    objects with `box` and, where it is known, `label` and `image`, in a volume `plane`, `index`
+    and `count`.
 
     Raises:
         RowFault: it has another form.
@@ -167,10 +168,12 @@ def regions(text: str, column: str) -> tuple[Region, ...]:
 
 def _region(found: Any) -> Region:
     label, image = "finding", 0
+    place: dict[str, Any] = {}
     if isinstance(found, dict):
         label, image = str(found.get("label", label)), int(found.get("image", image))
+        place = {key: found[key] for key in ("plane", "index", "count") if key in found}
         found = next((found[key] for key in ("box", "bbox", "box_px") if key in found), None)
     x0, y0, x1, y1 = (float(value) for value in found)
     if not (x0 < x1 and y0 < y1):
         raise ValueError("an empty box")
-    return Region(label=label, box_px=(x0, y0, x1, y1), image=image)
+    return Region(label=label, box_px=(x0, y0, x1, y1), image=image, **place)

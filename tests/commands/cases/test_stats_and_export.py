@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgym.cases import Case, write_cases
+from medgym.case_checks.export import export_cases
+from medgym.cases import Case, open_cases, write_cases
 from medgym.cli import main
+from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 
 Capture = pytest.CaptureFixture[str]
@@ -83,3 +85,17 @@ def test_an_unreadable_case_is_drawn_as_such(spec: str, tmp_path: Path, capsys: 
     assert main(["cases", "show", spec, "--out", str(tmp_path / "sheet.png"), "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["unreadable"]) == ["mine/test/2"]
     assert main(["cases", spec, "--gold"]) == 0
+
+
+def test_a_folder_that_another_export_filled_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    out = tmp_path / "exported"
+
+    def first() -> None:
+        out.mkdir(exist_ok=True)
+        (out / "theirs").write_text("whole")
+
+    with pytest.raises(UserError, match="is there already; fix: name a new or an empty folder"):
+        export_cases(open_cases("phantom,size=256:test[:1]"), out, gold=True, advance=first)
+    assert [each.name for each in tmp_path.iterdir()] == ["exported"]
+    assert (out / "theirs").read_text() == "whole"

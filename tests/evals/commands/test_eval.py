@@ -77,7 +77,7 @@ def test_json_has_the_same_figures_and_nothing_else(capsys: Capture) -> None:
     assert told["sampling"] == {"temperature": 0.0, "top_p": 1.0, "max_tokens": 512}
     assert told["view_size"] == 64
     found = told["policies"]["scripted:prior"]["greedy"]
-    assert found["scorers"] == {"choice": "3"}
+    assert found["scorers"] == {"choice": "4"}
     assert found["accuracy"]["n"] == 12
     assert found["accuracy"]["low"] <= found["accuracy"]["value"] <= found["accuracy"]["high"]
     assert (found["answered"], found["looked"], found["hit"]) == (1.0, 0.0, 0.0)

@@ -149,9 +149,9 @@ def _usage(run: Path) -> Any:
     [
         (PRICES.replace("base", "other"), r'has no price for base; fix: add a table ["base"]'),
         ("", "has no prices; fix: "),
-        ('["base"]\ninput = -1\noutput = 2\n', "has no price for 'base'; fix: "),
-        ('["base"]\ninput = 1\n', "has no price for 'base'; fix: "),
-        ("base = 3", "has no price for 'base'; fix: "),
+        ('["base"]\ninput = -1\noutput = 2\n', "the price of 'base' in "),
+        ('["base"]\ninput = 1\n', "the price of 'base' in "),
+        ("base = 3", "the price of 'base' in "),
         ("[", "cannot be read"),
     ],
 )

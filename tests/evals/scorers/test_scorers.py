@@ -1,5 +1,6 @@
 """The scorers that ship: what is right, what is wrong, and what cannot be read."""
 
+import unicodedata
 from typing import Any, get_args
 
 import pytest
@@ -48,6 +49,18 @@ def test_an_option_is_named_by_its_letter_or_its_text(
 ) -> None:
     case = a_case("no tumour", kind, options=("tumour", "no tumour"))
     assert verdict(case, reply) == expected
+
+
+@pytest.mark.parametrize("kind", ["choice", "closed", "open", "region", "report", "set"])
+@pytest.mark.parametrize(
+    "answer", ["Gro\u0308\u00dfe; ph\u00f4\u0309i", "ph\u1ed5i; gr\u00f6\u00dfe"]
+)
+def test_a_letter_and_its_accent_may_be_one_character_or_two(kind: AnswerType, answer: str) -> None:
+    gold = unicodedata.normalize("NFC", answer)
+    given = unicodedata.normalize("NFD", answer)
+    options = (gold, "leer") if kind == "choice" else ()
+    assert gold != given
+    assert verdict(a_case(gold, kind, options=options), given) == "right"
 
 
 @pytest.mark.parametrize("kind", ["choice", "closed", "open", "region"])

@@ -186,6 +186,9 @@ def test_a_build_is_the_same_again_and_leaves_no_half_behind(tmp_path: Path) -> 
     same.write_text('{"id": "a", "text": "b"}\n{"id": "a", "text": "c"}')
     with pytest.raises(UserError, match=r"two documents have the id 'a'.*line 1.*line 2"):
         build_index(corpora_of([str(same)]), out, ["characters"])
+    for twice in ([*names, *names], ["phantom:train[:2]", "phantom:train[1:3]"]):
+        with pytest.raises(UserError, match="two documents have the id"):
+            build_index(corpora_of(twice), out, ["characters"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medgym import load
 from medgym.cases import Mask
 from medgym.errors import ToolError
-from medgym.imaging.study import Study
+from medgym.imaging.study import Study, Window
 from medgym.tool import Tool, ToolResult
 from medgym.tools.segment.measure import Runs
 from medgym.workspace import Workspace
@@ -77,6 +77,15 @@ def test_measures_are_exact_for_the_mask() -> None:
     assert result.data["length_mm"] == pytest.approx(float(np.hypot(30 * 0.5, 40 * 0.25)))
     assert "box [300, 250, 700, 625] of view 0" in result.text
     assert "mean grey 200 inside and 50 around" in result.text
+
+
+def test_colours_of_sixteen_bits_are_told_in_grey_as_they_are_shown() -> None:
+    pixels = np.full((80, 100, 3), 50 * 257, np.uint16)
+    pixels[20:50, 30:70] = [100 * 257, 200 * 257, 240 * 257]
+    workspace = Workspace([Study(pixels, window=Window(2.0**15, 2.0**16))], view_size=64)
+    result = call(workspace, box=[100, 50, 900, 850])
+    assert result.data["area_px"] == 30 * 40
+    assert "mean grey 180 inside and 50 around" in result.text
 
 
 def test_without_spacing_it_measures_in_pixels() -> None:

@@ -53,12 +53,16 @@ class _Taken:
         self.left_out[reason] = count + 1, first
 
     def check(self, entry: CorpusEntry) -> None:
-        where = self.ids.setdefault(entry.id, entry.where)
-        if where != entry.where:
+        where = self.ids.get(entry.id)
+        if where is not None:
+            again = where == entry.where
+            fix = "give each an id of its own; of files of one name, name a folder that holds both"
+            fix = "name it once" if again else fix
             raise UserError(
-                f"two documents have the id {entry.id!r}: {where} and {entry.where}; fix: give "
-                "each an id of its own"
+                f"two documents have the id {entry.id!r}: {where} and "
+                f"{'the same again' if again else entry.where}; fix: {fix}"
             )
+        self.ids[entry.id] = entry.where
 
 
 def build_index(
@@ -89,7 +93,9 @@ def build_index(
         manifest = _built(corpora, root, embedders, made, advance)
         move_whole(root, out)
     except OSError as error:
-        raise RunError(f"cannot write {out} ({error.strerror}); fix: free the disk") from error
+        raise RunError(
+            f"cannot write {out} ({error.strerror}); fix: choose another place, or free the disk"
+        ) from error
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return manifest
