@@ -13,7 +13,8 @@ from medgym.imaging.grey import LookupTable, Window, WindowFunction
 from medgym.imaging.imaging_study import ImagingStudy, Plane, Region, part_of
 from medgym.imaging.opened import ImagePlace, OpenedImage, Sent
 from medgym.imaging.reach import WHOLE
-from medgym.imaging.rendering import Box, Spacing, Study
+from medgym.imaging.rendering import Box, Study
+from medgym.imaging.spacing import Spacing
 
 
 class Stretched(ImagingStudy):
@@ -117,7 +118,7 @@ class _StretchedPixels:
         self.nbytes = self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or self.dtype, copy=False)
