@@ -5,6 +5,8 @@ from medgym.metrics.rate import Rate
 from medgym.sources.phantom.tool_questions import needed_tool
 from medgym.trajectory import Trajectory
 
+from ..outcomes.packed import PackedRows
+
 Unit = tuple[str, str]
 
 
@@ -12,22 +14,22 @@ class NeededTally:
     """Counts, by the tool that a case needs, the episodes that used it and those that are right."""
 
     def __init__(self) -> None:
-        self._counted: dict[str, list[tuple[Unit, bool, bool]]] = {}
+        self._counted: dict[str, PackedRows[tuple[Unit, bool, bool]]] = {}
 
     def add(self, case: Case, trajectory: Trajectory, unit: Unit) -> None:
         """Count an episode; nothing where it is not known what the case needs."""
         tool = needed_tool(case)
         if tool is not None:
             row = unit, tool in trajectory.calls, trajectory.correct
-            self._counted.setdefault(tool, []).append(row)
+            self._counted.setdefault(tool, PackedRows()).add(row)
 
     def metrics(self) -> dict[str, Rate]:
         """The shares by tool; none where all cases need the same."""
         if len(self._counted) < 2:
             return {}
         found = {}
-        for tool, rows in sorted(self._counted.items()):
-            rows = sorted(rows)  # the digits do not depend on which ended first
+        for tool in sorted(self._counted):
+            rows = sorted(self._counted[tool])  # the digits do not depend on which ended first
             units = [unit for unit, _, _ in rows]
             found[f"{USED}{tool}"] = Rate.of([used for _, used, _ in rows], units)
             found[f"{RIGHT}{tool}"] = Rate.of([right for _, _, right in rows], units)

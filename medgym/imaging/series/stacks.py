@@ -75,6 +75,11 @@ def chosen_stack(slices: Iterable[Slice], path: Path, series: str | None) -> Sta
     raise UserError(f"{path} holds {said}; fix: name one of {', '.join(listed)}{more}")
 
 
+def labels_of(slices: Iterable[Slice], path: Path) -> list[str]:
+    """The labels of all volumes, as `chosen_stack` takes them."""
+    return [label for label, _, _ in _labelled(_split(slices, path))]
+
+
 def makes_volume(slices: Iterable[Slice], path: Path) -> bool:
     """Whether some of the images lie behind each other, and are not one place at several times."""
     return any(

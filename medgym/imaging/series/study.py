@@ -33,7 +33,7 @@ from medgym.imaging.series.entries import (
 )
 from medgym.imaging.series.one_file import OneFile, opened_file
 from medgym.imaging.series.slices import Slice, slice_of
-from medgym.imaging.series.stacks import Stack, chosen_stack
+from medgym.imaging.series.stacks import Stack, chosen_stack, labels_of
 from medgym.imaging.volumes.study import Ranges, VolumeStudy
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -73,6 +73,16 @@ def open_series(
                 return volume
         return OneFile(path, first.entry)
     return SeriesStudy(path, stack)
+
+
+def series_labels(path: Path) -> list[str]:
+    """The labels of the series of a folder, a zip or a DICOMDIR. One whose images are not of one
+    direction, size or kind, such as three localisers, has a label for each.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return labels_of(_kept_series(path).slices, path)
 
 
 @dataclass

@@ -2,20 +2,23 @@
 
 `dicom,path=DIR,questions=FILE:all` reads the table as the source `table` does, with the same
 options. Its image column names a study by its folder or file in DIR, or by a StudyInstanceUID,
-SeriesInstanceUID or SOPInstanceUID. A study by its UID is all of its series, one image each.
+SeriesInstanceUID or SOPInstanceUID. A study by its UID is all of its series, one image each; a
+series whose images do not make one volume, such as three localisers, is an image for each part.
 """
 
 import hashlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.imaging.series.slices import hashed
+from medgym.imaging.series.study import series_labels
 from medgym.imaging.study import ImageRef
 from medgym.source import Source
 from medgym.sources.own.cases import RowReader
@@ -31,7 +34,7 @@ OTHERS = ("path", "questions", "gold", "delimiter", "name")
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}")
 _TAGS = (
     *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SeriesNumber"),
-    *("PatientID", "IssuerOfPatientID", "Modality"),
+    *("PatientID", "IssuerOfPatientID", "Modality", "Rows"),
 )
 
 
@@ -103,7 +106,8 @@ class Studies:
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(os.path.normpath(folder.absolute()))
-        self._known: dict[str, tuple[ImageRef, ...]] | None = None
+        self._known: _Index | None = None
+        self._series: dict[str, tuple[ImageRef, ...]] = {}
         self._headers: dict[str, Any] = {}
 
     def refs(self, cell: str, column: str) -> tuple[ImageRef, ...]:
@@ -138,39 +142,44 @@ class Studies:
         if _UID.fullmatch(name):
             if self._known is None:
                 self._known = self._indexed()
-            found = self._known.get(name)
-            if found is not None:
+            found = self._of_uid(name, self._known)
+            if found:
                 return found
         raise RowFault(
             f"the image {name[:80]!r} (column {column!r}) is no file, folder or UID in "
             f"{self._folder}"
         )
 
-    def _indexed(self) -> dict[str, tuple[ImageRef, ...]]:
-        series: defaultdict[str, list[Path]] = defaultdict(list)
-        studies: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        inside: defaultdict[Path, set[str]] = defaultdict(set)
-        found: dict[str, tuple[ImageRef, ...]] = {}
+    def _of_uid(self, uid: str, known: "_Index") -> tuple[ImageRef, ...]:
+        """What a UID names: a study with all its images, a series, or a file; else nothing."""
+        if uid in known.studies:
+            of_study = known.studies[uid]
+            in_order = sorted(of_study, key=lambda each: (of_study[each], each))
+            return tuple(ref for each in in_order for ref in self._of_uid(each, known))
+        if uid in known.series:
+            if uid not in self._series:
+                self._series[uid] = _series_refs(uid, known)
+            return self._series[uid]
+        return known.files.get(uid, ())
+
+    def _indexed(self) -> "_Index":
+        known = _Index()
         for path in _files(self._folder):
             header = _header(path)
             if header is None or "SeriesInstanceUID" not in header:
                 continue
+            known.files[str(header.get("SOPInstanceUID", ""))] = (ImageRef(uri=file_uri(path)),)
+            if "Rows" not in header:  # a report, or the outlines of a plan
+                continue
             uid = str(header.SeriesInstanceUID)
-            series[uid].append(path)
+            known.series[uid].append(path)
             for folder in (path.parent, *path.parent.parents):
-                inside[folder].add(uid)
+                known.inside[folder].add(uid)
                 if folder == self._folder:
                     break
             number = header.get("SeriesNumber")
-            studies[str(header.get("StudyInstanceUID", ""))][uid] = int(number or 0)
-            found[str(header.get("SOPInstanceUID", ""))] = (ImageRef(uri=file_uri(path)),)
-        for uid, files in series.items():
-            found[uid] = (_series_ref(uid, files, inside),)
-        for study, each in studies.items():
-            in_order = sorted(each, key=lambda uid: (each[uid], uid))
-            found[study] = tuple(found[uid][0] for uid in in_order)
-        found.pop("", None)
-        return found
+            known.studies[str(header.get("StudyInstanceUID", ""))][uid] = int(number or 0)
+        return known
 
     def _header(self, ref: ImageRef) -> Any:
         if ref.uri not in self._headers:
@@ -181,14 +190,38 @@ class Studies:
         return self._headers[ref.uri]
 
 
-def _series_ref(uid: str, files: Sequence[Path], inside: Mapping[Path, set[str]]) -> ImageRef:
-    """A series: the folder under which all its files are; where there are others in that, by its
-    label; or its one file."""
+@dataclass
+class _Index:
+    """What a folder holds, by UID.
+
+    Attributes:
+        files: each by its SOPInstanceUID. series: their images, in order of their places.
+        studies: the series of each, with their numbers. inside: the series under each folder.
+    """
+
+    files: dict[str, tuple[ImageRef, ...]] = field(default_factory=dict)
+    series: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    studies: defaultdict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    inside: defaultdict[Path, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+
+def _series_refs(uid: str, known: _Index) -> tuple[ImageRef, ...]:
+    """A series: its one file; or the folder under which all its files are, and where there is more
+    in that, its label. One whose images make several volumes is an image for each."""
+    files = known.series[uid]
     if len(files) == 1:
-        return ImageRef(uri=file_uri(files[0]))
+        return (ImageRef(uri=file_uri(files[0])),)
     folder = Path(os.path.commonpath([file.parent for file in files]))
-    label = None if inside[folder] == {uid} else hashed(uid)
-    return ImageRef(uri=file_uri(folder), series=label)
+    own = hashed(uid)
+    try:
+        labels = series_labels(folder)
+    except UserError:  # it is said again where the image is opened
+        labels = []
+    if len(labels) < 2:
+        label = None if known.inside[folder] == {uid} else own
+        return (ImageRef(uri=file_uri(folder), series=label),)
+    of_series = [each for each in labels if each == own or each.startswith(f"{own}.")] or [own]
+    return tuple(ImageRef(uri=file_uri(folder), series=label) for label in of_series)
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -8,6 +8,7 @@ from pydicom.data import get_testdata_file
 
 from medgym.cases import CaseList, open_cases
 from medgym.errors import UserError
+from medgym.imaging.opened import opened_image
 from medgym.imaging.study import open_study
 
 from .conftest import table
@@ -84,3 +85,26 @@ def test_a_series_that_lies_in_several_folders_is_whole(studies: Path) -> None:
     (studies / "study 1/2-1.dcm").rename(studies / "study 2/more/2-1.dcm")
     for case in asked(studies, f"{UID}21", f"{UID}22"):
         assert open_study(case.images[0]).planes["axial"].count == 2
+
+
+def test_localisers_are_an_image_each_and_a_report_is_none(studies: Path) -> None:
+    file = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    file.StudyInstanceUID, file.SeriesInstanceUID = f"{UID}11", f"{UID}24"
+    turned = ([1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1])
+    for number, orientation in enumerate(turned):
+        file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = f"{UID}34{number}"
+        file.SeriesNumber, file.ImageOrientationPatient = 1, orientation
+        file.save_as(studies / "study 1" / f"localiser {number}.dcm")
+    report = pydicom.dcmread(str(get_testdata_file("reportsi.dcm")))
+    report.StudyInstanceUID, report.SeriesInstanceUID = f"{UID}11", f"{UID}25"
+    report.save_as(studies / "study 1" / "report.dcm")
+    whole, series = asked(studies, f"{UID}11", f"{UID}24")
+    assert whole.images[:3] == series.images
+    assert len(whole.images) == 5
+    starts = [opened_image(ref) for ref in whole.images]
+    assert {next(iter(each.study.planes)) for each in starts[:3]} == {
+        "axial",
+        "coronal",
+        "sagittal",
+    }
+    assert [each.has_many for each in starts] == [False] * 3 + [True] * 2
