@@ -44,7 +44,8 @@ def mcp_tools(rest: str) -> list[Tool]:
     chosen = [tool for tool in listed if not target.only or tool.name in target.only]
     if not chosen:
         raise UserError(f"mcp: {target.name} lists no tools; fix: check the server")
-    made, refused = [], []
+    made: list[Tool] = []
+    refused: list[UserError] = []
     for tool in chosen:
         try:
             made.append(McpTool(target, tool))

@@ -195,7 +195,7 @@ def _opened(entries: Iterable[CorpusEntry]) -> Iterator[tuple[CorpusEntry, list[
 def _images_of(entry: CorpusEntry) -> list[Opened] | str:
     """The images of a document; or why one cannot be opened."""
     try:
-        opened = []
+        opened: list[Opened] = []
         for ref in entry.images:
             image = opened_image(ref)
             study = image.start
