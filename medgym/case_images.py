@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from medgym.cases import Case, CaseList
 from medgym.errors import UserError
 from medgym.imaging.opened import OpenedImage, UnreadableImage, opened_image
+from medgym.imaging.slides.study import FINEST
 from medgym.imaging.study import Study, open_image
 from medgym.registry import names
 
@@ -41,7 +42,9 @@ def check_regions(case: Case, images: Sequence[Study | OpenedImage]) -> None:
             continue
         ref, image = case.images[region.image], images[region.image]
         named = (ref.plane, ref.index, ref.frame) != (None, None, None)
-        if not named and isinstance(image, OpenedImage) and image.has_many:
+        if not isinstance(image, OpenedImage) or image.place.plane == FINEST:
+            continue  # where a slide starts, and which all its boxes are of
+        if not named and image.has_many:
             raise UnreadableImage(
                 f"the region {region.label!r} does not say in which plane and at which index of "
                 f"image {region.image} it lies; fix: give it both"

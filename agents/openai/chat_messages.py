@@ -4,7 +4,6 @@ No text in a message spells a special token. A policy may write `<|image_pad|>` 
 and a server would read it as an image that is not there.
 """
 
-import asyncio
 import base64
 import io
 import os
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from medgym.deadline import DaemonThreads
 from medgym.imaging.lazy_image import Picture
 from medgym.messages import ImagePart, Message
+from medgym.threads import in_thread
 
 VISION_TOKENS = (
     "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
@@ -48,7 +48,7 @@ class ImageURIs:
         if any(not part.picture.is_hashed or part.sha256 not in self._uris for part in parts):
             for part in parts:
                 if part.picture.png is None:
-                    await asyncio.wrap_future(_ENCODING.submit(_encode, part.picture))
+                    await in_thread(_ENCODING, _encode, part.picture)
 
     def uri(self, part: ImagePart) -> str:
         """The image as `data:image/png;base64,...`."""

@@ -7,6 +7,7 @@ from medgym.case_checks.report import CheckRow, listed
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.imaging.imaging_study import ImagingStudy
+from medgym.imaging.slides.study import FINEST
 from medgym.imaging.study import ImageRef, open_study, start_of
 from medgym.regions import Region
 
@@ -66,7 +67,8 @@ def _fault(study: ImagingStudy, ref: ImageRef, start: str, gold: _Gold) -> str |
     planes, region = study.planes, gold.region
     plane = planes[start]
     if sum(each.count for each in planes.values()) > 1:
-        if region.plane is None and (ref.plane, ref.index, ref.frame) == (None, None, None):
+        is_named = region.plane or (ref.plane, ref.index, ref.frame) != (None, None, None)
+        if not is_named and start != FINEST:  # which all boxes on a slide are of
             return "it does not say in which plane and at which index it lies"
         if region.plane is not None and region.plane not in planes:
             return "there is no such plane"

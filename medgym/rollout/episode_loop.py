@@ -16,7 +16,7 @@ from medgym.errors import UserError
 from medgym.failures import Failure, at
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import Study
-from medgym.messages import Message
+from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling
 from medgym.rollout.branching import Resume
 from medgym.rollout.image_memory import decoded
@@ -93,6 +93,7 @@ async def roll_out(
         with at("environment"):
             pictures = await read(episode.messages[-1], episode.workspace)
         hashing.begin(episode.messages[-1])
+        told = False
         while not episode.done:
             turn = replace(
                 base, seed=seed_of(drawn, len(episode.turns)), max_context=rules.max_tokens
@@ -108,14 +109,14 @@ async def roll_out(
             episode.spend(held - spent)
             spent = held
             with at("environment"):  # a tool's and a rubric's failures have their type already
-                shown = await in_thread(threads, episode.step, reply)
+                shown = await in_thread(threads, _step, episode, reply, on_messages)
+                told = episode.done
                 pictures = [] if shown is None else await read(shown, episode.workspace)
             if shown is not None:
                 hashing.begin(shown)
         del pictures  # they were held for the policy
-        if on_messages is not None:
-            with at("store"):
-                await in_thread(threads, on_messages, tuple(episode.messages))
+        if not told:
+            await in_thread(threads, _tell, episode, on_messages)
         await hashing.end()
         with at("policy", named(policy)):
             version, kind, vision = player.version, player.kind, player.vision_token_ids
@@ -174,6 +175,20 @@ def named(policy: Policy) -> str:
     """What a failure calls a policy: its spec, or its class where that is long or missing."""
     spec: object = policy.spec
     return spec if isinstance(spec, str) and 0 < len(spec) <= 60 else type(policy).__name__
+
+
+def _step(episode: Episode, reply: Reply, on_messages: OnMessages | None) -> Message | None:
+    """Do what a reply asks for; where the episode is over then, hand on its messages."""
+    shown = episode.step(reply)
+    if episode.done:
+        _tell(episode, on_messages)
+    return shown
+
+
+def _tell(episode: Episode, on_messages: OnMessages | None) -> None:
+    if on_messages is not None:
+        with at("store"):
+            on_messages(tuple(episode.messages))
 
 
 def _end(episode: Episode) -> None:

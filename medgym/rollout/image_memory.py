@@ -19,14 +19,18 @@ from medgym.failures import Failure, at
 from medgym.imaging.opened import OpenedImage, Sent, opened_image
 from medgym.imaging.reach import reach_need
 from medgym.imaging.study import ImageRef, need_of
+from medgym.inbox import Inbox, inbox_of, resolve
 from medgym.memory import machine_memory, readable
 from medgym.privacy.names import without_names
-from medgym.threads import in_thread
 
 FILES = ("file", "data")
 """The schemes of files, whose headers say how large they are."""
 
 _HEADERS = DaemonThreads("medgym-headers", min(4, os.cpu_count() or 1))
+
+READ_TOGETHER = 8
+"""Headers that one thread is asked for at once, since to ask takes as long as to read most of
+them."""
 
 _largest: dict[str, int] = {}
 """The bytes of the largest image of each source so far, by scheme. A source's image says how large
@@ -90,6 +94,33 @@ class _Share:
         self.turn: asyncio.Future[None] | None = None
 
 
+class _Headers:
+    """Reads what the headers of files say of the memory that they need. Those that are asked for at
+    the same time are read one after the other, and each is told when it is read."""
+
+    def __init__(self) -> None:
+        self._asked: list[tuple[ImageRef, asyncio.Future[int]]] = []
+
+    def need(self, ref: ImageRef) -> "asyncio.Future[int]":
+        """The bytes that an image takes."""
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._begin, loop)
+        future: asyncio.Future[int] = loop.create_future()
+        self._asked.append((ref, future))
+        return future
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        asked, self._asked = self._asked, []
+        for first in range(0, len(asked), READ_TOGETHER):
+            _HEADERS.submit(_read, asked[first : first + READ_TOGETHER], inbox_of(loop))
+
+
+def _read(asked: Sequence[tuple[ImageRef, "asyncio.Future[int]"]], inbox: Inbox) -> None:
+    for ref, future in asked:
+        inbox.send(resolve, future, need_of(ref), None)
+
+
 class ImageMemory:
     """Admits the cases of a collection.
 
@@ -103,6 +134,7 @@ class ImageMemory:
         self._shares: dict[tuple[ImageRef, ...], _Share] = {}
         self._waiting: deque[_Share] = deque()
         self._measuring = asyncio.Lock()
+        self._headers = _Headers()
 
     @asynccontextmanager
     async def room(self, case: Case) -> AsyncIterator[None]:
@@ -171,7 +203,7 @@ class ImageMemory:
         """What opening and showing an image takes; 0 where it cannot be opened."""
         scheme = ref.uri.partition(":")[0]
         if scheme in FILES:
-            return await in_thread(_HEADERS, need_of, ref)
+            return await self._headers.need(ref)
         async with self._measuring:
             if scheme not in _largest:
                 await asyncio.to_thread(_measure, ref)

@@ -148,7 +148,7 @@ def test_an_answer_in_another_spelling_is_the_same_answer() -> None:
 def test_the_rubric_of_the_rules_gives_the_mean_reward() -> None:
     found = judged(Says(render_answer("A")))
     assert found.reward == pytest.approx(found.accuracy.value + 0.1)
-    assert found.scorers == {"choice": "3"}
+    assert found.scorers == {"choice": "4"}
 
 
 def test_the_figures_are_plain_json_and_hold_a_judges_own(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_page_has_the_figures_of_its_run_and_needs_no_network(runs: Path) -> N
     (judged,) = read_json(runs / "prior" / "results.json")["policies"]["scripted:prior"].values()
     cells = Tags(text).cells
     assert f"{100 * judged['accuracy']['value']:.1f} %" in cells
-    for said in ("By modality", "CT *", "CHEST *", "wrong, never looked", "unparsed", "choice 3"):
+    for said in ("By modality", "CT *", "CHEST *", "wrong, never looked", "unparsed", "choice 4"):
         assert said in cells, said
     assert "medgym eval 'phantom,question=kind:test[:12]' --policy scripted:prior" in text.replace(
         "&#39;", "'"
