@@ -1,4 +1,4 @@
-"""Where no plane is named, a box on a slide is one of its finest level; in a volume it is nowhere."""
+"""Boxes without a plane: on a slide they are of its finest level, in a volume they are nowhere."""
 
 from pathlib import Path
 
