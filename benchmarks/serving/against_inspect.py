@@ -4,7 +4,6 @@ A task with its solver `generate` and a scorer of the answer in its tag. Its log
 """
 
 import json
-import re
 import sys
 import time
 from pathlib import Path
@@ -23,8 +22,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, accuracy, scorer
 from inspect_ai.solver import generate
 from peak import peak
-
-_ANSWER = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL)
+from tagged import is_right
 
 
 @scorer(metrics=[accuracy()])  # type: ignore[untyped-decorator]
@@ -32,8 +30,7 @@ def tagged() -> Any:
     """Whether the answer is the letter, or the text of the option."""
 
     async def score(state: Any, target: Any) -> Any:
-        said = _ANSWER.findall(state.output.completion)
-        right = len(said) == 1 and said[0] in list(target)
+        right = is_right(state.output.completion, list(target))
         return Score(value=CORRECT if right else INCORRECT)
 
     return score

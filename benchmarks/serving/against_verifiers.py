@@ -6,7 +6,6 @@ Its traces go to a folder.
 
 import asyncio
 import json
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -16,12 +15,12 @@ from typing import Any
 import httpx
 import verifiers.v1 as vf
 from peak import peak
+from tagged import is_right
 from verifiers.v1.cli.eval.runner import run_eval
 from verifiers.v1.configs.cli.eval import EvalConfig
 
 __all__ = ["VerifiersHarness", "VerifiersTaskset"]
 
-_ANSWER = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL)
 _clients: dict[str, httpx.AsyncClient] = {}
 
 
@@ -75,9 +74,8 @@ class VerifiersTask(vf.Task[VerifiersData]):  # type: ignore[misc]
     @vf.reward  # type: ignore[untyped-decorator]
     async def right(self, trace: Any) -> float:
         """Whether it is the letter, or the text of the option."""
-        said = _ANSWER.findall(trace.last_reply or "")
         option = self.data.options["ABCD".index(self.data.letter)]
-        return float(len(said) == 1 and said[0] in (self.data.letter, option))
+        return float(is_right(trace.last_reply or "", (self.data.letter, option)))
 
 
 class VerifiersTaskset(vf.Taskset[VerifiersTask, VerifiersConfig]):  # type: ignore[misc]

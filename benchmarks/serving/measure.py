@@ -24,6 +24,7 @@ from medgym.storage.run_folder import open_run
 from ..comparison import Comparison, figure
 from ..studies.resident import CLEAR
 from .questions import SIDE, Questions, write_questions
+from .tagged import is_right
 
 CASES, RIVAL_CASES, IN_FLIGHT, MAX_TOKENS = 200, 400, 64, 32
 REPETITIONS, RIVAL_REPETITIONS = 3, 1
@@ -186,8 +187,16 @@ class _Bench:
             [str(asked.cases), policy, str(out), str(self._sizes.side), *_LIMITS],
         )
         self._request = measured["request"]
-        played = open_run(out).trajectories
-        measured["right"] = {each.case_id: each.correct for each in played}
+        replies = {each.case_id: each.nodes[-1].text for each in open_run(out).trajectories}
+        with asked.chat.open(encoding="utf-8") as lines:
+            measured["right"] = {
+                each["id"]: is_right(
+                    replies[each["id"]],
+                    (each["letter"], each["options"]["ABCD".index(each["letter"])]),
+                )
+                for each in map(json.loads, lines)
+                if each["id"] in replies
+            }
         return measured
 
     def _plain(self, asked: Questions) -> Measured:

@@ -13,6 +13,7 @@ pytest.importorskip("trl")
 from medgym.agents.rendering import Renderer
 from medgym.benchmarks.serving import measure
 from medgym.benchmarks.serving.questions import write_questions
+from medgym.benchmarks.serving.tagged import is_right
 from medgym.benchmarks.studies.resident import CLEAR
 from medgym.cases import open_cases
 from medgym.cli import main
@@ -65,6 +66,22 @@ def test_its_rows_and_what_is_skipped(
     assert [each["right"] for each in ours[1:]] == [
         {f"served/test/{index}": index % 4 == 0 for index in range(5)}
     ] * 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "right"),
+    [
+        ("<answer>A</answer>", True),
+        ("I see. <answer> striated </answer>", True),
+        ('<tool_call>{"name": "zoom"<answer>A</answer>', True),  # as the rivals' scorers read it
+        ("<answer>B</answer>", False),
+        ("<answer>A</answer><answer>A</answer>", False),
+        ("A", False),
+        ("", False),
+    ],
+)
+def test_all_sides_have_one_verdict(reply: str, right: bool) -> None:
+    assert is_right(reply, ("A", "striated")) == right
 
 
 @pytest.mark.parametrize(
