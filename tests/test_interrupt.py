@@ -137,9 +137,16 @@ from medgym import registry
 from medgym.cli import main
 
 def forks() -> None:
-    begin = multiprocessing.get_context("fork").Process
-    stopped, other = (begin(target=time.sleep, args=(600,), daemon=True) for _ in range(2))
+    context = multiprocessing.get_context("fork")
+    runs = context.Event()
+
+    def sleep() -> None:
+        runs.set()  # until a process runs, its signals are still its parent's
+        time.sleep(600)
+
+    stopped, other = (context.Process(target=sleep, daemon=True) for _ in range(2))
     stopped.start()
+    runs.wait()
     other.start()
     stopped.terminate()
     stopped.join()
