@@ -138,16 +138,16 @@ from medgym.cli import main
 
 def forks() -> None:
     context = multiprocessing.get_context("fork")
-    runs = context.Event()
+    runs = context.Semaphore(0)
 
     def sleep() -> None:
-        runs.set()  # until a process runs, its signals are still its parent's
+        runs.release()  # until a process runs, its signals are still its parent's
         time.sleep(600)
 
     stopped, other = (context.Process(target=sleep, daemon=True) for _ in range(2))
-    stopped.start()
-    runs.wait()
-    other.start()
+    for process in (stopped, other):
+        process.start()
+        runs.acquire()
     stopped.terminate()
     stopped.join()
     try:  # the signal comes as soon as the line is read
