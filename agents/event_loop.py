@@ -32,7 +32,7 @@ class _Sent(Generic[T]):
         self._orders.send(self._begin)
 
     def _left(self, future: "asyncio.Future[T]") -> None:
-        """Whoever asked has the result, or was cancelled."""
+        """The caller has its result, or was cancelled."""
         if future.cancelled():
             self._orders.send(self._cancel)
 

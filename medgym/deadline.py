@@ -29,8 +29,8 @@ class DaemonThreads(Executor):
     """Threads that are started when they are needed, kept, and never waited for.
 
     Those of a `ThreadPoolExecutor` are waited for when the process ends, however they were left,
-    and by whoever submits work while they start: an event loop beside a busy model on the same
-    cores would lose some ten milliseconds with each. Here another thread starts them.
+    and by the caller that submits work while they start: an event loop beside a busy model on the
+    same cores would lose some ten milliseconds with each. Here another thread starts them.
 
     Args:
         name: of the threads. most: how many there may be; None for no limit.

@@ -51,7 +51,7 @@ def inbox_of(loop: asyncio.AbstractEventLoop) -> Inbox:
 
 
 def resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
-    """Give a future its result or its error, unless whoever awaited it has left."""
+    """Give a future its result or its error, unless its caller has left."""
     if future.done():
         return
     if error is None:

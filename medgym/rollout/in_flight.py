@@ -82,7 +82,7 @@ class InFlight:
                 numbered = next(self._jobs, None)
             except Exception as error:  # a source that cannot make its next case
                 self._more, self._error = False, error
-                self._ended.put_nowait(None)  # whoever waits learns of it
+                self._ended.put_nowait(None)  # `taken`, which waits, raises it
                 return
             if numbered is None:
                 self._more = False

@@ -83,6 +83,29 @@ def test_episodes_go_on_in_memory_up_to_a_bound(
     )
 
 
+@pytest.mark.parametrize(("most", "parts"), [(1, 8), (2**30, 1)])
+def test_images_that_take_much_memory_are_written_with_their_part(
+    most: int, parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "FLUSH_BYTES", most)
+    monkeypatch.setattr(keeper, "FLUSH_SECONDS", 600.0)
+    written: list[int] = []
+    write = TrajectoryStore.write
+
+    def noting(self: Any, part: Sequence[Any], number: int | None = None) -> Any:
+        for each in part:
+            assert all(folder.images.has(sha256) for sha256 in each.image_hashes), "images first"
+        written.append(len(part))
+        return write(self, part, number)
+
+    monkeypatch.setattr(TrajectoryStore, "write", noting)
+    folder = RunFolder.create(tmp_path / "run", "")
+    list(collect(open_cases(CASES), Counting(), RULES, out=folder, concurrency=1))
+    assert sum(written) == 8
+    assert len(written) <= parts
+    assert (len(written) > 1) == (most == 1)
+
+
 def test_what_fits_is_stored_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "PATIENCE", 0.0)
     folder, write = RunFolder.create(tmp_path / "run", ""), TrajectoryStore.write
