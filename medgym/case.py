@@ -8,6 +8,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -93,6 +94,7 @@ class Case(BaseModel):
 _SPACE = re.compile(r"\s+")
 
 
+@lru_cache(maxsize=1024)  # the cases of a set have the same few options
 def normalised(text: str) -> str:
     """A text as answers are compared: lower case, single spaces, no full stop at the end, neither
     a Latin nor a Chinese one. A letter and its accent are one or two characters by chance: they

@@ -25,7 +25,8 @@ def open_regular(path: Path, what: str = "file") -> BinaryIO:
     """
     try:
         _refuse_others(path, what, os.stat(path).st_mode)  # opening a device may already change it
-        stream = open(path, "rb", opener=_unblocked)  # noqa: SIM115 - the caller closes it
+        # As `open`, without asking whether it is a terminal.
+        stream = io.BufferedReader(io.FileIO(path, "rb", opener=_unblocked))
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise UserError(f"no such {what}: {path}; fix: check the path") from error
     except OSError as error:

@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-from medgym.deadline import DaemonThreads
+from medgym.daemon_threads import DaemonThreads
 from medgym.imaging.lazy_image import Picture
 from medgym.messages import ImagePart, Message
 from medgym.threads import in_thread
@@ -28,7 +28,10 @@ VISION_TOKENS = (
 _SPELLED = re.compile("|".join((r"<\|[^\s<>|]{1,40}\|>", *map(re.escape, VISION_TOKENS))))
 
 
-_ENCODING = DaemonThreads("medgym-encoding", min(4, os.cpu_count() or 1))
+SMALL = 96 * 96
+"""Pixels of an image up to which it is encoded at once. To have a thread do it takes as long."""
+
+_ENCODING = DaemonThreads("medgym-encoding", min(4, os.cpu_count() or 1), sparing=True)
 
 
 class ImageURIs:
@@ -43,12 +46,15 @@ class ImageURIs:
         self._left = capacity
 
     async def prepare(self, conversation: Sequence[Message]) -> None:
-        """Draw and encode the images of a conversation in threads, beside other requests."""
+        """Draw and encode the images of a conversation; those that take long in threads, beside
+        other requests."""
         parts = [part for message in conversation for part in message.images]
         if any(not part.picture.is_hashed or part.sha256 not in self._uris for part in parts):
-            for part in parts:
-                if part.picture.png is None:
-                    await in_thread(_ENCODING, _encode, part.picture)
+            for picture in (part.picture for part in parts):
+                if picture.png is None and picture.size[0] * picture.size[1] <= SMALL:
+                    _encode(picture)
+                elif picture.png is None:
+                    await in_thread(_ENCODING, _encode, picture)
 
     def uri(self, part: ImagePart) -> str:
         """The image as `data:image/png;base64,...`."""

@@ -28,7 +28,7 @@ from medgym.commands.shared_options import (
     tool_names,
 )
 from medgym.consultation.team import Team
-from medgym.deadline import DaemonThreads
+from medgym.daemon_threads import DaemonThreads
 from medgym.errors import RunError, UserError, closed_output
 from medgym.failures import Failure
 from medgym.imaging.imaging_study import IMAGE

@@ -360,14 +360,17 @@ def _unpacked(token: str, *given: Any) -> OpenedImage:
         return found
 
 
-def opened_image(ref: ImageRef) -> OpenedImage:
+def opened_image(ref: ImageRef, study: ImagingStudy | None = None) -> OpenedImage:
     """Open the image that `ref` names, with all that can be reached from it. Where it names none of
     several, an episode starts as `start_of` says.
+
+    Args:
+        study: what `ref` opens, where it is open already.
 
     Raises:
         UserError: as `open_image` does.
     """
-    study = open_study(ref)
+    study = study or open_study(ref)
     plane, index = start_of(study, ref)
     start = decoded(study, ref, (plane, index))
     if isinstance(study, OneImage):

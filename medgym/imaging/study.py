@@ -182,19 +182,27 @@ def need_of(ref: ImageRef) -> int:
     0 for a file that `open_image` refuses.
     """
     try:
-        study = _opened(ref)
-        assert isinstance(study, _Framed | VolumeStudy | SlideStudy)
-        plane, index = start_of(study, ref)
-        if isinstance(study, _Framed):
-            if study.frames == 1:
-                return study.need(0)
-            before = itertools.takewhile(lambda name: name != plane, study.planes)
-            need = study.need(index + sum(study.planes[name].count for name in before))
-        else:
-            need = study.need(plane, index)
-        return need + reach_need(study.planes)
+        return need_in(_opened(ref), ref)
     except Exception:  # opening it says what is wrong
         return 0
+
+
+def need_in(study: ImagingStudy, ref: ImageRef) -> int:
+    """`need_of` a reference that opens this study, which is of a file.
+
+    Raises:
+        Exception: what a library raises for a file that `open_image` refuses.
+    """
+    assert isinstance(study, _Framed | VolumeStudy | SlideStudy)
+    plane, index = start_of(study, ref)
+    if isinstance(study, _Framed):
+        if study.frames == 1:
+            return study.need(0)
+        before = itertools.takewhile(lambda name: name != plane, study.planes)
+        need = study.need(index + sum(study.planes[name].count for name in before))
+    else:
+        need = study.need(plane, index)
+    return need + reach_need(study.planes)
 
 
 def _opened(ref: ImageRef) -> ImagingStudy:

@@ -77,6 +77,7 @@ async def roll_out(
         player = policy.for_case(case) if policy.needs_gold else policy
         policy.enter()
     base = sampling or Sampling()
+    hashing = Hashing()
     try:
         if isinstance(studies, Awaitable):
             studies = await studies
@@ -89,7 +90,6 @@ async def roll_out(
             resume.check_policy(player)
             with at("environment"):
                 spent = await in_thread(threads, resume.replay, episode, player.kind)
-        hashing = Hashing()
         with at("environment"):
             pictures = await read(episode.messages[-1], episode.workspace)
         hashing.begin(episode.messages[-1])
@@ -133,6 +133,7 @@ async def roll_out(
                 fork=resume.fork if resume is not None else None,
             )
     finally:
+        hashing.leave()
         with at("policy", named(policy)):
             policy.leave()
 

@@ -3,22 +3,24 @@
 The members of a group share their case's images, so a case takes its part of the memory with the
 first of its episodes and gives it back with the last. Cases are admitted in the order in which they
 come. Where nothing else plays, a case may take more than there is, so every case gets its turn. An
-episode waits before it holds anything, so no two can wait for each other.
+episode waits before it holds anything but small images, which are opened with their header, so no
+two can wait for each other.
 """
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from medgym.cases import Case
-from medgym.deadline import DaemonThreads
+from medgym.daemon_threads import DaemonThreads
 from medgym.errors import UserError, missing_library
 from medgym.failures import Failure, at
 from medgym.imaging.opened import OpenedImage, Sent, opened_image
 from medgym.imaging.reach import reach_need
-from medgym.imaging.study import ImageRef, need_of
+from medgym.imaging.study import ImageRef, need_in, open_study
 from medgym.inbox import Inbox, inbox_of, resolve
 from medgym.memory import machine_memory, readable
 from medgym.privacy.names import without_names
@@ -26,11 +28,18 @@ from medgym.privacy.names import without_names
 FILES = ("file", "data")
 """The schemes of files, whose headers say how large they are."""
 
-_HEADERS = DaemonThreads("medgym-headers", min(4, os.cpu_count() or 1))
+_HEADERS = DaemonThreads("medgym-headers", min(4, os.cpu_count() or 1), sparing=True)
 
 READ_TOGETHER = 8
 """Headers that one thread is asked for at once, since to ask takes as long as to read most of
 them."""
+
+TOLD_AFTER = 0.005
+"""Seconds after which it is told what has been read so far."""
+
+SMALL = 2**19
+"""Bytes that an image takes at most for which nothing is gained by waiting until it has room: to
+read its header is as much work as to decode it."""
 
 _largest: dict[str, int] = {}
 """The bytes of the largest image of each source so far, by scheme. A source's image says how large
@@ -84,6 +93,7 @@ class _Share:
         need: bytes. admitted: whether they are counted as taken.
         measuring: done when the need is known, where it was not known at once.
         turn: done when there is room.
+        opened: the images, where they are small and were opened to be measured.
     """
 
     def __init__(self) -> None:
@@ -92,33 +102,64 @@ class _Share:
         self.admitted = False
         self.measuring: asyncio.Future[None] | None = None
         self.turn: asyncio.Future[None] | None = None
+        self.opened: list[OpenedImage] | None = None
+
+
+_Measured = tuple[int, OpenedImage | None]
+"""The bytes that an image takes, and a small one."""
 
 
 class _Headers:
-    """Reads what the headers of files say of the memory that they need. Those that are asked for at
-    the same time are read one after the other, and each is told when it is read."""
+    """Reads what the headers of files say of the memory that they need, several one after the
+    other where they are asked for at the same time."""
 
-    def __init__(self) -> None:
-        self._asked: list[tuple[ImageRef, asyncio.Future[int]]] = []
+    def __init__(self, opens: bool) -> None:
+        self._opens = opens
+        self._asked: list[tuple[ImageRef, asyncio.Future[_Measured]]] = []
 
-    def need(self, ref: ImageRef) -> "asyncio.Future[int]":
-        """The bytes that an image takes."""
+    def measured(self, ref: ImageRef) -> "asyncio.Future[_Measured]":
+        """What an image takes; 0 where it cannot be opened."""
         loop = asyncio.get_running_loop()
         if not self._asked:
             loop.call_soon(self._begin, loop)
-        future: asyncio.Future[int] = loop.create_future()
+        future: asyncio.Future[_Measured] = loop.create_future()
         self._asked.append((ref, future))
         return future
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         asked, self._asked = self._asked, []
         for first in range(0, len(asked), READ_TOGETHER):
-            _HEADERS.submit(_read, asked[first : first + READ_TOGETHER], inbox_of(loop))
+            _HEADERS.submit(
+                _read, asked[first : first + READ_TOGETHER], self._opens, inbox_of(loop)
+            )
 
 
-def _read(asked: Sequence[tuple[ImageRef, "asyncio.Future[int]"]], inbox: Inbox) -> None:
+def _read(
+    asked: Sequence[tuple[ImageRef, "asyncio.Future[_Measured]"]], opens: bool, inbox: Inbox
+) -> None:
+    read: list[tuple[asyncio.Future[_Measured], _Measured]] = []
+    due = time.monotonic() + TOLD_AFTER
     for ref, future in asked:
-        inbox.send(resolve, future, need_of(ref), None)
+        read.append((future, _header(ref, opens)))
+        if time.monotonic() > due:
+            inbox.send(_tell, read)
+            read, due = [], time.monotonic() + TOLD_AFTER
+    inbox.send(_tell, read)
+
+
+def _tell(read: Sequence[tuple["asyncio.Future[_Measured]", _Measured]]) -> None:
+    for future, measured in read:
+        resolve(future, measured, None)
+
+
+def _header(ref: ImageRef, opens: bool) -> _Measured:
+    need, image = 0, None
+    with suppress(Exception):  # an episode that opens it says what is wrong
+        study = open_study(ref)
+        need = need_in(study, ref)
+        if opens and need <= SMALL:
+            image = opened_image(ref, study)
+    return need, image
 
 
 class ImageMemory:
@@ -126,15 +167,16 @@ class ImageMemory:
 
     Args:
         limit: bytes that the images of all admitted cases may take.
+        opens: whether small images are opened here, for `opened`.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, opens: bool = False) -> None:
         self._limit = limit
         self._taken = 0
         self._shares: dict[tuple[ImageRef, ...], _Share] = {}
         self._waiting: deque[_Share] = deque()
         self._measuring = asyncio.Lock()
-        self._headers = _Headers()
+        self._headers = _Headers(opens)
 
     @asynccontextmanager
     async def room(self, case: Case) -> AsyncIterator[None]:
@@ -162,6 +204,11 @@ class ImageMemory:
                 del self._shares[case.images]
                 self._leave(share)
 
+    def opened(self, case: Case) -> list[OpenedImage] | None:
+        """The images of a case that has room, where they were opened to be measured."""
+        share = self._shares.get(case.images)
+        return None if share is None else share.opened
+
     def _begin(self, share: _Share, images: Sequence[ImageRef]) -> None:
         """Admit a case or let it wait, at once where its size is known, else in a task."""
         known = [_largest.get(ref.uri.partition(":")[0]) for ref in images]
@@ -172,7 +219,11 @@ class ImageMemory:
             share.measuring = asyncio.ensure_future(self._measure(share, images))
 
     async def _measure(self, share: _Share, images: Sequence[ImageRef]) -> None:
-        self._queue(share, sum([await self._size(ref) for ref in images]))
+        measured = [await self._size(ref) for ref in images]
+        opened = [image for _, image in measured if image is not None]
+        if len(opened) == len(measured):
+            share.opened = opened
+        self._queue(share, sum(need for need, _ in measured))
 
     def _queue(self, share: _Share, need: int) -> None:
         if need > machine_memory():
@@ -199,15 +250,15 @@ class ImageMemory:
             assert first.turn is not None
             first.turn.set_result(None)
 
-    async def _size(self, ref: ImageRef) -> int:
+    async def _size(self, ref: ImageRef) -> _Measured:
         """What opening and showing an image takes; 0 where it cannot be opened."""
         scheme = ref.uri.partition(":")[0]
         if scheme in FILES:
-            return await self._headers.need(ref)
+            return await self._headers.measured(ref)
         async with self._measuring:
             if scheme not in _largest:
                 await asyncio.to_thread(_measure, ref)
-        return _largest[scheme]
+        return _largest[scheme], None
 
     def _leave(self, share: _Share) -> None:
         if share.measuring is not None:

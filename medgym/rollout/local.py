@@ -9,19 +9,21 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import cached_property
 from weakref import WeakValueDictionary
 
 from medgym.cases import Case
-from medgym.deadline import DaemonThreads
+from medgym.daemon_threads import DaemonThreads
 from medgym.episode import Rules
 from medgym.failures import Failure
 from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import ImageRef
+from medgym.memory import image_memory
 from medgym.messages import Message
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages, roll_out
-from medgym.rollout.image_memory import decoded
+from medgym.rollout.image_memory import ImageMemory, decoded
 from medgym.rollout.tool_batches import batched, close_batches
 from medgym.storage.trajectories import png_bytes
 from medgym.threads import in_thread
@@ -64,14 +66,20 @@ class LocalBackend(Backend):
         self._stored = stored
         self._on_messages = on_messages
         self._threads = DaemonThreads("medgym-tools", min(concurrency, THREADS))
-        self._opening = DaemonThreads("medgym-images", min(concurrency, OPENING))
+        self._opening = DaemonThreads("medgym-images", min(concurrency, OPENING), sparing=True)
         self._decoded: WeakValueDictionary[tuple[ImageRef, ...], _Decoded] = WeakValueDictionary()
+
+    @cached_property
+    def image_memory(self) -> ImageMemory:
+        """See `Backend`."""
+        return ImageMemory(image_memory(), opens=True)
 
     async def attempt(self, job: Job) -> Finished:
         """Play one episode; see `Backend.attempt`."""
         shared = self._decoded.get(job.case.images)
         if shared is None:
-            shared = self._decoded[job.case.images] = _Decoded(job.case)
+            opened = self.image_memory.opened(job.case)
+            shared = self._decoded[job.case.images] = _Decoded(job.case, opened)
         images: dict[str, bytes] = {}
 
         def finish(messages: Sequence[Message]) -> None:
@@ -114,13 +122,20 @@ def encoded(messages: Sequence[Message], stored: Callable[[str], bool]) -> dict[
 
 
 class _Decoded:
-    """A case's images, decoded once, by the first that asks, and awaited by the others."""
+    """A case's images, decoded once, by the first that asks, and awaited by the others.
 
-    def __init__(self, case: Case) -> None:
+    Args:
+        opened: the images, where they are open already.
+    """
+
+    def __init__(self, case: Case, opened: list[OpenedImage] | None) -> None:
         self._case = case
+        self._opened = opened
         self._task: asyncio.Future[list[OpenedImage]] | None = None
 
     async def studies(self, threads: Executor) -> list[OpenedImage]:
+        if self._opened is not None:
+            return self._opened
         if self._task is None:
             self._task = in_thread(threads, decoded, self._case)
             self._task.add_done_callback(_heard)

@@ -14,14 +14,17 @@ from contextlib import suppress
 
 from PIL import Image
 
-from medgym.deadline import DaemonThreads
+from medgym.daemon_threads import DaemonThreads
 from medgym.messages import ImagePart, Message
 from medgym.workspace import Workspace
 
 LARGE = 512 * 512
 """Pixels from which on a view is large."""
 
-_SMALL = DaemonThreads("medgym-drawing", min(4, os.cpu_count() or 1))
+LATER = 0.05
+"""Seconds after which a view is hashed that was not hashed meanwhile."""
+
+_SMALL = DaemonThreads("medgym-drawing", min(4, os.cpu_count() or 1), sparing=True)
 _LARGE = DaemonThreads("medgym-drawing-large", 1)
 
 
@@ -29,16 +32,35 @@ class Hashing:
     """The hashes of one episode's views, in the making."""
 
     def __init__(self) -> None:
+        self._shown: list[ImagePart] = []
+        self._timers: list[asyncio.TimerHandle] = []
         self._making: list[Future[None]] = []
 
     def begin(self, message: Message) -> None:
-        """Hash what a message shows for the first time, beside whatever comes next."""
-        for part in message.images:
+        """Hash what a message shows for the first time, beside whatever comes next.
+
+        A policy that sends it to a server hashes it itself, as soon as it is asked.
+        """
+        shown = [part for part in message.images if not part.picture.is_hashed]
+        if shown:
+            self._shown += shown
+            self._timers.append(asyncio.get_running_loop().call_later(LATER, self._make))
+
+    def _make(self) -> None:
+        shown, self._shown = self._shown, []
+        for part in shown:
             if not part.picture.is_hashed:
                 self._making.append(_threads(part).submit(_hash, part))
 
+    def leave(self) -> None:
+        """Begin nothing more, and hold no picture."""
+        for timer in self._timers:
+            timer.cancel()
+        self._shown.clear()
+
     async def end(self) -> None:
-        """Wait until all that was begun is done."""
+        """Make all hashes, and wait until they are there."""
+        self._make()
         for making in self._making:
             if not making.done():
                 await asyncio.wrap_future(making)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from medgym.cases import Case, open_cases
 from medgym.episode import Rules
@@ -171,6 +172,50 @@ def test_an_image_of_a_source_is_measured_once_it_is_drawn() -> None:
             return memory._taken
 
     assert asyncio.run(episode()) == image_memory._largest["phantom"] > 0
+
+
+def on_disk(path: Path, side: int) -> Case:
+    """A case of a picture of grey values."""
+    Image.new("L", (side, side), 7).save(path)
+    return PHANTOM.model_copy(update={"id": path.name, "images": (ImageRef(uri=path.as_uri()),)})
+
+
+def test_a_small_image_is_opened_with_its_header(tmp_path: Path) -> None:
+    small, large = on_disk(tmp_path / "small.png", 8), on_disk(tmp_path / "large.png", 2000)
+    broken = on_disk(tmp_path / "broken.png", 8)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    memory, other = ImageMemory(10**9, opens=True), ImageMemory(10**9)
+
+    async def opened(memory: ImageMemory, case: Case) -> list[OpenedImage] | None:
+        assert memory.opened(case) is None
+        async with memory.room(case):
+            return memory.opened(case)
+
+    found = asyncio.run(opened(memory, small))
+    assert found is not None
+    assert found[0].start.pixels[3, 4] == 7
+    assert memory.opened(small) is None  # they are free with the last episode
+    assert [asyncio.run(opened(memory, each)) for each in (large, broken)] == [None, None]
+    assert asyncio.run(opened(other, small)) is None
+
+
+def test_a_small_image_is_read_once_and_one_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [on_disk(tmp_path / f"{name}.png", 8) for name in "ab"]
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    asked: list[str] = []
+    decode = local.decoded
+
+    def noted(case: Case) -> list[OpenedImage]:
+        asked.append(case.id)
+        return decode(case)
+
+    monkeypatch.setattr(local, "decoded", noted)
+    played = {each.case_id: each.failure for each in collect(cases, "scripted:random")}
+    assert played["a.png"] is None
+    assert "readable PNG" in str(played["b.png"])
+    assert set(asked) == {"b.png"}
 
 
 ROLLED_OUT = """

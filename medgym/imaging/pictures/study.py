@@ -5,6 +5,7 @@ channel is dropped. Values of 8 bits are shown as they are, others from the leas
 greatest.
 """
 
+import io
 import os
 import re
 import warnings
@@ -48,6 +49,10 @@ _UPRIGHT = {
 _ORIENTATION = 0x0112
 _TAIL = 4096
 
+HELD = 2**18
+"""Bytes of a file up to which it is read at once, and not opened again: each call of the system
+lets go of the interpreter, which costs more beside other threads than to read a small file."""
+
 
 def is_picture(head: bytes) -> bool:
     """Whether a file begins as a picture does."""
@@ -60,7 +65,7 @@ class PictureStudy(ImagingStudy):
     Phones append previews to a JPEG, and a PNG or WebP may be animated: these are one image.
 
     Args:
-        stream: the file. It is opened again for each page.
+        stream: the file. A small one is held in memory, others are opened again for each page.
     """
 
     def __init__(self, stream: BinaryIO, path: Path) -> None:
@@ -71,6 +76,10 @@ class PictureStudy(ImagingStudy):
         self._sizes: dict[int, tuple[int, int]] = {}
         self._modes: dict[int, str] = {}
         self._stamp = _stamp(stream)
+        self._held: bytes | None = None
+        if self._stamp[1] <= HELD:
+            self._held = stream.read(self._stamp[1])
+            stream = io.BytesIO(self._held)
         with _refused_by_name(path, stream):
             head = stream.read(64)
             self._head = head
@@ -125,12 +134,16 @@ class PictureStudy(ImagingStudy):
             return self._need(stream, index)
 
     def _is_unchanged(self) -> bool:
+        if self._held is not None:
+            return True
         try:
             return _stamped(os.stat(self._path)) == self._stamp
         except OSError:
             return False
 
     def _again(self) -> BinaryIO:
+        if self._held is not None:
+            return io.BytesIO(self._held)
         stream = open_regular(self._path, "image")
         if _stamp(stream) != self._stamp:
             stream.close()
@@ -229,7 +242,8 @@ def _stamped(found: os.stat_result) -> tuple[int, int, int]:
 
 def _ends_as_gif(stream: BinaryIO) -> bool:
     """Whether a file has the mark that ends a GIF: Pillow reads what is left of one in silence."""
-    stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - _TAIL))
     return stream.read().rstrip(b"\0").endswith(b";")
 
 

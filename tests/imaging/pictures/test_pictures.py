@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 import medgym
+import medgym.imaging.pictures.study
 from medgym.errors import UserError
 
 rng = np.random.default_rng(0)
@@ -273,7 +274,10 @@ def test_what_a_source_draws_is_a_study() -> None:
     assert study.show("image", 0, size=(448, 448)) == drawn.render((0, 0, 512, 512), (448, 448))
 
 
-def test_a_picture_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+def test_a_picture_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(medgym.imaging.pictures.study, "HELD", 0)
     path = tmp_path / "a.png"
     Image.new("L", (8, 8)).save(path)
     study = medgym.open_study(path)
@@ -281,3 +285,15 @@ def test_a_picture_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> N
     for read in (lambda: study.planes, lambda: study.image("image", 0)):
         with pytest.raises(UserError, match="changed while it was read; fix: open it again"):
             read()
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "tif"])
+def test_a_small_file_is_read_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    pages = [Image.new("L", (8, 8), grey) for grey in (1, 2)]
+    pages[0].save(path, **({} if kind == "png" else {"save_all": True, "append_images": pages[1:]}))
+    study = medgym.open_study(path)
+    path.unlink()
+    (name,) = study.planes
+    last = study.planes[name].count - 1
+    assert (study.values(name, last) == 1 + last).all()
