@@ -83,12 +83,14 @@ class DaemonThreads(Executor):
         _STARTER.call(self._grow)
 
     def _look(self) -> bool:
-        """Start another of sparing threads where that helps; returns whether to look again."""
+        """Have twice as many of sparing threads where that helps; returns whether to look again."""
         with self._lock:
             self._is_watched = self._is_short
             if self._is_watched:
                 if self._done == self._done_before or self._waited > WAITED:
-                    self._start_one()
+                    for _ in range(self._count):
+                        if self._is_short:
+                            self._start_one()
                 self._done_before = self._done
             return self._is_watched
 
