@@ -10,6 +10,9 @@ import pytest
 
 from medgym.cli import main
 from medgym.evals.outcomes.table import OUTCOMES, read_outcomes, write_outcomes
+from medgym.evals.reports.run import ReportedRun
+from medgym.evals.viewer.data import PageData
+from medgym.storage.run_folder import RunFolder
 
 Capture = pytest.CaptureFixture[str]
 CASES = "phantom,question=kind:test[:40]"
@@ -126,6 +129,31 @@ def test_runs_are_listed_with_their_figures(runs: Path, capsys: Capture) -> None
     out = capsys.readouterr().out
     assert "scripted:oracle, greedy" in out
     assert main(["runs", str(runs / "nowhere")]) == 2
+
+
+def test_a_run_that_nobody_writes_any_more_has_stopped(
+    runs: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    place = tmp_path / "killed"
+    shutil.copytree(runs / "few", place)
+    manifest = json.loads((place / "manifest.json").read_text())
+    (place / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+
+    def said() -> set[str]:
+        assert main(["runs", str(tmp_path), "--json"]) == 0
+        (line,) = json.loads(capsys.readouterr().out)
+        facts = dict(PageData(RunFolder.open(place)).facts())
+        return {line["status"], facts["status"], ReportedRun.open(str(place)).manifest["status"]}
+
+    assert said() == {"stopped"}
+    again = ["eval", f"{CASES[:-5]}[:9]", "--policy", "scripted:prior", "--out", str(place)]
+    folder = RunFolder.open(place)
+    folder.claim()
+    assert said() == {"running"}
+    del folder
+    assert main(again) == 0, "it can be resumed"
+    capsys.readouterr()
+    assert said() == {"done"}
 
 
 @pytest.mark.parametrize("accuracy", [None, {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}])
