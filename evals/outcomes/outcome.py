@@ -7,7 +7,7 @@ from medgym.cases import LETTERS, Case, case_hash
 from medgym.errors import RunError, UserError
 from medgym.failures import unreadable_of
 from medgym.metrics.looking import hit
-from medgym.rollout.same_images import images_at_start
+from medgym.same_images import images_at_start
 from medgym.scorer import Grade, Verdict, grade, scorer_name
 from medgym.trajectory import Trajectory
 

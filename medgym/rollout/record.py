@@ -8,7 +8,7 @@ from medgym.cases import Case, case_hash
 from medgym.episode import Episode, Rules, Turn
 from medgym.errors import UserError
 from medgym.messages import Malformed, Message, Reply, Usage
-from medgym.rollout.same_images import UnchangedImages, images_at_start
+from medgym.same_images import UnchangedImages, images_at_start
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import (
     SEAM,

@@ -12,7 +12,7 @@ from medgym.episode import Rules
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef
 from medgym.rollout import collect
-from medgym.rollout.same_images import UnchangedImages
+from medgym.same_images import UnchangedImages
 from medgym.storage.run_folder import RunFolder
 from medgym.tool import load_tools
 from medgym.uris import file_uri

@@ -38,6 +38,7 @@ class UnchangedImages:
 
     def __init__(self, run: RunFolder, rules: Rules) -> None:
         self._rules = rules
+        self._newer: dict[str, bool] = {}  # many cases may be of one folder of files
         try:
             self._began = datetime.fromisoformat(str(run.manifest.get("started"))).timestamp()
         except ValueError:
@@ -67,8 +68,11 @@ class UnchangedImages:
             )
 
     def _is_newer(self, uri: str) -> bool:
-        path = file_path(uri)
-        return path is not None and any(_changed(each) >= self._began for each in _files(path))
+        if uri not in self._newer:
+            path = file_path(uri)
+            files = () if path is None else _files(path)
+            self._newer[uri] = any(_changed(each) >= self._began for each in files)
+        return self._newer[uri]
 
 
 def _files(path: Path) -> Iterable[Path]:
