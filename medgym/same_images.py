@@ -70,7 +70,7 @@ class UnchangedImages:
     def _is_newer(self, uri: str) -> bool:
         if uri not in self._newer:
             path = file_path(uri)
-            files = () if path is None else _files(path)
+            files: Iterable[Path] = () if path is None else _files(path)
             self._newer[uri] = any(_changed(each) >= self._began for each in files)
         return self._newer[uri]
 

@@ -44,7 +44,8 @@ def mcp_tools(rest: str) -> list[Tool]:
     chosen = [tool for tool in listed if not target.only or tool.name in target.only]
     if not chosen:
         raise UserError(f"mcp: {target.name} lists no tools; fix: check the server")
-    arguments = {a for tool in chosen for a in tool.input_schema.get("properties") or {}}
+    described = [tool.input_schema.get("properties") for tool in chosen]
+    arguments = {name for each in described if isinstance(each, dict) for name in each}
     if target.image and target.image not in arguments:
         raise UserError(
             f"mcp: no tool of {target.name} has an argument {target.image!r}, which image= names; "
