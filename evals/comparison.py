@@ -24,6 +24,7 @@ class Compared:
         difference: second less first.
         adjusted: p of the permutation test, adjusted over all benchmarks (Holm).
         left_out: cases that one of them could not read or play.
+        unknown: of how many others it is not known whether both showed the same images.
         gained, lost: pairs of episodes that only the second, only the first has right.
         independent: how many independent cases would say as much of the difference.
     """
@@ -34,6 +35,7 @@ class Compared:
     difference: PairedDifference
     adjusted: float
     left_out: int
+    unknown: int
     gained: tuple[Pair, ...]
     lost: tuple[Pair, ...]
     independent: float
@@ -45,6 +47,7 @@ def compare(
     *,
     lenient: bool = False,
     names: tuple[str, str] = ("the first run", "the second run"),
+    same_views: bool = True,
     seed: int = 0,
 ) -> list[Compared]:
     """Compare two evaluations, benchmark by benchmark.
@@ -53,16 +56,17 @@ def compare(
         first, second: their outcomes, in any order.
         lenient: whether the lenient reading counts.
         names: what errors call them.
+        same_views: whether both show an image alike, see `medgym.evals.protocol.same_views`.
 
     Raises:
-        UserError: they are not of the same cases, or were decided by other scorers.
+        UserError: they are not of the same cases or images, or were decided by other scorers.
     """
-    pairs = paired(first, second, names)
+    pairs = paired(first, second, names, same_views)
     by_benchmark: dict[str, list[Pair]] = {}
     for pair in pairs:
         by_benchmark.setdefault(pair[0].benchmark, []).append(pair)
     found = {
-        benchmark: _compared(benchmark, each, lenient, seed)
+        benchmark: _compared(benchmark, each, lenient, same_views, seed)
         for benchmark, each in by_benchmark.items()
     }
     adjusted = holm([each.difference.permutation for each in found.values()])
@@ -73,7 +77,10 @@ def compare(
 
 
 def paired(
-    first: Sequence[CaseOutcome], second: Sequence[CaseOutcome], names: tuple[str, str]
+    first: Sequence[CaseOutcome],
+    second: Sequence[CaseOutcome],
+    names: tuple[str, str],
+    same_views: bool = True,
 ) -> list[Pair]:
     """The episodes of each case, side by side, in the order of their keys.
 
@@ -111,7 +118,15 @@ def paired(
                 "on both"
             )
     # In their order, not in that in which they ended: it must not change a digit of an interval.
-    return [(one[key], other[key]) for key in sorted(one)]
+    pairs = [(one[key], other[key]) for key in sorted(one)]
+    others = {a.case for a, b in pairs if None not in (a.shown, b.shown) and a.shown != b.shown}
+    if same_views and others:
+        raise UserError(
+            f"{names[0]} and {names[1]} showed other images of {len(others):,} of "
+            f"{len({a.case for a, _ in pairs}):,} cases, such as {min(others)!r}: the files were "
+            "exchanged, or another version drew them; fix: evaluate both on the same images"
+        )
+    return pairs
 
 
 def _by_key(
@@ -126,7 +141,9 @@ def _by_key(
     return found
 
 
-def _compared(benchmark: str, pairs: Sequence[Pair], lenient: bool, seed: int) -> Compared:
+def _compared(
+    benchmark: str, pairs: Sequence[Pair], lenient: bool, same_views: bool, seed: int
+) -> Compared:
     counted = [pair for pair in pairs if pair[0].is_counted and pair[1].is_counted]
     if not counted:
         raise UserError(
@@ -147,6 +164,7 @@ def _compared(benchmark: str, pairs: Sequence[Pair], lenient: bool, seed: int) -
         ),
         adjusted=1.0,
         left_out=len(pairs) - len(counted),
+        unknown=sum(not same_views or None in (a.shown, b.shown) for a, b in counted),
         gained=tuple(gained),
         lost=tuple(lost),
         independent=Groups.of([gains], groups).independent(gains),

@@ -11,7 +11,7 @@ from medgym.storage.run_folder import RunFolder
 from .comparison import is_right, paired
 from .outcomes.outcome import CaseOutcome
 from .outcomes.stored import outcomes_of, run_and_policy
-from .protocol import PROTOCOL
+from .protocol import PROTOCOL, same_views
 from .statistics.paired import holm
 from .statistics.seeds import SeededDifference, seeded_difference
 
@@ -116,9 +116,10 @@ def compare_pooled(
         require_one_recipe(names)
     every = [*first, *second]
     outcomes = [outcomes_of(name) for name in every]
+    asked = [_asked(run_and_policy(name)[0]) for name in every]
     aligned = [
-        [pair[1] for pair in paired(outcomes[0], each, (every[0], name))]
-        for name, each in zip(every, outcomes, strict=True)
+        [pair[1] for pair in paired(outcomes[0], each, (every[0], name), same_views(asked[0], its))]
+        for name, each, its in zip(every, outcomes, asked, strict=True)
     ]
     found = {}
     for benchmark in dict.fromkeys(each.benchmark for each in aligned[0]):

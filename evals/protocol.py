@@ -22,6 +22,17 @@ def differing_protocol(first: Mapping[str, Any], second: Mapping[str, Any]) -> l
     ]
 
 
+def same_views(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two runs show an image alike, so that other pixels are another image."""
+    return _views(first) == _views(second)
+
+
+def _views(asked: Mapping[str, Any]) -> tuple[Any, Any]:
+    rules = asked.get("rollout")  # of a training
+    rules = rules if isinstance(rules, Mapping) else asked
+    return rules.get("view_size"), rules.get("view_multiple", 1)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         value = value.get("names", [f"{name} {said}" for name, said in value.items()])

@@ -6,6 +6,7 @@ path, for a file has no fragment and no query. A name that is not UTF-8 is the b
 """
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +14,19 @@ from medgym.errors import UserError
 
 SCHEME = "file:"
 _LOCAL = ("", "localhost")
+
+_SERIES = re.compile(r"(.+)#series=([^#/]+)")
+
+
+def in_a_table(path: Path, series: str) -> str:
+    """How a cell of a table names one of several series, as errors say it."""
+    return f"in a table write {path.name}#series={series}"
+
+
+def split_series(cell: str) -> tuple[str, str | None]:
+    """The path that a cell of a table names, and which series of it; None where it says none."""
+    named = _SERIES.fullmatch(cell)
+    return (cell, None) if named is None else (named[1], named[2])
 
 
 def file_uri(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:

@@ -16,7 +16,7 @@ from ..outcomes.stored import outcomes_of, run_and_policy
 from ..pooled import compare_pooled, runs_of
 from ..pooled_tables import p_value, pooled_as_dict, print_pooled
 from ..prompts import refuse_other_prompts
-from ..protocol import differing_protocol, episode_address
+from ..protocol import differing_protocol, episode_address, same_views
 from ..statistics.power import cases_needed, smallest_difference
 
 SHOWN = 5
@@ -59,7 +59,13 @@ def compare_runs(
         return
     first = outcomes_of(runs[0])
     found = {
-        name: compare(first, outcomes_of(name), lenient=lenient, names=(runs[0], name))
+        name: compare(
+            first,
+            outcomes_of(name),
+            lenient=lenient,
+            names=(runs[0], name),
+            same_views=same_views(*_both_asked(runs[0], name)),
+        )
         for name in runs[1:]
     }
     if as_json:
@@ -138,6 +144,11 @@ def _print_cases(first: str, second: str, each: Compared) -> None:
     where = f"{each.benchmark}: " if each.benchmark else ""
     if each.left_out:
         print(f"{where}{each.left_out} cases left out: one of the two could not play them")
+    if each.unknown:
+        print(
+            f"{where}of {each.unknown} cases it is not known whether both showed the same images: "
+            "the views differ, or medgym score has to look first"
+        )
     print(
         f"{where}{len(each.gained)} cases only the second has right, {len(each.lost)} only the "
         f"first; {gap.groups} groups"
@@ -177,7 +188,11 @@ def viewer_link(run: str, outcome: CaseOutcome) -> str:
 
 
 def _protocol(first: str, second: str) -> list[str]:
-    return differing_protocol(*(run_and_policy(name)[0].asked for name in (first, second)))
+    return differing_protocol(*_both_asked(first, second))
+
+
+def _both_asked(first: str, second: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    return run_and_policy(first)[0].asked, run_and_policy(second)[0].asked
 
 
 def _answers(pair: Pair) -> str:
@@ -203,6 +218,7 @@ def _plain(each: Compared) -> dict[str, Any]:
         "difference": each.difference.as_dict(),
         "adjusted": each.adjusted,
         "left_out": each.left_out,
+        "unknown_images": each.unknown,
         "gained": cases(each.gained),
         "lost": cases(each.lost),
     }

@@ -58,6 +58,7 @@ from ..spending import require_price
 from .eval_options import (
     By,
     CacheFolder,
+    FailAbove,
     GreedyTemperature,
     Prices,
     Prompt,
@@ -109,17 +110,7 @@ def evaluate(
     repeats: Annotated[
         int, typer.Option("--repeats", min=1, help="Episodes of each case; gives pass@k too.")
     ] = 1,
-    fail_above: Annotated[
-        float,
-        typer.Option(
-            "--fail-above",
-            min=0.0,
-            max=1.0,
-            metavar="SHARE",
-            help="Give up the cases, or a suite's benchmark, once a greater share of its episodes "
-            "has failed for good.",
-        ),
-    ] = FAIL_ABOVE,
+    fail_above: FailAbove = FAIL_ABOVE,
     backend: BackendOption = BackendName.LOCAL,
     workers: Workers = 2,
     ray_address: RayAddress = None,

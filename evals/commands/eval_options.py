@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from medgym.commands.shared_options import share
+
 Prompt = Annotated[
     str | None,
     typer.Option(
@@ -25,6 +27,16 @@ CacheFolder = Annotated[
         "--cache",
         metavar="DIR",
         help="Keep replies in this folder; the same request is answered from there.",
+    ),
+]
+FailAbove = Annotated[
+    float,
+    typer.Option(
+        "--fail-above",
+        parser=share(),
+        metavar="SHARE",
+        help="Give up once a greater share of episodes than this, such as 5% or 0.05, has failed "
+        "for good; of a suite only the benchmark.",
     ),
 ]
 ToolsOrArms = Annotated[

@@ -39,6 +39,7 @@ from ..pivot.origin import digest_of, episodes_of, pivots_in
 from ..pivot.places import Pivots, refuse_nothing
 from ..pivot.scoring import PivotOutcome, outcome_of_pivot, write_pivots
 from ..tables import interval
+from .eval_options import FailAbove
 
 
 class PivotsName(StrEnum):
@@ -82,16 +83,7 @@ def pivot(
             help="Keep replies and results in this folder, new or to resume.",
         ),
     ] = None,
-    fail_above: Annotated[
-        float,
-        typer.Option(
-            "--fail-above",
-            min=0.0,
-            max=1.0,
-            metavar="SHARE",
-            help="Stop once a greater share of replies has failed for good.",
-        ),
-    ] = FAIL_ABOVE,
+    fail_above: FailAbove = FAIL_ABOVE,
     backend: BackendOption = BackendName.LOCAL,
     workers: Workers = 2,
     ray_address: RayAddress = None,

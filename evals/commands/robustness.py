@@ -48,6 +48,7 @@ from ..robustness.report import print_report, report
 from ..robustness.sheet import write_sheet
 from ..robustness.variants import CLEAN, Variant, chosen_variants
 from ..tables import interval
+from .eval_options import FailAbove
 
 
 def robustness(
@@ -125,16 +126,7 @@ def robustness(
             help="Keep episodes and results in this folder, new or to resume.",
         ),
     ] = None,
-    fail_above: Annotated[
-        float,
-        typer.Option(
-            "--fail-above",
-            min=0.0,
-            max=1.0,
-            metavar="SHARE",
-            help="Stop once a greater share of episodes has failed for good.",
-        ),
-    ] = FAIL_ABOVE,
+    fail_above: FailAbove = FAIL_ABOVE,
     backend: BackendOption = BackendName.LOCAL,
     workers: Workers = 2,
     ray_address: RayAddress = None,

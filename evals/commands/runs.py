@@ -95,7 +95,7 @@ def spreads(runs: Sequence[RunFolder], folder: Path) -> Iterator[dict[str, Any]]
     recipes: dict[str, dict[int, list[dict[str, Any]]]] = {}
     for run in runs:
         try:
-            recipe, status = run.manifest.get("recipe"), run.manifest.get("status")
+            recipe, status = run.manifest.get("recipe"), run.status
         except UserError:
             continue
         if isinstance(recipe, dict) and isinstance(recipe.get("seed"), int) and status == "done":
@@ -138,7 +138,7 @@ def lines_of(run: RunFolder, folder: Path) -> Iterator[dict[str, Any]]:
     head = {"run": name, "what": "", "status": "unreadable", "n": None, "value": None,
             "low": None, "high": None, "why": ""}  # fmt: skip
     try:
-        head["status"] = str(run.manifest.get("status"))
+        head["status"] = run.status
         asked = run.asked
         head["what"] = str(asked.get("command") or asked.get("name") or "run")
         results = read_results(run.path) if (run.path / RESULTS).exists() else {}

@@ -7,7 +7,7 @@ Its own classes write them, so that the schema is theirs. What inspect_ai has no
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from inspect_ai.log import (
     EvalConfig,
@@ -40,6 +40,11 @@ from .logged import EpisodesByBenchmark, Logged, LoggedEpisode, task_of
 
 SCORERS = {"strict": False, "lenient": True}
 """The names of the two scores, and whether the reading is lenient."""
+
+STATUS: Mapping[str, Literal["success", "started", "cancelled"]] = {
+    "done": "success", "running": "started", "stopped": "cancelled",
+}  # fmt: skip
+"""A run's status as inspect_ai says it. Its viewer shows what is `started` as still running."""
 
 
 def write_inspect_logs(folder: RunFolder, benchmarks: EpisodesByBenchmark, where: Path) -> Logged:
@@ -79,7 +84,7 @@ def _log(
     usage = _total([sample.model_usage for sample in samples])
     repeats = max(each.member for each in outcomes) + 1
     return EvalLog(
-        status="success" if manifest.get("status") == "done" else "started",
+        status=STATUS[folder.status],
         eval=EvalSpec(
             eval_id=f"{name}-eval",
             run_id=_id(started, str(folder.asked)),

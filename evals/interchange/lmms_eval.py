@@ -28,6 +28,9 @@ from .logged import EpisodesByBenchmark, Logged, LoggedEpisode, task_of
 METRICS = {"accuracy": False, "accuracy_lenient": True}
 """The names of the two accuracies, and whether the reading is lenient."""
 
+ROUNDING = 1e-9
+"""A standard error below this is 0, but for rounding."""
+
 
 @dataclass(frozen=True)
 class SampleRow:
@@ -163,7 +166,11 @@ def _mean(outcomes: Sequence[CaseOutcome], lenient: bool) -> float:
 
 
 def _figures(task: str, answered: Sequence[SampleRow]) -> dict[str, Any]:
-    """Accuracies with the standard error of the mean, and the one over groups."""
+    """Accuracies with the standard error of the mean, and the one over groups.
+
+    A standard error of 0 would claim certainty, and cases or groups that are all alike do not give
+    it: where these say nothing, there is none, which lmms-eval writes as `N/A`.
+    """
     found: dict[str, Any] = {"alias": task, "samples": _cases(answered)}
     outcomes = [each.outcome for each in answered]
     for name, lenient in METRICS.items():
@@ -172,11 +179,15 @@ def _figures(task: str, answered: Sequence[SampleRow]) -> dict[str, Any]:
         right = [_right(each, lenient) for each in outcomes]
         mean = math.fsum(right) / len(right)
         found[f"{name},none"] = mean
-        found[f"{name}_stderr,none"] = math.sqrt(mean * (1 - mean) / max(1, len(right) - 1))
-        found[f"{name}_stderr_clustered,none"] = _clustered(
-            [value - mean for value in right], outcomes
-        )
+        independent = math.sqrt(mean * (1 - mean) / max(1, len(right) - 1))
+        clustered = _clustered([value - mean for value in right], outcomes)
+        found[f"{name}_stderr,none"] = _known(independent)
+        found[f"{name}_stderr_clustered,none"] = _known(clustered)
     return found
+
+
+def _known(error: float) -> float | str:
+    return error if error > ROUNDING else "N/A"
 
 
 def _clustered(deviations: Sequence[float], outcomes: Sequence[CaseOutcome]) -> float:

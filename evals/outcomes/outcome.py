@@ -1,11 +1,13 @@
 """What became of one episode of an evaluation, in one row."""
 
+import hashlib
 from dataclasses import dataclass
 
 from medgym.cases import LETTERS, Case, case_hash
 from medgym.errors import RunError, UserError
 from medgym.failures import unreadable_of
 from medgym.metrics.looking import hit
+from medgym.same_images import images_at_start
 from medgym.scorer import Grade, Verdict, grade, scorer_name
 from medgym.trajectory import Trajectory
 
@@ -65,6 +67,8 @@ class CaseOutcome:
         iou, dice: of a region, the overlap of all its parts together. hd95, nsd, surface_unit: how
             far the outlines are apart, in which unit, see `medgym.evals.scorers.region.surface`.
             boxes: those of the gold and of the answer as JSON, for average precision.
+        shown: a hash of the case's images as the episode began with them; None where that is not
+            known, as of a consultation and of files that older versions wrote.
     """
 
     benchmark: str
@@ -121,6 +125,7 @@ class CaseOutcome:
     nsd: float | None = None
     surface_unit: str | None = None
     boxes: str | None = None
+    shown: str | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -194,7 +199,17 @@ def outcome_of(
         **report_columns(case, trajectory),
         **region_columns(case, trajectory),
         relative_accuracy=relative_accuracy_of(case, trajectory),
+        shown=_shown(case, trajectory),
     )
+
+
+def _shown(case: Case, trajectory: Trajectory) -> str | None:
+    """One hash for all; views of parts of the images, which a case may begin with, do not count."""
+    at_start = images_at_start(trajectory)
+    own = [at_start.get(number) for number in range(len(case.images))]
+    if None in own:
+        return None
+    return hashlib.blake2b(" ".join(map(str, own)).encode(), digest_size=16).hexdigest()
 
 
 def grades(case: Case, trajectory: Trajectory) -> tuple[Grade, Grade]:

@@ -62,9 +62,8 @@ class ReportedRun:
         asked: Mapping[str, Any] = {}
         with suppress(UserError):  # the page shows the figures nevertheless
             asked = folder.asked
-        return cls(
-            named.rstrip("/"), folder, policy, asked, folder.manifest, results, outcomes, without
-        )
+        manifest = folder.manifest | {"status": folder.status}
+        return cls(named.rstrip("/"), folder, policy, asked, manifest, results, outcomes, without)
 
     @property
     def benchmarks(self) -> dict[str, Collection[CaseOutcome]]:

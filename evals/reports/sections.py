@@ -13,7 +13,7 @@ from ..comparison import compare
 from ..evaluating.records import NOT_JUDGED
 from ..outcomes.figures import LENIENT, VERDICTS, accuracy
 from ..outcomes.outcome import CaseOutcome
-from ..protocol import differing_protocol
+from ..protocol import differing_protocol, same_views
 from . import charts
 from .figures import accuracy_of, bounds, share, why_no_accuracy
 from .parts import Chart, Section, Table
@@ -130,7 +130,10 @@ def differences(runs: Sequence[ReportedRun]) -> Section:
     rows, drawn, said = [], [], []
     for other in others:
         try:
-            found = compare([*first.outcomes], [*other.outcomes], names=(first.name, other.name))
+            found = compare(
+                [*first.outcomes], [*other.outcomes], names=(first.name, other.name),
+                same_views=same_views(first.asked, other.asked),
+            )  # fmt: skip
         except UserError as error:
             said.append(f"{other.name} cannot be compared with {first.name}: {error}")
             continue

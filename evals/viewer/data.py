@@ -100,7 +100,8 @@ class PageData:
         found += [(name, value) for name in ASKED if not isinstance(value := asked.get(name), dict)]
         if isinstance(cases := asked.get("cases"), dict):
             found += [(f"cases, {name}", cases.get(name)) for name in _shown(cases)]
-        found += [(name, manifest.get(name)) for name in ("status", "started", "medgym", "commit")]
+        found += [("status", self._folder.status)]
+        found += [(name, manifest.get(name)) for name in ("started", "medgym", "commit")]
         # An episode that failed for good is in no store.
         found += [("failed", len(manifest.get("failed") or ()) or None)]
         if unreadable := manifest.get("unreadable"):

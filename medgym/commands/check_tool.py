@@ -9,6 +9,7 @@ from medgym.case_checks.report import CheckRow
 from medgym.commands.printing import print_json, safe_line
 from medgym.commands.shared_options import AsJson
 from medgym.errors import RunError
+from medgym.failures import Failure
 from medgym.progress import progress
 from medgym.tool import Tool, load_tools
 from medgym.tool_checks.run import CALLS, checked_tool
@@ -68,4 +69,13 @@ def check_named_tool(
 def _rows(tool: Tool, cases: str, calls: int, seed: int) -> list[CheckRow]:
     total = sum(1 for _ in rooms(cases))
     with progress(f"images for {tool.name}", total) as advance:
-        return checked_tool(tool, cases=cases, calls=calls, seed=seed, on_image=lambda: advance(1))
+        try:
+            return checked_tool(
+                tool, cases=cases, calls=calls, seed=seed, on_image=lambda: advance(1)
+            )
+        except Failure as failure:
+            said = "; ".join([failure.reason, *getattr(failure, "__notes__", ())])
+            raise RunError(
+                f"the tool {tool.name} was not checked to the end, for what it needs failed: "
+                f"{said}; fix: make that run, and check again"
+            ) from failure

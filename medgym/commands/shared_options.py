@@ -1,6 +1,7 @@
 """Options that all commands share, and what they stand for."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -98,6 +99,31 @@ RayAddress = Annotated[
 Concurrency = Annotated[
     int, typer.Option("--concurrency", min=1, help="Episodes in flight at once.")
 ]
+
+
+def share(least: float = 0.0, most: float = 1.0) -> Callable[[str | float], float]:
+    """What reads a share on the command line: `5%` and `0.05` are the same, in `least` to `most`.
+
+    `5` is refused, never taken as 5 % nor as 500 %. Options give it to `typer.Option` as `parser`.
+    """
+
+    def read(text: str | float) -> float:
+        written = str(text).strip()
+        number = written.removesuffix("%")
+        try:
+            value = float(number) / (1 if number == written else 100)
+        except ValueError:
+            value = math.nan
+        if least <= value <= most:
+            return value
+        is_percent = number == written and 100 * least <= value <= 100 * most
+        meant = value if is_percent else 5
+        raise typer.BadParameter(
+            f"{written!r} is no share from {least:g} to {most:g}; "
+            f"write one such as {meant:g}% or {meant / 100:g}"
+        )
+
+    return read
 
 
 def tool_names(tools: str | None, no_tools: bool) -> tuple[str, ...]:

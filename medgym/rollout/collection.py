@@ -204,6 +204,7 @@ def collect(
             seed=seed,
             concurrency=acting.at_most(concurrency) if backend == "local" else concurrency,
             out=folder,
+            rules=rules,
             ordered=ordered,
             on_failure=on_failure,
         )
@@ -239,17 +240,19 @@ async def play(
     seed: int,
     concurrency: int,
     out: RunFolder | None = None,
+    rules: Rules | None = None,
     ordered: bool = False,
     on_failure: Callable[[Tally], None] | None = None,
 ) -> AsyncGenerator[list[Trajectory], None]:
     """`collect` for a caller with an event loop; what finishes at the same time comes together.
 
-    `resumes` says, by case id, from where on a case is played.
+    `resumes` says, by case id, from where on a case is played. By `rules` it is known whether the
+    images of a run that is resumed are those of before; without them that is not asked.
     """
     stored: set[tuple[str, int]] = set()
     if out is not None:
         out.claim()
-        stored = held_episodes(out.trajectories, cases)
+        stored = held_episodes(out, cases, rules)
     jobs = (
         job
         for case in _unfinished(cases, group_size, stored)

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from medgym.cases import Case, case_hash
-from medgym.episode import Episode, Turn
+from medgym.episode import Episode, Rules, Turn
 from medgym.errors import UserError
 from medgym.messages import Malformed, Message, Reply, Usage
+from medgym.same_images import UnchangedImages, images_at_start
+from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import (
     SEAM,
     Branch,
@@ -88,25 +90,28 @@ def _usage(messages: Sequence[Message]) -> Usage | None:
 
 
 def held_episodes(
-    trajectories: Iterable[Trajectory], cases: Iterable[Case]
+    run: RunFolder, cases: Iterable[Case], rules: Rules | None = None
 ) -> set[tuple[str, int]]:
-    """The episodes that are held already, by case id and member.
+    """The episodes that a run holds already, by case id and member.
 
     A case that changed since under the same id is refused. Playing it again would leave two
     episodes of one id and member in the run, of which every reader would count both. Trajectories
     of before they carried a hash are not compared.
 
     Args:
-        trajectories: those of a run. cases: those that are to be played; they are made in their
-            order until each one that was played is found.
+        cases: those that are to be played; they are made in their order until each one that was
+            played is found.
+        rules: by which they are; None where their images need not be those of before.
 
     Raises:
-        UserError: a case is not the one of which the run holds an episode; or it holds one twice.
+        UserError: a case, or an image of it, is not the one of which the run holds an episode; or
+            it holds one twice.
     """
     seeds: dict[tuple[str, int], tuple[int, ...]] = {}
     hashes: dict[str, str] = {}
     changed: set[str] = set()
-    for each in trajectories:
+    seen: dict[str, dict[int, str]] = {}
+    for each in run.trajectories:
         key = (each.case_id, each.member)
         known = seeds.get(key, ())
         if each.seed in known:
@@ -117,6 +122,9 @@ def held_episodes(
         seeds[key] = (*known, each.seed)
         if each.case_hash and hashes.setdefault(each.case_id, each.case_hash) != each.case_hash:
             changed.add(each.case_id)
+        if rules is not None and each.case_hash and not seen.get(each.case_id):
+            seen[each.case_id] = images_at_start(each)
+    images = None if rules is None else UnchangedImages(run, rules)
     for case in cases if hashes else ():
         held = hashes.pop(case.id, None)
         if held is not None and (case.id in changed or held != case_hash(case)):
@@ -124,6 +132,8 @@ def held_episodes(
                 f"the case {case.id!r} has changed since the run played it; fix: put it back as it "
                 "was, or play the cases as they are now into a new folder"
             )
+        if held is not None and images is not None:
+            images.require(case, seen.get(case.id, {}))
         if not hashes:
             break
     return set(seeds)

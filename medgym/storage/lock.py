@@ -8,12 +8,17 @@ looks whether the folder there is still the one that was locked (`check_place`).
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from medgym.errors import RunError, UserError
 from medgym.storage.manifest import RECIPE
+
+TRIES, PAUSE = 5, 0.02
+"""How often a lock is asked for, and the seconds between: whoever looks whether a run is held
+(`is_held`) has its lock for a moment."""
 
 Identity = tuple[int, int]
 """What tells files and folders apart, whatever they are called: device and number."""
@@ -46,15 +51,11 @@ class Lock:
         about = os.fstat(lock._descriptor)
         held = _LOCKS.get((about.st_dev, about.st_ino))
         if held is None:
-            try:
-                fcntl.flock(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not lock._taken():
                 raise UserError(
                     f"another process is writing into {path.parent}; fix: wait until it ends, or "
                     "choose another name"
-                ) from error
-            except OSError:  # there are no locks on this file system
-                pass
+                )
             held = _LOCKS[about.st_dev, about.st_ino] = lock
         name = os.path.abspath(path.parent)
         for other in list(_LOCKS.values()):
@@ -62,6 +63,19 @@ class Lock:
                 other._forget(name)
         held._watch(name)
         return held
+
+    def _taken(self) -> bool:
+        for tried in range(TRIES):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if tried + 1 == TRIES:
+                    return False
+                time.sleep(PAUSE)
+            except OSError:  # there are no locks on this file system
+                break
+        return True
 
     def _watch(self, folder: str) -> None:
         """Remember which folder has this name; its number is not given to another one meanwhile."""
@@ -125,6 +139,26 @@ def is_locked(folder: Path) -> bool:
     """Whether this process writes the run of this folder."""
     name = os.path.abspath(folder)
     return any(name in lock._folders for lock in list(_LOCKS.values()))
+
+
+def is_held(folder: Path) -> bool:
+    """Whether any process writes the run of this folder; nothing of it is changed.
+
+    True where nobody can tell: the file system has no locks, or the file may not be read.
+    """
+    try:
+        descriptor = os.open(folder / RECIPE, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _left(folder: str, identity: Identity, handle: int) -> RunError:

@@ -7,9 +7,9 @@
     metrics.jsonl, adapters/ROLE/STEP/, results.json, report.png    where the run makes them
 
 A folder belongs to one run: `create` refuses one that holds anything but how the same run began,
-so nothing is ever overwritten. Every file is written whole or not at all; a run that was killed
-leaves a manifest whose status is still `running`. One process at a time writes: it holds a lock
-(`medgym.storage.lock`). Readers need none.
+so nothing is ever overwritten. Every file is written whole or not at all. One process at a time
+writes: it holds a lock (`medgym.storage.lock`). Readers need none. A run that was killed leaves a
+manifest whose status is still `running`, and no lock: `RunFolder.status` says that it stopped.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from medgym.redaction import redact, redact_toml
 from medgym.storage.atomic import write_atomic
 from medgym.storage.beginning import begin, refuse_taken
 from medgym.storage.disk import is_full
-from medgym.storage.lock import Lock, check_place
+from medgym.storage.lock import Lock, check_place, is_held
 from medgym.storage.manifest import FORMAT, RECIPE, read_manifest
 from medgym.storage.plain import plain
 from medgym.storage.shown_images import require_images
@@ -166,6 +166,16 @@ class RunFolder:
     def manifest(self) -> dict[str, Any]:
         """What the manifest says now; `UserError` where it is damaged or of something else."""
         return read_manifest(self.path)
+
+    @property
+    def status(self) -> str:
+        """`done`; `running` while a process writes the run; else `stopped`, and the command that
+        made it resumes it. `UserError` where the manifest cannot be read."""
+        status = str(self.manifest["status"])
+        if status != "running" or is_held(self.path):
+            return status
+        # It may have ended just now.
+        return "stopped" if self.manifest["status"] == "running" else "done"
 
     def note(self, **facts: Any) -> None:
         """Add facts to the manifest, or replace them; the file is exchanged whole."""

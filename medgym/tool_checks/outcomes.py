@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from medgym.errors import RunError, ToolError
+from medgym.failures import Failure
 from medgym.tool import Tool, ToolResult
 from medgym.tool_call import limited
 from medgym.workspace import Workspace
@@ -22,6 +23,7 @@ def outcome(tool: Tool, call: Mapping[str, Any], room: Room) -> str:
 
     Raises:
         Breach: it breaks the contract.
+        Failure: what the tool needs failed under it.
     """
     workspace = room()
     where = f"by {shown(call)} on {room.name}"
@@ -38,6 +40,9 @@ def outcome(tool: Tool, call: Mapping[str, Any], room: Room) -> str:
         told = refusal(error)
     except RunError as error:  # too many late calls are still running
         raise Breach("time", f"{error} {where}") from error
+    except Failure as failure:  # of what the tool needs, such as a server; that is no breach
+        failure.add_note(f"the call was {shown(call)} on {room.name}")
+        raise
     except (Exception, SystemExit) as error:  # an episode names the tool of both
         raise Breach(
             "arguments",

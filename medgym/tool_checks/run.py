@@ -7,6 +7,7 @@ from typing import Any
 
 from medgym.case_checks.report import CheckRow, Verdict
 from medgym.errors import ToolError
+from medgym.failures import Failure
 from medgym.tool import Tool
 from medgym.tool_call import used_together
 from medgym.workspace import Workspace
@@ -37,6 +38,9 @@ def try_tool(
     Args:
         on_breach: receives each breach, and may raise it.
         on_image: is called after each image.
+
+    Raises:
+        Failure: what the tool needs failed under it, so that it cannot be tried on.
     """
     made: Counter[Check] = Counter()
     sound = True
@@ -116,7 +120,7 @@ def _check_batch(
                 told.append(refusal(result))
             else:
                 told.append(checked(tool, result, workspace, where))
-    except Breach:
+    except (Breach, Failure):
         raise
     except (Exception, SystemExit) as error:
         raise Breach(

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from medgym.cli import main
+from medgym.commands.shared_options import share
 from medgym.errors import UserError
 from medgym.policy import Policy, load_policy
 from medgym.rollout.request import ready
@@ -163,3 +165,45 @@ def test_a_policy_that_is_not_ready_is_closed() -> None:
     with pytest.raises(UserError, match="down"):
         ready(policy)
     assert policy.closed  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("5%", 0.05), ("5 %", 0.05), ("0.05", 0.05), ("0", 0), ("1", 1), ("100%", 1), ("0.5%", 0.005)],
+)
+def test_a_share_is_a_fraction_or_per_cent(written: str, value: float) -> None:
+    assert share()(written) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("written", ["5", "-1", "-5%", "nan", "nan%", "inf", "105%", "%", "x", ""])
+def test_what_is_no_share_is_refused(written: str) -> None:
+    with pytest.raises(typer.BadParameter, match=r"no share from 0 to 1; write one such as 5% or"):
+        share()(written)
+    with pytest.raises(typer.BadParameter, match=r"from 0\.1 to 0\.5"):
+        share(0.1, 0.5)("60%")
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["eval", CASES, "--policy", "scripted:prior"], "--fail-above"),
+        (["robustness", CASES, "--policy", "scripted:prior"], "--fail-above"),
+        (["pivot", "runs/none", "--policy", "scripted:prior"], "--fail-above"),
+        (["train", "audit"], "--floor"),
+        (["index", "calibrate", "none"], "--alpha"),
+        (["index", "calibrate", "none"], "--delta"),
+    ],
+)
+def test_every_command_reads_a_share_alike(
+    command: list[str], option: str, capsys: Capture
+) -> None:
+    assert main([*command, option, "20"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"'{option}': '20' is no share" in line
+    assert "write one such as 20% or 0.2; fix: see medgym" in line
+
+
+def test_a_share_in_per_cent_is_taken(capsys: Capture) -> None:
+    words = ["eval", CASES, "--policy", "scripted:prior", "--json"]
+    assert main([*words, "--fail-above", "5%"]) == 0
+    assert capsys.readouterr().err == ""

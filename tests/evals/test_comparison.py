@@ -107,3 +107,17 @@ def test_runs_of_other_benchmarks_are_refused_by_their_names() -> None:
     arms = [replace(each, benchmark=name) for name in ("on", "off") for each in plain]
     with pytest.raises(UserError, match=r"is of no suite and .* of off, on, which"):
         compare(plain, arms)
+
+
+def test_other_pixels_under_the_same_path_are_another_case() -> None:
+    first = [outcome(number, True, shown=f"{number}") for number in range(4)]
+    second = [replace(each, shown="exchanged" if each.case[-1] in "13" else each.shown)
+              for each in first]  # fmt: skip
+    with pytest.raises(UserError, match="showed other images of 2 of 4 cases, such as 'own/test/1"):
+        compare(first, second)
+    (found,) = compare(first, second, same_views=False)
+    assert found.unknown == 4, "views of another size say nothing of the images"
+    (found,) = compare(first, [replace(first[0], shown=None), *first[1:]])
+    assert found.unknown == 1
+    (found,) = compare(first, first)
+    assert found.unknown == 0

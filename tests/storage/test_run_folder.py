@@ -1,7 +1,9 @@
+import errno
 import fcntl
 import json
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -189,16 +191,43 @@ def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"another process is writing into .*a; fix: wait"):
             RunFolder.create_or_resume(path, {"seed": 1})
         reader = RunFolder.open(path)
-        assert reader.manifest["status"] == "running"
+        assert reader.status == reader.manifest["status"] == "running"
         with pytest.raises(UserError, match="another process is writing"):
             list(collect([], load_policy("scripted:prior"), Rules(), out=reader))
     finally:
         writer.kill()
         writer.communicate()
+    assert reader.manifest["status"] == "running"
+    assert reader.status == "stopped"
     folder = RunFolder.create_or_resume(path, {"seed": 1})  # the lock went with the process
     again = RunFolder.create_or_resume(path, {"seed": 1})  # this process has it
     again.note(step=1)
     assert folder.manifest["step"] == 1
+    assert reader.status == "running"
+    folder.finish()
+    assert reader.status == "done"
+
+
+def test_to_look_whether_a_run_is_held_disturbs_no_writer(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    RunFolder.create(path, {"seed": 1})
+    with (path / "recipe.toml").open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)  # as a reader that looks, for a moment
+        threading.Timer(0.03, lambda: fcntl.flock(stream, fcntl.LOCK_UN)).start()
+        folder = RunFolder.create_or_resume(path, {"seed": 1})
+    assert folder.status == "running"
+
+
+def test_without_locks_the_manifest_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    RunFolder.create(tmp_path / "a", {"seed": 1})
+    assert RunFolder.open(tmp_path / "a").status == "stopped"
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert RunFolder.open(tmp_path / "a").status == "running"
 
 
 def test_the_lock_goes_with_the_last_who_holds_it(tmp_path: Path) -> None:

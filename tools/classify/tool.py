@@ -4,7 +4,7 @@ Back ends: a classifier of transformers, one of torchxrayvision, or gold, whole 
 stated quality (`noised`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -18,7 +18,7 @@ from ..models.asked import AskedRegion, asked
 from ..models.checkpoint import named
 from ..models.findings import ExpertFinding, best, listed
 from ..models.gold import NOT_TOLD, GoldClasses
-from ..models.options import check_told, refuse_unused, share
+from ..models.options import OfModels, backend_of, check_told, refuse_unused, share
 from ..models.shared import ModelPlace
 from .torchxrayvision import XRayClassifier
 from .transformers import TransformersClassifier
@@ -27,6 +27,7 @@ USUAL = 0.9
 """The accuracy of `noised` where none is stated."""
 
 Backend = Literal["transformers", "torchxrayvision", "oracle", "noised"]
+OF_GOLD: Mapping[OfModels, Backend] = {"predicted": "noised", "oracle": "oracle"}
 ASPECTS: tuple[Aspect, ...] = ("label", "place", "count")
 """What follows from the kinds of findings in a box."""
 
@@ -50,7 +51,7 @@ class Classify(Tool):
 
     def __init__(
         self,
-        backend: Backend = "transformers",
+        backend: Backend | None = None,
         model: str = "",
         labels: str = "",
         threshold: float = 0.0,
@@ -59,12 +60,13 @@ class Classify(Tool):
         device: str = "auto",
         dtype: str = "auto",
         accuracy: float | None = None,
+        fidelity: OfModels | None = None,
     ) -> None:
         """A classifier.
 
         Args:
             backend: `transformers`, `torchxrayvision`, or gold: `oracle`, or `noised` at a stated
-                quality.
+                quality. By default that of the fidelity, else `transformers`.
             model: a folder, or a name in the hub's cache; of `torchxrayvision` a file of weights,
                 or a name.
             labels: `nodule;mass`: names for the model's classes, in their order. Of a classifier
@@ -76,11 +78,15 @@ class Classify(Tool):
             device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: as `[model] dtype` of a recipe.
             accuracy: of `noised`: the share of labels that it says rightly to be there or not; 0.9
                 by default.
+            fidelity: `predicted` or `oracle`, as of `segment`; by default that of the back end.
 
         Raises:
             UserError: an option that cannot be, or a model that is missing or does not classify.
         """
         check_told("classify", threshold, top)
+        backend = backend_of(
+            "classify", backend, fidelity, of_model="transformers", of_gold=OF_GOLD, model=model
+        )
         self._backend = backend
         self._labels = named(labels)
         self._threshold, self._top = threshold, top

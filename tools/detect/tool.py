@@ -3,7 +3,7 @@
 Back ends: a detector of transformers, or gold, whole (`oracle`) or at a stated quality (`noised`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -17,7 +17,7 @@ from ..models.asked import AskedRegion, asked
 from ..models.checkpoint import named
 from ..models.findings import ExpertFinding, best, listed, outlined
 from ..models.gold import NOT_TOLD, GoldFindings, Quality
-from ..models.options import check_told, refuse_unused, share
+from ..models.options import OfModels, backend_of, check_told, refuse_unused, share
 from ..models.shared import ModelPlace
 from .transformers import Detected, TransformersDetector
 
@@ -25,6 +25,7 @@ USUAL = 0.9
 """The sensitivity and the precision of `noised` where none is stated."""
 
 Backend = Literal["transformers", "oracle", "noised"]
+OF_GOLD: Mapping[OfModels, Backend] = {"predicted": "noised", "oracle": "oracle"}
 Labels = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=80)]], Field(min_length=1, max_length=20)
 ]
@@ -45,7 +46,7 @@ class Detect(Tool):
 
     def __init__(
         self,
-        backend: Backend = "transformers",
+        backend: Backend | None = None,
         model: str = "",
         labels: str = "",
         threshold: float = 0.5,
@@ -54,11 +55,13 @@ class Detect(Tool):
         dtype: str = "auto",
         sensitivity: float | None = None,
         precision: float | None = None,
+        fidelity: OfModels | None = None,
     ) -> None:
         """A detector.
 
         Args:
-            backend: `transformers`, or gold: `oracle`, or `noised` at a stated quality.
+            backend: `transformers`, or gold: `oracle`, or `noised` at a stated quality. By default
+                that of the fidelity, else `transformers`.
             model: a folder, or a name in the hub's cache; only for `transformers`.
             labels: `nodule;mass`: names for the model's classes, in their order. Of a detector that
                 is asked by text: what to look for where a call does not say. Of `noised`: the kinds
@@ -67,11 +70,15 @@ class Detect(Tool):
             device: `auto`, `cpu`, `cuda` or `cuda:N`. dtype: as `[model] dtype` of a recipe.
             sensitivity: of `noised`: the share of gold findings that are found; 0.9 by default.
             precision: of `noised`: the share of its findings that are gold; 0.9 by default.
+            fidelity: `predicted` or `oracle`, as of `segment`; by default that of the back end.
 
         Raises:
             UserError: an option that cannot be, or a model that is missing or does not detect.
         """
         check_told("detect", threshold, top)
+        backend = backend_of(
+            "detect", backend, fidelity, of_model="transformers", of_gold=OF_GOLD, model=model
+        )
         self._backend = backend
         self._labels = named(labels)
         self._threshold, self._top = threshold, top

@@ -26,6 +26,7 @@ from mcp.shared.exceptions import MCPError
 from medgym.failures import traceback_wanted
 from medgym.permissions import warn_in_clear
 
+from .last_words import LastWords
 from .target import Target
 
 T = TypeVar("T")
@@ -51,7 +52,16 @@ PAGES = 50
 
 
 class LostConnection(Exception):
-    """The server is gone, or cannot be reached. The text says which, and why."""
+    """The server is gone, or cannot be reached. The text says which, and why.
+
+    Attributes:
+        wrote: the last line that a server which was started wrote to stderr. It may hold anything,
+            so it is shown to the user and not recorded.
+    """
+
+    def __init__(self, text: str, wrote: str = "") -> None:
+        super().__init__(text)
+        self.wrote = wrote
 
 
 class _Loop:
@@ -174,8 +184,10 @@ async def _with_client(target: Target, do: Callable[[Client], Awaitable[T]], lim
         forgotten = error.code == types.INVALID_REQUEST and error.message == "Session terminated"
         if error.code != types.CONNECTION_CLOSED and not forgotten:
             raise
+        wrote = await connection.last_words()
         connection.lose()
-        raise LostConnection(f"{target.name} closed the connection") from error
+        did = "closed the connection" if target.url else "ended"
+        raise LostConnection(f"{target.name} {did}", wrote) from error
     except _TRANSPORT as error:
         connection.lose()
         raise LostConnection(f"{target.name} cannot be reached ({type(error).__name__})") from error
@@ -192,6 +204,7 @@ class _Connection:
         self.is_lost = False
         self._target = target
         self._refused = 0  # the last status of HTTP that says no
+        self._words: LastWords | None = None
         self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._client.add_done_callback(_retrieved)
         self._end = asyncio.Event()
@@ -200,6 +213,10 @@ class _Connection:
     async def client(self) -> Client:
         """The client, once it is connected."""
         return await asyncio.shield(self._client)
+
+    async def last_words(self) -> str:
+        """What a server that was started wrote before it ended, as far as it is known."""
+        return "" if self._words is None else await self._words.text()
 
     def lose(self) -> None:
         """Leave it: it serves no more calls."""
@@ -216,18 +233,22 @@ class _Connection:
     async def _serve(self) -> None:
         try:
             async with AsyncExitStack() as stack:
-                async with asyncio.timeout(CONNECT_S):
-                    client = await stack.enter_async_context(await self._made(stack))
+                try:
+                    async with asyncio.timeout(CONNECT_S):
+                        client = await stack.enter_async_context(await self._made(stack))
+                except Exception as error:
+                    raise self._unreachable(error, await self.last_words()) from error
                 self._client.set_result(client)
                 await self._end.wait()
         except BaseException as error:
             self.is_lost = True
             if not self._client.done():
-                self._client.set_exception(self._unreachable(error))
+                is_told = isinstance(error, LostConnection)
+                self._client.set_exception(error if is_told else self._unreachable(error, ""))
             elif not isinstance(error, Exception):
                 raise
 
-    def _unreachable(self, error: BaseException) -> LostConnection:
+    def _unreachable(self, error: BaseException, wrote: str) -> LostConnection:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         said = type(error).__name__
@@ -239,19 +260,22 @@ class _Connection:
             said = f"status {self._refused}; fix: set {TOKEN} to its token"
         elif self._refused:
             said = f"status {self._refused}"
-        return LostConnection(f"{self._target.name} cannot be reached ({said})")
+        elif not self._target.url:
+            said = "it ended"
+        return LostConnection(f"{self._target.name} cannot be reached ({said})", wrote)
 
     async def _made(self, stack: AsyncExitStack) -> Client:
         target = self._target
         if not target.url:
             first, *others = target.command
             # It gets no variable of ours that may hold a key, which is the SDK's rule. What it
-            # writes to stderr may hold anything, and is no part of our output.
-            quiet = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the stack closes it
-            stack.enter_context(quiet)
+            # writes to stderr is no part of our output, but for its last line where it ends.
             started = StdioServerParameters(command=first, args=others)
-            errors = sys.stderr if traceback_wanted() else quiet
-            return Client(stdio_client(started, errlog=errors), cache=None)
+            if traceback_wanted():
+                return Client(stdio_client(started, errlog=sys.stderr), cache=None)
+            self._words = LastWords()
+            stack.callback(self._words.close)
+            return Client(stdio_client(started, errlog=self._words.stream), cache=None)
         headers = {}
         token = os.environ.get(TOKEN)
         if token is not None and target.gets_token:

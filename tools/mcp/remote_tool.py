@@ -121,7 +121,10 @@ class McpTool(Tool):
         except TimeoutError:
             raise late(self.name, self._target.timeout) from None
         except LostConnection as error:
-            raise Failure("tool", f"{self.name}: {error}") from error
+            failure = Failure("tool", f"{self.name}: {error}")
+            if error.wrote:
+                failure.add_note(f"its last words on stderr: {error.wrote}")
+            raise failure from error
         except MCPError as error:
             if error.code == types.REQUEST_TIMEOUT:
                 raise late(self.name, self._target.timeout) from None

@@ -29,7 +29,7 @@ def mcp_tools(rest: str) -> list[Tool]:
     except TimeoutError:
         raise UserError(f"mcp: {target.name} does not answer; fix: start it first") from None
     except LostConnection as error:
-        said = str(error)
+        said = f"{error}, after writing {error.wrote!r}" if error.wrote else str(error)
         fix = "" if "fix:" in said else "; fix: check that it runs"
         raise UserError(f"mcp: {said}{fix}") from error
     except MCPError as error:
@@ -44,6 +44,13 @@ def mcp_tools(rest: str) -> list[Tool]:
     chosen = [tool for tool in listed if not target.only or tool.name in target.only]
     if not chosen:
         raise UserError(f"mcp: {target.name} lists no tools; fix: check the server")
+    described = [tool.input_schema.get("properties") for tool in chosen]
+    arguments = {name for each in described if isinstance(each, dict) for name in each}
+    if target.image and target.image not in arguments:
+        raise UserError(
+            f"mcp: no tool of {target.name} has an argument {target.image!r}, which image= names; "
+            f"fix: name one of {', '.join(sorted(arguments)) or 'none'}, or omit image="
+        )
     made: list[Tool] = []
     refused: list[UserError] = []
     for tool in chosen:

@@ -1,8 +1,44 @@
-"""The checks of options that `detect` and `classify` share."""
+"""The options that `detect` and `classify` share, and their checks."""
 
 from collections.abc import Mapping
+from typing import Literal, TypeVar
 
 from medgym.errors import UserError
+
+Backend = TypeVar("Backend", bound=str)
+
+OfModels = Literal["predicted", "oracle"]
+"""The fidelities that these tools can have: nothing finds or names by pixels alone."""
+
+
+def backend_of(
+    tool: str,
+    backend: Backend | None,
+    fidelity: OfModels | None,
+    *,
+    of_model: Backend,
+    of_gold: Mapping[OfModels, Backend],
+    model: str,
+) -> Backend:
+    """The back end that a spec means.
+
+    Args:
+        backend, fidelity, model: as the spec has them.
+        of_model: where a model is named, or nothing.
+        of_gold: where only a fidelity is named.
+
+    Raises:
+        UserError: the back end is of another fidelity.
+    """
+    if backend is None:
+        backend = of_model if model or fidelity is None else of_gold[fidelity]
+    own: OfModels = "oracle" if backend == of_gold["oracle"] else "predicted"
+    if fidelity not in (None, own):
+        raise UserError(
+            f"{tool}?backend={backend} is of the fidelity {own}, not {fidelity}; fix: leave one "
+            "of both out"
+        )
+    return backend
 
 
 def check_told(tool: str, threshold: float, top: int) -> None:

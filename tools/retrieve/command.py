@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from medgym.commands.printing import print_json, print_table
-from medgym.commands.shared_options import AsJson
+from medgym.commands.shared_options import AsJson, share
 from medgym.progress import progress
 
 from .embedders.named import DEFAULTS, EMBEDDERS
@@ -93,12 +93,18 @@ def calibrate_index(
         ),
     ] = None,
     alpha: Annotated[
-        float, typer.Option("--alpha", min=0.001, max=0.999, help="The bound of the risk.")
+        float,
+        typer.Option(
+            "--alpha", parser=share(0.001, 0.999), metavar="SHARE", help="The bound of the risk."
+        ),
     ] = 0.1,
     delta: Annotated[
         float,
         typer.Option(
-            "--delta", min=1e-6, max=0.5, help="The probability with which it may be exceeded."
+            "--delta",
+            parser=share(1e-6, 0.5),
+            metavar="SHARE",
+            help="The probability with which it may be exceeded.",
         ),
     ] = 0.1,
     as_json: AsJson = False,

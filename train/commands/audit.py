@@ -1,6 +1,5 @@
 """`medgym train audit`: what cheats earn by a rubric."""
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,9 +9,9 @@ import typer
 
 from medgym.cases import Case, CaseList, open_cases
 from medgym.commands.printing import percent, print_json
-from medgym.commands.shared_options import AsJson, ToolNames, tool_names
+from medgym.commands.shared_options import AsJson, ToolNames, share, tool_names
 from medgym.episode import DEFAULT_MAX_TURNS, DEFAULT_TOOLS, Rules
-from medgym.errors import RunError, UserError
+from medgym.errors import RunError
 from medgym.permissions import by_recipe
 from medgym.rubric import Rubric, load_rubric
 
@@ -43,7 +42,10 @@ def audit(
     floor: Annotated[
         float,
         typer.Option(
-            "--floor", help="How far a cheat may get: 0 is what a guess earns, 1 the oracle."
+            "--floor",
+            parser=share(),
+            metavar="SHARE",
+            help="How far a cheat may get: 0 is what a guess earns, 1 or 100% the oracle.",
         ),
     ] = FLOOR,
     as_json: AsJson = False,
@@ -52,8 +54,6 @@ def audit(
 
     Example: medgym train audit --rubric ophiuchus --floor 0.2
     """
-    if not (math.isfinite(floor) and floor >= 0):
-        raise UserError(f"the floor is {floor}; fix: give a share of 0 or more, as 0.25")
     judged, played, rules = _asked(recipe, rubric, cases, tools, max_turns)
     earnings = audited(played, rules, floor)
     if as_json:

@@ -157,7 +157,7 @@ class Advice:
             "tools": list(role.tools or ()),
         }  # fmt: skip
         run = shared_folder(self._folder / f"{seed_of(json.dumps(asked)):016x}", asked)
-        held = {case_id for case_id, _ in held_episodes(run.trajectories, cases)}
+        held = {case_id for case_id, _ in held_episodes(run, cases, self._rules)}
         missing = [case for case in cases if case.id not in held]
         stream = collect_shared(
             missing, panel, self._rules, sampling=self._sampling, seed=self._seed, out=run

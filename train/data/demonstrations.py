@@ -187,7 +187,7 @@ async def _replayed(
 ) -> AsyncGenerator[Trajectory, None]:
     """Play a run's stored episodes of these cases again, in the student's tokens."""
     known = {case.id: case for case in cases}
-    done = held_episodes(run.trajectories, cases)
+    done = held_episodes(run, cases, rules)
     waiting: list[Trajectory] = []
     for told in source.trajectories:
         if told.case_id not in known or (told.case_id, told.member) in done or told.branches:

@@ -57,7 +57,7 @@ def collect_shared(
             group_size=group_size, sampling=sampling, seed=seed, out=out, ordered=ordered,
         )  # fmt: skip
         return
-    held = held_episodes(out.trajectories, cases) if out is not None else set()
+    held = held_episodes(out, cases, rules) if out is not None else set()
     members = range(group_size)
     missing = [case for case in cases if any((case.id, each) not in held for each in members)]
     everyone(None)  # all have read what is there before the first one writes more

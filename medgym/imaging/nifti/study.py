@@ -23,6 +23,7 @@ from medgym.imaging.grey import Window, as_floats
 from medgym.imaging.volumes.grid import VoxelGrid
 from medgym.imaging.volumes.study import Ranges, VolumeStudy
 from medgym.memory import VARIABLE, image_memory, readable
+from medgym.uris import in_a_table
 
 _PACKED = b"\x1f\x8b"
 _SIZES = (348, 540)
@@ -195,7 +196,10 @@ def _time_point(shape: tuple[int, ...], path: Path, series: str | None) -> int:
         return 0
     if series is None or not known or int(series) >= count:
         what = "time points" if count > 1 else "time point"
-        raise UserError(f"{path} has {count} {what}; fix: name one of 0..{count - 1} as the series")
+        raise UserError(
+            f"{path} has {count} {what}; fix: name one of 0..{count - 1} as the series; "
+            f"{in_a_table(path, '0')}"
+        )
     return int(series)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medgym.errors import UserError
 from medgym.imaging.series.slices import Slice
 from medgym.imaging.volumes.grid import VoxelGrid, closest_axes
+from medgym.uris import in_a_table
 
 SAME_MM = 1e-3
 """Slices that are no further apart are at one position."""
@@ -72,7 +73,10 @@ def chosen_stack(slices: Iterable[Slice], path: Path, series: str | None) -> Sta
     listed = [str(_briefly(*each)) for each in labelled[:_MOST_LABELS]]
     more = f" and {len(labelled) - len(listed)} more" if len(labelled) > len(listed) else ""
     said = "several series" if series is None else f"no series {series[:40]!r}"
-    raise UserError(f"{path} holds {said}; fix: name one of {', '.join(listed)}{more}")
+    raise UserError(
+        f"{path} holds {said}; fix: name one of {', '.join(listed)}{more}; "
+        f"{in_a_table(path, labelled[0][0])}"
+    )
 
 
 def labels_of(slices: Iterable[Slice], path: Path) -> list[str]:

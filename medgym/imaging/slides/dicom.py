@@ -9,6 +9,7 @@ from typing import Any
 from medgym.errors import UserError
 from medgym.files import open_regular
 from medgym.imaging.dicom.file import quiet
+from medgym.uris import in_a_table
 
 CLASS = b"1.2.840.10008.5.1.4.1.1.77.1.6"
 """The UID by which a DICOM file says that it is of a slide."""
@@ -54,8 +55,11 @@ def slide_files(
         return found[series]
     said = "several slides" if series is None else f"no slide {series[:40]!r}"
     more = f" and {len(found) - _MOST_LABELS} more" if len(found) > _MOST_LABELS else ""
-    named = ", ".join(sorted(found)[:_MOST_LABELS])
-    raise UserError(f"{folder} holds {said}; fix: name one of {named}{more}")
+    labels = sorted(found)
+    raise UserError(
+        f"{folder} holds {said}; fix: name one of {', '.join(labels[:_MOST_LABELS])}{more}; "
+        f"{in_a_table(folder, labels[0])}"
+    )
 
 
 def _slides(folder: Path) -> dict[str, tuple[Path, ...]]:

@@ -10,15 +10,19 @@ from pathlib import Path
 
 from medgym.errors import UserError
 from medgym.imaging.containers.members import DATA
+from medgym.imaging.series.slices import hashed
 from medgym.imaging.study import ImageRef
 from medgym.sources.own.cell import RowFault, items
 from medgym.sources.own.columns import Columns
 from medgym.sources.own.reading import Rows
-from medgym.uris import SCHEME, file_path, file_uri
+from medgym.uris import SCHEME, file_path, file_uri, split_series
 
 _PLAIN = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[\w./-]+", re.ASCII)
 """A relative path without any character that a URI or the system reads in another way."""
 
+
+_UID = re.compile(r"\d+(?:\.\d+){3,}")
+"""A SeriesInstanceUID. The label of a series begins with its hash, and has one point or none."""
 
 Find = Callable[[str, str], tuple[ImageRef, ...]]
 """Gives the images that a cell of a column names."""
@@ -71,9 +75,13 @@ class ImageFolder:
     def _ref(self, name: str, column: str) -> ImageRef:
         if "://" in name and not name.startswith(SCHEME):
             raise RowFault("is an address in the web, and nothing is fetched")
+        series = None
+        if "#" in name:
+            name, said = split_series(name)
+            series = said if said is None or not _UID.fullmatch(said) else hashed(said)
         if self._zip is not None:
-            return ImageRef(uri=self._zip, member=posixpath.normpath(name))
-        return ImageRef(uri=self.uri(name))
+            return ImageRef(uri=self._zip, member=posixpath.normpath(name), series=series)
+        return ImageRef(uri=self.uri(name), series=series)
 
     def uri(self, name: str) -> str:
         """The URI of a file, by its path as a cell has it."""

@@ -7,9 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from medgym.cli import main
 from medgym.evals.outcomes.table import OUTCOMES, read_outcomes, write_outcomes
+from medgym.evals.reports.run import ReportedRun
+from medgym.evals.viewer.data import PageData
+from medgym.storage.run_folder import RunFolder
 
 Capture = pytest.CaptureFixture[str]
 CASES = "phantom,question=kind:test[:40]"
@@ -126,6 +130,57 @@ def test_runs_are_listed_with_their_figures(runs: Path, capsys: Capture) -> None
     out = capsys.readouterr().out
     assert "scripted:oracle, greedy" in out
     assert main(["runs", str(runs / "nowhere")]) == 2
+
+
+def test_runs_on_exchanged_images_are_not_compared(tmp_path: Path, capsys: Capture) -> None:
+    table, image = tmp_path / "cases.jsonl", tmp_path / "a.png"
+    asked = {"image": "a.png", "question": "Which?", "options": ["dark", "bright"]}
+    table.write_text(json.dumps(asked | {"answer": "dark"}))
+    for name, grey in (("a", 10), ("b", 200), ("c", 200)):
+        Image.new("L", (40, 30), grey).save(image)
+        words = [
+            "eval",
+            f"table,path={table}:all",
+            "--policy",
+            "scripted:prior",
+            "--out",
+            str(tmp_path / name),
+        ]
+        assert main([*words, *(["--view-size", "32"] if name == "c" else [])]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert "showed other images of 1 of 1 cases" in capsys.readouterr().err
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "c")]) == 0
+    out = capsys.readouterr().out
+    assert "the protocol differs in view_size: 448 and 32" in out
+    assert "of 1 cases it is not known whether both showed the same images" in out
+    assert main(["report", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert "showed other images" in (tmp_path / "a" / "comparison.html").read_text("utf-8")
+
+
+def test_a_run_that_nobody_writes_any_more_has_stopped(
+    runs: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    place = tmp_path / "killed"
+    shutil.copytree(runs / "few", place)
+    manifest = json.loads((place / "manifest.json").read_text())
+    (place / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+
+    def said() -> set[str]:
+        assert main(["runs", str(tmp_path), "--json"]) == 0
+        (line,) = json.loads(capsys.readouterr().out)
+        facts = dict(PageData(RunFolder.open(place)).facts())
+        return {line["status"], facts["status"], ReportedRun.open(str(place)).manifest["status"]}
+
+    assert said() == {"stopped"}
+    again = ["eval", f"{CASES[:-5]}[:9]", "--policy", "scripted:prior", "--out", str(place)]
+    folder = RunFolder.open(place)
+    folder.claim()
+    assert said() == {"running"}
+    del folder
+    assert main(again) == 0, "it can be resumed"
+    capsys.readouterr()
+    assert said() == {"done"}
 
 
 @pytest.mark.parametrize("accuracy", [None, {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}])

@@ -67,6 +67,11 @@ def test_a_log_opens_in_inspect_with_what_was_played(tmp_path: Path) -> None:
     call, shown = looked.messages[2].tool_calls[0], looked.messages[3]
     assert (call.function, shown.tool_call_id) == ("zoom", call.id)
     assert shown.content[0].image.startswith("data:image/png;base64,")
+    manifest = (run / "manifest.json").read_text("utf-8")
+    (run / "manifest.json").write_text(manifest.replace('"done"', '"running"'))
+    assert main(["score", str(run), "--log-format", "inspect"]) == 0
+    read = log.read_eval_log(str(run / "logs/inspect/phantom.eval"), header_only=True)
+    assert read.status == "cancelled", "of a killed run"
 
 
 def test_a_failed_episode_is_an_error_and_no_wrong_answer(tmp_path: Path) -> None:

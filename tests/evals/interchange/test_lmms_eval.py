@@ -46,6 +46,17 @@ def test_results_and_samples_have_the_fields_of_lmms_eval(tmp_path: Path, capsys
     assert first["score"] == first["accuracy"]
 
 
+def test_cases_that_are_all_alike_have_no_standard_error(tmp_path: Path, capsys: Capture) -> None:
+    asked = ["phantom,look=ct:test[:3]", "--policy", "scripted:oracle", "--out", str(tmp_path)]
+    assert main(["eval", *asked, "--log-format", "lmms-eval", "--json"]) == 0
+    found = json.loads(Path(json.loads(capsys.readouterr().out)["logs"][0]).read_text())
+    figures = found["results"]["phantom"]
+    assert figures["accuracy,none"] == figures["accuracy_lenient,none"] == 1
+    errors = {name: value for name, value in figures.items() if "stderr" in name}
+    assert len(errors) == 4
+    assert set(errors.values()) == {"N/A"}
+
+
 def test_a_stored_run_gets_the_same_log_and_twice_is_once(tmp_path: Path, capsys: Capture) -> None:
     played(tmp_path / "run")
     logs = []

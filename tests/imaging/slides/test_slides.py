@@ -249,7 +249,7 @@ def test_of_several_slides_in_a_folder_a_case_names_one(
     write_dicom(tmp_path, levels[1:])
     with pytest.raises(UserError, match="several slides; fix: name one of") as refused:
         medgym.open_study(tmp_path)
-    labels = re.findall(r"[0-9a-f]{8}(?=,|$)", str(refused.value))
+    labels = re.findall(r"[0-9a-f]{8}(?=,|;)", str(refused.value))
     sizes = [open_image(ImageRef(uri=f"file:{tmp_path}", series=label)).size for label in labels]
     assert sorted(sizes) == [(256, 192), (512, 384)]
     with pytest.raises(UserError, match="no slide 'other'"):

@@ -21,9 +21,10 @@ from PIL import Image, ImageOps
 
 import medgym
 from medgym import permissions
+from medgym.commands.check_tool import check_named_tool
 from medgym.deadline import within
 from medgym.episode import Rules
-from medgym.errors import ToolError, UserError
+from medgym.errors import RunError, ToolError, UserError
 from medgym.failures import Failure
 from medgym.imaging.study import Study
 from medgym.messages import render_call
@@ -320,6 +321,50 @@ def test_a_dead_server_is_retried_and_then_a_failure(serving: Any) -> None:
     assert failed.value.boundary == "tool"
     with pytest.raises(UserError, match="fix: check that it runs"):
         mcp_tools(first.url)
+
+
+DYING = """\
+import os, sys
+from mcp.server import MCPServer
+server = MCPServer("dying")
+@server.tool()
+def add(a: int) -> int:
+    print("the weights", "are missing", "", sep="\\n", file=sys.stderr, flush=True)
+    os._exit(3)
+server.run("stdio")
+"""
+
+
+def test_a_server_that_dies_is_no_breach_of_its_tool(tmp_path: Path) -> None:
+    (tmp_path / "dying.py").write_text(DYING)
+    command = shlex.join([sys.executable, str(tmp_path / "dying.py")])
+    with pytest.raises(RunError, match="add was not checked to the end") as told:
+        check_named_tool(f"mcp:{command}", cases="phantom:train[:1]", calls=1)
+    close_connections()
+    said = f"{sys.executable} ended; its last words on stderr: are missing; the call was {{"
+    assert said in str(told.value)
+    failure = told.value.__cause__
+    assert isinstance(failure, Failure)
+    assert failure.reason == f"add: {sys.executable} ended", "what it wrote is not recorded"
+
+
+def test_a_server_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
+    (tmp_path / "none.py").write_text("import no_such_module_at_all")
+    said = (
+        r"it ended\), after writing \"ModuleNotFoundError: No module named 'no_such_module_at_all'"
+    )
+    with pytest.raises(UserError, match=said):
+        mcp_tools(shlex.join([sys.executable, str(tmp_path / "none.py")]))
+
+
+def test_an_argument_that_no_tool_has_cannot_get_the_picture(serving: Any) -> None:
+    url = serving(Small().app()).url
+    for options, known in (("", "a, by, picture"), ("&only=add", "a")):
+        said = (
+            f"no tool of .* has an argument 'image', which image= names; fix: name one of {known},"
+        )
+        with pytest.raises(UserError, match=said):
+            mcp_tools(f"{url}?image=image{options}")
 
 
 def test_one_picture_in_three_forms(serving: Any, tmp_path: Path) -> None:

@@ -181,8 +181,6 @@ def test_a_recipe_brings_its_rubric_cases_and_turns(capsys: pytest.CaptureFixtur
     ("words", "error"),
     [
         (("--rubric", "visto"), "did you mean 'vista'"),
-        (("--floor", "nan"), "the floor is nan; fix"),
-        (("--floor", "-1"), "the floor is -1.0; fix"),
         (("tinny",), "did you mean 'tiny'"),
         (("--cases", "phantom:nowhere"), "unknown split"),
     ],
