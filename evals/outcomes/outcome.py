@@ -1,5 +1,6 @@
 """What became of one episode of an evaluation, in one row."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from medgym.cases import LETTERS, Case, case_hash
@@ -12,9 +13,10 @@ from medgym.trajectory import Trajectory
 from ..looking.columns import looking_columns
 from ..reading.answer_probability import answer_probability
 from ..reading.choice import choice_of
-from ..reading.closed import closed_of
+from ..reading.closed import is_polar, polar_of
 from ..reading.confidence import stated_confidence
-from ..reading.marks import marked, plain
+from ..reading.listed import listed
+from ..reading.marks import bare, marked, plain
 from ..scorers.words import SharedWords, best_overlap
 from ..spending import whole_usage
 from ..viewer.tokens import Pieces
@@ -224,20 +226,28 @@ def open_overlap(case: Case, trajectory: Trajectory) -> SharedWords | None:
 def lenient_grade(case: Case, reply: str) -> Grade:
     """The grade of a whole reply, in whatever form the answer stands in it.
 
-    A choice is read by `choice_of`, a yes or no by `closed_of`; any other answer is what the reply
-    marks as it (see `marked`), else the whole reply. What cannot be read is unparsed.
+    A choice is read by `choice_of`, a yes or no by `polar_of`; any other answer is what the reply
+    marks as it (see `marked`), else the whole reply. The golds are brought into the same
+    characters, and a set may be a list in a sentence or in lines. What cannot be read is unparsed.
     """
     if case.options:
         named = choice_of(reply, case.options)
         return grade(case, "" if named is None else LETTERS[case.options.index(named)])
-    if case.answer_type == "closed" and case.answer.casefold() in YES_NO:
-        return grade(case, closed_of(reply, YES_NO) or "")
-    best = Grade(0.0, "unparsed")
+    if case.answer_type == "closed" and is_polar(case.answer):
+        return grade(case, polar_of(reply, case.answer) or "")
+    best, form = Grade(0.0, "unparsed"), _form_of(case)
+    golds = {"answer": form(case.answer), "accepted": tuple(map(form, case.accepted))}
+    alike = case.model_copy(update=golds)
     for text in [*marked(reply)] or [plain(reply)]:
-        found = _graded(case, text)
+        found = _graded(alike, form(text))
         if found.verdict != "unparsed":
             return found
     return best
+
+
+def _form_of(case: Case) -> Callable[[str], str]:
+    """How a reply and a gold are written alike before they are compared."""
+    return (lambda text: bare(listed(text))) if case.answer_type == "set" else bare
 
 
 def _graded(case: Case, text: str) -> Grade:
