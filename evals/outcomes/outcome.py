@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from medgym.cases import LETTERS, Case, case_hash
+from medgym.cases import LETTERS, Case, case_hash, normalised
 from medgym.errors import RunError, UserError
 from medgym.failures import unreadable_of
 from medgym.metrics.looking import hit
@@ -24,6 +24,7 @@ from .answer_text import answer_text, last_reply
 from .answers.number_columns import relative_accuracy_of
 from .answers.region_columns import region_columns
 from .answers.report_columns import report_columns
+from .spelling import spelled
 
 YES_NO = ("yes", "no")
 
@@ -67,6 +68,8 @@ class CaseOutcome:
         iou, dice: of a region, the overlap of all its parts together. hd95, nsd, surface_unit: how
             far the outlines are apart, in which unit, see `medgym.evals.scorers.region.surface`.
             boxes: those of the gold and of the answer as JSON, for average precision.
+        spelling: what the answer says in one spelling, where that is not how it is compared as
+            text: see `medgym.evals.outcomes.spelling`.
     """
 
     benchmark: str
@@ -123,6 +126,12 @@ class CaseOutcome:
     nsd: float | None = None
     surface_unit: str | None = None
     boxes: str | None = None
+    spelling: str | None = None
+
+    @property
+    def vote(self) -> str | None:
+        """What the answer says, by which the answers to a case are counted; None without one."""
+        return self.spelling or (None if self.answer is None else normalised(self.answer))
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -196,7 +205,14 @@ def outcome_of(
         **report_columns(case, trajectory),
         **region_columns(case, trajectory),
         relative_accuracy=relative_accuracy_of(case, trajectory),
+        spelling=_spelling(case, trajectory.answer),
     )
+
+
+def _spelling(case: Case, answer: str | None) -> str | None:
+    if answer is None or (said := spelled(case, answer)) == normalised(answer):
+        return None
+    return said
 
 
 def grades(case: Case, trajectory: Trajectory) -> tuple[Grade, Grade]:

@@ -249,3 +249,24 @@ def test_a_power_is_not_read_as_a_longer_number() -> None:
     assert lenient_grade(case("12 mm", "number"), "1\u00b2 mm").verdict != "right"
     assert lenient_grade(case("12 mm\u00b2", "number"), "It is: 12 mm\u00b2").verdict == "unparsed"
     assert lenient_grade(case("12 mm\u00b2", "number"), "The answer is 12 mm\u00b2").right
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer_type", "answers"),
+    [
+        ("banded", "choice", ("B", "banded", "b.")),
+        ("12 mm", "number", ("12", "1.2 cm", "12.0 mm")),
+        ("liver, heart", "set", ("liver, heart", "heart; liver", "Heart, liver")),
+        ("no", "closed", ("no", "No.", " NO ")),
+    ],
+)
+def test_answers_that_say_the_same_are_one_vote(
+    gold: str, answer_type: str, answers: tuple[str, ...]
+) -> None:
+    asked = CASE if answer_type == "choice" else case(gold, answer_type)
+    given = [*answers, *["smooth"] * 2]  # more often than any spelling of what is right
+    several = [
+        outcome_of(asked, replace(played(f"<answer>{said}</answer>", said), member=member))
+        for member, said in enumerate(given)
+    ]
+    assert summary(several)["majority@5"] == 1.0
