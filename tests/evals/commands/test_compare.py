@@ -158,5 +158,5 @@ def test_with_repeats_episodes_are_counted_and_said(tmp_path: Path, capsys: Capt
     assert re.search(r"\nkind +4 ", out)
     assert main(["compare", str(tmp_path / "first"), str(tmp_path / "second")]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"benchmark +episodes ", out)
+    assert re.search(r"benchmark\s+episodes ", out)
     assert "0 episodes only the second has right" in out
