@@ -39,25 +39,23 @@ def test_the_interval_of_a_difference_holds() -> None:
     assert 0.93 <= held / 1000 <= 0.97
 
 
-@pytest.mark.parametrize(
-    ("groups", "size", "share"), [(10, 1, 0.7), (30, 1, 0.05), (30, 4, 0.95), (30, 4, 0.7)]
-)
+@pytest.mark.parametrize(("groups", "size", "share"), [(10, 1, 0.7), (30, 1, 0.05), (30, 4, 0.95)])
 def test_no_more_than_5_percent_of_equal_policies_win_or_lose(
     groups: int, size: int, share: float
 ) -> None:
     """Where few cases differ, an interval by draws of these alone left out zero in 9 to 13 %."""
     rng, told_apart = np.random.default_rng(groups * size), 0
     places = np.repeat(np.arange(groups), size)
-    for number in range(400):
+    for number in range(250):
         chance = rng.beta(7 / 3 * share, 7 / 3 * (1 - share), groups) if size > 1 else share
         both = np.broadcast_to(chance, groups)[places]
         first, second = (rng.random((2, len(places))) < both).astype(float)
         found = difference(
-            first.tolist(), second.tolist(), places.tolist(), seed=number, resamples=400
+            first.tolist(), second.tolist(), places.tolist(), seed=number, resamples=200
         )
         assert -1 <= found.interval.low <= found.interval.value <= found.interval.high <= 1
         told_apart += found.outcome != "tie"
-    assert told_apart / 400 <= 0.06
+    assert told_apart / 250 <= 0.06
 
 
 def test_a_few_gained_cases_are_no_win() -> None:
