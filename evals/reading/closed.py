@@ -7,7 +7,7 @@ from medgym.cases import normalised
 
 from .marks import marked, plain
 
-POLAR = (
+POLAR: Sequence[tuple[Sequence[str], Sequence[str]]] = (
     (("yes",), ("no",)),
     (("是的", "是", "有", "对"), ("不是", "没有", "否", "无", "不")),
 )
