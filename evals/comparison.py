@@ -1,7 +1,7 @@
 """Two evaluations on the same cases: the difference, what it is worth, and where they differ."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from medgym.errors import UserError
@@ -27,6 +27,7 @@ class Compared:
         unknown: of how many others it is not known whether both showed the same images.
         gained, lost: pairs of episodes that only the second, only the first has right.
         independent: how many independent cases would say as much of the difference.
+        counted: what is counted: `cases`, or `episodes` where cases were played several times.
     """
 
     benchmark: str
@@ -39,6 +40,7 @@ class Compared:
     gained: tuple[Pair, ...]
     lost: tuple[Pair, ...]
     independent: float
+    counted: str = "cases"
 
 
 def compare(
@@ -168,7 +170,13 @@ def _compared(
         gained=tuple(gained),
         lost=tuple(lost),
         independent=Groups.of([gains], groups).independent(gains),
+        counted=counted_in(pair[0] for pair in pairs),
     )
+
+
+def counted_in(outcomes: Iterable[CaseOutcome]) -> str:
+    """What outcomes are called where they are counted: episodes where cases have several."""
+    return "episodes" if any(each.member for each in outcomes) else "cases"
 
 
 def is_right(outcome: CaseOutcome, lenient: bool) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from medgym.errors import UserError
 from medgym.storage.run_folder import RunFolder
 
-from .comparison import is_right, paired
+from .comparison import counted_in, is_right, paired
 from .outcomes.outcome import CaseOutcome
 from .outcomes.stored import outcomes_of, run_and_policy
 from .protocol import PROTOCOL, same_views
@@ -28,6 +28,7 @@ class PooledCompared:
         difference: second less first.
         adjusted: its p, adjusted over all benchmarks (Holm).
         cases: how many were compared. left_out: those that some run could not read or play.
+        counted: what is counted, as in `medgym.evals.comparison.Compared`.
     """
 
     benchmark: str
@@ -35,6 +36,7 @@ class PooledCompared:
     adjusted: float
     cases: int
     left_out: int
+    counted: str = "cases"
 
 
 def runs_of(argument: str) -> list[str]:
@@ -132,8 +134,9 @@ def compare_pooled(
             )
         found[benchmark] = _difference(counted, len(first), lenient), len(counted), len(rows)
     adjusted = holm([difference.p for difference, _, _ in found.values()])
+    counted = counted_in(aligned[0])
     return [
-        PooledCompared(benchmark, difference, p, count, of - count)
+        PooledCompared(benchmark, difference, p, count, of - count, counted)
         for (benchmark, (difference, count, of)), p in zip(found.items(), adjusted, strict=True)
     ]
 

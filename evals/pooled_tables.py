@@ -9,7 +9,7 @@ from medgym.commands.printing import WIDTH, percent, print_columns, safe_line
 
 from .pooled import PooledCompared
 
-DIFFERENCE = ("cases", "first", "second", "difference", "95 % interval", "p", "verdict")
+DIFFERENCE = ("first", "second", "difference", "95 % interval", "p", "verdict")
 SEEDS = ("seeds", "mean", "lowest", "highest", "sd, points")
 
 
@@ -29,7 +29,7 @@ def print_pooled(
             f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}", p_value(each.adjusted),
             found.outcome,
         ))  # fmt: skip
-    print_columns(("benchmark", *DIFFERENCE), lines, WIDTH)
+    print_columns(("benchmark", rows[0].counted, *DIFFERENCE), lines, WIDTH)
     spread = []
     for each in rows:
         for side, means_of in (
@@ -54,7 +54,7 @@ def print_pooled(
         else:
             print(f"{where}all cases are of one group, which does not say how much groups differ")
         if each.left_out:
-            print(f"{where}{each.left_out} cases left out: some run could not play them")
+            print(f"{where}{each.left_out} {each.counted} left out: some run could not play them")
 
 
 def pooled_as_dict(each: PooledCompared) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Judgements as tables that people read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from medgym.commands.printing import percent
@@ -147,6 +147,12 @@ def open_rows(judgements: Mapping[str, Judgement]) -> list[tuple[str, ...]]:
                 percent(recall.value),
             ))  # fmt: skip
     return found
+
+
+def counted_as(judgements: Iterable[Judgement], headings: Sequence[str]) -> tuple[str, ...]:
+    """The headings of a table, in which episodes are counted where cases have several."""
+    repeated = any(each.episode_count > each.case_count for each in judgements)
+    return tuple("episodes" if repeated and name == "cases" else name for name in headings)
 
 
 def mean(value: float | None, digits: int) -> str:

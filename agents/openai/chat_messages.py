@@ -119,9 +119,7 @@ def reply_text(message: Mapping[str, object], *, cut: bool = False, opening: str
     Raises:
         TypeError: the content or the thought is no text.
     """
-    text = message.get("content") or ""
-    if not isinstance(text, str):
-        raise TypeError(f"the content is a {type(text).__name__}")
+    text = _joined(message.get("content") or "")
     thought = message.get("reasoning") or message.get("reasoning_content") or ""
     if not isinstance(thought, str):
         raise TypeError(f"the thought is a {type(thought).__name__}")
@@ -132,6 +130,18 @@ def reply_text(message: Mapping[str, object], *, cut: bool = False, opening: str
     if "</think>" in text:
         return f"<think>{text}"
     return opening + text if cut else text
+
+
+def _joined(content: object) -> str:
+    """A content as one text: some servers give it as a list of parts, as they take it."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise TypeError(f"the content is a {type(content).__name__}")
+    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("the content is a list of which a part is no text")
+    return "".join(map(str, texts))
 
 
 def plain(text: str) -> str:

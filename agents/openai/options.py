@@ -58,10 +58,10 @@ class EndpointOptions:
 
 SET = (
     "model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed",
-    "tools", "n", "stream", "top_k", "min_p", "repetition_penalty", "presence_penalty",
-    "frequency_penalty", "return_token_ids", "logprobs", "bad_words", "stop_token_ids",
+    "tools", "n", "stream", "return_token_ids", "logprobs", "bad_words", "stop_token_ids",
 )  # fmt: skip
-"""Fields of a request that medgym sets, or on which it relies as they are by default."""
+"""Fields of a request that medgym sets, or on which it relies as they are by default. How else a
+server samples (`top_k`, penalties) is free: with `extra` no reply can train."""
 
 
 def read_extra(text: str) -> Mapping[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medgym.cases import normalised
 from medgym.metrics.rate import Rate
 
 from ..outcomes.outcome import CaseOutcome
@@ -60,9 +59,8 @@ def calibrations(outcomes: Iterable[CaseOutcome]) -> dict[str, dict[str, Any]]:
         if not each.is_counted:
             continue
         key = each.unit, each.benchmark, each.case
-        said = normalised(each.answer) if each.answer else None
         right = each.verdict == "right"
-        cases.setdefault(key, []).append((each.member, said, right))
+        cases.setdefault(key, []).append((each.member, each.vote or None, right))
         known = {"stated": each.stated_confidence, "tokens": each.answer_probability}
         for source, confidence in known.items():
             if each.answer is not None and confidence is not None:

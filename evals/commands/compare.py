@@ -111,7 +111,7 @@ def _print(first: str, second: str, rows: Sequence[Compared], lenient: bool) -> 
     several = len(rows) > 1
     headings = (
         "benchmark",
-        "cases",
+        rows[0].counted,
         "first",
         "second",
         "difference",
@@ -143,15 +143,15 @@ def _print_cases(first: str, second: str, each: Compared) -> None:
     gap = each.difference.interval
     where = f"{each.benchmark}: " if each.benchmark else ""
     if each.left_out:
-        print(f"{where}{each.left_out} cases left out: one of the two could not play them")
+        print(f"{where}{each.left_out} {each.counted} left out: one of the two could not play them")
     if each.unknown:
         print(
-            f"{where}of {each.unknown} cases it is not known whether both showed the same images: "
-            "the views differ, or medgym score has to look first"
+            f"{where}of {each.unknown} {each.counted} it is not known whether both showed the same "
+            "images: the views differ, or medgym score has to look first"
         )
     print(
-        f"{where}{len(each.gained)} cases only the second has right, {len(each.lost)} only the "
-        f"first; {gap.groups} groups"
+        f"{where}{len(each.gained)} {each.counted} only the second has right, {len(each.lost)} "
+        f"only the first; {gap.groups} groups"
     )
     if each.difference.outcome == "tie" and (each.gained or each.lost):
         for line in of_a_tie(each):
@@ -171,10 +171,12 @@ def of_a_tie(each: Compared) -> list[str]:
     lost, gained = len(each.lost) / count, len(each.gained) / count
     smallest = smallest_difference(each.independent, lost + gained)
     said = "none" if smallest is None else f"one of {100 * smallest:.1f} points or more"
-    lines = [f"of differences, these cases show {said} with a chance of 80 %"]
+    lines = [f"of differences, these {each.counted} show {said} with a chance of 80 %"]
     if lost != gained:
         needed = cases_needed(lost, gained, design_effect=count / each.independent)
-        lines.append(f"{needed:,} cases grouped like these would show the one that was seen")
+        lines.append(
+            f"{needed:,} {each.counted} grouped like these would show the one that was seen"
+        )
     return lines
 
 
@@ -217,6 +219,7 @@ def _plain(each: Compared) -> dict[str, Any]:
         "second": each.second.as_dict(),
         "difference": each.difference.as_dict(),
         "adjusted": each.adjusted,
+        "counted": each.counted,
         "left_out": each.left_out,
         "unknown_images": each.unknown,
         "gained": cases(each.gained),

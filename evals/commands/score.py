@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from medgym.cases import Case
-from medgym.commands.printing import WIDTH, print_json, print_table
+from medgym.commands.printing import WIDTH, percent, print_json, print_table
 from medgym.commands.shared_options import AsJson
 from medgym.errors import UserError
 from medgym.metrics.rate import Amount, Rate
@@ -30,7 +30,7 @@ from ..outcomes.table import write_outcomes
 from ..scorers.legacy.answered import Answered
 from ..scorers.legacy.rules import legacy_rule
 from ..spending import Spending, prices_of
-from ..tables import figure, interval
+from ..tables import SHARES, figure, interval
 from ..viewer.tokens import Pieces
 from .eval_options import By
 from .log_option import LogFormat, print_logs
@@ -127,7 +127,7 @@ def score(
             print(name)
         found.pop("usage", None)
         legacy, by_judge = found.pop(str(scorer), {}), found.pop(JUDGED_BY, None)
-        figures_shown = [(key, _shown(value)) for key, value in found.items()]
+        figures_shown = [(key, _figure(key, value)) for key, value in found.items()]
         print_table([*figures_shown, *spent[name].rows()], WIDTH)
         if legacy:
             print(f"{scorer}: {legacy.pop('rule')}, faults included; no verdict of medgym's")
@@ -146,6 +146,10 @@ def _answered(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Answe
     answer = trajectory.answer
     text = answer if answer is not None else last_reply(trajectory) or ""
     return Answered(case, text, outcome.lenient_verdict == "right")
+
+
+def _figure(name: str, value: Any) -> str:
+    return percent(value) if name.startswith(SHARES) and value is not None else _shown(value)
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,7 @@
 """What `medgym eval` prints: a table of one policy on cases, or a line for each benchmark."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from medgym.case_notes import note_lines
@@ -20,6 +21,7 @@ from ..tables import (
     OPEN,
     ROLE,
     benchmark_rows,
+    counted_as,
     hint,
     open_rows,
     role_rows,
@@ -71,15 +73,16 @@ def _print_suite(
     suite: Suite, found: Mapping[str, JudgedBenchmark], not_judged: Collection[str]
 ) -> None:
     judgements = {name: each.judgement for name, each in found.items()}
+    named = partial(counted_as, judgements.values())
     table = [*benchmark_rows(judgements), *((name, *"-" * len(BENCHMARK)) for name in not_judged)]
-    print_columns((f"suite {suite.name}", *BENCHMARK), table, WIDTH)
+    print_columns((f"suite {suite.name}", *named(BENCHMARK)), table, WIDTH)
     if took := [(name, *row) for name, each in found.items() for row in each.spent.rows()]:
         print_columns(("took", "what", "in all"), took, WIDTH)
     if open_answers := open_rows(judgements):
-        print_columns(("open answers", *OPEN), open_answers, WIDTH)
+        print_columns(("open answers", *named(OPEN)), open_answers, WIDTH)
     for headings, made_of in ANSWER_TABLES:
         if made := made_of(judgements):
-            print_columns(headings, made, WIDTH)
+            print_columns(named(headings), made, WIDTH)
     if looked := suite_rows(judgements):
         print_columns(SUITE, looked, WIDTH)
     if withheld := withheld_rows(judgements):

@@ -153,7 +153,7 @@ class VqaTally:
             scorers={name: load_scorer(name).version for name in sorted(self._scorers)},
             unreadable=unreadable,
             accuracy_of_all=self._rate(of_all) if unreadable else None,
-            withheld=_withheld(lost, played + len(lost)),
+            withheld=self._withheld(lost),
             failed={
                 f"{each.case}#{each.member}": each.failure
                 for each in lost
@@ -163,6 +163,18 @@ class VqaTally:
             cases=self._sums["cases"],
             episodes=played + len(left_out),
         )
+
+    def _withheld(self, lost: Sequence[_LeftOut]) -> dict[str, Rate]:
+        """How often the server withheld a reply, of the episodes of cases that can be read."""
+        why = [(each.unit, withheld_of(each.failure)) for each in lost]
+        if not any(reason for _, reason in why):
+            return {}
+        rest = [(each.unit, False) for each in self._played]
+        return {
+            name: self._rate(rest + [(unit, reason == name) for unit, reason in why])
+            for name in get_args(Withheld)
+            if any(reason == name for _, reason in why)
+        }
 
     def _rate(self, scored: Scored) -> Rate:
         """The share of right episodes; its digits do not depend on which of them ended first."""
@@ -175,13 +187,3 @@ def unit_of(case: Case) -> Unit:
     """To whom a case belongs: cases of one group are not independent. One without a group is
     independent of all others."""
     return case.source, case.group or case.id
-
-
-def _withheld(lost: Sequence[_LeftOut], of: int) -> dict[str, Rate]:
-    """How often the server withheld a reply, of the episodes of cases that can be read."""
-    counts = Counter(withheld_of(each.failure) for each in lost)
-    return {
-        why: Rate.of([True] * counts[why] + [False] * (of - counts[why]))
-        for why in get_args(Withheld)
-        if counts[why]
-    }

@@ -114,7 +114,7 @@ def gaps(
     return [replace(gap, adjusted=p) for gap, p in zip(found, adjusted, strict=True)]
 
 
-HEADINGS = ("gap", "cases", "points", "95 % interval", "p", "verdict")
+HEADINGS = ("points", "95 % interval", "p", "verdict")
 
 
 def print_gaps(found: Sequence[Gap]) -> None:
@@ -129,7 +129,7 @@ def print_gaps(found: Sequence[Gap]) -> None:
         points = f"{100 * interval.value:+.1f}"
         rows.append((gap.name, str(interval.n), points, bounds, p, gap.meaning))
     print()
-    print_columns(HEADINGS, rows, WIDTH)
+    print_columns(("gap", found[0].compared.counted, *HEADINGS), rows, WIDTH)
     for line in gap_notes(found):
         print(safe_line(line))
 
@@ -147,7 +147,9 @@ def gap_notes(found: Sequence[Gap]) -> list[str]:
         if gap.without:
             lines.append(f"{gap.name}: {gap.without} cases left out: no ideal look to show")
         if compared.left_out:
-            lines.append(f"{gap.name}: {compared.left_out} cases left out: not played in both")
+            lines.append(
+                f"{gap.name}: {compared.left_out} {compared.counted} left out: not played in both"
+            )
         if compared.difference.outcome == "tie" and (compared.gained or compared.lost):
             lost, gained = len(compared.lost) / interval.n, len(compared.gained) / interval.n
             if interval.value:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping
 from statistics import fmean
 from typing import Any, get_args
 
-from medgym.cases import normalised
 from medgym.metrics.rate import Rate
 from medgym.scorer import Verdict
 
@@ -90,8 +89,7 @@ def _repeated(outcomes: Collection[CaseOutcome]) -> dict[str, float]:
     cases: dict[str, list[tuple[int, str | None, bool]]] = {}
     for each in outcomes:
         if each.is_counted:
-            said = None if each.answer is None else normalised(each.answer)
-            row = (each.member, said, each.verdict == "right")
+            row = (each.member, each.vote, each.verdict == "right")
             cases.setdefault(each.case, []).append(row)
     most = min(map(len, cases.values()), default=0)
     if most < 2:

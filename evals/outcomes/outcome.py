@@ -1,9 +1,10 @@
 """What became of one episode of an evaluation, in one row."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from medgym.cases import LETTERS, Case, case_hash
+from medgym.cases import LETTERS, Case, case_hash, normalised
 from medgym.errors import RunError, UserError
 from medgym.failures import unreadable_of
 from medgym.metrics.looking import hit
@@ -14,9 +15,10 @@ from medgym.trajectory import Trajectory
 from ..looking.columns import looking_columns
 from ..reading.answer_probability import answer_probability
 from ..reading.choice import choice_of
-from ..reading.closed import closed_of
+from ..reading.closed import is_polar, polar_of
 from ..reading.confidence import stated_confidence
-from ..reading.marks import marked, plain
+from ..reading.listed import listed
+from ..reading.marks import bare, marked, plain
 from ..scorers.words import SharedWords, best_overlap
 from ..spending import whole_usage
 from ..viewer.tokens import Pieces
@@ -24,6 +26,7 @@ from .answer_text import answer_text, last_reply
 from .answers.number_columns import relative_accuracy_of
 from .answers.region_columns import region_columns
 from .answers.report_columns import report_columns
+from .spelling import spelled
 
 YES_NO = ("yes", "no")
 
@@ -69,6 +72,8 @@ class CaseOutcome:
             boxes: those of the gold and of the answer as JSON, for average precision.
         shown: a hash of the case's images as the episode began with them; None where that is not
             known, as of a consultation and of files that older versions wrote.
+        spelling: what the answer says in one spelling, where that is not how it is compared as
+            text: see `medgym.evals.outcomes.spelling`.
     """
 
     benchmark: str
@@ -126,6 +131,12 @@ class CaseOutcome:
     surface_unit: str | None = None
     boxes: str | None = None
     shown: str | None = None
+    spelling: str | None = None
+
+    @property
+    def vote(self) -> str | None:
+        """What the answer says, by which the answers to a case are counted; None without one."""
+        return self.spelling or (None if self.answer is None else normalised(self.answer))
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -200,6 +211,7 @@ def outcome_of(
         **region_columns(case, trajectory),
         relative_accuracy=relative_accuracy_of(case, trajectory),
         shown=_shown(case, trajectory),
+        spelling=_spelling(case, trajectory.answer),
     )
 
 
@@ -210,6 +222,12 @@ def _shown(case: Case, trajectory: Trajectory) -> str | None:
     if None in own:
         return None
     return hashlib.blake2b(" ".join(map(str, own)).encode(), digest_size=16).hexdigest()
+
+
+def _spelling(case: Case, answer: str | None) -> str | None:
+    if answer is None or (said := spelled(case, answer)) == normalised(answer):
+        return None
+    return said
 
 
 def grades(case: Case, trajectory: Trajectory) -> tuple[Grade, Grade]:
@@ -239,20 +257,28 @@ def open_overlap(case: Case, trajectory: Trajectory) -> SharedWords | None:
 def lenient_grade(case: Case, reply: str) -> Grade:
     """The grade of a whole reply, in whatever form the answer stands in it.
 
-    A choice is read by `choice_of`, a yes or no by `closed_of`; any other answer is what the reply
-    marks as it (see `marked`), else the whole reply. What cannot be read is unparsed.
+    A choice is read by `choice_of`, a yes or no by `polar_of`; any other answer is what the reply
+    marks as it (see `marked`), else the whole reply. The golds are brought into the same
+    characters, and a set may be a list in a sentence or in lines. What cannot be read is unparsed.
     """
     if case.options:
         named = choice_of(reply, case.options)
         return grade(case, "" if named is None else LETTERS[case.options.index(named)])
-    if case.answer_type == "closed" and case.answer.casefold() in YES_NO:
-        return grade(case, closed_of(reply, YES_NO) or "")
-    best = Grade(0.0, "unparsed")
+    if case.answer_type == "closed" and is_polar(case.answer):
+        return grade(case, polar_of(reply, case.answer) or "")
+    best, form = Grade(0.0, "unparsed"), _form_of(case)
+    golds = {"answer": form(case.answer), "accepted": tuple(map(form, case.accepted))}
+    alike = case.model_copy(update=golds)
     for text in [*marked(reply)] or [plain(reply)]:
-        found = _graded(case, text)
+        found = _graded(alike, form(text))
         if found.verdict != "unparsed":
             return found
     return best
+
+
+def _form_of(case: Case) -> Callable[[str], str]:
+    """How a reply and a gold are written alike before they are compared."""
+    return (lambda text: bare(listed(text))) if case.answer_type == "set" else bare
 
 
 def _graded(case: Case, text: str) -> Grade:

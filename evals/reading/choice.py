@@ -5,12 +5,16 @@ from collections.abc import Sequence
 
 from medgym.cases import LETTERS, normalised
 
-from .marks import marked, plain
+from .marks import characters, marked, plain
 
 _DRESS = "()[]{}<>'\"`“”‘’.,:;!*$。，；：！ \t\n"
-_LEAD = re.compile(r"(?:(?:the|my)\s+)?(?:option|choice|answer|letter)\s*:?\s+", re.IGNORECASE)
+_LEAD = re.compile(
+    r"(?:(?:the|my)\s+)?(?:(?:correct|right|best|final)\s+)?(?:option|choice|answer|letter)"
+    r"(?:\s+is)?\s*:?\s+",
+    re.IGNORECASE,
+)
 _LETTER_AND_TEXT = re.compile(
-    r"[(\[]?\s*([A-Za-z])\s*(?:[)\]]\s*[.:,-]?|[.:,)\]-]|\s)\s*(.+)", re.DOTALL
+    r"[(\[]?\s*([A-Za-z])\s*(?:[)\]]\s*[.:,-]?|[.:,;)\]-]|\s+[-–—]\s|\s)\s*(.+)", re.DOTALL
 )
 _SAID = re.compile(
     r"(?:definitely|certainly|clearly|surely|obviously|probably|likely"
@@ -25,7 +29,8 @@ def choice_of(reply: str, options: Sequence[str]) -> str | None:
     The letter counts in ordinary clothes: `(B)`, `B.`, `**B**`, `\\boxed{B}`, `option B`; with a
     text behind it only where that is the letter's own (`B. banded`). The text of an option counts
     where it is all that the answer says. Of several marked answers the last that names an option
-    counts. Without a mark the whole reply is the answer, such as `B`, or `Definitely B`.
+    counts. Without a mark the whole reply is the answer, such as `B`, or `Definitely B`; or its
+    first line, or its last one, where no other line names another option.
 
     Args:
         reply: the whole reply, or what stands between `<answer>` and `</answer>`.
@@ -41,13 +46,21 @@ def choice_of(reply: str, options: Sequence[str]) -> str | None:
         return None
     text = plain(reply)
     said = _SAID.fullmatch(text[:1].lower() + text[1:])
-    return _named(text, options) or (_lettered(said[1], options) if said else None)
+    whole = _named(text, options) or (_lettered(said[1], options) if said else None)
+    return whole or _on_a_line(text, options)
+
+
+def _on_a_line(text: str, options: Sequence[str]) -> str | None:
+    """The option that the first or the last line names, where an explanation stands around it."""
+    each = [_named(line, options) for line in text.split("\n") if line.strip()]
+    named = {option for option in each if option is not None}
+    return named.pop() if len(named) == 1 and (each[0] or each[-1]) else None
 
 
 def _named(given: str, options: Sequence[str]) -> str | None:
     """The option that a text names and says nothing else."""
     text = plain(given)
-    by_text = [option for option in options if normalised(option) == normalised(text)]
+    by_text = [option for option in options if _compared(option) == normalised(text)]
     bare = text.strip(_DRESS)
     bare = _LEAD.sub("", bare, count=1).strip(_DRESS) if _LEAD.match(bare) else bare
     by_letter = _lettered(bare, options)
@@ -55,7 +68,7 @@ def _named(given: str, options: Sequence[str]) -> str | None:
         return by_letter
     if by_text:
         return by_text[0]
-    own = next((each for each in options if normalised(each) == normalised(bare)), None)
+    own = next((each for each in options if _compared(each) == normalised(bare)), None)
     if own is not None:
         return own
     parts = _LETTER_AND_TEXT.fullmatch(text.lstrip("'\"`“‘ "))
@@ -63,7 +76,12 @@ def _named(given: str, options: Sequence[str]) -> str | None:
         return None
     option = _lettered(parts[1], options)
     said = normalised(parts[2].strip(_DRESS))
-    return option if option is not None and said == normalised(option.strip(_DRESS)) else None
+    return option if option is not None and said == _compared(option.strip(_DRESS)) else None
+
+
+def _compared(option: str) -> str:
+    """An option in the form that a reply was brought into."""
+    return normalised(characters(option))
 
 
 def _lettered(text: str, options: Sequence[str]) -> str | None:

@@ -21,20 +21,21 @@ class Items:
 
     def __call__(self, case: Case, answer: str) -> Grade:
         """Compare the two sets of items. An answer without an item is unparsed."""
-        given = _items(answer)
+        given = items_of(answer)
         if not given:
             return UNPARSED
-        return RIGHT if any(given == _items(gold) for gold in case.golds) else WRONG
+        return RIGHT if any(given == items_of(gold) for gold in case.golds) else WRONG
 
     def check(self, case: Case) -> None:
         """Make sure that each gold lists something; `UserError` where one is only commas."""
         for gold in case.golds:
-            if gold.strip() and not _items(gold):
+            if gold.strip() and not items_of(gold):
                 raise UserError(
                     f"the answer of {case.id} is {gold!r}, which lists nothing; fix: write its "
                     "items, or give it another answer_type"
                 )
 
 
-def _items(text: str) -> set[str]:
+def items_of(text: str) -> set[str]:
+    """The items that a text lists, as they are compared."""
     return {item for part in _BETWEEN.split(text) if (item := normalised(part))}

@@ -79,6 +79,13 @@ def relative_accuracy(case: Case, answer: str) -> float:
     return max(found)
 
 
+def in_gold_unit(case: Case, answer: str) -> float | None:
+    """The number of an answer in the unit of the gold; None where it has none, or another kind of
+    unit."""
+    given, gold = read_measure(answer), read_measure(case.answer)
+    return None if given is None or gold is None else _in_unit_of(given, gold)
+
+
 def read_measure(text: str) -> Measure | None:
     """A number and its unit; None where the text is anything else."""
     match = _NUMBER.fullmatch(normalised(text).translate(_DASHES))

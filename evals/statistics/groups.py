@@ -55,6 +55,11 @@ class Groups:
         found: Floats = self.sums.sum(axis=0) / self.sizes.sum()
         return found
 
+    @property
+    def alike(self) -> float:
+        """How many groups of one size would say as much, if all cases of a group were alike."""
+        return float(self.sizes.sum() ** 2 / (self.sizes**2).sum())
+
     def resampled_means(self, rng: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
         """The means of data sets of as many groups, drawn with replacement: (resamples, columns).
 

@@ -9,7 +9,7 @@ import numpy as np
 from medgym.errors import UserError
 
 from .groups import RESAMPLES, Floats, Groups
-from .intervals import Interval, mean_interval
+from .intervals import Interval, difference_interval, mean_interval
 
 Verdict = Literal["win", "tie", "loss"]
 
@@ -74,7 +74,10 @@ def difference(
     scores = {*map(float, first), *map(float, second)}
     is_share = scores <= {0.0, 1.0}
     most = 1.0 if min(scores, default=0.0) >= 0 and max(scores, default=0.0) <= 1 else np.inf
-    found = mean_interval(gains, groups, within=(-most, most), seed=seed, resamples=resamples)
+    if is_share:
+        found = difference_interval(gains, groups, seed=seed, resamples=resamples)
+    else:
+        found = mean_interval(gains, groups, within=(-most, most), seed=seed, resamples=resamples)
     losses, wins = sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains)
     independent = found.groups == len(gains)
     return PairedDifference(

@@ -1,6 +1,6 @@
 """A share of cases with its interval."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
@@ -11,6 +11,12 @@ CONFIDENCE = 0.95
 _QUANTILE = 1.959963984540054
 """Of the normal distribution at 1/2 + CONFIDENCE / 2, as `scipy.special.ndtri` gives it. To import
 scipy takes as long as a hundred replies of a server."""
+
+Kind = tuple[int, int]
+"""Of a group of cases: how many are right, and how many there are."""
+
+_ALIKE = 0.5
+"""How many groups the guess weighs that all cases of a group are alike."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,9 @@ class Rate:
             groups: what each case belongs to, such as its patient. Cases of one group are not
                 independent: the interval then counts as many independent cases as would give the
                 share the variance that it has between groups, never more than there are, and takes
-                the quantile of Student's t with one degree of freedom less than there are groups
-                (the modified Wilson interval for clustered data, Saha, Miller and Wang 2016). By
-                default, and where each case is a group of its own, all are independent.
+                a quantile of Student's t (the modified Wilson interval for clustered data, Saha,
+                Miller and Wang 2016; see `_independent`). By default, and where each case is a
+                group of its own, all are independent.
         """
         seen = [bool(outcome) for outcome in outcomes]
         if not seen:
@@ -47,7 +53,7 @@ class Rate:
         if groups is not None and len(set(groups)) < n:
             if len(set(groups)) == 1:  # nothing says how much groups differ
                 return cls(share, 0.0, 1.0, n)
-            independent, z = _independent(seen, groups)
+            independent, z = _independent(_kinds(seen, groups))
         return cls._wilson(right, n, independent, z)
 
     @classmethod
@@ -106,60 +112,76 @@ def bounds_of_equals(
 class RunningRate:
     """A share of cases with its interval, asked for again and again while cases come.
 
-    It is that of `Rate.of`, up to rounding, and takes no longer the more cases there are. It keeps
-    some 80 bytes for each group.
+    It is that of `Rate.of`, up to rounding, and takes hardly longer the more cases there are. It
+    keeps some 80 bytes for each group.
     """
 
     def __init__(self) -> None:
-        self._members: dict[int, tuple[int, int]] = {}  # by the hash of a group: right ones, all
-        self._shared: dict[tuple[int, int], tuple[int, int]] = {}  # groups have the same few
+        self._members: dict[int, Kind] = {}  # by the hash of a group
+        self._kinds: Counter[Kind] = Counter()
+        self._shared: dict[Kind, Kind] = {}  # many groups have the same few
         self._right = self._n = 0
-        self._right_squared = self._right_size = self._size_squared = 0
 
     def add(self, is_right: bool, group: Hashable) -> None:
         """Take one more case."""
-        right, size = self._members.get(hash(group), (0, 0))
-        won = int(is_right)
-        now = right + won, size + 1
+        before = self._members.get(hash(group), (0, 0))
+        now = before[0] + is_right, before[1] + 1
         self._members[hash(group)] = self._shared.setdefault(now, now)
-        self._right += won
+        self._kinds[now] += 1
+        if before[1]:
+            self._kinds[before] -= 1
+        self._right += is_right
         self._n += 1
-        self._right_squared += won * (2 * right + 1)
-        self._right_size += won * (size + 1) + right
-        self._size_squared += 2 * size + 1
 
     @property
     def rate(self) -> Rate:
         """The share of right cases among those that came."""
         if not self._n:
             return Rate.of([])
-        count, n, share = len(self._members), self._n, self._right / self._n
+        count, n = len(self._members), self._n
         if count == n:
             return Rate._wilson(self._right, n, float(n), _QUANTILE)
         if count == 1:
-            return Rate(share, 0.0, 1.0, n)
-        squares = self._right_squared - 2 * share * self._right_size + share**2 * self._size_squared
-        return Rate._wilson(self._right, n, *_spread(share, n, count, max(squares, 0.0)))
+            return Rate(self._right / n, 0.0, 1.0, n)
+        return Rate._wilson(self._right, n, *_independent(self._kinds))
 
 
-def _independent(seen: Sequence[bool], groups: Sequence[Hashable]) -> tuple[float, float]:
-    """How many independent cases would give the share its variance, and the quantile of t."""
-    members: dict[Hashable, list[bool]] = defaultdict(list)
+def _kinds(seen: Sequence[bool], groups: Sequence[Hashable]) -> Counter[Kind]:
+    """How many groups have so many right cases, of so many."""
+    members: dict[Hashable, Kind] = {}
     for outcome, group in zip(seen, groups, strict=True):
-        members[group].append(outcome)
-    n, count = len(seen), len(members)
-    share = sum(seen) / n
-    squares = sum((sum(each) - share * len(each)) ** 2 for each in members.values())
-    return _spread(share, n, count, squares)
+        right, size = members.get(group, (0, 0))
+        members[group] = right + outcome, size + 1
+    return Counter(members.values())
 
 
-def _spread(share: float, n: int, count: int, squares: float) -> tuple[float, float]:
-    """As `_independent`, of sums: `squares` of the right cases in each of `count` groups less
-    those that the share would give it."""
+def _independent(kinds: Mapping[Kind, int]) -> tuple[float, float]:
+    """How many independent cases would say as much of the share, and the quantile of t.
+
+    The variance between groups is that of the jackknife, which leaves out one group after the
+    other: a large group pulls the share towards itself, so that without this its variance would be
+    too small. The degrees of freedom are one less than the number of groups of one size that would
+    say as much (Kish 1965), since of unequal groups the few large ones decide.
+
+    Where right cases, or wrong ones, stand in few groups only, the variance between these says
+    little of how alike the cases of a group are. So the more these are few, the more counts the
+    worst, that all cases of a group are alike; where all are right, nothing else is known.
+    """
     from scipy.special import stdtrit
 
-    variance = count / (count - 1) * squares / n**2
-    quantile = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2))
-    if not variance:  # all right, or all wrong, or equally often right in each group
-        return float(count), quantile
-    return min(share * (1 - share) / variance, float(n)), quantile
+    rows = sorted((right, size, times) for (right, size), times in kinds.items() if times)
+    n = sum(size * times for _, size, times in rows)
+    count = sum(times for *_, times in rows)
+    share = sum(right * times for right, _, times in rows) / n
+    alike = n**2 / sum(size**2 * times for _, size, times in rows)
+    effect = 1.0
+    if 0 < share < 1:
+        off = sum(
+            times * ((right - share * size) / (1 - size / n)) ** 2 for right, size, times in rows
+        )
+        effect = max(1.0, off * (count - 1) / count / (n * share * (1 - share)))
+    with_right = sum(times for right, _, times in rows if right)
+    with_wrong = sum(times for right, size, times in rows if right < size)
+    unknown = _ALIKE / (_ALIKE + min(with_right, with_wrong))
+    effect = effect ** (1 - unknown) * max(effect, n / alike) ** unknown
+    return n / effect, float(stdtrit(max(alike - 1, 1.0), 0.5 + CONFIDENCE / 2))

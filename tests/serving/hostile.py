@@ -144,7 +144,7 @@ CHOICES: dict[str, tuple[Script, str]] = {
     "choices of a dict": (value({"choices": {"0": 1}}), "unexpected reply, TypeError: choices"),
     "a choice of null": (value({"choices": [None]}), "unexpected reply, TypeError: the choice"),
     "no message": (choice(message=None), "unexpected reply, TypeError: the message"),
-    "parts": (message(content=[{"text": "x"}]), "unexpected reply, TypeError: the content"),
+    "parts": (message(content=[{"image": "x"}]), "unexpected reply, TypeError: the content"),
     "a number": (message(content=7), "unexpected reply, TypeError: the content is a int"),
     "a thought of parts": (message(content="x", reasoning=["x"]), "TypeError: the thought"),
     "odd reason": (choice(finish_reason=["stop"]), "unexpected reply, TypeError"),

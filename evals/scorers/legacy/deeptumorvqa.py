@@ -30,6 +30,8 @@ _NUMBER = re.compile(r"-?\d+\.?\d*")
 def deeptumorvqa(answers: Sequence[Answered]) -> Mapping[str, float]:
     """The figures that it prints; of numbers the mean relative accuracy, and how many are within
     5, 10, 20 and 50 %."""
+    if not answers:
+        return {}
     numbers = [each for each in answers if is_number(each)]
     found = {"accuracy": share(score(each) for each in answers)}
     if numbers:

@@ -21,15 +21,16 @@ def llava_med(answers: Sequence[Answered]) -> Mapping[str, float]:
     """The figures that it prints. It has no rule for a choice among options: these are left out."""
     closed = [each for each in answers if not each.case.options and is_closed(each)]
     opened = [each for each in answers if not each.case.options and not is_closed(each)]
-    found = {
-        "open: token recall": share(recall(each.text, each.case.answer) for each in opened),
-        "open: printed as exact match": share(
+    found: dict[str, float] = {}
+    if opened:
+        found["open: token recall"] = share(recall(each.text, each.case.answer) for each in opened)
+        found["open: printed as exact match"] = share(
             precision(each.text, each.case.answer) for each in opened
-        ),
-        "closed: accuracy": share(closed_score(each) for each in closed),
-        "printed as open questions": float(len(closed)),
-        "printed as closed questions": float(len(opened)),
-    }
+        )
+    if closed:
+        found["closed: accuracy"] = share(closed_score(each) for each in closed)
+    found["printed as open questions"] = float(len(closed))
+    found["printed as closed questions"] = float(len(opened))
     left = len(answers) - len(closed) - len(opened)
     return {**found, "left out: a choice": float(left)} if left else found
 

@@ -33,14 +33,14 @@ _LETTER = re.compile(r"\(?([A-Z])[).:]?", re.IGNORECASE)
 def medevalkit(answers: Sequence[Answered]) -> Mapping[str, float]:
     """The figures that it prints, and of SLAKE and PathVQA what it prints where a judge is on."""
     if not answers:
-        return {"accuracy": 0.0}
+        return {}
     closed = [each for each in answers if is_closed(each)]
     rest = [each for each in answers if not is_closed(each)]
-    found = {
-        "accuracy": share(score(each) for each in answers),
-        "closed: accuracy": share(score(each) for each in closed),
-        "open and choice: accuracy": share(score(each) for each in rest),
-    }
+    found = {"accuracy": share(score(each) for each in answers)}
+    if closed:
+        found["closed: accuracy"] = share(score(each) for each in closed)
+    if rest:
+        found["open and choice: accuracy"] = share(score(each) for each in rest)
     sources = {each.case.source for each in answers}
     judged = sum(each.right for each in rest)
     if sources == {"slake"}:

@@ -44,6 +44,10 @@ def test_a_thought_that_the_server_took_out_is_put_back(field: str) -> None:
         ({"content": "<answer>A</answer>", "reasoning": None}, "<answer>A</answer>"),
         ({"content": None, "reasoning": "hm"}, "<think>hm</think>"),
         ({"content": None}, ""),
+        (
+            {"content": [{"type": "text", "text": "<answer>"}, {"text": "A</answer>"}]},
+            "<answer>A</answer>",
+        ),
         # Which the template opened and no parser took out.
         ({"content": "hm</think><answer>A</answer>"}, "<think>hm</think><answer>A</answer>"),
         # Which is whole, and told again beside it.

@@ -284,15 +284,19 @@ def test_fields_of_ones_own_are_in_the_request_and_secrets_in_no_record(
         type(player).from_spec(player.spec.removeprefix("openai:"), None)
 
 
-@pytest.mark.parametrize("written", ['{"reasoning_effort":"low"}', "%7B%22top_k%22%3A5%7D"])
+@pytest.mark.parametrize("written", ['{"reasoning_effort":"low"}', "%7B%22n%22%3A5%7D"])
 def test_fields_as_they_are_written(server: Server, policy: Any, written: str) -> None:
     server.scripted(DONE)
-    if "top_k" in written:
-        with pytest.raises(UserError, match="extra sets top_k, which medgym sets itself; fix: "):
+    if "%22n%22" in written:
+        with pytest.raises(UserError, match="extra sets n, which medgym sets itself; fix: "):
             policy(f"?extra={written}")
         return
     asyncio.run(policy(f"?extra={written}").act(tuple(conversation()), Sampling()))
     assert server.bodies(CHAT)[-1]["reasoning_effort"] == "low"
+    # What a model's card recommends, in place of what else keeps the distribution as it is.
+    said = '{"top_k":20,"presence_penalty":1.5}'
+    asyncio.run(policy(f"?extra={said}").act(tuple(conversation()), Sampling()))
+    assert server.bodies(CHAT)[-1].items() >= {("top_k", 20), ("presence_penalty", 1.5)}
     for broken in ("[1]", "{", "low"):
         with pytest.raises(UserError, match="extra is no JSON object; fix: "):
             policy(f"?extra={broken}")

@@ -201,3 +201,17 @@ def test_where_no_episode_counts_there_is_no_accuracy_of_0_percent(
     assert f"none, scripted:prior, greedy: {why}" in out
     assert main(["report", str(place)]) == 0
     assert why in (place / "report.html").read_text("utf-8")
+
+
+def test_with_repeats_episodes_are_counted_and_said(tmp_path: Path, capsys: Capture) -> None:
+    for name in ("first", "second"):
+        words = ["eval", "phantom", "--only", "kind", "--limit", "2", "--repeats", "2"]
+        words += ["--policy", "scripted:random", "--out", str(tmp_path / name)]
+        assert main(words) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"suite phantom\s+episodes +accuracy", out)
+    assert re.search(r"\nkind +4 ", out)
+    assert main(["compare", str(tmp_path / "first"), str(tmp_path / "second")]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"benchmark\s+episodes ", out)
+    assert "0 episodes only the second has right" in out

@@ -73,6 +73,22 @@ def test_what_failed_is_neither_right_nor_wrong() -> None:
         ("liver, heart", "set", "Answer: heart, liver", "right"),
         ("pleural effusion", "open", "**Pleural effusion.**", "right"),
         ("pleural effusion", "open", "There is pleural effusion in it", "wrong"),
+        ("pleural effusion", "open", 'The answer is "pleural effusion".', "right"),
+        ("左肺，右肺", "open", "答案：左肺，右肺", "right"),  # NFKC has no Chinese comma
+        ("10²", "open", "The answer is 10²", "right"),
+        ("10²", "open", "The answer is 102", "wrong"),
+        ("5 µm", "open", "Answer: 5 µm", "right"),
+        ("是的", "closed", "答案：是的", "right"),
+        ("是的", "closed", "是的，有积液", "right"),
+        ("没有", "closed", "答案是有", "wrong"),
+        ("包含", "closed", "答案：包含", "right"),
+        ("no", "closed", "No\n\nThe lungs are clear.", "right"),
+        ("liver, heart, spleen", "set", "The answer is heart, spleen, and liver.", "right"),
+        ("liver, heart", "set", "Heart and liver", "right"),
+        ("liver, heart", "set", "- heart\n- liver", "right"),
+        ("liver, heart", "set", "1. heart\n2. liver\n3. lung", "wrong"),
+        ("liver, heart", "set", "heart and not liver", "wrong"),
+        ("肝，脾", "set", "脾和肝", "right"),
     ],
 )
 def test_other_types_are_read_from_their_marks(
@@ -210,18 +226,19 @@ def test_cases_without_a_group_are_independent() -> None:
     assert 0.2 < found["accuracy"]["low"] < found["accuracy"]["high"] < 0.8
 
 
-@pytest.mark.parametrize("kind", ["open", "number", "closed"])
+@pytest.mark.parametrize("kind", ["open", "number", "closed", "set"])
 @pytest.mark.parametrize(
     "reply",
     [
         f"the heart{' ' * 100_000}is large",
         f"{'1' * 100_000},",
         f"confidence: {'1' * 100_000}.1.1",
+        f"final answer{chr(10) * 100_000}",
     ],
-    ids=["blanks", "digits", "confidence"],
+    ids=["blanks", "digits", "confidence", "lines"],
 )
 def test_a_long_reply_takes_no_more_time_than_it_is_long(reply: str, kind: str) -> None:
-    gold = {"open": "banded", "number": "12 mm", "closed": "yes"}[kind]
+    gold = {"open": "banded", "number": "12 mm", "closed": "yes", "set": "a, b"}[kind]
     start = process_time()
     for answer in (None, reply):
         outcome_of(case(gold, kind), played(reply, answer))
@@ -232,3 +249,24 @@ def test_a_power_is_not_read_as_a_longer_number() -> None:
     assert lenient_grade(case("12 mm", "number"), "1\u00b2 mm").verdict != "right"
     assert lenient_grade(case("12 mm\u00b2", "number"), "It is: 12 mm\u00b2").verdict == "unparsed"
     assert lenient_grade(case("12 mm\u00b2", "number"), "The answer is 12 mm\u00b2").right
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer_type", "answers"),
+    [
+        ("banded", "choice", ("B", "banded", "b.")),
+        ("12 mm", "number", ("12", "1.2 cm", "12.0 mm")),
+        ("liver, heart", "set", ("liver, heart", "heart; liver", "Heart, liver")),
+        ("no", "closed", ("no", "No.", " NO ")),
+    ],
+)
+def test_answers_that_say_the_same_are_one_vote(
+    gold: str, answer_type: str, answers: tuple[str, ...]
+) -> None:
+    asked = CASE if answer_type == "choice" else case(gold, answer_type)
+    given = [*answers, *["smooth"] * 2]  # more often than any spelling of what is right
+    several = [
+        outcome_of(asked, replace(played(f"<answer>{said}</answer>", said), member=member))
+        for member, said in enumerate(given)
+    ]
+    assert summary(several)["majority@5"] == 1.0

@@ -29,7 +29,11 @@ NAMES_B = [
     r"First \boxed{A}, then corrected: \boxed{B}", "Definitely B", "Definitely B.", "I choose B",
     "It is B", "Clearly (B)", "The answer is unclear to me.\nThe answer is B",
     "<tool_call>{\"name\": \"zoom\"}</tool_call>\nB", "The best choice is B", "option: B",
-    "The right answer = B",
+    "The right answer = B", "B\n\nExplanation: the stripes rule out what is smooth.",
+    "The lesion has stripes.\n\n**B**", "banded\nIt has stripes.", "### Answer\nB",
+    "<answer>The answer is B</answer>", "<answer>The correct option is (B).</answer>",
+    '{"answer": "B"}', "B – banded", "B — banded", "B; banded", r"\boxed{\textbf{B}}",
+    "B\nIn other words: B. banded\nB",
 ]  # fmt: skip
 
 NAMES_NOTHING = [
@@ -48,7 +52,9 @@ NAMES_NOTHING = [
     "The first one", "second", "None but B", "Both A and B", "In my opinion, clearly, this is B",
     "The answer is unclear.", "答案是A或B", "不知道", "<answer>banded, granular</answer>",
     "Dr. B", "It isn't B", "never B", "We cannot say B", "<answer>B</answer", "B" * 500,
-    "A" + " B" * 9,
+    "A" + " B" * 9, "A\n\nB\n\nC\n\nD", "Options:\nA. smooth\nB. banded\nC. granular\nB",
+    "B\nthe answer is that of the first\nC", "It has stripes.\nB\nOr has it?",
+    "<answer>The answer is not B</answer>", "B — smooth",
 ]  # fmt: skip
 
 
@@ -77,6 +83,9 @@ def test_nothing_is_guessed(reply: str) -> None:
         ("1.5 cm", ("1.5 cm", "15 cm"), "1.5 cm"),
         ("B", ("one", "one"), "one"),
         ("C", ("one", "two"), None),
+        ("A. 5 µm", ("5 µm", "6 µm"), "5 µm"),  # NFKC has another micro sign, no ² and no ，
+        ("The answer is 10 cm²", ("10 cm", "10 cm²"), "10 cm²"),
+        ("(B) 左肺，上叶", ("右肺", "左肺，上叶"), "左肺，上叶"),
     ],
 )
 def test_options_whose_texts_are_letters(reply: str, options: tuple[str, ...], named: str) -> None:

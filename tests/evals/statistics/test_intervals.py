@@ -34,6 +34,37 @@ def test_the_interval_of_a_share_holds_93_to_97_percent(
     assert 0.93 <= held / DATA_SETS <= 0.97
 
 
+@pytest.mark.parametrize(
+    ("groups", "share", "alike"),
+    [(10, 0.5, 0.4), (30, 0.1, 0.4), (30, 0.5, 0.4), (100, 0.02, 0.4), (100, 0.5, 0.15)],
+)
+def test_a_few_large_groups_do_not_make_it_too_narrow(
+    groups: int, share: float, alike: float
+) -> None:
+    """Without the jackknife, and with a degree of freedom for each group, 81 to 91 %."""
+    rng = np.random.default_rng(groups)
+    a, b = share * (1 - alike) / alike, (1 - share) * (1 - alike) / alike
+    held = 0
+    for _ in range(400):
+        sizes = np.minimum(1 + (rng.pareto(1.2, groups) * 2).astype(int), 60)
+        right = rng.binomial(sizes, rng.beta(a, b, groups))
+        cases = [
+            number < of for of, size in zip(right, sizes, strict=True) for number in range(size)
+        ]
+        rate = Rate.of(cases, np.repeat(np.arange(groups), sizes).tolist())
+        held += rate.low <= share <= rate.high
+    assert held / 400 >= 0.925
+
+
+def test_one_wrong_answer_does_not_make_the_interval_much_narrower() -> None:
+    """Where hardly any group has a wrong answer, nothing says how alike cases of a group are."""
+    groups = [number // 11 for number in range(1100)]
+    none = Rate.of([True] * 1100, groups)
+    one = Rate.of([False] + [True] * 1099, groups)
+    assert none.high - none.low == pytest.approx(0.038, abs=0.001)
+    assert one.high - one.low > 0.2 * (none.high - none.low), "it was a seventh"
+
+
 def test_an_interval_that_takes_clusters_as_independent_does_not_hold() -> None:
     rng = np.random.default_rng(3)
     held = 0
@@ -54,6 +85,18 @@ def test_the_interval_of_a_mean_holds_93_to_97_percent() -> None:
         found = mean_interval(values.tolist(), place.tolist(), seed=number, resamples=300)
         held += found.low <= 0.4 <= found.high
     assert 0.93 <= held / 1000 <= 0.97
+
+
+def test_the_interval_of_a_mean_holds_with_a_few_large_groups() -> None:
+    rng = np.random.default_rng(8)
+    held = 0
+    for number in range(400):
+        sizes = np.minimum(1 + (rng.pareto(1.2, 30) * 2).astype(int), 60)
+        place = np.repeat(np.arange(30), sizes)
+        values = 0.25 * rng.random(len(place)) + 0.75 * rng.random(30)[place]
+        found = mean_interval(values.tolist(), place.tolist(), seed=number, resamples=300)
+        held += found.low <= 0.5 <= found.high
+    assert held / 400 >= 0.93
 
 
 def test_cases_of_their_own_are_independent() -> None:

@@ -133,6 +133,13 @@ def test_llava_med_exchanges_the_numbers_of_questions() -> None:
     }
 
 
+def test_of_no_case_of_a_kind_there_is_no_figure() -> None:
+    choices = [answered("CT", "A", "choice", options=("CT", "MR"))]
+    assert set(medevalkit(choices)) == {"accuracy", "open and choice: accuracy"}
+    assert not any("accuracy" in name or "recall" in name for name in llava_med(choices))
+    assert not {**medevalkit([]), **deeptumorvqa([])}
+
+
 @pytest.mark.parametrize(
     ("reply", "option"),
     [
