@@ -151,7 +151,7 @@ def test_options_whose_order_has_a_meaning_keep_it(options: tuple[str, ...], que
     "option",
     [
         "Head", "CT", "E. coli", "Hepatitis A", "A mass and a nodule", "Grade B", "T1 and T2",
-        "Both", "First rib", "B-cell lymphoma", "As a whole", "Unchanged from the previous study", "None",
+        "Both", "First rib", "B-cell lymphoma", "As a whole", "Same as the previous study", "None",
     ],
 )  # fmt: skip
 def test_options_that_name_no_other_come_in_another_order(option: str) -> None:
