@@ -16,7 +16,7 @@ _POINTS = re.compile(
     rf"|\b(?:all|no|both|neither|other) {_ONE}\b|\b{_ONE} (?:{_LETTER}|\d)"
     rf"|\b(?:first|second|third|fourth|last)(?: (?:one|two|three|{_ONE})\b|\W*$)"
     rf"|{_LETTER}\W*(?:[,/+&、，]|\b(?:and|or|nor|but|not|and not|but not)\b)\W*{_LETTER}"
-    rf"|\b(?:only|just|not|except|as|than|both) {_LETTER}\W*$|^\W*{_LETTER} (?:only|alone)\b"
+    rf"|\b(?:only|just|not|except|as|than|both) {_LETTER}\W*$|^\W*{_LETTER} only\b"
     r"|^\W*[A-H]\W*$|(?-i:^\W*(?=[A-H])A?B?C?D?E?F?G?H?\W*$)"
     r"|[仅只除非同]\s*[A-H](?![A-Za-z])|(?<![A-Za-z])[A-H]\s*[和与或及]\s*[A-H](?![A-Za-z])"
     r"|以上|以下|上述|前述|皆|均|全部|都[是有对不]|两者|前者|后者|前[两二三]|后[两二三]|选项",
