@@ -19,7 +19,9 @@ def bounds(rate: Figure) -> str:
 
 def share(rate: Figure | None) -> str:
     """A share with its interval: `72.5 % (64.0 to 79.6)`."""
-    return "-" if rate is None else f"{percent(rate['value'])} ({bounds(rate)})"
+    if rate is None or rate.get("n") == 0:
+        return "-"
+    return f"{percent(rate['value'])} ({bounds(rate)})"
 
 
 def accuracy_of(judgement: Mapping[str, Any]) -> Figure:
