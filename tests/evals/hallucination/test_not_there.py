@@ -40,6 +40,10 @@ def asked(question: str, answer: str, image: str = "a", **more: object) -> Case:
         ("Where is the mass?", None), ("Is this a CT?", None),
         ("Is there a lesion or a fracture?", None), ("Is there something wrong?", None),
         ("Is there a very large and long opacity of the lung?", None),
+        ("Are there no fractures?", None), ("Is the lesion not visible?", None),
+        ("Is there an absence of bowel gas?", None), ("Is no fracture seen?", None),
+        ("Is there a large pleural effusion?", None), ("Is there bilateral effusion?", None),
+        ("Are there multiple fractures?", None), ("Is there still a chest tube?", None),
     ],
 )  # fmt: skip
 def test_what_a_closed_question_asks_for(question: str, finding: str | None) -> None:
