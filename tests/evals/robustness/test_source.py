@@ -242,6 +242,16 @@ def test_an_exchanged_image_is_of_no_case_whose_answer_would_be_accepted() -> No
     assert len(variants_of([one, two.model_copy(update={"answer": "lung"})], "exchanged")) == 2
 
 
+def test_as_many_images_are_exchanged_as_a_case_has() -> None:
+    cases = [
+        case(id=f"mine/test/{n}", images=(ImageRef(uri=f"{n}"),) * count, answer=answer, group="")
+        for n, (count, answer) in enumerate([(1, "lung"), (2, "heart"), (2, "liver"), (1, "skin")])
+    ]
+    made = variants_of(cases, "exchanged")
+    assert [len(each.images) for each in made] == [1, 2, 2, 1]
+    assert len(variants_of(cases[:2], "exchanged")) == 0
+
+
 def test_an_exchanged_image_is_if_possible_of_a_case_with_the_same_question() -> None:
     of = "phantom,look=ct:test[:24]"
     clean = {(each.images, each.question) for each in open_cases(of)}
@@ -256,6 +266,20 @@ def test_cases_without_groups_can_show_each_others_views_and_one_group_cannot() 
     assert set(exchanged(Rules(), fitting).others) == {each.id for each in fitting}  # type: ignore[attr-defined]
     together = [each.model_copy(update={"group": "one"}) for each in phantoms]
     assert len(variants_of(together, "other-views")) == 0
+
+
+def test_another_question_about_the_same_image_is_no_other_case_to_see() -> None:
+    of = [open_cases("phantom,question=kind:test[:2]")[place].images for place in (0, 0, 1)]
+    cases = [
+        case(id=f"mine/test/{n}", group="", images=images, answer=answer)
+        for n, (images, answer) in enumerate(zip(of, ("liver", "lung", "skin"), strict=True))
+    ]
+    for name in ("exchanged", "other-views"):
+        assert len(variants_of(cases[:2], name)) == 0
+    made = variants_of(cases, "exchanged")
+    assert [each.images for each in made] == [of[2], of[2], made[2].images]
+    others = exchanged(Rules(), cases).others  # type: ignore[attr-defined]
+    assert all(others[each.id] != each.images for each in cases)
 
 
 def test_text_only_shows_nothing() -> None:
