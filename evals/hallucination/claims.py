@@ -57,6 +57,11 @@ _SAID_OF_IT = re.compile(
 )
 """A part or a neighbour of a lesion: who denies it says that the lesion is there."""
 
+_OTHERS = _words(
+    "other", "others", "otherwise", "further", "additional", "rest", "remain(?:ing|der)"
+)
+"""What is denied, or normal, beside what was said before: by itself that claims nothing."""
+
 _NORMAL = _words("normal", "unremarkable", "healthy")
 _BUT = re.compile(
     r"\bbut\b|\bhowever\b|\bwhile\b|\bwhereas\b|;"
@@ -166,6 +171,8 @@ def aspects(clause: str) -> Aspects:
         sides = frozenset(SIDES)
     if negation is None:
         return Aspects(is_of_lesion, False, kinds, sides, length)
+    if _OTHERS.search(clause):
+        return Aspects(False, True, frozenset(), frozenset(), False)
     before, after = clause[: negation.start()], clause[negation.start() :]
     part = _SAID_OF_IT.search(clause)
     if part is not None:
@@ -202,7 +209,7 @@ def claim_levels(clause: str, facts: PhantomFacts) -> Iterator[str]:
             yield _denied(facts, said.kinds, said.sides)
         else:
             yield from _affirmed(clause, facts, said)
-    elif _NORMAL.search(clause):
+    elif _NORMAL.search(clause) and not _OTHERS.search(clause):
         if said.denied:  # "not normal"
             yield CORRECT if facts.lesions else CATASTROPHIC
         else:

@@ -157,6 +157,9 @@ def test_every_question_about_a_phantom_has_a_level() -> None:
         ("It is about 36 millimetres long.", "correct"), ("It measures 3,6 cm.", "correct"),
         ("The lesion measures 20 x 36 mm.", "correct"),
         ("The lesion is larger than 50 mm.", "attribute"),
+        ("There are no other lesions.", None), ("The rest of the image is normal.", None),
+        ("The image is otherwise normal.", None),
+        ("There is a banded lesion on the left; no further lesions.", "correct"),
         ("A lesion cannot be excluded.", None), ("Is there a lesion?", None),
     ],
 )  # fmt: skip
