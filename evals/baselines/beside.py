@@ -26,8 +26,9 @@ def add_baselines(content: dict[str, Any], benchmarks: Mapping[str, Benchmark]) 
 
 def print_baselines(content: Mapping[str, Any]) -> None:
     """Print them, and say where a policy is below the prior."""
-    parts: Mapping[str, Mapping[str, Any]] = content.get("benchmarks", {"": content})
-    if not all(KEY in part for part in parts.values()):
+    every: Mapping[str, Mapping[str, Any]] = content.get("benchmarks", {"": content})
+    parts = {name: part for name, part in every.items() if KEY in part}
+    if not parts:
         return
     if "benchmarks" in content:
         _print_suite(parts)

@@ -33,11 +33,13 @@ from medgym.interrupt import resumed_by
 from medgym.policy import Policy, Sampling
 from medgym.rollout.request import named, ready
 from medgym.storage.atomic import write_atomic
-from medgym.storage.results import RESULTS, results
+from medgym.storage.results import RESULTS, read_results, results
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
 from medgym.tool_record import specs_of, tool_facts
 
+from ..baselines.baseline import baselines
+from ..baselines.beside import KEY, print_baselines
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..hallucination.measured import hallucination_figures, judged_labels, level_rows
 from ..hallucination.printed import head_of, print_hallucination
@@ -103,10 +105,14 @@ def hallucination(
     with ExitStack() as stack:
         folder: RunFolder | None
         asked: dict[str, Any] | None = None
+        never_looking: dict[str, Any] = {}
         labels_by = None if judged_by is None else stack.enter_context(open_judge(judged_by))
         if policy is None:
             folder, name = _run(cases, out)
             found, spec = stored(folder, name), name or str(folder.asked.get("policy", ""))
+            if (folder.path / RESULTS).exists():
+                kept = read_results(folder.path)
+                never_looking = {KEY: kept[KEY]} if KEY in kept else {}
         else:
             if labels_by is not None:
                 ready(labels_by)
@@ -133,6 +139,7 @@ def hallucination(
                 {"backend": "local", "concurrency": concurrency},
             )  # fmt: skip
             found, spec = played(evaluation, opened, rules, folder), player.spec
+            never_looking = {KEY: [each.as_dict() for each in baselines(opened)]}
         rate = accuracy(found.outcomes, lenient=False)
         if not rate.n:
             why = next((each.failure for each in found.outcomes if each.failure), "no episode")
@@ -148,12 +155,17 @@ def hallucination(
     if folder is not None and asked is not None:
         write_outcomes(folder.path, found.outcomes)
         seconds = {"judge": round(time.monotonic() - start, 1)}
-        folder.write_json(RESULTS, results(asked, {spec: {"greedy": content}}, seconds))
+        folder.write_json(
+            RESULTS, results(asked, {spec: {"greedy": content}}, seconds) | never_looking
+        )
         folder.finish()
     if as_json:
-        print_json(content)
+        print_json(content | never_looking)
         return
     print_hallucination(head_of(spec, rate, len(found.outcomes)), figures)
+    if never_looking:
+        print()
+        print_baselines(never_looking | {"policies": {spec: {"greedy": content}}})
 
 
 def _run(named_run: str, out: Path | None) -> tuple[RunFolder, str]:

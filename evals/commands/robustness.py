@@ -36,6 +36,7 @@ from medgym.rollout.request import named, ready
 from medgym.storage.run_folder import RunFolder
 from medgym.suite import Suite
 
+from ..baselines.beside import add_baselines, print_baselines
 from ..evaluating.benchmark import open_benchmarks
 from ..evaluating.judging import judge_benchmarks, why_not_judged
 from ..evaluating.named_suite import is_suite, named_suite
@@ -211,6 +212,8 @@ def robustness(
     content["robustness"] = (
         reports[0].as_dict() if single else {each.of.name: each.as_dict() for each in reports}
     )
+    first = [each.of.benchmark(Variant(CLEAN)) for each in reports]
+    add_baselines(content, {name: benchmarks[name] for name in first})
     if folder is not None:
         write_results(folder, suite, benchmarks, found, content)
         content["out"] = str(folder.path)
@@ -221,6 +224,8 @@ def robustness(
         of = f"{each.of.name}, " if each.of.name else ""
         print(f"{of}clean: {interval(judgement.accuracy)} of {judgement.accuracy.n} cases")
         print_report(each)
+    if not as_json:
+        print_baselines(content)
     if folder is not None:
         from ..reports.page import write_run_page  # no evaluation waits for it before it begins
 

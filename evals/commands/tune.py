@@ -3,12 +3,20 @@
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any
 
 import typer
 
 from medgym.cases import CaseList
-from medgym.commands.printing import percent, print_columns, print_json, print_table, safe_line
+from medgym.commands.printing import (
+    WIDTH,
+    percent,
+    print_columns,
+    print_json,
+    print_table,
+    safe_line,
+)
 from medgym.commands.shared_options import (
     AsJson,
     Concurrency,
@@ -217,7 +225,7 @@ def _print(content: Mapping[str, Any], prompt: Path | None) -> None:
         ],
     )  # fmt: skip
     for note in content["notes"]:
-        print(note)
+        print(fill(note, WIDTH))
     if prompt is None:
         print("no prompt is better than none; evaluate without --prompt")
     else:

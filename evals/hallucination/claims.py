@@ -24,12 +24,50 @@ def _words(*patterns: str) -> re.Pattern[str]:
 _LESION = _words("lesions?", "mass(?:es)?", "abnormalit(?:y|ies)", "nodules?", "tumou?rs?")
 _NOT = _words(
     "no", "not", "without", "absent", "absence of", "free of", "negative for", "neither", "nor",
-    "none", "never", "nothing", r"\w+n't", "rather than", "instead of",
+    "none", "never", "nothing", "cannot", "lacks?", "fails? to", "excluded", "ruled out", "zero",
+    r"0(?!\s*(?:mm|cm|%)|[.,]\d)", r"\w+n't", "rather than", "instead of",
 )  # fmt: skip
+_SEEN = _words(
+    "seen", "visible", "present", "there", "evident", "apparent", "found", "shown", "noted",
+    "observed", r"identif\w+", r"detect\w+", r"demonstrat\w+",
+    r"exist\w*", r"appreciat\w+", r"discern\w+", r"visuali[sz]\w+", r"recogni[sz]\w+",
+)  # fmt: skip
+_ARE_NOT = _words("absent", "none", "zero", "0", "excluded", "ruled out")
+_SOUND = re.compile(
+    r"\b(?:no|without)\s+(?:(?:abnormal|pathological|significant|acute|focal)\s+)*"
+    r"(?:findings?|pathology)\b|\bnothing (?:abnormal|pathological)\b",
+    re.IGNORECASE,
+)
+_SURE = re.compile(
+    r"\b(?:(?:there is )?(?:no|without(?: any| a)?) (?:doubt|question)(?: that)?|not only)\b", re.I
+)
+_OPEN = re.compile(
+    r"\?\s*$|\b(?:not|cannot|n't)\b.*\b(?:exclude|rule out|be (?:excluded|ruled out))\b", re.I
+)
+"""What asks, or leaves open: it claims nothing."""
+
+_EXCEPT = re.compile(
+    r"\b(?:other than|except(?: for)?|apart from|aside from|besides|beyond|outside(?: of)?)\b", re.I
+)
+_SAID_OF_IT = re.compile(
+    r"(?<!evidence )(?<!sign )(?<!signs )(?<!trace )(?<!suggestion )(?<!indication )"
+    r"\b(?:of|in|within|inside|around|near|beside|from|by|at|about|to) (?:the|this|that) (?:\w+ )?"
+    r"(?:lesion|mass|nodule|tumou?r)\b",
+    re.IGNORECASE,
+)
+"""A part or a neighbour of a lesion: who denies it says that the lesion is there."""
+
+_OTHERS = _words(
+    "other", "others", "otherwise", "further", "additional", "rest", "remain(?:ing|der)"
+)
+"""What is denied, or normal, beside what was said before: by itself that claims nothing."""
+
 _NORMAL = _words("normal", "unremarkable", "healthy")
 _BUT = re.compile(
-    r"\bbut\b|\bhowever\b|\bwhile\b|\bwhereas\b|[;:]"
-    r"|(?:,|\band\b)\s*(?=not\b)|\s(?=rather than\b|instead of\b)",
+    r"\bbut\b|\bhowever\b|\bwhile\b|\bwhereas\b|;"
+    r"|(?:,\s*and\b|,|\band\b)\s*(?=(?:not|no|none|only)\b)|\band\s+(?=an?\s)"
+    r"|,\s*(?=(?:the )?(?:left|right) (?:half|side)\b)"
+    r"|\s(?=rather than\b|instead of\b)",
     re.IGNORECASE,
 )
 _PARTICLE = re.compile(r"^\W*(?:yes|no)\s*[,.;:!]\s*", re.IGNORECASE)
@@ -38,16 +76,24 @@ _SIDE = _words(*SIDES)
 _PLACED = re.compile(
     r"\b(?:it|lies?|located|situated)\b|^\W*(?:in |on )?(?:the )?\w+(?: half| side)?\W*$", re.I
 )
-_COUNTED = re.compile(r"\b(a single|one|two|three|four|five|six|\d{1,2})\s+lesions?\b", re.I)
+_BOTH = re.compile(r"\b(?:both|each of the) (?:halves|sides)\b|\beach half\b|\bbilateral", re.I)
+_COUNTED = re.compile(
+    r"\b(a single|one|two|three|four|five|six|\d{1,2})\s+"
+    rf"(?:(?:{_KIND.pattern}|small|large|round|separate|distinct)\s+)*lesions?\b",
+    re.IGNORECASE,
+)
 _NUMBERS = {"a single": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
-_UNIT = r"\s*(mm|cm)\b"
-_NUMBER = r"(\d+(?:\.\d+)?)"
+_UNIT = r"\s*(mm|cm|millimet(?:re|er)s?|centimet(?:re|er)s?)\b"
+_NUMBER = r"(\d+(?:[.,]\d+)?)"
 _RANGE = re.compile(rf"{_NUMBER}(?:\s*(?:mm|cm))?\s*(?:-|–|to|and)\s*{_NUMBER}{_UNIT}", re.I)
+_BY = re.compile(rf"{_NUMBER}(?:\s*(?:mm|cm))?\s*(?:x|×|by)\s*{_NUMBER}{_UNIT}", re.I)
 _BOUND = re.compile(
-    rf"\b(under|below|less than|at most|over|above|more than|at least)\s+{_NUMBER}{_UNIT}", re.I
+    r"\b(under|below|less than|smaller than|shorter than|at most|up to|over|above|more than"
+    rf"|larger than|longer than|greater than|at least)\s+{_NUMBER}{_UNIT}",
+    re.IGNORECASE,
 )
 _LENGTH = re.compile(rf"{_NUMBER}{_UNIT}", re.I)
-_BELOW = ("under", "below", "less than", "at most")
+_BELOW = ("under", "below", "less than", "smaller than", "shorter than", "at most", "up to")
 
 MODALITIES: Mapping[str, re.Pattern[str]] = {
     "DX": _words("radiographs?", "x-?rays?"),
@@ -74,9 +120,24 @@ def sentences(text: str) -> list[str]:
 
 
 def clauses(sentence: str) -> list[str]:
-    """The parts of a sentence on the two sides of a "but", a semicolon or a colon, and before what
-    it says is not so ("banded, not oblique"), without the yes or no with which it begins."""
-    return _BUT.split(_PARTICLE.sub("", sentence, count=1))
+    """The parts of a sentence on the two sides of a "but" or a semicolon, and before what it says
+    is not so ("banded, not oblique"), without the yes or no with which it begins. Of what it says
+    of all others ("no lesion except a banded one") only the exception is one. A question has
+    none."""
+    if _OPEN.search(sentence):
+        return []
+    said = _SOUND.sub("normal", _SURE.sub("", _PARTICLE.sub("", sentence, count=1)))
+    found: list[str] = []
+    for part in _BUT.split(said):
+        before, *after = _EXCEPT.split(part, maxsplit=1)
+        part = after[0] if after and _NOT.search(before) else part
+        head, _, tail = part.partition(":")
+        found += (
+            [part]
+            if _LESION.search(head) or _SIDE.search(head)
+            else [each for each in (head, tail) if each]
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -85,7 +146,10 @@ class Aspects:
 
     Attributes:
         is_of_lesion: whether it speaks of a lesion. denied: whether it negates.
-        kinds, sides: the textures and the halves that it names. length: whether it names one.
+        kinds, sides: the textures and the halves that it names; where it negates, those of which it
+            says so. length: whether it names one.
+        presupposed: where it negates, the kinds and halves of the lesion of which it takes for
+            granted that it is there ("the banded lesion does not grow"); None where it takes none.
     """
 
     is_of_lesion: bool
@@ -93,16 +157,37 @@ class Aspects:
     kinds: frozenset[str]
     sides: frozenset[str]
     length: bool
+    presupposed: tuple[frozenset[str], frozenset[str]] | None = None
 
 
 def aspects(clause: str) -> Aspects:
     """What a clause speaks of."""
-    kinds = frozenset(each.lower() for each in _KIND.findall(clause))
-    sides = frozenset(each.lower() for each in _SIDE.findall(clause))
+    kinds, sides = _named(clause)
     length = _LENGTH.search(clause) is not None and "wide" not in clause.lower()
     is_placed = bool(sides) and _PLACED.search(clause) is not None
-    is_of_lesion = bool(_LESION.search(clause) or kinds or length or is_placed)
-    return Aspects(is_of_lesion, _NOT.search(clause) is not None, kinds, sides, length)
+    negation, lesion = _NOT.search(clause), _LESION.search(clause)
+    is_of_lesion = bool(lesion or kinds or length or is_placed)
+    if negation is None and is_of_lesion and _BOTH.search(clause):
+        sides = frozenset(SIDES)
+    if negation is None:
+        return Aspects(is_of_lesion, False, kinds, sides, length)
+    if _OTHERS.search(clause):
+        return Aspects(False, True, frozenset(), frozenset(), False)
+    before, after = clause[: negation.start()], clause[negation.start() :]
+    part = _SAID_OF_IT.search(clause)
+    if part is not None:
+        return Aspects(True, True, frozenset(), frozenset(), False, _named(part[0]))
+    is_there = lesion is not None and lesion.start() < negation.start()
+    is_gone = _ARE_NOT.search(after) or _SEEN.search(after)
+    if is_there and (not is_gone or negation[0].lower() == "without"):
+        return Aspects(True, True, *_named(after), length, _named(before))
+    return Aspects(is_of_lesion, True, kinds, sides, length)
+
+
+def _named(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The textures and the halves that a text names."""
+    kinds = frozenset(each.lower() for each in _KIND.findall(text))
+    return kinds, frozenset(each.lower() for each in _SIDE.findall(text))
 
 
 def sentence_level(sentence: str, facts: PhantomFacts) -> str | None:
@@ -118,11 +203,13 @@ def claim_levels(clause: str, facts: PhantomFacts) -> Iterator[str]:
     """
     said = aspects(clause)
     if said.is_of_lesion:
-        if said.denied:
+        if said.presupposed is not None:
+            yield from _presupposed(facts, said, *said.presupposed)
+        elif said.denied:
             yield _denied(facts, said.kinds, said.sides)
         else:
             yield from _affirmed(clause, facts, said)
-    elif _NORMAL.search(clause):
+    elif _NORMAL.search(clause) and not _OTHERS.search(clause):
         if said.denied:  # "not normal"
             yield CORRECT if facts.lesions else CATASTROPHIC
         else:
@@ -142,6 +229,17 @@ def _denied(facts: PhantomFacts, kinds: frozenset[str], sides: frozenset[str]) -
     return CRITICAL if is_such else CORRECT
 
 
+def _presupposed(
+    facts: PhantomFacts, said: Aspects, kinds: frozenset[str], sides: frozenset[str]
+) -> Iterator[str]:
+    """The levels of taking a lesion for granted, and of saying what it is not."""
+    yield from _affirmed("", facts, Aspects(True, False, kinds, sides, False))
+    if facts.kinds and facts.kinds <= said.kinds:
+        yield CRITICAL
+    if facts.sides and facts.sides <= said.sides:
+        yield ATTRIBUTE
+
+
 def _affirmed(clause: str, facts: PhantomFacts, said: Aspects) -> Iterator[str]:
     """The levels of saying that there is a lesion, and what it is like."""
     if not facts.lesions:
@@ -158,7 +256,12 @@ def _affirmed(clause: str, facts: PhantomFacts, said: Aspects) -> Iterator[str]:
     counted = _COUNTED.search(clause)
     if counted is not None:
         number = _NUMBERS.get(counted[1].lower())
-        if (int(counted[1]) if number is None else number) != len(facts.lesions):
+        meant = [
+            each for each in facts.lesions
+            if (not said.kinds or each.kind in said.kinds)
+            and (not said.sides or each.side in said.sides)
+        ]  # fmt: skip
+        if meant and (int(counted[1]) if number is None else number) != len(meant):
             yield ATTRIBUTE
 
 
@@ -175,15 +278,17 @@ def _of_image(clause: str, facts: PhantomFacts) -> Iterator[str]:
 def _holds(clause: str, length_mm: float, slack_mm: float) -> bool:
     """Whether a length lies in what a clause says of it: a range, a bound, or a number."""
     if found := _RANGE.search(clause):
-        low, high = (float(found[i]) * _in_mm(found[3]) for i in (1, 2))
+        low, high = (_mm(found[i], found[3]) for i in (1, 2))
         return low <= length_mm <= high
     if found := _BOUND.search(clause):
-        bound = float(found[2]) * _in_mm(found[3])
+        bound = _mm(found[2], found[3])
         return length_mm <= bound if found[1].lower() in _BELOW else length_mm >= bound
+    if found := _BY.search(clause):
+        return abs(max(_mm(found[i], found[3]) for i in (1, 2)) - length_mm) <= slack_mm
     if found := _LENGTH.search(clause):
-        return abs(float(found[1]) * _in_mm(found[2]) - length_mm) <= slack_mm
+        return abs(_mm(found[1], found[2]) - length_mm) <= slack_mm
     return False
 
 
-def _in_mm(unit: str) -> float:
-    return 10.0 if unit.lower() == "cm" else 1.0
+def _mm(number: str, unit: str) -> float:
+    return float(number.replace(",", ".")) * (10.0 if unit.lower().startswith("c") else 1.0)

@@ -22,9 +22,15 @@ _ARTICLES = re.compile(
 )
 _OTHER = re.compile(
     r"\b(?:more|less|than|other|same|both|this|these|that|those|which|any|only|all|or|and|normal|"
-    r"abnormal|abnormality|abnormalities|disease|anything|something|it|left|right|where)\b",
+    r"abnormal|abnormality|abnormalities|disease|anything|something|it|left|right|where|"
+    r"no|not|none|nothing|never|without|absence|lack|still|enough|adequate|good|change|changes|new|"
+    r"old|acute|chronic|large|small|big|massive|tiny|mild|moderate|severe|significant|increased|"
+    r"decreased|multiple|several|many|few|single|one|two|three|bilateral|unilateral)\b",
     re.I,
 )
+"""What is no finding by itself, negates, or says of a finding which one is meant: that there is no
+large effusion does not say that there is none."""
+
 MOST_WORDS = 4
 
 
@@ -32,7 +38,8 @@ def finding_asked(case: Case) -> str | None:
     """The finding of which a closed question asks whether it is there; None for other questions.
 
     The question is in English, its answer is yes or no, and the finding is a name of at most
-    `MOST_WORDS` words: no comparison, no side, nothing as general as a disease.
+    `MOST_WORDS` words: no comparison, no side, size, number or course, no negation, nothing as
+    general as a disease.
     """
     if case.options or case.language != "en" or normalised(case.answer) not in ("yes", "no"):
         return None

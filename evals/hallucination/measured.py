@@ -213,20 +213,17 @@ def _compared(phantoms: Sequence[Labelled], judge: ModelJudge, asked: Asked) -> 
 
 
 def _not_there(not_there: Iterable[AskedNotThere]) -> list[dict[str, Any]]:
-    """For each form of question, how many answers are given as if it were there."""
+    """For each form of question, how many of the answers that can be read are given as if it were
+    there. Who says nothing that can be read does not look the better for it."""
     rows = []
     in_order = sorted(not_there, key=lambda each: each.place)
     for form in FORMS:
         asked = [each for each in in_order if each.form == form]
         if asked:
-            units = [each.unit for each in asked]
-            rows.append(
-                {
-                    "asked for": form,
-                    "as if there": Rate.of([e.as_if_there for e in asked], units).as_dict(),
-                    "not read": sum(each.chosen is None for each in asked),
-                }
-            )
+            read = [each for each in asked if each.chosen is not None]
+            share = Rate.of([each.as_if_there for each in read], [each.unit for each in read])
+            left = len(asked) - len(read)
+            rows.append({"asked for": form, "as if there": share.as_dict(), "not read": left})
     return rows
 
 

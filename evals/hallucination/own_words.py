@@ -74,7 +74,7 @@ def _of_phantom(case: Case, text: str) -> Iterator[str]:
         for clause in reversed(clauses(sentence)):
             said = aspects(clause)
             if asked == "presence" and said.is_of_lesion:
-                if not said.denied:
+                if not said.denied or said.presupposed is not None:
                     yield "yes"
                 elif not said.kinds and not said.sides:
                     yield "no"

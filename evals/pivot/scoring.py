@@ -17,6 +17,10 @@ PIVOTS = "pivots.parquet"
 """The file's name in the folder of a run."""
 
 
+_TYPES = {"bool | None": "bool", "float | None": "double", "str | None": "string"}
+"""Of columns in which there may be nothing at all: tables of several runs are of one form."""
+
+
 @dataclass(frozen=True)
 class PivotOutcome:
     """What became of one pivot.
@@ -115,7 +119,9 @@ def write_pivots(folder: Path, outcomes: Sequence[PivotOutcome]) -> None:
     import pyarrow.parquet
 
     columns = {
-        each.name: [getattr(outcome, each.name) for outcome in outcomes]
+        each.name: pyarrow.array(
+            [getattr(outcome, each.name) for outcome in outcomes], _TYPES.get(str(each.type))
+        )
         for each in fields(PivotOutcome)
     }
     stream = io.BytesIO()

@@ -19,7 +19,9 @@ def bounds(rate: Figure) -> str:
 
 def share(rate: Figure | None) -> str:
     """A share with its interval: `72.5 % (64.0 to 79.6)`."""
-    return "-" if rate is None else f"{percent(rate['value'])} ({bounds(rate)})"
+    if rate is None or rate.get("n") == 0:
+        return "-"
+    return f"{percent(rate['value'])} ({bounds(rate)})"
 
 
 def accuracy_of(judgement: Mapping[str, Any]) -> Figure:
@@ -48,6 +50,34 @@ def number(value: float) -> str:
 def is_rate(value: Any) -> bool:
     """Whether it is a share of cases with its interval."""
     return isinstance(value, Mapping) and {"value", "low", "high", "n"} <= value.keys()
+
+
+RATIOS = ("BE", "rBE", "kappa", "MediHall")
+"""Names of figures that are no share, although they may lie between -1 and 1."""
+
+POINTS = ("difference", "drop", "gain")
+"""Names of differences of shares, which are in points of percent."""
+
+CHANCES = ("p", "adjusted_p")
+"""Names of p values."""
+
+
+def p_value(p: float) -> str:
+    """A p value; below what is worth telling apart only that it is below."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def named_cell(name: str, value: Any) -> str:
+    """A figure as a cell, as its name asks for."""
+    if name in CHANCES and isinstance(value, int | float):
+        return p_value(value)
+    if not is_rate(value) or value["value"] is None or name not in (*RATIOS, *POINTS):
+        return cell(value)
+    times, form = (100, "+.1f") if name in POINTS else (1, ".3f" if name == "MediHall" else ".2f")
+    said = [format(times * each, form) for each in (value["value"], value["low"], value["high"])
+            if each is not None]  # fmt: skip
+    ends = f" ({said[1]} to {said[2]})" if len(said) == 3 else ""
+    return f"{said[0]}{' points' if name in POINTS else ''}{ends} of {value['n']:,}"
 
 
 def cell(value: Any) -> str:

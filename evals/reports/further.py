@@ -6,7 +6,7 @@ from typing import Any
 from medgym.case_notes import note_lines
 
 from ..outcomes.figures import LENIENT
-from .figures import cell, is_rate
+from .figures import cell, is_rate, named_cell
 from .parts import Section, Table
 from .run import ReportedRun
 
@@ -14,6 +14,7 @@ MEASURED: Mapping[str, str] = {
     "robustness": "Robustness",
     "hallucination": "Hallucination",
     "looking": "Looking",
+    "pivot": "Pivots",
     "baselines": "Baselines",
     "judged_by": "Judged by a model",
 }
@@ -31,10 +32,21 @@ def measurements(runs: Sequence[ReportedRun]) -> Iterator[Section]:
         tables = [
             Table(each.headings, each.rows, f"{label}{f': {each.caption}' if each.caption else ''}")
             for label, value in _holding(runs, key)
-            for each in tables_of(value)
+            for part in (_by_benchmark(value) if key == "pivot" else [value])
+            for each in tables_of(part)
         ]
         yield Section(key, title, tables=tables)
     yield Section("metrics", "Further figures", tables=_metrics(runs))
+
+
+def _by_benchmark(pivots: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The figures of pivots, those of each benchmark below its name."""
+    found = []
+    for row in pivots:
+        name = row.get("benchmark")
+        figures = {key: value for key, value in row.items() if key != "benchmark"}
+        found.append({"benchmark": name, **figures} if name else figures)
+    return found
 
 
 def _holding(runs: Sequence[ReportedRun], key: str) -> Iterator[tuple[str, Any]]:
@@ -60,7 +72,8 @@ def tables_of(value: Any, caption: str = "", depth: int = 0) -> Iterator[Table]:
         inside = {name: each for name, each in value.items() if _is_nested(each)}
         plain = {name: each for name, each in value.items() if name not in inside}
         if plain:
-            yield Table(("", "figure"), [(str(n), cell(v)) for n, v in plain.items()], caption)
+            cells = [(str(name), named_cell(name, each)) for name, each in plain.items()]
+            yield Table(("", "figure"), cells, caption)
         if inside and all(isinstance(v, Mapping) and not _deep(v) for v in inside.values()):
             yield _rows([{"": name, **each} for name, each in inside.items()], caption)
         elif depth < DEEPEST:
@@ -88,7 +101,7 @@ def _deep(value: Mapping[str, Any]) -> bool:
 
 def _rows(rows: Sequence[Mapping[str, Any]], caption: str) -> Table:
     headings = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[cell(row.get(name)) for name in headings] for row in rows[:MOST_ROWS]]
+    cells = [[named_cell(name, row.get(name)) for name in headings] for row in rows[:MOST_ROWS]]
     return Table(headings, cells, caption + _left_out(len(rows) - len(cells)))
 
 
@@ -131,7 +144,8 @@ def spending(runs: Sequence[ReportedRun]) -> Section:
         "run", "replies", "tool calls", "tokens", "tokens read in all", "tokens written in all",
         "cost",
     )  # fmt: skip
-    tables = [Table(headings, rows, "Means of an episode, and sums").narrowed()] if rows else []
+    table = Table(headings, rows, "Means of an episode, and sums").narrowed()
+    tables = [table] if len(table.headings) > 1 else []
     took = [
         (run.name, stage, f"{seconds:,.1f}")
         for run in runs

@@ -118,8 +118,8 @@ def _once(
     if not kept or not left:
         return outcomes, ""
     said = (
-        f"{left} of its benchmarks change cases or play the same ones again: below the headline "
-        "and outside of their own tables they are left out"
+        f"{left} of its benchmarks play cases again, changed or in another way. They are in the "
+        "headline and in tables of their own; the other sections leave them out"
     )
     return PackedRows(each for each in outcomes if each.benchmark in kept), said
 

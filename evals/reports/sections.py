@@ -15,7 +15,7 @@ from ..outcomes.figures import LENIENT, VERDICTS, accuracy
 from ..outcomes.outcome import CaseOutcome
 from ..protocol import differing_protocol, same_views
 from . import charts
-from .figures import accuracy_of, bounds, share, why_no_accuracy
+from .figures import accuracy_of, bounds, p_value, share, why_no_accuracy
 from .parts import Chart, Section, Table
 from .run import ReportedRun
 
@@ -55,6 +55,8 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
             ))  # fmt: skip
             if strict:
                 drawn.append(("", {name: strict}))
+    if all("pivot" in run.results for run in runs):  # which judges no policy
+        return Section("headline", "Headline")
     headings = (
         "run", "benchmark", "policy", "replies", "episodes", "right", "95 % interval",
         "read leniently", "mean reward", "answered", "looked", "hit a region",
@@ -79,6 +81,8 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
         ),
     ]
     drawn = _merged(drawn)
+    if len(drawn) > 2 * CHARTED:
+        said.append(f"The chart has the first {2 * CHARTED} of {len(drawn):,} rows of the table.")
     return Section(
         "headline", "Headline", said, [table],
         [charts.shares("Accuracy with its 95 % interval.", drawn[: 2 * CHARTED])],
@@ -145,7 +149,7 @@ def differences(runs: Sequence[ReportedRun]) -> Section:
             rows.append((
                 label, f"{gap.n:,}", percent(each.first.value), percent(each.second.value),
                 f"{100 * gap.value:+.1f}", f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}",
-                f"{each.adjusted:.3g}", str(len(each.gained)), str(len(each.lost)),
+                p_value(each.adjusted), str(len(each.gained)), str(len(each.lost)),
                 each.difference.outcome,
             ))  # fmt: skip
             drawn.append((label, gap.as_dict()))

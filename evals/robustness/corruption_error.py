@@ -6,9 +6,11 @@ For a corruption with error E over its severities, and the error C on the clean 
     BE  = E / E of the reference
     rBE = (E - C) / (E - C) of the reference
 
-Their means are over the corruptions that have them. MedMNIST-C takes balanced errors of classes,
-and the AlexNet of each data set as the reference. Here the error is 1 less the accuracy, because
-open answers have no classes, and the reference is a run that the user names.
+Their means are over the corruptions that have them. Where the reference makes no error there is no
+BE, and where it loses nothing no rBE: a negative rBE would not say who is better. MedMNIST-C takes
+balanced errors of classes, and the AlexNet of each data set as the reference. Here the error is 1
+less the accuracy, because open answers have no classes, and the reference is a run that the user
+names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,9 @@ from .figures import ABSENT, Marks, Unit, finite
 MEAN = "mean"
 """The row of all corruptions together."""
 
+_ROUNDING = 1e-9
+"""Above what two equal means differ by, and below any share of cases."""
+
 Levels = Mapping[str, Sequence[Marks]]
 """For each corruption what became of the cases at each of its severities."""
 
@@ -39,7 +44,7 @@ class CorruptionError:
         name: of the corruption, or `MEAN`.
         drop: the error less that on the clean cases.
         be, rbe: against the reference; None without one. Where the reference makes no error, or
-            drops by nothing, there is no ratio: not a number.
+            does not lose by the corruption, there is no ratio: not a number.
     """
 
     name: str
@@ -87,14 +92,18 @@ def corruption_errors(
     width = 3 if reference is None else 5
     values = _figures(groups.means[None, :], width)
     drawn = _figures(groups.resampled_means(np.random.default_rng(seed)), width)
+    drawn = [_with_mean(each, value) for each, value in zip(drawn, values, strict=True)]
+    values = [_with_mean(value, value) for value in values]
     counts = [int(column.sum()) for column in columns[width - 1 :: width]]
     rows = []
     for at, (name, count) in enumerate(
         zip((*corrupted, MEAN), (*counts, max(counts)), strict=True)
     ):
         drop, *ratios = (
-            _interval(float(value[0, at]), resampled[:, at], count, groups.count)
-            for value, resampled in zip(values, drawn, strict=True)
+            _interval(
+                float(value[0, at]), resampled[:, at], count, groups.count, is_ratio=bool(place)
+            )
+            for place, (value, resampled) in enumerate(zip(values, drawn, strict=True))
         )
         if np.isinf(drop.low) and groups.count > 1 and np.isfinite(drop.value):
             low, high = bounds_of_equals(drop.value, -1.0, 1.0, range(min(count, groups.count)))
@@ -104,32 +113,40 @@ def corruption_errors(
 
 
 def _figures(means: Floats, width: int) -> list[Floats]:
-    """The drop, and with a reference BE and rBE, of each corruption and of their mean: arrays of
-    (data sets, corruptions + 1)."""
+    """The drop, and with a reference BE and rBE, of each corruption: arrays of (data sets,
+    corruptions)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         share = means[:, width - 1 :: width]
         error, start = means[:, 0::width], means[:, 1::width]
         found = [(error - start) / share]
         if width == 5:
             other, other_start = means[:, 2::width], means[:, 3::width]
-            found += [error / other, (error - start) / (other - other_start)]
-    return [np.column_stack([each, _mean(each)]) for each in found]
-
-
-def _mean(each: Floats) -> Floats:
-    """The mean over those corruptions that have the figure; not a number where none has it."""
-    known = np.isfinite(each)
-    count = known.sum(axis=1)
-    total = np.where(known, each, 0.0).sum(axis=1)
-    found: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+            found += [_ratio(error, other), _ratio(error - start, other - other_start)]
     return found
 
 
-def _interval(value: float, drawn: Floats, n: int, groups: int) -> Interval:
-    """The percentile interval; of a ratio that some data sets do not have, over those that do.
-    Without ends where it is the same in all of them."""
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """A ratio; not a number where the reference makes no error, or does not lose by it. Equal means
+    differ by their rounding, which is no loss."""
+    return above / np.where(below > _ROUNDING, below, np.nan)
+
+
+def _with_mean(each: Floats, values: Floats) -> Floats:
+    """A further column: the mean over the corruptions that have the figure, by `values`. A data set
+    that lacks one of these has no mean."""
+    known = np.isfinite(values[0])
+    mean = each[:, known].mean(axis=1) if known.any() else np.full(len(each), np.nan)
+    found: Floats = np.column_stack([each, mean])
+    return found
+
+
+def _interval(value: float, drawn: Floats, n: int, groups: int, *, is_ratio: bool) -> Interval:
+    """The percentile interval, of the data sets that have the figure. Without ends where it is the
+    same in all of them, and of a ratio that more of them lack than lie beyond an end: then nothing
+    bounds it."""
     known = drawn[np.isfinite(drawn)]
-    if groups == 1 or not known.size or are_equal(known):
+    is_open = is_ratio and known.size < 0.975 * drawn.size
+    if groups == 1 or not known.size or is_open or are_equal(known):
         return Interval(value, -np.inf, np.inf, n, groups)
     low, high = np.quantile(known, (0.025, 0.975))
     return Interval(value, float(low), float(high), n, groups)

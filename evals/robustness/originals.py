@@ -5,6 +5,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from medgym.cases import Case, CaseList, normalised, open_cases
+from medgym.metrics.counterfactual import unit_of
 from medgym.seeds import seed_of
 
 
@@ -37,8 +38,9 @@ class Originals:
 
     @cached_property
     def partners(self) -> dict[int, int]:
-        """For a case's place that of one of the same modality, of another group, with other golds,
-        and if there is one with the same question. The choice depends only on the ids."""
+        """For a case's place that of one of the same modality, with as many images, of another
+        group, with other golds, and if there is one with the same question. The choice depends
+        only on the ids."""
         alike: dict[tuple[object, ...], list[int]] = {}
         order = sorted(
             range(len(self.summaries)),
@@ -47,8 +49,8 @@ class Originals:
         for place in order:
             each = self.summaries[place]
             if each.images:
-                alike.setdefault((each.modality,), []).append(place)
-                alike.setdefault((each.modality, each.question), []).append(place)
+                alike.setdefault((each.modality, each.images), []).append(place)
+                alike.setdefault((each.modality, each.images, each.question), []).append(place)
         found: dict[int, int] = {}
         for circle in sorted(alike.values(), key=len):  # those of one question before the whole
             for at, place in enumerate(circle):
@@ -75,7 +77,7 @@ def _summary(case: Case) -> _Summary:
     return _Summary(
         case.id, case.modality, len(case.images), case.answer_type,
         frozenset(map(normalised, case.golds)), seed_of(normalised(case.question)),
-        (case.source, case.group or case.id),
+        (case.source, unit_of(case)),
     )  # fmt: skip
 
 

@@ -16,12 +16,14 @@ from medgym.files import read_text
 _SHOWS = r"(?P<image>(?:the|this|these) (?:image|picture|scan|figure|slide)s?)"
 _WHERE = r"(?P<where>(?: (?:in|on) (?:the|this) (?:image|picture|scan|figure|slide))?)"
 
+_SEEN = r"(?: (?:present|seen|visible|shown|noted|found|evident|identified|detected))?"
+
 _RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "en": (
         (rf"how many (?P<what>[^?]+?) are there{_WHERE}", "What is the number of {what}{where}?"),
         (rf"where (?:is|are) (?P<what>[^?]+?)(?: located)?{_WHERE}",
          "What is the location of {what}{where}?"),
-        (rf"(?:is|are) there (?P<what>[^?]+?){_WHERE}", "Can {what} be seen{where}?"),
+        (rf"(?:is|are) there (?P<what>[^?]+?){_SEEN}{_WHERE}", "Can {what} be seen{where}?"),
         (rf"(?:does|do) {_SHOWS} (?:show|contain) (?P<what>[^?]+)",
          "Can {what} be seen in {image}?"),
         (rf"what (?:is|are) (?:shown|seen|visible){_WHERE}", "What can be seen{where}?"),
@@ -48,6 +50,9 @@ _UNSURE: Mapping[str, re.Pattern[str]] = {
         r"\b(?:no|not|none|never|neither|nor|without|except|or|only|more|less|fewer|other|than|same|"
         r"and (?:what|where|which|who|how|is|are))\b|n't\b|,|[{}]"
         r"|^\W*where (?:is|are) (?:it|this|that|they|these|those|the image)\b"
+        r"|\b(?:is|are) there (?:an?\W*$|still\b|nothing\b)|\bwhere (?:is|are) there\b"
+        r"|\b(?:hardly|barely|few|little|lack|absence|absent|reason|need|enough|that|whether)\b"
+        r"|^\W*where\b.*\b(?!located\b)(?:\w+ed|seen|found|shown|taken|present|visible)\b"
         r"|^\W*which (?:can|could|does|do|did|has|have|had|will|would|shows?)\b",
         re.IGNORECASE,
     ),
@@ -55,8 +60,8 @@ _UNSURE: Mapping[str, re.Pattern[str]] = {
         r"不|未|无|非|否|还|而|只|所有|具有|含有|带有|拥有|(?<!有)没|没(?!有)|没有没|[{}]"
     ),
 }
-"""What a question must not have: a negation, a choice, a comparison, a second question, or a word
-that the rules would cut in two. There other words could mean something else."""
+"""What a question must not have: a negation, a choice, a comparison, a second question, a clause,
+or a word that the rules would cut in two. There other words could mean something else."""
 
 LANGUAGES = tuple(_RULES)
 

@@ -143,7 +143,7 @@ class VariantCases(Sequence[Case]):
         if name == OTHER_VIEWS and len(self._originals.groups) < 2:
             return "no case of another group"
         if name == EXCHANGED and place not in self._originals.partners:
-            return f"no other case of {summary.modality} has another answer"
+            return f"no case of {summary.modality} with as many images has another answer"
         return None
 
     def _update(self, case: Case, place: int) -> Mapping[str, object]:

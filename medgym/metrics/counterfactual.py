@@ -59,7 +59,9 @@ def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
     for circle in alike.values():
         for place, case in enumerate(circle):
             after = (*circle[place + 1 :], *circle[:place], *everything)
-            other = next((c.images for c in after if _unit(c) != _unit(case) and c.images), None)
+            other = next(
+                (c.images for c in after if unit_of(c) != unit_of(case) and c.images), None
+            )
             if other is None:
                 raise UserError(
                     f"no case of another patient can stand in for {case.id}; fix: exchange views "
@@ -70,9 +72,13 @@ def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
     return ExchangedRules(**kept, others=others)
 
 
-def _unit(case: Case) -> str:
-    """Whose the case is; of one without a group nobody else's."""
-    return case.group or case.id
+def unit_of(case: Case) -> str:
+    """Whose the case is. One without a group is of whoever its first image is of, for another
+    question about that image is no other case to see; without images of nobody else."""
+    if case.group or not case.images:
+        return case.group or case.id
+    first = case.images[0]
+    return f"{first.uri} {first.plane} {first.index}"
 
 
 class _Exchanged(Episode):

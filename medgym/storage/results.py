@@ -37,7 +37,8 @@
                                                `medgym pivot`, which judges no policy: `policies`
                                                is empty
       "baselines": [{"baseline": "prior", "accuracy": {...}}],   what policies that never look get
-                                               on these cases; of a suite in its benchmarks
+                                               on these cases; of a suite in its benchmarks, of
+                                               `medgym robustness` in those of clean cases
       "robustness": {"against": ..., "variants": [...], "corruptions": [...]},   of `medgym
                                                robustness`; of a suite one for each set
       "prices": {MODEL: {"input": 2.5, "output": 10.0}},   with --prices: per million tokens

@@ -46,6 +46,7 @@ def test_a_run_is_kept_read_again_and_scored_as_any_other(tmp_path: Path, capsys
     words = [CASES, "--policy", "scripted:prior", "--limit", "8"]
     first = figures(capsys, *words, "--out", run)
     assert figures(capsys, run) == first
+    assert [row["baseline"] for row in first["baselines"]] == ["constant text", "prior", "chance"]
     judged = figures(capsys, run, "--judged-by", "scripted:prior")["hallucination"]
     agreed = judged.pop("judge")["agreement"]
     assert judged == first["hallucination"]  # of a phantom, rules give the levels

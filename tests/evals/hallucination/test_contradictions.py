@@ -90,6 +90,8 @@ def test_presence_and_side_in_own_words() -> None:
     assert found("presence", "yes", thought="No lesion is seen.") == {"own words": True}
     assert found("presence", "yes", thought="No lesion in the right half.") == {}
     assert found("side", "left", thought="It lies in the right half.") == {"own words": True}
+    thought = "The lesion does not cross the midline."
+    assert found("presence", "yes", thought=thought) == {"own words": False}
 
 
 def test_of_other_cases_only_a_question_for_a_finding_can_be_denied() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from medgym.cases import Case, CaseList, open_cases
 from medgym.evals.hallucination.findings import finding_asked
+from medgym.evals.hallucination.measured import AskedNotThere, hallucination_figures
 from medgym.evals.hallucination.not_there import (
     CLOSED,
     HALF,
@@ -39,6 +40,10 @@ def asked(question: str, answer: str, image: str = "a", **more: object) -> Case:
         ("Where is the mass?", None), ("Is this a CT?", None),
         ("Is there a lesion or a fracture?", None), ("Is there something wrong?", None),
         ("Is there a very large and long opacity of the lung?", None),
+        ("Are there no fractures?", None), ("Is the lesion not visible?", None),
+        ("Is there an absence of bowel gas?", None), ("Is no fracture seen?", None),
+        ("Is there a large pleural effusion?", None), ("Is there bilateral effusion?", None),
+        ("Are there multiple fractures?", None), ("Is there still a chest tube?", None),
     ],
 )  # fmt: skip
 def test_what_a_closed_question_asks_for(question: str, finding: str | None) -> None:
@@ -94,3 +99,14 @@ def test_of_an_annotated_image_only_its_own_answers_say_it() -> None:
     assert is_as_if_there(closed, "yes")
     assert not is_as_if_there(closed, "no")
     assert not is_as_if_there(closed, "maybe")
+
+
+def test_who_says_nothing_that_can_be_read_looks_no_better_for_it() -> None:
+    answers = [
+        AskedNotThere(str(number), 0, ("s", str(number)), LESION, chosen, chosen == "banded")
+        for number, chosen in enumerate(["banded", "there is no lesion", None, None])
+    ]
+    (row,) = hallucination_figures([], answers)["not there"]
+    assert (row["as if there"]["value"], row["as if there"]["n"], row["not read"]) == (0.5, 2, 2)
+    (silent,) = hallucination_figures([], answers[2:])["not there"]
+    assert (silent["as if there"]["n"], silent["not read"]) == (0, 2)

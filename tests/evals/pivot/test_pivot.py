@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from medgym.cases import Case, open_cases
@@ -199,7 +200,8 @@ def test_the_command(tmp_path: Path, capsys: Capture) -> None:
     (row,) = read_results(out)["pivot"]
     assert row["benchmark"] == "on"
     assert row["answered instead"]["value"] == 1
-    assert (out / PIVOTS).exists()
+    columns = pyarrow.parquet.read_schema(out / PIVOTS)
+    assert not [field.name for field in columns if field.type == pyarrow.null()]
     first = (out / "results.json").read_text("utf-8").partition('"seconds"')[0]
     (out / "results.json").unlink()
     manifest = json.loads((out / "manifest.json").read_text("utf-8"))

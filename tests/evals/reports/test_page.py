@@ -24,7 +24,7 @@ from medgym.evals.outcomes.table import write_outcomes
 from medgym.evals.reports import failures
 from medgym.evals.reports.further import measurements, of_the_cases, tables_of
 from medgym.evals.reports.made import command
-from medgym.evals.reports.page import write_report
+from medgym.evals.reports.page import sections, write_report
 from medgym.evals.reports.run import ReportedRun
 from medgym.imaging.study import ImageRef
 from medgym.messages import Message, Reply, render_answer, render_call
@@ -176,7 +176,7 @@ def test_changed_cases_and_the_same_ones_again_are_not_pooled(tmp_path: Path) ->
     assert list(robustness.rows) == [("drop", "0.5")]
     assert list(opened.benchmarks) == ["on"]
     assert len(opened.outcomes) == len(played)
-    assert "2 of its benchmarks change cases" in opened.without
+    assert "2 of its benchmarks play cases again" in opened.without
 
 
 def test_what_to_know_of_the_cases_is_said_of_a_training_too(tmp_path: Path) -> None:
@@ -210,6 +210,20 @@ def test_a_run_without_results_or_pictures_has_a_page_nevertheless(tmp_path: Pat
     assert not [tag for tag, _ in Tags(text).tags if tag == "img"]
 
 
+def test_the_page_of_pivots_has_their_figures_and_no_headline(tmp_path: Path) -> None:
+    rate = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
+    run = RunFolder.create(tmp_path / "pivots", {"command": "pivot"})
+    pivots = [{"benchmark": "kind", "replies asked for": 10, "call accepted": rate}]
+    run.write_json("results.json", {"format": 1, "command": "pivot", "pivot": pivots})
+    shown = sections([ReportedRun.open(str(run.path))])
+    assert [each.name for each in shown] == ["pivot", "made"]
+    (table,) = shown[0].tables
+    assert [*table.rows] == [
+        ("benchmark", "kind"), ("replies asked for", "10"),
+        ("call accepted", "50.0 % (40.0 to 60.0) of 10"),
+    ]  # fmt: skip
+
+
 def test_what_is_wrong_is_one_line(tmp_path: Path, capsys: Capture) -> None:
     assert main(["report", str(tmp_path / "nothing")]) == 2
     assert "is no run folder" in capsys.readouterr().err
@@ -224,6 +238,12 @@ def test_measurements_of_any_form_are_tables() -> None:
     assert list(rows.rows[0]) == ["blur", "50.0 % (40.0 to 60.0) of 10", "-"]
     (named,) = tables_of({"blur": {"BE": 0.25}, "noise": {"BE": 0.5}})
     assert [row[0] for row in named.rows] == ["blur", "noise"]
+    ratio = {"value": 0.42, "low": 0.3, "high": 1.5, "n": 9}
+    (ratios,) = tables_of([{"BE": ratio | {"high": 0.9}, "rBE": ratio, "drop": rate, "p": 5e-5}])
+    assert list(ratios.rows[0]) == [
+        "0.42 (0.30 to 0.90) of 9", "0.42 (0.30 to 1.50) of 9",
+        "+50.0 points (+40.0 to +60.0) of 10", "<0.001",
+    ]  # fmt: skip
     deep = [*tables_of({"CT": {"blur": {"1": rate}}, "MR": {"blur": {"1": rate}}})]
     assert [each.caption for each in deep] == ["CT", "MR"]
 

@@ -123,6 +123,10 @@ def test_a_suite_is_changed_benchmark_by_benchmark(capsys: Capture) -> None:
         "side~clean", "side~text-only", "presence~clean", "presence~text-only"
     }  # fmt: skip
     assert set(found["robustness"]) == {"side", "presence"}
+    told = {name: part.get("baselines") for name, part in found["benchmarks"].items()}
+    assert told["side~text-only"] is None  # a policy that never looks gets the same on all variants
+    for name in ("side~clean", "presence~clean"):
+        assert {"constant text", "chance"} <= {row["baseline"] for row in told[name]}
 
 
 def test_a_sheet_has_an_image_of_each_kind(tmp_path: Path, capsys: Capture) -> None:

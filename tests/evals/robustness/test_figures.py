@@ -7,7 +7,7 @@ import pytest
 from medgym.cases import Case
 from medgym.evals.outcomes.outcome import CaseOutcome
 from medgym.evals.robustness.corruption_error import corruption_errors
-from medgym.evals.robustness.figures import PairedCases, adjusted, compared
+from medgym.evals.robustness.figures import Marks, PairedCases, adjusted, compared
 from medgym.evals.robustness.variants import CLEAN, Variant
 
 OPTIONS = ("banded", "granular")
@@ -124,3 +124,32 @@ def test_a_reference_without_errors_gives_no_ratio() -> None:
         assert each.as_dict()["BE"] == {
             "value": None, "low": None, "high": None, "n": 2, "groups": 2
         }  # fmt: skip
+
+
+def test_a_reference_that_loses_nothing_gives_no_ratio_of_losses() -> None:
+    names = [str(number) for number in range(20)]
+
+    def mark(right: int, variant: Variant) -> Marks:
+        ending = "" if variant == FIRST else f"~{variant}"
+        first = 0 if variant == FIRST else 3  # other cases, so that resampled means differ
+        rights = {name: first <= at < first + right for at, name in enumerate(names)}
+        return every.marks(variant, outcomes(rights, ending))
+
+    every = PairedCases.of(outcomes(dict.fromkeys(names, True)))
+    levels = [Variant("jpeg", level) for level in (1, 2, 3, 4, 5)]
+    own = mark(10, FIRST), {"jpeg": [mark(8, level) for level in levels]}
+    for after in ((7, 6, 5, 4, 3), (8, 7, 6, 5, 4)):  # as before in the mean, then better than it
+        other = (
+            mark(5, FIRST),
+            {"jpeg": [mark(right, level) for right, level in zip(after, levels, strict=True)]},
+        )
+        for row in corruption_errors(every.units, *own, other):
+            found = row.as_dict()
+            assert found["rBE"]["value"] is found["rBE"]["low"] is None
+            assert 0 < found["BE"]["low"] < found["BE"]["value"] < found["BE"]["high"]
+    # It loses on these cases, but on other cases it might not: nothing bounds the ratio.
+    other = mark(5, FIRST), {"jpeg": [mark(4, level) for level in levels]}
+    for row in corruption_errors(every.units, *own, other):
+        found = row.as_dict()
+        assert found["rBE"]["value"] == pytest.approx(2.0)
+        assert found["rBE"]["low"] is None

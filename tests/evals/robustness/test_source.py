@@ -120,6 +120,23 @@ def test_options_come_in_another_order_and_the_gold_is_the_same_text() -> None:
         (("甲", "乙", "上述都是"), "Which?"),
         (("x", "y"), "Why is option B right?"),
         (("x", "y"), "Is the first option or the second one right?"),
+        (("x", "y", "(A) and (B)"), "Which?"),
+        (("x", "y", "z", "A, B, C"), "Which?"),
+        (("x", "y", "A+B"), "Which?"),
+        (("x", "y", "AB"), "Which?"),
+        (("x", "y", "Neither A nor B"), "Which?"),
+        (("x", "y", "Only A"), "Which?"),
+        (("x", "y", "A only"), "Which?"),
+        (("x", "y", "All except B"), "Which?"),
+        (("x", "y", "The first two"), "Which?"),
+        (("x", "y", "The latter"), "Which?"),
+        (("x", "y", "All answers are correct"), "Which?"),
+        (("x", "y", "None of the listed"), "Which?"),
+        (("x", "y", "Same as option 1"), "Which?"),
+        (("甲", "乙", "A和B"), "Which?"),
+        (("甲", "乙", "A、B"), "Which?"),
+        (("甲", "乙", "仅A"), "Which?"),
+        (("A. left", "B. right"), "Which?"),
         (("x", "x"), "Which?"),
         ((), "Which?"),
     ],
@@ -128,6 +145,17 @@ def test_options_whose_order_has_a_meaning_keep_it(options: tuple[str, ...], que
     answer = options[0] if options else "x"
     found = case(options=options, question=question, answer=answer)
     assert other_order(found) is None
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "Head", "CT", "E. coli", "Hepatitis A", "A mass and a nodule", "Grade B", "T1 and T2",
+        "Both", "First rib", "B-cell lymphoma", "As a whole", "Same as the previous study", "None",
+    ],
+)  # fmt: skip
+def test_options_that_name_no_other_come_in_another_order(option: str) -> None:
+    assert other_order(case(options=("x", "y", option), answer="x", question="Which?")) is not None
 
 
 @pytest.mark.parametrize(
@@ -153,6 +181,16 @@ def test_options_whose_order_has_a_meaning_keep_it(options: tuple[str, ...], que
         ("图中有肿瘤吗？", "图中是否有肿瘤？", "zh"),
         ("图中有没有肿瘤？", "图中是否有肿瘤？", "zh"),
         ("肿瘤在哪里？", "肿瘤位于何处？", "zh"),
+        ("Is there a tube present?", "Can a tube be seen?", "en"),
+        ("Are there clips visible in the image?", "Can clips be seen in the image?", "en"),
+        ("Is there nothing in the image?", None, "en"),
+        ("Is there hardly any air?", None, "en"),
+        ("Is there a lack of contrast?", None, "en"),
+        ("Is there still a tube?", None, "en"),
+        ("Is there a lesion that can be seen?", None, "en"),
+        ("Does the scan show that the trachea is midline?", None, "en"),
+        ("Where is there a lesion?", None, "en"),
+        ("Where are the hands placed?", None, "en"),
         ("Ist das normal?", None, "de"),
     ],
 )
@@ -204,6 +242,16 @@ def test_an_exchanged_image_is_of_no_case_whose_answer_would_be_accepted() -> No
     assert len(variants_of([one, two.model_copy(update={"answer": "lung"})], "exchanged")) == 2
 
 
+def test_as_many_images_are_exchanged_as_a_case_has() -> None:
+    cases = [
+        case(id=f"mine/test/{n}", images=(ImageRef(uri=f"{n}"),) * count, answer=answer, group="")
+        for n, (count, answer) in enumerate([(1, "lung"), (2, "heart"), (2, "liver"), (1, "skin")])
+    ]
+    made = variants_of(cases, "exchanged")
+    assert [len(each.images) for each in made] == [1, 2, 2, 1]
+    assert len(variants_of(cases[:2], "exchanged")) == 0
+
+
 def test_an_exchanged_image_is_if_possible_of_a_case_with_the_same_question() -> None:
     of = "phantom,look=ct:test[:24]"
     clean = {(each.images, each.question) for each in open_cases(of)}
@@ -218,6 +266,20 @@ def test_cases_without_groups_can_show_each_others_views_and_one_group_cannot() 
     assert set(exchanged(Rules(), fitting).others) == {each.id for each in fitting}  # type: ignore[attr-defined]
     together = [each.model_copy(update={"group": "one"}) for each in phantoms]
     assert len(variants_of(together, "other-views")) == 0
+
+
+def test_another_question_about_the_same_image_is_no_other_case_to_see() -> None:
+    of = [open_cases("phantom,question=kind:test[:2]")[place].images for place in (0, 0, 1)]
+    cases = [
+        case(id=f"mine/test/{n}", group="", images=images, answer=answer)
+        for n, (images, answer) in enumerate(zip(of, ("liver", "lung", "skin"), strict=True))
+    ]
+    for name in ("exchanged", "other-views"):
+        assert len(variants_of(cases[:2], name)) == 0
+    made = variants_of(cases, "exchanged")
+    assert [each.images for each in made] == [of[2], of[2], made[2].images]
+    others = exchanged(Rules(), cases).others  # type: ignore[attr-defined]
+    assert all(others[each.id] != each.images for each in cases)
 
 
 def test_text_only_shows_nothing() -> None:
