@@ -134,9 +134,9 @@ def compare_pooled(
             )
         found[benchmark] = _difference(counted, len(first), lenient), len(counted), len(rows)
     adjusted = holm([difference.p for difference, _, _ in found.values()])
-    counted = counted_in(aligned[0])
+    called = counted_in(aligned[0])
     return [
-        PooledCompared(benchmark, difference, p, count, of - count, counted)
+        PooledCompared(benchmark, difference, p, count, of - count, called)
         for (benchmark, (difference, count, of)), p in zip(found.items(), adjusted, strict=True)
     ]
 

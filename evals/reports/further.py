@@ -41,7 +41,7 @@ def measurements(runs: Sequence[ReportedRun]) -> Iterator[Section]:
 
 def _by_benchmark(pivots: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The figures of pivots, those of each benchmark below its name."""
-    found = []
+    found: list[Mapping[str, Any]] = []
     for row in pivots:
         name = row.get("benchmark")
         figures = {key: value for key, value in row.items() if key != "benchmark"}
