@@ -31,7 +31,7 @@ def test_the_oracle_hallucinates_nothing_and_a_blind_one_does(capsys: Capture) -
     oracle = figures(capsys, CASES, "--policy", "scripted:oracle")["hallucination"]
     score = oracle["phantoms, by rules"]["MediHall"]
     assert (score["value"], score["high"]) == (1, 1)
-    assert 0.4 < score["low"] < 0.95  # a few right answers do not show that all are right
+    assert 0.3 < score["low"] < 0.95  # a few right answers do not show that all are right
     assert [row["as if there"]["value"] for row in oracle["not there"]] == [0, 0]
     assert [row["share"]["value"] for row in oracle["contradictions"]] == [0, 0, 0, 0]
     blind = figures(capsys, CASES, "--policy", "scripted:prior")["hallucination"]

@@ -12,6 +12,7 @@ import pytest
 from medgym.cases import Case, CaseList, open_cases
 from medgym.episode import Rules
 from medgym.errors import RunError, UserError
+from medgym.evals.judges.tally import VqaTally
 from medgym.evals.judges.vqa import judge, judgement
 from medgym.evals.tables import rows, withheld_rows
 from medgym.failures import Failure, Withheld
@@ -20,6 +21,7 @@ from medgym.messages import Message, Reply, render_answer, render_call
 from medgym.metrics.rate import Rate
 from medgym.policy import Policy, Sampling, load_policy
 from medgym.tool import load_tools
+from medgym.trajectory import Node, Trajectory
 
 CASES = open_cases("phantom,question=kind:test[:24]")
 RULES = Rules(tools=load_tools(["zoom"]), view_size=64)
@@ -103,6 +105,19 @@ def test_withheld_replies_are_counted_and_neither_right_nor_wrong() -> None:
     assert shown["left out: refused"].startswith("50.0 % (95 % interval ")
     assert found.as_dict()["withheld"]["filtered"]["value"] == 0.25
     assert withheld_rows({"kind": found})[1][:2] == ("kind", "filtered")
+
+
+def test_repeats_of_a_case_that_are_all_withheld_are_not_independent() -> None:
+    tally = VqaTally("x")
+    for number, case in enumerate(CASES):
+        why = "refused: http://h/v1 says no" if number < 6 else None
+        nodes = (Node(-1, "user", "?"), Node(0, "assistant", "no"))
+        for member in range(4):
+            tally.add(case, Trajectory(case.id, "x", 0, member, "text", nodes, failure=why))
+    found = tally.judgement().withheld["refused"]
+    assert (found.value, found.n) == (0.25, 96)
+    independent = Rate.of([True] * 24 + [False] * 72)
+    assert found.high - found.low > 1.5 * (independent.high - independent.low)
 
 
 def test_where_every_reply_is_withheld_there_is_nothing_to_judge() -> None:
