@@ -133,7 +133,7 @@ def _print(first: str, second: str, rows: Sequence[Compared], lenient: bool) -> 
     print_columns(headings, lines, WIDTH)
     if several:
         print("p is of the permutation test over groups, adjusted over the benchmarks (Holm).")
-        print("A verdict is of one benchmark by itself: of many, one in 20 is told apart by chance.")
+        print("Each verdict is of one benchmark by itself: chance tells one in 20 apart.")
     else:
         print("p is of the permutation test over groups.")
     for each in rows:
