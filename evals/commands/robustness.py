@@ -232,7 +232,7 @@ def robustness(
     if folder is not None:
         from ..reports.page import write_run_page  # no evaluation waits for it before it begins
 
-        became = (outcome for each in found.values() for outcome in each.outcomes)
+        became = PackedRows.joined(each.outcomes for each in found.values())
         write_run_page(folder.path, became, quiet=as_json)
     if not_judged is not None:
         raise not_judged

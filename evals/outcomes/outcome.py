@@ -26,7 +26,7 @@ from .answers.report_columns import report_columns
 YES_NO = ("yes", "no")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CaseOutcome:
     """What became of one episode.
 

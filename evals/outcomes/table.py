@@ -1,9 +1,8 @@
 """`outcomes.parquet`: what became of each case of an evaluation, one row each."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import fields
-from heapq import merge
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -14,7 +13,7 @@ from medgym.errors import UserError
 from medgym.storage.atomic import write_atomic
 
 from .outcome import CaseOutcome
-from .packed import PackedRows
+from .packed import in_order
 
 if TYPE_CHECKING:
     import pyarrow
@@ -37,7 +36,7 @@ def write_outcomes(folder: Path, outcomes: Iterable[CaseOutcome]) -> Path:
     import pyarrow
     import pyarrow.parquet
 
-    schema, stream, left = _schema(), io.BytesIO(), _in_order(outcomes)
+    schema, stream, left = _schema(), io.BytesIO(), in_order(outcomes, attrgetter("key"))
     with pyarrow.parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
         rows = list(islice(left, ROW_GROUP))
         while True:
@@ -47,15 +46,6 @@ def write_outcomes(folder: Path, outcomes: Iterable[CaseOutcome]) -> Path:
                 break
     write_atomic(folder / OUTCOMES, stream.getvalue())
     return folder / OUTCOMES
-
-
-def _in_order(outcomes: Iterable[CaseOutcome]) -> Iterator[CaseOutcome]:
-    """The outcomes in the order of their keys. Sorted parts of them are packed and then merged, so
-    that not all are in memory at once."""
-    key, left, parts = attrgetter("key"), iter(outcomes), list[PackedRows[CaseOutcome]]()
-    while rows := list(islice(left, ROW_GROUP)):
-        parts.append(PackedRows(sorted(rows, key=key)))
-    return merge(*parts, key=key)
 
 
 def _schema() -> "pyarrow.Schema":

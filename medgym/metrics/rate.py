@@ -1,6 +1,5 @@
 """A share of cases with its interval."""
 
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
@@ -38,17 +37,40 @@ class Rate:
                 (the modified Wilson interval for clustered data, Saha, Miller and Wang 2016). By
                 default, and where each case is a group of its own, all are independent.
         """
-        seen = [bool(outcome) for outcome in outcomes]
-        if not seen:
+        return cls.of_parts(((bool(outcome), 1) for outcome in outcomes), groups)
+
+    @classmethod
+    def of_parts(
+        cls, parts: Iterable[tuple[int, int]], groups: Iterable[Hashable] | None = None
+    ) -> "Rate":
+        """As `of`, of cases with several outcomes each, such as the calls of an episode.
+
+        Args:
+            parts: of each case how many outcomes are True, and how many there are.
+            groups: what each case belongs to.
+        """
+        if groups is None:
+            right = n = 0
+            for won, size in parts:
+                right, n = right + won, n + size
+            return cls._wilson(right, n, float(n), _QUANTILE) if n else cls(0.0, 0.0, 1.0, 0)
+        members: dict[Hashable, tuple[int, int]] = {}
+        shared: dict[tuple[int, int], tuple[int, int]] = {}  # groups have the same few
+        for (won, size), group in zip(parts, groups, strict=True):
+            if size:
+                before = members.get(group, (0, 0))
+                now = before[0] + won, before[1] + size
+                members[group] = shared.setdefault(now, now)
+        right, n = (sum(member[at] for member in members.values()) for at in (0, 1))
+        if not n:
             return cls(0.0, 0.0, 1.0, 0)
-        n, right = len(seen), sum(seen)
-        share = right / n
-        independent, z = float(n), _QUANTILE
-        if groups is not None and len(set(groups)) < n:
-            if len(set(groups)) == 1:  # nothing says how much groups differ
-                return cls(share, 0.0, 1.0, n)
-            independent, z = _independent(seen, groups)
-        return cls._wilson(right, n, independent, z)
+        share, count = right / n, len(members)
+        if count == n:
+            return cls._wilson(right, n, float(n), _QUANTILE)
+        if count == 1:  # nothing says how much groups differ
+            return cls(share, 0.0, 1.0, n)
+        squares = sum((won - share * size) ** 2 for won, size in members.values())
+        return cls._wilson(right, n, *_spread(share, n, count, squares))
 
     @classmethod
     def _wilson(cls, right: int, n: int, independent: float, z: float) -> "Rate":
@@ -142,20 +164,12 @@ class RunningRate:
         return Rate._wilson(self._right, n, *_spread(share, n, count, max(squares, 0.0)))
 
 
-def _independent(seen: Sequence[bool], groups: Sequence[Hashable]) -> tuple[float, float]:
-    """How many independent cases would give the share its variance, and the quantile of t."""
-    members: dict[Hashable, list[bool]] = defaultdict(list)
-    for outcome, group in zip(seen, groups, strict=True):
-        members[group].append(outcome)
-    n, count = len(seen), len(members)
-    share = sum(seen) / n
-    squares = sum((sum(each) - share * len(each)) ** 2 for each in members.values())
-    return _spread(share, n, count, squares)
-
-
 def _spread(share: float, n: int, count: int, squares: float) -> tuple[float, float]:
-    """As `_independent`, of sums: `squares` of the right cases in each of `count` groups less
-    those that the share would give it."""
+    """How many independent cases would give the share its variance, and the quantile of t.
+
+    `squares` is the sum of those of the right cases in each of `count` groups, less those that the
+    share would give it.
+    """
     from scipy.special import stdtrit
 
     variance = count / (count - 1) * squares / n**2
