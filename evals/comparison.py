@@ -1,13 +1,18 @@
 """Two evaluations on the same cases: the difference, what it is worth, and where they differ."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby, pairwise
+from operator import attrgetter, itemgetter
 
 from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 
+from .outcomes.columns import Columns
 from .outcomes.outcome import CaseOutcome
+from .outcomes.packed import PackedRows, in_order
 from .statistics.groups import Groups
 from .statistics.paired import PairedDifference, difference, holm
 
@@ -34,14 +39,14 @@ class Compared:
     difference: PairedDifference
     adjusted: float
     left_out: int
-    gained: tuple[Pair, ...]
-    lost: tuple[Pair, ...]
+    gained: Collection[Pair]
+    lost: Collection[Pair]
     independent: float
 
 
 def compare(
-    first: Sequence[CaseOutcome],
-    second: Sequence[CaseOutcome],
+    first: Collection[CaseOutcome],
+    second: Collection[CaseOutcome],
     *,
     lenient: bool = False,
     names: tuple[str, str] = ("the first run", "the second run"),
@@ -57,14 +62,8 @@ def compare(
     Raises:
         UserError: they are not of the same cases, or were decided by other scorers.
     """
-    pairs = paired(first, second, names)
-    by_benchmark: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        by_benchmark.setdefault(pair[0].benchmark, []).append(pair)
-    found = {
-        benchmark: _compared(benchmark, each, lenient, seed)
-        for benchmark, each in by_benchmark.items()
-    }
+    pairs = groupby(paired(first, second, names), key=lambda pair: pair[0].benchmark)
+    found = {benchmark: _compared(benchmark, each, lenient, seed) for benchmark, each in pairs}
     adjusted = holm([each.difference.permutation for each in found.values()])
     return [
         Compared(**(vars(each) | {"adjusted": p}))
@@ -73,31 +72,17 @@ def compare(
 
 
 def paired(
-    first: Sequence[CaseOutcome], second: Sequence[CaseOutcome], names: tuple[str, str]
-) -> list[Pair]:
-    """The episodes of each case, side by side, in the order of their keys.
+    first: Collection[CaseOutcome], second: Collection[CaseOutcome], names: tuple[str, str]
+) -> Iterator[Pair]:
+    """The episodes of each case, side by side, in the order of their keys: not in that in which
+    they ended, which must not change a digit of an interval.
 
     Raises:
         UserError: as `compare`.
     """
-    one, other = _by_key(first, names[0]), _by_key(second, names[1])
-    parts = [sorted({key[0] for key in each}) for each in (one, other)]
-    if not set(parts[0]) & set(parts[1]):
-        said = [", ".join(each) if any(each) else "no suite" for each in parts]
-        raise UserError(
-            f"{names[0]} is of {said[0]} and {names[1]} of {said[1]}, which are not the same "
-            "benchmarks; fix: evaluate both alike, or of --tools on,off name one, such as RUN:off"
-        )
-    missing = [key for key in one if key not in other] + [key for key in other if key not in one]
-    if missing:
-        shared = len(one.keys() & other.keys())
-        raise UserError(
-            f"{names[0]} has {len(one):,} episodes and {names[1]} {len(other):,}, of which "
-            f"{shared:,} are of the same cases; the first that only one has is {missing[0][1]!r}; "
-            "fix: evaluate both on the same cases"
-        )
-    for key, outcome in one.items():
-        against = other[key]
+    _require_same(first, second, names)
+    ordered = (in_order(each, key=attrgetter("key")) for each in (first, second))
+    for outcome, against in zip(*ordered, strict=True):
         if outcome.case_hash != against.case_hash:
             raise UserError(
                 f"the case {outcome.case!r} is not the same in {names[0]} and {names[1]}: its "
@@ -110,45 +95,86 @@ def paired(
                 f"and by {against.scorer} {against.version} in {names[1]}; fix: run medgym score "
                 "on both"
             )
-    # In their order, not in that in which they ended: it must not change a digit of an interval.
-    return [(one[key], other[key]) for key in sorted(one)]
+        yield outcome, against
 
 
-def _by_key(
-    outcomes: Sequence[CaseOutcome], name: str
-) -> Mapping[tuple[str, str, int], CaseOutcome]:
-    if not outcomes:
-        raise UserError(f"{name} has judged no case; fix: name one that has")
-    found = {outcome.key: outcome for outcome in outcomes}
-    if len(found) < len(outcomes):
-        twice = next(key for key, n in Counter(each.key for each in outcomes).items() if n > 1)
-        raise UserError(f"{name} has two episodes of {twice[1]!r}; fix: score it again")
-    return found
+Key = tuple[str, str, int]
 
 
-def _compared(benchmark: str, pairs: Sequence[Pair], lenient: bool, seed: int) -> Compared:
-    counted = [pair for pair in pairs if pair[0].is_counted and pair[1].is_counted]
-    if not counted:
+def _require_same(
+    first: Collection[CaseOutcome], second: Collection[CaseOutcome], names: tuple[str, str]
+) -> None:
+    """Hold that two evaluations have the same episodes."""
+    for outcomes, name in zip((first, second), names, strict=True):
+        if not outcomes:
+            raise UserError(f"{name} has judged no case; fix: name one that has")
+        for key, other in pairwise(_keys(outcomes)):
+            if key == other:
+                raise UserError(f"{name} has two episodes of {key[1]!r}; fix: score it again")
+    parts = [sorted({each.benchmark for each in outcomes}) for outcomes in (first, second)]
+    if not set(parts[0]) & set(parts[1]):
+        said = [", ".join(each) if any(each) else "no suite" for each in parts]
+        raise UserError(
+            f"{names[0]} is of {said[0]} and {names[1]} of {said[1]}, which are not the same "
+            "benchmarks; fix: evaluate both alike, or of --tools on,off name one, such as RUN:off"
+        )
+    shared = 0
+    alone: dict[int, Key] = {}  # the first one that only the first, only the second has
+    both = merge(
+        *(((key, side) for key in _keys(each)) for side, each in enumerate((first, second)))
+    )
+    for key, sides in groupby(both, key=itemgetter(0)):
+        has = [side for _, side in sides]
+        if len(has) == 2:
+            shared += 1
+        else:
+            alone.setdefault(has[0], key)
+    if alone:
+        raise UserError(
+            f"{names[0]} has {len(first):,} episodes and {names[1]} {len(second):,}, of which "
+            f"{shared:,} are of the same cases; the first that only one has is "
+            f"{alone[min(alone)][1]!r}; fix: evaluate both on the same cases"
+        )
+
+
+def _keys(outcomes: Iterable[CaseOutcome]) -> Iterator[Key]:
+    """Their keys, in order."""
+    return in_order(each.key for each in outcomes)
+
+
+def _compared(benchmark: str, pairs: Iterable[Pair], lenient: bool, seed: int) -> Compared:
+    gained, lost = PackedRows[Pair](), PackedRows[Pair]()
+    left_out = 0
+
+    def rows() -> Iterator[tuple[Hashable, bool, bool]]:
+        nonlocal left_out
+        for pair in pairs:
+            if not (pair[0].is_counted and pair[1].is_counted):
+                left_out += 1
+                continue
+            a, b = (is_right(outcome, lenient) for outcome in pair)
+            if a != b:
+                (gained if b else lost).add(pair)
+            yield pair[0].unit, a, b
+
+    counted = Columns(rows(), 2)
+    groups = counted.groups()
+    if not groups:
         raise UserError(
             f"no case{f' of {benchmark}' if benchmark else ''} could be played in both; fix: "
             "remove the cause (medgym runs names it) and evaluate again"
         )
-    groups = [outcome.unit for outcome, _ in counted]
-    right = [tuple(is_right(outcome, lenient) for outcome in pair) for pair in counted]
-    gained = [p for p, (a, b) in zip(counted, right, strict=True) if b and not a]
-    lost = [p for p, (a, b) in zip(counted, right, strict=True) if a and not b]
-    gains = [float(b) - float(a) for a, b in right]
+    one, other = counted.values
+    gains = (other - one).tolist()
     return Compared(
         benchmark=benchmark,
-        first=Rate.of([a for a, _ in right], groups),
-        second=Rate.of([b for _, b in right], groups),
-        difference=difference(
-            [float(a) for a, _ in right], [float(b) for _, b in right], groups, seed=seed
-        ),
+        first=Rate.of((one == 1).tolist(), groups),
+        second=Rate.of((other == 1).tolist(), groups),
+        difference=difference(one.tolist(), other.tolist(), groups, seed=seed),
         adjusted=1.0,
-        left_out=len(pairs) - len(counted),
-        gained=tuple(gained),
-        lost=tuple(lost),
+        left_out=left_out,
+        gained=gained,
+        lost=lost,
         independent=Groups.of([gains], groups).independent(gains),
     )
 

@@ -42,6 +42,7 @@ from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.records import NOT_JUDGED, asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..outcomes.outcome import CaseOutcome
+from ..outcomes.packed import PackedRows
 from ..outcomes.stored import outcomes_of
 from ..robustness.plan import check_reference, judged_sets, suite_of, variant_sets, with_rules
 from ..robustness.report import print_report, report

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import merge
 from itertools import islice
+from operator import eq
 from typing import Any, Generic, TypeVar
 
 Row = TypeVar("Row")
@@ -63,6 +64,13 @@ class PackedRows(Collection[Row], Generic[Row]):
 
     def __contains__(self, row: object) -> bool:
         return any(each == row for each in self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Collection):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # rows are added
 
 
 def _itself(row: Any) -> Any:

@@ -13,7 +13,7 @@ from medgym.errors import UserError
 from medgym.storage.atomic import write_atomic
 
 from .outcome import CaseOutcome
-from .packed import in_order
+from .packed import PackedRows, in_order
 
 if TYPE_CHECKING:
     import pyarrow
@@ -71,8 +71,8 @@ def _kind(hint: Any) -> "pyarrow.DataType":
     return pyarrow.type_for_alias(kinds[hint])
 
 
-def read_outcomes(folder: Path) -> list[CaseOutcome] | None:
-    """The outcomes that a run has stored; None where it has none.
+def read_outcomes(folder: Path) -> PackedRows[CaseOutcome] | None:
+    """The outcomes that a run has stored, packed; None where it has none.
 
     Raises:
         UserError: the file is damaged, or a newer medgym wrote it.
@@ -84,10 +84,11 @@ def read_outcomes(folder: Path) -> list[CaseOutcome] | None:
     if not path.exists():
         return None
     try:
-        table = pyarrow.parquet.read_table(path)
-        if (table.schema.metadata or {}).get(_FORMAT) != FORMAT:
-            raise UserError(f"{path} is of another medgym; fix: run medgym score {folder}")
-        return [CaseOutcome(**row) for row in table.to_pylist()]
+        with pyarrow.parquet.ParquetFile(path) as file:
+            if (file.schema_arrow.metadata or {}).get(_FORMAT) != FORMAT:
+                raise UserError(f"{path} is of another medgym; fix: run medgym score {folder}")
+            batches = file.iter_batches(batch_size=ROW_GROUP)
+            return PackedRows(CaseOutcome(**row) for batch in batches for row in batch.to_pylist())
     except (pyarrow.ArrowException, OSError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}); fix: run medgym score {folder}") from (
             error

@@ -130,7 +130,7 @@ def differences(runs: Sequence[ReportedRun]) -> Section:
     rows, drawn, said = [], [], []
     for other in others:
         try:
-            found = compare([*first.outcomes], [*other.outcomes], names=(first.name, other.name))
+            found = compare(first.outcomes, other.outcomes, names=(first.name, other.name))
         except UserError as error:
             said.append(f"{other.name} cannot be compared with {first.name}: {error}")
             continue

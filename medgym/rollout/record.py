@@ -1,8 +1,11 @@
 """From finished episodes to trajectories: one episode's record, and the parts of a consultation."""
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from medgym.cases import Case, case_hash
 from medgym.episode import Episode, Turn
@@ -87,9 +90,26 @@ def _usage(messages: Sequence[Message]) -> Usage | None:
     )
 
 
-def held_episodes(
-    trajectories: Iterable[Trajectory], cases: Iterable[Case]
-) -> set[tuple[str, int]]:
+class HeldEpisodes:
+    """Which episodes of cases a run holds: `(case id, member) in held`. Eight bytes are kept of
+    each.
+
+    Args:
+        hashes: of the case id and the member of each.
+    """
+
+    def __init__(self, hashes: Sequence[int] = ()) -> None:
+        self._hashes = np.unique(np.asarray(hashes, np.int64))
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def __contains__(self, episode: tuple[str, int]) -> bool:
+        at = int(np.searchsorted(self._hashes, hash(episode)))
+        return at < len(self._hashes) and int(self._hashes[at]) == hash(episode)
+
+
+def held_episodes(trajectories: Iterable[Trajectory], cases: Iterable[Case]) -> HeldEpisodes:
     """The episodes that are held already, by case id and member.
 
     A case that changed since under the same id is refused. Playing it again would leave two
@@ -97,36 +117,46 @@ def held_episodes(
     of before they carried a hash are not compared.
 
     Args:
-        trajectories: those of a run. cases: those that are to be played; they are made in their
-            order until each one that was played is found.
+        trajectories: those of a run, read again where one of them is there twice. cases: those that
+            are to be played; they are made in their order until each one that was played is found.
 
     Raises:
         UserError: a case is not the one of which the run holds an episode; or it holds one twice.
     """
-    seeds: dict[tuple[str, int], tuple[int, ...]] = {}
-    hashes: dict[str, str] = {}
-    changed: set[str] = set()
+    episodes, seeded = array("q"), array("q")
+    hashes: dict[int, int] = {}  # of cases, by the hash of their ids
+    changed: set[int] = set()
     for each in trajectories:
-        key = (each.case_id, each.member)
-        known = seeds.get(key, ())
-        if each.seed in known:
-            raise UserError(
-                f"the run holds the episode {each.case_id}#{each.member} twice, and both would "
-                "count; fix: set one aside with medgym check run RUN --repair"
-            )
-        seeds[key] = (*known, each.seed)
-        if each.case_hash and hashes.setdefault(each.case_id, each.case_hash) != each.case_hash:
-            changed.add(each.case_id)
+        episodes.append(hash((each.case_id, each.member)))
+        seeded.append(hash((each.case_id, each.member, each.seed)))
+        case_id, held = hash(each.case_id), hash(each.case_hash)
+        if each.case_hash and hashes.setdefault(case_id, held) != held:
+            changed.add(case_id)
+    if len(np.unique(seeded)) < len(seeded):
+        _refuse_twice(trajectories)
     for case in cases if hashes else ():
-        held = hashes.pop(case.id, None)
-        if held is not None and (case.id in changed or held != case_hash(case)):
+        now = hashes.pop(hash(case.id), None)
+        if now is not None and (hash(case.id) in changed or now != hash(case_hash(case))):
             raise UserError(
                 f"the case {case.id!r} has changed since the run played it; fix: put it back as it "
                 "was, or play the cases as they are now into a new folder"
             )
         if not hashes:
             break
-    return set(seeds)
+    return HeldEpisodes(episodes)
+
+
+def _refuse_twice(trajectories: Iterable[Trajectory]) -> None:
+    """Name the first episode that a run holds twice."""
+    seen: set[tuple[str, int, int]] = set()
+    for each in trajectories:
+        key = each.case_id, each.member, each.seed
+        if key in seen:
+            raise UserError(
+                f"the run holds the episode {each.case_id}#{each.member} twice, and both would "
+                "count; fix: set one aside with medgym check run RUN --repair"
+            )
+        seen.add(key)
 
 
 def looks_of(episode: Episode) -> tuple[Look, ...]:
