@@ -192,8 +192,10 @@ def _numbered(
 def _places_of(numbers: Floats, count: int) -> Iterator[Ints]:
     """The places of each of `count` numbers, in order."""
     ordered = np.argsort(numbers, kind="stable")  # what has none stands at the end
-    ends = np.searchsorted(numbers[ordered], np.arange(count), side="right")
-    yield from np.split(ordered[: ends[-1]] if count else ordered[:0], ends[:-1])
+    start = 0
+    for end in np.searchsorted(numbers[ordered], np.arange(count), side="right"):
+        yield ordered[start:end]
+        start = end
 
 
 def unit_of(case: Case) -> Unit:
