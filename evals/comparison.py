@@ -10,7 +10,7 @@ from operator import attrgetter, itemgetter
 from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 
-from .outcomes.columns import Columns
+from .outcomes.columns import NumberColumns
 from .outcomes.outcome import CaseOutcome
 from .outcomes.packed import PackedRows, in_order
 from .statistics.groups import Groups
@@ -157,7 +157,7 @@ def _compared(benchmark: str, pairs: Iterable[Pair], lenient: bool, seed: int) -
                 (gained if b else lost).add(pair)
             yield pair[0].unit, a, b
 
-    counted = Columns(rows(), 2)
+    counted = NumberColumns(rows(), 2)
     groups = counted.groups()
     if not groups:
         raise UserError(

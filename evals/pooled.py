@@ -10,7 +10,7 @@ from medgym.errors import UserError
 from medgym.storage.run_folder import RunFolder
 
 from .comparison import is_right, paired
-from .outcomes.columns import Columns
+from .outcomes.columns import NumberColumns
 from .outcomes.packed import PackedRows
 from .outcomes.stored import outcomes_of, run_and_policy
 from .protocol import PROTOCOL
@@ -129,7 +129,7 @@ def compare_pooled(
             for row in zip(*aligned, strict=True)
             if row[0].benchmark == benchmark and all(each.is_counted for each in row)
         )
-        counted = Columns(rows, len(every))
+        counted = NumberColumns(rows, len(every))
         groups = counted.groups()
         if not groups:
             raise UserError(
@@ -144,7 +144,7 @@ def compare_pooled(
     ]
 
 
-def _difference(counted: Columns, of_first: int) -> SeededDifference:
+def _difference(counted: NumberColumns, of_first: int) -> SeededDifference:
     scores = counted.values.tolist()
     found = seeded_difference(scores[:of_first], scores[of_first:], counted.groups())
     gap = found.interval  # of two shares, so that there is nothing beyond -1 and 1

@@ -11,7 +11,7 @@ import numpy as np
 from medgym.cases import normalised
 from medgym.metrics.rate import Rate
 
-from ..outcomes.columns import Columns
+from ..outcomes.columns import NumberColumns
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.packed import PackedRows, in_order
 from ..statistics.calibration import calibration, error_interval, risk_by_coverage
@@ -90,7 +90,7 @@ def _agreement(given: Iterable[_Given]) -> Iterator[_Answer]:
 
 def _figures(answers: Iterable[_Answer]) -> dict[str, Any]:
     # In order, since that of the episodes must not change a digit.
-    columns = Columns(in_order(answers), 2)
+    columns = NumberColumns(in_order(answers), 2)
     given, right = columns.values[0].tolist(), (columns.values[1] == 1).tolist()
     units = columns.groups()
     found = calibration(given, right)
@@ -115,7 +115,7 @@ def _mean(
     return mean_interval(values, units, within=within, resamples=RESAMPLES).as_dict()
 
 
-def _kept(share: float, answers: Columns) -> dict[str, Any]:
+def _kept(share: float, answers: NumberColumns) -> dict[str, Any]:
     """The accuracy of the most confident answers: at least so many, and all that are as confident
     as the last of them."""
     confidence, right = answers.values

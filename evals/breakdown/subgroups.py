@@ -9,7 +9,7 @@ import numpy as np
 from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 
-from ..outcomes.columns import Columns, Ints
+from ..outcomes.columns import Ints, NumberColumns
 from ..outcomes.figures import LENIENT
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.packed import in_order
@@ -48,7 +48,7 @@ def subgroups(outcomes: Iterable[CaseOutcome], kinds: Iterable[str] = KINDS) -> 
         for each in outcomes if each.is_counted
     )  # fmt: skip
     # In order, since that of the episodes must not change a digit.
-    columns = Columns(in_order(rows, key=itemgetter(0, 1, 2)), 2 + len(asked))
+    columns = NumberColumns(in_order(rows, key=itemgetter(0, 1, 2)), 2 + len(asked))
     found: Subgroups = {}
     for kind, known, column in zip(asked, numbers, columns.values[2:], strict=True):
         parts = {value: np.flatnonzero(column == number) for value, number in known.items()}
@@ -62,7 +62,7 @@ def subgroups(outcomes: Iterable[CaseOutcome], kinds: Iterable[str] = KINDS) -> 
     return found
 
 
-def _figures(columns: Columns, places: Ints) -> dict[str, Any]:
+def _figures(columns: NumberColumns, places: Ints) -> dict[str, Any]:
     right, leniently = columns.values[:2, places] == 1
     units = columns.groups(places)
     groups = len(set(units))

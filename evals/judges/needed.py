@@ -5,7 +5,7 @@ from medgym.metrics.rate import Rate
 from medgym.sources.phantom.tool_questions import needed_tool
 from medgym.trajectory import Trajectory
 
-from ..outcomes.columns import Columns
+from ..outcomes.columns import NumberColumns
 from ..outcomes.packed import PackedRows, in_order
 
 Unit = tuple[str, str]
@@ -31,7 +31,7 @@ class NeededTally:
         found = {}
         for tool in sorted(self._counted):
             # In order: the digits do not depend on which ended first.
-            rows = Columns(in_order(self._counted[tool]), 2)
+            rows = NumberColumns(in_order(self._counted[tool]), 2)
             used, right = rows.values == 1
             found[f"{USED}{tool}"] = Rate.of(used.tolist(), rows.groups())
             found[f"{RIGHT}{tool}"] = Rate.of(right.tolist(), rows.groups())

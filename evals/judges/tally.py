@@ -21,7 +21,7 @@ from medgym.scorer import load_scorer, scorer_name
 from medgym.trajectory import Trajectory
 from medgym.unreadable import most_unreadable
 
-from ..outcomes.columns import Columns, Floats, Ints
+from ..outcomes.columns import Floats, Ints, NumberColumns
 from ..outcomes.packed import PackedRows, in_order
 from .needed import NeededTally
 from .roles import RolesTally
@@ -130,7 +130,7 @@ class VqaTally:
             )
         answers: dict[str, int] = {}
         numbered = (_numbered(each, answers) for each in self._played)
-        rows = Columns(self._sorted(numbered), 4)
+        rows = NumberColumns(self._sorted(numbered), 4)
         right, units, asked = rows.values[0] == 1, rows.units, rows.values[1]
         hits, rewards = (column[~np.isnan(column)].tolist() for column in rows.values[2:])
         by_answer = {
@@ -177,7 +177,7 @@ class VqaTally:
 
     def _rate(self, scored: Iterable[tuple[Unit, bool]]) -> Rate:
         """The share of right episodes."""
-        rows = Columns(self._sorted(scored), 1)
+        rows = NumberColumns(self._sorted(scored), 1)
         return Rate.of((rows.values[0] == 1).tolist(), rows.groups())
 
 

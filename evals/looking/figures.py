@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medgym.metrics.grounding import CALL_FAULTS
 from medgym.metrics.rate import Rate
 
-from ..outcomes.columns import Columns, Floats
+from ..outcomes.columns import Floats, NumberColumns
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.packed import in_order
 from ..statistics.mean_rate import mean_rate
@@ -81,7 +81,7 @@ class _Episodes:
 
     def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
         names = ("right", *NUMBERS, FAILED, *CALL_FAULTS)
-        self._columns = Columns(rows, len(names))
+        self._columns = NumberColumns(rows, len(names))
         self._places = {name: place for place, name in enumerate(names)}
 
     def __getitem__(self, name: str) -> Floats:

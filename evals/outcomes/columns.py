@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Columns:
+class NumberColumns:
     """Numbers of episodes, of which eight bytes are kept each.
 
     Args:

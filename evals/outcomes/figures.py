@@ -20,7 +20,7 @@ from ..statistics.repeats import majority_at, pass_at
 from .answers.number_answers import number_figures
 from .answers.region_answers import region_figures
 from .answers.report_answers import report_figures
-from .columns import Columns
+from .columns import NumberColumns
 from .open_answers import open_figures
 from .outcome import CaseOutcome
 from .packed import PackedRows, in_order
@@ -61,7 +61,7 @@ def accuracy(outcomes: Collection[CaseOutcome], *, lenient: bool) -> Rate:
 
 def rate_of(rows: Iterable[tuple[Hashable, bool]]) -> Rate:
     """The share of right ones among rows of a unit and whether it is right."""
-    counted = Columns(in_order(rows), 1)
+    counted = NumberColumns(in_order(rows), 1)
     return Rate.of((counted.values[0] == 1).tolist(), counted.groups())
 
 

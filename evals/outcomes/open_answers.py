@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from medgym.metrics.rate import Rate
 
 from ..statistics.mean_rate import mean_rate
-from .columns import Columns
+from .columns import NumberColumns
 from .outcome import CaseOutcome
 from .packed import in_order
 
@@ -24,7 +24,7 @@ def open_figures(outcomes: Iterable[CaseOutcome]) -> dict[str, Rate]:
         for each in outcomes
         if each.is_counted and each.f1 is not None
     )
-    counted = Columns(in_order(rows), 3)
+    counted = NumberColumns(in_order(rows), 3)
     groups = counted.groups()
     if not groups:
         return {}

@@ -9,7 +9,7 @@ from medgym.metrics.rate import Rate
 
 from ..statistics.intervals import Interval
 from ..statistics.mean_rate import mean_rate
-from .columns import Columns
+from .columns import NumberColumns
 from .outcome import CaseOutcome
 from .packed import in_order
 
@@ -35,7 +35,7 @@ def shares(
         for each in outcomes
         if each.scorer == scorer and each.is_counted
     )
-    known = Columns((row[1:] for row in in_order(rows, key=itemgetter(0))), len(values))
+    known = NumberColumns((row[1:] for row in in_order(rows, key=itemgetter(0))), len(values))
     means = {}
     for name, column in zip(values, known.values, strict=True):
         there = ~np.isnan(column)

@@ -11,7 +11,7 @@ from medgym.metrics.rate import Rate
 from ...scorers.report.by_words import bleu_of
 from ...statistics.groups import Floats
 from ...statistics.sums import figure_interval
-from ..columns import Columns
+from ..columns import NumberColumns
 from ..outcome import CaseOutcome
 from ..packed import PackedRows, in_order
 from ..shares import Key, as_share, shares
@@ -62,7 +62,7 @@ def tokenizer_in(signature: str) -> str:
 def _bleu(counts: Iterable[tuple[Key, Hashable, Sequence[int]]], tokenizer: str) -> Rate:
     rows = ((unit, *each) for _, unit, each in in_order(counts, key=itemgetter(0)))
     first = next(rows)
-    ordered = Columns(chain([first], rows), len(first) - 1)
+    ordered = NumberColumns(chain([first], rows), len(first) - 1)
 
     def figure(sums: Floats) -> Floats:
         return np.array([bleu_of(row.tolist(), tokenizer) for row in sums])

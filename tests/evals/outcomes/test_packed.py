@@ -16,7 +16,7 @@ from medgym.episode import Rules
 from medgym.evals.breakdown.results import breakdown
 from medgym.evals.comparison import paired
 from medgym.evals.outcomes import packed, table
-from medgym.evals.outcomes.columns import Columns
+from medgym.evals.outcomes.columns import NumberColumns
 from medgym.evals.outcomes.figures import further
 from medgym.evals.outcomes.outcome import CaseOutcome, outcome_of
 from medgym.evals.outcomes.packed import PackedRows, in_order
@@ -82,12 +82,12 @@ def test_joined_rows_are_those_of_all_parts() -> None:
 
 
 def test_columns_hold_numbers_and_tell_units_apart() -> None:
-    columns = Columns([(("a", "b"), 1, None), (("a", "c"), True, 0.5), (("a", "b"), 0, 2)], 2)
+    columns = NumberColumns([(("a", "b"), 1, None), (("a", "c"), True, 0.5), (("a", "b"), 0, 2)], 2)
     assert columns.values[0].tolist() == [1, 1, 0]
     assert columns.values[1][1:].tolist() == [0.5, 2]
     first, second, third = columns.groups()
     assert first == third != second
-    assert Columns([], 3).values.shape == (3, 0)
+    assert NumberColumns([], 3).values.shape == (3, 0)
 
 
 @pytest.mark.usefixtures("small_parts")
