@@ -108,7 +108,7 @@ def _require_same(
     for outcomes, name in zip((first, second), names, strict=True):
         if not outcomes:
             raise UserError(f"{name} has judged no case; fix: name one that has")
-        for key, other in pairwise(_keys(outcomes)):
+        for (key, _), (other, _) in pairwise(_keys_of(outcomes, 0)):
             if key == other:
                 raise UserError(f"{name} has two episodes of {key[1]!r}; fix: score it again")
     parts = [sorted({each.benchmark for each in outcomes}) for outcomes in (first, second)]
@@ -120,9 +120,7 @@ def _require_same(
         )
     shared = 0
     alone: dict[int, Key] = {}  # the first one that only the first, only the second has
-    both = merge(
-        *(((key, side) for key in _keys(each)) for side, each in enumerate((first, second)))
-    )
+    both = merge(_keys_of(first, 0), _keys_of(second, 1))
     for key, sides in groupby(both, key=itemgetter(0)):
         has = [side for _, side in sides]
         if len(has) == 2:
@@ -137,9 +135,9 @@ def _require_same(
         )
 
 
-def _keys(outcomes: Iterable[CaseOutcome]) -> Iterator[Key]:
-    """Their keys, in order."""
-    return in_order(each.key for each in outcomes)
+def _keys_of(outcomes: Iterable[CaseOutcome], side: int) -> Iterator[tuple[Key, int]]:
+    """Their keys, in order, each with the number of the run that they are of."""
+    return in_order((each.key, side) for each in outcomes)
 
 
 def _compared(benchmark: str, pairs: Iterable[Pair], lenient: bool, seed: int) -> Compared:

@@ -220,7 +220,8 @@ class CaseList(Sequence[Case]):
             order = np.argsort(hashes, kind="stable")
             self._by_hash = hashes[order], np.asarray(self._indices, np.int64)[order]
         hashes, places = self._by_hash
-        first, last = (np.searchsorted(hashes, hash(case_id), side=s) for s in ("left", "right"))
+        first = np.searchsorted(hashes, hash(case_id), side="left")
+        last = np.searchsorted(hashes, hash(case_id), side="right")
         found: list[int] = places[first:last].tolist()
         return found
 

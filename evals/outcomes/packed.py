@@ -70,8 +70,6 @@ class PackedRows(Collection[Row], Generic[Row]):
             return NotImplemented
         return len(self) == len(other) and all(map(eq, self, other))
 
-    __hash__ = None  # type: ignore[assignment]  # rows are added
-
 
 def _itself(row: Any) -> Any:
     return row

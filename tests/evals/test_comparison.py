@@ -107,3 +107,13 @@ def test_runs_of_other_benchmarks_are_refused_by_their_names() -> None:
     arms = [replace(each, benchmark=name) for name in ("on", "off") for each in plain]
     with pytest.raises(UserError, match=r"is of no suite and .* of off, on, which"):
         compare(plain, arms)
+
+
+def test_the_first_case_that_only_one_has_is_named() -> None:
+    """One that only the first has, before any that only the second has."""
+    whole = evaluation(0.5, 0)
+    ordered = sorted(whole, key=lambda each: each.key)
+    with pytest.raises(UserError, match=f"only one has is {ordered[-1].case!r}"):
+        compare(ordered[1:], ordered[:-1])
+    with pytest.raises(UserError, match=f"only one has is {ordered[0].case!r}"):
+        compare(ordered[:-1], ordered[1:])
