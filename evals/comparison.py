@@ -1,13 +1,19 @@
 """Two evaluations on the same cases: the difference, what it is worth, and where they differ."""
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby, pairwise
+from operator import attrgetter, itemgetter
 
 from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 
+from .outcomes.columns import NumberColumns
 from .outcomes.outcome import CaseOutcome
+from .outcomes.packed import PackedRows, in_order
 from .statistics.groups import Groups
 from .statistics.paired import PairedDifference, difference, holm
 
@@ -37,15 +43,15 @@ class Compared:
     adjusted: float
     left_out: int
     unknown: int
-    gained: tuple[Pair, ...]
-    lost: tuple[Pair, ...]
+    gained: Collection[Pair]
+    lost: Collection[Pair]
     independent: float
     counted: str = "cases"
 
 
 def compare(
-    first: Sequence[CaseOutcome],
-    second: Sequence[CaseOutcome],
+    first: Collection[CaseOutcome],
+    second: Collection[CaseOutcome],
     *,
     lenient: bool = False,
     names: tuple[str, str] = ("the first run", "the second run"),
@@ -64,12 +70,9 @@ def compare(
         UserError: they are not of the same cases or images, or were decided by other scorers.
     """
     pairs = paired(first, second, names, same_views)
-    by_benchmark: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        by_benchmark.setdefault(pair[0].benchmark, []).append(pair)
     found = {
         benchmark: _compared(benchmark, each, lenient, same_views, seed)
-        for benchmark, each in by_benchmark.items()
+        for benchmark, each in groupby(pairs, key=lambda pair: pair[0].benchmark)
     }
     adjusted = holm([each.difference.permutation for each in found.values()])
     return [
@@ -79,34 +82,21 @@ def compare(
 
 
 def paired(
-    first: Sequence[CaseOutcome],
-    second: Sequence[CaseOutcome],
+    first: Collection[CaseOutcome],
+    second: Collection[CaseOutcome],
     names: tuple[str, str],
     same_views: bool = True,
-) -> list[Pair]:
-    """The episodes of each case, side by side, in the order of their keys.
+) -> Iterator[Pair]:
+    """The episodes of each case, side by side, in the order of their keys: not in that in which
+    they ended, which must not change a digit of an interval.
 
     Raises:
         UserError: as `compare`.
     """
-    one, other = _by_key(first, names[0]), _by_key(second, names[1])
-    parts = [sorted({key[0] for key in each}) for each in (one, other)]
-    if not set(parts[0]) & set(parts[1]):
-        said = [", ".join(each) if any(each) else "no suite" for each in parts]
-        raise UserError(
-            f"{names[0]} is of {said[0]} and {names[1]} of {said[1]}, which are not the same "
-            "benchmarks; fix: evaluate both alike, or of --tools on,off name one, such as RUN:off"
-        )
-    missing = [key for key in one if key not in other] + [key for key in other if key not in one]
-    if missing:
-        shared = len(one.keys() & other.keys())
-        raise UserError(
-            f"{names[0]} has {len(one):,} episodes and {names[1]} {len(other):,}, of which "
-            f"{shared:,} are of the same cases; the first that only one has is {missing[0][1]!r}; "
-            "fix: evaluate both on the same cases"
-        )
-    for key, outcome in one.items():
-        against = other[key]
+    _require_same(first, second, names)
+    ordered = (in_order(each, key=attrgetter("key")) for each in (first, second))
+    others, cases = set[str](), array("q")
+    for outcome, against in zip(*ordered, strict=True):
         if outcome.case_hash != against.case_hash:
             raise UserError(
                 f"the case {outcome.case!r} is not the same in {names[0]} and {names[1]}: its "
@@ -119,58 +109,101 @@ def paired(
                 f"and by {against.scorer} {against.version} in {names[1]}; fix: run medgym score "
                 "on both"
             )
-    # In their order, not in that in which they ended: it must not change a digit of an interval.
-    pairs = [(one[key], other[key]) for key in sorted(one)]
-    others = {a.case for a, b in pairs if None not in (a.shown, b.shown) and a.shown != b.shown}
+        cases.append(hash(outcome.case))
+        if None not in (outcome.shown, against.shown) and outcome.shown != against.shown:
+            others.add(outcome.case)
+        yield outcome, against
     if same_views and others:
         raise UserError(
             f"{names[0]} and {names[1]} showed other images of {len(others):,} of "
-            f"{len({a.case for a, _ in pairs}):,} cases, such as {min(others)!r}: the files were "
-            "exchanged, or another version drew them; fix: evaluate both on the same images"
+            f"{len({*cases}):,} cases, such as {min(others)!r}: the files were exchanged, or "
+            "another version drew them; fix: evaluate both on the same images"
         )
-    return pairs
 
 
-def _by_key(
-    outcomes: Sequence[CaseOutcome], name: str
-) -> Mapping[tuple[str, str, int], CaseOutcome]:
-    if not outcomes:
-        raise UserError(f"{name} has judged no case; fix: name one that has")
-    found = {outcome.key: outcome for outcome in outcomes}
-    if len(found) < len(outcomes):
-        twice = next(key for key, n in Counter(each.key for each in outcomes).items() if n > 1)
-        raise UserError(f"{name} has two episodes of {twice[1]!r}; fix: score it again")
-    return found
+Key = tuple[str, str, int]
+
+
+def _require_same(
+    first: Collection[CaseOutcome], second: Collection[CaseOutcome], names: tuple[str, str]
+) -> None:
+    """Hold that two evaluations have the same episodes."""
+    for outcomes, name in zip((first, second), names, strict=True):
+        if not outcomes:
+            raise UserError(f"{name} has judged no case; fix: name one that has")
+        for (key, _), (other, _) in pairwise(_keys_of(outcomes, 0)):
+            if key == other:
+                raise UserError(f"{name} has two episodes of {key[1]!r}; fix: score it again")
+    parts = [sorted({each.benchmark for each in outcomes}) for outcomes in (first, second)]
+    if not set(parts[0]) & set(parts[1]):
+        said = [", ".join(each) if any(each) else "no suite" for each in parts]
+        raise UserError(
+            f"{names[0]} is of {said[0]} and {names[1]} of {said[1]}, which are not the same "
+            "benchmarks; fix: evaluate both alike, or of --tools on,off name one, such as RUN:off"
+        )
+    shared = 0
+    alone: dict[int, Key] = {}  # the first one that only the first, only the second has
+    both = merge(_keys_of(first, 0), _keys_of(second, 1))
+    for key, sides in groupby(both, key=itemgetter(0)):
+        has = [side for _, side in sides]
+        if len(has) == 2:
+            shared += 1
+        else:
+            alone.setdefault(has[0], key)
+    if alone:
+        raise UserError(
+            f"{names[0]} has {len(first):,} episodes and {names[1]} {len(second):,}, of which "
+            f"{shared:,} are of the same cases; the first that only one has is "
+            f"{alone[min(alone)][1]!r}; fix: evaluate both on the same cases"
+        )
+
+
+def _keys_of(outcomes: Iterable[CaseOutcome], side: int) -> Iterator[tuple[Key, int]]:
+    """Their keys, in order, each with the number of the run that they are of."""
+    return in_order((each.key, side) for each in outcomes)
 
 
 def _compared(
-    benchmark: str, pairs: Sequence[Pair], lenient: bool, same_views: bool, seed: int
+    benchmark: str, pairs: Iterable[Pair], lenient: bool, same_views: bool, seed: int
 ) -> Compared:
-    counted = [pair for pair in pairs if pair[0].is_counted and pair[1].is_counted]
-    if not counted:
+    gained, lost = PackedRows[Pair](), PackedRows[Pair]()
+    left_out = unknown = 0
+    called = "cases"
+
+    def rows() -> Iterator[tuple[Hashable, bool, bool]]:
+        nonlocal left_out, unknown, called
+        for pair in pairs:
+            called = "episodes" if pair[0].member else called
+            if not (pair[0].is_counted and pair[1].is_counted):
+                left_out += 1
+                continue
+            unknown += not same_views or None in (pair[0].shown, pair[1].shown)
+            a, b = (is_right(outcome, lenient) for outcome in pair)
+            if a != b:
+                (gained if b else lost).add(pair)
+            yield pair[0].unit, a, b
+
+    counted = NumberColumns(rows(), 2)
+    groups = counted.groups()
+    if not groups:
         raise UserError(
             f"no case{f' of {benchmark}' if benchmark else ''} could be played in both; fix: "
             "remove the cause (medgym runs names it) and evaluate again"
         )
-    groups = [outcome.unit for outcome, _ in counted]
-    right = [tuple(is_right(outcome, lenient) for outcome in pair) for pair in counted]
-    gained = [p for p, (a, b) in zip(counted, right, strict=True) if b and not a]
-    lost = [p for p, (a, b) in zip(counted, right, strict=True) if a and not b]
-    gains = [float(b) - float(a) for a, b in right]
+    one, other = counted.values
+    gains = (other - one).tolist()
     return Compared(
         benchmark=benchmark,
-        first=Rate.of([a for a, _ in right], groups),
-        second=Rate.of([b for _, b in right], groups),
-        difference=difference(
-            [float(a) for a, _ in right], [float(b) for _, b in right], groups, seed=seed
-        ),
+        first=Rate.of((one == 1).tolist(), groups),
+        second=Rate.of((other == 1).tolist(), groups),
+        difference=difference(one.tolist(), other.tolist(), groups, seed=seed),
         adjusted=1.0,
-        left_out=len(pairs) - len(counted),
-        unknown=sum(not same_views or None in (a.shown, b.shown) for a, b in counted),
-        gained=tuple(gained),
-        lost=tuple(lost),
+        left_out=left_out,
+        unknown=unknown,
+        gained=gained,
+        lost=lost,
         independent=Groups.of([gains], groups).independent(gains),
-        counted=counted_in(pair[0] for pair in pairs),
+        counted=called,
     )
 
 

@@ -1,5 +1,6 @@
 """Runs of one recipe with several seeds, taken together, against those of another recipe."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from medgym.errors import UserError
 from medgym.storage.run_folder import RunFolder
 
 from .comparison import counted_in, is_right, paired
-from .outcomes.outcome import CaseOutcome
+from .outcomes.columns import NumberColumns
+from .outcomes.packed import PackedRows
 from .outcomes.stored import outcomes_of, run_and_policy
 from .protocol import PROTOCOL, same_views
 from .statistics.paired import holm
@@ -120,19 +122,27 @@ def compare_pooled(
     outcomes = [outcomes_of(name) for name in every]
     asked = [_asked(run_and_policy(name)[0]) for name in every]
     aligned = [
-        [pair[1] for pair in paired(outcomes[0], each, (every[0], name), same_views(asked[0], its))]
+        PackedRows(
+            pair[1]
+            for pair in paired(outcomes[0], each, (every[0], name), same_views(asked[0], its))
+        )
         for name, each, its in zip(every, outcomes, asked, strict=True)
     ]
     found = {}
-    for benchmark in dict.fromkeys(each.benchmark for each in aligned[0]):
-        rows = [row for row in zip(*aligned, strict=True) if row[0].benchmark == benchmark]
-        counted = [row for row in rows if all(each.is_counted for each in row)]
-        if not counted:
+    for benchmark, of in Counter(each.benchmark for each in aligned[0]).items():
+        rows = (
+            (row[0].unit, *(is_right(each, lenient) for each in row))
+            for row in zip(*aligned, strict=True)
+            if row[0].benchmark == benchmark and all(each.is_counted for each in row)
+        )
+        counted = NumberColumns(rows, len(every))
+        groups = counted.groups()
+        if not groups:
             raise UserError(
                 f"no case{f' of {benchmark}' if benchmark else ''} could be played in all runs; "
                 "fix: remove the cause and evaluate again"
             )
-        found[benchmark] = _difference(counted, len(first), lenient), len(counted), len(rows)
+        found[benchmark] = _difference(counted, len(first)), len(groups), of
     adjusted = holm([difference.p for difference, _, _ in found.values()])
     called = counted_in(aligned[0])
     return [
@@ -141,12 +151,9 @@ def compare_pooled(
     ]
 
 
-def _difference(
-    rows: Sequence[tuple[CaseOutcome, ...]], of_first: int, lenient: bool
-) -> SeededDifference:
-    scores = [[float(is_right(each, lenient)) for each in run] for run in zip(*rows, strict=True)]
-    units = [row[0].unit for row in rows]
-    found = seeded_difference(scores[:of_first], scores[of_first:], units)
+def _difference(counted: NumberColumns, of_first: int) -> SeededDifference:
+    scores = counted.values.tolist()
+    found = seeded_difference(scores[:of_first], scores[of_first:], counted.groups())
     gap = found.interval  # of two shares, so that there is nothing beyond -1 and 1
     inside = replace(gap, low=max(-1.0, gap.low), high=min(1.0, gap.high))
     return replace(found, interval=inside)

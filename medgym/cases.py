@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
 
-from pydantic import ValidationError
+import numpy as np
+from numpy.typing import NDArray
 
 from medgym.case import LETTERS as LETTERS
 from medgym.case import AnswerType as AnswerType
@@ -13,17 +14,19 @@ from medgym.case import CaseView as CaseView
 from medgym.case import case_hash as case_hash
 from medgym.case import normalised as normalised
 from medgym.case import option_of as option_of
+from medgym.case_file import CaseFile
 from medgym.case_order import permuted, seed_in
 from medgym.case_paths import with_absolute_paths
-from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable, write_spec
+from medgym.case_spec import TABLES, file_named, parse_spec, sliced, unreadable
 from medgym.checked_sequence import CheckedSequence
 from medgym.errors import UserError
 from medgym.failures import calling
-from medgym.files import read_text
 from medgym.regions import Mask as Mask
 from medgym.regions import Region as Region
 from medgym.scorable import equal_options, equal_options_note, unscorable
 from medgym.spec import made_with
+
+Places = NDArray[np.int64]
 
 
 class CaseIds:
@@ -110,7 +113,8 @@ class CaseList(Sequence[Case]):
         self._cases = cases
         self._ids = self._ids_of(f"a {type(cases).__name__} of cases")
         self._indices: Sequence[int] = range(len(cases)) if indices is None else indices
-        self._by_id: dict[str, int] | None = None
+        self._by_hash: tuple[Places, Places] | None = None
+        self._ordered: Places | None = None
         self.view_size = view_size
         self.all_gold = all_gold or bool(getattr(cases, "all_gold", False))
         self._notes: tuple[str, ...] = ()
@@ -190,14 +194,36 @@ class CaseList(Sequence[Case]):
         index_of = getattr(self._cases, "index_of", None)
         if index_of is not None:
             place: int = index_of(case_id)
+            if self._holds(place):
+                return self._made(place)
         else:
-            if self._by_id is None:
-                ids = (key.id for key in self.case_keys())
-                self._by_id = dict(zip(ids, self._indices, strict=True))
-            place = self._by_id.get(case_id, -1)
-        if place not in self._indices:
-            raise UserError(f"no case {case_id!r} among these; fix: check the id and the slice")
-        return self._made(place)
+            for place in self._places_of(case_id):
+                case = self._made(place)
+                if case.id == case_id:
+                    return case
+        raise UserError(f"no case {case_id!r} among these; fix: check the id and the slice")
+
+    def _holds(self, place: int) -> bool:
+        """Whether a place is one of these cases."""
+        if isinstance(self._indices, range):
+            return place in self._indices
+        if self._ordered is None:
+            self._ordered = np.sort(np.asarray(self._indices, np.int64))
+        at = int(np.searchsorted(self._ordered, place))
+        return at < len(self._ordered) and int(self._ordered[at]) == place
+
+    def _places_of(self, case_id: str) -> list[int]:
+        """The places of the cases whose ids have the hash of this one; 16 bytes a case are kept."""
+        if self._by_hash is None:
+            ids = (hash(key.id) for key in self.case_keys())
+            hashes = np.fromiter(ids, np.int64, count=len(self))
+            order = np.argsort(hashes, kind="stable")
+            self._by_hash = hashes[order], np.asarray(self._indices, np.int64)[order]
+        hashes, places = self._by_hash
+        first = np.searchsorted(hashes, hash(case_id), side="left")
+        last = np.searchsorted(hashes, hash(case_id), side="right")
+        found: list[int] = places[first:last].tolist()
+        return found
 
 
 def open_cases(cases: "str | Path | Sequence[Case]") -> CaseList:
@@ -258,9 +284,7 @@ def _check_all(cases: CaseList) -> None:
 def _opened(spec: str) -> CaseList:
     file = file_named(spec)
     if file is not None:
-        found = CaseList(read_cases(file["path"]))
-        _check_all(found)
-        return found[sliced(spec, file)]
+        return _in_file(Path(file["path"]))[sliced(spec, file)]
     parts = parse_spec(spec)
     from medgym.registry import load
 
@@ -318,26 +342,17 @@ def read_cases(path: str | Path) -> list[Case]:
     Raises:
         UserError: the file cannot be read, two of its cases have one id, or one cannot be scored.
     """
-    path = Path(path)
-    cases, ids = [], CaseIds(str(path), "line")
-    try:
-        text = read_text(path, "file of cases")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the cases in {path} ({error}); fix: replace it") from error
-    # Not `splitlines`: a question may hold one of the rarer line ends.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            case = Case.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the line"
-            table = write_spec("table", [("path", str(path))], "all")
-            raise UserError(
-                f"{path}, line {number}: {field}: {first['msg']}; fix: correct it, or write "
-                f"{table} where it is a table of your own and no file of cases"
-            ) from error
-        ids.check(case, number)
-        cases.append(with_absolute_paths(case, path.parent))
-    return cases
+    return [*_in_file(Path(path))]
+
+
+def _in_file(path: Path) -> CaseList:
+    """The cases of a file, all checked once."""
+    cases, ids = CaseFile(path), CaseIds(str(path), "line")
+    for place, case in enumerate(cases):
+        ids.check(case, cases.line(place))
+    found = CaseList(cases)
+    found._ids = CaseIds(str(path), unique=True)
+    if ids.equal:
+        lines = {cases.line(place): place for place in range(len(cases))}
+        found._ids.equal = {lines[line]: same for line, same in ids.equal.items()}
+    return found

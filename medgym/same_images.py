@@ -4,7 +4,6 @@ A case names its images and does not hold them: another file may lie at the same
 episode showed is known by the hash of its pixels.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -38,14 +37,18 @@ class UnchangedImages:
 
     def __init__(self, run: RunFolder, rules: Rules) -> None:
         self._rules = rules
-        self._newer: dict[str, bool] = {}  # many cases may be of one folder of files
+        self._newer: dict[str, bool] = {}  # of folders of files, of which many cases may be
         try:
             self._began = datetime.fromisoformat(str(run.manifest.get("started"))).timestamp()
         except ValueError:
             self._began = 0.0
 
+    def may_differ(self, case: Case) -> bool:
+        """Whether a file of a case was changed after the run began."""
+        return any(self._is_newer(ref.uri) for ref in case.images)
+
     def require(self, case: Case, seen: dict[int, str]) -> None:
-        """Hold it for a case of which the run has an episode.
+        """Hold it for a case of which the run has an episode, and which may differ.
 
         A case that cannot be read any more is left to whoever plays it.
 
@@ -55,8 +58,6 @@ class UnchangedImages:
         Raises:
             UserError: another image is now where the case had its own.
         """
-        if not seen or not any(self._is_newer(ref.uri) for ref in case.images):
-            return
         try:
             now = {p.view: p.sha256 for p in self._rules.begin(case).messages[-1].images}
         except UnreadableImage:
@@ -68,15 +69,13 @@ class UnchangedImages:
             )
 
     def _is_newer(self, uri: str) -> bool:
+        path = file_path(uri)
+        if path is None or not path.is_dir():
+            return path is not None and _changed(path) >= self._began
         if uri not in self._newer:
-            path = file_path(uri)
-            files: Iterable[Path] = () if path is None else _files(path)
+            files = path, *path.rglob("*")
             self._newer[uri] = any(_changed(each) >= self._began for each in files)
         return self._newer[uri]
-
-
-def _files(path: Path) -> Iterable[Path]:
-    return [path, *path.rglob("*")] if path.is_dir() else [path]
 
 
 def _changed(file: Path) -> float:

@@ -9,8 +9,8 @@ No policy is asked. Cases are streamed twice and not kept.
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
+from math import isnan, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -81,32 +81,32 @@ def baselines(cases: Sequence[Case]) -> list[Baseline]:
         prior.add(case)
     texts = [*prior.most_frequent(CANDIDATES), PARAGRAPH]
     answers = prior.answers()
+    prior.forget()
     right = _Rights()
-    constant = [_Scores(prior.groups) for _ in texts]
-    learned, chance, recall, f1 = (_Scores(prior.groups) for _ in range(4))
-    for place, (case, tied) in enumerate(zip(cases, answers, strict=True)):
+    constant = [array("b") for _ in texts]
+    learned, chance, recall, f1 = (array("d") for _ in range(4))
+    for case, tied in zip(cases, answers, strict=True):
         for text, scores in zip(texts, constant, strict=True):
-            scores.add(place, right(case, text))
-        learned.add(place, _mean(right(case, text) for text in tied))
-        if (share := _chance(case)) is not None:
-            chance.add(place, share)
-        if case.answer_type == "open" and not case.options:
-            words = best_overlap(case, PARAGRAPH)
-            recall.add(place, words.recall)
-            f1.add(place, words.f1)
-    best = max(range(len(texts)), key=lambda at: constant[at].total)
-    found = [
-        Baseline(
-            CONSTANT,
-            constant[best].rate(),
-            texts[best],
-            *((recall.rate(), f1.rate()) if recall.values else ()),
-        )
-    ]
+            scores.append(right(case, text))
+        learned.append(_mean(right(case, text) for text in tied))
+        share = _chance(case)
+        chance.append(nan if share is None else share)
+        is_open = case.answer_type == "open" and not case.options
+        words = best_overlap(case, PARAGRAPH) if is_open else None
+        recall.append(nan if words is None else words.recall)
+        f1.append(nan if words is None else words.f1)
+    best = max(range(len(texts)), key=lambda at: sum(constant[at]))
+
+    def rate(scores: Sequence[float]) -> Rate:
+        return _rate(scores, prior.groups)
+
+    found = [Baseline(CONSTANT, rate(constant[best]), texts[best])]
+    if not all(map(isnan, recall)):
+        found[0] = replace(found[0], recall=rate(recall), f1=rate(f1))
     if any(answers):
-        found.append(Baseline(PRIOR, learned.rate()))
-    if chance.values:
-        found.append(Baseline(CHANCE, chance.rate()))
+        found.append(Baseline(PRIOR, rate(learned)))
+    if not all(map(isnan, chance)):
+        found.append(Baseline(CHANCE, rate(chance)))
     return found
 
 
@@ -143,43 +143,28 @@ class _Rights:
         return found
 
 
-class _Scores:
-    """Scores of cases.
+def _rate(scores: Sequence[float], of: Sequence[int]) -> Rate:
+    """The mean of scores with its interval over groups: that of a share of right answers, and of
+    scores between 0 and 1 the one that follows from the variance between groups.
 
     Args:
-        groups: a hash of what each case is not independent of, by its place.
+        scores: of each case; NaN where it has none.
+        of: a hash of what each case is not independent of.
     """
+    every = np.asarray(scores, np.float64)
+    values = every[~np.isnan(every)]
+    groups: list[int] = np.asarray(of, np.int64)[~np.isnan(every)].tolist()
+    if np.isin(values, (0.0, 1.0)).all():
+        return Rate.of((values == 1.0).tolist(), groups)
+    found = Groups.of([values], groups)
+    n, mean = len(values), float(found.means[0])
+    if np.ptp(found.sums[:, 0] / found.sizes) < 1e-12:
+        return Rate(mean, *bounds_of_equals(mean, 0.0, 1.0, groups), n)
+    if found.count == 1:  # nothing says how much groups differ
+        return Rate(mean, 0.0, 1.0, n)
+    from scipy.special import stdtrit
 
-    def __init__(self, groups: Sequence[int]) -> None:
-        self._groups = groups
-        self._places = array("q")
-        self.values = array("d")
-
-    @property
-    def total(self) -> float:
-        """The sum of all scores."""
-        return sum(self.values)
-
-    def add(self, place: int, score: float) -> None:
-        """Take the score of the case at a place."""
-        self._places.append(place)
-        self.values.append(score)
-
-    def rate(self) -> Rate:
-        """The mean with its interval over groups: that of a share of right answers, and of scores
-        between 0 and 1 the one that follows from the variance between groups."""
-        groups = [self._groups[place] for place in self._places]
-        if {*self.values} <= {0.0, 1.0}:
-            return Rate.of([value == 1.0 for value in self.values], groups)
-        found = Groups.of([self.values.tolist()], groups)
-        n, mean = len(self.values), float(found.means[0])
-        if np.ptp(found.sums[:, 0] / found.sizes) < 1e-12:
-            return Rate(mean, *bounds_of_equals(mean, 0.0, 1.0, groups), n)
-        if found.count == 1:  # nothing says how much groups differ
-            return Rate(mean, 0.0, 1.0, n)
-        from scipy.special import stdtrit
-
-        off = found.sums[:, 0] - mean * found.sizes
-        variance = found.count / (found.count - 1) * float(np.sum(off**2)) / n**2
-        half = float(stdtrit(found.count - 1, 0.5 + CONFIDENCE / 2)) * sqrt(variance)
-        return Rate(mean, max(0.0, mean - half), min(1.0, mean + half), n)
+    off = found.sums[:, 0] - mean * found.sizes
+    variance = found.count / (found.count - 1) * float(np.sum(off**2)) / n**2
+    half = float(stdtrit(found.count - 1, 0.5 + CONFIDENCE / 2)) * sqrt(variance)
+    return Rate(mean, max(0.0, mean - half), min(1.0, mean + half), n)

@@ -65,6 +65,10 @@ class FrequentAnswers:
             found |= {text: n for n, text in ranked[:count]}
         return sorted(found, key=lambda text: (found[text], text))
 
+    def forget(self) -> None:
+        """Keep no more than the groups: nothing else is asked any more."""
+        self._kinds, self._golds, self._numbers = [], [], {}
+
     def answers(self) -> list[tuple[str, ...]]:
         """What the prior answers to each case, in the order in which they were added. Several
         answers are tied. None where nothing is known of its kind."""
@@ -72,6 +76,7 @@ class FrequentAnswers:
         groups = np.asarray(self.groups, np.int64)
         texts = list(self._numbers)
         found: list[tuple[str, ...]] = [()] * size
+        shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # cases have the same few
         is_open = np.ones(size, np.bool_)
         for kinds, golds in zip(self._kinds, self._golds, strict=True):
             kind, gold = np.asarray(kinds, np.int64), np.asarray(golds, np.int64)
@@ -81,6 +86,7 @@ class FrequentAnswers:
                     continue
                 for own, tied in _left_out(gold[members], groups[members], texts):
                     answers = tuple(texts[number] for number in tied)
+                    answers = shared.setdefault(answers, answers)
                     for place in members[own][wanted[members[own]]]:
                         found[place] = answers
                         is_open[place] = False
@@ -92,8 +98,11 @@ def _segments(keys: Ints, places: Ints) -> Iterator[Ints]:
     if not places.size:
         return
     ordered = places[np.argsort(keys[places], kind="stable")]
-    starts = np.flatnonzero(np.diff(keys[ordered])) + 1
-    yield from np.split(ordered, starts)
+    ends = np.append(np.flatnonzero(np.diff(keys[ordered])) + 1, len(ordered))
+    start = 0
+    for end in ends:
+        yield ordered[start:end]
+        start = end
 
 
 def _left_out(golds: Ints, groups: Ints, texts: list[str]) -> Iterator[tuple[Ints, list[int]]]:

@@ -1,14 +1,18 @@
 """Whether a policy knows when it is right, by each confidence that its episodes hold."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
 from medgym.metrics.rate import Rate
 
+from ..outcomes.columns import NumberColumns
 from ..outcomes.outcome import CaseOutcome
+from ..outcomes.packed import PackedRows, in_order
 from ..statistics.calibration import calibration, error_interval, risk_by_coverage
 from ..statistics.intervals import mean_interval
 
@@ -35,12 +39,10 @@ SOURCES: Mapping[str, str] = {
 Mean = dict[str, float]
 
 
-class _Answer(NamedTuple):
-    """An answer, and how sure the policy was of it."""
+Unit = tuple[str, str]
 
-    unit: tuple[str, str]
-    confidence: float
-    right: bool
+_Answer = tuple[Unit, float, bool]
+"""Of an answer: its unit, how sure the policy was of it, and whether it is right."""
 
 
 def calibrations(outcomes: Iterable[CaseOutcome]) -> dict[str, dict[str, Any]]:
@@ -53,43 +55,42 @@ def calibrations(outcomes: Iterable[CaseOutcome]) -> dict[str, dict[str, Any]]:
     - `agreement`: of each case that was played several times, its most frequent answer; of equally
       frequent ones the one that was given first.
     """
-    found: dict[str, list[_Answer]] = {"stated": [], "tokens": []}
-    cases: dict[tuple[tuple[str, str], str, str], list[_Given]] = {}
+    found = {"stated": PackedRows[_Answer](), "tokens": PackedRows[_Answer]()}
+    given = PackedRows[_Given]()
     for each in outcomes:
         if not each.is_counted:
             continue
-        key = each.unit, each.benchmark, each.case
         right = each.verdict == "right"
-        cases.setdefault(key, []).append((each.member, each.vote or None, right))
+        given.add((each.unit, each.benchmark, each.case, each.member, each.vote or None, right))
         known = {"stated": each.stated_confidence, "tokens": each.answer_probability}
         for source, confidence in known.items():
             if each.answer is not None and confidence is not None:
-                found[source].append(_Answer(each.unit, confidence, right))
-    found["agreement"] = [*_agreement(cases)]
-    # Sorted, since the order of episodes must not change a digit.
-    return {name: _figures(sorted(each)) for name, each in found.items() if len(each) >= FEWEST}
+                found[source].add((each.unit, confidence, right))
+    found["agreement"] = PackedRows(_agreement(given))
+    return {name: _figures(each) for name, each in found.items() if len(each) >= FEWEST}
 
 
-_Given = tuple[int, str | None, bool]
-"""Of an episode: its number among those of its case, the answer, and whether it is right."""
+_Given = tuple[Unit, str, str, int, str | None, bool]
+"""Of an episode: its unit, its benchmark, its case, its number among those of the case, the answer,
+and whether it is right."""
 
 
-def _agreement(
-    cases: Mapping[tuple[tuple[str, str], str, str], Sequence[_Given]],
-) -> Iterator[_Answer]:
-    for (unit, _, _), episodes in cases.items():
-        ordered = sorted(episodes, key=lambda each: each[0])
-        votes = Counter(said for _, said, _ in ordered if said is not None)
+def _agreement(given: Iterable[_Given]) -> Iterator[_Answer]:
+    ordered = in_order(given, key=itemgetter(0, 1, 2, 3))
+    for (unit, _, _), of_case in groupby(ordered, key=itemgetter(0, 1, 2)):
+        episodes = [(said, right) for *_, said, right in of_case]
+        votes = Counter(said for said, _ in episodes if said is not None)
         if len(episodes) > 1 and votes:
             answer, count = votes.most_common(1)[0]
-            right = next(right for _, said, right in ordered if said == answer)
-            yield _Answer(unit, count / len(episodes), right)
+            right = next(right for said, right in episodes if said == answer)
+            yield unit, count / len(episodes), right
 
 
-def _figures(answers: Sequence[_Answer]) -> dict[str, Any]:
-    given = [each.confidence for each in answers]
-    right = [each.right for each in answers]
-    units = [each.unit for each in answers]
+def _figures(answers: Iterable[_Answer]) -> dict[str, Any]:
+    # In order, since that of the episodes must not change a digit.
+    columns = NumberColumns(in_order(answers), 2)
+    given, right = columns.values[0].tolist(), (columns.values[1] == 1).tolist()
+    units = columns.groups()
     found = calibration(given, right)
     squares = [(c - r) ** 2 for c, r in zip(given, right, strict=True)]
     gaps = [c - r for c, r in zip(given, right, strict=True)]
@@ -101,27 +102,26 @@ def _figures(answers: Sequence[_Answer]) -> dict[str, Any]:
         "overconfidence": _mean(gaps, units, (-1.0, 1.0)),
         "area": found.area,
         "bins": [vars(each) for each in found.bins],
-        "kept": [_kept(share, answers) for share in COVERAGES],
+        "kept": [_kept(share, columns) for share in COVERAGES],
         "curve": _curve(risk_by_coverage(given, right)),
     }
 
 
-def _mean(
-    values: Sequence[float], units: Sequence[tuple[str, str]], within: tuple[float, float]
-) -> Mean:
+def _mean(values: Sequence[float], units: Sequence[Hashable], within: tuple[float, float]) -> Mean:
     return mean_interval(values, units, within=within, resamples=RESAMPLES).as_dict()
 
 
-def _kept(share: float, answers: Sequence[_Answer]) -> dict[str, Any]:
+def _kept(share: float, answers: NumberColumns) -> dict[str, Any]:
     """The accuracy of the most confident answers: at least so many, and all that are as confident
     as the last of them."""
-    ordered = sorted((each.confidence for each in answers), reverse=True)
-    threshold = ordered[max(1, round(share * len(ordered))) - 1]
-    kept = [each for each in answers if each.confidence >= threshold]
-    rate = Rate.of([each.right for each in kept], [each.unit for each in kept])
+    confidence, right = answers.values
+    ordered = np.sort(confidence)[::-1]
+    threshold = float(ordered[max(1, round(share * len(ordered))) - 1])
+    kept = confidence >= threshold
+    rate = Rate.of((right[kept] == 1).tolist(), answers.groups(kept))
     return {
         "asked": share,
-        "coverage": len(kept) / len(answers),
+        "coverage": int(kept.sum()) / len(confidence),
         "threshold": threshold,
         "accuracy": rate.as_dict(),
     }

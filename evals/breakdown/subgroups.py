@@ -1,13 +1,18 @@
 """Accuracy by kind of case: modality, body part, type of answer, language, source."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
 
 from medgym.errors import UserError
 from medgym.metrics.rate import Rate
 
+from ..outcomes.columns import Ints, NumberColumns
 from ..outcomes.figures import LENIENT
 from ..outcomes.outcome import CaseOutcome
+from ..outcomes.packed import in_order
 
 KINDS = ("modality", "body_part", "answer_type", "language", "source")
 """By what cases are told apart."""
@@ -31,44 +36,39 @@ def subgroups(outcomes: Iterable[CaseOutcome], kinds: Iterable[str] = KINDS) -> 
     `small` where these are fewer than 20. The largest subgroup comes first.
     """
     asked = tuple(kinds)
-    rows = [
-        _Row(
+    numbers: list[dict[str, int]] = [{} for _ in asked]
+    rows = (
+        (
             each.unit, each.verdict == "right", each.lenient_verdict == "right",
-            tuple(getattr(each, kind) or NOT_GIVEN for kind in asked),
+            *(
+                known.setdefault(getattr(each, kind) or NOT_GIVEN, len(known))
+                for known, kind in zip(numbers, asked, strict=True)
+            ),
         )
         for each in outcomes if each.is_counted
-    ]  # fmt: skip
-    rows.sort(key=lambda row: row[:3])  # the order of episodes must not change a digit
+    )  # fmt: skip
+    # In order, since that of the episodes must not change a digit.
+    columns = NumberColumns(in_order(rows, key=itemgetter(0, 1, 2)), 2 + len(asked))
     found: Subgroups = {}
-    for place, kind in enumerate(asked):
-        parts: dict[str, list[_Row]] = {}
-        for row in rows:
-            parts.setdefault(row.values[place], []).append(row)
+    for kind, known, column in zip(asked, numbers, columns.values[2:], strict=True):
+        parts = {value: np.flatnonzero(column == number) for value, number in known.items()}
         ordered = sorted(parts, key=lambda value: (-len(parts[value]), value))
         if len(ordered) > LISTED:
-            rest = [row for value in ordered[LISTED:] for row in parts[value]]
+            rest = np.concatenate([parts[value] for value in ordered[LISTED:]])
             name = f"{len(ordered) - LISTED} others"
             ordered, parts[name] = [*ordered[:LISTED], name], rest
         if len(ordered) > 1:
-            found[kind] = {value: _figures(parts[value]) for value in ordered}
+            found[kind] = {value: _figures(columns, parts[value]) for value in ordered}
     return found
 
 
-class _Row(NamedTuple):
-    """What a subgroup needs of an episode."""
-
-    unit: tuple[str, str]
-    right: bool
-    right_leniently: bool
-    values: tuple[str, ...]
-
-
-def _figures(rows: Sequence[_Row]) -> dict[str, Any]:
-    units = [row.unit for row in rows]
+def _figures(columns: NumberColumns, places: Ints) -> dict[str, Any]:
+    right, leniently = columns.values[:2, places] == 1
+    units = columns.groups(places)
     groups = len(set(units))
     return {
-        "accuracy": Rate.of([row.right for row in rows], units).as_dict(),
-        LENIENT: Rate.of([row.right_leniently for row in rows], units).as_dict(),
+        "accuracy": Rate.of(right.tolist(), units).as_dict(),
+        LENIENT: Rate.of(leniently.tolist(), units).as_dict(),
         "groups": groups,
         **({"small": True} if groups < SMALL else {}),
     }

@@ -1,6 +1,7 @@
 """The command `medgym compare`: whether one evaluation is better than another, and where."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -160,10 +161,11 @@ def _print_cases(first: str, second: str, each: Compared) -> None:
     for kind, value, gained, lost in differing_kinds(each):
         print(f"  {kind.replace('_', ' ')} {safe_line(value, 40)}: {gained} gained, {lost} lost")
     for title, pairs in (("gained", each.gained), ("lost", each.lost)):
-        for pair in pairs[:SHOWN]:
+        shown = [*islice(pairs, SHOWN)]
+        for pair in shown:
             print(f"  {title}  {safe_line(pair[0].case)}: {_answers(pair)}")
-        if pairs:
-            print(f"    {safe_line(viewer_link(second, pairs[0][1]))}")
+        if shown:
+            print(f"    {safe_line(viewer_link(second, shown[0][1]))}")
 
 
 def of_a_tie(each: Compared) -> list[str]:
@@ -207,7 +209,7 @@ def _answers(pair: Pair) -> str:
 
 
 def _plain(each: Compared) -> dict[str, Any]:
-    def cases(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    def cases(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
         return [
             {"case": a.case, "member": a.member, "gold": a.gold, "first": a.answer,
              "second": b.answer, "verdicts": [a.verdict, b.verdict]}

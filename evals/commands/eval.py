@@ -52,6 +52,7 @@ from ..looking.arms import arms_in, in_arms, refuse_roles
 from ..looking.gaps import gaps, print_gaps
 from ..model_judge.beside import judge_beside
 from ..model_judge.options import JudgeAll, JudgedBy
+from ..outcomes.packed import PackedRows
 from ..prompts import read_prompt, refuse_team
 from ..replay.policy import cached, opened_cache
 from ..spending import require_price
@@ -224,7 +225,7 @@ def evaluate(
     if folder is not None:
         from ..reports.page import write_run_page  # no evaluation waits for it before it begins
 
-        became = (outcome for each in found.values() for outcome in each.outcomes)
+        became = PackedRows.joined(each.outcomes for each in found.values())
         write_run_page(folder.path, became, quiet=as_json)
     if failure is not None:
         raise failure

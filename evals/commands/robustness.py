@@ -43,6 +43,7 @@ from ..evaluating.named_suite import is_suite, named_suite
 from ..evaluating.records import NOT_JUDGED, asked_of, content_of, recipe_of, write_results
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..outcomes.outcome import CaseOutcome
+from ..outcomes.packed import PackedRows
 from ..outcomes.stored import outcomes_of
 from ..robustness.plan import check_reference, judged_sets, suite_of, variant_sets, with_rules
 from ..robustness.report import print_report, report
@@ -229,7 +230,7 @@ def robustness(
     if folder is not None:
         from ..reports.page import write_run_page  # no evaluation waits for it before it begins
 
-        became = (outcome for each in found.values() for outcome in each.outcomes)
+        became = PackedRows.joined(each.outcomes for each in found.values())
         write_run_page(folder.path, became, quiet=as_json)
     if not_judged is not None:
         raise not_judged

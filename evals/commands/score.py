@@ -105,7 +105,10 @@ def score(
             )
     logged = None if log_format is None else write_logs(folder, log_format, policy=policy)
     names = list(dict.fromkeys(outcome.benchmark for outcome in outcomes))
-    parts = {name: PackedRows(o for o in outcomes if o.benchmark == name) for name in names}
+    parts = {
+        name: PackedRows(o for o in outcomes if o.benchmark == name) if len(names) > 1 else outcomes
+        for name in names
+    }
     spent = {name: spent.get(name, Spending(prices)) for name in names}
     figures = {name: summary(part) | spent[name].as_dict() for name, part in parts.items()}
     kept = {name: breakdown(part) for name, part in parts.items()}

@@ -3,7 +3,7 @@
 Each episode is judged as it ends and then forgotten, so that memory does not grow with the cases.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +42,7 @@ class JudgedBenchmark:
     """
 
     judgement: Judgement
-    outcomes: Collection[CaseOutcome]
+    outcomes: PackedRows[CaseOutcome]
     spent: Spending
 
     def as_dict(self) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from medgym.metrics.rate import Rate
 from medgym.sources.phantom.tool_questions import needed_tool
 from medgym.trajectory import Trajectory
 
-from ..outcomes.packed import PackedRows
+from ..outcomes.columns import NumberColumns
+from ..outcomes.packed import PackedRows, in_order
 
 Unit = tuple[str, str]
 
@@ -29,10 +30,11 @@ class NeededTally:
             return {}
         found = {}
         for tool in sorted(self._counted):
-            rows = sorted(self._counted[tool])  # the digits do not depend on which ended first
-            units = [unit for unit, _, _ in rows]
-            found[f"{USED}{tool}"] = Rate.of([used for _, used, _ in rows], units)
-            found[f"{RIGHT}{tool}"] = Rate.of([right for _, _, right in rows], units)
+            # In order: the digits do not depend on which ended first.
+            rows = NumberColumns(in_order(self._counted[tool]), 2)
+            used, right = rows.values == 1
+            found[f"{USED}{tool}"] = Rate.of(used.tolist(), rows.groups())
+            found[f"{RIGHT}{tool}"] = Rate.of(right.tolist(), rows.groups())
         return found
 
 

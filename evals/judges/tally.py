@@ -1,11 +1,15 @@
 """The figures of the judge `vqa`, counted episode by episode: a short row of each is kept."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import fsum
+from operator import itemgetter
 from statistics import fmean
-from typing import get_args
+from typing import TypeVar, get_args
+
+import numpy as np
 
 from medgym.cases import Case, normalised
 from medgym.errors import RunError, UserError
@@ -17,13 +21,13 @@ from medgym.scorer import load_scorer, scorer_name
 from medgym.trajectory import Trajectory
 from medgym.unreadable import most_unreadable
 
-from ..outcomes.packed import PackedRows
+from ..outcomes.columns import Floats, Ints, NumberColumns
+from ..outcomes.packed import PackedRows, in_order
 from .needed import NeededTally
 from .roles import RolesTally
 
 Unit = tuple[str, str]
-Scored = list[tuple[Unit, bool]]
-"""To whom each episode belongs, and whether it is right."""
+Row = TypeVar("Row", bound=tuple[object, ...])
 
 
 @dataclass(frozen=True)
@@ -124,26 +128,29 @@ class VqaTally:
                 f"no case has a reply ({lost[0].failure}), so that there is nothing to judge; "
                 "fix: ask another model or server"
             )
-        scored: Scored = []
-        by_answer: dict[str, Scored] = {}
-        hits: list[bool] = []
-        rewards: list[float] = []
-        for each in self._played:
-            scored.append((each.unit, each.correct))
-            if each.answer is not None:
-                by_answer.setdefault(self._spelled[each.answer][1], []).append(scored[-1])
-            if each.hit is not None:
-                hits.append(each.hit)
-            if each.reward is not None:
-                rewards.append(each.reward)
-        of_all = scored + [(each.unit, False) for each in unread]
+        answers: dict[str, int] = {}
+        numbered = (_numbered(each, answers) for each in self._played)
+        rows = NumberColumns(self._sorted(numbered), 4)
+        right, units, asked = rows.values[0] == 1, rows.units, rows.values[1]
+        hits, rewards = (column[~np.isnan(column)].tolist() for column in rows.values[2:])
+        by_answer = {
+            self._spelled[answer][1]: places
+            for answer, places in zip(answers, _places_of(asked, len(answers)), strict=True)
+        }
+        of_all = chain(
+            ((each.unit, each.correct) for each in self._played),
+            ((each.unit, False) for each in unread),
+        )
         return Judgement(
             policy=self._policy,
-            accuracy=self._rate(scored),
+            accuracy=Rate.of(right.tolist(), units.tolist()),
             answered=self._sums["answered"] / played,
             looked=self._sums["looked"] / played,
             hit=fmean(hits) if hits else None,
-            by_answer={name: self._rate(each) for name, each in sorted(by_answer.items())},
+            by_answer={
+                name: Rate.of(right[places].tolist(), units[places].tolist())
+                for name, places in sorted(by_answer.items(), key=itemgetter(0))
+            },
             turns=self._sums["turns"] / played,
             calls=self._sums["calls"] / played,
             tokens=self._sums["tokens"] / played,
@@ -167,20 +174,42 @@ class VqaTally:
     def _withheld(self, lost: Sequence[_LeftOut]) -> dict[str, Rate]:
         """How often the server withheld a reply, of the episodes of cases that can be read."""
         why = [(each.unit, withheld_of(each.failure)) for each in lost]
-        if not any(reason for _, reason in why):
-            return {}
-        rest = [(each.unit, False) for each in self._played]
         return {
-            name: self._rate(rest + [(unit, reason == name) for unit, reason in why])
+            name: self._rate(
+                chain(
+                    ((each.unit, False) for each in self._played),
+                    ((unit, reason == name) for unit, reason in why),
+                )
+            )
             for name in get_args(Withheld)
             if any(reason == name for _, reason in why)
         }
 
-    def _rate(self, scored: Scored) -> Rate:
-        """The share of right episodes; its digits do not depend on which of them ended first."""
-        if not self._ordered:
-            scored = sorted(scored)
-        return Rate.of([right for _, right in scored], [unit for unit, _ in scored])
+    def _sorted(self, rows: Iterable[Row]) -> Iterable[Row]:
+        """Rows that begin with a unit, in an order that does not depend on which ended first."""
+        return rows if self._ordered else in_order(rows, key=itemgetter(0, 1))
+
+    def _rate(self, scored: Iterable[tuple[Unit, bool]]) -> Rate:
+        """The share of right episodes."""
+        rows = NumberColumns(self._sorted(scored), 1)
+        return Rate.of((rows.values[0] == 1).tolist(), rows.groups())
+
+
+def _numbered(
+    each: _Episode, answers: dict[str, int]
+) -> tuple[Unit, bool, int | None, bool | None, float | None]:
+    """An episode as numbers; that of its answer is its place among `answers`, which take it."""
+    number = None if each.answer is None else answers.setdefault(each.answer, len(answers))
+    return each.unit, each.correct, number, each.hit, each.reward
+
+
+def _places_of(numbers: Floats, count: int) -> Iterator[Ints]:
+    """The places of each of `count` numbers, in order."""
+    ordered = np.argsort(numbers, kind="stable")  # what has none stands at the end
+    start = 0
+    for end in np.searchsorted(numbers[ordered], np.arange(count), side="right"):
+        yield ordered[start:end]
+        start = end
 
 
 def unit_of(case: Case) -> Unit:

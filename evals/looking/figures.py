@@ -6,14 +6,20 @@ groups.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from operator import itemgetter
 from statistics import fmean
-from typing import NamedTuple, Self
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medgym.metrics.grounding import CALL_FAULTS
 from medgym.metrics.rate import Rate
 
+from ..outcomes.columns import Floats, NumberColumns
 from ..outcomes.outcome import CaseOutcome
+from ..outcomes.packed import in_order
 from ..statistics.mean_rate import mean_rate
 
 RIGHT_SHOWN = "right answers, region looked at"
@@ -27,37 +33,20 @@ BEYOND = "calls beyond those needed"
 REPEATED = "looks that showed nothing new"
 FAILED = "calls that failed"
 
-Unit = tuple[str, str]
-
-
 NAMES = (
     RIGHT_SHOWN, WRONG_SHOWN, WRONG_PLACE, BLIND, IOU, COVERAGE, NEEDED, BEYOND, REPEATED, FAILED,
     *(f"{FAILED}: {fault}" for fault in CALL_FAULTS),
 )  # fmt: skip
 """All names of `looking_figures`, in their order."""
 
+NUMBERS = (
+    "looked", "hit", "look_iou", "look_coverage", "calls", "calls_needed", "looks",
+    "repeated_looks",
+)  # fmt: skip
+"""The columns of an outcome that are read as they are."""
 
-class _Episode(NamedTuple):
-    """Of an outcome what the figures need."""
-
-    unit: Unit
-    case: str
-    member: int
-    right: bool
-    looked: bool
-    hit: bool | None
-    look_iou: float | None
-    look_coverage: float | None
-    calls: int
-    calls_needed: int | None
-    looks: int | None
-    repeated_looks: int | None
-    call_faults: str
-
-    @classmethod
-    def of(cls, outcome: CaseOutcome) -> Self:
-        kept = {name: getattr(outcome, name) for name in cls._fields if name != "right"}
-        return cls(right=outcome.verdict == "right", **kept)
+Marks = NDArray[np.bool_]
+"""Of each episode whether it is meant."""
 
 
 def looking_figures(outcomes: Iterable[CaseOutcome]) -> dict[str, Rate | float]:
@@ -68,68 +57,87 @@ def looking_figures(outcomes: Iterable[CaseOutcome]) -> dict[str, Rate | float]:
     region, and how much of the regions the looks showed, as means over cases; how many calls a case
     needs, and which share of calls was beyond that, failed, and showed nothing new.
     """
+    rows = (_row(each) for each in outcomes if each.is_counted)
     # Sorted, so that the order in which episodes finish changes no digit.
-    known = (_Episode.of(each) for each in outcomes if each.is_counted)
-    counted = sorted(known, key=lambda each: each[:3])
-    if not any(each.calls for each in counted):
+    ordered = in_order(rows, key=itemgetter(0, 1, 2))
+    counted = _Episodes((unit, *numbers) for unit, _, _, *numbers in ordered)
+    if not counted["calls"].any():
         return {}
     return _grounded(counted) | _calls(counted)
 
 
-def _grounded(counted: Sequence[_Episode]) -> dict[str, Rate | float]:
-    marked = [each for each in counted if each.hit is not None]
-    right = [each for each in marked if each.right]
-    wrong = [each for each in marked if not each.right]
-    found: dict[str, Rate | float] = {
-        RIGHT_SHOWN: _share(right, lambda each: bool(each.hit)),
-        WRONG_SHOWN: _share(wrong, lambda each: bool(each.hit)),
-        WRONG_PLACE: _share(right, lambda each: each.looked and not each.hit),
-        BLIND: _share(right, lambda each: not each.looked),
+def _row(outcome: CaseOutcome) -> tuple[Any, ...]:
+    """The unit, what the episode is sorted by, and its numbers."""
+    faults = Counter(filter(None, outcome.call_faults.split(",")))
+    return (
+        outcome.unit, outcome.case, outcome.member, outcome.verdict == "right",
+        *(getattr(outcome, name) for name in NUMBERS),
+        faults.total(), *(faults[fault] for fault in CALL_FAULTS),
+    )  # fmt: skip
+
+
+class _Episodes:
+    """Of outcomes what the figures need, in columns."""
+
+    def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        names = ("right", *NUMBERS, FAILED, *CALL_FAULTS)
+        self._columns = NumberColumns(rows, len(names))
+        self._places = {name: place for place, name in enumerate(names)}
+
+    def __getitem__(self, name: str) -> Floats:
+        column: Floats = self._columns.values[self._places[name]]
+        return column
+
+    def known(self, name: str) -> Marks:
+        """Of which a number is known."""
+        found: Marks = ~np.isnan(self[name])
+        return found
+
+    def share(self, of: Marks, is_so: Marks) -> Rate:
+        """Of how many of some episodes something is so."""
+        return Rate.of(is_so[of].tolist(), self._columns.groups(of))
+
+    def mean(self, name: str, of: Marks) -> Rate:
+        """The mean of numbers from 0 to 1, with its interval over groups."""
+        return mean_rate(self[name][of].tolist(), self._columns.groups(of))
+
+    def part(self, some: Floats, whole: Floats, of: Marks) -> Rate:
+        """Which share of the calls or looks of some episodes these are."""
+        counts = (each[of].astype(int).tolist() for each in (some, whole))
+        return Rate.of_parts(zip(*counts, strict=True), self._columns.groups(of))
+
+
+def _grounded(counted: _Episodes) -> dict[str, Rate | float]:
+    marked, hit, looked = counted.known("hit"), counted["hit"] == 1, counted["looked"] == 1
+    right = marked & (counted["right"] == 1)
+    shares = {
+        RIGHT_SHOWN: counted.share(right, hit),
+        WRONG_SHOWN: counted.share(marked & ~right, hit),
+        WRONG_PLACE: counted.share(right, looked & ~hit),
+        BLIND: counted.share(right, ~looked),
     }
-    found = {name: rate for name, rate in found.items() if isinstance(rate, Rate) and rate.n}
+    found: dict[str, Rate | float] = {name: rate for name, rate in shares.items() if rate.n}
     for name, column in ((IOU, "look_iou"), (COVERAGE, "look_coverage")):
-        known = [each for each in marked if getattr(each, column) is not None]
-        if known:
-            found[name] = _mean([getattr(each, column) for each in known], known)
+        known = marked & counted.known(column)
+        if known.any():
+            found[name] = counted.mean(column, known)
     return found
 
 
-def _calls(counted: Sequence[_Episode]) -> dict[str, Rate | float]:
+def _calls(counted: _Episodes) -> dict[str, Rate | float]:
     found: dict[str, Rate | float] = {}
-    known = [each for each in counted if each.calls_needed is not None]
-    if known:
-        found[NEEDED] = fmean(each.calls_needed or 0 for each in known)
-        beyond = [max(0, each.calls - (each.calls_needed or 0)) for each in known]
-        found |= _part(BEYOND, beyond, [each.calls for each in known], known)
-    told = [each for each in counted if each.looks is not None]
-    if told:
-        repeated, looks = ([getattr(o, k) or 0 for o in told] for k in ("repeated_looks", "looks"))
-        found |= _part(REPEATED, repeated, looks, told)
-        faults = [Counter(filter(None, each.call_faults.split(","))) for each in told]
-        calls = [each.calls for each in told]
-        found |= _part(FAILED, [each.total() for each in faults], calls, told)
+    parts: dict[str, Rate] = {}
+    known, calls = counted.known("calls_needed"), counted["calls"]
+    if known.any():
+        needed = counted["calls_needed"]
+        found[NEEDED] = fmean(needed[known].tolist())
+        parts[BEYOND] = counted.part(np.maximum(0, calls - needed), calls, known)
+    told = counted.known("looks")
+    if told.any():
+        repeated = np.nan_to_num(counted["repeated_looks"])
+        parts[REPEATED] = counted.part(repeated, counted["looks"], told)
+        parts[FAILED] = counted.part(counted[FAILED], calls, told)
         for fault in CALL_FAULTS:
-            if any(each[fault] for each in faults):
-                found |= _part(f"{FAILED}: {fault}", [each[fault] for each in faults], calls, told)
-    return found
-
-
-def _part(
-    name: str, some: Sequence[int], of: Sequence[int], outcomes: Sequence[_Episode]
-) -> dict[str, Rate]:
-    """Which share of the calls or looks of all episodes these are; nothing where there are none."""
-    seen: list[bool] = []
-    units: list[Unit] = []
-    for count, whole, outcome in zip(some, of, outcomes, strict=True):
-        seen += [True] * count + [False] * (whole - count)
-        units += [outcome.unit] * whole
-    return {name: Rate.of(seen, units)} if seen else {}
-
-
-def _share(outcomes: Sequence[_Episode], is_so: Callable[[_Episode], bool]) -> Rate:
-    return Rate.of([is_so(each) for each in outcomes], [each.unit for each in outcomes])
-
-
-def _mean(values: Sequence[float], outcomes: Sequence[_Episode]) -> Rate:
-    """The mean of numbers from 0 to 1, with its interval over groups."""
-    return mean_rate(values, [each.unit for each in outcomes])
+            if counted[fault][told].any():
+                parts[f"{FAILED}: {fault}"] = counted.part(counted[fault], calls, told)
+    return found | {name: rate for name, rate in parts.items() if rate.n}

@@ -7,12 +7,14 @@ intervals over groups.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 from medgym.commands.printing import WIDTH, print_columns, safe_line
 
 from ..comparison import Compared, compare
 from ..outcomes.outcome import CaseOutcome
+from ..outcomes.packed import PackedRows
 from ..statistics.paired import Verdict, holm
 from ..statistics.power import cases_needed
 from .stored import arm_name
@@ -102,13 +104,13 @@ def gaps(
             first, second = (outcomes.get(arm_name(name, a)) for a in (kind.first, kind.second))
             if not first or not second:
                 continue
-            # Sorted, so that the order in which episodes finish changes no digit.
-            first, second = (sorted(each, key=lambda o: o.key) for each in (first, second))
-            played = {(each.case, each.member) for each in second}
-            shared = [each for each in first if (each.case, each.member) in played]
-            one, other = ([replace(o, benchmark=name) for o in each] for each in (shared, second))
+            # By hashes, since the names of all episodes take ten times the memory.
+            played = {hash((each.case, each.member)) for each in second}
+            shared = [hash((each.case, each.member)) in played for each in first]
+            one = PackedRows(replace(o, benchmark=name) for o in compress(first, shared))
+            other = PackedRows(replace(o, benchmark=name) for o in second)
             (compared,) = compare(one, other, names=(kind.first, kind.second), seed=seed)
-            without = len({each.case for each in first}) - len({each.case for each in shared})
+            without = len({hash(each.case) for each in first}) - len({hash(o.case) for o in one})
             found.append(Gap(kind, name, compared, 1.0, without))
     adjusted = holm([each.compared.difference.permutation for each in found])
     return [replace(gap, adjusted=p) for gap, p in zip(found, adjusted, strict=True)]

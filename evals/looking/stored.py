@@ -1,6 +1,6 @@
 """The arms of a stored evaluation: what it calls them, and the outcomes of one of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,15 +30,13 @@ def require_arm(arm: str, arms: Sequence[str], folder: RunFolder) -> None:
 
 def outcomes_in(
     outcomes: "Iterable[CaseOutcome]", arm: str, arms: Sequence[str]
-) -> "list[CaseOutcome]":
+) -> "Iterator[CaseOutcome]":
     """The outcomes of one arm, under the names of the benchmarks without it.
 
     Args:
         outcomes: of a whole evaluation. arms: in which it was played.
     """
-    found = []
     for outcome in outcomes:
         benchmark, _, played = outcome.benchmark.rpartition("-")
         if played == arm and played in arms:
-            found.append(replace(outcome, benchmark=benchmark))
-    return found
+            yield replace(outcome, benchmark=benchmark)

@@ -5,7 +5,9 @@ order of the outcomes, to the last digit.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from statistics import fmean
 from typing import Any, get_args
 
@@ -17,8 +19,10 @@ from ..statistics.repeats import majority_at, pass_at
 from .answers.number_answers import number_figures
 from .answers.region_answers import region_figures
 from .answers.report_answers import report_figures
+from .columns import NumberColumns
 from .open_answers import open_figures
 from .outcome import CaseOutcome
+from .packed import PackedRows, in_order
 
 LENIENT = "read leniently"
 """The name of the accuracy in which an answer counts in any form."""
@@ -46,12 +50,18 @@ def summary(outcomes: Collection[CaseOutcome]) -> dict[str, Any]:
 
 def accuracy(outcomes: Collection[CaseOutcome], *, lenient: bool) -> Rate:
     """The share of right answers among the outcomes that count, with its interval over groups."""
-    counted = sorted(
+    rows = (
         (each.unit, (each.lenient_verdict if lenient else each.verdict) == "right")
         for each in outcomes
         if each.is_counted
     )
-    return Rate.of([right for _, right in counted], [unit for unit, _ in counted])
+    return rate_of(rows)
+
+
+def rate_of(rows: Iterable[tuple[Hashable, bool]]) -> Rate:
+    """The share of right ones among rows of a unit and whether it is right."""
+    counted = NumberColumns(in_order(rows), 1)
+    return Rate.of((counted.values[0] == 1).tolist(), counted.groups())
 
 
 def plain(figure: Rate | float) -> dict[str, float] | float:
@@ -86,18 +96,16 @@ def _repeated(outcomes: Collection[CaseOutcome]) -> dict[str, float]:
     """pass@k and majority@k, where each case has k episodes and k is above 1."""
     if not any(each.member for each in outcomes):
         return {}
-    cases: dict[str, list[tuple[int, str | None, bool]]] = {}
-    for each in outcomes:
-        if each.is_counted:
-            row = (each.member, each.vote, each.verdict == "right")
-            cases.setdefault(each.case, []).append(row)
-    most = min(map(len, cases.values()), default=0)
+    rows = (
+        (each.case, each.member, each.vote, each.verdict == "right")
+        for each in outcomes
+        if each.is_counted
+    )
+    of_cases = groupby(in_order(rows, key=itemgetter(0, 1)), key=itemgetter(0))
+    episodes = PackedRows([(said, right) for *_, said, right in each] for _, each in of_cases)
+    most = min(map(len, episodes), default=0)
     if most < 2:
         return {}
-    episodes = [
-        [(said, right) for _, said, right in sorted(each, key=lambda row: row[0])]
-        for each in cases.values()
-    ]
     found = {
         f"pass@{k}": fmean(pass_at(k, sum(right for _, right in e), len(e)) for e in episodes)
         for k in sorted({1, 2, most})

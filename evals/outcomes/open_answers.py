@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from medgym.metrics.rate import Rate
 
 from ..statistics.mean_rate import mean_rate
+from .columns import NumberColumns
 from .outcome import CaseOutcome
+from .packed import in_order
 
 EXACT = "open, exact"
 F1 = "open, token F1"
@@ -17,16 +19,18 @@ def open_figures(outcomes: Iterable[CaseOutcome]) -> dict[str, Rate]:
 
     Intervals are over groups: of exact answers as of an accuracy, of the other two by bootstrap.
     """
-    counted = sorted(
+    rows = (
         (each.unit, each.verdict == "right", each.f1, each.recall or 0.0)
         for each in outcomes
         if each.is_counted and each.f1 is not None
     )
-    if not counted:
+    counted = NumberColumns(in_order(rows), 3)
+    groups = counted.groups()
+    if not groups:
         return {}
-    groups, exact, f1, recall = (list(column) for column in zip(*counted, strict=True))
+    exact, f1, recall = counted.values
     return {
-        EXACT: Rate.of(exact, groups),
-        F1: mean_rate(f1, groups),
-        RECALL: mean_rate(recall, groups),
+        EXACT: Rate.of((exact == 1).tolist(), groups),
+        F1: mean_rate(f1.tolist(), groups),
+        RECALL: mean_rate(recall.tolist(), groups),
     }

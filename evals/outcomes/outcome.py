@@ -31,7 +31,7 @@ from .spelling import spelled
 YES_NO = ("yes", "no")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CaseOutcome:
     """What became of one episode.
 

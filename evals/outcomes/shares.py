@@ -1,12 +1,17 @@
 """Means of columns of outcomes with their intervals over groups, as a judgement holds them."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
+
+import numpy as np
 
 from medgym.metrics.rate import Rate
 
 from ..statistics.intervals import Interval
 from ..statistics.mean_rate import mean_rate
+from .columns import NumberColumns
 from .outcome import CaseOutcome
+from .packed import in_order
 
 Key = tuple[str, str, int]
 
@@ -25,15 +30,15 @@ def shares(
 
     The order of the outcomes changes no digit.
     """
-    found: dict[str, list[tuple[Key, Hashable, float]]] = {}
-    for each in outcomes:
-        if each.scorer != scorer or not each.is_counted:
-            continue
-        for name, value_of in values.items():
-            if (value := value_of(each)) is not None:
-                found.setdefault(name, []).append((each.key, each.unit, float(value)))
+    rows = (
+        (each.key, each.unit, *(value_of(each) for value_of in values.values()))
+        for each in outcomes
+        if each.scorer == scorer and each.is_counted
+    )
+    known = NumberColumns((row[1:] for row in in_order(rows, key=itemgetter(0))), len(values))
     means = {}
-    for name in values:
-        if rows := sorted(found.get(name, []), key=lambda row: row[0]):
-            means[name] = mean_rate([value for *_, value in rows], [unit for _, unit, _ in rows])
+    for name, column in zip(values, known.values, strict=True):
+        there = ~np.isnan(column)
+        if there.any():
+            means[name] = mean_rate(column[there].tolist(), known.groups(there))
     return means

@@ -15,11 +15,12 @@ from medgym.trajectory import Trajectory
 from ..looking.stored import arms_of, outcomes_in, require_arm
 from ..viewer.tokens import Pieces
 from .outcome import CaseOutcome, outcome_of
+from .packed import PackedRows
 from .table import read_outcomes
 
 
-def outcomes_of(named: str) -> list[CaseOutcome]:
-    """The outcomes of a run: as it has stored them, else as `judged_again` makes them.
+def outcomes_of(named: str) -> PackedRows[CaseOutcome]:
+    """The outcomes of a run, packed: as it has stored them, else as `judged_again` makes them.
 
     Args:
         named: the folder of a run; of a training `FOLDER:POLICY`, where POLICY is one that it has
@@ -34,9 +35,9 @@ def outcomes_of(named: str) -> list[CaseOutcome]:
     if policy and arms:
         require_arm(policy, arms, folder)
         stored = read_outcomes(folder.path)
-        return outcomes_in(stored or list(judged_again(folder)), policy, arms)
+        return PackedRows(outcomes_in(stored or judged_again(folder), policy, arms))
     stored = None if policy else read_outcomes(folder.path)
-    return stored or list(judged_again(folder, policy))
+    return stored or PackedRows(judged_again(folder, policy))
 
 
 def run_and_policy(named: str) -> tuple[RunFolder, str]:
@@ -101,9 +102,11 @@ def left_out(folder: RunFolder, judged: Collection[CaseOutcome]) -> list[CaseOut
         judged: the outcomes of those that were stored.
     """
     with suppress(UserError):  # a damaged table, which is written anew
-        known = {each.key for each in judged}
         written = read_outcomes(folder.path) or ()
-        return [each for each in written if not each.is_counted and each.key not in known]
+        found = {each.key: each for each in written if not each.is_counted}
+        for each in judged:
+            found.pop(each.key, None)
+        return [*found.values()]
     return []
 
 

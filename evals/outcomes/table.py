@@ -1,9 +1,8 @@
 """`outcomes.parquet`: what became of each case of an evaluation, one row each."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import fields
-from heapq import merge
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -14,7 +13,7 @@ from medgym.errors import UserError
 from medgym.storage.atomic import write_atomic
 
 from .outcome import CaseOutcome
-from .packed import PackedRows
+from .packed import PackedRows, in_order
 
 if TYPE_CHECKING:
     import pyarrow
@@ -37,7 +36,7 @@ def write_outcomes(folder: Path, outcomes: Iterable[CaseOutcome]) -> Path:
     import pyarrow
     import pyarrow.parquet
 
-    schema, stream, left = _schema(), io.BytesIO(), _in_order(outcomes)
+    schema, stream, left = _schema(), io.BytesIO(), in_order(outcomes, attrgetter("key"))
     with pyarrow.parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
         rows = list(islice(left, ROW_GROUP))
         while True:
@@ -47,15 +46,6 @@ def write_outcomes(folder: Path, outcomes: Iterable[CaseOutcome]) -> Path:
                 break
     write_atomic(folder / OUTCOMES, stream.getvalue())
     return folder / OUTCOMES
-
-
-def _in_order(outcomes: Iterable[CaseOutcome]) -> Iterator[CaseOutcome]:
-    """The outcomes in the order of their keys. Sorted parts of them are packed and then merged, so
-    that not all are in memory at once."""
-    key, left, parts = attrgetter("key"), iter(outcomes), list[PackedRows[CaseOutcome]]()
-    while rows := list(islice(left, ROW_GROUP)):
-        parts.append(PackedRows(sorted(rows, key=key)))
-    return merge(*parts, key=key)
 
 
 def _schema() -> "pyarrow.Schema":
@@ -81,8 +71,8 @@ def _kind(hint: Any) -> "pyarrow.DataType":
     return pyarrow.type_for_alias(kinds[hint])
 
 
-def read_outcomes(folder: Path) -> list[CaseOutcome] | None:
-    """The outcomes that a run has stored; None where it has none.
+def read_outcomes(folder: Path) -> PackedRows[CaseOutcome] | None:
+    """The outcomes that a run has stored, packed; None where it has none.
 
     Raises:
         UserError: the file is damaged, or a newer medgym wrote it.
@@ -94,10 +84,11 @@ def read_outcomes(folder: Path) -> list[CaseOutcome] | None:
     if not path.exists():
         return None
     try:
-        table = pyarrow.parquet.read_table(path)
-        if (table.schema.metadata or {}).get(_FORMAT) != FORMAT:
-            raise UserError(f"{path} is of another medgym; fix: run medgym score {folder}")
-        return [CaseOutcome(**row) for row in table.to_pylist()]
+        with pyarrow.parquet.ParquetFile(path) as file:
+            if (file.schema_arrow.metadata or {}).get(_FORMAT) != FORMAT:
+                raise UserError(f"{path} is of another medgym; fix: run medgym score {folder}")
+            batches = file.iter_batches(batch_size=ROW_GROUP)
+            return PackedRows(CaseOutcome(**row) for batch in batches for row in batch.to_pylist())
     except (pyarrow.ArrowException, OSError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}); fix: run medgym score {folder}") from (
             error

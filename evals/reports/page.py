@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +21,6 @@ from medgym.errors import RunError, UserError, missing_library
 from medgym.storage.atomic import write_atomic
 
 from ..outcomes.outcome import CaseOutcome
-from ..outcomes.packed import PackedRows
 from .failures import failures
 from .further import measurements, of_the_cases, spending
 from .made import how_made
@@ -126,15 +125,17 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def write_run_page(run: Path, outcomes: Iterable[CaseOutcome] = (), *, quiet: bool = False) -> None:
+def write_run_page(
+    run: Path, outcomes: Collection[CaseOutcome] = (), *, quiet: bool = False
+) -> None:
     """Write the page of a run that is done, and print where it is, or in one line why it is not.
 
     Args:
-        outcomes: of its episodes. They are packed: an evaluation holds no more of them.
+        outcomes: of its episodes, where they are known.
         quiet: whether nothing is printed.
     """
     try:
-        said = f"page: {write_report([str(run)], outcomes=PackedRows(outcomes))}"
+        said = f"page: {write_report([str(run)], outcomes=outcomes)}"
     except ImportError as error:
         said = f"no page: {missing_library(error)}, and run medgym report {run}"
     except (UserError, RunError) as error:  # the run is done nevertheless

@@ -135,7 +135,7 @@ def differences(runs: Sequence[ReportedRun]) -> Section:
     for other in others:
         try:
             found = compare(
-                [*first.outcomes], [*other.outcomes], names=(first.name, other.name),
+                first.outcomes, other.outcomes, names=(first.name, other.name),
                 same_views=same_views(first.asked, other.asked),
             )  # fmt: skip
         except UserError as error:

@@ -102,7 +102,7 @@ def error_interval(
     found = calibration(confidence, right)
     gaps = np.asarray(confidence, dtype=np.float64) - np.asarray(right, dtype=np.float64)
     places = np.minimum((np.asarray(confidence) * BINS).astype(int), BINS - 1)
-    columns = [np.where(places == place, gaps, 0.0).tolist() for place in np.unique(places)]
+    columns = [np.where(places == place, gaps, 0.0) for place in np.unique(places)]
     table = Groups.of(columns, groups)
     if table.count == 1:  # nothing says how much groups differ
         return Interval(found.error, 0.0, 1.0, found.n, 1)

@@ -11,8 +11,14 @@ Floats = NDArray[np.float64]
 RESAMPLES = 10_000
 """How many data sets a bootstrap draws, and how many sign flips a permutation test tries."""
 
-_AT_ONCE = 4_000_000
-"""Counts that are held in memory at once."""
+_AT_ONCE = 500_000
+"""Counts of drawn groups that are held in memory at once, in rows by `rows_at_once`."""
+
+
+def rows_at_once(groups: int) -> int:
+    """How many resampled data sets of so many groups are drawn at once: a multiple of 16, so that
+    the means of each are added up in the same way wherever it stands."""
+    return max(16, _AT_ONCE // max(groups, 1) // 16 * 16)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,9 @@ class Groups:
     sizes: Floats
 
     @classmethod
-    def of(cls, values: Sequence[Sequence[float]], groups: Sequence[Hashable] | None) -> "Groups":
+    def of(
+        cls, values: Sequence[Sequence[float] | Floats], groups: Sequence[Hashable] | None
+    ) -> "Groups":
         """Add up values by group.
 
         Args:
@@ -39,7 +47,8 @@ class Groups:
         if groups is None:
             return cls(table, np.ones(len(table)))
         numbers: dict[Hashable, int] = {}
-        places = np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=int)
+        numbered = (numbers.setdefault(group, len(numbers)) for group in groups)
+        places = np.fromiter(numbered, dtype=int, count=len(groups))
         sums = np.zeros((len(numbers), table.shape[1]))
         np.add.at(sums, places, table)
         return cls(sums, np.bincount(places, minlength=len(numbers)).astype(np.float64))
@@ -70,7 +79,7 @@ class Groups:
         return np.concatenate(parts)
 
     def _drawn(self, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
-        step = max(1, _AT_ONCE // max(self.count, 1))
+        step = rows_at_once(self.count)
         shares = np.full(self.count, 1 / self.count)
         for first in range(0, resamples, step):
             drawn = rng.multinomial(self.count, shares, min(step, resamples - first))

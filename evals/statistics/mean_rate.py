@@ -9,7 +9,7 @@ from .intervals import mean_interval
 
 def mean_rate(scores: Sequence[float], units: Sequence[Hashable]) -> Rate:
     """The mean of at least one score from 0 to 1; where all are 0 or 1 it is a share."""
-    if {*scores} <= {0.0, 1.0}:
+    if all(score in (0.0, 1.0) for score in scores):
         return Rate.of([score == 1 for score in scores], units)
     found = mean_interval(scores, units, within=(0.0, 1.0))
     return Rate(found.value, found.low, found.high, found.n)

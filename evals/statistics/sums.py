@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from medgym.errors import UserError
 from medgym.metrics.rate import CONFIDENCE
 
-from .groups import Floats, Groups
+from .groups import Floats, Groups, rows_at_once
 from .intervals import Interval, are_equal
 
 Weights = NDArray[np.float64]
@@ -17,11 +17,9 @@ Weights = NDArray[np.float64]
 SUM_RESAMPLES = 2_000
 """How many data sets are drawn: each costs one call of the figure."""
 
-_AT_ONCE = 1_000
-
 
 def figure_interval(
-    columns: Sequence[Sequence[float]],
+    columns: Sequence[Sequence[float] | Floats],
     groups: Sequence[Hashable] | None,
     figure: Callable[[Floats], Floats],
     *,
@@ -68,8 +66,9 @@ def _middle(value: float, drawn: Floats, n: int, groups: int) -> Interval:
 def _drawn(groups: Groups, rng: np.random.Generator, resamples: int) -> Iterator[Floats]:
     """The sums of data sets of as many groups, drawn with replacement."""
     shares = np.full(groups.count, 1 / groups.count)
-    for first in range(0, resamples, _AT_ONCE):
-        rows = min(_AT_ONCE, resamples - first)
+    step = rows_at_once(groups.count)
+    for first in range(0, resamples, step):
+        rows = min(step, resamples - first)
         yield rng.multinomial(groups.count, shares, rows) @ groups.sums
 
 

@@ -44,17 +44,38 @@ class Rate:
                 Miller and Wang 2016; see `_independent`). By default, and where each case is a
                 group of its own, all are independent.
         """
-        seen = [bool(outcome) for outcome in outcomes]
-        if not seen:
+        return cls.of_parts(((bool(outcome), 1) for outcome in outcomes), groups)
+
+    @classmethod
+    def of_parts(
+        cls, parts: Iterable[tuple[int, int]], groups: Iterable[Hashable] | None = None
+    ) -> "Rate":
+        """As `of`, of cases with several outcomes each, such as the calls of an episode.
+
+        Args:
+            parts: of each case how many outcomes are True, and how many there are.
+            groups: what each case belongs to.
+        """
+        if groups is None:
+            right = n = 0
+            for won, size in parts:
+                right, n = right + won, n + size
+            return cls._wilson(right, n, float(n), _QUANTILE) if n else cls(0.0, 0.0, 1.0, 0)
+        members: dict[Hashable, tuple[int, int]] = {}
+        shared: dict[tuple[int, int], tuple[int, int]] = {}  # groups have the same few
+        for (won, size), group in zip(parts, groups, strict=True):
+            if size:
+                before = members.get(group, (0, 0))
+                now = before[0] + won, before[1] + size
+                members[group] = shared.setdefault(now, now)
+        right, n = (sum(member[at] for member in members.values()) for at in (0, 1))
+        if not n:
             return cls(0.0, 0.0, 1.0, 0)
-        n, right = len(seen), sum(seen)
-        share = right / n
-        independent, z = float(n), _QUANTILE
-        if groups is not None and len(set(groups)) < n:
-            if len(set(groups)) == 1:  # nothing says how much groups differ
-                return cls(share, 0.0, 1.0, n)
-            independent, z = _independent(_kinds(seen, groups))
-        return cls._wilson(right, n, independent, z)
+        if len(members) == n:
+            return cls._wilson(right, n, float(n), _QUANTILE)
+        if len(members) == 1:  # nothing says how much groups differ
+            return cls(right / n, 0.0, 1.0, n)
+        return cls._wilson(right, n, *_independent(Counter(members.values())))
 
     @classmethod
     def _wilson(cls, right: int, n: int, independent: float, z: float) -> "Rate":
@@ -144,15 +165,6 @@ class RunningRate:
         if count == 1:
             return Rate(self._right / n, 0.0, 1.0, n)
         return Rate._wilson(self._right, n, *_independent(self._kinds))
-
-
-def _kinds(seen: Sequence[bool], groups: Sequence[Hashable]) -> Counter[Kind]:
-    """How many groups have so many right cases, of so many."""
-    members: dict[Hashable, Kind] = {}
-    for outcome, group in zip(seen, groups, strict=True):
-        right, size = members.get(group, (0, 0))
-        members[group] = right + outcome, size + 1
-    return Counter(members.values())
 
 
 def _independent(kinds: Mapping[Kind, int]) -> tuple[float, float]:

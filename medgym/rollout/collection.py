@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import (
     AsyncGenerator,
     Callable,
-    Collection,
     Coroutine,
     Iterator,
     Mapping,
@@ -38,7 +37,7 @@ from medgym.rollout.episode_loop import OnMessages
 from medgym.rollout.in_flight import InFlight
 from medgym.rollout.keeper import Keeper
 from medgym.rollout.local import LocalBackend
-from medgym.rollout.record import held_episodes
+from medgym.rollout.record import HeldEpisodes, held_episodes
 from medgym.rollout.request import policy_of, request_of, rules_of
 from medgym.rollout.sync import drive_each
 from medgym.seeds import seed_of
@@ -249,7 +248,7 @@ async def play(
     `resumes` says, by case id, from where on a case is played. By `rules` it is known whether the
     images of a run that is resumed are those of before; without them that is not asked.
     """
-    stored: set[tuple[str, int]] = set()
+    stored = HeldEpisodes()
     if out is not None:
         out.claim()
         stored = held_episodes(out, cases, rules)
@@ -320,9 +319,7 @@ async def play(
             await keeper.end(note, patient=ended)
 
 
-def _unfinished(
-    cases: Sequence[Case], group_size: int, done: Collection[tuple[str, int]]
-) -> Iterator[Case]:
+def _unfinished(cases: Sequence[Case], group_size: int, done: HeldEpisodes) -> Iterator[Case]:
     """The cases of which not all episodes are done; where keys are known, no others are made."""
     if not done or not isinstance(cases, CaseList):
         yield from cases

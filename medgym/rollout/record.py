@@ -1,8 +1,11 @@
 """From finished episodes to trajectories: one episode's record, and the parts of a consultation."""
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from medgym.cases import Case, case_hash
 from medgym.episode import Episode, Rules, Turn
@@ -89,9 +92,28 @@ def _usage(messages: Sequence[Message]) -> Usage | None:
     )
 
 
+class HeldEpisodes:
+    """Which episodes of cases a run holds: `(case id, member) in held`. Eight bytes are kept of
+    each.
+
+    Args:
+        hashes: of the case id and the member of each.
+    """
+
+    def __init__(self, hashes: Sequence[int] = ()) -> None:
+        self._hashes = np.unique(np.asarray(hashes, np.int64))
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def __contains__(self, episode: tuple[str, int]) -> bool:
+        at = int(np.searchsorted(self._hashes, hash(episode)))
+        return at < len(self._hashes) and int(self._hashes[at]) == hash(episode)
+
+
 def held_episodes(
     run: RunFolder, cases: Iterable[Case], rules: Rules | None = None
-) -> set[tuple[str, int]]:
+) -> HeldEpisodes:
     """The episodes that a run holds already, by case id and member.
 
     A case that changed since under the same id is refused. Playing it again would leave two
@@ -107,36 +129,48 @@ def held_episodes(
         UserError: a case, or an image of it, is not the one of which the run holds an episode; or
             it holds one twice.
     """
-    seeds: dict[tuple[str, int], tuple[int, ...]] = {}
-    hashes: dict[str, str] = {}
-    changed: set[str] = set()
-    seen: dict[str, dict[int, str]] = {}
+    episodes, seeded = array("q"), array("q")
+    hashes: dict[int, int] = {}  # of cases, by the hash of their ids
+    changed: set[int] = set()
     for each in run.trajectories:
-        key = (each.case_id, each.member)
-        known = seeds.get(key, ())
-        if each.seed in known:
-            raise UserError(
-                f"the run holds the episode {each.case_id}#{each.member} twice, and both would "
-                "count; fix: set one aside with medgym check run RUN --repair"
-            )
-        seeds[key] = (*known, each.seed)
-        if each.case_hash and hashes.setdefault(each.case_id, each.case_hash) != each.case_hash:
-            changed.add(each.case_id)
-        if rules is not None and each.case_hash and not seen.get(each.case_id):
-            seen[each.case_id] = images_at_start(each)
+        episodes.append(hash((each.case_id, each.member)))
+        seeded.append(hash((each.case_id, each.member, each.seed)))
+        case_id, held = hash(each.case_id), hash(each.case_hash)
+        if each.case_hash and hashes.setdefault(case_id, held) != held:
+            changed.add(case_id)
+    if len(np.unique(seeded)) < len(seeded):
+        _refuse_twice(run.trajectories)
     images = None if rules is None else UnchangedImages(run, rules)
+    newer: dict[str, Case] = {}
     for case in cases if hashes else ():
-        held = hashes.pop(case.id, None)
-        if held is not None and (case.id in changed or held != case_hash(case)):
+        now = hashes.pop(hash(case.id), None)
+        if now is not None and (hash(case.id) in changed or now != hash(case_hash(case))):
             raise UserError(
                 f"the case {case.id!r} has changed since the run played it; fix: put it back as it "
                 "was, or play the cases as they are now into a new folder"
             )
-        if held is not None and images is not None:
-            images.require(case, seen.get(case.id, {}))
+        if now is not None and images is not None and images.may_differ(case):
+            newer[case.id] = case
         if not hashes:
             break
-    return set(seeds)
+    for each in run.trajectories if newer else ():
+        seen = images_at_start(each) if each.case_hash else {}
+        if images is not None and seen and each.case_id in newer:
+            images.require(newer.pop(each.case_id), seen)
+    return HeldEpisodes(episodes)
+
+
+def _refuse_twice(trajectories: Iterable[Trajectory]) -> None:
+    """Name the first episode that a run holds twice."""
+    seen: set[tuple[str, int, int]] = set()
+    for each in trajectories:
+        key = each.case_id, each.member, each.seed
+        if key in seen:
+            raise UserError(
+                f"the run holds the episode {each.case_id}#{each.member} twice, and both would "
+                "count; fix: set one aside with medgym check run RUN --repair"
+            )
+        seen.add(key)
 
 
 def looks_of(episode: Episode) -> tuple[Look, ...]:

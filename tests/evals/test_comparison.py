@@ -121,3 +121,13 @@ def test_other_pixels_under_the_same_path_are_another_case() -> None:
     assert found.unknown == 1
     (found,) = compare(first, first)
     assert found.unknown == 0
+
+
+def test_the_first_case_that_only_one_has_is_named() -> None:
+    """One that only the first has, before any that only the second has."""
+    whole = evaluation(0.5, 0)
+    ordered = sorted(whole, key=lambda each: each.key)
+    with pytest.raises(UserError, match=f"only one has is {ordered[-1].case!r}"):
+        compare(ordered[1:], ordered[:-1])
+    with pytest.raises(UserError, match=f"only one has is {ordered[0].case!r}"):
+        compare(ordered[:-1], ordered[1:])

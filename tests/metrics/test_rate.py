@@ -66,3 +66,11 @@ def test_the_quantile_is_the_one_of_scipy() -> None:
     from scipy.special import ndtri
 
     assert float(ndtri(0.5 + rates.CONFIDENCE / 2)) == rates._QUANTILE
+
+
+def test_cases_with_several_outcomes_count_as_all_of_these() -> None:
+    parts, groups = [(2, 3), (0, 0), (1, 4), (2, 2)], ["a", "b", "a", "c"]
+    outcomes = [True, True, False, True, False, False, False, True, True]
+    assert Rate.of_parts(parts, groups) == Rate.of(outcomes, [*"aaaaaaa", *"cc"])
+    assert Rate.of_parts(parts) == Rate.of(outcomes)
+    assert Rate.of_parts([(0, 0)], ["a"]) == Rate.of([], []) == Rate.of([])

@@ -157,8 +157,8 @@ class Advice:
             "tools": list(role.tools or ()),
         }  # fmt: skip
         run = shared_folder(self._folder / f"{seed_of(json.dumps(asked)):016x}", asked)
-        held = {case_id for case_id, _ in held_episodes(run, cases, self._rules)}
-        missing = [case for case in cases if case.id not in held]
+        held = held_episodes(run, cases, self._rules)
+        missing = [case for case in cases if (case.id, 0) not in held]
         stream = collect_shared(
             missing, panel, self._rules, sampling=self._sampling, seed=self._seed, out=run
         )

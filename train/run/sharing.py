@@ -18,7 +18,7 @@ from medgym.policy import Policy, Sampling
 from medgym.rollout import collect
 from medgym.rollout.collection import Tally, play
 from medgym.rollout.local import LocalBackend
-from medgym.rollout.record import held_episodes
+from medgym.rollout.record import HeldEpisodes, held_episodes
 from medgym.rollout.sync import drive_each
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
@@ -57,7 +57,7 @@ def collect_shared(
             group_size=group_size, sampling=sampling, seed=seed, out=out, ordered=ordered,
         )  # fmt: skip
         return
-    held = held_episodes(out, cases, rules) if out is not None else set()
+    held = HeldEpisodes() if out is None else held_episodes(out, cases, rules)
     members = range(group_size)
     missing = [case for case in cases if any((case.id, each) not in held for each in members)]
     everyone(None)  # all have read what is there before the first one writes more

@@ -1,7 +1,8 @@
 """Figures of reports: what they state, by triplets, and how they are worded, by BLEU and ROUGE."""
 
-from collections.abc import Collection, Hashable, Sequence
-from operator import attrgetter
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from itertools import chain
+from operator import attrgetter, itemgetter
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from medgym.metrics.rate import Rate
 from ...scorers.report.by_words import bleu_of
 from ...statistics.groups import Floats
 from ...statistics.sums import figure_interval
+from ..columns import NumberColumns
 from ..outcome import CaseOutcome
+from ..packed import PackedRows, in_order
 from ..shares import Key, as_share, shares
 
 SCORE = "report, F1 of statements"
@@ -40,11 +43,11 @@ def report_figures(outcomes: Collection[CaseOutcome]) -> dict[str, Rate]:
     Intervals are over groups. BLEU is of all reports together, one figure for each tokenizer; the
     other figures are means over reports. A report that was not written shares nothing.
     """
-    counts: dict[str, list[tuple[Key, Hashable, Sequence[int]]]] = {}
+    counts: dict[str, PackedRows[tuple[Key, Hashable, Sequence[int]]]] = {}
     for each in outcomes:
         if each.scorer == "report" and each.is_counted and each.bleu_signature and each.bleu_counts:
-            of = counts.setdefault(tokenizer_in(each.bleu_signature), [])
-            of.append((each.key, each.unit, each.bleu_counts))
+            of = counts.setdefault(tokenizer_in(each.bleu_signature), PackedRows())
+            of.add((each.key, each.unit, each.bleu_counts))
     values = {name: attrgetter(column) for name, column in COLUMNS.items()}
     bleu = {corpus_bleu(name): _bleu(rows, name) for name, rows in sorted(counts.items())}
     return shares(outcomes, "report", values) | bleu
@@ -56,15 +59,12 @@ def tokenizer_in(signature: str) -> str:
     return next((value for key, _, value in parts if key == "tok"), "")
 
 
-def _bleu(counts: Sequence[tuple[Key, Hashable, Sequence[int]]], tokenizer: str) -> Rate:
-    ordered = sorted(counts, key=lambda row: row[0])
-    columns = np.array([each for *_, each in ordered], dtype=np.float64).T
+def _bleu(counts: Iterable[tuple[Key, Hashable, Sequence[int]]], tokenizer: str) -> Rate:
+    rows = ((unit, *each) for _, unit, each in in_order(counts, key=itemgetter(0)))
+    first = next(rows)
+    ordered = NumberColumns(chain([first], rows), len(first) - 1)
 
     def figure(sums: Floats) -> Floats:
         return np.array([bleu_of(row.tolist(), tokenizer) for row in sums])
 
-    return as_share(figure_interval(columns.tolist(), _units(ordered), figure))
-
-
-def _units(rows: Sequence[tuple[Key, Hashable, object]]) -> list[Hashable]:
-    return [unit for _, unit, _ in rows]
+    return as_share(figure_interval([*ordered.values], ordered.groups(), figure))

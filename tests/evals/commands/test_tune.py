@@ -43,7 +43,7 @@ def test_the_prompt_is_a_file_for_an_evaluation(tmp_path: Path, capsys: Capture)
     assert [row["number"] for row in told["tried"]] == list(range(len(told["tried"])))
     assert any("optimistic" in note for note in told["notes"])
     assert any("their images are not shown" in note for note in told["notes"])
-    asked = ["eval", "phantom,look=ct,question=kind:test[:20]", "--policy", "obedient", "--out"]
+    asked = ["eval", "phantom,look=ct,question=kind:test[:60]", "--policy", "obedient", "--out"]
     assert main([*asked, str(tmp_path / "plain")]) == 0
     assert main([*asked, str(tmp_path / "own"), "--prompt", told["file"]]) == 0
     capsys.readouterr()

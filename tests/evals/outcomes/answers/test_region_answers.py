@@ -67,7 +67,7 @@ def test_figures_say_their_unit_and_over_how_many_they_are(
     write_outcomes(tmp_path, [*outcomes, gone])
     kept = read_outcomes(tmp_path)
     assert kept is not None
-    assert by_type(list(reversed(kept))) == found
+    assert by_type([*kept][::-1]) == found
     assert summary(kept)["region, Dice"] == found["region, Dice"].as_dict()
 
 
