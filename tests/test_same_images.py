@@ -76,8 +76,10 @@ def test_only_files_that_are_newer_than_the_run_are_opened(
 ) -> None:
     run = begun(cases, tmp_path / "run")
     images = UnchangedImages(run, RULES)
+    assert images.may_differ(cases[0])
     with pytest.raises(UserError, match="have changed"):
         images.require(cases[0], {0: "of another image"})
     run.note(started="2999-01-01T00:00:00+00:00")
-    monkeypatch.setattr(Rules, "begin", None)
-    UnchangedImages(run, RULES).require(cases[0], {0: "of another image"})
+    assert not UnchangedImages(run, RULES).may_differ(cases[0])
+    monkeypatch.setattr(UnchangedImages, "require", None)
+    assert len(list(collect(cases, "scripted:prior", RULES, out=run))) == 1
