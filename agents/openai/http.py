@@ -49,11 +49,6 @@ IDLE = 3.0
 """Seconds for which an idle connection is kept. uvicorn closes one after 5 s, and a request on a
 connection that is being closed fails."""
 
-STEPS_TO_SEND = 3
-"""Steps of the event loop in which a request that waited for a reply is sent. Until then nothing
-else is done with the reply: a server often replies to many at once, and has nothing to do until the
-next requests arrive."""
-
 LARGE = 2**20
 """Bytes of a body from which on it is sent in pieces, so that other requests go on meanwhile."""
 
@@ -241,11 +236,7 @@ class Endpoint:
                 method, url, data=data, headers=headers, allow_redirects=False
             ) as answer,
         ):
-            raw = await read_body(answer, most)
-        if answer.status < 300:
-            for _ in range(STEPS_TO_SEND):
-                await asyncio.sleep(0)
-        read = without(self._secrets, raw)
+            read = without(self._secrets, await read_body(answer, most))
         if answer.status >= 300:
             said, code = error_of(read)
             said = said or words_without(self._secrets, answer.reason or "")

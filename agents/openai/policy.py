@@ -375,10 +375,10 @@ class OpenAIPolicy(Policy):
         self._endpoint.wait(unload_adapter(self._endpoint, name))
 
     def at_most(self, requests: int) -> int:
-        """See `Policy`. As many more episodes are opened meanwhile: a server often replies to all
-        requests at once, and would have nothing to do until the next ones are written."""
+        """See `Policy`. Half as many more episodes are opened meanwhile: a server often replies to
+        all requests at once, and would have nothing to do until the next ones are written."""
         self._endpoint.at_most(requests)
-        return 2 * requests
+        return requests + requests // 2
 
     def close(self) -> None:
         """Close all connections. Requests that wait for a reply are interrupted."""

@@ -1,13 +1,10 @@
 """Connections to a server: proxies of the environment, and sessions that nobody closes."""
 
-import asyncio
 import gc
 from typing import Any
 
-import aiohttp
 import pytest
 
-from medgym.agents.openai import http
 from medgym.agents.openai.http import Endpoint
 from medgym.errors import UserError
 from tests.serving.fake_server import Server, models
@@ -58,27 +55,3 @@ def test_an_endpoint_that_nobody_closes_writes_nothing(
     del left
     gc.collect()
     assert "Unclosed" not in caplog.text
-
-
-def test_a_request_that_waits_is_sent_before_a_reply_is_read(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, happened, read = endpoint(server.url), [], http.read_json
-    request = aiohttp.ClientSession.request
-
-    def sends(session: Any, *args: Any, **options: Any) -> Any:
-        happened.append("sent")
-        return request(session, *args, **options)
-
-    def reads(body: bytes) -> Any:
-        happened.append("read")
-        return read(body)
-
-    async def both() -> None:
-        await asyncio.gather(*(asked.ask("GET", f"{server.url}/models") for _ in range(2)))
-
-    monkeypatch.setattr(aiohttp.ClientSession, "request", sends)
-    monkeypatch.setattr(http, "read_json", reads)
-    asked.wait(both())
-    asked.close()
-    assert happened == ["sent", "sent", "read", "read"]

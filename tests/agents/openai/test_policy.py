@@ -156,7 +156,7 @@ def test_delays_grow_and_repeat_with_the_seed(
     sleep = asyncio.sleep
 
     async def note(seconds: float) -> None:
-        waited.extend([seconds] if seconds else [])
+        waited.append(seconds)
         await sleep(0)
 
     monkeypatch.setattr("medgym.agents.openai.http.FIRST_DELAY", 0.5)
