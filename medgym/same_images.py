@@ -50,7 +50,7 @@ class UnchangedImages:
     def require(self, case: Case, seen: dict[int, str]) -> None:
         """Hold it for a case of which the run has an episode, and which may differ.
 
-        A case that cannot be read any more is left to whoever plays it.
+        A case that cannot be read any more is left to the episode that plays it.
 
         Args:
             seen: of `images_at_start`.

@@ -73,8 +73,8 @@ def exchanged(rules: Rules, cases: Sequence[Case]) -> Rules:
 
 
 def unit_of(case: Case) -> str:
-    """Whose the case is. One without a group is of whoever its first image is of, for another
-    question about that image is no other case to see; without images of nobody else."""
+    """Whose the case is: its group, else its first image, since another question about that image
+    is no other case to see; without images the case itself."""
     if case.group or not case.images:
         return case.group or case.id
     first = case.images[0]

@@ -17,8 +17,8 @@ from medgym.errors import RunError, UserError
 from medgym.storage.manifest import RECIPE
 
 TRIES, PAUSE = 5, 0.02
-"""How often a lock is asked for, and the seconds between: whoever looks whether a run is held
-(`is_held`) has its lock for a moment."""
+"""How often a lock is asked for, and the seconds between: a process that looks whether a run is
+held (`is_held`) has its lock for a moment."""
 
 Identity = tuple[int, int]
 """What tells files and folders apart, whatever they are called: device and number."""
