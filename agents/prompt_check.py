@@ -57,9 +57,3 @@ def text_of(renderer: Renderer, ids: Sequence[int], *, stopped: bool) -> str:
     checkpoint's generation_config names, since engines stop at these too.
     """
     return renderer.decode_reply(ids[:-1] if stopped else ids)
-
-
-def vision_words(renderer: Renderer) -> list[str]:
-    """The vision tokens in the form in which engines take `bad_words`: never sampled."""
-    words: list[str] = renderer.tokenizer.convert_ids_to_tokens(list(renderer.vision_token_ids))
-    return words

@@ -49,6 +49,7 @@ class Renderer:
     Attributes:
         image_token_id: the placeholder that stands for one image feature.
         vision_token_ids: every special token that stands for images, the placeholder first.
+        vision_words: the same as texts, as engines take them as `bad_words`: never sampled.
         eos_token_id: the token with which the template ends a reply. Where it writes none and the
             model stops at the first token of the next turn, that one.
         stop_token_ids: all tokens that end one, that of the template among them.
@@ -90,6 +91,9 @@ class Renderer:
         self._vision = {t for t in special if _VISION.search(t)} | {image_token(processor)}
         vision = {int(self.tokenizer.convert_tokens_to_ids(token)) for token in self._vision}
         self.vision_token_ids = (self.image_token_id, *sorted(vision - {self.image_token_id}))
+        self.vision_words: list[str] = self.tokenizer.convert_ids_to_tokens(
+            list(self.vision_token_ids)
+        )
         names = sorted((special | self._vision) - _TAGS, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, names)))
         try:

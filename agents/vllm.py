@@ -30,7 +30,7 @@ from medgym.storage.adapters import check_fit, checked, name_of
 from medgym.tool_form import ToolFormName, take_tool_form
 
 from .event_loop import BackgroundLoop
-from .prompt_check import check_prompt, one_placeholder_each, text_of, vision_words
+from .prompt_check import check_prompt, one_placeholder_each, text_of
 from .rendering import Renderer
 from .vllm_adapters import check_lora
 
@@ -127,7 +127,7 @@ class VLLMPolicy(Policy):
         self.version = ""
         self.vision_token_ids = self.renderer.vision_token_ids
         self._path = Path(path)
-        self._bad_words = vision_words(self.renderer)
+        self._bad_words = self.renderer.vision_words
         self._ids = itertools.count(1)
         self._adapter: _Adapter | None = None
         self._adapters: dict[str, _Adapter] = {}

@@ -5,7 +5,6 @@ and a server would read it as an image that is not there.
 """
 
 import base64
-import io
 import os
 import re
 from collections import OrderedDict
@@ -14,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from medgym.daemon_threads import DaemonThreads
 from medgym.imaging.lazy_image import Picture
 from medgym.messages import ImagePart, Message
+from medgym.png import png_bytes
 from medgym.threads import in_thread
 
 VISION_TOKENS = (
@@ -71,13 +71,10 @@ class ImageURIs:
 
 
 def _encode(picture: Picture) -> bytes:
-    """The PNG of a picture, which it keeps; made fast rather than small. Its hash is made with it,
-    while its pixels are there."""
+    """The PNG of a picture, which it keeps. Its hash is made while its pixels are there."""
     image = picture.image
     _ = picture.sha256
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    picture.png = buffer.getvalue()
+    picture.png = png_bytes(image)
     return picture.png
 
 

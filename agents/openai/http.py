@@ -60,6 +60,7 @@ UNREADABLE = (
 )
 """What the library raises where an answer is no HTTP, is cut short, or cannot be unpacked."""
 
+_WRITTEN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _JSON = {"Content-Type": "application/json"}
 _RETRIED = {408, 425, 429}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -226,8 +227,7 @@ class Endpoint:
         most = MOST + tokens * MOST_FOR_A_TOKEN
         headers, data = {}, None
         if body is not None:
-            encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-            sent = encoded.encode()
+            sent = _WRITTEN.encode(body).encode()
             headers, data = _JSON, BytesIO(sent) if len(sent) > LARGE else sent
         async with (
             self._free,

@@ -24,7 +24,7 @@ from medgym.policy import Policy, Sampling
 from medgym.spec import with_adapter, without_credentials
 from medgym.storage.adapters import CONFIG, name_of
 
-from ..prompt_check import check_prompt, vision_words
+from ..prompt_check import check_prompt
 from ..rendering import Prompt, Renderer
 from ..text_processor.processor import TextRenderer
 from ..vllm_adapters import check_lora
@@ -274,7 +274,7 @@ class OpenAIPolicy(Policy):
             body |= {"return_token_ids": held, "logprobs": self._strict}
             body["bad_words"] = list(server.vision_words)
             if renderer is not None:
-                body |= {"bad_words": vision_words(renderer)}
+                body |= {"bad_words": renderer.vision_words}
                 body |= {"stop_token_ids": sorted(renderer.stop_token_ids)}
         body |= self._options.fields
         answer = await self._ask(f"{self._url}/chat/completions", body, sampling)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..prompt_check import one_placeholder_each, vision_words
+from ..prompt_check import one_placeholder_each
 from ..rendering import Prompt, Renderer
 
 
@@ -23,7 +23,7 @@ def tokens_body(
         "sampling_params": {
             **sampling,
             "logprobs": 0,
-            "bad_words": vision_words(renderer),
+            "bad_words": renderer.vision_words,
             "stop_token_ids": sorted(renderer.stop_token_ids),
         },
     }

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from medgym.storage.trajectories import ImageStore, png_bytes
+from medgym.png import png_bytes
+from medgym.storage.trajectories import ImageStore
 
 MOST_BYTES = 64 * 2**20
 """Of the images in one log. A log is read whole, and 64 MiB are some 700 views of 448 pixels."""

@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
 
 from medgym.cases import LETTERS, Case, case_hash, normalised
 from medgym.errors import RunError, UserError
@@ -138,6 +140,10 @@ class CaseOutcome:
         """What the answer says, by which the answers to a case are counted; None without one."""
         return self.spelling or (None if self.answer is None else normalised(self.answer))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Packed and unpacked in half the time that a frozen dataclass takes by itself.
+        return CaseOutcome, _ALL(self)
+
     @property
     def key(self) -> tuple[str, str, int]:
         """What names the episode among those of an evaluation."""
@@ -152,6 +158,9 @@ class CaseOutcome:
     def is_counted(self) -> bool:
         """Whether the figures count it: the case could be read, and the machinery worked."""
         return self.verdict not in ("unreadable", "failed")
+
+
+_ALL = attrgetter(*(each.name for each in fields(CaseOutcome)))
 
 
 def outcome_of(

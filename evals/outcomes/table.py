@@ -9,6 +9,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from medgym.arrow_columns import column_of
 from medgym.errors import UserError
 from medgym.storage.atomic import write_atomic
 
@@ -40,8 +41,10 @@ def write_outcomes(folder: Path, outcomes: Iterable[CaseOutcome]) -> Path:
     with pyarrow.parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
         rows = list(islice(left, ROW_GROUP))
         while True:
-            columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
-            writer.write_table(pyarrow.table(columns, schema))
+            columns = [
+                column_of([getattr(row, each.name) for row in rows], each.type) for each in schema
+            ]
+            writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
             if not (rows := list(islice(left, ROW_GROUP))):
                 break
     write_atomic(folder / OUTCOMES, stream.getvalue())

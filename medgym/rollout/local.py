@@ -20,12 +20,12 @@ from medgym.imaging.opened import OpenedImage
 from medgym.imaging.study import ImageRef
 from medgym.memory import image_memory
 from medgym.messages import Message
+from medgym.png import png_bytes
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.episode_loop import OnMessages, roll_out
 from medgym.rollout.image_memory import ImageMemory, decoded
 from medgym.rollout.tool_batches import batched, close_batches
-from medgym.storage.trajectories import png_bytes
 from medgym.threads import in_thread
 
 THREADS = 64

@@ -4,7 +4,6 @@ Writing is atomic (`medgym.storage.atomic`). A reader never sees half a file; a 
 at most a file `.tmp-*`, which nothing reads.
 """
 
-import io
 import json
 import os
 import stat
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from medgym.arrow_columns import table_of
 from medgym.errors import UserError, missing_library
-from medgym.imaging.lazy_image import image_hash
 from medgym.imaging.study import Slab, Window
 from medgym.messages import ImagePart
+from medgym.png import png_bytes, png_image
 from medgym.storage.atomic import check_writable, write_atomic
 from medgym.storage.parts import Part, part_bytes, part_number, readable
 from medgym.storage.plain import plain
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     import datasets
     import pandas
     import pyarrow
-
-
-def png_bytes(image: Image.Image) -> bytes:
-    """An image as PNG."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 class ImageStore:
@@ -100,13 +93,9 @@ class ImageStore:
             raise self._lacks(sha256)
         damaged = UserError(f"{file} does not hold the pixels of its name; fix: restore it")
         try:
-            with Image.open(file) as image:
-                image.load()
-        except Exception as error:  # as in `medgym.imaging.study`, decoders raise what they like
+            return png_image(file, sha256)
+        except Exception as error:  # decoders raise what they like
             raise damaged from error
-        if image_hash(image) != sha256:
-            raise damaged
-        return image
 
 
 def _has_content(path: Path) -> bool:
@@ -136,10 +125,8 @@ class TrajectoryStore:
         """Write one part, by default after the last one; nothing is written for no trajectories."""
         if not trajectories:
             return None
-        import pyarrow
-
         rows = [_row(t) for t in trajectories]
-        table = pyarrow.Table.from_pylist(rows, schema=_schema(places=any(map(_has_places, rows))))
+        table = table_of(rows, _schema(places=any(map(_has_places, rows))))
         if number is None:
             last = self.parts()[-1:]
             number = part_number(last[0]) + 1 if last else 0

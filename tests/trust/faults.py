@@ -24,10 +24,10 @@ from medgym.errors import RunError
 from medgym.imaging.lazy_image import image_hash
 from medgym.local_model import ForcedTokens, LocalModel
 from medgym.messages import ImagePart, Message, Reply, render_call
+from medgym.png import png_bytes
 from medgym.policy import Policy, Sampling, WrappedPolicy
 from medgym.storage.adapters import Samplers, Version, publish
 from medgym.storage.layout import Place
-from medgym.storage.trajectories import png_bytes
 from medgym.train.grpo import batch, rollouts
 from medgym.train.grpo import trainer as grpo
 from medgym.train.grpo.monitor import SightMonitor

@@ -5,7 +5,6 @@ fails for good comes back as a failed trajectory without a reward. No trajectory
 breaks an invariant, and every image that one shows is held until the next step begins.
 """
 
-import io
 import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import nullcontext
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from medgym.episode import Rules
-from medgym.imaging.lazy_image import image_hash
 from medgym.messages import ImagePart, Message
 from medgym.metrics.recorded_tokens import ExchangedImages
+from medgym.png import png_image
 from medgym.policy import Policy, Sampling
 from medgym.rollout.backend import Backend, Finished, Job
 from medgym.rollout.collection import BackendName, Tally, settle
@@ -163,10 +162,10 @@ class StepRollouts:
                     self._images.put(part)
 
     def _keep_png(self, sha256: str, png: bytes) -> None:
-        image = Image.open(io.BytesIO(png))
-        image.load()
-        if image_hash(image) != sha256:
-            raise ExchangedImages(f"the image {sha256[:12]}… arrived as another one")
+        try:
+            image = png_image(png, sha256)
+        except ValueError as error:
+            raise ExchangedImages(f"the image {sha256[:12]}… arrived as another one") from error
         self.pictures[sha256] = image
         if self._images is not None:
             self._images.put(ImagePart(0, image))

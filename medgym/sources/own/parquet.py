@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medgym.arrow_columns import column_of
 from medgym.errors import UserError
 from medgym.files import open_regular
 from medgym.imaging.containers.members import held_member
@@ -143,21 +144,21 @@ def _as_text(column: "pyarrow.Array", labels: list[str] | None = None) -> "pyarr
     if labels is not None and types.is_integer(column.type):
         said = ["" if n is None or n < 0 else labels[n] if n < len(labels) else str(n)
                 for n in column.to_pylist()]  # fmt: skip
-        return pyarrow.array(said, pyarrow.string())
+        return column_of(said, pyarrow.string())
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if types.is_nested(column.type):
         cells = column.to_pylist()
         said = ["" if cell is None else json.dumps(cell, ensure_ascii=False, default=str)
                 for cell in cells]  # fmt: skip
-        return pyarrow.array(said, pyarrow.string())
+        return column_of(said, pyarrow.string())
     if types.is_floating(column.type):  # what pandas has for a missing number is none
         cells, exact = column.to_pylist(), column.cast(pyarrow.string()).to_pylist()
         said = [
             "" if cell is None or math.isnan(cell) else _number(cell, text)
             for cell, text in zip(cells, exact, strict=True)
         ]
-        return pyarrow.array(said, pyarrow.string())
+        return column_of(said, pyarrow.string())
     return pyarrow.compute.fill_null(column.cast(pyarrow.string()), "")
 
 

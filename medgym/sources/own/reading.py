@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medgym.arrow_columns import column_of
 from medgym.errors import UserError
 from medgym.files import open_regular
 from medgym.sources.arrow_rows import are_hashes_different, spooled, texts, where
@@ -241,8 +242,8 @@ def _json_batches(
     held: list[dict[str, Any]] = []
 
     def batch() -> "pyarrow.RecordBatch":
-        columns = [[_as_text(each.get(name)) for each in held] for name in names]
-        arrays = [pyarrow.array(column, pyarrow.string()) for column in columns]
+        texts = [[_as_text(each.get(name)) for each in held] for name in names]
+        arrays = [column_of(each, pyarrow.string()) for each in texts]
         return pyarrow.RecordBatch.from_arrays(arrays, names=list(names))
 
     for found in objects:
