@@ -19,9 +19,9 @@ from medgym.cases import Case, case_hash, open_cases
 from medgym.errors import RunError
 from medgym.messages import ImagePart
 from medgym.metrics.regions import findings
+from medgym.png import png_bytes
 from medgym.progress import progress
 from medgym.storage.run_folder import RunFolder, open_run
-from medgym.storage.trajectories import png_bytes
 from medgym.trajectory import ImageUse, Look, Node, Trajectory, hash_ids
 
 from .comparison import Comparison

@@ -39,8 +39,8 @@ def png_image(file: Path | bytes, sha256: str) -> Image.Image:
     """
     with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
         image.load()
-    if image_hash(image) != sha256 and image.mode == "L":
-        image = image.convert("RGB")
-    if image_hash(image) != sha256:
-        raise ValueError("other pixels than those of its name")
-    return image
+    if image_hash(image) == sha256:
+        return image
+    if image.mode == "L" and image_hash(shown := image.convert("RGB")) == sha256:
+        return shown
+    raise ValueError("other pixels than those of its name")

@@ -23,6 +23,8 @@ def shared_picture(
     key = place, box_px, size
     picture = pictures.get(key)
     if picture is None:
-        picture = Picture(size, lambda: opened.render(place, box_px, size))
+        x0, y0, x1, y1 = box_px
+        reads = (x1 - x0) * (y1 - y0)
+        picture = Picture(size, lambda: opened.render(place, box_px, size), reads=reads)
         pictures[key] = picture
     return picture

@@ -28,8 +28,9 @@ VISION_TOKENS = (
 _SPELLED = re.compile("|".join((r"<\|[^\s<>|]{1,40}\|>", *map(re.escape, VISION_TOKENS))))
 
 
-SMALL = 96 * 96
-"""Pixels of an image up to which it is encoded at once. To have a thread do it takes as long."""
+SMALL, FEW = 96 * 96, 512 * 512
+"""Pixels of an image, and those under it in its study, up to which it is drawn and encoded at once.
+To have a thread do it takes as long."""
 
 _ENCODING = DaemonThreads("medgym-encoding", min(4, os.cpu_count() or 1), sparing=True)
 
@@ -51,9 +52,11 @@ class ImageURIs:
         parts = [part for message in conversation for part in message.images]
         if any(not part.picture.is_hashed or part.sha256 not in self._uris for part in parts):
             for picture in (part.picture for part in parts):
-                if picture.png is None and picture.size[0] * picture.size[1] <= SMALL:
+                if picture.png is not None:
+                    continue
+                if picture.size[0] * picture.size[1] <= SMALL and picture.reads <= FEW:
                     _encode(picture)
-                elif picture.png is None:
+                else:
                     await in_thread(_ENCODING, _encode, picture)
 
     def uri(self, part: ImagePart) -> str:

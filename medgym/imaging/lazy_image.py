@@ -25,6 +25,7 @@ class Picture:
         size: (width, height).
         draw: makes the pixels, the same ones each time.
         mode: the mode of the pixels, in Pillow's terms.
+        reads: how many pixels of a study that takes, such as those under a view.
 
     Attributes:
         png: the pixels as a PNG file, once something has needed one: a policy that sends it, and a
@@ -32,10 +33,16 @@ class Picture:
     """
 
     def __init__(
-        self, size: tuple[int, int], draw: Callable[[], Image.Image], mode: str = "RGB"
+        self,
+        size: tuple[int, int],
+        draw: Callable[[], Image.Image],
+        mode: str = "RGB",
+        *,
+        reads: float = 0.0,
     ) -> None:
         self.size = size
         self.mode = mode
+        self.reads = reads
         self._draw = draw
         self._seen: weakref.ref[Image.Image] | None = None
         self._sha256: str | None = None
