@@ -161,6 +161,13 @@ def test_every_question_about_a_phantom_has_a_level() -> None:
         ("The image is otherwise normal.", None),
         ("There is a banded lesion on the left; no further lesions.", "correct"),
         ("A lesion cannot be excluded.", None), ("Is there a lesion?", None),
+        ("There are no lesions in the right half and one banded lesion in the left half.", "correct"),
+        ("Lesion: no", "catastrophic"), ("Lesion present: no", "catastrophic"),
+        ("A lesion is unlikely.", "catastrophic"), ("No mass effect.", None),
+        ("It is unlikely that there is a lesion.", "catastrophic"),
+        ("The abdomen is normal apart from the left half.", "correct"),
+        ("The abdomen is normal except for a striated lesion.", "critical"),
+        ("The right side of the lesion is brighter.", "correct"),
     ],
 )  # fmt: skip
 def test_a_sentence_has_the_level_of_its_worst_claim(sentence: str, level: str | None) -> None:
