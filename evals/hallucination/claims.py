@@ -26,9 +26,8 @@ _LESION = _words(
 )
 _NOT = _words(
     "no", "not", "without", "absent", "absence of", "free of", "negative for", "neither", "nor",
-    "none", "never", "nothing", "cannot", "lacks?", "fails? to", "excluded", "ruled out", "unlikely",
-    "zero",
-    r"0(?!\s*(?:mm|cm|%)|[.,]\d)", r"\w+n't", "rather than", "instead of",
+    "none", "never", "nothing", "cannot", "lacks?", "fails? to", "excluded", "ruled out",
+    "unlikely", "zero", r"0(?!\s*(?:mm|cm|%)|[.,]\d)", r"\w+n't", "rather than", "instead of",
 )  # fmt: skip
 _SEEN = _words(
     "seen", "visible", "present", "there", "evident", "apparent", "found", "shown", "noted",
@@ -68,7 +67,7 @@ _OTHERS = _words(
 """What is denied, or normal, beside what was said before: by itself that claims nothing."""
 
 _PART = re.compile(
-    r"\b(?:left|right) (?:side|part|edge|end|border|margin) of (?=(?:the|this|that) (?:\w+ )?lesion)",
+    r"\b(?:left|right) (?:side|part|edge|border|margin) of (?=(?:the|this|that) (?:\w+ )?lesion)",
     re.IGNORECASE,
 )
 """Of a lesion, whose own sides are no halves of the image."""

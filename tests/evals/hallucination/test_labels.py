@@ -161,7 +161,7 @@ def test_every_question_about_a_phantom_has_a_level() -> None:
         ("The image is otherwise normal.", None),
         ("There is a banded lesion on the left; no further lesions.", "correct"),
         ("A lesion cannot be excluded.", None), ("Is there a lesion?", None),
-        ("There are no lesions in the right half and one banded lesion in the left half.", "correct"),
+        ("There are no lesions in the right half and one lesion in the left half.", "correct"),
         ("Lesion: no", "catastrophic"), ("Lesion present: no", "catastrophic"),
         ("A lesion is unlikely.", "catastrophic"), ("No mass effect.", None),
         ("It is unlikely that there is a lesion.", "catastrophic"),
