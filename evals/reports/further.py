@@ -70,7 +70,11 @@ def tables_of(value: Any, caption: str = "", depth: int = 0) -> Iterator[Table]:
     """
     if isinstance(value, Mapping) and not is_rate(value):
         inside = {name: each for name, each in value.items() if _is_nested(each)}
-        plain = {name: each for name, each in value.items() if name not in inside}
+        plain = {
+            name: each
+            for name, each in value.items()
+            if name not in inside and each not in ([], {})
+        }
         if plain:
             cells = [(_heading(name), named_cell(name, each)) for name, each in plain.items()]
             yield Table(("", "figure"), cells, caption)

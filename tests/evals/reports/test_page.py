@@ -244,7 +244,7 @@ def test_measurements_of_any_form_are_tables() -> None:
         "0.42 (0.30 to 0.90) of 9", "0.42 (0.30 to 1.50) of 9",
         "+50.0 points (+40.0 to +60.0) of 10", "<0.001",
     ]  # fmt: skip
-    (shares,) = tables_of({"pass@2": 0.25, "paragraph_recall": rate})
+    (shares,) = tables_of({"pass@2": 0.25, "paragraph_recall": rate, "corruptions": []})
     assert [*shares.rows] == [
         ("pass@2", "25.0 %"), ("paragraph recall", "50.0 % (40.0 to 60.0) of 10")
     ]  # fmt: skip
