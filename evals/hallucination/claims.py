@@ -94,7 +94,7 @@ _COUNTED = re.compile(
 )
 _NUMBERS = {"a single": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _UNIT = r"\s*(mm|cm|millimet(?:re|er)s?|centimet(?:re|er)s?)\b"
-_NUMBER = r"(\d+(?:[.,]\d+)?)"
+_NUMBER = r"(?<!\d)(\d++(?:[.,]\d++)?)"
 _RANGE = re.compile(rf"{_NUMBER}(?:\s*(?:mm|cm))?\s*(?:-|–|to|and)\s*{_NUMBER}{_UNIT}", re.I)
 _BY = re.compile(rf"{_NUMBER}(?:\s*(?:mm|cm))?\s*(?:x|×|by)\s*{_NUMBER}{_UNIT}", re.I)
 _BOUND = re.compile(

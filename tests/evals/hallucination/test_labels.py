@@ -1,5 +1,7 @@
 """The levels of MediHall by rules, on phantoms: of answers, and of the sentences of reports."""
 
+from time import process_time
+
 import pytest
 
 from medgym.cases import LETTERS, Case
@@ -210,3 +212,10 @@ def test_facts_of_a_study_are_those_of_its_last_image() -> None:
     assert len(change.lesions) == 1
     assert set(SCORES) >= {sentence_level("The lesion is granular.", count)}
     assert (count.modality, count.width_px) == ("CT", 256)
+
+
+@pytest.mark.parametrize("statement", ["1" * 30_000, "0 x 1 x " * 4_000, "no lesion, " * 3_000])
+def test_a_long_statement_takes_no_more_time_than_it_is_long(statement: str) -> None:
+    start = process_time()
+    sentence_level(statement, facts(case_of(BANDED, "kind")))
+    assert process_time() - start < 3
