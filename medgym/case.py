@@ -94,13 +94,24 @@ class Case(BaseModel):
 _SPACE = re.compile(r"\s+")
 
 
-@lru_cache(maxsize=1024)  # the cases of a set have the same few options
 def normalised(text: str) -> str:
     """A text as answers are compared: lower case, single spaces, no full stop at the end, neither
     a Latin nor a Chinese one. A letter and its accent are one or two characters by chance: they
     count as one (NFC)."""
+    return _kept(text) if len(text) <= _SHORT else _compared(text)
+
+
+_SHORT = 200
+"""Characters of a text up to which it is kept how it is compared: a set has the same few options.
+A thousand whole replies would be a hundred megabytes."""
+
+
+def _compared(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     return _SPACE.sub(" ", text).strip().rstrip(".。 ").casefold()
+
+
+_kept = lru_cache(maxsize=1024)(_compared)
 
 
 def option_of(reply: str, options: Sequence[str]) -> str | None:

@@ -120,6 +120,9 @@ class CaseList(Sequence[Case]):
         self._notes: tuple[str, ...] = ()
         self.leaks: tuple[str, ...] = ()
 
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_by_hash": None}  # another process hashes texts in another way
+
     @property
     def notes(self) -> tuple[str, ...]:
         return self._notes + equal_options_note(self._ids.equal)

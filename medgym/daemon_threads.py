@@ -107,9 +107,10 @@ class DaemonThreads(Executor):
         except RuntimeError as error:  # the system gives no more threads
             with self._lock:
                 self._count -= 1
-            with suppress(Empty):
-                if work := self._work.get_nowait():
-                    work[0].set_exception(error)
+                left = [] if self._count else self._left()  # where there are others, they do it
+            for future in left:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
 
     def _serve(self) -> None:
         while True:
@@ -143,14 +144,20 @@ class DaemonThreads(Executor):
         """Take no more work. The threads end after what they do, and nothing waits for them."""
         with self._lock:
             self._closed = True
-            while cancel_futures:
-                try:
-                    work = self._work.get_nowait()
-                except Empty:
-                    break
-                if work is not None:
-                    work[0].cancel()
+            left = self._left() if cancel_futures else []
             self._work.put(None)
+        for future in left:
+            future.cancel()
+
+    def _left(self) -> list[Future[Any]]:
+        """Take out the calls that wait, with the lock held."""
+        found: list[Future[Any]] = []
+        with suppress(Empty):
+            while (work := self._work.get_nowait()) is not None:
+                found.append(work[0])
+            self._work.put(None)  # which ends the threads
+        self._undone -= len(found)
+        return found
 
 
 class _Starter:

@@ -6,7 +6,7 @@ much as some of what was done.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 from medgym.inbox import inbox_of, resolve
@@ -31,7 +31,11 @@ def in_thread(threads: Executor | None, do: Callable[..., T], *args: Any) -> "as
         if not waiting[0].done():
             inbox.send(resolve, waiting.pop(), *_outcome(do, *args))
 
-    threads.submit(work)
+    def refused(submitted: Future[None]) -> None:  # where the system gives no thread for it
+        if not submitted.cancelled() and (error := submitted.exception()) is not None and waiting:
+            inbox.send(resolve, waiting.pop(), None, error)
+
+    threads.submit(work).add_done_callback(refused)
     return future
 
 

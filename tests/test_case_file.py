@@ -1,6 +1,8 @@
 """A file of cases, of which each line is read when its case is asked for."""
 
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -68,3 +70,13 @@ def test_cases_are_found_by_their_ids_whatever_their_order(path: Path) -> None:
             cases.find("phantom/test/none-1")
     with pytest.raises(UserError, match="among these"):
         open_cases("phantom,shuffle=2:test[:9]")[:1].find(lists[3][5].id)
+
+
+def test_a_list_of_another_process_finds_its_cases(path: Path) -> None:
+    cases = open_cases(path)
+    assert cases.find(cases[4].id) == cases[4]
+    program = (
+        "import pickle, sys; cases = pickle.load(sys.stdin.buffer);"
+        "assert cases.find(cases[4].id) == cases[4]"
+    )
+    subprocess.run([sys.executable, "-c", program], input=pickle.dumps(cases), check=True)

@@ -1,5 +1,6 @@
 """Daemon threads: as many as are needed, no more than are of use, and nothing waits for them."""
 
+import asyncio
 import os
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 
 from medgym import daemon_threads
 from medgym.daemon_threads import LONG, LOOK, DaemonThreads
+from medgym.threads import in_thread
 
 
 class Made:
@@ -107,11 +109,43 @@ def test_a_call_that_gets_no_thread_fails(monkeypatch: pytest.MonkeyPatch) -> No
             raise RuntimeError("can't start new thread")
         start(self)
 
+    async def awaited() -> int:
+        return await asyncio.wait_for(in_thread(threads, pow, 2, 2), 60)
+
+    held = threading.Event()
+
+    def hold() -> None:
+        held.wait(60)
+
+    daemon_threads._STARTER.call(hold)
+    assert threads.submit(int).cancel()
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refused)
+        held.set()
         with pytest.raises(RuntimeError, match="can't start new thread"):
             threads.submit(pow, 2, 2).result(60)
-    assert threads.submit(pow, 2, 2).result(60) == 4
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            asyncio.run(awaited())
+    assert threads.submit(pow, 2, 2).result(60) == asyncio.run(awaited()) == 4
+
+
+def test_a_call_waits_for_another_thread_where_there_is_no_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads, go, tried = DaemonThreads("full"), threading.Event(), threading.Event()
+    first = threads.submit(go.wait, 60)
+    while not first.running():
+        time.sleep(0.001)
+
+    def refused(self: threading.Thread) -> None:
+        tried.set()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    second = threads.submit(pow, 2, 2)
+    assert tried.wait(60)
+    go.set()
+    assert second.result(60) == 4
 
 
 def used(threads: DaemonThreads, calls: int, seconds: float, *, busy: bool = False) -> int:

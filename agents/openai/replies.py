@@ -58,7 +58,10 @@ def choice_of(answer: Any, url: str) -> Mapping[str, Any]:
         said = error.get("message") if isinstance(error, dict) else error
         said = one_line(said)[:100] if isinstance(said, str) else "an error"
         raise Failure("policy", f"{url} answers {said}"[:200])
-    choice: Mapping[str, Any] = require(answer["choices"], list, "choices")[0]
+    choices = require(answer["choices"], list, "choices")
+    if not choices:  # as some services answer a question that they block
+        raise Failure("policy", f"{url} answers without a reply"[:200], withheld="empty")
+    choice: Mapping[str, Any] = choices[0]
     ended = require(choice, dict, "the choice").get("finish_reason")
     ended = ended.lower() if isinstance(ended, str) else ended
     if ended in _FILTERED:

@@ -1,5 +1,6 @@
 """The command `medgym compare`: whether one evaluation is better than another, and where."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Annotated, Any
@@ -139,6 +140,9 @@ def _print(first: str, second: str, rows: Sequence[Compared], lenient: bool) -> 
         print("p is of the permutation test over groups.")
     for each in rows:
         _print_cases(first, second, each)
+    folder = run_and_policy(second)[0].path
+    if any(each.gained or each.lost for each in rows) and not (folder / "view").exists():
+        print(f"medgym view {shlex.quote(str(folder))} writes the page of these links")
 
 
 def _print_cases(first: str, second: str, each: Compared) -> None:

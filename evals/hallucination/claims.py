@@ -21,18 +21,22 @@ def _words(*patterns: str) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(patterns)})\b", re.IGNORECASE)
 
 
-_LESION = _words("lesions?", "mass(?:es)?", "abnormalit(?:y|ies)", "nodules?", "tumou?rs?")
+_LESION = _words(
+    "lesions?", "mass(?:es)?(?! effect)", "abnormalit(?:y|ies)", "nodules?", "tumou?rs?"
+)
 _NOT = _words(
     "no", "not", "without", "absent", "absence of", "free of", "negative for", "neither", "nor",
-    "none", "never", "nothing", "cannot", "lacks?", "fails? to", "excluded", "ruled out", "zero",
-    r"0(?!\s*(?:mm|cm|%)|[.,]\d)", r"\w+n't", "rather than", "instead of",
+    "none", "never", "nothing", "cannot", "lacks?", "fails? to", "excluded", "ruled out",
+    "unlikely", "zero", r"0(?!\s*(?:mm|cm|%)|[.,]\d)", r"\w+n't", "rather than", "instead of",
 )  # fmt: skip
 _SEEN = _words(
     "seen", "visible", "present", "there", "evident", "apparent", "found", "shown", "noted",
     "observed", r"identif\w+", r"detect\w+", r"demonstrat\w+",
     r"exist\w*", r"appreciat\w+", r"discern\w+", r"visuali[sz]\w+", r"recogni[sz]\w+",
 )  # fmt: skip
-_ARE_NOT = _words("absent", "none", "zero", "0", "excluded", "ruled out")
+_ARE_NOT = _words(
+    "absent", "none", "zero", "0", "excluded", "ruled out", "unlikely", r"no(?=\W*$)"
+)  # fmt: skip
 _SOUND = re.compile(
     r"\b(?:no|without)\s+(?:(?:abnormal|pathological|significant|acute|focal)\s+)*"
     r"(?:findings?|pathology)\b|\bnothing (?:abnormal|pathological)\b",
@@ -62,10 +66,16 @@ _OTHERS = _words(
 )
 """What is denied, or normal, beside what was said before: by itself that claims nothing."""
 
+_PART = re.compile(
+    r"\b(?:left|right) (?:side|part|edge|border|margin) of (?=(?:the|this|that) (?:\w+ )?lesion)",
+    re.IGNORECASE,
+)
+"""Of a lesion, whose own sides are no halves of the image."""
+
 _NORMAL = _words("normal", "unremarkable", "healthy")
 _BUT = re.compile(
     r"\bbut\b|\bhowever\b|\bwhile\b|\bwhereas\b|;"
-    r"|(?:,\s*and\b|,|\band\b)\s*(?=(?:not|no|none|only)\b)|\band\s+(?=an?\s)"
+    r"|(?:,\s*and\b|,|\band\b)\s*(?=(?:not|no|none|only)\b)|\band\s+(?=(?:an?|one|two|three|four|five|six)\s)"
     r"|,\s*(?=(?:the )?(?:left|right) (?:half|side)\b)"
     r"|\s(?=rather than\b|instead of\b)",
     re.IGNORECASE,
@@ -84,7 +94,7 @@ _COUNTED = re.compile(
 )
 _NUMBERS = {"a single": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _UNIT = r"\s*(mm|cm|millimet(?:re|er)s?|centimet(?:re|er)s?)\b"
-_NUMBER = r"(\d+(?:[.,]\d+)?)"
+_NUMBER = r"(?<!\d)(\d++(?:[.,]\d++)?)"
 _RANGE = re.compile(rf"{_NUMBER}(?:\s*(?:mm|cm))?\s*(?:-|–|to|and)\s*{_NUMBER}{_UNIT}", re.I)
 _BY = re.compile(rf"{_NUMBER}(?:\s*(?:mm|cm))?\s*(?:x|×|by)\s*{_NUMBER}{_UNIT}", re.I)
 _BOUND = re.compile(
@@ -126,11 +136,13 @@ def clauses(sentence: str) -> list[str]:
     none."""
     if _OPEN.search(sentence):
         return []
-    said = _SOUND.sub("normal", _SURE.sub("", _PARTICLE.sub("", sentence, count=1)))
+    said = _PARTICLE.sub("", _PART.sub("", sentence), count=1)
+    said = _SOUND.sub("normal", _SURE.sub("", said))
     found: list[str] = []
     for part in _BUT.split(said):
         before, *after = _EXCEPT.split(part, maxsplit=1)
-        part = after[0] if after and _NOT.search(before) else part
+        is_of_others = _NOT.search(before) or _NORMAL.search(before)
+        part = after[0] if after and is_of_others else part
         head, _, tail = part.partition(":")
         found += (
             [part]

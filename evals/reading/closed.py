@@ -13,6 +13,8 @@ POLAR: Sequence[tuple[Sequence[str], Sequence[str]]] = (
 )
 """Of each language of the sets, the words that say yes, and those that say no."""
 
+_AFFIRMING = POLAR[1][0]
+
 _END = re.compile(r"[\s.,;:!。，；：！]+")
 _MARK = re.compile(r"[.,;:!。，；：！\n]|(?<=\s)[-–—(]")
 """What stands behind a word that is an answer by itself."""
@@ -70,13 +72,8 @@ def _given(text: str, sides: Sequence[Sequence[str]]) -> str | None:
     named = words.get(_bare(first))
     if named is None or not mark:
         return None
-    for side in sorted(sides, key=lambda each: named not in each):
-        for word in sorted(side, key=len, reverse=True):
-            if named not in side and _stands_in(word, rest):
-                return None
-            if not word.isascii():  # what denies may hold what affirms: 没有 has 有
-                rest = rest.replace(word, " ")
-    return named
+    others = [word for side in sides if named not in side for word in side]
+    return None if any(_stands_in(word, rest) for word in others) else named
 
 
 def _first(text: str) -> tuple[str, str, str]:
@@ -92,7 +89,10 @@ def _bare(text: str) -> str:
 
 
 def _stands_in(word: str, text: str) -> bool:
-    """Whether a word stands in a text by itself. Chinese has no blanks between words."""
+    """Whether a word stands in a text by itself. Chinese has no blanks between words, and what
+    affirms is in every other sentence, as `is` and `has`: there it has to be a clause."""
+    if word in _AFFIRMING:
+        return any(_bare(clause) == word for clause in _MARK.split(text))
     if not word.isascii():
         return word in text
     return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None

@@ -139,8 +139,10 @@ def risk_and_coverage(about: str, found: Mapping[str, Mapping[str, Any]]) -> Cha
 
 
 def short(text: str) -> str:
-    """A name as it stands in a chart: Plotly reads tags in texts, so it gets none."""
-    cut = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    """A name as it stands in a chart: Plotly reads tags in texts, so it gets none. A long one is
+    cut in its middle, since the name of a model stands at the end of a policy's spec."""
+    half = LONGEST // 2
+    cut = text if len(text) <= LONGEST else f"{text[: half - 1]}…{text[-half:]}"
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from medgym.commands.printing import percent
 
+from ..tables import SHARES
+
 Figure = Mapping[str, Any]
 """A share with its interval, as JSON holds it."""
 
@@ -71,6 +73,8 @@ def named_cell(name: str, value: Any) -> str:
     """A figure as a cell, as its name asks for."""
     if name in CHANCES and isinstance(value, int | float):
         return p_value(value)
+    if name.startswith(SHARES) and isinstance(value, float):
+        return percent(value)
     if not is_rate(value) or value["value"] is None or name not in (*RATIOS, *POINTS):
         return cell(value)
     times, form = (100, "+.1f") if name in POINTS else (1, ".3f" if name == "MediHall" else ".2f")

@@ -70,9 +70,13 @@ def tables_of(value: Any, caption: str = "", depth: int = 0) -> Iterator[Table]:
     """
     if isinstance(value, Mapping) and not is_rate(value):
         inside = {name: each for name, each in value.items() if _is_nested(each)}
-        plain = {name: each for name, each in value.items() if name not in inside}
+        plain = {
+            name: each
+            for name, each in value.items()
+            if name not in inside and each not in ([], {})
+        }
         if plain:
-            cells = [(str(name), named_cell(name, each)) for name, each in plain.items()]
+            cells = [(_heading(name), named_cell(name, each)) for name, each in plain.items()]
             yield Table(("", "figure"), cells, caption)
         if inside and all(isinstance(v, Mapping) and not _deep(v) for v in inside.values()):
             yield _rows([{"": name, **each} for name, each in inside.items()], caption)
@@ -102,7 +106,13 @@ def _deep(value: Mapping[str, Any]) -> bool:
 def _rows(rows: Sequence[Mapping[str, Any]], caption: str) -> Table:
     headings = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[named_cell(name, row.get(name)) for name in headings] for row in rows[:MOST_ROWS]]
-    return Table(headings, cells, caption + _left_out(len(rows) - len(cells)))
+    left = _left_out(len(rows) - len(cells))
+    return Table([*map(_heading, headings)], cells, caption + left)
+
+
+def _heading(name: str) -> str:
+    """The name of a figure in words."""
+    return name.replace("_", " ")
 
 
 def _metrics(runs: Sequence[ReportedRun]) -> list[Table]:
@@ -112,7 +122,7 @@ def _metrics(runs: Sequence[ReportedRun]) -> list[Table]:
             label = _label(run.name, benchmark, policy, way)
             for name, value in judgement.get("metrics", {}).items():
                 if name != LENIENT and value is not None:
-                    metrics.append((label, name, cell(value)))
+                    metrics.append((label, name, named_cell(name, value)))
             for name, value in judgement.get("by_answer", {}).items():
                 answers.append((label, name, cell(value)))
     found = [

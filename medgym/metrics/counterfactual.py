@@ -78,7 +78,7 @@ def unit_of(case: Case) -> str:
     if case.group or not case.images:
         return case.group or case.id
     first = case.images[0]
-    return f"{first.uri} {first.plane} {first.index}"
+    return f"{first.location} {first.series} {first.frame} {first.plane} {first.index}"
 
 
 class _Exchanged(Episode):

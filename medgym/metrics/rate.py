@@ -151,6 +151,8 @@ class RunningRate:
         self._kinds[now] += 1
         if before[1]:
             self._kinds[before] -= 1
+            if not self._kinds[before]:  # else a large group would leave all that it has been
+                del self._kinds[before], self._shared[before]
         self._right += is_right
         self._n += 1
 

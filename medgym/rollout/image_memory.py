@@ -12,7 +12,9 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from medgym.cases import Case
 from medgym.daemon_threads import DaemonThreads
@@ -129,9 +131,9 @@ class _Headers:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         asked, self._asked = self._asked, []
         for first in range(0, len(asked), READ_TOGETHER):
-            _HEADERS.submit(
-                _read, asked[first : first + READ_TOGETHER], self._opens, inbox_of(loop)
-            )
+            some, inbox = asked[first : first + READ_TOGETHER], inbox_of(loop)
+            reading = _HEADERS.submit(_read, some, self._opens, inbox)
+            reading.add_done_callback(partial(_unread, some, inbox))
 
 
 def _read(
@@ -145,6 +147,16 @@ def _read(
             inbox.send(_tell, read)
             read, due = [], time.monotonic() + TOLD_AFTER
     inbox.send(_tell, read)
+
+
+def _unread(
+    asked: Sequence[tuple[ImageRef, "asyncio.Future[_Measured]"]],
+    inbox: Inbox,
+    reading: Future[None],
+) -> None:
+    """Nobody waits for headers that no thread could read; opening the images says why."""
+    if reading.exception() is not None:
+        inbox.send(_tell, [(future, (0, None)) for _, future in asked])
 
 
 def _tell(read: Sequence[tuple["asyncio.Future[_Measured]", _Measured]]) -> None:

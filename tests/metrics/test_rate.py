@@ -60,6 +60,7 @@ def test_a_running_rate_is_that_of_all_cases_so_far() -> None:
             running.add(outcomes[-1], belongs[-1])
             whole = Rate.of(outcomes, belongs)
             assert vars(running.rate) == pytest.approx(vars(whole), abs=1e-12)
+        assert len(running._kinds) <= groups, "it forgets what its groups have been"
 
 
 def test_the_quantile_is_the_one_of_scipy() -> None:

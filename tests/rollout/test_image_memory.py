@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medgym.cases import Case, open_cases
+from medgym.daemon_threads import DaemonThreads
 from medgym.episode import Rules
 from medgym.errors import ToolError
 from medgym.failures import Failure
@@ -197,6 +199,27 @@ def test_a_small_image_is_opened_with_its_header(tmp_path: Path) -> None:
     assert memory.opened(small) is None  # they are free with the last episode
     assert [asyncio.run(opened(memory, each)) for each in (large, broken)] == [None, None]
     assert asyncio.run(opened(other, small)) is None
+
+
+def test_headers_that_no_thread_can_read_hold_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refused(self: threading.Thread) -> None:
+        if self.name.startswith("none"):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(image_memory, "_HEADERS", DaemonThreads("none", 1))
+    case, memory = on_disk(tmp_path / "a.png", 8), ImageMemory(10**9, opens=True)
+
+    async def opened() -> list[OpenedImage] | None:
+        async with memory.room(case):
+            return memory.opened(case)
+
+    assert asyncio.run(asyncio.wait_for(opened(), 60)) is None
 
 
 def test_a_small_image_is_read_once_and_one_that_cannot_be_read_is_named(

@@ -140,7 +140,6 @@ CHOICES: dict[str, tuple[Script, str]] = {
     "NaN": (raw(b"NaN"), "unexpected reply, TypeError: the answer is a float"),
     "no choices": (value({}), "unexpected reply, KeyError: 'choices'"),
     "none of them": (value({"choices": None}), "unexpected reply, TypeError: choices"),
-    "empty choices": (value({"choices": []}), "unexpected reply, IndexError"),
     "choices of a dict": (value({"choices": {"0": 1}}), "unexpected reply, TypeError: choices"),
     "a choice of null": (value({"choices": [None]}), "unexpected reply, TypeError: the choice"),
     "no message": (choice(message=None), "unexpected reply, TypeError: the message"),
@@ -163,6 +162,7 @@ CHOICES: dict[str, tuple[Script, str]] = {
 """Answers of JSON that hold no reply, and what is said of them."""
 
 WITHHELD: dict[str, tuple[Script, str]] = {
+    "empty choices": (value({"choices": []}), "empty: .*answers without a reply"),
     "null": (message(content=None), "empty: .* answers a message without text"),
     "no content": (message(), "empty: "),
     "calls": (

@@ -44,6 +44,7 @@ def test_the_oracle_wins_over_the_prior(runs: Path, capsys: Capture) -> None:
     assert " win" in out
     assert "0 only the first; 40 groups" in out
     assert f"{runs / 'oracle'}/view/index.html#store=trajectories&find=" in out
+    assert f"medgym view {runs / 'oracle'} writes the page of these links" in out
     assert main(["compare", str(runs / "prior"), str(runs / "oracle"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     (row,) = found["runs"][str(runs / "oracle")]

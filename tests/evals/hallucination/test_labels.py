@@ -1,5 +1,7 @@
 """The levels of MediHall by rules, on phantoms: of answers, and of the sentences of reports."""
 
+from time import process_time
+
 import pytest
 
 from medgym.cases import LETTERS, Case
@@ -161,6 +163,13 @@ def test_every_question_about_a_phantom_has_a_level() -> None:
         ("The image is otherwise normal.", None),
         ("There is a banded lesion on the left; no further lesions.", "correct"),
         ("A lesion cannot be excluded.", None), ("Is there a lesion?", None),
+        ("There are no lesions in the right half and one lesion in the left half.", "correct"),
+        ("Lesion: no", "catastrophic"), ("Lesion present: no", "catastrophic"),
+        ("A lesion is unlikely.", "catastrophic"), ("No mass effect.", None),
+        ("It is unlikely that there is a lesion.", "catastrophic"),
+        ("The abdomen is normal apart from the left half.", "correct"),
+        ("The abdomen is normal except for a striated lesion.", "critical"),
+        ("The right side of the lesion is brighter.", "correct"),
     ],
 )  # fmt: skip
 def test_a_sentence_has_the_level_of_its_worst_claim(sentence: str, level: str | None) -> None:
@@ -203,3 +212,10 @@ def test_facts_of_a_study_are_those_of_its_last_image() -> None:
     assert len(change.lesions) == 1
     assert set(SCORES) >= {sentence_level("The lesion is granular.", count)}
     assert (count.modality, count.width_px) == ("CT", 256)
+
+
+@pytest.mark.parametrize("statement", ["1" * 30_000, "0 x 1 x " * 4_000, "no lesion, " * 3_000])
+def test_a_long_statement_takes_no_more_time_than_it_is_long(statement: str) -> None:
+    start = process_time()
+    sentence_level(statement, facts(case_of(BANDED, "kind")))
+    assert process_time() - start < 3

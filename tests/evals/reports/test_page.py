@@ -21,7 +21,7 @@ from medgym.episode import Rules
 from medgym.evals.outcomes.outcome import CaseOutcome
 from medgym.evals.outcomes.stored import outcomes_of
 from medgym.evals.outcomes.table import write_outcomes
-from medgym.evals.reports import failures
+from medgym.evals.reports import charts, failures
 from medgym.evals.reports.further import measurements, of_the_cases, tables_of
 from medgym.evals.reports.made import command
 from medgym.evals.reports.page import sections, write_report
@@ -244,6 +244,10 @@ def test_measurements_of_any_form_are_tables() -> None:
         "0.42 (0.30 to 0.90) of 9", "0.42 (0.30 to 1.50) of 9",
         "+50.0 points (+40.0 to +60.0) of 10", "<0.001",
     ]  # fmt: skip
+    (shares,) = tables_of({"pass@2": 0.25, "paragraph_recall": rate, "corruptions": []})
+    assert [*shares.rows] == [
+        ("pass@2", "25.0 %"), ("paragraph recall", "50.0 % (40.0 to 60.0) of 10")
+    ]  # fmt: skip
     deep = [*tables_of({"CT": {"blur": {"1": rate}}, "MR": {"blur": {"1": rate}}})]
     assert [each.caption for each in deep] == ["CT", "MR"]
 
@@ -318,3 +322,11 @@ def test_a_browser_draws_the_charts_and_a_phone_needs_no_scrolling(
         assert each["drawn"] >= each["charts"]
         assert each["title"] == "prior"
     assert narrow["wide"] <= 390
+
+
+def test_of_a_long_spec_the_model_is_read_in_a_chart() -> None:
+    spec = "openai:https://api.example.org/v1?tools=native#{}-with-a-name"
+    small, large = (charts.short(spec.format(name)) for name in ("small", "large"))
+    assert small != large
+    assert small.startswith("openai:https")
+    assert max(len(small), len(large)) <= charts.LONGEST

@@ -282,6 +282,16 @@ def test_another_question_about_the_same_image_is_no_other_case_to_see() -> None
     assert all(others[each.id] != each.images for each in cases)
 
 
+def test_images_of_one_zip_are_not_one_image() -> None:
+    cases = [
+        case(id=f"mine/test/{n}", group="", answer=answer,
+             images=(ImageRef(uri="file:/a.zip", member=f"{n}.png"),))
+        for n, answer in enumerate(("liver", "lung"))
+    ]  # fmt: skip
+    for name in ("exchanged", "other-views"):
+        assert len(variants_of(cases, name)) == 2
+
+
 def test_text_only_shows_nothing() -> None:
     assert all(not each.images and not each.regions for each in variant("text-only"))
 
