@@ -78,7 +78,7 @@ def labelled(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Labell
     """The labels of an answer by rules; None where the figures do not count the episode."""
     if not outcome.is_counted:
         return None
-    text = answer_text(trajectory)
+    text = answer_text(case, trajectory)
     said = statements(case, text)
     rules = rule_levels(case, outcome, text)
     requests = tuple(
