@@ -229,6 +229,7 @@ def _print(content: Mapping[str, Any], prompt: Path | None) -> None:
     for note in content["notes"]:
         print(fill(note, WIDTH))
     if prompt is None:
-        print("no prompt is better than none; evaluate without --prompt")
+        why = "no prompt is better than none; " if len(content["tried"]) > 1 else ""
+        print(f"{why}evaluate without --prompt")
     else:
         print(safe_line(f"the prompt: {prompt} (medgym eval ... --prompt {prompt})", None))
