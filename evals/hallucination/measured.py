@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medgym.cases import Case
+from medgym.metrics.mean_rate import mean_rate
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
@@ -15,7 +16,6 @@ from ..model_judge.replies import JudgeRequest
 from ..outcomes.answer_text import answer_text
 from ..outcomes.outcome import CaseOutcome
 from ..statistics.agreement import agreement
-from ..statistics.mean_rate import mean_rate
 from .contradictions import CONTRADICTIONS, contradictions
 from .labels import rule_levels, statements
 from .levels import CORRECT, PROMPT_INDUCED, SCORES, medihall
