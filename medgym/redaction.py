@@ -35,7 +35,7 @@ _CAMEL = re.compile(r".*[a-z](?:Token|Key|Secret|Password|Credentials|Authorizat
 _OF_TEXT = re.compile(r"(?:^|.*[_\- ])(?:eos|bos|pad|unk|sep|cls|mask|image|video|stop)_token$")
 
 _VALUE = (
-    r"""(?:\[redacted\]|(?P<quote>\\?["'])(?:.*?)(?P=quote)"""
+    r"""(?:\[redacted\]|(?P<quote>\\?["'])(?:.*?)(?:(?P=quote)|$)"""
     r"""|(?:bearer|basic)\s+[^\s"',;]+|[\[{][^\]}]*[\]}]?|[^\s"',;&#\])}]+)"""
 )
 _NAMED = re.compile(
@@ -112,7 +112,13 @@ def secret_values(value: Any) -> tuple[str, ...]:
         return tuple(text for texts in found for text in texts)
     if isinstance(value, list | tuple):
         return tuple(text for each in value for text in secret_values(each))
-    return tuple(_PASSWORD.findall(value)) if isinstance(value, str) else ()
+    if not isinstance(value, str):
+        return ()
+    try:
+        within = json.loads(value) if value[:1] in ("{", "[") else None
+    except (ValueError, RecursionError):
+        within = None
+    return (*_PASSWORD.findall(value), *secret_values(within))
 
 
 def _holds_secret(key: object, table: Mapping[Any, Any]) -> bool:

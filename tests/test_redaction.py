@@ -96,6 +96,7 @@ def test_tables_lose_what_stands_under_the_name_of_a_secret() -> None:
         {"auth": "pl4nted"},
         {"headers": [{"name": "Authorization", "value": "pl4nted"}]},
         {"hook": "https://me:pl4nted@host/x"},
+        {"metadata": '{"api_key": "pl4nted"}'},
     ],
 )
 def test_a_secret_in_extra_is_hidden_however_it_is_written(body: dict[str, object]) -> None:
@@ -108,7 +109,8 @@ def test_a_secret_in_extra_is_hidden_however_it_is_written(body: dict[str, objec
         assert shown.startswith("openai:http://host/v1?retries=0&extra=")
         assert shown.endswith("#base and more")
         assert redact_text(shown) == shown
-    assert "pl4nted" not in redact_text('400: bad request: {"top_k": 5, "secrets": ["pl4nted", "pl')
+    for cut in ('"secrets": ["pl4nted", "pl4', '"api_key": "pl4', '\\"api_key\\": \\"pl4'):
+        assert "pl4" not in redact_text(f"400: bad request: {{{cut}")
 
 
 @pytest.mark.parametrize(
