@@ -40,7 +40,8 @@ def evaluation(few: int = FEW, many: int = MANY) -> list[Comparison]:
     """
     if not STATUS.exists():
         raise UserError("bench evaluation reads /proc, as Linux has it; fix: run it there")
-    ours, held = {}, {}
+    ours: dict[int, float] = {}
+    held: dict[int, float] = {}
     with TemporaryDirectory() as folder:
         (case,) = noise_cases(Path(folder), 1, 64)
         for count in (few, many):

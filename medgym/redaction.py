@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -126,13 +126,15 @@ def _holds_secret(key: object, table: Mapping[Any, Any]) -> bool:
     return is_secret(str(key)) or (key == "value" and is_secret(str(table.get("name", ""))))
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> tuple[str, ...]:
     """All texts in plain data but the keys."""
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(each)
+        return (value,)
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return ()
+    return tuple(text for each in value for text in _texts(each))
 
 
 def redact_toml(text: str) -> str:
@@ -166,7 +168,8 @@ def _hidden(value: Any, secrets: Iterable[str]) -> Any:
 def _without_extra(text: str, secrets: Iterable[str]) -> str:
     """A text in which the JSON of an option `extra` of a URL has no secrets, however it is written;
     as it is where it holds none."""
-    parts, end = [], 0
+    parts: list[str] = []
+    end = 0
     for found in _EXTRA.finditer(text):
         if found.start() < end:
             continue
