@@ -51,6 +51,7 @@ _FORMS = re.compile(
 )
 _EXTRA = re.compile(r"(?<=[?&]extra=)(?:(?=\{)|[^\s&#]+)")
 _PASSWORD = re.compile(r"//[^/@:\s]*:([^/@\s]+)@")
+_QUERY = re.compile(r"[?&]([\w.-]+)=([^&#\s]+)")
 _VARIABLE = re.compile(
     r"(?:^|_)(?:API_?KEY|ACCESS_KEY|SECRET_KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$"
 )
@@ -103,7 +104,7 @@ def redact(value: Any, secrets: Iterable[str] | None = None) -> Any:
 
 
 def secret_values(value: Any) -> tuple[str, ...]:
-    """The texts that plain data holds under names of secrets, and the passwords of its URLs."""
+    """The texts that plain data holds under names of secrets, and those in its URLs."""
     if isinstance(value, Mapping):
         found = (
             (_texts if _holds_secret(key, value) else secret_values)(each)
@@ -118,7 +119,8 @@ def secret_values(value: Any) -> tuple[str, ...]:
         within = json.loads(value) if value[:1] in ("{", "[") else None
     except (ValueError, RecursionError):
         within = None
-    return (*_PASSWORD.findall(value), *secret_values(within))
+    queried = (said for name, said in _QUERY.findall(value) if is_secret(name))
+    return (*_PASSWORD.findall(value), *queried, *secret_values(within))
 
 
 def _holds_secret(key: object, table: Mapping[Any, Any]) -> bool:

@@ -96,6 +96,7 @@ def test_tables_lose_what_stands_under_the_name_of_a_secret() -> None:
         {"auth": "pl4nted"},
         {"headers": [{"name": "Authorization", "value": "pl4nted"}]},
         {"hook": "https://me:pl4nted@host/x"},
+        {"hook": "https://host/x?a=1&token=pl4nted"},
         {"metadata": '{"api_key": "pl4nted"}'},
     ],
 )
