@@ -16,6 +16,7 @@ BENCHMARKS = {
     "rollout": ("against_trl", "rollouts with tools against TRL's own tool loop (extra: train)"),
     "scale": ("scale", "2,000 episodes in flight in one process; two Ray workers (extra: ray)"),
     "memory": ("memory", "what 32 trajectories of 10 large views take, against holding them"),
+    "evaluation": ("evaluation", "what an evaluation of 20,000 cases takes, against holding it"),
     "pairs": (
         "pairs",
         "10,000 pairs from a stored run, in seconds and memory (extra: train)",

@@ -9,12 +9,12 @@ from itertools import groupby, pairwise
 from operator import attrgetter, itemgetter
 
 from medgym.errors import UserError
+from medgym.metrics.groups import Groups
 from medgym.metrics.rate import Rate
 
 from .outcomes.columns import NumberColumns
 from .outcomes.outcome import CaseOutcome
 from .outcomes.packed import PackedRows, in_order
-from .statistics.groups import Groups
 from .statistics.paired import PairedDifference, difference, holm
 
 Pair = tuple[CaseOutcome, CaseOutcome]

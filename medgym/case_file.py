@@ -5,9 +5,7 @@ import os
 import weakref
 import zlib
 from array import array
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 from pydantic import ValidationError
 
@@ -16,9 +14,10 @@ from medgym.case_paths import with_absolute_paths
 from medgym.case_spec import write_spec
 from medgym.errors import UserError
 from medgym.files import open_regular
+from medgym.lazy_sequence import LazySequence
 
 
-class CaseFile(Sequence[Case]):
+class CaseFile(LazySequence[Case]):
     """The cases of a file, of which only the places of their lines are kept.
 
     The file stays open, so that it may be replaced or removed meanwhile. A line that was written
@@ -66,13 +65,8 @@ class CaseFile(Sequence[Case]):
         """The number of the line of a case, from 1."""
         return self._lines[place]
 
-    @overload
-    def __getitem__(self, index: int) -> Case: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Case]: ...
-    def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(len(self))[index]]
+    def item(self, index: int) -> Case:
+        """Read a case."""
         start, end = self._starts[index], self._ends[index]
         try:
             line = os.pread(self._descriptor, end - start, start)

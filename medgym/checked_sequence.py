@@ -1,14 +1,15 @@
 """A sequence that a plug-in makes, whose items are checked as they are made."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar
 
 from medgym.failures import ContractError, calling
+from medgym.lazy_sequence import LazySequence
 
 Item = TypeVar("Item")
 
 
-class CheckedSequence(Sequence[Item], Generic[Item]):
+class CheckedSequence(LazySequence[Item], Generic[Item]):
     """The sequence that a plug-in makes; what it raises is an error that names the plug-in.
 
     Whatever else the plug-in's own sequence can do, this one can do too.
@@ -37,13 +38,8 @@ class CheckedSequence(Sequence[Item], Generic[Item]):
         with calling(self._plug_in):
             return len(self._made)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(len(self))[index]]
+    def item(self, index: int) -> Item:
+        """An item, once it is what it has to be."""
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         with calling(self._plug_in):

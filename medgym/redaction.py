@@ -23,16 +23,20 @@ SHORTEST = 8
 word of other texts; it is only hidden by its name or form."""
 
 _WORDS = (
-    r"(?:api|access|private|secret|encryption|account|auth)[_-]?key|token|secrets?|passw(?:or)?ds?"
+    r"(?:api|access|private|secret|encryption|account|auth)[_-]?keys?|token|secrets?"
+    r"|(?:api|access|auth|refresh)[_-]?tokens|passw(?:or)?ds?"
     r"|passphrase|credentials?|authorization|cookies?|bearer"
 )
-_NAME = re.compile(rf"(?:^|.*[_\-. ])(?:{_WORDS}|key)$", re.IGNORECASE)
+_DATA_WORDS = r"key|auth|pwd|passcode|jwt|creds?"
+"""Names of secrets in data; in prose they are words like others."""
+
+_NAME = re.compile(rf"(?:^|.*[_\-. ])(?:{_WORDS}|{_DATA_WORDS})$", re.IGNORECASE)
 _CAMEL = re.compile(r".*[a-z](?:Token|Key|Secret|Password|Credentials|Authorization|Cookie)$")
 _OF_TEXT = re.compile(r"(?:^|.*[_\- ])(?:eos|bos|pad|unk|sep|cls|mask|image|video|stop)_token$")
 
 _VALUE = (
-    r"""(?:\[redacted\]|(?P<quote>\\?["'])(?:.*?)(?P=quote)"""
-    r"""|(?:bearer|basic)\s+[^\s"',;]+|[^\s"',;&#\])}]+)"""
+    r"""(?:\[redacted\]|(?P<quote>\\?["'])(?:.*?)(?:(?P=quote)|$)"""
+    r"""|(?:bearer|basic)\s+[^\s"',;]+|[\[{][^\]}]*[\]}]?|[^\s"',;&#\])}]+)"""
 )
 _NAMED = re.compile(
     rf"""(?<![A-Za-z0-9])(?P<name>[\w.-]{{0,40}}?(?:{_WORDS}))"""
@@ -45,7 +49,9 @@ _FORMS = re.compile(
     r"|\bsk-[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}",
     re.IGNORECASE,
 )
-_ENCODED = re.compile(r"(?<=[?&]extra=)[^\s&#]+")
+_EXTRA = re.compile(r"(?<=[?&]extra=)(?:(?=\{)|[^\s&#]+)")
+_PASSWORD = re.compile(r"//[^/@:\s]*:([^/@\s]+)@")
+_QUERY = re.compile(r"[?&]([\w.-]+)=([^&#\s]+)")
 _VARIABLE = re.compile(
     r"(?:^|_)(?:API_?KEY|ACCESS_KEY|SECRET_KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$"
 )
@@ -78,7 +84,7 @@ def redact_text(text: str, secrets: Iterable[str] | None = None) -> str:
     known = known_secrets() if secrets is None else tuple(secrets)
     for secret in known:
         text = text.replace(secret, HIDDEN)
-    text = _ENCODED.sub(lambda found: _decoded(found[0], known), without_credentials(text))
+    text = _without_extra(without_credentials(text), known)
     return _FORMS.sub(_form, _NAMED.sub(_named, text))
 
 
@@ -89,7 +95,7 @@ def redact(value: Any, secrets: Iterable[str] | None = None) -> Any:
         return redact_text(value, known)
     if isinstance(value, Mapping):
         return {
-            redact(key, known): (_hidden if is_secret(str(key)) else redact)(each, known)
+            redact(key, known): (_hidden if _holds_secret(key, value) else redact)(each, known)
             for key, each in value.items()
         }
     if isinstance(value, list | tuple):
@@ -98,16 +104,39 @@ def redact(value: Any, secrets: Iterable[str] | None = None) -> Any:
 
 
 def secret_values(value: Any) -> tuple[str, ...]:
-    """The texts that plain data holds under names of secrets."""
-    found: list[str] = []
+    """The texts that plain data holds under names of secrets, and those in its URLs."""
     if isinstance(value, Mapping):
-        for key, each in value.items():
-            if is_secret(str(key)) and isinstance(each, str):
-                found.append(each)
-            found += secret_values(each)
-    elif isinstance(value, list | tuple):
-        found += (text for each in value for text in secret_values(each))
-    return tuple(found)
+        found = (
+            (_texts if _holds_secret(key, value) else secret_values)(each)
+            for key, each in value.items()
+        )
+        return tuple(text for texts in found for text in texts)
+    if isinstance(value, list | tuple):
+        return tuple(text for each in value for text in secret_values(each))
+    if not isinstance(value, str):
+        return ()
+    try:
+        within = json.loads(value) if value[:1] in ("{", "[") else None
+    except (ValueError, RecursionError):
+        within = None
+    queried = (said for name, said in _QUERY.findall(value) if is_secret(name))
+    return (*_PASSWORD.findall(value), *queried, *secret_values(within))
+
+
+def _holds_secret(key: object, table: Mapping[Any, Any]) -> bool:
+    """Whether a secret stands under a key, or in a header as `{"name": ..., "value": ...}`."""
+    return is_secret(str(key)) or (key == "value" and is_secret(str(table.get("name", ""))))
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """All texts in plain data but the keys."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return ()
+    return tuple(text for each in value for text in _texts(each))
 
 
 def redact_toml(text: str) -> str:
@@ -138,14 +167,27 @@ def _hidden(value: Any, secrets: Iterable[str]) -> Any:
     return value
 
 
-def _decoded(written: str, secrets: Iterable[str]) -> str:
-    """JSON in an option of a URL without its secrets; as it is where it holds none."""
-    try:
-        value = json.loads(unquote(written))
-    except (ValueError, RecursionError):
-        return written
-    shown = redact(value, secrets)
-    return written if shown == value else quote(json.dumps(shown, separators=(",", ":")), safe="")
+def _without_extra(text: str, secrets: Iterable[str]) -> str:
+    """A text in which the JSON of an option `extra` of a URL has no secrets, however it is written;
+    as it is where it holds none."""
+    parts: list[str] = []
+    end = 0
+    for found in _EXTRA.finditer(text):
+        if found.start() < end:
+            continue
+        try:
+            if found[0]:
+                value, stop = json.loads(unquote(found[0])), found.end()
+            else:
+                value, stop = json.JSONDecoder().raw_decode(text, found.start())
+        except (ValueError, RecursionError):
+            continue
+        shown = redact(value, secrets)
+        if shown != value:
+            written = quote(json.dumps(shown, separators=(",", ":")), safe="")
+            parts += [text[end : found.start()], written]
+            end = stop
+    return "".join([*parts, text[end:]])
 
 
 def _named(found: re.Match[str]) -> str:

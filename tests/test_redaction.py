@@ -1,11 +1,13 @@
 """Secrets are found by the name beside them, by their form and by their value."""
 
+import json
 import tomllib
+from urllib.parse import quote
 
 import pytest
 
 from medgym.failures import Failure
-from medgym.redaction import HIDDEN, is_secret, redact, redact_text, redact_toml
+from medgym.redaction import HIDDEN, is_secret, redact, redact_text, redact_toml, secret_values
 
 KEY = "pl4nted-0f-the-environment"
 
@@ -62,7 +64,18 @@ def test_what_is_no_secret_stays(text: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_names_of_secrets() -> None:
     for name in ("hub_token", "api-key", "X-Api-Key", "accessToken", "Set-Cookie", "key", "secret"):
         assert is_secret(name), name
-    for name in ("max_tokens", "pad_token", "keys", "monkey", "a/test/1#0", "tokenizer"):
+    for name in ("api_keys", "access_tokens", "auth", "pwd", "x-jwt", "creds"):
+        assert is_secret(name), name
+    for name in (
+        "max_tokens",
+        "tokens",
+        "author",
+        "pad_token",
+        "keys",
+        "monkey",
+        "a/test/1#0",
+        "tokenizer",
+    ):
         assert not is_secret(name), name
 
 
@@ -72,6 +85,33 @@ def test_tables_lose_what_stands_under_the_name_of_a_secret() -> None:
         "grpo": {"hub_token": HIDDEN, "max_tokens": 5},
         "headers": [{"Cookie": [HIDDEN, 1, ""]}],
     }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"api_key": "pl4nted"},
+        {"credentials": {"user": "pl4nted", "value": ["pl4nted"]}},
+        {"a": [{"secrets": ["pl4nted", "pl4nted"]}]},
+        {"auth": "pl4nted"},
+        {"headers": [{"name": "Authorization", "value": "pl4nted"}]},
+        {"hook": "https://me:pl4nted@host/x"},
+        {"hook": "https://host/x?a=1&token=pl4nted"},
+        {"metadata": '{"api_key": "pl4nted"}'},
+    ],
+)
+def test_a_secret_in_extra_is_hidden_however_it_is_written(body: dict[str, object]) -> None:
+    """JSON may have blanks; it may be encoded; an error may repeat a part of it."""
+    written = json.dumps(body)
+    assert set(secret_values(body)) == {"pl4nted"}
+    for text in (written, quote(written)):
+        shown = redact_text(f"openai:http://host/v1?retries=0&extra={text}#base and more")
+        assert "pl4nted" not in shown
+        assert shown.startswith("openai:http://host/v1?retries=0&extra=")
+        assert shown.endswith("#base and more")
+        assert redact_text(shown) == shown
+    for cut in ('"secrets": ["pl4nted", "pl4', '"api_key": "pl4', '\\"api_key\\": \\"pl4'):
+        assert "pl4" not in redact_text(f"400: bad request: {{{cut}")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,9 @@ def secrets_of(user: str, key: str | None, others: Iterable[str] = ()) -> tuple[
     """
     _, _, password = user.partition(":")
     secrets = {each for each in (password, key, *others) if each and len(each) >= SHORTEST}
-    written = {form for each in secrets for form in (each, json.dumps(each)[1:-1])}
+    written = {*secrets}
+    for _ in range(2):  # a server may repeat a request as text in its JSON
+        written |= {json.dumps(form)[1:-1] for form in written}
     written |= {form.replace("/", "\\/") for form in written}
     return tuple(form.encode() for form in sorted(written, key=len, reverse=True))
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from medgym.cases import Case, normalised
+from medgym.metrics.groups import Groups
 from medgym.metrics.rate import CONFIDENCE, Rate, bounds_of_equals
 from medgym.scorer import grade, scorer_name
 
 from ..scorers.words import best_overlap
-from ..statistics.groups import Groups
 from .prior import FrequentAnswers
 
 PARAGRAPH = (

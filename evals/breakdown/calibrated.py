@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from medgym.metrics.intervals import mean_interval
 from medgym.metrics.rate import Rate
 
 from ..outcomes.columns import NumberColumns
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.packed import PackedRows, in_order
 from ..statistics.calibration import calibration, error_interval, risk_by_coverage
-from ..statistics.intervals import mean_interval
 
 COVERAGES = (0.5, 0.8, 0.9, 1.0)
 """Shares of the answers that are kept, the most confident first: the others are abstained from."""

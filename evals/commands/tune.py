@@ -43,7 +43,7 @@ from medgym.tool_record import specs_of, tool_facts
 from ..evaluation import FAIL_ABOVE, Evaluation
 from ..prompts import prompted, refuse_team
 from ..tables import interval
-from ..tuning.apart import UsedCases, require_apart, spec_of_test
+from ..tuning.apart import UsedCases, require_apart, require_no_test, spec_of_test
 from ..tuning.grammar import candidates
 from ..tuning.halving import cost, halve, planned
 from ..tuning.optimisers import BUILT_IN, NAMES, proposed_by_dspy, require_optimiser
@@ -127,9 +127,11 @@ def tune(
     """
     require_optimiser(optimiser, examples, writer)
     validation = UsedCases.of("validation", cases)
+    require_no_test(validation)
     parts = [validation, UsedCases.of("test", test or spec_of_test(cases))]
     if examples is not None:
         parts.append(UsedCases.of("examples", examples))
+        require_no_test(parts[2])
     chosen_from = validation.cases.shuffled(seed)[:limit]
     learned = 0 if optimiser == BUILT_IN else budget // 2  # the most that an optimiser plays
     plan = planned(count, len(chosen_from), budget - learned)
@@ -227,6 +229,7 @@ def _print(content: Mapping[str, Any], prompt: Path | None) -> None:
     for note in content["notes"]:
         print(fill(note, WIDTH))
     if prompt is None:
-        print("no prompt is better than none; evaluate without --prompt")
+        why = "no prompt is better than none; " if len(content["tried"]) > 1 else ""
+        print(f"{why}evaluate without --prompt")
     else:
         print(safe_line(f"the prompt: {prompt} (medgym eval ... --prompt {prompt})", None))

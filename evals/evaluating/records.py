@@ -108,5 +108,7 @@ def write_results(
     said = [(suite.benchmarks[name], each.cases) for name, each in benchmarks.items()]
     if notes := notes_of(said):
         folder.note(**notes)
-    if NOT_JUDGED not in content:
+    if NOT_JUDGED in content:
+        folder.release()
+    else:
         folder.finish()

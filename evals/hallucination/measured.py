@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medgym.cases import Case
+from medgym.metrics.mean_rate import mean_rate
 from medgym.metrics.rate import Rate
 from medgym.trajectory import Trajectory
 
@@ -15,7 +16,6 @@ from ..model_judge.replies import JudgeRequest
 from ..outcomes.answer_text import answer_text
 from ..outcomes.outcome import CaseOutcome
 from ..statistics.agreement import agreement
-from ..statistics.mean_rate import mean_rate
 from .contradictions import CONTRADICTIONS, contradictions
 from .labels import rule_levels, statements
 from .levels import CORRECT, PROMPT_INDUCED, SCORES, medihall
@@ -78,7 +78,7 @@ def labelled(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Labell
     """The labels of an answer by rules; None where the figures do not count the episode."""
     if not outcome.is_counted:
         return None
-    text = answer_text(trajectory)
+    text = answer_text(case, trajectory)
     said = statements(case, text)
     rules = rule_levels(case, outcome, text)
     requests = tuple(

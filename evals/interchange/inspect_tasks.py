@@ -42,7 +42,7 @@ from medgym.scorer import Grade, grade, load_scorer, scorer_name
 from medgym.suite import Suite, load_suite
 from medgym.tool import schema_of
 
-from ..outcomes.outcome import lenient_grade
+from ..outcomes.lenient import lenient_grade
 from ..suites.opening import opened
 from .inspect_images import data_uri
 

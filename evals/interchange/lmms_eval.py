@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import medgym
+from medgym.metrics.groups import Groups
 from medgym.storage.atomic import write_atomic
 from medgym.storage.run_folder import RunFolder
 from medgym.trajectory import Trajectory
@@ -22,7 +23,6 @@ from medgym.trajectory import Trajectory
 from ..outcomes.answer_text import last_reply
 from ..outcomes.outcome import CaseOutcome
 from ..spending import usage_of
-from ..statistics.groups import Groups
 from .logged import EpisodesByBenchmark, Logged, LoggedEpisode, task_of
 
 METRICS = {"accuracy": False, "accuracy_lenient": True}

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgym.metrics.grounding import CALL_FAULTS
+from medgym.metrics.mean_rate import mean_rate
 from medgym.metrics.rate import Rate
 
 from ..outcomes.columns import Floats, NumberColumns
 from ..outcomes.outcome import CaseOutcome
 from ..outcomes.packed import in_order
-from ..statistics.mean_rate import mean_rate
 
 RIGHT_SHOWN = "right answers, region looked at"
 WRONG_SHOWN = "wrong answers, region looked at"

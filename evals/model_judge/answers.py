@@ -52,7 +52,7 @@ def judgeable(case: Case, trajectory: Trajectory, outcome: CaseOutcome) -> Judge
     answer is a region, of which a judge that sees no image can say nothing."""
     if not outcome.is_counted or case.answer_type == "region":
         return None
-    text = answer_text(trajectory)
+    text = answer_text(case, trajectory)
     request = None
     if text:
         data = data_of(case.question, case.options, case.golds, answer=text)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from medgym.metrics.mean_rate import mean_rate
 from medgym.metrics.rate import Rate
 
-from ..statistics.mean_rate import mean_rate
 from .columns import NumberColumns
 from .outcome import CaseOutcome
 from .packed import in_order

@@ -1,13 +1,11 @@
 """What became of one episode of an evaluation, in one row."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
-from medgym.cases import LETTERS, Case, case_hash, normalised
-from medgym.errors import RunError, UserError
+from medgym.cases import Case, case_hash, normalised
 from medgym.failures import unreadable_of
 from medgym.metrics.looking import hit
 from medgym.same_images import images_at_start
@@ -16,18 +14,15 @@ from medgym.trajectory import Trajectory
 
 from ..looking.columns import looking_columns
 from ..reading.answer_probability import answer_probability
-from ..reading.choice import choice_of
-from ..reading.closed import is_polar, polar_of
 from ..reading.confidence import stated_confidence
-from ..reading.listed import listed
-from ..reading.marks import bare, marked, plain
 from ..scorers.words import SharedWords, best_overlap
 from ..spending import whole_usage
 from ..viewer.tokens import Pieces
-from .answer_text import answer_text, last_reply
+from .answer_text import answer_text, answering_reply, last_reply
 from .answers.number_columns import relative_accuracy_of
 from .answers.region_columns import region_columns
 from .answers.report_columns import report_columns
+from .lenient import lenient_grade
 from .spelling import spelled
 
 YES_NO = ("yes", "no")
@@ -247,7 +242,7 @@ def grades(case: Case, trajectory: Trajectory) -> tuple[Grade, Grade]:
     strict = grade(case, trajectory.answer)
     if strict.right:
         return strict, strict
-    reply = last_reply(trajectory)
+    reply = answering_reply(case, trajectory)
     lenient = strict if reply is None else lenient_grade(case, reply)
     return strict, lenient if lenient.score >= strict.score else strict
 
@@ -256,42 +251,8 @@ def open_overlap(case: Case, trajectory: Trajectory) -> SharedWords | None:
     """What the answer to an open case shares with its golds; None of any other case.
 
     The answer is what stands between `<answer>` and `</answer>`. Where there is none, it is read
-    leniently: what the last reply marks as its answer, else the whole of it.
+    leniently: see `answer_text`.
     """
     if case.answer_type != "open" or case.options or trajectory.failure is not None:
         return None
-    return best_overlap(case, answer_text(trajectory))
-
-
-def lenient_grade(case: Case, reply: str) -> Grade:
-    """The grade of a whole reply, in whatever form the answer stands in it.
-
-    A choice is read by `choice_of`, a yes or no by `polar_of`; any other answer is what the reply
-    marks as it (see `marked`), else the whole reply. The golds are brought into the same
-    characters, and a set may be a list in a sentence or in lines. What cannot be read is unparsed.
-    """
-    if case.options:
-        named = choice_of(reply, case.options)
-        return grade(case, "" if named is None else LETTERS[case.options.index(named)])
-    if case.answer_type == "closed" and is_polar(case.answer):
-        return grade(case, polar_of(reply, case.answer) or "")
-    best, form = Grade(0.0, "unparsed"), _form_of(case)
-    golds = {"answer": form(case.answer), "accepted": tuple(map(form, case.accepted))}
-    alike = case.model_copy(update=golds)
-    for text in [*marked(reply)] or [plain(reply)]:
-        found = _graded(alike, form(text))
-        if found.verdict != "unparsed":
-            return found
-    return best
-
-
-def _form_of(case: Case) -> Callable[[str], str]:
-    """How a reply and a gold are written alike before they are compared."""
-    return (lambda text: bare(listed(text))) if case.answer_type == "set" else bare
-
-
-def _graded(case: Case, text: str) -> Grade:
-    try:
-        return grade(case, text)
-    except RunError as error:  # a scorer that cannot take a whole reply
-        raise UserError(f"{case.id}: {error}") from error
+    return best_overlap(case, answer_text(case, trajectory))

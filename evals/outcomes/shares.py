@@ -5,10 +5,10 @@ from operator import itemgetter
 
 import numpy as np
 
+from medgym.metrics.intervals import Interval
+from medgym.metrics.mean_rate import mean_rate
 from medgym.metrics.rate import Rate
 
-from ..statistics.intervals import Interval
-from ..statistics.mean_rate import mean_rate
 from .columns import NumberColumns
 from .outcome import CaseOutcome
 from .packed import in_order

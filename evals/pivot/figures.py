@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from medgym.metrics.mean_rate import mean_rate
 from medgym.metrics.rate import Rate
 
-from ..statistics.mean_rate import mean_rate
 from .scoring import PivotOutcome
 
 CLOSE = 0.5

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medgym.metrics.groups import Floats, Groups
+from medgym.metrics.intervals import Interval, are_equal
 from medgym.metrics.rate import bounds_of_equals
 
-from ..statistics.groups import Floats, Groups
-from ..statistics.intervals import Interval, are_equal
 from .figures import ABSENT, Marks, Unit, finite
 
 MEAN = "mean"

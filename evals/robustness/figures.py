@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgym.cases import Case, normalised, option_of
+from medgym.metrics.intervals import Interval
 from medgym.metrics.rate import Rate
 from medgym.seeds import seed_of
 
 from ..outcomes.outcome import CaseOutcome
-from ..statistics.intervals import Interval
 from ..statistics.paired import PairedDifference, difference, holm
 from .source import MARK
 from .variants import Variant

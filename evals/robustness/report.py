@@ -8,9 +8,9 @@ from typing import Any
 
 from medgym.cases import Case
 from medgym.commands.printing import percent, print_columns, safe_line
+from medgym.metrics.intervals import Interval
 
 from ..outcomes.outcome import CaseOutcome
-from ..statistics.intervals import Interval
 from .corruption_error import CorruptionError, corruption_errors
 from .figures import Marks, PairedCases, VariantFigures, adjusted, compared
 from .plan import VariantSet

@@ -5,13 +5,14 @@ its variants can stand in one run; the group, the source and the gold stay, so t
 paired tests hold. A case that a variant does not fit is left out and counted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, overload
+from typing import ClassVar
 
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.imaging.study import ImageRef, ImagingStudy, Study
+from medgym.lazy_sequence import LazySequence
 from medgym.seeds import seed_of
 from medgym.source import Source
 
@@ -79,7 +80,7 @@ class VariantSource(Source):
         return open_changed(ref)
 
 
-class VariantCases(Sequence[Case]):
+class VariantCases(LazySequence[Case]):
     """The cases that a variant fits, each changed when it is asked for.
 
     Attributes:
@@ -106,13 +107,8 @@ class VariantCases(Sequence[Case]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Case: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Case]: ...
-    def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(len(self))[index]]
+    def item(self, index: int) -> Case:
+        """The changed case."""
         place = self._places[index]
         case = self._originals.cases[place]
         if self._variant.name == CLEAN:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from medgym.metrics.groups import RESAMPLES, Floats, Groups
 from medgym.metrics.rate import CONFIDENCE, Rate
-
-from .groups import RESAMPLES, Floats, Groups
 
 
 @dataclass(frozen=True)

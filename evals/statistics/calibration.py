@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgym.errors import UserError
+from medgym.metrics.groups import RESAMPLES, Groups
+from medgym.metrics.intervals import Interval
 from medgym.metrics.rate import CONFIDENCE, bounds_of_equals
-
-from .groups import RESAMPLES, Groups
-from .intervals import Interval
 
 BINS = 10
 

@@ -7,9 +7,8 @@ from typing import Literal
 import numpy as np
 
 from medgym.errors import UserError
-
-from .groups import RESAMPLES, Floats, Groups
-from .intervals import Interval, difference_interval, mean_interval
+from medgym.metrics.groups import RESAMPLES, Floats, Groups
+from medgym.metrics.intervals import Interval, difference_interval, mean_interval
 
 Verdict = Literal["win", "tie", "loss"]
 

@@ -7,10 +7,10 @@ from math import sqrt
 import numpy as np
 
 from medgym.errors import UserError
+from medgym.metrics.groups import Groups
+from medgym.metrics.intervals import Interval
 from medgym.metrics.rate import CONFIDENCE, bounds_of_equals
 
-from .groups import Groups
-from .intervals import Interval
 from .paired import Verdict
 
 

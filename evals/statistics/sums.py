@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgym.errors import UserError
+from medgym.metrics.groups import Floats, Groups, rows_at_once
+from medgym.metrics.intervals import Interval, are_equal
 from medgym.metrics.rate import CONFIDENCE
-
-from .groups import Floats, Groups, rows_at_once
-from .intervals import Interval, are_equal
 
 Weights = NDArray[np.float64]
 """How often each case counts, (rows, cases)."""

@@ -1,7 +1,8 @@
 """Validation cases, worked examples and test cases must have nothing in common.
 
-What is chosen on a case is no longer new to it. So no case, no group (a patient, a study) and no
-image may be in two of the three. Images are compared as `medgym cases check` compares them, near
+What is chosen on a case is no longer new to it. So nothing is chosen on a test split, whatever the
+later comparison is on, and no case, no group (a patient, a study) and no image may be in two of the
+three. Images are compared as `medgym cases check` compares them, near
 duplicates included. The splits of a source that keeps groups apart by itself are not compared.
 """
 
@@ -51,23 +52,54 @@ def spec_of_test(validation: str) -> str:
     """The cases that a policy tuned on these would be tested on: the split `test` of their source.
 
     Raises:
-        UserError: the source has none, or the cases are that split.
+        UserError: the source has none.
     """
     fix = "fix: name the cases that the policy will be tested on by --test"
     if file_named(validation) is not None:
         raise UserError(f"{validation} does not say which cases are the test; {fix}")
     parsed = parse_spec(validation)
-    if parsed.split == TEST:
-        raise UserError(
-            f"{validation} are test cases, on which nothing may be chosen; fix: tune on a "
-            "validation split"
-        )
     bare = write_spec(parsed.source, parsed.options)
     splits = splits_of(bare)
     if TEST not in splits:
         known = f" (it has {', '.join(splits)})" if splits else ""
         raise UserError(f"{parsed.source} has no split {TEST!r}{known}; {fix}")
     return f"{bare}:{quoted(TEST)}"
+
+
+def require_no_test(part: UsedCases) -> None:
+    """Refuse cases of a test split, on which nothing may be chosen.
+
+    Raises:
+        UserError: the split that they name is one, or in a file a case says that it is of one.
+    """
+    if part.split is None:
+        of_test = next((case for case in part.cases if _is_test(case.split)), None)
+        if of_test is not None:
+            raise UserError(
+                f"{part.spec} holds test cases ({of_test.id} is of the split {of_test.split!r}), "
+                "on which nothing may be chosen; fix: take cases of another split, or name their "
+                "split otherwise in the file if they are not those of a test"
+            )
+        return
+    source, split = part.split
+    if not _is_test(split):
+        return
+    parsed = parse_spec(part.spec)
+    bare = write_spec(source, parsed.options)
+    others = [f"{bare}:{quoted(each)}" for each in splits_of(bare) if not _is_test(each)]
+    if others:
+        fix = f"take {' or '.join(others)}"
+    elif source == "table":
+        options = [pair for pair in parsed.options if pair[0] != "split"]
+        whole = write_spec(source, [*options, ("split", "-")], "all")
+        fix = f"cut the table in two, as {whole}[:100] here and {whole}[100:] by --test"
+    else:
+        fix = f"{source} has no other split, so take cases of another source for the search"
+    raise UserError(f"{part.spec} are test cases, on which nothing may be chosen; fix: {fix}")
+
+
+def _is_test(split: str) -> bool:
+    return split.lower().startswith(TEST)
 
 
 def require_apart(parts: list[UsedCases], kept: Path | None = None) -> None:

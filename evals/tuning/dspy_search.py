@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import dspy
 from dspy.lm15 import Message as DspyMessage
 from dspy.lm15 import Response, TextPart, Usage, response_to_events
+from dspy.utils.exceptions import AdapterParseError
 
 from medgym.cases import LETTERS, Case
 from medgym.errors import RunError, UserError
@@ -42,10 +43,12 @@ class Writer:
     A reply that it has given before is not asked for again.
 
     Attributes:
+        spec: of the policy.
         failure: the first failure of the policy; dspy continues without its reply.
     """
 
     def __init__(self, policy: Policy, seed: int, kept: Kept) -> None:
+        self.spec = policy.spec
         self._policy = policy
         self._seed = seed
         self._kept = kept
@@ -215,7 +218,8 @@ def proposed(
         count: the most candidates. shots: the most demonstrations in a prompt.
 
     Raises:
-        UserError: there are too few training cases, or the optimiser itself failed.
+        UserError: there are too few training cases, what the writer wrote is no instruction, or the
+            optimiser itself failed.
     """
     if len(episodes.cases) < FEWEST:
         raise UserError(
@@ -234,6 +238,11 @@ def proposed(
         search = OPTIMISERS[name](train, episodes.budget, seed, lm, shots)
         try:
             best = search(Episodes(episodes))
+        except AdapterParseError as error:  # an episode is no model to dspy, only the writer is
+            raise UserError(
+                f"dspy:{name} cannot use what {writer.spec} wrote where it was asked for an "
+                "instruction; fix: name a larger model by --writer, or take another optimiser"
+            ) from error
         except Exception as error:
             failure = episodes.failure or writer.failure
             raise failure or UserError(

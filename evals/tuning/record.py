@@ -19,6 +19,10 @@ BIAS = (
     "The accuracy of the chosen prompt is optimistic: it is the best of those that were tried on "
     "these cases. Evaluate it on the test cases before you report a figure."
 )
+NO_PROPOSAL = (
+    "{optimiser} came to no prompt, so that none was compared: what its writer wrote could not be "
+    "used, or did no better on the training cases. Name a larger model by --writer."
+)
 NO_IMAGES = "Worked examples are text: their images are not shown to the policy."
 
 
@@ -37,7 +41,8 @@ def tuned(
     """
     tried = [each for each in found if trials.cases_of(each)]
     gain = None if chosen.number == 0 else trials.gain(found[0], chosen).as_dict()
-    notes = [BIAS, *([NO_IMAGES] if any(each.examples for each in tried) else [])]
+    notes = [BIAS] if len(found) > 1 else [NO_PROPOSAL.format(**asked)]
+    notes += [NO_IMAGES] if any(each.examples for each in tried) else []
     return {
         "format": FORMAT,
         **asked,

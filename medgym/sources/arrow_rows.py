@@ -8,13 +8,14 @@ others need it.
 
 import mmap
 import tempfile
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
 
 from medgym.arrow_columns import column_of
+from medgym.lazy_sequence import LazySequence
 
 if TYPE_CHECKING:
     import pyarrow
@@ -113,7 +114,7 @@ def _powers(base: int, count: int) -> "NDArray[np.uint64]":
     return np.cumprod(powers)
 
 
-class ArrowRows(Sequence[dict[str, Any]]):
+class ArrowRows(LazySequence[dict[str, Any]]):
     """The rows of an Arrow table, each made when it is asked for, by the names of its columns.
 
     Args:
@@ -130,11 +131,6 @@ class ArrowRows(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(len(self))[index]]
+    def item(self, index: int) -> dict[str, Any]:
+        """Read a row."""
         return {name: column[index].as_py() for name, column in self._columns.items()}

@@ -15,16 +15,16 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import overload
 
 from medgym.cases import Case, CaseList
 from medgym.errors import UserError
+from medgym.lazy_sequence import LazySequence
 
 SUFFIX = "-clean"
 GROUPS = "image-groups.json"
 
 
-class CleanCases(Sequence[Case]):
+class CleanCases(LazySequence[Case]):
     """The cases of a split that was dealt again, each made when it is asked for.
 
     Attributes:
@@ -43,13 +43,8 @@ class CleanCases(Sequence[Case]):
     def __len__(self) -> int:
         return len(self._part)
 
-    @overload
-    def __getitem__(self, index: int) -> Case: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Case]: ...
-    def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(len(self))[index]]
+    def item(self, index: int) -> Case:
+        """The case, of the clean split."""
         case = self._parts[self._part[index]][self._place[index]]
         return case.model_copy(update={"split": self._split})
 

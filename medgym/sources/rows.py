@@ -2,11 +2,12 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar, overload
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from medgym.cases import Case, CaseKey
+from medgym.lazy_sequence import LazySequence
 from medgym.scorable import unscorable
 
 Row = TypeVar("Row")
@@ -24,7 +25,7 @@ class Dropped(NamedTuple):
     reason: str
 
 
-class RowCases(Sequence[Case], Generic[Row]):
+class RowCases(LazySequence[Case], Generic[Row]):
     """The cases of rows, each made when it is asked for.
 
     Args:
@@ -78,13 +79,8 @@ class RowCases(Sequence[Case], Generic[Row]):
     def __len__(self) -> int:
         return len(self.kept)
 
-    @overload
-    def __getitem__(self, index: int) -> Case: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Case]: ...
-    def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(len(self))[index]]
+    def item(self, index: int) -> Case:
+        """Make a case of its row."""
         return self._make(self.rows[self.kept[index]])
 
 

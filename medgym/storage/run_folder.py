@@ -197,6 +197,10 @@ class RunFolder:
                 counts[name], digests[name] = count, digest
         kept = {"counts": counts, "content": digests} if counts else {}
         self.note(status="done", ended=_now(), **kept, **facts)
+        self.release()
+
+    def release(self) -> None:
+        """Write no more: a run that is not finished is `stopped` from now on."""
         self._lock = None
 
     def write_json(self, name: str, value: Any) -> None:

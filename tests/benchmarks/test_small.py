@@ -9,6 +9,7 @@ import pytest
 import medgym
 from medgym.benchmarks.against_trl import against_trl
 from medgym.benchmarks.comparison import Comparison
+from medgym.benchmarks.evaluation import evaluation
 from medgym.benchmarks.machine import cores, cpu, description, libraries
 from medgym.benchmarks.memory import memory
 from medgym.benchmarks.ray_workers import ray_workers
@@ -54,6 +55,16 @@ def test_memory() -> None:
     (row,) = memory(trajectories=8, turns=6, original=1024, view=512)
     assert row.metric == "memory.8x6_views"
     assert row.rival_value > 30 > row.value, "48 views of 0.75 MB are held by one side alone"
+
+
+@pytest.mark.skipif(not CLEAR.exists(), reason="reads /proc")
+@pytest.mark.slow
+def test_evaluation() -> None:
+    memory, growth = evaluation(few=20, many=1_000)
+    assert [memory.metric, growth.metric] == ["evaluation.1000.memory", "evaluation.1000.growth"]
+    assert sound(memory)
+    assert memory.value > growth.value
+    assert growth.rival_value > 1, "it holds all"
 
 
 def test_rollouts_against_trl_play_the_same() -> None:

@@ -7,7 +7,7 @@ loss whose policy stopped answering or seeing has no figures; its row says by wh
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,9 @@ import torch
 
 from medgym.commands.printing import percent, print_columns
 from medgym.errors import UserError
-from medgym.metrics.difference import Difference
+from medgym.metrics.intervals import Interval, difference_interval
 from medgym.metrics.looking import hit
+from medgym.metrics.mean_rate import mean_rate
 from medgym.metrics.rate import Rate
 from medgym.storage.atomic import write_atomic
 from medgym.storage.json_files import read_json
@@ -142,7 +143,8 @@ class BenchmarkRow:
 
     Attributes:
         name: of the loss, or `cold start`. terms: its weights; none of the cold start.
-        accuracy: with the interval over cases. by_seed: of each seed.
+        accuracy: over all seeds, with the interval over groups of cases, for these seeds: the
+            answers to one case are not independent. by_seed: of each seed.
         answered, looked, hit: shares of the same episodes; `hit` of those cases that have regions.
         over_start, over_first: the paired difference to the cold start, and to the first loss; None
             where that is the row itself.
@@ -151,13 +153,13 @@ class BenchmarkRow:
 
     name: str
     terms: Mapping[str, float] | None
-    accuracy: Difference | None = None
+    accuracy: Rate | None = None
     by_seed: Mapping[str, Rate] = field(default_factory=dict)
     answered: float | None = None
     looked: float | None = None
     hit: float | None = None
-    over_start: Difference | None = None
-    over_first: Difference | None = None
+    over_start: Interval | None = None
+    over_first: Interval | None = None
     stopped: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -229,8 +231,10 @@ def rows_of(runs: Sequence[Run], losses: Sequence[NamedLoss]) -> list[BenchmarkR
     }
     played = {name: [_by_case(run, name) for run in runs] for name in named if not stopped[name]}
     ids = list(played[START_NAME][0])
+    unit = {case.id: (case.source, case.group or case.id) for case in runs[0].test}
+    units = [unit[case] for case in ids]
     right = {
-        name: [[run[case].correct for run in found] for case in ids]
+        name: [sum(run[case].correct for run in found) / len(found) for case in ids]
         for name, found in played.items()
     }
     regions = {case.id: case for case in runs[0].test if case.regions}
@@ -246,24 +250,29 @@ def rows_of(runs: Sequence[Run], losses: Sequence[NamedLoss]) -> list[BenchmarkR
             BenchmarkRow(
                 name=loss.name if loss is not None else "cold start",
                 terms=dict(loss.terms) if loss is not None else None,
-                accuracy=Difference.of(right[name], [[False]] * len(ids)),
+                accuracy=mean_rate(right[name], units),
                 by_seed={
-                    str(run.recipe.seed): Rate.of(one.correct for one in found.values())
+                    str(run.recipe.seed): Rate.of([found[case].correct for case in ids], units)
                     for run, found in zip(runs, played[name], strict=True)
                 },
                 answered=sum(t.answer is not None for t in every) / len(every),
                 looked=sum(bool(t.looks) for t in every) / len(every),
                 hit=sum(hits) / len(hits) if hits else None,
-                over_start=_over(right, name, START_NAME),
-                over_first=_over(right, name, first) if loss is not None else None,
+                over_start=_over(right, name, START_NAME, units),
+                over_first=_over(right, name, first, units) if loss is not None else None,
             )
         )
     return rows
 
 
-def _over(right: Mapping[str, list[list[bool]]], name: str, other: str) -> Difference | None:
+def _over(
+    right: Mapping[str, list[float]], name: str, other: str, units: Sequence[Hashable]
+) -> Interval | None:
     """The paired difference; None to itself, and to a loss that stopped."""
-    return None if name == other or other not in right else Difference.of(right[name], right[other])
+    if name == other or other not in right:
+        return None
+    gains = [ours - theirs for ours, theirs in zip(right[name], right[other], strict=True)]
+    return difference_interval(gains, units)
 
 
 def _by_case(run: Run, name: str) -> dict[str, Trajectory]:
@@ -296,7 +305,7 @@ def _interval(row: BenchmarkRow) -> str:
     return f"{100 * row.accuracy.low:.1f} to {100 * row.accuracy.high:.1f}"
 
 
-def _points(found: Difference | None) -> str:
+def _points(found: Interval | None) -> str:
     if found is None:
         return "-"
     return f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"

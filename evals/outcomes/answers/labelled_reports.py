@@ -41,7 +41,7 @@ class LabelledReports:
             self._others[outcome.benchmark] = self._others.get(outcome.benchmark, 0) + 1
             return
         kept = self._reports.setdefault(outcome.benchmark, [])
-        kept.append((answer_text(trajectory), case.answer, outcome.unit))
+        kept.append((answer_text(case, trajectory), case.answer, outcome.unit))
 
     def figures(self, benchmark: str) -> dict[str, Any]:
         """The figures of a benchmark with their intervals over groups; none where it has no report

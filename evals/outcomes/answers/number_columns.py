@@ -12,4 +12,4 @@ def relative_accuracy_of(case: Case, trajectory: Trajectory) -> float | None:
     other case, and where the machinery failed."""
     if case.answer_type != "number" or case.options or trajectory.failure is not None:
         return None
-    return relative_accuracy(case, answer_text(trajectory))
+    return relative_accuracy(case, answer_text(case, trajectory))

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Collection, Hashable, Sequence
 from math import inf
 
+from medgym.metrics.intervals import mean_interval
 from medgym.metrics.rate import Amount, Rate
 
 from ...scorers.region import detection
 from ...scorers.region.detection import average_precision
 from ...scorers.region.surface import TOLERANCE
-from ...statistics.intervals import mean_interval
 from ..outcome import CaseOutcome
 from ..shares import Key, as_share, shares
 

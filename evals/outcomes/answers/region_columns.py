@@ -35,7 +35,7 @@ def region_columns(case: Case, trajectory: Trajectory) -> RegionColumns:
     """
     if case.answer_type != "region" or case.options or trajectory.failure is not None:
         return {}
-    answer = answer_text(trajectory)
+    answer = answer_text(case, trajectory)
     found = [_compared(case, answer, gold) for gold in golds_of(case)]
     return max(found, key=lambda each: each["iou"], default=RegionColumns())
 

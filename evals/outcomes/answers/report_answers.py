@@ -6,10 +6,10 @@ from operator import attrgetter, itemgetter
 
 import numpy as np
 
+from medgym.metrics.groups import Floats
 from medgym.metrics.rate import Rate
 
 from ...scorers.report.by_words import bleu_of
-from ...statistics.groups import Floats
 from ...statistics.sums import figure_interval
 from ..columns import NumberColumns
 from ..outcome import CaseOutcome

@@ -35,7 +35,7 @@ def report_columns(case: Case, trajectory: Trajectory) -> ReportColumns:
     """
     if case.answer_type != "report" or case.options or trajectory.failure is not None:
         return {}
-    answer = answer_text(trajectory)
+    answer = answer_text(case, trajectory)
     found = ReportColumns()
     if language_of(case) == ENGLISH:
         said = read(answer)

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ...statistics.groups import Floats
-from ...statistics.intervals import Interval
+from medgym.metrics.groups import Floats
+from medgym.metrics.intervals import Interval
+
 from ...statistics.sums import Weights, weighted_interval
 
 Boxes = Sequence[Sequence[float]]

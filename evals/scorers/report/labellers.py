@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from medgym.errors import UserError, unknown
+from medgym.metrics.groups import Floats
+from medgym.metrics.intervals import Interval, mean_interval
 
-from ...statistics.groups import Floats
-from ...statistics.intervals import Interval, mean_interval
 from ...statistics.sums import figure_interval
 
 PACKAGES = {"radgraph": "radgraph", "chexbert": "f1chexbert"}

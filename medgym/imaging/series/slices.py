@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+import re
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -260,6 +261,10 @@ def _text(element: Any) -> str:
     if isinstance(value, str) or not isinstance(value, Iterable):
         return str(value)
     return "\\".join(map(str, value))
+
+
+HASHED = re.compile("[0-9a-f]{8}")
+"""What `hashed` gives of a text."""
 
 
 @lru_cache(1024)

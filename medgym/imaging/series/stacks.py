@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgym.errors import UserError
-from medgym.imaging.series.slices import Slice
+from medgym.imaging.series.slices import HASHED, Slice
 from medgym.imaging.volumes.grid import VoxelGrid, closest_axes
 from medgym.uris import in_a_table
 
@@ -73,6 +73,8 @@ def chosen_stack(slices: Iterable[Slice], path: Path, series: str | None) -> Sta
     listed = [str(_briefly(*each)) for each in labelled[:_MOST_LABELS]]
     more = f" and {len(labelled) - len(listed)} more" if len(labelled) > len(listed) else ""
     said = "several series" if series is None else f"no series {series[:40]!r}"
+    if series is not None and HASHED.fullmatch(series):
+        said += " (a label, or what is shown here of a SeriesInstanceUID)"
     raise UserError(
         f"{path} holds {said}; fix: name one of {', '.join(listed)}{more}; "
         f"{in_a_table(path, labelled[0][0])}"

@@ -7,12 +7,13 @@ import io
 import json
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from medgym.errors import UserError
 from medgym.files import open_regular
+from medgym.lazy_sequence import LazySequence
 
 Row = dict[str, Any]
 
@@ -23,7 +24,7 @@ _MOST = 64 * 2**20
 _BETWEEN = re.compile(r"[\s,]*")
 
 
-class JsonRows(Sequence[Row]):
+class JsonRows(LazySequence[Row]):
     """The objects of a list.
 
     Args:
@@ -49,13 +50,8 @@ class JsonRows(Sequence[Row]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(len(self))[index]]
+    def item(self, index: int) -> Row:
+        """Read a row."""
         with open_regular(self._path) as stream:
             stream.seek(self._places[index])
             data = stream.read(self._lengths[index])

@@ -26,10 +26,11 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, overload
+from typing import Any, ClassVar, NamedTuple
 
 from medgym.cases import Case
 from medgym.imaging.study import ImageRef
+from medgym.lazy_sequence import LazySequence
 from medgym.sources.card import Card, PublishedFile, SplitCounts
 from medgym.sources.published import PublishedSource
 from medgym.sources.rows import RowCases
@@ -173,7 +174,7 @@ class ReasonKnee(PublishedSource):
         )
 
 
-class GradedRows(Sequence[GradedRow]):
+class GradedRows(LazySequence[GradedRow]):
     """The grades of all rows of a file, in order; a row without any stands there once.
 
     Attributes:
@@ -209,13 +210,8 @@ class GradedRows(Sequence[GradedRow]):
     def __len__(self) -> int:
         return len(self._row)
 
-    @overload
-    def __getitem__(self, index: int) -> GradedRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[GradedRow]: ...
-    def __getitem__(self, index: int | slice) -> GradedRow | list[GradedRow]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(len(self))[index]]
+    def item(self, index: int) -> GradedRow:
+        """A row with one of its grades."""
         number = self._row[index]
         row = self._rows[number]
         grades = grades_of(row)

@@ -91,9 +91,11 @@ def test_where_no_prompt_helps_that_is_said(tmp_path: Path, capsys: Capture) -> 
 
 
 def test_test_cases_are_refused_before_anything_is_written(tmp_path: Path, capsys: Capture) -> None:
-    asked = ["tune", "phantom:test[:9]", "--policy", "scripted:prior"]
-    assert main([*asked, "--out", str(tmp_path / "tuned")]) == 2
-    assert "are test cases" in capsys.readouterr().err
+    search = ["phantom:validation[:9]", "--examples", "phantom:test[:9]"]
+    for words in (["phantom:test[:9]"], ["phantom:test[:9]", "--test", "phantom:test[9:]"], search):
+        asked = ["tune", *words, "--policy", "scripted:prior"]
+        assert main([*asked, "--out", str(tmp_path / "tuned")]) == 2
+        assert "are test cases" in capsys.readouterr().err
     assert not (tmp_path / "tuned").exists()
 
 

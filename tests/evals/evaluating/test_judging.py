@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def test_the_others_go_on_and_the_status_says_that_one_failed(
     assert list(found["benchmarks"]) == ["kind", "size"]
     assert list(found["not_judged"]) == ["side"]
     assert RunFolder(tmp_path / "run").manifest["status"] == "running", "something is missing"
-    assert "side could not be judged" in (tmp_path / "run/report.html").read_text("utf-8")
+    page = (tmp_path / "run/report.html").read_text("utf-8")
+    assert "side could not be judged" in page
+    assert set(re.findall(r">status</td><td[^>]*>(\w+)<", page)) == {"stopped"}, "it is over then"
 
     breaking("no such words", OSError())
     assert main([*words, "--json"]) == 0, "the same command plays what is missing"

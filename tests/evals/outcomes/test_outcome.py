@@ -9,7 +9,8 @@ import pytest
 from medgym.cases import Case
 from medgym.errors import UserError
 from medgym.evals.outcomes.figures import further, summary
-from medgym.evals.outcomes.outcome import CaseOutcome, grades, lenient_grade, outcome_of
+from medgym.evals.outcomes.lenient import lenient_grade
+from medgym.evals.outcomes.outcome import CaseOutcome, grades, outcome_of
 from medgym.evals.outcomes.table import OUTCOMES, read_outcomes, write_outcomes
 from medgym.trajectory import Node, Trajectory
 
@@ -23,10 +24,14 @@ def case(answer: str, answer_type: str) -> Case:
     return CASE.model_copy(update={"options": (), "answer": answer, "answer_type": answer_type})
 
 
-def played(reply: str, answer: str | None = None, failure: str | None = None) -> Trajectory:
-    nodes = (Node(-1, "user", "Which?"), Node(0, "assistant", reply))
+def played(*replies: str, answer: str | None = None, failure: str | None = None) -> Trajectory:
+    nodes = [Node(-1, "user", "Which?")]
+    for reply in replies:
+        if len(nodes) > 1:
+            nodes.append(Node(len(nodes) - 1, "tool", "Error: write an answer."))
+        nodes.append(Node(len(nodes) - 1, "assistant", reply))
     return Trajectory(
-        CASE.id, "x", 0, 0, "text", nodes, answer=answer, reward=None if failure else 0.0,
+        CASE.id, "x", 0, 0, "text", tuple(nodes), answer=answer, reward=None if failure else 0.0,
         failure=failure,
     )  # fmt: skip
 
@@ -47,10 +52,40 @@ def played(reply: str, answer: str | None = None, failure: str | None = None) ->
 def test_the_lenient_reading_takes_other_forms(
     reply: str, answer: str | None, strict: str, lenient: str
 ) -> None:
-    found = grades(CASE, played(reply, answer))
+    found = grades(CASE, played(reply, answer=answer))
     assert found[0].verdict == strict
     assert found[1].verdict == lenient
     assert found[1].score >= found[0].score
+
+
+LOOK = '<tool_call>{"name": "zoom"}</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("replies", "verdict"),
+    [
+        (("The answer is B.", "I have answered already."), "right"),
+        (("The answer is A.", "The answer is B.", "", "As I said."), "right"),
+        (("The answer is B.", "The answer is A.", "As I said."), "wrong"),
+        (("The answer is B.", "A"), "wrong"),  # the last word counts, marked or not
+        (("B", "I have answered already."), "unparsed"),  # not marked
+        (("The answer is B.", "The answer is neither.", "As I said."), "right"),
+        (("The answer is B.", LOOK, "I see nothing new."), "unparsed"),  # it looked again
+        (("The answer is B.", LOOK), "unparsed"),
+        ((f"The answer is B. {LOOK}", "I cannot say."), "unparsed"),
+    ],
+)
+def test_an_answer_of_an_earlier_reply_is_read(replies: tuple[str, ...], verdict: str) -> None:
+    found = grades(CASE, played(*replies))
+    assert (found[0].verdict, found[1].verdict) == ("unanswered", verdict)
+
+
+def test_columns_read_the_reply_that_the_verdict_is_of() -> None:
+    episode = played("The answer is 20 mm.", "I have nothing to add.")
+    found = outcome_of(case("20 mm", "number"), episode)
+    assert (found.lenient_verdict, found.relative_accuracy) == ("right", 1.0)
+    said = played("The answer is B.", "<answer>I cannot say</answer>", answer="I cannot say")
+    assert outcome_of(CASE, said).lenient_verdict == "unparsed"
 
 
 def test_what_failed_is_neither_right_nor_wrong() -> None:
@@ -120,8 +155,8 @@ def test_no_constant_paragraph_is_right(gold: str, answer_type: str) -> None:
 
 
 def outcomes() -> list[CaseOutcome]:
-    right = outcome_of(CASE, played("<answer>B</answer>", "B"))
-    wrong = outcome_of(CASE, played("The answer is B", None))
+    right = outcome_of(CASE, played("<answer>B</answer>", answer="B"))
+    wrong = outcome_of(CASE, played("The answer is B"))
     broken = outcome_of(CASE, played("", failure="policy: cut"))
     return [right, replace(wrong, case="own/test/2"), replace(broken, case="own/test/3")]
 
@@ -155,17 +190,17 @@ OPEN = case("pleural effusion", "open")
 def test_an_open_answer_has_its_recall_and_its_f1(
     reply: str, answer: str | None, recall: float, f1: float
 ) -> None:
-    found = outcome_of(OPEN, played(reply, answer))
+    found = outcome_of(OPEN, played(reply, answer=answer))
     assert (found.recall, found.f1) == (pytest.approx(recall), pytest.approx(f1))
 
 
 def test_only_open_cases_have_them(tmp_path: Path) -> None:
     for other in (CASE, case("yes", "closed"), case("4", "number"), case("a, b", "set")):
-        assert outcome_of(other, played("<answer>x</answer>", "x")).f1 is None
+        assert outcome_of(other, played("<answer>x</answer>", answer="x")).f1 is None
     assert outcome_of(OPEN, played("", failure="policy: cut")).f1 is None
     assert "open, exact" not in summary(outcomes())
-    half = outcome_of(OPEN, played("<answer>effusion</answer>", "effusion"))
-    whole = outcome_of(OPEN, played("", "pleural effusion"))
+    half = outcome_of(OPEN, played("<answer>effusion</answer>", answer="effusion"))
+    whole = outcome_of(OPEN, played("", answer="pleural effusion"))
     mixed = [*outcomes(), half, replace(whole, case="own/test/9", group="p2")]
     told = summary(mixed)
     assert told["open, exact"]["value"] == 0.5
@@ -185,13 +220,14 @@ def test_numbers_have_their_relative_accuracy() -> None:
     size = case("10 mm", "number")
     replies = ("9.5", "1.2 cm", "The answer is 10 mm", "none")
     found = [
-        outcome_of(size, played(reply, None if "The" in reply else reply)) for reply in replies
+        outcome_of(size, played(reply, answer=None if "The" in reply else reply))
+        for reply in replies
     ]
     assert [each.relative_accuracy for each in found] == pytest.approx([0.95, 0.8, 1, 0])
     told = summary([replace(each, group=f"p{n}") for n, each in enumerate(found)])
     assert told["number, relative accuracy"]["value"] == pytest.approx(2.75 / 4)
     assert told["number, within 10 %"]["value"] == 0.5
-    assert outcome_of(CASE, played("A", "A")).relative_accuracy is None
+    assert outcome_of(CASE, played("A", answer="A")).relative_accuracy is None
     assert "number, relative accuracy" not in summary(outcomes())
 
 
@@ -241,7 +277,7 @@ def test_a_long_reply_takes_no_more_time_than_it_is_long(reply: str, kind: str) 
     gold = {"open": "banded", "number": "12 mm", "closed": "yes", "set": "a, b"}[kind]
     start = process_time()
     for answer in (None, reply):
-        outcome_of(case(gold, kind), played(reply, answer))
+        outcome_of(case(gold, kind), played(reply, answer=answer))
     assert process_time() - start < 10  # it was minutes
 
 
@@ -266,7 +302,7 @@ def test_answers_that_say_the_same_are_one_vote(
     asked = CASE if answer_type == "choice" else case(gold, answer_type)
     given = [*answers, *["smooth"] * 2]  # more often than any spelling of what is right
     several = [
-        outcome_of(asked, replace(played(f"<answer>{said}</answer>", said), member=member))
+        outcome_of(asked, replace(played(f"<answer>{said}</answer>", answer=said), member=member))
         for member, said in enumerate(given)
     ]
     assert summary(several)["majority@5"] == 1.0

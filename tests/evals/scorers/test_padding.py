@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from medgym.cases import AnswerType, Case
-from medgym.evals.outcomes.outcome import lenient_grade
+from medgym.evals.outcomes.lenient import lenient_grade
 from medgym.evals.scorers.legacy.answered import Answered
 from medgym.evals.scorers.legacy.deeptumorvqa import deeptumorvqa
 from medgym.evals.scorers.legacy.llava_med import llava_med

@@ -5,9 +5,9 @@ import pytest
 
 from medgym.errors import UserError
 from medgym.evals.outcomes.shares import as_share
-from medgym.evals.statistics.intervals import mean_interval
 from medgym.evals.statistics.paired import difference
 from medgym.evals.statistics.sums import figure_interval
+from medgym.metrics.intervals import mean_interval
 from medgym.metrics.rate import Rate
 
 DATA_SETS = 2000

@@ -58,6 +58,22 @@ def test_no_more_than_5_percent_of_equal_policies_win_or_lose(
     assert told_apart / 250 <= 0.06
 
 
+def test_the_interval_holds_a_gain_to_near_100_percent() -> None:
+    """Few of ten large groups have a case that differs: 88 % where two single cases were added."""
+    rng, held, places = np.random.default_rng(6), 0, np.repeat(np.arange(10), 30)
+    for number in range(400):
+        rank = rng.random(10)  # how easy a group is, to both
+        first, second = (
+            (rng.random(300) < stats.beta.ppf(rank, share * 7 / 3, (1 - share) * 7 / 3)[places])
+            for share in (0.90, 0.98)
+        )
+        found = difference(
+            first.tolist(), second.tolist(), places.tolist(), seed=number, resamples=300
+        )
+        held += found.interval.low <= 0.08 <= found.interval.high
+    assert held / 400 >= 0.92
+
+
 def test_a_few_gained_cases_are_no_win() -> None:
     """3 of 30 gained and none lost: p is 0.125, and the interval left out zero."""
     found = difference([0.0] * 30, [1.0] * 3 + [0.0] * 27)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from medgym.errors import UserError
-from medgym.evals.statistics.groups import Groups
 from medgym.evals.statistics.power import power, smallest_difference
 from medgym.evals.statistics.seeds import seeded_difference
+from medgym.metrics.groups import Groups
 
 
 def test_the_interval_holds_the_difference_of_recipes_whose_seeds_differ() -> None:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ from PIL import Image
 
 from medgym.cases import Case, write_cases
 from medgym.errors import UserError
-from medgym.evals.tuning.apart import UsedCases, require_apart, spec_of_test
+from medgym.evals.tuning.apart import UsedCases, require_apart, require_no_test, spec_of_test
 from medgym.imaging.study import ImageRef
 
 
@@ -64,9 +65,27 @@ def test_slices_of_one_split_are_compared() -> None:
         require_apart(parts)
 
 
-def test_nothing_is_tuned_on_test_cases() -> None:
+def test_a_test_split_is_refused_however_it_is_named(tmp_path: Path) -> None:
+    image = picture(tmp_path, "1.png", 1)
+    table = tmp_path / "mine.csv"
+    rows = (f"{image},Is it left?,yes,{split}" for split in ("test", "test"))
+    table.write_text("\n".join(("image,question,answer,split", *rows)))
+    spec, whole = f"table,path={table}", f"table,path={table},split=-:all"
+    for named, fix in (
+        ("phantom,look=ct:test[:4]", "take phantom,look=ct:train or phantom,look=ct:validation"),
+        (f"{spec}:test", f"cut the table in two, as {whole}[:100] here and {whole}[100:] by"),
+    ):
+        with pytest.raises(UserError, match=re.escape(f"may be chosen; fix: {fix}")):
+            require_no_test(UsedCases.of("validation", named))
+    held = part(tmp_path, "validation", case("a", image), case("b", image, split="Test-mini"))
+    with pytest.raises(UserError, match=r"holds test cases \(mine/Test-mini/b is of the split"):
+        require_no_test(held)
+    for allowed in ("phantom:validation[:4]", f"{whole}[:1]", str(tmp_path / "test.jsonl")):
+        part(tmp_path, "test", case("a", image))
+        require_no_test(UsedCases.of("validation", allowed))
+
+
+def test_the_test_cases_are_those_of_the_same_source() -> None:
     assert spec_of_test("phantom,look=ct:validation[:40]") == "phantom,look=ct:test"
-    with pytest.raises(UserError, match="are test cases, on which nothing may be chosen"):
-        spec_of_test("phantom:test[:40]")
     with pytest.raises(UserError, match=r"does not say which cases are the test; fix: .* --test"):
         spec_of_test("mine.jsonl")

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from medgym.errors import UserError
 from medgym.evals.tuning.grammar import Candidate
+from medgym.evals.tuning.halving import halve, planned
 from medgym.evals.tuning.kept import Kept
+from medgym.evals.tuning.record import tuned
 from medgym.evals.tuning.training import TrainingEpisodes
 from medgym.messages import Message, Reply
 from medgym.policy import Policy, Sampling
@@ -92,3 +95,29 @@ def test_an_optimiser_of_dspy_proposes_what_its_model_writes(name: str, tmp_path
     again = proposed(name, played, Writer(adviser, 0, kept), count=8, seed=0, shots=2)
     assert (adviser.calls, len(played.kept)) == (calls, episodes_played)
     assert again == found
+
+
+class Babbler(Adviser):
+    """Writes what is no instruction, as a small model does."""
+
+    spec = "babbler"
+
+    async def act(self, conversation: Sequence[Message], sampling: Sampling) -> Reply:
+        return Reply("<answer>125, 750</answer>")
+
+
+def test_a_writer_that_writes_no_instruction_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("dspy")
+    from medgym.evals.tuning.dspy_search import Writer, proposed
+
+    played, writer = episodes(tmp_path, 60), Writer(Babbler(), 0, Kept())
+    with pytest.raises(UserError, match=r"dspy:mipro cannot use what babbler wrote .*; fix: name"):
+        proposed("mipro", played, writer, count=4, seed=0, shots=2)
+    assert proposed("gepa", played, writer, count=4, seed=0, shots=2) == [Candidate(0)]
+
+
+def test_an_optimiser_without_a_proposal_is_no_comparison(tmp_path: Path) -> None:
+    searched = trials("validation", 4, tmp_path)
+    halve([Candidate(0)], planned(1, 4, 40), searched)
+    content = tuned({"optimiser": "dspy:gepa"}, [Candidate(0)], Candidate(0), searched)
+    assert content["notes"][0].startswith("dspy:gepa came to no prompt, so that none was compared")

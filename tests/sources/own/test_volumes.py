@@ -91,8 +91,11 @@ def test_a_cell_names_one_of_several_series(
     assert medgym.open_study(by_uid.images[0]).values("axial", 0)[0, 0] == 20
     assert medgym.open_study(by_label.images[0]).values("axial", 0)[0, 0] in (10, 20)
     assert by_uid.group == by_label.group, "of one patient, as far as is known"
-    with pytest.raises(UserError, match="holds no series"):
+    with pytest.raises(
+        UserError, match=r"what is shown here of a SeriesInstanceUID\); fix: "
+    ) as no:
         medgym.open_study(none.images[0])
+    assert label in str(no.value), "the series that there are"
 
 
 def test_a_cell_names_a_time_point_and_no_series_of_a_picture(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_the_rows_are_paired_by_case_over_all_seeds(rows: list[BenchmarkRow]) ->
     assert 0 < start.accuracy.value < 0.7
     assert first.over_start is not None
     assert first.over_start.value == pytest.approx(1 - start.accuracy.value)
-    assert first.over_start.is_clear
+    assert first.over_start.excludes_zero
     assert (start.over_start, start.over_first, first.over_first) == (None, None, None)
     # The same answers as the cold start's: no difference, and its own is the first one's negative.
     assert second.over_start is not None

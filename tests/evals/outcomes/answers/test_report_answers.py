@@ -18,8 +18,8 @@ from medgym.evals.outcomes.figures import further, summary
 from medgym.evals.outcomes.outcome import CaseOutcome, outcome_of
 from medgym.evals.outcomes.table import read_outcomes, write_outcomes
 from medgym.evals.scorers.report import by_words
-from medgym.evals.statistics.intervals import Interval
 from medgym.evals.statistics.sums import figure_interval
+from medgym.metrics.intervals import Interval
 from medgym.trajectory import Node, Trajectory
 
 GOLDS = (

@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from medgym.evals.statistics import groups
-from medgym.evals.statistics.groups import Groups
+from medgym.metrics import groups
+from medgym.metrics.groups import Groups
 
 
 def test_resampling_takes_little_memory_however_many_groups_there_are() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medgym.evals.statistics.mean_rate import mean_rate
+from medgym.metrics.mean_rate import mean_rate
 
 
 def test_scores_that_are_all_the_same_keep_an_interval() -> None:

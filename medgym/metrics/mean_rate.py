@@ -2,9 +2,8 @@
 
 from collections.abc import Hashable, Sequence
 
+from medgym.metrics.intervals import mean_interval
 from medgym.metrics.rate import Rate
-
-from .intervals import mean_interval
 
 
 def mean_rate(scores: Sequence[float], units: Sequence[Hashable]) -> Rate:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgym.errors import UserError
+from medgym.metrics.groups import RESAMPLES, Floats, Groups
 from medgym.metrics.rate import CONFIDENCE, bounds_of_equals
-
-from .groups import RESAMPLES, Floats, Groups
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,17 @@ def difference_interval(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """The mean of gains of 1, 0 or -1 over cases with its 95 % interval, by bootstrap over groups.
+    """The mean of gains from -1 to 1 over cases with its 95 % interval, by bootstrap over groups.
+
+    A gain is the difference of two shares of right answers to a case: of one answer each it is 1, 0
+    or -1.
 
     Where few cases differ, draws of these alone say too little of how many could: an interval that
     leaves out zero would be far more frequent than 5 % between equal policies. So two cases are
     added before the groups are drawn, one gained and one lost (as to the interval of Bonett and
-    Price 2012), and the middle 95 % of the draws is taken, wider as in `mean_interval`. The value
-    is that of the gains as they are.
+    Price 2012), and the middle 95 % of the draws is taken, wider as in `mean_interval`. Each of the
+    two counts as many cases as say what one independent case says (see `_alike`): beside groups of
+    30 cases, two single ones would be nothing. The value is that of the gains as they are.
 
     Raises:
         UserError: there is no case.
@@ -102,7 +105,11 @@ def difference_interval(
     value = float(found.means[0])
     if found.count == 1:  # nothing says how much groups differ
         return Interval(value, -1.0, 1.0, len(gains), 1)
-    more = Groups.of([[*gains, 1.0, -1.0]], [*units, _GAINED, _LOST])
+    weight = _alike(gains, found)
+    more = Groups(
+        np.append(found.sums, [[weight], [-weight]], axis=0),
+        np.append(found.sizes, [weight, weight]),
+    )
     drawn = more.resampled_means(np.random.default_rng(seed), resamples)[:, 0]
     tail, middle, wider = 0.5 - CONFIDENCE / 2, float(more.means[0]), _wider(more)
     ends = [middle + wider * (float(q) - middle) for q in np.quantile(drawn, (tail, 1 - tail))]
@@ -110,10 +117,6 @@ def difference_interval(
         ends += bounds_of_equals(value, -1.0, 1.0, units)
     low, high = max(-1.0, min(*ends, value)), min(1.0, max(*ends, value))
     return Interval(value, low, high, len(gains), found.count)
-
-
-_GAINED, _LOST = object(), object()
-"""The groups of the two cases that are added."""
 
 
 def are_equal(drawn: Floats) -> bool:
@@ -132,6 +135,25 @@ def _wider(groups: Groups) -> float:
     left_out = off / (1 - groups.sizes / groups.sizes.sum())
     larger = (left_out**2).sum() / (off**2).sum() * (groups.count - 1) / groups.count
     return float(quantile * np.sqrt(larger))
+
+
+def _alike(gains: Sequence[float], groups: Groups) -> float:
+    """How many cases of these groups say as much as one independent case does.
+
+    It is the variance of the mean between groups, by the jackknife, over that of independent cases.
+    Where this variance rests on few groups, such as the two in which a policy lost, it says little,
+    and the more counts the worst, that all cases of a group are alike (as in `Rate.of`).
+    """
+    off = groups.sums[:, 0] - groups.means[0] * groups.sizes
+    n, count = groups.sizes.sum(), groups.count
+    spread = float(np.var(gains, ddof=1))
+    effect, rests_on = 1.0, 0.0
+    if spread and off.any():
+        left_out = off / (1 - groups.sizes / n)
+        effect = max(1.0, float((left_out**2).sum()) * (count - 1) / count / (n * spread))
+        rests_on = float((off**2).sum() ** 2 / (off**4).sum())
+    unknown = 1 / (1 + rests_on)
+    return float(effect ** (1 - unknown) * max(effect, n / groups.alike) ** unknown)
 
 
 def _bounds(value: float, drawn: Floats, without: Floats) -> tuple[float, float]:
