@@ -21,13 +21,16 @@ class GpuMemoryError(RunError):
 
 
 def gpu_memory_error(error: BaseException, fix: str) -> GpuMemoryError | None:
-    """What is said of an error, with a fix; None where it is not that a GPU has no memory left."""
+    """What is said of an error, with a fix; None where it is not that a GPU has no memory left.
+
+    What the error was raised from counts as well.
+    """
     if isinstance(error, GpuMemoryError):
         return GpuMemoryError(f"{str(error).partition('; fix: ')[0]}; fix: {fix}")
     text, kind = str(error), type(error)
     is_torchs = kind.__name__ == "OutOfMemoryError" and kind.__module__.startswith("torch")
     if not is_torchs and not any(sign in text for sign in _SIGNS):
-        return None
+        return None if error.__cause__ is None else gpu_memory_error(error.__cause__, fix)
     said = "the GPU has no memory left"
     asked, free, allowed = (each.search(text) for each in (_ASKED, _FREE, _ALLOWED))
     if asked is not None:

@@ -16,6 +16,7 @@ from trl import DPOConfig
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.failures import reason_of
 from medgym.local_model import LocalModel, local_model
 from medgym.policy import Sampling
 from medgym.progress import progress
@@ -33,7 +34,6 @@ from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.steps import SaidSteps, require_a_batch
-from ..recipe.trainer_config import made_by_trl
 from ..run.processes import require_as_many
 from ..sft.samples import GetImage
 from .batches import PairBatches, usable, weights_of
@@ -211,7 +211,7 @@ def _trainer(
     exchange = None
     if terms.image:
         exchange = exchange_of(pairs, images_of(recipe.dpo), get_image, asked["cases"], recipe.seed)
-    with made_by_trl("[dpo] or [lora]"):
+    try:
         return PairTrainer(
             batches=PairBatches(model, processor, pairs, get_image, exchange),
             terms=terms,
@@ -223,6 +223,10 @@ def _trainer(
             start=start,
             held_out=asked["held_out"],
         )
+    except (ValueError, RuntimeError, ImportError, NotImplementedError) as error:
+        raise UserError(
+            f"TRL refuses the recipe: {reason_of(error)}; fix: correct [dpo] or [lora]"
+        ) from error
 
 
 def _player(model: Any, processor: "ProcessorMixin", recipe: Recipe) -> LocalModel:

@@ -17,6 +17,7 @@ from trl import GRPOConfig
 from medgym.cases import Case
 from medgym.episode import Rules
 from medgym.errors import UserError
+from medgym.failures import reason_of
 from medgym.policy import Policy, Sampling, load_policy, read_spec
 from medgym.progress import progress
 from medgym.spec import fill_spec, take_option
@@ -35,7 +36,6 @@ from ..models.precision import cast_weights, dtypes_of
 from ..recipe.schema import Recipe
 from ..recipe.settings import Keys
 from ..recipe.steps import SaidSteps, check_steps
-from ..recipe.trainer_config import made_by_trl
 from ..run.base import shape_of_base
 from ..run.fingerprint import PlugIn, of_cases, of_play, of_policies
 from ..run.opened import Run
@@ -270,7 +270,7 @@ def _trainer(
         peft_config = lora_config(model, recipe.lora, parts)
     else:
         only(model, recipe.model.adapt)
-    with made_by_trl("[grpo] or [lora]"):
+    try:
         return LookingTrainer(
             args=config,
             model=model,
@@ -278,6 +278,10 @@ def _trainer(
             peft_config=peft_config,
             **asked,
         )
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise UserError(
+            f"TRL refuses the recipe: {reason_of(error)}; fix: correct [grpo] or [lora]"
+        ) from error
 
 
 def check_engine(recipe: Recipe, place: Place, base: str | None = None) -> None:

@@ -19,6 +19,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from medgym.cases import Case
 from medgym.errors import UserError
+from medgym.failures import reason_of
 from medgym.local_model import local_model
 from medgym.progress import progress
 from medgym.storage.adapters import published
@@ -36,7 +37,6 @@ from ..pairs.built import groups_of
 from ..pairs.rolled_out import check_player, plays
 from ..recipe.judge import JudgeTable
 from ..recipe.steps import SaidSteps, require_a_batch
-from ..recipe.trainer_config import made_by_trl
 from ..run.fingerprint import PlugIn, of_cases, of_play, of_policies
 from ..run.held_out import Guard
 from ..run.opened import Run
@@ -106,7 +106,7 @@ class KtoStage(Stage):
         collate = OutcomeCollator(
             Collator(model, processor, get_image), with_kl=estimates_kl(recipe.kto)
         )
-        with made_by_trl("[kto] or [lora]"):
+        try:
             trainer = OutcomeTrainer(
                 model=model,
                 args=config,
@@ -115,6 +115,10 @@ class KtoStage(Stage):
                 processing_class=processor,
                 peft_config=lora_config(model, recipe.lora, recipe.model.adapt),
             )
+        except (ValueError, RuntimeError, ImportError) as error:
+            raise UserError(
+                f"TRL refuses the recipe: {reason_of(error)}; fix: correct [kto] or [lora]"
+            ) from error
         trainer.remove_callback(PrinterCallback)
         limit = recipe.rollout.max_context or context_of(model)
         player = local_model(

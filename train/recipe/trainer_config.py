@@ -1,8 +1,6 @@
 """The configuration of a trainer of TRL: what medgym sets for all, and the keys of a recipe."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +8,6 @@ from transformers import TrainingArguments
 
 from medgym.errors import UserError
 from medgym.failures import reason_of
-from medgym.gpu_memory import gpu_memory_error
 
 from .settings import Keys
 from .trainer_keys import refuse_sharding
@@ -45,23 +42,3 @@ def trainer_config(
         return kind(**(ours | keys), output_dir=str(folder), seed=seed, data_seed=seed)
     except (TypeError, ValueError) as error:
         raise UserError(f"TRL refuses [{table}]: {reason_of(error)}; fix: correct it") from error
-
-
-@contextmanager
-def made_by_trl(tables: str) -> Iterator[None]:
-    """Where a trainer is made: what it or one of its libraries refuses is the user's to fix.
-
-    Args:
-        tables: of the recipe, that the trainer is made from.
-
-    Raises:
-        UserError: it refuses a value. That a GPU has no memory left is no such thing, and passes.
-    """
-    try:
-        yield
-    except (ValueError, RuntimeError, ImportError) as error:
-        if gpu_memory_error(error, "") is not None:
-            raise
-        raise UserError(
-            f"TRL refuses the recipe: {reason_of(error)}; fix: correct {tables}"
-        ) from error

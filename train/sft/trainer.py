@@ -18,6 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTTrainer
 
 from medgym.errors import RunError, UserError
+from medgym.failures import reason_of
 from medgym.trajectory import Trajectory
 
 from ..models.checkpoint import WholeCheckpoints
@@ -27,7 +28,6 @@ from ..models.precision import LearnsInFloat32, cast_weights, dtypes_of
 from ..recipe.schema import ModelPart
 from ..recipe.settings import Keys
 from ..recipe.steps import SaidSteps
-from ..recipe.trainer_config import made_by_trl
 from .config import sft_config
 from .samples import Collator, GetImage, sample_of
 
@@ -139,7 +139,7 @@ def supervised(
         only(model, parts)
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(TemporaryDirectory()))
-        with made_by_trl("[sft] or [sft.lora]"):
+        try:
             trainer = Imitator(
                 model=model,
                 args=sft_config(settings, seed, place, model.device.type),
@@ -149,6 +149,10 @@ def supervised(
                 peft_config=None if lora is None else lora_config(model, lora, parts),
                 token_weights=token_weights or {},
             )
+        except (ValueError, RuntimeError, ImportError) as error:
+            raise UserError(
+                f"TRL refuses the recipe: {reason_of(error)}; fix: correct [sft] or [sft.lora]"
+            ) from error
         trainer.remove_callback(PrinterCallback)
         if on_step is not None:
             trainer.add_callback(_StepLog(on_step))
