@@ -19,7 +19,9 @@ SAID = (
 )
 """PyTorch's own words."""
 
-LINE = "the GPU has no memory left: 1.50 GiB more were asked for, and 13.44 MiB of 23.68 GiB are free"
+LINE = (
+    "the GPU has no memory left: 1.50 GiB more were asked for, and 13.44 MiB of 23.68 GiB are free"
+)
 
 
 def test_the_figures_are_kept_and_a_fix_is_given() -> None:
@@ -28,13 +30,9 @@ def test_the_figures_are_kept_and_a_fix_is_given() -> None:
 
 
 def test_what_it_was_raised_as_does_not_matter() -> None:
-    try:
-        try:
-            raise torch.OutOfMemoryError(SAID)
-        except RuntimeError as error:
-            raise UserError("TRL refuses the recipe; fix: correct it") from error
-    except UserError as error:
-        assert str(gpu_memory_error(error, "less")) == f"{LINE}; fix: less"
+    refused = UserError("TRL refuses the recipe; fix: correct it")
+    refused.__cause__ = torch.OutOfMemoryError(SAID)
+    assert str(gpu_memory_error(refused, "less")) == f"{LINE}; fix: less"
 
 
 def test_another_place_gives_another_fix() -> None:

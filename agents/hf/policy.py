@@ -31,7 +31,7 @@ from medgym.tool_form import ToolFormName, take_tool_form
 from ..imitation import Imitation
 from ..rendering import Prompt, Renderer
 from .adapters import WatchedWeights, playing_by
-from .capabilities import runner_for
+from .capabilities import computed_in, runner_for
 from .decoder import Decoder, Request, decode_all
 from .generate import generate_replies
 from .gpu_limit import error_of, fewer_at_once
@@ -298,7 +298,7 @@ class HFPolicy(LocalModel):
     def _found_runner(self) -> ModelRunner | None:
         """What runs this model turn by turn, if that is possible."""
         base = base_of(self.model)
-        found_for = (id(base), base.device, base.dtype)
+        found_for = (id(base), base.device, computed_in(base))
         if self._runner is None or self._runner[0] != found_for:
             self._runner = (found_for, runner_for(self.model, self.renderer, self._pixels))
             self._decoder = None

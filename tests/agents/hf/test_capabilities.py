@@ -41,6 +41,19 @@ def test_the_families_hold(family: str, kind: torch.dtype) -> None:
     assert holds(model.to(kind), processor)
 
 
+def test_a_family_holds_in_autocast_as_training_on_a_gpu_samples() -> None:
+    model, processor = build("qwen3-vl")
+    policy = HFPolicy(model, processor)
+    prompt, one = policy.renderer.prompt(_question()), Sampling(max_tokens=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        policy.generate([prompt], [one])
+        assert policy._runner is not None
+        assert policy._runner[1] is not None
+    rounded = policy._runner
+    policy.generate([prompt], [one])
+    assert policy._runner is not rounded, "it is tried anew in float32"
+
+
 def windowed(window: int) -> tuple[Any, Any]:
     """A Gemma 3 whose sliding layers see less than one turn."""
     model, processor = build("gemma3")

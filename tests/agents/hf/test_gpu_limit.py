@@ -1,7 +1,7 @@
 """A GPU that has memory for few replies at once answers few, and loses none."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ RULES = Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=2)
 
 
 @pytest.fixture
-def limited(tiny_folder: Path) -> Iterator[Callable[..., HFPolicy]]:
+def limited(tiny_folder: Path) -> Callable[..., HFPolicy]:
     """A policy whose model finds no memory for more than some rows at once."""
 
     def make(rows: int, **options: Any) -> HFPolicy:
@@ -41,7 +41,7 @@ def limited(tiny_folder: Path) -> Iterator[Callable[..., HFPolicy]]:
         policy.model.register_forward_pre_hook(check, with_kwargs=True)
         return policy
 
-    yield make
+    return make
 
 
 def played(policy: HFPolicy, **options: Any) -> list[Trajectory]:
