@@ -29,6 +29,12 @@ def test_the_figures_are_kept_and_a_fix_is_given() -> None:
     assert str(said) == f"{LINE}; fix: less"
 
 
+def test_a_share_of_the_memory_that_a_process_may_have_is_said() -> None:
+    text = SAID.replace("Of the allocated", "8.00 GiB allowed; Of the allocated")
+    said = gpu_memory_error(torch.OutOfMemoryError(text), "less")
+    assert str(said) == f"{LINE} (8.00 GiB allowed); fix: less"
+
+
 def test_what_it_was_raised_as_does_not_matter() -> None:
     refused = UserError("TRL refuses the recipe; fix: correct it")
     refused.__cause__ = torch.OutOfMemoryError(SAID)
