@@ -26,6 +26,7 @@ from medgym.commands.printing import safe_line
 from medgym.commands.purpose import purpose
 from medgym.errors import RunError, UserError, closed_output, missing_library, unknown
 from medgym.failures import Failure, traceback_wanted
+from medgym.gpu_memory import ELSEWHERE, gpu_memory_error
 from medgym.memory import image_memory
 from medgym.redaction import redact_text
 from medgym.storage.disk import is_full, refused_place
@@ -151,6 +152,9 @@ def _run(argv: Sequence[str] | None) -> int:
         if place is not None and isinstance(error, OSError):
             fix = "fix: choose another place, or change its rights"
             return _say(error, 2, f"{place} cannot be used ({error.strerror}); {fix}")
+        no_memory = gpu_memory_error(error, f"{ELSEWHERE}, or ask for less at once")
+        if no_memory is not None:
+            return _say(no_memory, 1)
         if hasattr(error, "format_message"):  # a usage error of the parser's own
             return _say(error, 2, f"{error.format_message().rstrip('.')}; {_fix(error)}")
         return _unexpected(error)

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 from medgym.errors import RunError, UserError, missing_library
 from medgym.failures import reason_of
+from medgym.gpu_memory import ELSEWHERE, gpu_memory_error
 from medgym.model_loading import (
     attention_keywords,
     check_attention,
@@ -42,6 +43,12 @@ HUB = "https://huggingface.co"
 """The hub, where `HF_ENDPOINT` names no other."""
 
 OTHER_MODEL = "fix: choose a model of one of the families in docs/serving.md"
+
+SMALLER = (
+    f"{ELSEWHERE}, or load less: dtype = bfloat16, quantization = 4bit or device = cpu, in [model] "
+    "of a recipe or as hf:PATH?dtype=bfloat16"
+)
+"""What can be done where a model does not fit on a GPU."""
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -214,6 +221,7 @@ def load_model(
 
     Raises:
         UserError: there is no such model, it cannot be loaded, or the adapter does not fit.
+        GpuMemoryError: the GPU has no memory for it.
     """
     found = found or find_model(name, adapter)
     check_options(name, options, is_folder=Path(found.path).is_dir())
@@ -226,6 +234,9 @@ def load_model(
     except ModuleNotFoundError as error:
         raise missing_library(error) from error
     except Exception as error:  # damaged weights, unknown classes, ...
+        no_memory = gpu_memory_error(error, SMALLER)
+        if no_memory is not None:
+            raise no_memory from error
         check_trust(name, error)
         check_attention(name, options, error)
         raise _cannot_load(name, _reason(found, error)) from error

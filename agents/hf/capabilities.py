@@ -37,6 +37,12 @@ NOISE = 20
 """So many times the difference that padding by itself makes is no fault either."""
 
 
+def computed_in(model: "PreTrainedModel") -> torch.dtype:
+    """The type that a model's layers compute in now: that of autocast, where it is on."""
+    kind = model.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
+
+
 def runner_for(
     model: "PreTrainedModel", renderer: Renderer, pixels: PixelCache
 ) -> ModelRunner | None:
@@ -103,7 +109,7 @@ def _tried(
     ]
     follow(runner.prefill_together(prefills, 8), tail)
     difference = max(_rms(wanted[place], scores) for place, scores in found)
-    return difference, max(LEAST, 16 * torch.finfo(model.dtype).eps, NOISE * noise), runner
+    return difference, max(LEAST, 16 * torch.finfo(computed_in(model)).eps, NOISE * noise), runner
 
 
 def _longer(prompt: Prompt, after: tuple[int, ...] = ()) -> Prompt:

@@ -47,6 +47,10 @@ class Request:
     def __post_init__(self) -> None:
         self.rng = RequestRng(self.sampling)
 
+    def restart(self) -> None:
+        """Forget what was sampled; the same tokens come again, by the same seed."""
+        self.ids, self.logprobs, self.over = [], [], False
+
     def prefix_key(self) -> Hashable:
         """The key of the prefix that this prompt continues: the turn before it, or the prompt
         itself where it is the first. The entry of a key covers all of the key's tokens except the

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from PIL import Image
 
 from medgym.errors import UserError
@@ -31,10 +30,11 @@ from medgym.tool_form import ToolFormName, take_tool_form
 
 from ..imitation import Imitation
 from ..rendering import Prompt, Renderer
-from .adapters import playing_by
-from .capabilities import runner_for
+from .adapters import WatchedWeights, playing_by
+from .capabilities import computed_in, runner_for
 from .decoder import Decoder, Request, decode_all
 from .generate import generate_replies
+from .gpu_limit import error_of, fewer_at_once
 from .inputs import PixelCache, base_of
 from .kv_cache import PrefixCache
 from .logprobs import count_image_features, forced, in_mode
@@ -102,8 +102,7 @@ class HFPolicy(LocalModel):
         self._underway: list[_PendingRequest] = []
         self._server: asyncio.Task[None] | None = None
         self._prefix_cache = PrefixCache()
-        self._weights: list[torch.Tensor] | None = None
-        self._state: Hashable = None  # of the weights, when a prefix was last cached
+        self._weights = WatchedWeights()
         self._decoder: Decoder | None = None
         self._runner: tuple[Hashable, ModelRunner | None] | None = None  # what it was found for
         self._adapters: dict[str, Path] = {}
@@ -112,8 +111,8 @@ class HFPolicy(LocalModel):
     def __getstate__(self) -> dict[str, object]:
         # The model travels to another process; the requests that wait for it here stay.
         left: dict[str, object] = {"_playing": 0, "_waiting": [], "_underway": [], "_server": None}
-        left |= dict.fromkeys(("_weights", "_decoder", "_runner"))
-        left |= {"_prefix_cache": PrefixCache()}
+        left |= dict.fromkeys(("_decoder", "_runner"))
+        left |= {"_prefix_cache": PrefixCache(), "_weights": WatchedWeights()}
         return vars(self) | left
 
     @classmethod
@@ -172,11 +171,22 @@ class HFPolicy(LocalModel):
             try:
                 self._play(newcomers)
             except Exception as error:
-                for pending in self._underway:
-                    if not pending.answer.done():
-                        pending.answer.set_exception(error)
-                self._underway, self._decoder = [], None
-                self._prefix_cache.clear()
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Answer what is under way with an error; of a GPU's memory, fewer may try again."""
+        underway, self._underway, self._decoder = self._underway, [], None
+        self._prefix_cache.clear()
+        fewer = fewer_at_once(error, len(underway)) if self._patience is not None else 0
+        if fewer:
+            self._batch_size = fewer
+            for pending in underway:
+                pending.request.restart()
+            self._waiting += underway
+            return
+        for pending in underway:
+            if not pending.answer.done():
+                pending.answer.set_exception(error_of(error, fixed=self._patience is None))
 
     def enter(self) -> None:
         """Count an episode whose requests are waited for, and number it."""
@@ -237,7 +247,8 @@ class HFPolicy(LocalModel):
             if self._decoder is None:
                 self._decoder = self._decoder_of(runner, self._prefix_cache)
             if requests:
-                self._forget_if_changed()
+                if self._weights.changed(self.model):  # a prefix is of the weights that made it
+                    self._prefix_cache.clear()
                 for request in requests:
                     request.adapter = adapter
                 self._decoder.admit(requests)
@@ -287,22 +298,11 @@ class HFPolicy(LocalModel):
     def _found_runner(self) -> ModelRunner | None:
         """What runs this model turn by turn, if that is possible."""
         base = base_of(self.model)
-        found_for = (id(base), base.device, base.dtype)
+        found_for = (id(base), base.device, computed_in(base))
         if self._runner is None or self._runner[0] != found_for:
             self._runner = (found_for, runner_for(self.model, self.renderer, self._pixels))
             self._decoder = None
         return self._runner[1]
-
-    def _forget_if_changed(self) -> None:
-        """Drop the prefixes that other weights have computed."""
-        if self._weights is None:
-            self._weights = list(self.model.parameters())
-        state = [(weight.data_ptr(), weight._version) for weight in self._weights]
-        active = getattr(self.model, "active_adapters", None)  # of a bare model, a method
-        now = hash((tuple(state), None if callable(active) else str(active)))
-        if now != self._state:
-            self._state = now
-            self._prefix_cache.clear()
 
     @contextmanager
     def _sampling(self, adapter: str | None) -> Iterator[None]:
@@ -334,14 +334,14 @@ class HFPolicy(LocalModel):
                 del self._adapters[name]
                 raise
             self._own = "" if bare else self._own
-            self._weights = None
+            self._weights = WatchedWeights()
         return AdaptedHF(self, name, path)
 
     def drop_adapter(self, name: str) -> None:
         """Remove an adapter from the model. Unknown names are ignored."""
         if self._adapters.pop(name, None) is not None:
             self.model.delete_adapter(name)
-            self._weights = None
+            self._weights = WatchedWeights()
 
     def prompt(self, conversation: Sequence[Message]) -> Prompt:
         """See `LocalModel`."""

@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,17 @@ LIMIT = 480.0
 Figures = dict[str, Any]
 
 SCALE: dict[str, dict[str, int]] = {
-    "tiny": {"view": 64, "tokens": 8, "turns": 2, "rows": 4, "rank": 2},
-    "2b": {"view": 448, "tokens": 128, "turns": 3, "rows": 16, "rank": 32},
-    "4b": {"view": 448, "tokens": 128, "turns": 3, "rows": 16, "rank": 32},
+    "tiny": {"image": 512, "view": 64, "tokens": 8, "turns": 2, "rows": 4, "rank": 2},
+    "2b": {"image": 1792, "view": 448, "tokens": 128, "turns": 3, "rows": 16, "rank": 32},
+    "4b": {"image": 1792, "view": 448, "tokens": 128, "turns": 3, "rows": 16, "rank": 32},
 }
-"""By size: pixels of a view, tokens of a reply, turns, episodes in a step, the adapter's rank."""
+"""By size: pixels of an image and of a view, tokens of a reply, turns, episodes in a step, the
+adapter's rank."""
+
+
+def cases(size: str, part: str) -> str:
+    """The cases of a size, whose images may be seen whole at its views; `part` as `test[:4]`."""
+    return f"phantom,size={SCALE[size]['image']}:{part}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,7 +108,7 @@ def machine() -> str:
 def parts(size: str) -> dict[str, Callable[[Path, Path], Figures]]:
     """What is measured, in order: by name, a function of the model's folder and its own."""
     engine = "vllm:{base}?max_loras=4&max_model_len=4096&gpu_memory_utilization=0.4"
-    found: dict[str, Callable[[Path, Path], Figures]] = {"doctor": doctor}
+    found: dict[str, Callable[[Path, Path], Figures]] = {"doctor": partial(doctor, size)}
     for saves in (True, False):
         name = "checkpointing" if saves else "plain"
         found[f"sft_{name}"] = _training(size, "sft", saves)
@@ -128,12 +135,12 @@ def _measured(part: Callable[[Path, Path], Figures], model: Path, folder: Path) 
     return figures
 
 
-def doctor(model: Path, folder: Path) -> Figures:
+def doctor(size: str, model: Path, folder: Path) -> Figures:
     """`medgym doctor`: what each check says, with the distance of sampler and trainer.
 
     A model of random weights may be blind; that alone is no failure here.
     """
-    said = _command("doctor", str(model), "--cases", "phantom:test[:4]", "--json")
+    said = _command("doctor", str(model), "--cases", cases(size, "test[:4]"), "--json")
     checks = {each["check"]: each for each in json.loads(said)}
     verdicts = {name: each["verdict"] for name, each in checks.items()}
     return {"verdicts": verdicts, "agreement": checks["agreement"]["figure"]}
@@ -168,7 +175,7 @@ def _recipe(size: str, stage: str, checkpointing: bool, engine: str | None, mode
     tables: Figures = {
         "name": f"gpu-{size}",
         "model": {"path": str(model)},
-        "cases": {"train": "phantom:train[:64]", "test": "phantom:test[:1]"},
+        "cases": {"train": cases(size, "train[:64]"), "test": cases(size, "test[:1]")},
         "rollout": {
             "max_turns": scale["turns"],
             "max_tokens": scale["tokens"],
@@ -176,7 +183,7 @@ def _recipe(size: str, stage: str, checkpointing: bool, engine: str | None, mode
         },
     }
     if stage == "sft":
-        shown = f"phantom:train[:{scale['rows'] * STEPS}]"
+        shown = cases(size, f"train[:{scale['rows'] * STEPS}]")
         tables["demonstrations"] = {"policy": "scripted:oracle", "cases": shown}
         tables["sft"] = keys | {"max_steps": STEPS, "lora": lora}
     else:

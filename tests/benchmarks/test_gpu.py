@@ -7,8 +7,10 @@ import pytest
 
 pytest.importorskip("trl")
 
-from medgym.benchmarks.gpu.measured import main, parts
+from medgym.benchmarks.gpu.measured import SCALE, cases, main, parts
 from medgym.benchmarks.gpu.model import SIZES, _config
+from medgym.cases import open_cases
+from medgym.episode import Rules
 from medgym.train.run import report
 
 pytestmark = pytest.mark.slow
@@ -48,3 +50,13 @@ def test_the_sizes_are_the_true_ones(size: str, least: float, most: float) -> No
     with torch.device("meta"):
         model = Qwen3VLForConditionalGeneration(_config(*SIZES[size]))
     assert least < sum(weight.numel() for weight in model.parameters()) < most
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_images_of_a_size_may_be_seen_whole_at_its_views(size: str) -> None:
+    scale = SCALE[size]
+    for part in ("train[:1]", "test[:1]"):
+        case = open_cases(cases(size, part))[0]
+        episode = Rules(view_size=scale["view"], max_turns=scale["turns"]).begin(case)
+        sides = episode.messages[-1].images[0].image.size
+        assert max(sides) == scale["view"]

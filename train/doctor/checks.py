@@ -14,6 +14,7 @@ from PIL import Image
 
 from medgym.errors import RunError, UserError
 from medgym.failures import reason_of
+from medgym.gpu_memory import ELSEWHERE, gpu_memory_error
 from medgym.local_model import LocalModel
 from medgym.messages import ImagePart, Message, Reply, TextPart, message
 from medgym.policy import Sampling
@@ -54,10 +55,11 @@ def guarded(name: str, check: Callable[[Subject], Check], subject: Subject) -> C
     """The check's result; an exception of it is a failure of the model, not of the command."""
     try:
         return check(subject)
-    except (UserError, RunError) as error:
-        said, _, fix = str(error).partition("; fix: ")
-        return Check(name, "fail", {"error": said}, fix)
     except Exception as error:
+        known = gpu_memory_error(error, f"{ELSEWHERE}, or fewer --cases") or error
+        if isinstance(known, UserError | RunError):
+            said, _, fix = str(known).partition("; fix: ")
+            return Check(name, "fail", {"error": said}, fix)
         return Check(name, "fail", {"error": reason_of(error)}, "see what raises it")
 
 

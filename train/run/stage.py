@@ -6,13 +6,15 @@ resumed run begins with the first stage that is not in it.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from medgym.errors import RunError
+from medgym.gpu_memory import ELSEWHERE, gpu_memory_error
 from medgym.storage.disk import disk_may_fill
 from medgym.storage.layout import Place
 
@@ -99,13 +101,33 @@ def once(place: Place, name: str, work: Callable[[], None], *, together: bool = 
         return
     start = time.monotonic()
     if is_first() or together:
-        with disk_may_fill():
+        with disk_may_fill(), _memory_may_end():
             work()
     if is_first():
         with disk_may_fill():
             place.finish(name, time.monotonic() - start)
     else:
         wait_for(name, place.stages)
+
+
+LESS_MEMORY = (
+    f"{ELSEWHERE}, then --resume; or in a new run halve per_device_train_batch_size and double "
+    "gradient_accumulation_steps, set gradient_checkpointing = true, or lower [rollout] "
+    "view_size, max_tokens or max_turns"
+)
+"""What can be done where training does not fit on a GPU."""
+
+
+@contextmanager
+def _memory_may_end() -> Iterator[None]:
+    """What training says where a GPU has no memory left, wherever that was."""
+    try:
+        yield
+    except Exception as error:
+        no_memory = gpu_memory_error(error, LESS_MEMORY)
+        if no_memory is None:
+            raise
+        raise no_memory from error
 
 
 def do(stages: Sequence[Stage], run: Run) -> None:

@@ -41,6 +41,22 @@ def test_the_families_hold(family: str, kind: torch.dtype) -> None:
     assert holds(model.to(kind), processor)
 
 
+def test_a_model_in_float32_holds_under_autocast_as_training_on_a_gpu_samples() -> None:
+    model, processor = build("glm4v")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert holds(model, processor)
+
+
+def test_a_model_is_tried_again_where_it_computes_in_another_type() -> None:
+    policy = HFPolicy(*build("qwen3-vl"))
+    prompt, one = policy.renderer.prompt(_question()), Sampling(max_tokens=1)
+    policy.generate([prompt], [one])
+    before = policy._runner
+    with torch.autocast("cpu", torch.bfloat16):
+        policy.generate([prompt], [one])
+    assert policy._runner is not before
+
+
 def windowed(window: int) -> tuple[Any, Any]:
     """A Gemma 3 whose sliding layers see less than one turn."""
     model, processor = build("gemma3")
