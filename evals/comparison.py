@@ -69,7 +69,7 @@ def compare(
     Raises:
         UserError: they are not of the same cases or images, or were decided by other scorers.
     """
-    pairs = paired(first, second, names, same_views)
+    pairs = paired(first, second, names, same_views, lenient=lenient)
     found = {
         benchmark: _compared(benchmark, each, lenient, same_views, seed)
         for benchmark, each in groupby(pairs, key=lambda pair: pair[0].benchmark)
@@ -86,6 +86,8 @@ def paired(
     second: Collection[CaseOutcome],
     names: tuple[str, str],
     same_views: bool = True,
+    *,
+    lenient: bool = False,
 ) -> Iterator[Pair]:
     """The episodes of each case, side by side, in the order of their keys: not in that in which
     they ended, which must not change a digit of an interval.
@@ -108,6 +110,11 @@ def paired(
                 f"{outcome.case!r} was judged by {outcome.scorer} {outcome.version} in {names[0]} "
                 f"and by {against.scorer} {against.version} in {names[1]}; fix: run medgym score "
                 "on both"
+            )
+        if judged and lenient and outcome.reading != against.reading:
+            raise UserError(
+                f"another version has read {outcome.case!r} leniently in {names[0]} than in "
+                f"{names[1]}; fix: run medgym score on both"
             )
         cases.append(hash(outcome.case))
         if None not in (outcome.shown, against.shown) and outcome.shown != against.shown:

@@ -124,7 +124,9 @@ def compare_pooled(
     aligned = [
         PackedRows(
             pair[1]
-            for pair in paired(outcomes[0], each, (every[0], name), same_views(asked[0], its))
+            for pair in paired(
+                outcomes[0], each, (every[0], name), same_views(asked[0], its), lenient=lenient
+            )
         )
         for name, each, its in zip(every, outcomes, asked, strict=True)
     ]

@@ -11,6 +11,10 @@ from ..reading.closed import is_polar, polar_of
 from ..reading.listed import listed
 from ..reading.marks import bare, marked, plain
 
+READING = "1"
+"""The version of what is read here, and in which reply. `medgym compare --lenient` compares no two
+versions."""
+
 
 def lenient_grade(case: Case, reply: str) -> Grade:
     """The grade of a whole reply, in whatever form the answer stands in it.

@@ -22,7 +22,7 @@ from .answer_text import answer_text, answering_reply, last_reply
 from .answers.number_columns import relative_accuracy_of
 from .answers.region_columns import region_columns
 from .answers.report_columns import report_columns
-from .lenient import lenient_grade
+from .lenient import READING, lenient_grade
 from .spelling import spelled
 
 YES_NO = ("yes", "no")
@@ -37,7 +37,8 @@ class CaseOutcome:
         case, case_hash, source, group: which case it was, and to whom it belongs.
         answer_type, modality, body_part, language: of the case, for tables of subgroups.
         member: of the case's episodes.
-        scorer, version: what decided.
+        scorer, version: what decided. reading: the version of the lenient reading; None of files
+            that older versions wrote.
         gold, answer: the right answer, and what stood between `<answer>` and `</answer>`.
         verdict, score: by the strict rule, the one of rewards.
         lenient_verdict, lenient_score: where a reply is also read that is not in medgym's form.
@@ -129,6 +130,7 @@ class CaseOutcome:
     boxes: str | None = None
     shown: str | None = None
     spelling: str | None = None
+    reading: str | None = None
 
     @property
     def vote(self) -> str | None:
@@ -216,6 +218,7 @@ def outcome_of(
         relative_accuracy=relative_accuracy_of(case, trajectory),
         shown=_shown(case, trajectory),
         spelling=_spelling(case, trajectory.answer),
+        reading=READING,
     )
 
 

@@ -8,10 +8,21 @@ from medgym.cases import LETTERS, normalised
 from .marks import characters, marked, plain
 
 _DRESS = "()[]{}<>'\"`“”‘’.,:;!*$。，；：！ \t\n"
+_END = " .!。！\n"
 _LEAD = re.compile(
     r"(?:(?:the|my)\s+)?(?:(?:correct|right|best|final)\s+)?(?:option|choice|answer|letter)"
     r"(?:\s+is)?\s*:?\s+",
     re.IGNORECASE,
+)
+_CLAIM = re.compile(
+    r"(?:(?i:therefore|thus|hence|so|(?:most |very )?likely|probably|definitely|clearly),?\s+)?"
+    r"(?i:(?:(?:the|my)\s+)?(?:option|choice|answer|letter)\s+(?:is\s+)?)?[(\[\"']?([A-Z])[)\]\"']?"
+    r"(?i:\s+is\s+(?:(?:the|my)\s+)?(?:correct|right|best)(?:\s+(?:option|choice|answer|one))?)?"
+)
+"""Says of a letter that it is the answer, and nothing else: `Option B is correct`."""
+
+_TEXT_AND_LETTER = re.compile(
+    r"(.+?)\s*[(\[]\s*(?:option\s+)?([A-Z])\s*[)\]]", re.DOTALL | re.IGNORECASE
 )
 _LETTER_AND_TEXT = re.compile(
     r"[(\[]?\s*([A-Za-z])\s*(?:[)\]]\s*[.:,-]?|[.:,;)\]-]|\s+[-–—]\s|\s)\s*(.+)", re.DOTALL
@@ -29,8 +40,9 @@ def choice_of(reply: str, options: Sequence[str]) -> str | None:
     The letter counts in ordinary clothes: `(B)`, `B.`, `**B**`, `\\boxed{B}`, `option B`; with a
     text behind it only where that is the letter's own (`B. banded`). The text of an option counts
     where it is all that the answer says. Of several marked answers the last that names an option
-    counts. Without a mark the whole reply is the answer, such as `B`, or `Definitely B`; or its
-    first line, or its last one, where no other line names another option.
+    counts. So do `banded (B)`, and `Option B is correct` where no more is said. Without a mark the
+    whole reply is the answer, such as `B`, or `Definitely B`; or its first line, or its last one,
+    where no other line names another option.
 
     Args:
         reply: the whole reply, or what stands between `<answer>` and `</answer>`.
@@ -71,11 +83,21 @@ def _named(given: str, options: Sequence[str]) -> str | None:
     own = next((each for each in options if _compared(each) == normalised(bare)), None)
     if own is not None:
         return own
-    parts = _LETTER_AND_TEXT.fullmatch(text.lstrip("'\"`“‘ "))
-    if parts is None:
-        return None
-    option = _lettered(parts[1], options)
-    said = normalised(parts[2].strip(_DRESS))
+    claim = _CLAIM.fullmatch(text.rstrip(_END))
+    if claim is not None:
+        return _lettered(claim[1], options)
+    text = text.strip("'\"`“‘ ")
+    text = _LEAD.sub("", text, count=1) if _LEAD.match(text) else text
+    behind, before = _TEXT_AND_LETTER.fullmatch(text.rstrip(_END)), _LETTER_AND_TEXT.fullmatch(text)
+    return (_agreeing(before[1], before[2], options) if before else None) or (
+        _agreeing(behind[2], behind[1], options) if behind else None
+    )
+
+
+def _agreeing(letter: str, text: str, options: Sequence[str]) -> str | None:
+    """The option of a letter, where a text beside it is its own."""
+    option = _lettered(letter, options)
+    said = normalised(text.strip(_DRESS))
     return option if option is not None and said == _compared(option.strip(_DRESS)) else None
 
 

@@ -10,7 +10,8 @@ _TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _SAID = re.compile(
     r"(?:\bfinal\s+answer|\b(?:the|my)?(?:correct|right|best)?(?:answer|option|choice)"
-    r"(?=[\"']?\s*(?:is\b|:|=))|答案)[\"']?\s*+(?:is\b|是|为|=)?+\s*+:?+\s*+([^\n]+)",
+    r"(?=[\"']?\s*(?:is\b|(?:must|should|would) be\b|:|=))|答案)"
+    r"[\"']?\s*+(?:is\b|(?:must|should|would) be\b|是|为|=)?+\s*+:?+\s*+([^\n]+)",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"```[a-z]*\n?|\n?```", re.IGNORECASE)

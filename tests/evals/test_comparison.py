@@ -96,6 +96,13 @@ def test_other_scorers_are_refused() -> None:
         compare(evaluation(0.5, 0), second)
 
 
+def test_other_readings_are_refused_where_they_count() -> None:
+    second = [replace(each, reading="another") for each in evaluation(0.5, 0)]
+    assert compare(evaluation(0.5, 0), second)
+    with pytest.raises(UserError, match=r"another version has read .* fix: run medgym score on"):
+        compare(evaluation(0.5, 0), second, lenient=True)
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_no_case_and_an_episode_twice_are_refused(count: int) -> None:
     with pytest.raises(UserError, match="fix:"):

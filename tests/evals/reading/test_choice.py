@@ -34,6 +34,12 @@ NAMES_B = [
     "<answer>The answer is B</answer>", "<answer>The correct option is (B).</answer>",
     '{"answer": "B"}', "B – banded", "B — banded", "B; banded", r"\boxed{\textbf{B}}",
     "B\nIn other words: B. banded\nB",
+    "Option B is correct.", "B is correct", "**B** is the correct answer.",
+    "(B) is the best choice!", "The answer is option B: banded", "The answer is banded (B).",
+    "banded (B)", "Banded (option B).",
+    "Thus, B.", "Therefore B", "Hence, (B)", "The correct answer is therefore B.", "Most likely B",
+    "The answer would be B", "The answer must be (B).", "My answer should be banded",
+    "It has stripes.\nOption B is correct.", "Answer: banded [B]",
 ]  # fmt: skip
 
 NAMES_NOTHING = [
@@ -55,6 +61,11 @@ NAMES_NOTHING = [
     "A" + " B" * 9, "A\n\nB\n\nC\n\nD", "Options:\nA. smooth\nB. banded\nC. granular\nB",
     "B\nthe answer is that of the first\nC", "It has stripes.\nB\nOr has it?",
     "<answer>The answer is not B</answer>", "B — smooth",
+    "Option B is incorrect", "B is not correct", "B is correct, A is wrong", "Is B correct?",
+    "B or C is correct", "Neither B is correct", "smooth (B)", "banded (A)", "banded (B or C)",
+    "banded or smooth (B)", "The answer would be B or C", "The answer should not be B",
+    "Option A is wrong.\nOption B is correct.\nOption C is correct.", "likely b", "so b",
+    "B is correct if it has stripes", "Option E is correct", "Thus, A or B",
 ]  # fmt: skip
 
 
