@@ -10,6 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -109,6 +110,14 @@ class Lock:
                     "run; what is left of it is there; fix: choose another name, and run the same "
                     "command again"
                 )
+
+    def release(self) -> None:
+        """Let another process write the run, whoever in this one still knows the lock."""
+        with suppress(OSError):  # there are no locks on this file system
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        for about, lock in list(_LOCKS.items()):
+            if lock is self:
+                del _LOCKS[about]
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         for handle in (self._descriptor, *(handle for _, handle in self._folders.values())):

@@ -197,10 +197,12 @@ class RunFolder:
                 counts[name], digests[name] = count, digest
         kept = {"counts": counts, "content": digests} if counts else {}
         self.note(status="done", ended=_now(), **kept, **facts)
-        self.release()
+        self._lock = None
 
     def release(self) -> None:
-        """Write no more: a run that is not finished is `stopped` from now on."""
+        """Write no more in this process: a run that is not finished is `stopped` from now on."""
+        if self._lock is not None:
+            self._lock.release()
         self._lock = None
 
     def write_json(self, name: str, value: Any) -> None:

@@ -208,6 +208,18 @@ def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
     assert reader.status == "done"
 
 
+def test_a_run_that_is_released_is_stopped_whoever_knows_its_lock(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "a", {"seed": 1})
+    part = run.part("judged/one")
+    assert run.status == part.status == "running"
+    run.release()
+    run.release()
+    assert RunFolder.open(tmp_path / "a").status == "stopped"
+    again = RunFolder.create_or_resume(tmp_path / "a", {"seed": 1})
+    part.release()  # the one of before
+    assert again.status == "running"
+
+
 def test_to_look_whether_a_run_is_held_disturbs_no_writer(tmp_path: Path) -> None:
     path = tmp_path / "a"
     RunFolder.create(path, {"seed": 1})

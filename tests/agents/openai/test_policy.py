@@ -196,12 +196,13 @@ def test_a_rollout_has_the_next_episodes_ready(
 ) -> None:
     """Requests are bounded by the rollout and by the server's option; more episodes are opened."""
     opened: list[int] = []
+    four = threading.Barrier(4, timeout=60)
 
-    def slow(handler: Handler, body: Any) -> None:
-        time.sleep(0.02)
+    def together(handler: Handler, body: Any) -> None:
+        four.wait()
         answer("<answer>A</answer>")(handler, body)
 
-    server.routes[CHAT] = slow
+    server.routes[CHAT] = together
     cases = open_cases("phantom:train[:24]")
     rules = Rules.for_cases(cases, tools=(), view_size=64)
     player = policy(option)
