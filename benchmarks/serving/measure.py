@@ -29,6 +29,7 @@ from .tagged import is_right
 CASES, RIVAL_CASES, IN_FLIGHT, MAX_TOKENS = 200, 400, 64, 32
 REPETITIONS, RIVAL_REPETITIONS = 3, 1
 PLAIN = "httpx2, asyncio, a semaphore"
+NOTHING = "a client that does nothing"
 RIVALS = {"verifiers": "verifiers", "inspect": "inspect_ai"}
 """By the option's name: the library."""
 
@@ -73,7 +74,7 @@ def serving(
     with (
         TemporaryDirectory() as folder,
         progress(
-            "serving", 6 * sizes.repetitions + 4 * sizes.rival_repetitions * len(found)
+            "serving", 8 * sizes.repetitions + 4 * sizes.rival_repetitions * len(found)
         ) as advance,
     ):
         bench = _Bench(url, Path(folder), sizes, advance)
@@ -121,9 +122,10 @@ class _Bench:
         self._request: Measured | None = None
 
     def against_plain(self) -> list[Comparison]:
-        """Our side and the plain client's."""
+        """Our side and the plain client's, and what the server gives at most."""
         ours: defaultdict[str, list[float]] = defaultdict(list)
         plain: defaultdict[str, list[float]] = defaultdict(list)
+        most: defaultdict[str, list[float]] = defaultdict(list)
         for _ in range(self._sizes.repetitions):
             for figures, run in ((ours, self._ours), (plain, self._plain)):
                 measured = run(self._questions(1))  # a reply to many at once waits for the others
@@ -137,11 +139,22 @@ class _Bench:
                     figures["cpu"].append(1000 * measured["cpu"] / self._sizes.cases)
                     figures["memory"].append(measured["memory"])
                     self._advance()
+            asked = self._questions(self._sizes.cases)
+            for way in ("cold", "warm"):
+                measured = self._nothing(asked)
+                most[way].append(self._sizes.cases / (measured["last"] - measured["begin"]))
+                self._advance()
         units = {"cold": "replies/s", "warm": "replies/s", "first_reply": "s"}
         units |= {"cpu": "ms a reply", "memory": "MB"}
-        return [
+        rows = [
             Comparison(f"serving.{name}", _median(ours[name]), unit, PLAIN, _median(plain[name]))
             for name, unit in units.items()
+        ]
+        return rows + [
+            Comparison(
+                f"serving.most.{way}", _median(ours[way]), units[way], NOTHING, _median(most[way])
+            )
+            for way in ("cold", "warm")
         ]
 
     def against(self, name: str, python: str) -> list[Comparison]:
@@ -200,11 +213,19 @@ class _Bench:
         return measured
 
     def _plain(self, asked: Questions) -> Measured:
+        words = [str(asked.chat), str(self._new("plain")), self._as_sent(), str(IN_FLIGHT)]
+        return self._run([sys.executable, str(Path(__file__).parent / "plain.py")], words)
+
+    def _nothing(self, asked: Questions) -> Measured:
+        words = [str(asked.chat), self._as_sent(), str(IN_FLIGHT)]
+        return self._run([sys.executable, str(Path(__file__).parent / "nothing.py")], words)
+
+    def _as_sent(self) -> str:
+        """A file with the request that our side has sent."""
         assert self._request is not None, "our side has sent it"
         request = self._folder / "request.json"
         request.write_text(json.dumps(self._request), "utf-8")
-        words = [str(asked.chat), str(self._new("plain")), str(request), str(IN_FLIGHT)]
-        return self._run([sys.executable, str(Path(__file__).parent / "plain.py")], words)
+        return str(request)
 
     def _theirs(self, name: str, python: str, asked: Questions) -> Measured:
         script = Path(__file__).parent / f"against_{name}.py"

@@ -49,7 +49,8 @@ def test_its_rows_and_what_is_skipped(
     said = capsys.readouterr()
     rows = {row["metric"]: row for row in json.loads(said.out)}
     assert list(rows) == [
-        f"serving.{name}" for name in ("cold", "warm", "first_reply", "cpu", "memory")
+        f"serving.{name}"
+        for name in ("cold", "warm", "first_reply", "cpu", "memory", "most.cold", "most.warm")
     ]
     assert all(row["value"] > 0 and row["rival_value"] > 0 for row in rows.values())
     for name, library in measure.RIVALS.items():
@@ -57,9 +58,12 @@ def test_its_rows_and_what_is_skipped(
     ours = [each for each in kept if "heavy" in each]
     assert [each["heavy"] for each in ours] == [[]] * 3, "a client needs neither"
     assert 0 < max(each["memory"] for each in ours) < LIMIT
-    # Both sides sent each question, by the same request.
-    sent = server.bodies("/inference/v1/generate")[-5:]
-    assert len({body["content_parts"][0]["url"] for body in sent}) == 5
+    # The others sent each question by the request of ours, cold and warm.
+    sent = server.bodies("/inference/v1/generate")
+    sides = sent[-20:-10], sent[-10:]
+    shown = [{body["content_parts"][0]["url"] for body in side} for side in sides]
+    assert [len(each) for each in shown] == [5, 5]
+    sent = [body for side in sides for body in side]
     assert {json.dumps(body["token_ids"]) for body in sent} == {
         json.dumps(ours[0]["request"]["body"]["token_ids"])
     }
