@@ -1,7 +1,7 @@
 """What a policy was shown, as PNG: on its way to a server, and in the folder of a run.
 
 An X-ray, a slice or a scan of grey values is written as grey values: half the time and half the
-bytes for the writer and for every reader. Whoever opens it as RGB has the same pixels again.
+bytes for the writer and for every reader. Opened as RGB, it has the same pixels again.
 """
 
 import io

@@ -112,7 +112,7 @@ class Lock:
                 )
 
     def release(self) -> None:
-        """Let another process write the run, whoever in this one still knows the lock."""
+        """Let another process write the run, also while objects of this one still hold the lock."""
         with suppress(OSError):  # there are no locks on this file system
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         for about, lock in list(_LOCKS.items()):

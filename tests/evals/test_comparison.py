@@ -72,8 +72,8 @@ def test_cases_that_one_could_not_play_are_left_out_and_counted() -> None:
 
 
 def test_the_lenient_reading_is_compared_where_asked() -> None:
-    second = [replace(each, lenient_verdict="right") for each in evaluation(0.0, 1)]
-    first = evaluation(0.0, 0)
+    first = [replace(each, reading="1") for each in evaluation(0.0, 0)]
+    second = [replace(each, reading="1", lenient_verdict="right") for each in evaluation(0.0, 1)]
     assert compare(first, second)[0].difference.outcome == "tie"
     assert compare(first, second, lenient=True)[0].difference.outcome == "win"
 
@@ -97,10 +97,16 @@ def test_other_scorers_are_refused() -> None:
 
 
 def test_other_readings_are_refused_where_they_count() -> None:
-    second = [replace(each, reading="another") for each in evaluation(0.5, 0)]
-    assert compare(evaluation(0.5, 0), second)
-    with pytest.raises(UserError, match=r"another version has read .* fix: run medgym score on"):
-        compare(evaluation(0.5, 0), second, lenient=True)
+    first, second = (
+        [replace(each, reading=version) for each in evaluation(0.5, 0)] for version in "12"
+    )
+    older = evaluation(0.5, 0)  # of before there were versions: of any
+    assert compare(first, second)
+    assert compare(older, older)
+    assert compare(first, first, lenient=True)
+    for pair in ((first, second), (first, older), (older, older)):
+        with pytest.raises(UserError, match=r"not known that one version .* fix: run medgym sco"):
+            compare(*pair, lenient=True)
 
 
 @pytest.mark.parametrize("count", [0, 2])
