@@ -26,16 +26,19 @@ RULES = Rules(tools=load_tools(["zoom"]), view_size=64, max_turns=2)
 
 @pytest.fixture
 def limited(tiny_folder: Path) -> Callable[..., HFPolicy]:
-    """A policy whose model finds no memory for more than some rows at once."""
+    """A policy whose model finds no memory for more than some rows at once, at first or later."""
 
-    def make(rows: int, **options: Any) -> HFPolicy:
+    def make(rows: int, *, after: int = 0, **options: Any) -> HFPolicy:
+        left = after
         loaded = load_policy(f"hf:{tiny_folder}")
         assert isinstance(loaded, HFPolicy)
         policy = HFPolicy(loaded.model, loaded.processor, **options)
         policy._found_runner()  # which tries two rows, as any GPU has room for
 
         def check(module: Any, args: Any, kwargs: Any) -> None:
-            if kwargs["input_ids"].shape[0] > rows:
+            nonlocal left
+            left -= 1
+            if left < 0 and kwargs["input_ids"].shape[0] > rows:
                 raise torch.OutOfMemoryError(SAID)
 
         policy.model.register_forward_pre_hook(check, with_kwargs=True)
@@ -61,6 +64,16 @@ def test_fewer_are_answered_at_once_and_say_the_same(
         found = played(limited(1))
     assert said(found) == wanted
     assert "the GPU has no memory for 5 replies at once; from now on it answers 2" in caplog.text
+    assert "from now on it answers 1" in caplog.text
+
+
+@pytest.mark.parametrize("after", [3, 6])
+def test_what_was_sampled_before_is_sampled_again(
+    limited: Callable[..., HFPolicy], after: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = said(played(limited(99)))
+    with caplog.at_level(logging.WARNING, logger="medgym"):
+        assert said(played(limited(1, after=after))) == wanted
     assert "from now on it answers 1" in caplog.text
 
 
